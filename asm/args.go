@@ -1,0 +1,85 @@
+// Package asm holds the generated assembly kernels and their Go stubs.
+//
+// It has no policy and checks no arguments: a wrong length or pointer is
+// memory corruption. Package kernels is its only importer (besides the
+// generator) and owns the checks. Every kernel works on lane vectors: eight
+// consecutive float32, one per image of a lane group.
+package asm
+
+import "unsafe"
+
+//go:generate go run -tags purego ../internal/asmgen -dir .
+
+// Epilogues of the ConvRxP kernels.
+const (
+	EpilogueNone = 0 // out = acc
+	EpilogueReLU = 1 // out = 0 > acc ? 0 : acc (NaN and -0 pass through)
+	EpilogueGate = 2 // out = gate > 0 ? acc : +0, gate at out + GateOff
+)
+
+// MaxPixels is the largest number of output pixels one ConvRxP call computes.
+const MaxPixels = 8
+
+// ConvArgs describes one call of a ConvRxP kernel: Tiles × R output channels
+// of P output pixels. Lengths and distances are in bytes.
+//
+// For each tile t, channel r < R, pixel p < P and lane l the kernel computes
+//
+//	acc := Bias[t*R+r]
+//	in, w := In[p], W (continued from tile to tile)
+//	for s := 0; s < Segs; s++ {
+//		for k := 0; k < SegLen/32; k++ {
+//			acc = fma(w[k*R+r], in[k*8+l], acc)
+//		}
+//		in += SegLen + SegSkip; w += SegLen/32*R*4 + WSegSkip
+//	}
+//	w += WTileSkip
+//	Out[p][(t*R+r)*8+l] = epilogue(acc)
+//
+// one rounding per step, in that order. Pixels may repeat.
+type ConvArgs struct {
+	Tiles     int
+	Segs      int
+	SegLen    int
+	SegSkip   int
+	WSegSkip  int
+	WTileSkip int
+	W         unsafe.Pointer
+	Bias      unsafe.Pointer
+	Epilogue  int
+	GateOff   int
+	In        [MaxPixels]unsafe.Pointer
+	Out       [MaxPixels]unsafe.Pointer
+}
+
+// GradArgs describes one call of a GradRxK kernel: R output channels times
+// Tiles × K consecutive weights. Distances are in bytes.
+//
+// For each tile t, channel r < R and weight k < K:
+//
+//	var acc [8]float32
+//	for g < Groups, y < Rows, x < Cols {
+//		acc[l] = fma(DY[r*8+l], X[(t*K+k)*8+l], acc[l])  // at (g, y, x)
+//	}
+//	Out[r*OutStride + (t*K+k)*4] = LaneSum(acc)
+//
+// where DY and X move by *Col after each column, by *Row more after each row
+// and by *Group more after each group.
+type GradArgs struct {
+	Tiles, Groups, Rows, Cols int
+	DYCol, DYRow, DYGroup     int
+	XCol, XRow, XGroup        int
+	DY, X, Out                unsafe.Pointer
+	OutStride                 int
+}
+
+// IntervalArgs are the constants of the Interval kernels (see package verify
+// for the proof that they make the pass sound).
+type IntervalArgs struct {
+	Rel  float32 // relative widening of C ± R
+	Abs  float32 // absolute widening of C ± R
+	MulR float32 // factor of the radius in the inflated radius
+	MulC float32 // factor of |centre| in the inflated radius
+	Add  float32 // absolute term of the inflated radius
+	ReLU uint32  // all ones: clamp bounds at zero first; 0: do not
+}

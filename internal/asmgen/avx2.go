@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// avx2 is x86-64 with AVX2 and FMA3: a lane vector is one YMM register.
+type avx2 struct {
+	buf   bytes.Buffer
+	decls []stub
+}
+
+// avx2Consts are the splatted constants a file may use.
+var avx2Consts = []struct{ name, bits string }{
+	{"abs8", "7fffffff"}, {"sign8", "80000000"}, {"half8", "3f000000"},
+}
+
+func newAVX2() *avx2 { return &avx2{} }
+
+func (a *avx2) isa() string    { return "avx2" }
+func (a *avx2) suffix() string { return "avx2_amd64" }
+func (a *avx2) vecs() int      { return 16 }
+
+// gprs leaves out SP and BP. R14 (g) and R15 are free in ABI0 functions.
+var gprs = [...]string{"AX", "BX", "CX", "DX", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}
+
+func (r reg) amd64() string { return gprs[r] }
+func (v vec) ymm() string   { return fmt.Sprintf("Y%d", v) }
+func (v vec) xmm() string   { return fmt.Sprintf("X%d", v) }
+
+func (m mem) amd64() string {
+	s := "(" + m.base.amd64() + ")"
+	if m.disp != 0 {
+		s = fmt.Sprint(m.disp) + s
+	}
+	if m.index >= 0 {
+		s += "(" + m.index.amd64() + "*1)"
+	}
+	return s
+}
+
+func (a *avx2) op(name string, operands ...string) {
+	a.buf.WriteString(strings.TrimRight(fmt.Sprintf("\t%-12s %s", name, strings.Join(operands, ", ")), " ") + "\n")
+}
+
+func imm(n int) string { return fmt.Sprintf("$%d", n) }
+
+func (a *avx2) text(name, doc, params string, argBytes int) {
+	name += "AVX2"
+	a.decls = append(a.decls, stub{name, doc, params})
+	fmt.Fprintf(&a.buf, "\n// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, params, name, argBytes)
+}
+
+func (a *avx2) comment(format string, args ...any) {
+	fmt.Fprintf(&a.buf, "\t// "+format+"\n", args...)
+}
+
+func (a *avx2) loadArg(dst reg, name string, off int) {
+	a.op("MOVQ", fmt.Sprintf("%s+%d(FP)", name, off), dst.amd64())
+}
+
+func (a *avx2) splatArg(dst vec, name string, off int) {
+	a.op("VBROADCASTSS", fmt.Sprintf("%s+%d(FP)", name, off), dst.ymm())
+}
+
+func (a *avx2) label(name string) {
+	if strings.HasSuffix(name, "loop") {
+		a.op("PCALIGN", "$32")
+	}
+	fmt.Fprintf(&a.buf, "%s:\n", name)
+}
+
+func (a *avx2) jump(c cond, label string) {
+	a.op(map[cond]string{always: "JMP", zero: "JZ", notZero: "JNZ", less: "JLT", lessEqual: "JLE", greater: "JGT"}[c], label)
+}
+
+func (a *avx2) ret() { a.op("VZEROUPPER"); a.op("RET") }
+
+func (a *avx2) load(dst reg, m mem)         { a.op("MOVQ", m.amd64(), dst.amd64()) }
+func (a *avx2) move(dst, src reg)           { a.op("MOVQ", src.amd64(), dst.amd64()) }
+func (a *avx2) clear(dst reg)               { a.op("XORQ", dst.amd64(), dst.amd64()) }
+func (a *avx2) addImm(dst reg, n int)       { a.op("ADDQ", imm(n), dst.amd64()) }
+func (a *avx2) addReg(dst, src reg)         { a.op("ADDQ", src.amd64(), dst.amd64()) }
+func (a *avx2) addMem(dst reg, m mem)       { a.op("ADDQ", m.amd64(), dst.amd64()) }
+func (a *avx2) neg(dst reg)                 { a.op("NEGQ", dst.amd64()) }
+func (a *avx2) shiftRight(dst reg, n int)   { a.op("SHRQ", imm(n), dst.amd64()) }
+func (a *avx2) dec(dst reg)                 { a.op("DECQ", dst.amd64()) }
+func (a *avx2) compareImm(r reg, n int)     { a.op("CMPQ", r.amd64(), imm(n)) }
+func (a *avx2) vload(dst vec, m mem)        { a.op("VMOVUPS", m.amd64(), dst.ymm()) }
+func (a *avx2) vstore(src vec, m mem)       { a.op("VMOVUPS", src.ymm(), m.amd64()) }
+func (a *avx2) vsplat(dst vec, m mem)       { a.op("VBROADCASTSS", m.amd64(), dst.ymm()) }
+func (a *avx2) vmove(dst, src vec)          { a.op("VMOVAPS", src.ymm(), dst.ymm()) }
+func (a *avx2) vzero(dst vec)               { a.op("VXORPS", dst.xmm(), dst.xmm(), dst.xmm()) }
+func (a *avx2) vadd(dst, x, y vec)          { a.op("VADDPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vsub(dst, x, y vec)          { a.op("VSUBPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vmul(dst, x, y vec)          { a.op("VMULPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vfma(acc, x, y vec)          { a.op("VFMADD231PS", y.ymm(), x.ymm(), acc.ymm()) }
+func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.ymm(), acc.ymm()) }
+func (a *avx2) vmax(dst, x, y vec)          { a.op("VMAXPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vmin(dst, x, y vec)          { a.op("VMINPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vand(dst, x, y vec)          { a.op("VANDPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vor(dst, x, y vec)           { a.op("VORPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vandNot(dst, mask, v vec)    { a.op("VANDNPS", v.ymm(), mask.ymm(), dst.ymm()) }
+func (a *avx2) vconst(dst vec, name string) { a.op("VMOVUPS", name+"<>(SB)", dst.ymm()) }
+
+// Ordered, quiet comparisons: GT_OQ (30) and NEQ_OQ (12) are false for NaN.
+func (a *avx2) vpositive(dst, x, zero vec) {
+	a.op("VCMPPS", "$30", zero.ymm(), x.ymm(), dst.ymm())
+}
+
+func (a *avx2) vnonzero(dst, x, zero vec) {
+	a.op("VCMPPS", "$12", zero.ymm(), x.ymm(), dst.ymm())
+}
+
+func (a *avx2) vselect(dst, mask, yes, no vec) {
+	a.op("VBLENDVPS", mask.ymm(), yes.ymm(), no.ymm(), dst.ymm())
+}
+
+func (a *avx2) lane8Sum(v, tmp vec, m mem) {
+	a.op("VEXTRACTF128", "$1", v.ymm(), tmp.xmm())
+	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())
+	a.op("VMOVHLPS", v.xmm(), v.xmm(), tmp.xmm())
+	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())
+	a.op("VMOVSHDUP", v.xmm(), tmp.xmm())
+	a.op("VADDSS", tmp.xmm(), v.xmm(), v.xmm())
+	a.op("VMOVSS", v.xmm(), m.amd64())
+}
+
+func (a *avx2) source() []byte {
+	var b bytes.Buffer
+	b.WriteString("// Code generated by internal/asmgen. DO NOT EDIT.\n\n//go:build !purego\n\n#include \"textflag.h\"\n")
+	for _, c := range avx2Consts {
+		if !bytes.Contains(a.buf.Bytes(), []byte(c.name+"<>")) {
+			continue
+		}
+		b.WriteString("\n")
+		for i := 0; i < 32; i += 8 {
+			fmt.Fprintf(&b, "DATA %s<>+%d(SB)/8, $0x%s%s\n", c.name, i, c.bits, c.bits)
+		}
+		fmt.Fprintf(&b, "GLOBL %s<>(SB), RODATA|NOPTR, $32\n", c.name)
+	}
+	b.Write(a.buf.Bytes())
+	return b.Bytes()
+}
+
+func (a *avx2) stubs() []stub { return a.decls }

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+// convTiles are the ConvRxP kernels: R output channels times P pixels. Twelve
+// accumulators hide the FMA latency of two pipes; the narrow tiles serve the
+// last output channels, 4x2 and 4x1 the last pixels.
+var convTiles = [][2]int{{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}}
+
+var convArg struct {
+	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
+}
+
+func init() {
+	var c asm.ConvArgs
+	o := &convArg
+	o.tiles, o.segs = int(unsafe.Offsetof(c.Tiles)), int(unsafe.Offsetof(c.Segs))
+	o.segLen, o.segSkip = int(unsafe.Offsetof(c.SegLen)), int(unsafe.Offsetof(c.SegSkip))
+	o.wSegSkip, o.wTileSkip = int(unsafe.Offsetof(c.WSegSkip)), int(unsafe.Offsetof(c.WTileSkip))
+	o.w, o.bias = int(unsafe.Offsetof(c.W)), int(unsafe.Offsetof(c.Bias))
+	o.epilogue, o.gateOff = int(unsafe.Offsetof(c.Epilogue)), int(unsafe.Offsetof(c.GateOff))
+	o.in, o.out = int(unsafe.Offsetof(c.In)), int(unsafe.Offsetof(c.Out))
+}
+
+func emitConv(t target) {
+	for _, rp := range convTiles {
+		convKernel(t, rp[0], rp[1])
+	}
+}
+
+// convKernel emits ConvRxP.
+//
+// Register map: vectors 0 … R·P−1 are the accumulators of (channel, pixel),
+// row by row; the next min(R, P) hold the operand with fewer vectors (the
+// pixels' inputs, or the broadcast weights), the rest stream the other one.
+// General registers: args, w (walks the packed weights), segs (counts
+// segments), off (counts −SegLen … 0 along a segment), ptr[p] (end of the
+// segment of pixel p; the output pointers during the epilogue), outOff (byte
+// offset of the tile's first channel), tiles (counts down).
+func convKernel(t target, r, p int) {
+	const (
+		args, w, segs, off reg = 0, 1, 2, 3
+		ptr0               reg = 4
+		outOff, tiles      reg = 12, 13
+		unroll                 = 4
+	)
+	ptr := func(j int) reg { return ptr0 + reg(j) }
+	acc := func(i, j int) vec { return vec(i*p + j) }
+	held := vec(r * p)                // first held operand
+	stream := held + vec(min(r, p))   // first streaming register
+	nStream := t.vecs() - int(stream) // how many of them
+	next := func(k int) vec { return stream + vec(k%nStream) }
+
+	t.text(fmt.Sprintf("Conv%dx%d", r, p),
+		fmt.Sprintf("computes %d output channels of %d pixels; see ConvArgs.", r, p), "a *ConvArgs", 8)
+	t.loadArg(args, "a", 0)
+	t.load(tiles, at(args, convArg.tiles))
+	t.load(w, at(args, convArg.w))
+	t.clear(outOff)
+
+	t.label("tile")
+	t.move(segs, outOff) // the bias of channel i lies at i*4, its output at i*32
+	t.shiftRight(segs, 3)
+	t.addMem(segs, at(args, convArg.bias))
+	for i := range r {
+		t.vsplat(acc(i, 0), at(segs, 4*i))
+		for j := 1; j < p; j++ {
+			t.vmove(acc(i, j), acc(i, 0))
+		}
+	}
+	for j := range p {
+		t.load(ptr(j), at(args, convArg.in+8*j))
+	}
+	t.load(segs, at(args, convArg.segs))
+
+	// step is one k: R·P FMAs. disp is where the inputs of this k lie.
+	step := func(u, disp int) {
+		if p <= r { // hold the inputs, stream the weights
+			for j := range p {
+				t.vload(held+vec(j), atIndex(ptr(j), off, disp))
+			}
+			for i := range r {
+				b := next(i)
+				t.vsplat(b, at(w, 4*(u*r+i)))
+				for j := range p {
+					t.vfma(acc(i, j), held+vec(j), b)
+				}
+			}
+			return
+		}
+		for i := range r { // hold the weights, stream the inputs
+			t.vsplat(held+vec(i), at(w, 4*(u*r+i)))
+		}
+		for j := range p {
+			x := next(j)
+			if r == 1 {
+				t.vfmaMem(acc(0, j), held, atIndex(ptr(j), off, disp))
+				continue
+			}
+			t.vload(x, atIndex(ptr(j), off, disp))
+			for i := range r {
+				t.vfma(acc(i, j), x, held+vec(i))
+			}
+		}
+	}
+
+	t.label("seg")
+	t.load(off, at(args, convArg.segLen))
+	for j := range p {
+		t.addReg(ptr(j), off)
+	}
+	t.neg(off)
+	t.addImm(off, 32*unroll)
+	t.jump(greater, "rest")
+	t.label("kloop")
+	for u := range unroll {
+		step(u, 32*(u-unroll))
+	}
+	t.addImm(w, 4*r*unroll)
+	t.addImm(off, 32*unroll)
+	t.jump(lessEqual, "kloop")
+	t.label("rest")
+	t.addImm(off, -32*unroll)
+	t.jump(zero, "segend")
+	t.label("single")
+	step(0, 0)
+	t.addImm(w, 4*r)
+	t.addImm(off, 32)
+	t.jump(notZero, "single")
+	t.label("segend")
+	t.load(off, at(args, convArg.segSkip))
+	for j := range p {
+		t.addReg(ptr(j), off)
+	}
+	t.addMem(w, at(args, convArg.wSegSkip))
+	t.dec(segs)
+	t.jump(notZero, "seg")
+
+	t.addMem(w, at(args, convArg.wTileSkip))
+	for j := range p {
+		t.load(ptr(j), at(args, convArg.out+8*j))
+	}
+	t.load(off, at(args, convArg.epilogue))
+	t.compareImm(off, asm.EpilogueReLU)
+	t.jump(less, "store")
+	t.vzero(stream)
+	t.jump(greater, "gate")
+	for i := range r {
+		for j := range p {
+			t.vmax(acc(i, j), stream, acc(i, j))
+		}
+	}
+	t.jump(always, "store")
+
+	t.label("gate")
+	t.load(segs, at(args, convArg.gateOff))
+	for j := range p {
+		t.move(off, ptr(j))
+		t.addReg(off, segs)
+		for i := range r {
+			t.vload(held, atIndex(off, outOff, 32*i))
+			t.vpositive(held, held, stream)
+			t.vand(acc(i, j), held, acc(i, j))
+		}
+	}
+
+	t.label("store")
+	for j := range p {
+		for i := range r {
+			t.vstore(acc(i, j), atIndex(ptr(j), outOff, 32*i))
+		}
+	}
+	t.addImm(outOff, 32*r)
+	t.dec(tiles)
+	t.jump(notZero, "tile")
+	t.ret()
+}

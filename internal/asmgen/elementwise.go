@@ -1,0 +1,158 @@
+package main
+
+import (
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+func emitElementwise(t target) {
+	pgdStep(t)
+	selectLanes(t)
+	interval(t, true)
+	interval(t, false)
+}
+
+// pgdStep emits the fused Linf ascent step with projection.
+func pgdStep(t target) {
+	const x, g, lo, hi, n reg = 0, 1, 2, 3, 4
+	const alpha, sign, zeroV vec = 15, 14, 13
+	t.text("PGDStep", `is one projected sign step over n lane vectors, in place:
+v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
+v = lo > v ? lo : v
+x = hi < v ? hi : v`,
+		"x, grad, lo, hi unsafe.Pointer, n int, alpha float32", 44)
+	t.loadArg(x, "x", 0)
+	t.loadArg(g, "grad", 8)
+	t.loadArg(lo, "lo", 16)
+	t.loadArg(hi, "hi", 24)
+	t.loadArg(n, "n", 32)
+	t.splatArg(alpha, "alpha", 40)
+	t.vconst(sign, "sign8")
+	t.vzero(zeroV)
+	t.label("loop")
+	t.vload(0, at(g, 0))
+	t.vand(1, 0, sign)
+	t.vor(1, 1, alpha)
+	t.vnonzero(0, 0, zeroV)
+	t.vand(1, 1, 0)
+	t.vload(2, at(x, 0))
+	t.vadd(1, 2, 1)
+	t.vload(3, at(lo, 0))
+	t.vmax(1, 3, 1)
+	t.vload(4, at(hi, 0))
+	t.vmin(1, 4, 1)
+	t.vstore(1, at(x, 0))
+	for _, r := range []reg{x, g, lo, hi} {
+		t.addImm(r, 32)
+	}
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// selectLanes emits a lane-wise conditional copy.
+func selectLanes(t target) {
+	const dst, src, mask, n reg = 0, 1, 2, 3
+	t.text("SelectLanes", "copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.",
+		"dst, src, mask unsafe.Pointer, n int", 32)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(mask, "mask", 16)
+	t.loadArg(n, "n", 24)
+	t.vload(3, at(mask, 0))
+	t.label("loop")
+	t.vload(0, at(src, 0))
+	t.vload(1, at(dst, 0))
+	t.vselect(0, 3, 0, 1)
+	t.vstore(0, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addImm(src, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// interval emits the element-wise pass between two layers of interval bounds.
+//
+// Register map: 0 lo, 1 hi, 2 centre, 3–5 scratch; 6 ReLU mask, 7 zero,
+// 8 half, 9 abs mask, 10–14 the constants of IntervalArgs.
+func interval(t target, affine bool) {
+	const c, r, n, args reg = 0, 1, 2, 3
+	const lo, hi, mid, t0, t1, t2, relu, zeroV, half, abs, rel, add0, mulR, mulC, add vec = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+	if affine {
+		t.text("IntervalAffine", `turns n lane vectors of centre c and radius r of an affine
+layer's output, in place, into centre and inflated radius of the next one's input:
+hi = c + r; hi = hi + (|hi|*Rel + Abs)
+lo = c - r; lo = lo - (|lo|*Rel + Abs)
+ReLU: lo = 0 > lo ? 0 : lo; hi = 0 > hi ? 0 : hi
+then as IntervalBox. Every operation rounds once, none is fused.`,
+			"c, r unsafe.Pointer, n int, a *IntervalArgs", 32)
+	} else {
+		t.text("IntervalBox", `turns n lane vectors of bounds lo (in c) and hi (in r), in place,
+into centre and inflated radius:
+mid = (lo+hi) * 0.5
+r = max(hi-mid, mid-lo), the second if either is NaN
+c, r = mid, (r*MulR + |mid|*MulC) + Add
+Every operation rounds once, none is fused.`,
+			"c, r unsafe.Pointer, n int, a *IntervalArgs", 32)
+	}
+	var a asm.IntervalArgs
+	t.loadArg(c, "c", 0)
+	t.loadArg(r, "r", 8)
+	t.loadArg(n, "n", 16)
+	t.loadArg(args, "a", 24)
+	t.vconst(half, "half8")
+	t.vconst(abs, "abs8")
+	t.vsplat(mulR, at(args, int(unsafe.Offsetof(a.MulR))))
+	t.vsplat(mulC, at(args, int(unsafe.Offsetof(a.MulC))))
+	t.vsplat(add, at(args, int(unsafe.Offsetof(a.Add))))
+	if affine {
+		t.vsplat(rel, at(args, int(unsafe.Offsetof(a.Rel))))
+		t.vsplat(add0, at(args, int(unsafe.Offsetof(a.Abs))))
+		t.vsplat(relu, at(args, int(unsafe.Offsetof(a.ReLU))))
+		t.vzero(zeroV)
+	}
+	t.label("loop")
+	if affine {
+		t.vload(t0, at(c, 0))
+		t.vload(t1, at(r, 0))
+		t.vadd(hi, t0, t1)
+		t.vsub(lo, t0, t1)
+		for _, b := range []vec{hi, lo} {
+			t.vand(t0, b, abs)
+			t.vmul(t0, t0, rel)
+			t.vadd(t0, t0, add0)
+			if b == hi {
+				t.vadd(b, b, t0)
+			} else {
+				t.vsub(b, b, t0)
+			}
+			t.comment("clamp where the ReLU mask is set")
+			t.vmax(t1, zeroV, b)
+			t.vand(t1, t1, relu)
+			t.vandNot(b, relu, b)
+			t.vor(b, b, t1)
+		}
+	} else {
+		t.vload(lo, at(c, 0))
+		t.vload(hi, at(r, 0))
+	}
+	t.vadd(mid, lo, hi)
+	t.vmul(mid, mid, half)
+	t.vsub(t0, hi, mid)
+	t.vsub(t1, mid, lo)
+	t.vmax(t0, t0, t1)
+	t.vmul(t0, t0, mulR)
+	t.vand(t2, mid, abs)
+	t.vmul(t2, t2, mulC)
+	t.vadd(t0, t0, t2)
+	t.vadd(t0, t0, add)
+	t.vstore(mid, at(c, 0))
+	t.vstore(t0, at(r, 0))
+	t.addImm(c, 32)
+	t.addImm(r, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}

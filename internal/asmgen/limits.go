@@ -1,0 +1,40 @@
+package main
+
+// emitLimits emits the probes of the machine's own limits.
+func emitLimits(t target) {
+	const n reg = 0
+	const accs = 12
+	t.text("PeakFMA", "runs n × 24 independent FMAs on lane vectors: the arithmetic limit.", "n int", 8)
+	t.loadArg(n, "n", 0)
+	for v := range vec(t.vecs()) {
+		t.vzero(v)
+	}
+	t.label("loop")
+	for range 2 {
+		for v := range vec(accs) {
+			t.vfma(v, accs, accs+1)
+		}
+	}
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+
+	const p, cur, cnt, reps reg = 1, 2, 3, 4
+	t.text("ReadMemory", "loads n × 256 bytes at p, reps times: the bandwidth limit.", "p unsafe.Pointer, n, reps int", 24)
+	t.loadArg(p, "p", 0)
+	t.loadArg(n, "n", 8)
+	t.loadArg(reps, "reps", 16)
+	t.label("outer")
+	t.move(cur, p)
+	t.move(cnt, n)
+	t.label("loop")
+	for i := range 8 {
+		t.vload(vec(i), at(cur, 32*i))
+	}
+	t.addImm(cur, 256)
+	t.dec(cnt)
+	t.jump(notZero, "loop")
+	t.dec(reps)
+	t.jump(notZero, "outer")
+	t.ret()
+}

@@ -1,0 +1,60 @@
+// Command asmgen writes the assembly of package asm: one description of each
+// kernel (conv.go, grad.go, elementwise.go, limits.go), one target for each
+// ISA (avx2.go). Its test is the drift check: the files in asm must be what
+// it prints.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+func main() {
+	dir := flag.String("dir", ".", "folder of package asm")
+	flag.Parse()
+	for _, f := range generate() {
+		if err := os.WriteFile(filepath.Join(*dir, f.name), f.data, 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, "asmgen:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+type file struct {
+	name string
+	data []byte
+}
+
+// generate returns every generated file: for each ISA one .s file a family of
+// kernels, and one Go file of stubs.
+func generate() []file {
+	var files []file
+	for _, newTarget := range []func() target{func() target { return newAVX2() }} {
+		var stubs []stub
+		isa, suffix := "", ""
+		for _, fam := range families {
+			t := newTarget()
+			isa, suffix = t.isa(), t.suffix()
+			fam.emit(t)
+			files = append(files, file{fmt.Sprintf("%s_%s.s", fam.name, suffix), t.source()})
+			stubs = append(stubs, t.stubs()...)
+		}
+		sort.Slice(stubs, func(i, j int) bool { return stubs[i].name < stubs[j].name })
+		files = append(files, file{"stubs_" + suffix + ".go", stubFile(isa, stubs)})
+	}
+	return files
+}
+
+// families are the kernel descriptions, one generated file each.
+var families = []struct {
+	name string
+	emit func(target)
+}{
+	{"conv", emitConv},
+	{"grad", emitGrad},
+	{"elementwise", emitElementwise},
+	{"limits", emitLimits},
+}

@@ -1,0 +1,52 @@
+package kernels
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// BenchmarkConv times the layers of the reference nets: forward, adjoint and
+// weight gradient, as GFLOP/s and as a fraction of the peak measured beside.
+func BenchmarkConv(b *testing.B) {
+	layers := []Shape{
+		{1, 28, 28, 16, 4, 4, 2, 2, 0, 0},
+		{16, 13, 13, 32, 4, 4, 1, 1, 0, 0},
+		{3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+		{64, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+		{64, 32, 32, 128, 3, 3, 2, 2, 1, 1},
+		{128, 16, 16, 128, 3, 3, 1, 1, 1, 1},
+		FC(3200, 100), FC(100, 10),
+	}
+	isa := Available()[0]
+	for _, s := range layers {
+		for _, groups := range []int{1, 3} {
+			x, y := Alloc(groups*s.In()*Lanes), Alloc(groups*s.Out()*Lanes)
+			dw, db := make([]float32, s.Weights()), make([]float32, s.OutC)
+			fwd, adj, wg, sc := NewForward(isa, s), NewAdjoint(isa, s), NewWeightGrad(isa, s), new(Scratch)
+			for _, p := range []struct {
+				name string
+				run  func()
+			}{
+				{"forward", func() { fwd.Apply(sc, y, x, groups, ReLU, nil) }},
+				{"adjoint", func() { adj.Apply(sc, x, y, groups, None, nil) }},
+				{"weights", func() {
+					for t := range wg.Tasks() {
+						wg.Apply(sc, dw, db, y, x, groups, t)
+					}
+				}},
+			} {
+				b.Run(fmt.Sprintf("%s/%dx%dx%d-%d_%dx%ds%d/b%d", p.name, s.InC, s.InH, s.InW, s.OutC, s.KH, s.KW, s.StrideH, groups*Lanes), func(b *testing.B) {
+					peak := isa.PeakGFLOPS(20 * time.Millisecond)
+					b.ResetTimer()
+					for b.Loop() {
+						p.run()
+					}
+					gf := 2 * float64(s.MACs()) * float64(groups*Lanes) * float64(b.N) / b.Elapsed().Seconds() / 1e9
+					b.ReportMetric(gf, "GFLOP/s")
+					b.ReportMetric(gf/peak, "of-peak")
+				})
+			}
+		}
+	}
+}

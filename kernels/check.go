@@ -1,0 +1,33 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+)
+
+// A panic here is a bug of the caller inside this module: users' input is
+// checked, with errors, before it comes this far.
+
+func mustLen(what string, have, want int) {
+	if have != want {
+		panic(fmt.Sprintf("kernels: %s: %d values, want %d", what, have, want))
+	}
+}
+
+func mustFit(what string, have, need int) int {
+	if have < need {
+		panic(fmt.Sprintf("kernels: %s: %d values, need %d", what, have, need))
+	}
+	return need
+}
+
+func float32Mask(abs bool) uint32 {
+	if abs {
+		return 1<<31 - 1
+	}
+	return math.MaxUint32
+}
+
+func maskFloat32(v float32, mask uint32) float32 {
+	return math.Float32frombits(math.Float32bits(v) & mask)
+}

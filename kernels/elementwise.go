@@ -1,0 +1,89 @@
+package kernels
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+type intervalFunc = func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+
+// The element-wise passes over the batch-lane layout. Slices of one call have
+// equal lengths, a multiple of Lanes.
+
+// PGDStep moves each x by alpha along the sign of g (not at all where g is
+// zero or NaN) and clamps it to [lo, hi], in place.
+func (i *ISA) PGDStep(x, g, lo, hi []float32, alpha float32) {
+	mustLen("gradient", len(g), len(x))
+	mustLen("lower box", len(lo), len(x))
+	mustLen("upper box", len(hi), len(x))
+	if n := vectors(x); n > 0 {
+		raceRead(g)
+		raceRead(lo)
+		raceRead(hi)
+		raceWrite(x)
+		i.pgdStep(base(x), base(g), base(lo), base(hi), n, alpha)
+	}
+}
+
+// SelectLanes copies the lanes chosen by take from src to dst.
+func (i *ISA) SelectLanes(sc *Scratch, dst, src []float32, take *[Lanes]bool) {
+	mustLen("source", len(src), len(dst))
+	for l, t := range take {
+		sc.mask[l] = 0
+		if t {
+			sc.mask[l] = math.MaxUint32
+		}
+	}
+	if n := vectors(dst); n > 0 {
+		raceRead(src)
+		raceWrite(dst)
+		i.selectMask(base(dst), base(src), unsafe.Pointer(&sc.mask), n)
+	}
+}
+
+// IntervalConstants are the factors of the interval passes; package verify
+// derives values that make the bounds sound.
+type IntervalConstants struct {
+	Rel, Abs        float32 // widening of C ± R, relative and absolute
+	MulR, MulC, Add float32 // r' = (r·MulR + |c|·MulC) + Add
+	ReLU            bool    // clamp the bounds at zero first
+}
+
+// IntervalAffine turns, in place, centre c and radius r of an affine layer's
+// output into centre and inflated radius of the next layer's input:
+//
+//	hi = c + r; hi += |hi|·Rel + Abs; lo = c − r; lo −= |lo|·Rel + Abs
+//	clamped at zero if ReLU; then as IntervalBox.
+func (i *ISA) IntervalAffine(sc *Scratch, c, r []float32, k IntervalConstants) {
+	i.interval(sc, i.affine, c, r, k)
+}
+
+// IntervalBox turns, in place, lower bounds (in c) and upper bounds (in r)
+// into centres mid = (lo+hi)·½ and inflated radii max(hi−mid, mid−lo)·MulR +
+// |mid|·MulC + Add. NaN in a bound gives NaN in centre and radius.
+func (i *ISA) IntervalBox(sc *Scratch, c, r []float32, k IntervalConstants) {
+	i.interval(sc, i.box, c, r, k)
+}
+
+func vectors(s []float32) int {
+	if len(s)%Lanes != 0 {
+		panic("kernels: length is not a multiple of Lanes")
+	}
+	return len(s) / Lanes
+}
+
+func (i *ISA) interval(sc *Scratch, f intervalFunc, c, r []float32, k IntervalConstants) {
+	mustLen("radius", len(r), len(c))
+	a := &sc.interval
+	a.Rel, a.Abs, a.MulR, a.MulC, a.Add, a.ReLU = k.Rel, k.Abs, k.MulR, k.MulC, k.Add, 0
+	if k.ReLU {
+		a.ReLU = math.MaxUint32
+	}
+	if n := vectors(c); n > 0 {
+		raceWrite(c)
+		raceWrite(r)
+		f(base(c), base(r), n, a)
+	}
+}

@@ -1,0 +1,202 @@
+package kernels
+
+import (
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+// The kernels in pure Go: the meaning of every other set, bit for bit.
+
+var generic = &ISA{
+	name: "generic",
+	conv: [5][9]func(*asm.ConvArgs){
+		4: {1: genericConv(4, 1), 2: genericConv(4, 2), 3: genericConv(4, 3)},
+		3: {4: genericConv(3, 4)},
+		2: {6: genericConv(2, 6)},
+		1: {8: genericConv(1, 8)},
+	},
+	grad: [5][4]func(*asm.GradArgs){
+		4: {1: genericGrad(4, 1), 2: genericGrad(4, 2), 3: genericGrad(4, 3)},
+		3: {1: genericGrad(3, 1), 2: genericGrad(3, 2), 3: genericGrad(3, 3)},
+		2: {1: genericGrad(2, 1), 2: genericGrad(2, 2), 3: genericGrad(2, 3)},
+		1: {1: genericGrad(1, 1), 2: genericGrad(1, 2), 3: genericGrad(1, 3)},
+	},
+	pgdStep:    genericPGDStep,
+	selectMask: genericSelect,
+	affine:     genericAffine,
+	box:        genericBox,
+	peakFMA:    genericPeakFMA,
+	readMemory: genericReadMemory,
+}
+
+type lane = [Lanes]float32
+
+func vector(p unsafe.Pointer, off int) *lane { return (*lane)(unsafe.Add(p, off)) }
+
+func epilogue(v float32, e Epilogue, gate float32) float32 {
+	switch {
+	case e == ReLU && 0 > v, e == Gate && !(gate > 0):
+		return 0
+	}
+	return v
+}
+
+func genericConv(r, p int) func(*asm.ConvArgs) {
+	return func(a *asm.ConvArgs) {
+		wTile := 0 // byte offset of the tile's weights
+		for t := range a.Tiles {
+			for i := range r {
+				bias := *(*float32)(unsafe.Add(a.Bias, 4*(t*r+i)))
+				for j := range p {
+					acc := lane{bias, bias, bias, bias, bias, bias, bias, bias}
+					in, w := 0, wTile+4*i
+					for range a.Segs {
+						for range a.SegLen / vecBytes {
+							wk := *(*float32)(unsafe.Add(a.W, w))
+							x := vector(a.In[j], in)
+							for l := range acc {
+								acc[l] = FMA32(x[l], wk, acc[l])
+							}
+							in += vecBytes
+							w += 4 * r
+						}
+						in += a.SegSkip
+						w += a.WSegSkip
+					}
+					off := vecBytes * (t*r + i)
+					out := vector(a.Out[j], off)
+					for l, v := range acc {
+						var gate float32
+						if a.Epilogue == asm.EpilogueGate {
+							gate = vector(a.Out[j], off+a.GateOff)[l]
+						}
+						out[l] = epilogue(v, Epilogue(a.Epilogue), gate)
+					}
+				}
+			}
+			wTile += a.Segs*(a.SegLen/vecBytes*4*r+a.WSegSkip) + a.WTileSkip
+		}
+	}
+}
+
+func genericGrad(r, k int) func(*asm.GradArgs) {
+	return func(a *asm.GradArgs) {
+		for t := range a.Tiles {
+			for i := range r {
+				for j := range k {
+					var acc lane
+					dy, x := vecBytes*i, vecBytes*(t*k+j)
+					for range a.Groups {
+						for range a.Rows {
+							for range a.Cols {
+								dv, xv := vector(a.DY, dy), vector(a.X, x)
+								for l := range acc {
+									acc[l] = FMA32(xv[l], dv[l], acc[l])
+								}
+								dy += a.DYCol
+								x += a.XCol
+							}
+							dy += a.DYRow
+							x += a.XRow
+						}
+						dy += a.DYGroup
+						x += a.XGroup
+					}
+					*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)
+				}
+			}
+		}
+	}
+}
+
+// laneSum adds the lanes in the order of the assembly's reduction.
+func laneSum(v *lane) float32 {
+	return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
+}
+
+func genericPGDStep(x, g, lo, hi unsafe.Pointer, n int, alpha float32) {
+	xs, gs := unsafe.Slice((*float32)(x), n*Lanes), unsafe.Slice((*float32)(g), n*Lanes)
+	los, his := unsafe.Slice((*float32)(lo), n*Lanes), unsafe.Slice((*float32)(hi), n*Lanes)
+	for i, v := range xs {
+		var s float32
+		if gs[i] > 0 {
+			s = alpha
+		} else if gs[i] < 0 {
+			s = -alpha
+		}
+		v += s
+		if los[i] > v {
+			v = los[i]
+		}
+		if his[i] < v {
+			v = his[i]
+		}
+		xs[i] = v
+	}
+}
+
+func genericSelect(dst, src, mask unsafe.Pointer, n int) {
+	m := (*[Lanes]uint32)(mask)
+	for i := range n {
+		d, s := vector(dst, i*vecBytes), vector(src, i*vecBytes)
+		for l := range d {
+			if m[l]>>31 != 0 {
+				d[l] = s[l]
+			}
+		}
+	}
+}
+
+func genericAffine(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
+	cs, rs := unsafe.Slice((*float32)(c), n*Lanes), unsafe.Slice((*float32)(r), n*Lanes)
+	for i := range cs {
+		hi, lo := cs[i]+rs[i], cs[i]-rs[i]
+		hi += float32(float32(abs32(hi)*a.Rel) + a.Abs)
+		lo -= float32(float32(abs32(lo)*a.Rel) + a.Abs)
+		if a.ReLU != 0 {
+			lo, hi = epilogue(lo, ReLU, 0), epilogue(hi, ReLU, 0)
+		}
+		cs[i], rs[i] = lo, hi
+	}
+	genericBox(c, r, n, a)
+}
+
+func genericBox(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
+	cs, rs := unsafe.Slice((*float32)(c), n*Lanes), unsafe.Slice((*float32)(r), n*Lanes)
+	for i := range cs {
+		lo, hi := cs[i], rs[i]
+		mid := float32((lo + hi) * 0.5)
+		up, down := hi-mid, mid-lo
+		if !(up > down) {
+			up = down
+		}
+		cs[i] = mid
+		rs[i] = float32(float32(up*a.MulR)+float32(abs32(mid)*a.MulC)) + a.Add
+	}
+}
+
+func abs32(v float32) float32 { return maskFloat32(v, 1<<31-1) }
+
+func genericPeakFMA(n int) {
+	var acc [24]float32
+	for range n {
+		for i := range acc {
+			acc[i] = FMA32(0, 0, acc[i])
+		}
+	}
+}
+
+func genericReadMemory(p unsafe.Pointer, n, reps int) {
+	s := unsafe.Slice((*float32)(p), n*64)
+	var sum float32
+	for range reps {
+		for _, v := range s {
+			sum += v
+		}
+	}
+	sink = sum
+}
+
+// sink keeps the compiler from dropping a loop that is run for its time.
+var sink float32

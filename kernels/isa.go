@@ -1,0 +1,62 @@
+package kernels
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+// ISA is one set of kernels. All sets give the same bits.
+type ISA struct {
+	name       string
+	conv       [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
+	grad       [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
+	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
+	selectMask func(dst, src, mask unsafe.Pointer, n int)
+	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	peakFMA    func(n int)
+	readMemory func(p unsafe.Pointer, n, reps int)
+}
+
+// Name returns the name users give: "generic", "avx2".
+func (i *ISA) Name() string { return i.name }
+
+// EnvISA is the environment variable that forces a kernel set.
+const EnvISA = "EPSBALL_ISA"
+
+// Available returns the kernel sets this machine can run, the best one first;
+// the generic one is always there.
+func Available() []*ISA { return available }
+
+// Choose returns the kernel set of the given name; for an empty name that of
+// EPSBALL_ISA, or the best available.
+func Choose(name string) (*ISA, error) {
+	source := "isa"
+	if name == "" {
+		name, source = os.Getenv(EnvISA), EnvISA
+	}
+	if name == "" || name == "auto" {
+		return available[0], nil
+	}
+	var names []string
+	for _, i := range available {
+		if i.name == name {
+			return i, nil
+		}
+		names = append(names, i.name)
+	}
+	return nil, fmt.Errorf("%s %q: this machine can run %s", source, name, strings.Join(names, ", "))
+}
+
+// Scratch holds the arguments of kernel calls in heap memory: one for each
+// goroutine, so that calls allocate nothing.
+type Scratch struct {
+	conv     asm.ConvArgs
+	grad     asm.GradArgs
+	interval asm.IntervalArgs
+	mask     [Lanes]uint32
+}

@@ -1,0 +1,293 @@
+package kernels
+
+import (
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+// Epilogue is what a Linear does to its sums before storing them.
+type Epilogue int
+
+const (
+	None Epilogue = asm.EpilogueNone
+	// ReLU stores 0 > v ? 0 : v, which keeps NaN and −0.
+	ReLU Epilogue = asm.EpilogueReLU
+	// Gate stores v where the gate is positive and +0 elsewhere: the backward
+	// pass of a ReLU, gated by its output.
+	Gate Epilogue = asm.EpilogueGate
+)
+
+const vecBytes = 4 * Lanes
+
+// Linear is a linear map in the batch-lane layout with packed weights: a
+// convolution or its adjoint. After Pack and SetBias it is read-only and safe
+// for concurrent use.
+type Linear struct {
+	isa     *ISA
+	shape   Shape
+	adjoint bool
+	inC     int // channels of the source: the contiguous run of one pixel
+	outC    int
+	in, out int // elements of one image
+	srcRow  int // lane vectors of one row of the source
+	phases  []phase
+	classes []class
+	packed  []float32
+	bias    []float32
+}
+
+// phase holds the packed weights of one residue of the output coordinates:
+// [tile][tapY][tapX][inC][r], r = 4 output channels a tile, fewer in the last.
+type phase struct {
+	tapsY, tapsX []int
+	offset       int // into packed
+}
+
+// class is a set of output pixels that use the same taps of the same phase.
+type class struct {
+	y, x   span // phase, first and n are common; in is per pixel
+	phase  int
+	pixels []pixel
+}
+
+// pixel offsets are in lane vectors from the start of a group.
+type pixel struct{ in, out int32 }
+
+// NewForward returns y = W·x + b for a convolution of the given geometry, with
+// all weights zero.
+func NewForward(isa *ISA, s Shape) *Linear {
+	s.check()
+	l := &Linear{isa: isa, shape: s, inC: s.InC, outC: s.OutC, in: s.In(), out: s.Out()}
+	l.plan(s.OutH(), s.OutW(), s.InW, 1, 1,
+		func(o int) span { return forwardSpan(s.InH, s.KH, s.StrideH, s.PadH, o) },
+		func(o int) span { return forwardSpan(s.InW, s.KW, s.StrideW, s.PadW, o) },
+		func(int) []int { return ascending(s.KH) }, func(int) []int { return ascending(s.KW) })
+	return l
+}
+
+// NewAdjoint returns dx = Wᵀ·dy for a convolution of the given geometry, with
+// all weights zero.
+func NewAdjoint(isa *ISA, s Shape) *Linear {
+	s.check()
+	l := &Linear{isa: isa, shape: s, adjoint: true, inC: s.OutC, outC: s.InC, in: s.Out(), out: s.In()}
+	l.plan(s.InH, s.InW, s.OutW(), s.StrideH, s.StrideW,
+		func(i int) span { return adjointSpan(s.KH, s.StrideH, s.PadH, s.OutH(), i) },
+		func(i int) span { return adjointSpan(s.KW, s.StrideW, s.PadW, s.OutW(), i) },
+		func(p int) []int { return adjointTaps(s.KH, s.StrideH, p) },
+		func(p int) []int { return adjointTaps(s.KW, s.StrideW, p) })
+	return l
+}
+
+func ascending(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}
+
+// plan sorts the output pixels into classes and lays out the packed weights.
+func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(int) span, tapsY, tapsX func(int) []int) {
+	size := 0
+	for py := range phasesY {
+		for px := range phasesX {
+			p := phase{tapsY(py), tapsX(px), size}
+			l.phases = append(l.phases, p)
+			size += len(p.tapsY) * len(p.tapsX) * l.inC * l.outC
+		}
+	}
+	l.packed = Alloc(size)
+	l.bias = Alloc(l.outC)
+
+	type key struct{ y, x span }
+	byKey := map[key]int{}
+	for y := range outH {
+		sy := spanY(y)
+		iy := sy.in
+		sy.in = 0
+		for x := range outW {
+			sx := spanX(x)
+			px := pixel{int32((iy*inW + sx.in) * l.inC), int32((y*outW + x) * l.outC)}
+			sx.in = 0
+			k := key{sy, sx}
+			i, ok := byKey[k]
+			if !ok {
+				i = len(l.classes)
+				byKey[k] = i
+				l.classes = append(l.classes, class{y: sy, x: sx, phase: sy.phase*phasesX + sx.phase})
+			}
+			l.classes[i].pixels = append(l.classes[i].pixels, px)
+		}
+	}
+	l.srcRow = inW * l.inC
+}
+
+// tileChannels is the number of output channels of a full tile.
+const tileChannels = 4
+
+// Bytes returns the memory held by the packed weights and the plan.
+func (l *Linear) Bytes() int {
+	n := 4 * (cap(l.packed) + cap(l.bias))
+	for _, c := range l.classes {
+		n += int(unsafe.Sizeof(c)) + len(c.pixels)*int(unsafe.Sizeof(pixel{}))
+	}
+	return n
+}
+
+// In and Out return the numbers of elements of one image of the source and of
+// the destination.
+func (l *Linear) In() int  { return l.in }
+func (l *Linear) Out() int { return l.out }
+
+// Pack takes the weights, [OutC][InC][KH][KW] of the convolution for a forward
+// map and its adjoint alike; with abs their absolute values. It must not run
+// while another goroutine uses l.
+func (l *Linear) Pack(w []float32, abs bool) {
+	s := l.shape
+	mustLen("weights", len(w), s.Weights())
+	dstStride, srcStride := s.InC*s.KH*s.KW, s.KH*s.KW
+	if l.adjoint {
+		dstStride, srcStride = srcStride, dstStride
+	}
+	mask := float32Mask(abs)
+	for _, p := range l.phases {
+		d := l.packed[p.offset:]
+		for o := 0; o < l.outC; o += tileChannels {
+			r := min(tileChannels, l.outC-o)
+			for _, ky := range p.tapsY {
+				for _, kx := range p.tapsX {
+					src := w[o*dstStride+ky*s.KW+kx:]
+					for range l.inC {
+						for i := range r {
+							d[i] = maskFloat32(src[i*dstStride], mask)
+						}
+						d = d[r:]
+						src = src[min(srcStride, len(src)):]
+					}
+				}
+			}
+		}
+	}
+}
+
+// SetBias sets the constant each sum starts from, one for each output channel.
+func (l *Linear) SetBias(b []float32) {
+	mustLen("bias", len(b), l.outC)
+	copy(l.bias, b)
+}
+
+// Apply computes dst for the first groups lane groups of src. A sum starts at
+// the bias and adds its taps in order of (row, column, channel) of the source,
+// one fused multiply-add each; taps on padding are left out. gate has the
+// layout of dst and is read for the epilogue Gate alone; it must not be dst.
+func (l *Linear) Apply(sc *Scratch, dst, src []float32, groups int, e Epilogue, gate []float32) {
+	if groups == 0 {
+		return
+	}
+	dst = dst[:mustFit("destination", len(dst), groups*l.out*Lanes)]
+	src = src[:mustFit("source", len(src), groups*l.in*Lanes)]
+	a := &sc.conv
+	a.Epilogue, a.GateOff = int(e), 0
+	if e == Gate {
+		gate = gate[:mustFit("gate", len(gate), len(dst))]
+		a.GateOff = int(uintptr(base(gate)) - uintptr(base(dst)))
+		raceRead(gate)
+	}
+	raceRead(src)
+	raceWrite(dst)
+	for i := range l.classes {
+		c := &l.classes[i]
+		if c.y.n == 0 || c.x.n == 0 {
+			l.fill(c, dst, groups, e, gate)
+			continue
+		}
+		full := l.outC / tileChannels
+		for t, n := 0, 0; t < full; t += n {
+			n = min(full-t, l.tilesAtOnce(c))
+			l.run(a, c, dst, src, groups, t, n, tileChannels)
+		}
+		if r := l.outC % tileChannels; r != 0 {
+			l.run(a, c, dst, src, groups, full, 1, r)
+		}
+	}
+}
+
+// tilesAtOnce bounds the weights that one sweep over the pixels touches, so
+// that they stay in the L2 cache from pixel to pixel.
+func (l *Linear) tilesAtOnce(c *class) int {
+	const budget = 256 << 10
+	return max(1, budget/(c.y.n*c.x.n*l.inC*tileChannels*4))
+}
+
+// run computes tiles × r channels from tile first on, at all pixels of c.
+func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, first, tiles, r int) {
+	p := &l.phases[c.phase]
+	tapVec := 4 * l.inC * r // bytes of the weights of one tap
+	tileBytes := len(p.tapsY) * len(p.tapsX) * tapVec
+	a.Tiles = tiles
+	a.Segs = c.y.n
+	a.SegLen = c.x.n * l.inC * vecBytes
+	a.SegSkip = l.srcRow*vecBytes - a.SegLen
+	a.WSegSkip = (len(p.tapsX) - c.x.n) * tapVec
+	a.WTileSkip = tileBytes - a.Segs*len(p.tapsX)*tapVec
+	a.W = unsafe.Pointer(&l.packed[p.offset+first*tileChannels*len(p.tapsY)*len(p.tapsX)*l.inC+
+		(c.y.first*len(p.tapsX)+c.x.first)*l.inC*r])
+	a.Bias = unsafe.Pointer(&l.bias[first*tileChannels])
+
+	in, out := base(src), unsafe.Add(base(dst), first*tileChannels*vecBytes)
+	inGroup, outGroup := l.in*vecBytes, l.out*vecBytes
+	q := 0
+	for left := groups * len(c.pixels); left > 0; {
+		n := pixelsAtOnce(r, left)
+		for j := range n {
+			if j < left {
+				px := c.pixels[q]
+				a.In[j] = unsafe.Add(in, int(px.in)*vecBytes)
+				a.Out[j] = unsafe.Add(out, int(px.out)*vecBytes)
+				if q++; q == len(c.pixels) && j+1 < left {
+					q = 0
+					in, out = unsafe.Add(in, inGroup), unsafe.Add(out, outGroup)
+				}
+			} else { // the last tile repeats its last pixel
+				a.In[j], a.Out[j] = a.In[left-1], a.Out[left-1]
+			}
+		}
+		l.isa.conv[r][n](a)
+		left -= n
+	}
+}
+
+// pixelsAtOnce picks the kernel for what is left of a row of pixels: of four,
+// two pairs beat three and one.
+func pixelsAtOnce(r, left int) int {
+	switch {
+	case r == 3:
+		return 4
+	case r == 2:
+		return 6
+	case r == 1:
+		return 8
+	case left == 4:
+		return 2
+	}
+	return min(3, left)
+}
+
+// fill stores what is left of a sum without taps: its bias.
+func (l *Linear) fill(c *class, dst []float32, groups int, e Epilogue, gate []float32) {
+	for g := range groups {
+		for _, px := range c.pixels {
+			at := (g*l.out + int(px.out)) * Lanes
+			for o, b := range l.bias {
+				for i := at + o*Lanes; i < at+(o+1)*Lanes; i++ {
+					var gv float32
+					if e == Gate {
+						gv = gate[i]
+					}
+					dst[i] = epilogue(b, e, gv)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package kernels
+
+import "math/bits"
+
+// Stream is one stream of a counter-based random generator, Philox4x32-10
+// (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
+// Its n-th number depends on (seed, id, sub, n) alone: give each image its own
+// id and results cannot depend on batches or threads. A Stream is a small
+// value; it is not safe for concurrent use.
+type Stream struct {
+	key   [2]uint32
+	ctr   [4]uint32
+	block [4]uint32
+	used  int
+}
+
+// NewStream returns the stream of seed, stream number id (below 2^64) and
+// sub-stream sub (a restart, say).
+func NewStream(seed, id uint64, sub uint32) Stream {
+	return Stream{
+		key:  [2]uint32{uint32(seed), uint32(seed >> 32)},
+		ctr:  [4]uint32{0, sub, uint32(id), uint32(id >> 32)},
+		used: 4,
+	}
+}
+
+// Uint32 returns the next 32 random bits.
+func (s *Stream) Uint32() uint32 {
+	if s.used == 4 {
+		s.block = philox4x32(s.ctr, s.key)
+		s.ctr[0]++
+		s.used = 0
+	}
+	v := s.block[s.used]
+	s.used++
+	return v
+}
+
+// Float32 returns a multiple of 2^-24 drawn uniformly from [0, 1).
+func (s *Stream) Float32() float32 { return float32(s.Uint32()>>8) * (1.0 / (1 << 24)) }
+
+// Intn returns a number drawn from [0, n), 0 < n < 2^31, by multiplication
+// (bias below n/2^32).
+func (s *Stream) Intn(n int) int { return int(uint64(s.Uint32()) * uint64(n) >> 32) }
+
+func philox4x32(c [4]uint32, k [2]uint32) [4]uint32 {
+	const m0, m1, w0, w1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
+	for range 10 {
+		hi0, lo0 := bits.Mul32(m0, c[0])
+		hi1, lo1 := bits.Mul32(m1, c[2])
+		c = [4]uint32{hi1 ^ c[1] ^ k[0], lo1, hi0 ^ c[3] ^ k[1], lo0}
+		k[0] += w0
+		k[1] += w1
+	}
+	return c
+}

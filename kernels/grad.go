@@ -9,6 +9,10 @@ import (
 // gradWeights is the number of weights of a full tile of the gradient kernels.
 const gradWeights = 3
 
+// PartChannels is the number of output channels of one part of a weight
+// gradient (fewer in the last).
+const PartChannels = tileChannels
+
 // WeightGrad computes the gradient of a convolution's weights and bias. It is
 // read-only and safe for concurrent use.
 type WeightGrad struct {

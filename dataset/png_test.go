@@ -1,0 +1,149 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func encode(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	require.NoError(t, png.Encode(&buf, m))
+	return buf.Bytes()
+}
+
+// grayPNG is a 2×3 gray image, each pixel v more than the one before.
+func grayPNG(t testing.TB, v byte) []byte {
+	m := image.NewGray(image.Rect(0, 0, 3, 2))
+	for i := range m.Pix {
+		m.Pix[i] = byte(i) * v
+	}
+	return encode(t, m)
+}
+
+// rgbPNG is a 1×2 image of the pixels (10,20,30) and (40,50,60).
+func rgbPNG(t testing.TB) []byte {
+	m := image.NewRGBA(image.Rect(0, 0, 2, 1))
+	copy(m.Pix, []byte{10, 20, 30, 255, 40, 50, 60, 255})
+	return encode(t, m)
+}
+
+// pngClaiming writes a file whose header claims h×w gray pixels it does not hold.
+func pngClaiming(t testing.TB, h, w uint32) string {
+	t.Helper()
+	b := grayPNG(t, 1)
+	binary.BigEndian.PutUint32(b[16:], w)
+	binary.BigEndian.PutUint32(b[20:], h)
+	binary.BigEndian.PutUint32(b[29:], crc32.ChecksumIEEE(b[12:29]))
+	path := filepath.Join(t.TempDir(), "claim.png")
+	require.NoError(t, os.WriteFile(path, b, 0o666))
+	return path
+}
+
+func TestPNGFile(t *testing.T) {
+	dir := folder(t, map[string][]byte{"g.png": grayPNG(t, 50), "7/rgb.PNG": rgbPNG(t)})
+	s, err := LoadPNG(filepath.Join(dir, "g.png"))
+	require.NoError(t, err)
+	require.NoError(t, s.Validate())
+	require.Equal(t, &Set{C: 1, H: 2, W: 3, X: appendScaled(nil, []byte{0, 50, 100, 150, 200, 250}), Y: []int{Unknown}, Classes: 10}, s)
+
+	s, err = LoadPNG(filepath.Join(dir, "7", "rgb.PNG"))
+	require.NoError(t, err)
+	require.Equal(t, &Set{C: 3, H: 1, W: 2, X: appendScaled(nil, []byte{10, 40, 20, 50, 30, 60}), Y: []int{Unknown}, Classes: 10}, s)
+}
+
+func TestPNGFolder(t *testing.T) {
+	files := map[string][]byte{
+		"12/b.png": grayPNG(t, 1), "3/a.png": grayPNG(t, 2), "cat/a.png": grayPNG(t, 3), "z.png": grayPNG(t, 4),
+		"notes.txt": []byte("ignored"), "-1/a.png": grayPNG(t, 5), "3/deeper/a.png": rgbPNG(t),
+	}
+	s, err := LoadPNG(folder(t, files))
+	require.NoError(t, err)
+	require.Equal(t, []int{Unknown, 12, 3, Unknown, Unknown}, s.Y) // -1/a 12/b 3/a cat/a z
+	require.Equal(t, 13, s.Classes)
+	require.Equal(t, scaled[2], s.Image(2)[1])
+
+	files["labels.csv"] = []byte("name,label\r\n3/a.png, 5\nz.png,0\n\"cat/a.png\",\n12/b.png,-1\n")
+	dir := folder(t, files)
+	s, err = LoadPNG(dir)
+	require.NoError(t, err)
+	require.NoError(t, s.Validate())
+	require.Equal(t, []int{Unknown, Unknown, 5, Unknown, 0}, s.Y)
+
+	s, err = LoadPNG(filepath.Join(dir, "z.png"))
+	require.NoError(t, err)
+	require.Equal(t, []int{0}, s.Y)
+}
+
+func TestPNGLabelsBad(t *testing.T) {
+	for name, c := range map[string]struct{ text, field string }{
+		"no such file": {"a.png,1\nb.png,2\n", "line 2"},
+		"twice":        {"a.png,1\na.png,1\n", "line 2"},
+		"not a number": {"a.png,cat\n", "line 1"},
+		"negative":     {"a.png,-2\n", "line 1"},
+		"absurd":       {"a.png,65536\n", "line 1"},
+		"three fields": {"a.png,1,2\n", "text"},
+		"quote":        {"\"a.png,1\n", "text"},
+		"late header":  {"a.png,1\nname,label\n", "line 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t, map[string][]byte{"a.png": grayPNG(t, 1), "labels.csv": []byte(c.text)})
+			_, err := LoadPNG(dir)
+			requireError(t, err, "labels.csv", c.field)
+		})
+	}
+}
+
+func TestPNGBad(t *testing.T) {
+	r := image.Rect(0, 0, 2, 2)
+	palette := image.NewPaletted(r, color.Palette{color.Black, color.White})
+	good := grayPNG(t, 1)
+	// A tRNS chunk that makes the colour (10,20,30) transparent, before IDAT.
+	rgb := rgbPNG(t)
+	chunk := append([]byte("tRNS"), 0, 10, 0, 20, 0, 30)
+	chunk = binary.BigEndian.AppendUint32(append([]byte{0, 0, 0, 6}, chunk...), crc32.ChecksumIEEE(chunk))
+	clear := append(append(bytes.Clone(rgb[:33]), chunk...), rgb[33:]...)
+
+	for name, c := range map[string]struct {
+		data  []byte
+		field string
+	}{
+		"empty":       {nil, "signature"},
+		"not PNG":     {[]byte("GIF89a, and enough more for a header"), "signature"},
+		"16 bit":      {encode(t, image.NewGray16(r)), "IHDR"},
+		"palette":     {encode(t, palette), "IHDR"},
+		"alpha":       {encode(t, image.NewNRGBA(r)), "IHDR"},
+		"transparent": {clear, "tRNS"},
+		"checksum":    {spoilt(good, 30), "data"},
+		"trailing":    {append(bytes.Clone(good), 0), "end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := LoadPNG(filepath.Join(folder(t, map[string][]byte{"a.png": c.data}), "a.png"))
+			requireError(t, err, "a.png", c.field)
+		})
+	}
+	for n := range good {
+		path := filepath.Join(folder(t, map[string][]byte{"a.png": good[:n]}), "a.png")
+		_, err := LoadPNG(path)
+		requireError(t, err, "a.png", "")
+	}
+	for _, d := range [][2]uint32{{0, 3}, {3, 0}, {1 << 31, 1 << 31}, {1<<32 - 1, 1<<32 - 1}, {1 << 14, 1 << 14}} {
+		_, err := LoadPNG(pngClaiming(t, d[0], d[1]))
+		requireError(t, err, "claim.png", "IHDR")
+	}
+	_, err := LoadPNG(folder(t, map[string][]byte{"a.png": good, "b.png": rgb}))
+	requireError(t, err, "b.png", "shape")
+	_, err = LoadPNG(folder(t, nil))
+	requireError(t, err, "", "folder")
+	_, err = LoadPNG(filepath.Join(t.TempDir(), "none.png"))
+	requireError(t, err, "none.png", "path")
+}

@@ -1,0 +1,139 @@
+package net
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+)
+
+// Norm measures the distance between two images, over all their pixels.
+type Norm int
+
+const (
+	Linf Norm = iota // largest absolute difference of a pixel
+	L2               // root of the sum of squared differences
+)
+
+// Norms lists the names ParseNorm knows.
+func Norms() []string { return []string{"linf", "l2"} }
+
+func (n Norm) String() string { return Norms()[n] }
+
+// ParseNorm returns the norm of the given name.
+func ParseNorm(name string) (Norm, error) {
+	for i, s := range Norms() {
+		if s == name {
+			return Norm(i), nil
+		}
+	}
+	return 0, fmt.Errorf("norm %q: want one of %v", name, Norms())
+}
+
+// Ball is the threat model: all images x′ with ‖x′ − x‖ ≤ Eps whose pixels lie
+// in [0, 1], around a centre x. It means real numbers: Eps is exact and so is
+// the norm. Its two float32 boxes are rounded inward for attacks, so that what
+// is found lies in the ball, and outward for proofs, so that nothing is missed.
+type Ball struct {
+	Norm Norm
+	Eps  Epsilon
+}
+
+// Validate refuses an Linf ball with ε > 1, which is all images, and thus a
+// mistake of units.
+func (b Ball) Validate() error {
+	if b.Norm != Linf && b.Norm != L2 {
+		return fmt.Errorf("norm %d: want one of %v", int(b.Norm), Norms())
+	}
+	if b.Norm == Linf && b.Eps.Rat().Cmp(big.NewRat(1, 1)) > 0 {
+		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; 8/255 is written so)", b.Eps)
+	}
+	if f := b.Eps.Float64(); f > 1e6 {
+		return fmt.Errorf("epsilon %s: want at most 1e6", b.Eps)
+	}
+	return nil
+}
+
+func (b Ball) String() string { return fmt.Sprintf("%s ε=%s", b.Norm, b.Eps) }
+
+// Box holds the float64 neighbours of ε, for many images.
+type Box struct{ epsLo, epsHi float64 }
+
+// Box prepares the boxes of b.
+func (b Ball) Box() Box {
+	lo, hi := b.Eps.Bounds()
+	return Box{lo, hi}
+}
+
+// Inner writes, for each pixel x in [0, 1], the smallest and largest float32
+// of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
+// All slices have one length.
+func (b Box) Inner(lo, hi, x []float32) {
+	for i, v := range x {
+		lo[i], hi[i] = b.inner(v)
+	}
+}
+
+func (b Box) inner(v float32) (lo, hi float32) {
+	return max(0, addUp(v, -b.epsLo)), min(1, addDown(v, b.epsLo))
+}
+
+// Outer writes the bounds of the smallest float32 box that contains [0, 1] ∩
+// [x − ε, x + ε].
+func (b Box) Outer(lo, hi, x []float32) {
+	for i, v := range x {
+		lo[i], hi[i] = b.outer(v)
+	}
+}
+
+func (b Box) outer(v float32) (lo, hi float32) {
+	return max(0, addDown(v, -b.epsHi)), min(1, addUp(v, b.epsHi))
+}
+
+// addDown and addUp round the exact x + d to float32, downward and upward.
+func addDown(x float32, d float64) float32 {
+	s, err := twoSum(float64(x), d)
+	f := float32(s)
+	if float64(f) > s || float64(f) == s && err < 0 {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return f
+}
+
+func addUp(x float32, d float64) float32 { return -addDown(-x, -d) }
+
+// twoSum returns s and err with s = fl(a+b) and s + err = a + b exactly
+// (Knuth). It has no product, so no compiler fuses any of it.
+func twoSum(a, b float64) (s, err float64) {
+	s = a + b
+	t := s - b
+	return s, (a - t) + (b - (s - t))
+}
+
+// Contains tells whether the image x lies in the ball around centre, exactly.
+func (b Ball) Contains(centre, x []float32) bool {
+	if len(centre) != len(x) {
+		return false
+	}
+	var sum2, d, one big.Rat
+	one.SetInt64(1)
+	eps := b.Eps.Rat()
+	near := b.Eps.Float64() * (1 - 1e-12) // spares most pixels the rationals
+	for i, v := range x {
+		c := centre[i]
+		if !(v >= 0 && v <= 1 && c >= 0 && c <= 1) {
+			return false
+		}
+		if v == c {
+			continue
+		}
+		if b.Norm == L2 || math.Abs(float64(c)-float64(v)) >= near {
+			d.Sub(new(big.Rat).SetFloat64(float64(v)), new(big.Rat).SetFloat64(float64(c)))
+			if b.Norm == L2 {
+				sum2.Add(&sum2, d.Mul(&d, &d))
+			} else if d.Abs(&d).Cmp(eps) > 0 {
+				return false
+			}
+		}
+	}
+	return b.Norm == Linf || sum2.Cmp(eps.Mul(eps, eps)) <= 0
+}

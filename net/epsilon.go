@@ -1,0 +1,94 @@
+package net
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
+)
+
+// Epsilon is the radius of a ball, kept as the exact decimal or fraction given.
+// The zero value is 0. It is immutable.
+type Epsilon struct {
+	r    *big.Rat
+	text string
+}
+
+// ParseEpsilon reads "0.1", "1e-3" or "8/255" exactly. Negative, infinite and
+// malformed values are refused, and any that needs more than 64 characters.
+func ParseEpsilon(s string) (Epsilon, error) {
+	t := strings.TrimSpace(s)
+	if len(t) > 64 || strings.ContainsAny(t, "xXpPbBoO_") {
+		return Epsilon{}, fmt.Errorf("epsilon %.64q: want a decimal such as 0.1 or a fraction such as 8/255", s)
+	}
+	if e := strings.IndexAny(t, "eE"); e >= 0 && len(t)-e > 5 { // 1e999999999 would fill the memory
+		return Epsilon{}, fmt.Errorf("epsilon %q: exponent out of range", s)
+	}
+	r, ok := new(big.Rat).SetString(t)
+	if !ok {
+		return Epsilon{}, fmt.Errorf("epsilon %q: want a decimal such as 0.1 or a fraction such as 8/255", s)
+	}
+	if r.Sign() < 0 {
+		return Epsilon{}, fmt.Errorf("epsilon %q: want a value ≥ 0", s)
+	}
+	return Epsilon{r, t}, nil
+}
+
+// MustEpsilon is ParseEpsilon for constants; it panics on an error.
+func MustEpsilon(s string) Epsilon {
+	e, err := ParseEpsilon(s)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// Rat returns the exact value, as a copy.
+func (e Epsilon) Rat() *big.Rat {
+	if e.r == nil {
+		return new(big.Rat)
+	}
+	return new(big.Rat).Set(e.r)
+}
+
+// String returns the text the value was given as.
+func (e Epsilon) String() string {
+	if e.text == "" {
+		return "0"
+	}
+	return e.text
+}
+
+// Times returns k·e exactly, k ≥ 0.
+func (e Epsilon) Times(k int) Epsilon {
+	r := e.Rat()
+	r.Mul(r, new(big.Rat).SetInt64(int64(k)))
+	if d, exact := r.FloatPrec(); exact && d <= 30 {
+		return Epsilon{r, r.FloatString(d)}
+	}
+	return Epsilon{r, r.RatString()}
+}
+
+// Cmp compares exactly: −1, 0 or 1.
+func (e Epsilon) Cmp(o Epsilon) int { return e.Rat().Cmp(o.Rat()) }
+
+// Float64 returns the nearest float64.
+func (e Epsilon) Float64() float64 {
+	f, _ := e.Rat().Float64()
+	return f
+}
+
+// Bounds returns the float64 neighbours lo ≤ e ≤ hi, equal if e is a float64.
+func (e Epsilon) Bounds() (lo, hi float64) {
+	r := e.Rat()
+	f, exact := r.Float64()
+	switch {
+	case exact:
+		return f, f
+	case math.IsInf(f, 0):
+		return math.MaxFloat64, f
+	case new(big.Rat).SetFloat64(f).Cmp(r) > 0:
+		return math.Nextafter(f, 0), f
+	}
+	return f, math.Nextafter(f, math.Inf(1))
+}

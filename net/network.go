@@ -1,0 +1,175 @@
+package net
+
+import (
+	"fmt"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+)
+
+// Options say how a model is compiled. The zero value gives a network for
+// inference on the best kernel set.
+type Options struct {
+	ISA      string // kernel set; empty: EPSBALL_ISA, or the best available
+	Backward bool   // pack what the backward passes need
+}
+
+// Network is a compiled model.
+type Network struct {
+	model   *model.Model
+	isa     *kernels.ISA
+	input   model.Shape
+	classes int
+	norm    []model.Layer // the normalize layer, if any
+	layers  []Affine
+}
+
+// Affine is a convolution or a fully connected layer as compiled, with the
+// ReLU after it, if any. Its slices are not to be changed.
+type Affine struct {
+	Index   int // in the architecture's list of layers
+	Name    string
+	Shape   kernels.Shape
+	ReLU    bool
+	W       []float32   // [OutC][InC][KH][KW]; the columns of an FC layer in the order of Flatten
+	B       []float32   // [OutC]
+	in      model.Shape // of the input before it is flattened for an FC layer
+	forward *kernels.Linear
+	adjoint *kernels.Linear
+}
+
+// permuted tells whether W is a reordered copy of the model's weights.
+func (a *Affine) permuted() bool {
+	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
+}
+
+// Reload packs affine layer i again after a trainer has changed the model's
+// weights in place. Nothing else may use the network meanwhile, except Reload
+// of other layers.
+func (n *Network) Reload(i int) {
+	a := &n.layers[i]
+	if a.permuted() {
+		MapColumns(a.W, n.model.Params[a.Index].W, a.in)
+	}
+	a.forward.Pack(a.W, false)
+	a.forward.SetBias(a.B)
+	if a.adjoint != nil {
+		a.adjoint.Pack(a.W, false)
+	}
+}
+
+// Compile checks the model and packs it. The model must not change afterwards.
+func Compile(m *model.Model, o Options) (*Network, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	isa, err := kernels.Choose(o.ISA)
+	if err != nil {
+		return nil, err
+	}
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{model: m, isa: isa, input: m.Arch.Input, classes: m.Arch.Classes()}
+	for i, l := range m.Arch.Layers {
+		switch l.Kind {
+		case model.Normalize:
+			n.norm = []model.Layer{l}
+		case model.ReLU:
+			n.layers[len(n.layers)-1].ReLU = true
+		case model.Conv, model.FC:
+			a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, shapes[i]), in: shapes[i]}
+			a.W, a.B = m.Params[i].W, m.Params[i].B
+			if a.permuted() {
+				a.W = make([]float32, len(a.W))
+			}
+			a.forward = kernels.NewForward(isa, a.Shape)
+			if o.Backward {
+				a.adjoint = kernels.NewAdjoint(isa, a.Shape)
+			}
+			n.layers = append(n.layers, a)
+			n.Reload(len(n.layers) - 1)
+		default:
+			return nil, fmt.Errorf("layer %d: kind %q cannot be compiled", i, l.Kind)
+		}
+	}
+	return n, nil
+}
+
+// Geometry returns the kernels' view of a conv or fc layer with input in. An
+// FC layer sees its input, which lies [H][W][C] in memory, as one long pixel.
+func Geometry(l model.Layer, in model.Shape) kernels.Shape {
+	if l.Kind == model.FC {
+		return kernels.FC(in.Size(), l.Out)
+	}
+	return kernels.Shape{
+		InC: in.C, InH: in.H, InW: in.W, OutC: l.Out,
+		KH: l.Kernel[0], KW: l.Kernel[1], StrideH: l.Stride[0], StrideW: l.Stride[1],
+		PadH: l.Padding[0], PadW: l.Padding[1],
+	}
+}
+
+// MapColumns copies the rows of a matrix over the elements of shape in from
+// channels-first column order (src) to channels-last (dst).
+func MapColumns(dst, src []float32, in model.Shape) {
+	hw, size := in.H*in.W, in.Size()
+	for row := 0; row < len(src); row += size {
+		d, s := dst[row:row+size], src[row:row+size]
+		for c := range in.C {
+			for p := range hw {
+				d[p*in.C+c] = s[c*hw+p]
+			}
+		}
+	}
+}
+
+// UnmapColumns undoes MapColumns.
+func UnmapColumns(dst, src []float32, in model.Shape) {
+	MapColumns(dst, src, model.Shape{C: in.H * in.W, H: in.C, W: 1})
+}
+
+// Model returns the model the network was compiled from.
+func (n *Network) Model() *model.Model { return n.model }
+
+// ISA returns the kernel set in use.
+func (n *Network) ISA() *kernels.ISA { return n.isa }
+
+// Input returns the shape of one image, channels first.
+func (n *Network) Input() model.Shape { return n.input }
+
+// Classes returns the number of logits.
+func (n *Network) Classes() int { return n.classes }
+
+// Layers returns the affine layers in order.
+func (n *Network) Layers() []Affine { return n.layers }
+
+// Normalization returns mean and standard deviation per channel, or nil.
+func (n *Network) Normalization() (mean, std []float32) {
+	if len(n.norm) == 0 {
+		return nil, nil
+	}
+	return n.norm[0].Mean, n.norm[0].Std
+}
+
+// MACs returns the multiply-adds of one image's forward pass, those with zero
+// padding left out.
+func (n *Network) MACs() int64 {
+	var s int64
+	for _, l := range n.layers {
+		s += l.Shape.MACs()
+	}
+	return s
+}
+
+// Bytes returns the memory held by packed weights.
+func (n *Network) Bytes() int {
+	s := 0
+	for _, l := range n.layers {
+		s += l.forward.Bytes()
+		if l.adjoint != nil {
+			s += l.adjoint.Bytes()
+		}
+	}
+	return s
+}

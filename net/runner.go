@@ -1,0 +1,114 @@
+package net
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/epsball/epsball/kernels"
+)
+
+// ChunkGroups is the number of lane groups one worker takes through a network
+// at a time: enough to fill the pixel tile of the kernels with fully connected
+// layers, few enough for the caches.
+const ChunkGroups = 3
+
+// Chunks splits groups lane groups evenly for a number of workers and returns
+// the number of chunks, each of at most ChunkGroups groups.
+func Chunks(groups, workers int) int {
+	n := (groups + ChunkGroups - 1) / ChunkGroups
+	n = (n + workers - 1) / workers * workers
+	return min(n, groups)
+}
+
+// Chunk returns the range of lane groups of chunk i of n.
+func Chunk(groups, n, i int) (from, to int) { return groups * i / n, groups * (i + 1) / n }
+
+// Runner computes logits of batches on the workers of a pool. It must be used
+// by one goroutine at a time.
+type Runner struct {
+	net  *Network
+	pool *kernels.Pool
+	ws   []*Workspace
+	x    [][]float32 // lane-layout pixels, one a worker
+
+	// The batch being run.
+	ctx    context.Context
+	dst    []float32
+	src    []float32
+	n      int
+	chunks int
+	f      func(worker, task int)
+}
+
+// NewRunner returns a runner on the given pool.
+func (n *Network) NewRunner(pool *kernels.Pool) *Runner {
+	r := &Runner{net: n, pool: pool}
+	for range pool.Workers() {
+		r.ws = append(r.ws, n.NewWorkspace(ChunkGroups*kernels.Lanes, false))
+		r.x = append(r.x, kernels.Alloc(ChunkGroups*kernels.Lanes*n.input.Size()))
+	}
+	r.f = r.chunk
+	return r
+}
+
+// Logits writes the logits of the n images in x (channels first, pixels in
+// [0, 1]) to dst, [n][classes]. It allocates nothing. When ctx ends, it stops
+// at once and returns the context's error; dst is then incomplete.
+func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
+	if err := r.net.CheckImages(x, n); err != nil {
+		return err
+	}
+	if len(dst) != n*r.net.classes {
+		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.classes)
+	}
+	groups := kernels.Groups(n)
+	r.ctx, r.dst, r.src, r.n = ctx, dst, x, n
+	r.chunks = Chunks(groups, r.pool.Workers())
+	r.pool.Run(r.chunks, r.f)
+	r.ctx, r.dst, r.src = nil, nil, nil
+	return ctx.Err()
+}
+
+func (r *Runner) chunk(worker, task int) {
+	if r.ctx.Err() != nil {
+		return
+	}
+	from, to := Chunk(kernels.Groups(r.n), r.chunks, task)
+	i, end := from*kernels.Lanes, min(to*kernels.Lanes, r.n)
+	size := r.net.input.Size()
+	x := r.x[worker]
+	PackLanes(x, r.src[i*size:end*size], r.net.input, end-i)
+	logits := r.ws[worker].Forward(x, to-from)
+	c := r.net.classes
+	for k := i; k < end; k++ {
+		GatherLane(r.dst[k*c:(k+1)*c], Group(logits, c, (k-i)/kernels.Lanes), (k-i)%kernels.Lanes)
+	}
+}
+
+// CheckImages refuses a batch of the wrong length and pixels that are NaN or
+// outside [0, 1], naming the first.
+func (n *Network) CheckImages(x []float32, count int) error {
+	size := n.input.Size()
+	if count < 0 || len(x) != count*size {
+		return fmt.Errorf("images: %d values, want %d images of %v (%d values each)", len(x), count, n.input, size)
+	}
+	for i, v := range x {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("images: pixel %d of image %d is %v, want a value in [0, 1]", i%size, i/size, v)
+		}
+	}
+	return nil
+}
+
+// CheckLabels refuses a list of labels of the wrong length or out of range.
+func (n *Network) CheckLabels(y []int, count int) error {
+	if len(y) != count {
+		return fmt.Errorf("labels: %d, want one for each of %d images", len(y), count)
+	}
+	for i, v := range y {
+		if v < 0 || v >= n.classes {
+			return fmt.Errorf("labels: label of image %d is %d, want 0 … %d", i, v, n.classes-1)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package net
+
+import (
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+)
+
+// WeightGradient computes and holds the gradient of a loss, summed over a
+// batch, to all weights of a network, in the model's order. Its parts are
+// independent; the result does not depend on how they are spread over
+// goroutines.
+type WeightGradient struct {
+	Params []model.Param // one per layer of the architecture, as in model.Model
+
+	layers []gradLayer
+	tasks  []gradTask
+}
+
+type gradLayer struct {
+	grad *kernels.WeightGrad
+	dw   []float32   // columns as the kernels see them: channels last
+	cols model.Shape // shape of one row of dw
+}
+
+type gradTask struct{ layer, part int }
+
+// NewWeightGradient returns a zero gradient.
+func (n *Network) NewWeightGradient() *WeightGradient {
+	g := &WeightGradient{Params: make([]model.Param, len(n.model.Params))}
+	for i := range n.layers {
+		l := &n.layers[i]
+		g.Params[l.Index] = model.Param{W: make([]float32, len(l.W)), B: make([]float32, len(l.B))}
+		cols := model.Shape{C: l.Shape.InC, H: l.Shape.KH, W: l.Shape.KW}
+		if l.permuted() {
+			cols = l.in
+		}
+		gl := gradLayer{grad: kernels.NewWeightGrad(n.isa, l.Shape), dw: make([]float32, len(l.W)), cols: cols}
+		g.layers = append(g.layers, gl)
+		for p := range gl.grad.Tasks() {
+			g.tasks = append(g.tasks, gradTask{i, p})
+		}
+	}
+	return g
+}
+
+// Tasks returns the number of parts.
+func (g *WeightGradient) Tasks() int { return len(g.tasks) }
+
+// Apply computes one part from the first groups lane groups of a workspace
+// made with keep, after Forward and Backward (or BackwardToWeights).
+func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task int) {
+	t := g.tasks[task]
+	gl, l := &g.layers[t.layer], &w.net.layers[t.layer]
+	p := g.Params[l.Index]
+	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[t.layer], groups, t.part)
+	row := gl.cols.Size()
+	from, to := t.part*kernels.PartChannels*row, min((t.part+1)*kernels.PartChannels*row, len(gl.dw))
+	UnmapColumns(p.W[from:to], gl.dw[from:to], gl.cols)
+}

@@ -9,7 +9,7 @@ import (
 // batch-lane layout [group][H][W][C][8]. The lanes after the last image get
 // zeros.
 func PackLanes(dst, x []float32, s model.Shape, n int) {
-	size, hw := s.Size(), s.H*s.W
+	size := s.Size()
 	for g := range kernels.Groups(n) {
 		d := dst[g*size*kernels.Lanes : (g+1)*size*kernels.Lanes]
 		for l := range kernels.Lanes {
@@ -20,15 +20,17 @@ func PackLanes(dst, x []float32, s model.Shape, n int) {
 				}
 				continue
 			}
-			packImage(d[l:], x[i*size:(i+1)*size], s.C, hw)
+			PackLane(d, x[i*size:(i+1)*size], s, l)
 		}
 	}
 }
 
-func packImage(d, img []float32, c, hw int) {
-	for ch := range c {
-		for p, v := range img[ch*hw : (ch+1)*hw] {
-			d[(p*c+ch)*kernels.Lanes] = v
+// PackLane copies one channels-first image into lane l of a group.
+func PackLane(group, img []float32, s model.Shape, l int) {
+	hw := s.H * s.W
+	for c := range s.C {
+		for p, v := range img[c*hw : (c+1)*hw] {
+			group[(p*s.C+c)*kernels.Lanes+l] = v
 		}
 	}
 }

@@ -141,6 +141,9 @@ func (n *Network) Input() model.Shape { return n.input }
 // Classes returns the number of logits.
 func (n *Network) Classes() int { return n.classes }
 
+// HasBackward tells whether the network was compiled with backward passes.
+func (n *Network) HasBackward() bool { return n.layers[0].adjoint != nil }
+
 // Layers returns the affine layers in order.
 func (n *Network) Layers() []Affine { return n.layers }
 

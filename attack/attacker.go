@@ -1,0 +1,177 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Batch is what to attack.
+type Batch struct {
+	X       []float32 // n images, channels first, pixels in [0, 1]
+	Y       []int     // their labels
+	Targets []int     // nil, or the class each is to be taken for (Config.Targeted)
+	First   int       // index of the first image: picks the random numbers
+}
+
+// Result is what an attack found, one entry an image.
+type Result struct {
+	Adv     []float32 // the worst point found, in ball and box; the image itself if it was wrong from the start
+	Label   []int     // the class predicted there; −1 if the logits hold NaN
+	Margin  []float32 // logit of the label minus the largest other there
+	Clean   []bool    // the image itself is classified correctly
+	Success []bool    // Clean, and Adv is misclassified (or, with targets given, taken for its target)
+	Linf    []float64 // distance of Adv from the image
+	L2      []float64
+	Done    []bool // false where a cancelled run did not get to
+	// ImageSteps is the number of gradient steps taken by all images.
+	ImageSteps int64
+}
+
+// Count returns the numbers of images that are done, correct from the start,
+// and still correct after the attack.
+func (r *Result) Count() (done, clean, robust int) {
+	for i, d := range r.Done {
+		if d {
+			done++
+			if r.Clean[i] {
+				clean++
+				if !r.Success[i] {
+					robust++
+				}
+			}
+		}
+	}
+	return done, clean, robust
+}
+
+func (r *Result) resize(n, size int) {
+	if cap(r.Done) < n || cap(r.Adv) < n*size {
+		*r = Result{
+			Adv: make([]float32, n*size), Label: make([]int, n), Margin: make([]float32, n),
+			Clean: make([]bool, n), Success: make([]bool, n),
+			Linf: make([]float64, n), L2: make([]float64, n), Done: make([]bool, n),
+		}
+	}
+	r.Adv, r.Label, r.Margin = r.Adv[:n*size], r.Label[:n], r.Margin[:n]
+	r.Clean, r.Success, r.Done = r.Clean[:n], r.Success[:n], r.Done[:n]
+	r.Linf, r.L2 = r.Linf[:n], r.L2[:n]
+	clear(r.Done)
+	r.ImageSteps = 0
+}
+
+// Attacker runs one attack on one network. It must be used by one goroutine at
+// a time.
+type Attacker struct {
+	net     *net.Network
+	cfg     Config
+	box     net.Box
+	pool    *kernels.Pool
+	workers []*worker
+	f       func(worker, task int)
+
+	// The batch being attacked.
+	ctx      context.Context
+	b        Batch
+	res      *Result
+	n        int
+	capacity int          // slots a worker fills
+	next     atomic.Int64 // first image no worker has taken
+	done     atomic.Int64
+	steps    atomic.Int64
+}
+
+// New prepares an attack on a network compiled with backward passes.
+func New(n *net.Network, c Config, pool *kernels.Pool) (*Attacker, error) {
+	if err := c.Validate(n.Classes()); err != nil {
+		return nil, err
+	}
+	if !n.HasBackward() {
+		return nil, errors.New("network: compiled without backward passes, want Options.Backward")
+	}
+	a := &Attacker{net: n, cfg: c, box: c.Ball.Box(), pool: pool}
+	for range pool.Workers() {
+		a.workers = append(a.workers, newWorker(a))
+	}
+	a.f = func(w, _ int) { a.workers[w].run() }
+	return a, nil
+}
+
+// Run attacks the batch and fills res, reusing its memory: with a res of equal
+// size it allocates nothing. When ctx ends it returns the context's error
+// within a few steps; images with res.Done are then complete.
+func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
+	n := len(b.Y)
+	if err := a.net.CheckImages(b.X, n); err != nil {
+		return err
+	}
+	if err := a.net.CheckLabels(b.Y, n); err != nil {
+		return err
+	}
+	if b.Targets != nil {
+		if err := a.checkTargets(b); err != nil {
+			return err
+		}
+	}
+	if b.First < 0 {
+		return fmt.Errorf("first index: %d, want ≥ 0", b.First)
+	}
+	res.resize(n, a.net.Input().Size())
+	groups, workers := kernels.Groups(n), a.pool.Workers()
+	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
+	a.ctx, a.b, a.res, a.n = ctx, b, res, n
+	a.next.Store(0)
+	a.done.Store(0)
+	a.steps.Store(0)
+	a.pool.Run(min(workers, groups), a.f)
+	res.ImageSteps = a.steps.Load()
+	a.ctx, a.b, a.res = nil, Batch{}, nil
+	return ctx.Err()
+}
+
+func (a *Attacker) checkTargets(b Batch) error {
+	if !a.cfg.Targeted {
+		return errors.New("targets: given to an untargeted attack, want Config.Targeted")
+	}
+	if err := a.net.CheckLabels(b.Targets, len(b.Y)); err != nil {
+		return fmt.Errorf("targets: %w", err)
+	}
+	for i, t := range b.Targets {
+		if t == b.Y[i] {
+			return fmt.Errorf("targets: that of image %d is its label %d, want another class", i, t)
+		}
+	}
+	return nil
+}
+
+// take returns the next image that no worker has, or −1.
+func (a *Attacker) take() int {
+	if i := a.next.Add(1) - 1; i < int64(a.n) {
+		return int(i)
+	}
+	return -1
+}
+
+// finish records the outcome of image i.
+func (a *Attacker) finish(i int, clean, success bool, label int, margin float32) {
+	r := a.res
+	size := a.net.Input().Size()
+	adv, x := r.Adv[i*size:(i+1)*size], a.b.X[i*size:(i+1)*size]
+	var linf, l2 float64
+	for k, v := range adv {
+		d := math.Abs(float64(v) - float64(x[k]))
+		linf = max(linf, d)
+		l2 += float64(d * d)
+	}
+	r.Clean[i], r.Success[i], r.Label[i], r.Margin[i] = clean, success, label, margin
+	r.Linf[i], r.L2[i] = linf, math.Sqrt(l2)
+	r.Done[i] = true
+	if d := a.done.Add(1); a.cfg.Progress != nil {
+		a.cfg.Progress(int(d))
+	}
+}

@@ -68,9 +68,7 @@ func (b Ball) Box() Box {
 // of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
 // All slices have one length.
 func (b Box) Inner(lo, hi, x []float32) {
-	for i, v := range x {
-		lo[i], hi[i] = b.inner(v)
-	}
+	b.each(lo, hi, x, b.inner)
 }
 
 func (b Box) inner(v float32) (lo, hi float32) {
@@ -80,10 +78,24 @@ func (b Box) inner(v float32) (lo, hi float32) {
 // Outer writes the bounds of the smallest float32 box that contains [0, 1] ∩
 // [x − ε, x + ε].
 func (b Box) Outer(lo, hi, x []float32) {
+	b.each(lo, hi, x, b.outer)
+}
+
+// each spares runs of equal pixels, of which pictures are full.
+func (b Box) each(lo, hi, x []float32, f func(float32) (float32, float32)) {
+	prev := float32(math.NaN())
+	var l, h float32
 	for i, v := range x {
-		lo[i], hi[i] = b.outer(v)
+		if v != prev {
+			l, h = f(v)
+			prev = v
+		}
+		lo[i], hi[i] = l, h
 	}
 }
+
+// EpsHi returns the smallest float64 not below ε.
+func (b Box) EpsHi() float64 { return b.epsHi }
 
 func (b Box) outer(v float32) (lo, hi float32) {
 	return max(0, addDown(v, -b.epsHi)), min(1, addUp(v, b.epsHi))

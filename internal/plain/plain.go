@@ -1,0 +1,150 @@
+// Package plain evaluates models in the plainest way: nested loops over
+// channels-first tensors, in float64 or in float32 with any order of
+// summation. It shares no code with package net and is the yardstick of tests.
+package plain
+
+import (
+	"math/rand/v2"
+
+	"github.com/epsball/epsball/model"
+)
+
+// Float64 returns the output of every conv and fc layer (before its ReLU) for
+// one image, in float64.
+func Float64(m *model.Model, x []float32) [][]float64 {
+	in := make([]float64, len(x))
+	for i, v := range x {
+		in[i] = float64(v)
+	}
+	return Eval(m, in, nil)
+}
+
+// Eval is Float64 on float64 pixels. visit, if not nil, sees each term list
+// of a sum: products and bias.
+func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]float64 {
+	if sum == nil {
+		sum = func(terms []float64) (s float64) {
+			for _, t := range terms {
+				s += t
+			}
+			return s
+		}
+	}
+	var outs [][]float64
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		panic(err)
+	}
+	act := x
+	var terms []float64
+	for i, l := range m.Arch.Layers {
+		in, out := shapes[i], shapes[i+1]
+		next := make([]float64, out.Size())
+		switch l.Kind {
+		case model.Normalize:
+			for k, v := range act {
+				c := k / (in.H * in.W)
+				next[k] = (v - float64(l.Mean[c])) / float64(l.Std[c])
+			}
+		case model.ReLU:
+			for k, v := range act {
+				next[k] = max(v, 0)
+			}
+		default:
+			for o := range next {
+				terms = append(terms[:0], 0)
+				each(l, in, out, o, func(w, k int) {
+					terms = append(terms, float64(m.Params[i].W[w])*act[k])
+				})
+				terms[0] = float64(m.Params[i].B[o/(out.H*out.W)])
+				next[o] = sum(terms)
+			}
+			outs = append(outs, next)
+		}
+		act = next
+	}
+	return outs
+}
+
+// each calls f(weight index, input index) for every term of output o.
+func each(l model.Layer, in, out model.Shape, o int, f func(w, k int)) {
+	if l.Kind == model.FC {
+		for k := range in.Size() {
+			f(o*in.Size()+k, k)
+		}
+		return
+	}
+	oc, y, x := o/(out.H*out.W), o/out.W%out.H, o%out.W
+	for c := range in.C {
+		for ky := range l.Kernel[0] {
+			for kx := range l.Kernel[1] {
+				iy, ix := y*l.Stride[0]+ky-l.Padding[0], x*l.Stride[1]+kx-l.Padding[1]
+				if iy >= 0 && iy < in.H && ix >= 0 && ix < in.W {
+					f(((oc*in.C+c)*l.Kernel[0]+ky)*l.Kernel[1]+kx, (c*in.H+iy)*in.W+ix)
+				}
+			}
+		}
+	}
+}
+
+// Float32 is Float64 as executed in float32: every product and sum rounds, the
+// terms of each sum come in an order that r shuffles (nil: as they stand).
+func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
+	var outs [][]float64
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		panic(err)
+	}
+	act := x
+	var terms []float32
+	for i, l := range m.Arch.Layers {
+		in, out := shapes[i], shapes[i+1]
+		next := make([]float32, out.Size())
+		switch l.Kind {
+		case model.Normalize:
+			for k, v := range act {
+				c := k / (in.H * in.W)
+				next[k] = float32(v-l.Mean[c]) / l.Std[c]
+			}
+		case model.ReLU:
+			for k, v := range act {
+				next[k] = max(v, 0)
+			}
+		default:
+			wide := make([]float64, out.Size())
+			for o := range next {
+				terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
+				each(l, in, out, o, func(w, k int) {
+					terms = append(terms, float32(m.Params[i].W[w]*act[k]))
+				})
+				next[o] = sum32(terms, r)
+				wide[o] = float64(next[o])
+			}
+			outs = append(outs, wide)
+		}
+		act = next
+	}
+	return outs
+}
+
+// sum32 adds the terms in a random order, as a random tree half of the time.
+func sum32(t []float32, r *rand.Rand) float32 {
+	if r != nil {
+		r.Shuffle(len(t), func(i, j int) { t[i], t[j] = t[j], t[i] })
+		if r.IntN(2) == 0 {
+			for len(t) > 1 {
+				h := (len(t) + 1) / 2
+				for i := h; i < len(t); i++ {
+					t[i-h] = float32(t[i-h] + t[i])
+				}
+				t = t[:h]
+			}
+			return t[0]
+		}
+	}
+	var s float32
+	for _, v := range t {
+		s = float32(s + v)
+	}
+	return s
+}

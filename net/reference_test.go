@@ -1,0 +1,331 @@
+package net
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/stretchr/testify/require"
+)
+
+// reference is the same network in float64: plain loops over channels-first
+// arrays that share no code with the package.
+type reference struct {
+	layers []model.Layer
+	shapes []model.Shape
+	w, b   [][]float64
+}
+
+func newReference(t testing.TB, m *model.Model) *reference {
+	shapes, err := m.Arch.Shapes()
+	require.NoError(t, err)
+	r := &reference{layers: m.Arch.Layers, shapes: shapes}
+	for _, p := range m.Params {
+		r.w, r.b = append(r.w, widen(p.W)), append(r.b, widen(p.B))
+	}
+	return r
+}
+
+func widen(v []float32) []float64 {
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = float64(x)
+	}
+	return out
+}
+
+// forward returns the logits and which ReLUs are open.
+func (r *reference) forward(x []float64) (z []float64, open []bool) {
+	for i, l := range r.layers {
+		in, y := r.shapes[i], []float64(nil)
+		switch l.Kind {
+		case model.Normalize:
+			for k, v := range x {
+				c := k / (in.H * in.W)
+				y = append(y, (v-float64(l.Mean[c]))/float64(l.Std[c]))
+			}
+		case model.ReLU:
+			for _, v := range x {
+				open = append(open, v > 0)
+				y = append(y, max(v, 0))
+			}
+		case model.FC:
+			for o := range l.Out {
+				s := r.b[i][o]
+				for k, w := range r.w[i][o*len(x) : (o+1)*len(x)] {
+					s += w * x[k]
+				}
+				y = append(y, s)
+			}
+		case model.Conv:
+			y = r.conv(i, x)
+		}
+		x = y
+	}
+	return x, open
+}
+
+func (r *reference) conv(i int, x []float64) []float64 {
+	l, in, out := r.layers[i], r.shapes[i], r.shapes[i+1]
+	y := make([]float64, out.Size())
+	for o := range out.C {
+		for oy := range out.H {
+			for ox := range out.W {
+				s := r.b[i][o]
+				for c := range in.C {
+					for ky := range l.Kernel[0] {
+						iy := oy*l.Stride[0] + ky - l.Padding[0]
+						if iy < 0 || iy >= in.H {
+							continue
+						}
+						row := x[(c*in.H+iy)*in.W : (c*in.H+iy+1)*in.W]
+						w := r.w[i][((o*in.C+c)*l.Kernel[0]+ky)*l.Kernel[1]:]
+						for kx := range l.Kernel[1] {
+							if ix := ox*l.Stride[1] + kx - l.Padding[1]; ix >= 0 && ix < in.W {
+								s += w[kx] * row[ix]
+							}
+						}
+					}
+				}
+				y[(o*out.H+oy)*out.W+ox] = s
+			}
+		}
+	}
+	return y
+}
+
+// refLoss is each loss from its definition.
+func refLoss(l Loss, z []float64, y, target int) float64 {
+	best := func(except int) float64 {
+		b := math.Inf(-1)
+		for j, v := range z {
+			if j != except {
+				b = max(b, v)
+			}
+		}
+		return b
+	}
+	order := slices.Clone(z)
+	slices.SortFunc(order, func(a, b float64) int { return -compare(a, b) })
+	switch {
+	case l == CrossEntropy:
+		sum := 0.0
+		for _, v := range z {
+			sum += math.Exp(v - order[0])
+		}
+		if target >= 0 {
+			return z[target] - order[0] - math.Log(sum)
+		}
+		return -(z[y] - order[0] - math.Log(sum))
+	case l == Margin && target >= 0:
+		return z[target] - best(target)
+	case l == Margin:
+		return best(y) - z[y]
+	case target >= 0:
+		return -(z[y] - z[target]) / (order[0] - (order[2]+order[3])/2)
+	}
+	return -(z[y] - best(y)) / (order[0] - order[2])
+}
+
+func compare(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// ranks is the order of the logits, which a kink of Margin or DLR changes.
+func ranks(z []float64) []int {
+	r := make([]int, len(z))
+	for i := range r {
+		r[i] = i
+	}
+	slices.SortStableFunc(r, func(a, b int) int { return -compare(z[a], z[b]) })
+	return r
+}
+
+// allLosses lists every loss, untargeted and targeted.
+var allLosses = []struct {
+	loss     Loss
+	targeted bool
+}{{CrossEntropy, false}, {CrossEntropy, true}, {Margin, false}, {Margin, true}, {DLR, false}, {DLR, true}}
+
+func lossName(l Loss, targeted bool) string {
+	if targeted {
+		return l.String() + ".targeted"
+	}
+	return l.String()
+}
+
+func conv(out, kh, kw, sh, sw, ph, pw int) model.Layer {
+	return model.Layer{Kind: model.Conv, Out: out, Kernel: [2]int{kh, kw}, Stride: [2]int{sh, sw}, Padding: [2]int{ph, pw}}
+}
+
+func fc(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }
+
+var relu = model.Layer{Kind: model.ReLU}
+
+// smallNets cover every layer kind in every neighbourhood: with and without
+// ReLU between, FC on an image and on a vector, asymmetric geometry, strides
+// beyond the kernel, odd channel counts.
+func smallNets() []*model.Architecture {
+	norm := func(c int) model.Layer {
+		l := model.Layer{Kind: model.Normalize}
+		for i := range c {
+			l.Mean = append(l.Mean, 0.4+0.07*float32(i))
+			l.Std = append(l.Std, 0.3-0.05*float32(i))
+		}
+		return l
+	}
+	return []*model.Architecture{
+		{Name: "linear", Input: model.Shape{C: 2, H: 3, W: 3}, Layers: []model.Layer{fc(4)}},
+		{Name: "deep-fc", Input: model.Shape{C: 1, H: 1, W: 13}, Layers: []model.Layer{fc(11), relu, fc(6), fc(7), relu, fc(5)}},
+		{Name: "normalized-fc", Input: model.Shape{C: 3, H: 2, W: 4}, Layers: []model.Layer{norm(3), fc(9), relu, fc(4)}},
+		{Name: "strided", Input: model.Shape{C: 1, H: 9, W: 9}, Layers: []model.Layer{
+			conv(5, 4, 4, 2, 2, 0, 0), relu, conv(3, 2, 2, 1, 1, 0, 0), relu, fc(8), relu, fc(10)}},
+		{Name: "padded", Input: model.Shape{C: 3, H: 6, W: 5}, Layers: []model.Layer{
+			norm(3), conv(6, 3, 3, 1, 1, 1, 1), relu, conv(7, 3, 3, 2, 2, 1, 1), relu, fc(4)}},
+		{Name: "asymmetric", Input: model.Shape{C: 2, H: 7, W: 6}, Layers: []model.Layer{
+			norm(2), conv(4, 2, 3, 1, 2, 0, 1), conv(5, 3, 1, 2, 1, 2, 0), relu, conv(2, 1, 1, 1, 1, 0, 0), fc(6), relu, fc(5)}},
+		{Name: "skipping", Input: model.Shape{C: 2, H: 8, W: 7}, Layers: []model.Layer{
+			conv(3, 2, 2, 3, 3, 0, 0), relu, fc(4)}}, // some pixels have no influence
+	}
+}
+
+func randomModel(t testing.TB, a *model.Architecture, seed uint64) *model.Model {
+	m, err := model.Random(a, seed)
+	require.NoError(t, err)
+	return m
+}
+
+func preset(t testing.TB, name string) *model.Architecture {
+	a, err := model.Preset(name)
+	require.NoError(t, err)
+	return a
+}
+
+func compile(t testing.TB, m *model.Model, isa string) *Network {
+	n, err := Compile(m, Options{ISA: isa, Backward: true})
+	require.NoError(t, err)
+	return n
+}
+
+// randomImages draws multiples of 1/255, with many zeros and ones.
+func randomImages(r *rand.Rand, n, size int) []float32 {
+	x := make([]float32, n*size)
+	for i := range x {
+		x[i] = float32(min(255, max(0, r.IntN(340)-42))) / 255
+	}
+	return x
+}
+
+// onlyGeneric tells that this machine or build has no fast kernels, so that
+// tests must be small.
+func onlyGeneric() bool { return len(kernels.Available()) == 1 }
+
+// lossOf gives the loss, label and target of one image.
+type lossOf func(image int) (l Loss, y, target int)
+
+// pass runs n images forward and backward through one workspace and returns
+// losses, logits and pixel gradients, channels first.
+func pass(w *Workspace, x []float32, n int, f lossOf) (loss, z, g []float32) {
+	s, classes := w.net.Input(), w.net.Classes()
+	groups := kernels.Groups(n)
+	packed := kernels.Alloc(groups * s.Size() * kernels.Lanes)
+	PackLanes(packed, x, s, n)
+	logits := w.Forward(packed, groups)
+	loss, z, g = make([]float32, n), make([]float32, n*classes), make([]float32, n*s.Size())
+	d := make([]float32, classes)
+	clear(w.LogitGradient())
+	for i := range n {
+		zi := z[i*classes : (i+1)*classes]
+		GatherLane(zi, Group(logits, classes, i/kernels.Lanes), i%kernels.Lanes)
+		l, y, target := f(i)
+		loss[i] = l.Gradient(d, zi, y, target)
+		ScatterLane(Group(w.LogitGradient(), classes, i/kernels.Lanes), d, i%kernels.Lanes)
+	}
+	dx := w.Backward(groups)
+	for i := range n {
+		UnpackLane(g[i*s.Size():(i+1)*s.Size()], Group(dx, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
+	}
+	return loss, z, g
+}
+
+// crossEntropy gives every image a label of its own.
+func crossEntropy(classes int) lossOf {
+	return func(i int) (Loss, int, int) { return CrossEntropy, i % classes, Untargeted }
+}
+
+// requireClose compares with an error relative to the largest element of want.
+func requireClose(t *testing.T, want []float64, have []float32, tol float64, msg ...any) {
+	t.Helper()
+	require.Len(t, have, len(want), msg...)
+	scale := 0.0
+	for _, v := range want {
+		scale = max(scale, math.Abs(v))
+	}
+	for i, v := range want {
+		if e := math.Abs(float64(have[i]) - v); !(e <= tol*scale) {
+			require.Failf(t, "too far", "%v: at %d want %v, have %v: off by %.3g of the largest, allowed %.3g",
+				fmt.Sprint(msg...), i, v, have[i], e/scale, tol)
+		}
+	}
+}
+
+func requireBits(t *testing.T, want, have []float32, msg ...any) {
+	t.Helper()
+	require.Len(t, have, len(want), msg...)
+	for i := range want {
+		if math.Float32bits(want[i]) != math.Float32bits(have[i]) {
+			require.Failf(t, "bits differ", "%v: at %d want %v, have %v", fmt.Sprint(msg...), i, want[i], have[i])
+		}
+	}
+}
+
+// TestLogits compares networks of all kinds with the float64 reference.
+func TestLogits(t *testing.T) {
+	type run struct {
+		arch   *model.Architecture
+		images int
+	}
+	var runs []run
+	for _, a := range smallNets() {
+		runs = append(runs, run{a, 11})
+	}
+	for _, name := range model.Presets() {
+		a := preset(t, name)
+		n, err := Compile(randomModel(t, a, 0), Options{})
+		require.NoError(t, err)
+		if n.MACs() < 1e7 || !onlyGeneric() && !raceEnabled { // the plain loops are slow too
+			runs = append(runs, run{a, 1})
+		}
+	}
+	for _, c := range runs {
+		for seed := range uint64(2) {
+			if c.images == 1 && seed > 0 {
+				continue
+			}
+			m := randomModel(t, c.arch, seed)
+			r := rand.New(rand.NewPCG(seed, 1))
+			x := randomImages(r, c.images, c.arch.Input.Size())
+			n, err := Compile(m, Options{})
+			require.NoError(t, err)
+			pool := kernels.NewPool(1)
+			have := make([]float32, c.images*n.Classes())
+			require.NoError(t, n.NewRunner(pool).Logits(t.Context(), have, x, c.images))
+			pool.Close()
+			ref := newReference(t, m)
+			for i := range c.images {
+				want, _ := ref.forward(widen(x[i*c.arch.Input.Size() : (i+1)*c.arch.Input.Size()]))
+				requireClose(t, want, have[i*n.Classes():(i+1)*n.Classes()], 1e-5, c.arch.Name)
+			}
+		}
+	}
+}

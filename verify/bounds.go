@@ -1,0 +1,57 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Interval bounds the outputs of an affine layer before its ReLU, exact and as
+// executed, channels first.
+type Interval struct{ Lower, Upper []float32 }
+
+// Bounds returns the intervals of all affine layers but the last for the ball
+// around one image x, and a lower bound of z_y − z_j for every j (+Inf at y).
+// It allocates its results.
+func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, error) {
+	if err := ball.Validate(); err != nil {
+		return nil, nil, err
+	}
+	b := Batch{X: x, Y: []int{y}}
+	if err := v.check(b); err != nil {
+		return nil, nil, err
+	}
+	w := v.workers[0]
+	var out []Interval
+	w.trace = func(i int, c, r []float32) { out = append(out, v.interval(i, c, r)) }
+	v.b = b
+	w.load(0, 0, ball.Norm, ball.Box())
+	w.bound(ball.Norm, 1)
+	w.trace, v.b = nil, Batch{}
+	margins := make([]float32, v.spec.classes)
+	for j := range margins {
+		margins[j] = float32(math.Inf(1))
+		if j != y {
+			margins[j] = v.spec.low(w.spec[0], w.spec[1], w.spec[2], 0, y, j)
+		}
+	}
+	return out, margins, nil
+}
+
+// interval turns C and R of lane 0 into bounds, as IntervalAffine does.
+func (v *IBP) interval(layer int, c, r []float32) Interval {
+	s := v.layers[layer].affine.Shape
+	hw := s.OutH() * s.OutW()
+	iv := Interval{make([]float32, s.Out()), make([]float32, s.Out())}
+	for p := range hw {
+		for ch := range s.OutC {
+			k := (p*s.OutC + ch) * kernels.Lanes
+			lo, hi := c[k]-r[k], c[k]+r[k]
+			lo -= float32(float32(math.Abs(float64(lo)))*relStep) + float32(tiny)
+			hi += float32(float32(math.Abs(float64(hi)))*relStep) + float32(tiny)
+			iv.Lower[ch*hw+p], iv.Upper[ch*hw+p] = lo, hi
+		}
+	}
+	return iv
+}

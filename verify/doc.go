@@ -1,0 +1,13 @@
+// Package verify proves that no image of a ball is misclassified.
+//
+// What a certificate claims: for every image x′ in the ball and the pixel box
+// the network gives label y a strictly larger logit than every other class,
+//
+//	(a) in exact real arithmetic over the float32 weights, and
+//	(b) for every float32 image x′, as executed in float32 with
+//	    round-to-nearest: any order of summation, with or without fused
+//	    multiply-adds, as long as nothing overflows.
+//
+// rounding.go holds the proof and is the only place that knows error bounds.
+// Whatever cannot be bounded (NaN, overflow) is not certified.
+package verify

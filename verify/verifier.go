@@ -1,0 +1,201 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Batch is what to verify.
+type Batch struct {
+	X []float32 // n images, channels first, pixels in [0, 1]
+	Y []int     // the label each is to be proved to keep
+}
+
+// Result holds one entry an image.
+type Result struct {
+	Certified []bool
+	// Margin is a proved lower bound of the label's logit minus every other,
+	// over the ball, as executed in float32; −Inf where no bound was found.
+	Margin []float32
+	Done   []bool // false where a cancelled run did not get to
+}
+
+// Count returns the numbers of images done and certified.
+func (r *Result) Count() (done, certified int) {
+	for i, d := range r.Done {
+		if d {
+			done++
+			if r.Certified[i] {
+				certified++
+			}
+		}
+	}
+	return done, certified
+}
+
+func (r *Result) resize(n int) {
+	if cap(r.Done) < n {
+		*r = Result{Certified: make([]bool, n), Margin: make([]float32, n), Done: make([]bool, n)}
+	}
+	r.Certified, r.Margin, r.Done = r.Certified[:n], r.Margin[:n], r.Done[:n]
+	clear(r.Certified)
+	clear(r.Done)
+	for i := range r.Margin {
+		r.Margin[i] = float32(math.Inf(-1))
+	}
+}
+
+// IBP verifies by interval bound propagation in centre-radius form (Gowal et
+// al. 2018), the last layer merged with the specification, sound in float32.
+// It must be used by one goroutine at a time.
+type IBP struct {
+	net     *net.Network
+	layers  []layer // all but the last
+	spec    spec
+	pool    *kernels.Pool
+	workers []*worker
+	f       func(worker, task int)
+
+	// The batch being verified.
+	ctx     context.Context
+	job     job
+	certify certifyJob
+	b       Batch
+	n       int
+	chunks  int
+}
+
+// job is what happens to a chunk of at most ChunkGroups·Lanes images.
+type job interface {
+	chunk(w *worker, from, to int)
+}
+
+// layer is an affine layer as the bounds see it.
+type layer struct {
+	affine *net.Affine
+	abs    *kernels.Linear // |W|, starting from e
+	bound  bound
+	dual   []float32 // ‖W_i S⁻¹‖₂ rounded up, for the first layer
+}
+
+// NewIBP prepares a network for verification. It packs |W| of every layer.
+func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
+	v := &IBP{net: n, pool: pool}
+	layers := n.Layers()
+	for i := range layers[:len(layers)-1] {
+		a := &layers[i]
+		b, err := newBound(a.Shape.FanIn(), first(i, extraLayer))
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
+		}
+		l := layer{affine: a, abs: kernels.NewForward(n.ISA(), a.Shape), bound: b}
+		l.abs.Pack(a.W, true)
+		l.abs.SetBias(b.radiusBias(a.B))
+		if i == 0 {
+			l.dual = dualNorms(n, a.W, a.Shape)
+		}
+		v.layers = append(v.layers, l)
+	}
+	last := &layers[len(layers)-1]
+	var err error
+	if v.spec, err = newSpec(n, last, first(len(layers)-1, extraMargin)); err != nil {
+		return nil, fmt.Errorf("layer %s: %w", last.Name, err)
+	}
+	for range pool.Workers() {
+		v.workers = append(v.workers, newWorker(v))
+	}
+	v.f = v.chunk
+	return v, nil
+}
+
+func first(i, extra int) int {
+	if i == 0 {
+		return extraFirst
+	}
+	return extra
+}
+
+// dualNorms returns ‖W_i S⁻¹‖₂ of each output channel over its full kernel (a
+// pixel at the border has fewer taps, hence a smaller norm), rounded up.
+func dualNorms(n *net.Network, w []float32, s kernels.Shape) []float32 {
+	_, std := n.Normalization()
+	norms := make([]float32, s.OutC)
+	fan := s.FanIn()
+	channels, taps := s.InC, s.KH*s.KW
+	if taps == 1 { // perhaps fully connected on [H][W][C]: the channel is fastest
+		channels = n.Input().C
+	}
+	for o := range norms {
+		sum := 0.0
+		for k, v := range w[o*fan : (o+1)*fan] {
+			a := float64(v)
+			if std != nil {
+				a /= float64(std[k/taps%channels])
+			}
+			sum += a * a
+		}
+		norms[o] = up32(math.Sqrt(sum) * (1 + slack))
+	}
+	return norms
+}
+
+// Certify tries to prove, for each image, that no image of the ball around it
+// is classified other than Y. It fills res, reusing its memory, and allocates
+// nothing beyond. When ctx ends it returns the context's error; images with
+// res.Done are then complete.
+func (v *IBP) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result) error {
+	if err := ball.Validate(); err != nil {
+		return err
+	}
+	if err := v.check(b); err != nil {
+		return err
+	}
+	res.resize(len(b.Y))
+	v.certify = certifyJob{v, ball.Norm, ball.Box(), res}
+	return v.run(ctx, b, &v.certify)
+}
+
+func (v *IBP) check(b Batch) error {
+	if err := v.net.CheckImages(b.X, len(b.Y)); err != nil {
+		return err
+	}
+	return v.net.CheckLabels(b.Y, len(b.Y))
+}
+
+func (v *IBP) run(ctx context.Context, b Batch, j job) error {
+	v.ctx, v.b, v.n, v.job = ctx, b, len(b.Y), j
+	v.chunks = net.Chunks(kernels.Groups(v.n), v.pool.Workers())
+	v.pool.Run(v.chunks, v.f)
+	v.ctx, v.b, v.job = nil, Batch{}, nil
+	return ctx.Err()
+}
+
+func (v *IBP) chunk(w, task int) {
+	if v.ctx.Err() != nil {
+		return
+	}
+	from, to := net.Chunk(kernels.Groups(v.n), v.chunks, task)
+	v.job.chunk(v.workers[w], from*kernels.Lanes, min(to*kernels.Lanes, v.n))
+}
+
+type certifyJob struct {
+	v    *IBP
+	norm net.Norm
+	box  net.Box
+	res  *Result
+}
+
+func (j *certifyJob) chunk(w *worker, from, to int) {
+	for i := from; i < to; i++ {
+		w.load(i-from, i, j.norm, j.box)
+	}
+	w.bound(j.norm, to-from)
+	for i := from; i < to; i++ {
+		m := w.margin(i-from, j.v.b.Y[i])
+		j.res.Margin[i], j.res.Certified[i], j.res.Done[i] = m, m > 0, true
+	}
+}

@@ -44,10 +44,10 @@ func (b Ball) Validate() error {
 	if b.Norm != Linf && b.Norm != L2 {
 		return fmt.Errorf("norm %d: want one of %v", int(b.Norm), Norms())
 	}
-	if b.Norm == Linf && b.Eps.Rat().Cmp(big.NewRat(1, 1)) > 0 {
+	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
 		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; 8/255 is written so)", b.Eps)
 	}
-	if f := b.Eps.Float64(); f > 1e6 {
+	if _, hi := b.Eps.Bounds(); hi > 1e6 {
 		return fmt.Errorf("epsilon %s: want at most 1e6", b.Eps)
 	}
 	return nil

@@ -10,8 +10,24 @@ import (
 // Epsilon is the radius of a ball, kept as the exact decimal or fraction given.
 // The zero value is 0. It is immutable.
 type Epsilon struct {
-	r    *big.Rat
-	text string
+	r      *big.Rat
+	text   string
+	lo, hi float64 // float64 neighbours
+}
+
+func newEpsilon(r *big.Rat, text string) Epsilon {
+	f, exact := r.Float64()
+	e := Epsilon{r, text, f, f}
+	switch {
+	case exact:
+	case math.IsInf(f, 0):
+		e.lo = math.MaxFloat64
+	case new(big.Rat).SetFloat64(f).Cmp(r) > 0:
+		e.lo = math.Nextafter(f, 0)
+	default:
+		e.hi = math.Nextafter(f, math.Inf(1))
+	}
+	return e
 }
 
 // ParseEpsilon reads "0.1", "1e-3" or "8/255" exactly. Negative, infinite and
@@ -31,7 +47,7 @@ func ParseEpsilon(s string) (Epsilon, error) {
 	if r.Sign() < 0 {
 		return Epsilon{}, fmt.Errorf("epsilon %q: want a value ≥ 0", s)
 	}
-	return Epsilon{r, t}, nil
+	return newEpsilon(r, t), nil
 }
 
 // MustEpsilon is ParseEpsilon for constants; it panics on an error.
@@ -64,9 +80,9 @@ func (e Epsilon) Times(k int) Epsilon {
 	r := e.Rat()
 	r.Mul(r, new(big.Rat).SetInt64(int64(k)))
 	if d, exact := r.FloatPrec(); exact && d <= 30 {
-		return Epsilon{r, r.FloatString(d)}
+		return newEpsilon(r, r.FloatString(d))
 	}
-	return Epsilon{r, r.RatString()}
+	return newEpsilon(r, r.RatString())
 }
 
 // Cmp compares exactly: −1, 0 or 1.
@@ -79,16 +95,4 @@ func (e Epsilon) Float64() float64 {
 }
 
 // Bounds returns the float64 neighbours lo ≤ e ≤ hi, equal if e is a float64.
-func (e Epsilon) Bounds() (lo, hi float64) {
-	r := e.Rat()
-	f, exact := r.Float64()
-	switch {
-	case exact:
-		return f, f
-	case math.IsInf(f, 0):
-		return math.MaxFloat64, f
-	case new(big.Rat).SetFloat64(f).Cmp(r) > 0:
-		return math.Nextafter(f, 0), f
-	}
-	return f, math.Nextafter(f, math.Inf(1))
-}
+func (e Epsilon) Bounds() (lo, hi float64) { return e.lo, e.hi }

@@ -101,40 +101,41 @@ func (a *Ascent) climbL2(x, g, lo, hi, orig []float32) {
 	a.projectL2(x, lo, hi, orig)
 }
 
-// projectL2 scales x − orig into the ball and clamps it to the inner box. The
-// clamp only brings x nearer to orig; rounding may not, so a lane still
-// outside is shrunk a little until it is in.
+// projectL2 scales x − orig into the ball, each pixel rounded towards orig so
+// that no rounding leads out again, and clamps it to the inner box, which only
+// brings x nearer to orig.
 func (a *Ascent) projectL2(x, lo, hi, orig []float32) {
-	limit := a.eps * (1 - 1e-9) // spares the float64 norm its rounding
-	for {
-		var norm2 lanes64
-		for i := 0; i < len(x); i += kernels.Lanes {
-			for l := range kernels.Lanes {
-				d := float64(x[i+l]) - float64(orig[i+l])
-				norm2[l] += float64(d * d)
-			}
-		}
-		var scale lanes64
-		outside := false
-		for l, v := range norm2 {
-			scale[l] = 1
-			if n := math.Sqrt(v); n > limit {
-				scale[l] = limit / n * (1 - 1e-6)
-				outside = true
-			}
-		}
-		for i := 0; i < len(x); i += kernels.Lanes {
-			for l := range kernels.Lanes {
-				k := i + l
-				if scale[l] != 1 {
-					d := float64(x[k]) - float64(orig[k])
-					x[k] = float32(float64(orig[k]) + float64(d*scale[l]))
-				}
-				x[k] = min(max(x[k], lo[k]), hi[k])
-			}
-		}
-		if !outside {
-			return
+	var norm2 lanes64
+	for i := 0; i < len(x); i += kernels.Lanes {
+		for l := range kernels.Lanes {
+			d := float64(x[i+l]) - float64(orig[i+l])
+			norm2[l] += float64(d * d)
 		}
 	}
+	limit := a.eps * (1 - 1e-9) // spares the float64 norm its rounding
+	var scale lanes64
+	for l, v := range norm2 {
+		scale[l] = 1
+		if n := math.Sqrt(v); n > limit {
+			scale[l] = limit / n
+		}
+	}
+	for i := 0; i < len(x); i += kernels.Lanes {
+		for l := range kernels.Lanes {
+			k := i + l
+			if scale[l] != 1 {
+				x[k] = towards(orig[k], float64((float64(x[k])-float64(orig[k]))*scale[l]))
+			}
+			x[k] = min(max(x[k], lo[k]), hi[k])
+		}
+	}
+}
+
+// towards returns c + d in float32, rounded towards c.
+func towards(c float32, d float64) float32 {
+	f := float32(float64(c) + d)
+	if math.Abs(float64(f)-float64(c)) > math.Abs(d) {
+		f = math.Nextafter32(f, c)
+	}
+	return f
 }

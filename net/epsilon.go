@@ -12,12 +12,13 @@ import (
 type Epsilon struct {
 	r      *big.Rat
 	text   string
-	lo, hi float64 // float64 neighbours
+	f      float64 // nearest
+	lo, hi float64 // neighbours
 }
 
 func newEpsilon(r *big.Rat, text string) Epsilon {
 	f, exact := r.Float64()
-	e := Epsilon{r, text, f, f}
+	e := Epsilon{r, text, f, f, f}
 	switch {
 	case exact:
 	case math.IsInf(f, 0):
@@ -89,10 +90,7 @@ func (e Epsilon) Times(k int) Epsilon {
 func (e Epsilon) Cmp(o Epsilon) int { return e.Rat().Cmp(o.Rat()) }
 
 // Float64 returns the nearest float64.
-func (e Epsilon) Float64() float64 {
-	f, _ := e.Rat().Float64()
-	return f
-}
+func (e Epsilon) Float64() float64 { return e.f }
 
 // Bounds returns the float64 neighbours lo ≤ e ≤ hi, equal if e is a float64.
 func (e Epsilon) Bounds() (lo, hi float64) { return e.lo, e.hi }

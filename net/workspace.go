@@ -51,8 +51,8 @@ func (w *Workspace) View(from, to int) *Workspace {
 	v := &Workspace{net: w.net, groups: to - from}
 	cut := func(bufs [][]float32) (out [][]float32) {
 		for _, b := range bufs {
-			per := len(b) / w.groups
-			out = append(out, b[from*per:to*per:to*per])
+			per, room := len(b)/w.groups, cap(b)/w.groups // without keep, layers of several sizes share b
+			out = append(out, b[from*room : to*room : to*room][:(to-from)*per])
 		}
 		return out
 	}

@@ -1,0 +1,384 @@
+package attack
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+func conv(out, k, s, p int) model.Layer {
+	return model.Layer{Kind: model.Conv, Out: out, Kernel: [2]int{k, k}, Stride: [2]int{s, s}, Padding: [2]int{p, p}}
+}
+
+func fc(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }
+
+var (
+	relu = model.Layer{Kind: model.ReLU}
+	tiny = &model.Architecture{Name: "tiny", Input: model.Shape{C: 2, H: 6, W: 5}, Layers: []model.Layer{
+		{Kind: model.Normalize, Mean: []float32{0.4, 0.6}, Std: []float32{0.3, 0.5}},
+		conv(5, 3, 1, 1), relu, conv(6, 3, 2, 0), relu, fc(5),
+	}}
+	linear = &model.Architecture{Name: "linear", Input: model.Shape{C: 1, H: 4, W: 4}, Layers: []model.Layer{fc(4)}}
+)
+
+type setup struct {
+	m    *model.Model
+	n    *net.Network
+	x    []float32
+	y    []int
+	size int
+}
+
+// newSetup labels random images as the network does, so that all are clean.
+func newSetup(t testing.TB, a *model.Architecture, seed uint64, count int, isa string) *setup {
+	t.Helper()
+	m, err := model.Random(a, seed)
+	require.NoError(t, err)
+	n, err := net.Compile(m, net.Options{Backward: true, ISA: isa})
+	require.NoError(t, err)
+	s := &setup{m, n, make([]float32, count*a.Input.Size()), make([]int, count), a.Input.Size()}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range s.x {
+		s.x[i] = float32(r.IntN(256)) / 255
+	}
+	logits := s.logits(t, s.x, count)
+	for i := range s.y {
+		s.y[i] = net.Argmax(logits[i*n.Classes() : (i+1)*n.Classes()])
+	}
+	return s
+}
+
+func (s *setup) logits(t testing.TB, x []float32, n int) []float32 {
+	pool := kernels.NewPool(1)
+	z := make([]float32, n*s.n.Classes())
+	require.NoError(t, s.n.NewRunner(pool).Logits(context.Background(), z, x, n))
+	return z
+}
+
+func (s *setup) image(x []float32, i int) []float32 { return x[i*s.size : (i+1)*s.size] }
+
+func (s *setup) run(t testing.TB, c Config, b Batch, threads int) *Result {
+	t.Helper()
+	pool := kernels.NewPool(threads)
+	defer pool.Close()
+	a, err := New(s.n, c, pool)
+	require.NoError(t, err)
+	var r Result
+	require.NoError(t, a.Run(context.Background(), b, &r))
+	return &r
+}
+
+func ball(norm net.Norm, eps string) net.Ball { return net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)} }
+
+func configs() map[string]Config {
+	linf, l2 := ball(net.Linf, "0.05"), ball(net.L2, "0.4")
+	margin := PGD(linf, 7, 3)
+	margin.Loss, margin.Restarts = net.Margin, 3
+	dlr := PGD(l2, 5, 4)
+	dlr.Loss = net.DLR
+	targeted := PGD(linf, 6, 5)
+	targeted.Targeted, targeted.RandomStart, targeted.Restarts = true, false, 4
+	return map[string]Config{
+		"fgsm": FGSM(linf, false, 1), "fgsm random": FGSM(linf, true, 1), "fgsm l2": FGSM(l2, false, 1),
+		"pgd": PGD(linf, 10, 2), "pgd l2": PGD(l2, 10, 2), "margin restarts": margin, "dlr l2": dlr, "targeted": targeted,
+	}
+}
+
+// TestResult checks every claim of a Result: inside ball and box, at least as
+// bad as the image, predictions and margins as a fresh forward pass finds them.
+func TestResult(t *testing.T) {
+	s := newSetup(t, tiny, 1, 45, "")
+	s.y[3] = (s.y[3] + 1) % 5 // wrong from the start
+	clean := s.logits(t, s.x, 45)
+	for name, c := range configs() {
+		t.Run(name, func(t *testing.T) {
+			r := s.run(t, c, Batch{X: s.x, Y: s.y}, 2)
+			z := s.logits(t, r.Adv, 45)
+			fooled := 0
+			for i := range s.y {
+				require.True(t, r.Done[i])
+				require.True(t, c.Ball.Contains(s.image(s.x, i), s.image(r.Adv, i)), "image %d leaves the ball", i)
+				zi, z0 := z[i*5:(i+1)*5], clean[i*5:(i+1)*5]
+				require.Equal(t, net.Argmax(zi), r.Label[i])
+				require.Equal(t, net.MarginOf(zi, s.y[i]), r.Margin[i])
+				require.LessOrEqual(t, r.Margin[i], net.MarginOf(z0, s.y[i]))
+				require.Equal(t, i != 3, r.Clean[i])
+				require.Equal(t, i != 3 && r.Label[i] != s.y[i], r.Success[i])
+				if r.Success[i] {
+					fooled++
+					require.Positive(t, r.Linf[i])
+				}
+			}
+			require.Equal(t, s.image(s.x, 3), s.image(r.Adv, 3))
+			require.Zero(t, r.L2[3])
+			require.Greater(t, fooled, 5, "the attack finds nothing")
+			done, cleanCount, robust := r.Count()
+			require.Equal(t, []int{45, 44, 44 - fooled}, []int{done, cleanCount, robust})
+			require.LessOrEqual(t, r.ImageSteps, int64(44*c.Steps*c.restarts()))
+		})
+	}
+}
+
+func TestZeroEpsilonIsIdentity(t *testing.T) {
+	s := newSetup(t, tiny, 2, 11, "")
+	for _, norm := range []net.Norm{net.Linf, net.L2} {
+		for _, c := range []Config{FGSM(ball(norm, "0"), false, 1), FGSM(ball(norm, "0"), true, 1), PGD(ball(norm, "0"), 5, 1)} {
+			r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+			require.Equal(t, s.x, r.Adv)
+			_, clean, robust := r.Count()
+			require.Equal(t, clean, robust)
+		}
+	}
+}
+
+// TestSameBits: an image's result is the same bits whatever the batch around
+// it, the threads and the kernel set.
+func TestSameBits(t *testing.T) {
+	const n = 58
+	s := newSetup(t, tiny, 3, n, "")
+	for name, c := range configs() {
+		t.Run(name, func(t *testing.T) {
+			want := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+			compare := func(have *Result, from int) {
+				t.Helper()
+				k := len(have.Done)
+				require.Equal(t, want.Adv[from*s.size:(from+k)*s.size], have.Adv)
+				require.Equal(t, want.Label[from:from+k], have.Label)
+				require.Equal(t, want.Margin[from:from+k], have.Margin)
+				require.Equal(t, want.Success[from:from+k], have.Success)
+				require.Equal(t, want.L2[from:from+k], have.L2)
+			}
+			for threads := 2; threads <= 3; threads++ {
+				have := s.run(t, c, Batch{X: s.x, Y: s.y}, threads)
+				compare(have, 0)
+				require.Equal(t, want.ImageSteps, have.ImageSteps)
+			}
+			for _, part := range [][2]int{{0, 1}, {0, 7}, {5, 13}, {13, 40}, {17, 58}, {57, 58}} {
+				b := Batch{X: s.x[part[0]*s.size : part[1]*s.size], Y: s.y[part[0]:part[1]], First: part[0]}
+				compare(s.run(t, c, b, 2), part[0])
+			}
+			for _, isa := range kernels.Available()[1:] {
+				compare(newSetup(t, tiny, 3, n, isa.Name()).run(t, c, Batch{X: s.x[:9*s.size], Y: s.y[:9]}, 1), 0)
+			}
+		})
+	}
+}
+
+// TestLinearOptimum: on a linear net the worst point of a ball is known.
+func TestLinearOptimum(t *testing.T) {
+	s := newSetup(t, linear, 4, 20, "")
+	w := s.m.Params[0].W
+	for _, c := range []Config{
+		{Ball: ball(net.Linf, "0.02"), Steps: 1, Loss: net.Margin},
+		{Ball: ball(net.Linf, "0.02"), Steps: 10, Loss: net.Margin},
+		{Ball: ball(net.L2, "0.05"), Steps: 40, Loss: net.Margin},
+	} {
+		r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+		eps := c.Ball.Eps.Float64()
+		z := s.logits(t, s.x, 20)
+		lo, hi := make([]float32, s.size), make([]float32, s.size)
+		for i, y := range s.y {
+			if r.Success[i] {
+				continue // stopped on the way
+			}
+			c.Ball.Box().Inner(lo, hi, s.image(s.x, i))
+			j := -1 // the runner-up, which the margin's gradient is about
+			for k := range 4 {
+				if k != y && (j < 0 || z[i*4+k] > z[i*4+j]) {
+					j = k
+				}
+			}
+			want, norm2, clipped := float64(z[i*4+y]-z[i*4+j]), 0.0, false
+			for k, x := range s.image(s.x, i) {
+				d := float64(w[j*s.size+k]) - float64(w[y*s.size+k])
+				norm2 += d * d
+				edge := hi[k]
+				if d < 0 {
+					edge = lo[k]
+				}
+				clipped = clipped || math.Abs(float64(edge-x)) < eps*0.99
+				if c.Ball.Norm == net.Linf {
+					want -= d * float64(edge-x)
+				}
+			}
+			if c.Ball.Norm == net.L2 {
+				if clipped {
+					continue
+				}
+				want -= eps * math.Sqrt(norm2)
+			}
+			require.LessOrEqual(t, float64(r.Margin[i]), want+1e-3, "%v image %d", c.Ball, i)
+		}
+	}
+}
+
+func TestTargets(t *testing.T) {
+	s := newSetup(t, tiny, 5, 20, "")
+	targets := make([]int, 20)
+	for i, y := range s.y {
+		targets[i] = (y + 1 + i%4) % 5
+	}
+	c := PGD(ball(net.Linf, "0.9"), 40, 1)
+	c.Targeted = true
+	r := s.run(t, c, Batch{X: s.x, Y: s.y, Targets: targets}, 1)
+	hits := 0
+	for i := range targets {
+		require.Equal(t, r.Label[i] == targets[i], r.Success[i])
+		if r.Success[i] {
+			hits++
+		}
+	}
+	require.Greater(t, hits, 10)
+}
+
+func TestMoreRestartsFindMore(t *testing.T) {
+	s := newSetup(t, tiny, 6, 60, "")
+	c := PGD(ball(net.Linf, "0.03"), 4, 9)
+	one := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+	c.Restarts = 8
+	many := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+	for i := range s.y {
+		require.LessOrEqual(t, many.Margin[i], max(one.Margin[i], 0))
+		if one.Success[i] {
+			require.True(t, many.Success[i])
+			require.Equal(t, s.image(one.Adv, i), s.image(many.Adv, i))
+		}
+	}
+	require.Greater(t, many.ImageSteps, one.ImageSteps)
+}
+
+func TestRandomStartFillsTheBall(t *testing.T) {
+	const d = 400
+	centre := make([]float32, d)
+	for i := range centre {
+		centre[i] = 0.5
+	}
+	for _, b := range []net.Ball{ball(net.Linf, "0.1"), ball(net.L2, "0.3")} {
+		mean, sumR := 0.0, 0.0
+		const draws = 200
+		for n := range draws {
+			x := append([]float32(nil), centre...)
+			s := kernels.NewStream(1, uint64(n), 0)
+			randomPoint(x, &s, b)
+			r2, linf := 0.0, 0.0
+			for i, v := range x {
+				e := float64(v) - float64(centre[i])
+				mean += e / d / draws
+				r2 += e * e
+				linf = math.Max(linf, math.Abs(e))
+			}
+			if b.Norm == net.Linf {
+				require.LessOrEqual(t, linf, 0.1+1e-6)
+				require.Greater(t, linf, 0.09)
+			} else {
+				require.LessOrEqual(t, math.Sqrt(r2), 0.3+1e-6)
+			}
+			sumR += math.Sqrt(r2) / draws
+		}
+		require.InDelta(t, 0, mean, 1e-3)
+		if b.Norm == net.L2 { // E r = ε·d/(d+1)
+			require.InDelta(t, 0.3*d/(d+1), sumR, 2e-3)
+		}
+	}
+}
+
+// TestCancel: what is done when the context ends is what a full run gives.
+func TestCancel(t *testing.T) {
+	s := newSetup(t, tiny, 7, 200, "")
+	c := PGD(ball(net.Linf, "0.02"), 20, 1)
+	want := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	var calls atomic.Int64
+	c.Progress = func(done int) {
+		if calls.Add(1) == 50 {
+			cancel()
+		}
+	}
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	a, err := New(s.n, c, pool)
+	require.NoError(t, err)
+	var r Result
+	require.ErrorIs(t, a.Run(ctx, Batch{X: s.x, Y: s.y}, &r), context.Canceled)
+	done, _, _ := r.Count()
+	require.GreaterOrEqual(t, done, 50)
+	require.Less(t, done, 200)
+	for i, d := range r.Done {
+		if d {
+			require.Equal(t, s.image(want.Adv, i), s.image(r.Adv, i))
+			require.Equal(t, want.Margin[i], r.Margin[i])
+		}
+	}
+}
+
+func TestRunDoesNotAllocate(t *testing.T) {
+	s := newSetup(t, tiny, 8, 70, "")
+	for threads := 1; threads <= 2; threads++ {
+		pool := kernels.NewPool(threads)
+		defer pool.Close()
+		for name, c := range configs() {
+			a, err := New(s.n, c, pool)
+			require.NoError(t, err)
+			var r Result
+			b, ctx := Batch{X: s.x, Y: s.y}, context.Background()
+			require.NoError(t, a.Run(ctx, b, &r))
+			require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(ctx, b, &r) }), name)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	s := newSetup(t, tiny, 9, 2, "")
+	pool := kernels.NewPool(1)
+	ok := PGD(ball(net.Linf, "0.1"), 3, 1)
+	for want, change := range map[string]func(*Config){
+		"epsilon":      func(c *Config) { c.Ball.Eps = net.MustEpsilon("1.01") },
+		"norm":         func(c *Config) { c.Ball.Norm = 7 },
+		"steps":        func(c *Config) { c.Steps = -1 },
+		"step size: N": func(c *Config) { c.StepSize = math.NaN() },
+		"step size: -": func(c *Config) { c.StepSize = -1 },
+		"restarts: 3":  func(c *Config) { c.Restarts, c.RandomStart = 3, false },
+		"restarts: -1": func(c *Config) { c.Restarts = -1 },
+		"loss 12":      func(c *Config) { c.Loss = 12 },
+	} {
+		c := ok
+		change(&c)
+		_, err := New(s.n, c, pool)
+		require.ErrorContains(t, err, want)
+	}
+	forwardOnly, err := net.Compile(s.m, net.Options{})
+	require.NoError(t, err)
+	_, err = New(forwardOnly, ok, pool)
+	require.ErrorContains(t, err, "backward")
+	two, err := model.Random(&model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(2)}}, 1)
+	require.NoError(t, err)
+	small, err := net.Compile(two, net.Options{Backward: true})
+	require.NoError(t, err)
+	dlr := ok
+	dlr.Loss = net.DLR
+	_, err = New(small, dlr, pool)
+	require.ErrorContains(t, err, "at least 3 classes")
+
+	a, err := New(s.n, ok, pool)
+	require.NoError(t, err)
+	bad := append([]float32(nil), s.x...)
+	bad[61] = float32(math.NaN())
+	var r Result
+	for want, b := range map[string]Batch{
+		"image 1":     {X: bad, Y: s.y},
+		"images: 60 ": {X: s.x[:60], Y: s.y},
+		"label":       {X: s.x, Y: []int{0, 5}},
+		"untargeted":  {X: s.x, Y: s.y, Targets: []int{0, 0}},
+		"first":       {X: s.x, Y: s.y, First: -1},
+	} {
+		require.ErrorContains(t, a.Run(context.Background(), b, &r), want)
+	}
+}

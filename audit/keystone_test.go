@@ -1,0 +1,203 @@
+package audit
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+func conv(out, k, s, p int) model.Layer {
+	return model.Layer{Kind: model.Conv, Out: out, Kernel: [2]int{k, k}, Stride: [2]int{s, s}, Padding: [2]int{p, p}}
+}
+
+func fc(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }
+
+// randomArchitecture draws a small net of every layer kind.
+func randomArchitecture(r *rand.Rand) *model.Architecture {
+	a := &model.Architecture{Name: "random", Input: model.Shape{C: 1 + r.IntN(3), H: 2 + r.IntN(5), W: 2 + r.IntN(5)}}
+	if r.IntN(3) == 0 {
+		n := model.Layer{Kind: model.Normalize}
+		for range a.Input.C {
+			n.Mean, n.Std = append(n.Mean, r.Float32()), append(n.Std, 0.05+r.Float32())
+		}
+		a.Layers = append(a.Layers, n)
+	}
+	relu := func() {
+		if r.IntN(8) > 0 {
+			a.Layers = append(a.Layers, model.Layer{Kind: model.ReLU})
+		}
+	}
+	for range r.IntN(3) {
+		k := 1 + r.IntN(2)
+		a.Layers = append(a.Layers, conv(1+r.IntN(6), k, 1+r.IntN(2), r.IntN(k)))
+		relu()
+	}
+	for range r.IntN(3) {
+		a.Layers = append(a.Layers, fc(1+r.IntN(9)))
+		relu()
+	}
+	a.Layers = append(a.Layers, fc(2+r.IntN(5)))
+	return a
+}
+
+// keystone attacks images right at, and just beyond, the radius certified for
+// each: nothing may ever be both attacked and certified. It returns how many
+// images were certified and how many attacked.
+func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resolution string, seed uint64) (certified, attacked int) {
+	t.Helper()
+	n, err := net.Compile(m, net.Options{Backward: true})
+	require.NoError(t, err)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	size, c := n.Input().Size(), n.Classes()
+	count := len(x) / size
+	logits, y := make([]float32, count*c), make([]int, count)
+	ctx := context.Background()
+	require.NoError(t, n.NewRunner(pool).Logits(ctx, logits, x, count))
+	for i := range y {
+		y[i] = max(0, net.Argmax(logits[i*c:(i+1)*c]))
+	}
+	ibp, err := verify.NewIBP(n, pool)
+	require.NoError(t, err)
+	step := net.MustEpsilon(resolution)
+	var radius verify.RadiusResult
+	require.NoError(t, ibp.Radius(ctx, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
+	for i, k := range radius.Steps {
+		img, label := x[i*size:(i+1)*size], y[i:i+1]
+		for _, steps := range []int{k, k + 1, 2*k + 2} {
+			ball := net.Ball{Norm: norm, Eps: step.Times(max(0, steps))}
+			if ball.Validate() != nil {
+				continue
+			}
+			var cert verify.Result
+			require.NoError(t, ibp.Certify(ctx, ball, verify.Batch{X: img, Y: label}, &cert))
+			for _, loss := range []net.Loss{net.Margin, net.CrossEntropy} {
+				cfg := attack.PGD(ball, 12, seed)
+				cfg.Loss, cfg.Restarts = loss, 2
+				a, err := attack.New(n, cfg, pool)
+				require.NoError(t, err)
+				var res attack.Result
+				require.NoError(t, a.Run(ctx, attack.Batch{X: img, Y: label, First: i}, &res))
+				require.NoError(t, Check(ball, img, &res, &cert, i), "model seed %d", seed)
+				if cert.Certified[0] {
+					require.GreaterOrEqual(t, res.Margin[0], cert.Margin[0], "the attack found a margin below the proved bound")
+					certified++
+				}
+				if res.Success[0] {
+					attacked++
+				}
+			}
+		}
+	}
+	return certified, attacked
+}
+
+func images(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.IntN(256)) / 255
+		if r.IntN(3) == 0 {
+			x[i] = r.Float32()
+		}
+	}
+	return x
+}
+
+func tryKeystone(t *testing.T, seed uint64) (certified, attacked int) {
+	r := rand.New(rand.NewPCG(seed, 11))
+	a := randomArchitecture(r)
+	m, err := model.Random(a, seed)
+	if err != nil { // not every draw is an architecture
+		return 0, 0
+	}
+	if r.IntN(3) == 0 { // weights that cancel, so that rounding matters
+		for _, p := range m.Params {
+			for i := range p.W {
+				p.W[i] = p.W[i]*0x1p-12 + float32(1-2*(i%2))
+			}
+		}
+	}
+	resolution := []string{"1/100", "1e-4", "1/3000"}[r.IntN(3)]
+	return keystone(t, m, net.Norm(r.IntN(2)), images(r, 3*a.Input.Size()), resolution, seed)
+}
+
+func TestKeystone(t *testing.T) {
+	rounds := uint64(400)
+	if len(kernels.Available()) == 1 || testing.Short() {
+		rounds = 40
+	}
+	certified, attacked := 0, 0
+	for seed := range rounds {
+		c, a := tryKeystone(t, seed)
+		certified += c
+		attacked += a
+	}
+	t.Logf("%d certified, %d attacked", certified, attacked)
+	require.Greater(t, certified, int(rounds), "too few certificates for the test to mean anything")
+	require.Greater(t, attacked, int(rounds), "too few attacks for the test to mean anything")
+}
+
+func FuzzKeystone(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(1000 + seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) { tryKeystone(t, seed) })
+}
+
+// TestCheckFindsContradictions: Check is what the keystone rests on.
+func TestCheckFindsContradictions(t *testing.T) {
+	x := []float32{0.5, 0.5}
+	a := &attack.Result{Adv: []float32{0.6, 0.5}, Clean: []bool{true}, Success: []bool{true}, Done: []bool{true}}
+	v := &verify.Result{Certified: []bool{true}, Done: []bool{true}}
+	ball := net.Ball{Eps: net.MustEpsilon("0.2")}
+	var c *Contradiction
+	require.ErrorAs(t, Check(ball, x, a, v, 4), &c)
+	require.Equal(t, 4, c.Image)
+	require.NoError(t, Check(net.Ball{Eps: net.MustEpsilon("0.05")}, x, a, v, 0), "the point is not in the ball")
+	v.Certified[0] = false
+	require.NoError(t, Check(ball, x, a, v, 0))
+	v.Certified[0], a.Success[0], a.Clean[0] = true, false, false
+	require.Error(t, Check(ball, x, a, v, 0), "a certificate for an image that is wrong itself")
+}
+
+func TestEvaluate(t *testing.T) {
+	a := randomArchitecture(rand.New(rand.NewPCG(3, 11)))
+	m, err := model.Random(a, 3)
+	require.NoError(t, err)
+	n, err := net.Compile(m, net.Options{Backward: true})
+	require.NoError(t, err)
+	const count = 90
+	x := images(rand.New(rand.NewPCG(1, 2)), count*a.Input.Size())
+	y := make([]int, count)
+	var want *Evaluation
+	for threads := 1; threads <= 3; threads++ {
+		pool := kernels.NewPool(threads)
+		defer pool.Close()
+		e, err := Evaluate(context.Background(), n, pool, x, y, Options{Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10, Seed: 1})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, e.Clean, e.FGSM)
+		require.GreaterOrEqual(t, e.Clean, e.PGD)
+		require.GreaterOrEqual(t, e.PGD, e.Certified)
+		require.Positive(t, e.Speed.Forward*e.Speed.PGDStep*e.Speed.IBP)
+		e.Speed, e.Seconds = Throughput{}, 0
+		if want == nil {
+			want = e
+		}
+		require.Equal(t, want, e)
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	pool := kernels.NewPool(1)
+	_, err = Evaluate(cancelled, n, pool, x, y, Options{Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = Evaluate(context.Background(), n, pool, nil, nil, Options{})
+	require.ErrorContains(t, err, "images")
+}

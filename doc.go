@@ -1,0 +1,12 @@
+// Package epsball attacks, bounds and certifies convolutional image
+// classifiers on a CPU. Everything it does concerns one set, the ε-ball
+// {x′ : ‖x′ − x‖ ≤ ε}: an attack searches it for a misclassification, a
+// verifier proves that there is none.
+//
+// This package is the small front for embedding: Load a Model, Classify,
+// Attack, Certify. The packages behind it give more: model (networks as data),
+// net (passes, losses, the ball), attack, verify, audit, train, dataset, zoo.
+//
+// Images are float32 pixels in [0, 1], channels first. All results for an
+// image are the same bits whatever the batch, the threads, and the machine.
+package epsball

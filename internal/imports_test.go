@@ -1,0 +1,91 @@
+// Package internal holds the test of the house's rules.
+package internal
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/epsball/epsball"
+
+// allowed lists what each package of the module may import of the module;
+// those not listed (commands, generators, test helpers) are free.
+var allowed = map[string][]string{
+	"asm":     {},
+	"kernels": {"asm"},
+	"model":   {},
+	"dataset": {},
+	"net":     {"kernels", "model"},
+	"attack":  {"net", "kernels", "model"},
+	"verify":  {"net", "kernels", "model"},
+	"audit":   {"attack", "verify", "net", "kernels", "model"},
+	"train":   {"attack", "verify", "net", "kernels", "model", "dataset"},
+	"zoo":     {"model"},
+	"":        {"audit", "attack", "verify", "net", "kernels", "model"},
+}
+
+// light lists the only modules that the core may pull into a program.
+var light = []string{"github.com/klauspost/cpuid/v2", "golang.org/x/sys"}
+
+type pkg struct {
+	ImportPath, Dir string
+	Standard        bool
+	Imports, Deps   []string
+	Module          *struct{ Path string }
+}
+
+func list(t *testing.T, args ...string) map[string]pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,Deps,Module"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	pkgs := map[string]pkg{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p pkg
+		require.NoError(t, d.Decode(&p))
+		pkgs[p.ImportPath] = p
+	}
+	return pkgs
+}
+
+func short(path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, module), "/") }
+
+func TestImports(t *testing.T) {
+	pkgs := list(t, "./...")
+	for path, p := range pkgs {
+		name := short(path)
+		if may, ok := allowed[name]; ok {
+			for _, i := range p.Imports {
+				if i == module || strings.HasPrefix(i, module+"/") {
+					require.Contains(t, may, short(i), "%s must not import %s", path, i)
+				}
+			}
+		}
+		for _, i := range p.Imports {
+			if i == module+"/asm" {
+				require.Contains(t, []string{"kernels", "internal/asmgen"}, name, "%s imports asm", path)
+			}
+		}
+	}
+	for name := range allowed {
+		_, ok := pkgs[strings.TrimSuffix(module+"/"+name, "/")]
+		require.True(t, ok, "no package %q", name)
+	}
+}
+
+// TestCoreIsLight: an embedder pays for no CLI, data set, model or trainer.
+func TestCoreIsLight(t *testing.T) {
+	all := list(t, "-deps", ".", "./audit", "./model")
+	for _, p := range all {
+		if p.Standard || p.Module == nil || p.Module.Path == module {
+			require.NotContains(t, []string{"dataset", "dataset/mnist", "zoo", "train", "cmd/epsball"}, short(p.ImportPath))
+			continue
+		}
+		require.Contains(t, light, p.Module.Path, "the core pulls in %s", p.ImportPath)
+	}
+}

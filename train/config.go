@@ -53,8 +53,8 @@ type Config struct {
 
 // Progress tells how far training is.
 type Progress struct {
-	Step, Steps int // done, of all epochs together
-	Epoch           // the running means of the epoch, its step's ε, κ and learning rate
+	Step, Steps int   // done, of all epochs together
+	Now         Epoch // the epoch under way, so far
 }
 
 // Epoch sums up one epoch. Losses and accuracies are means over the training
@@ -76,7 +76,7 @@ func DefaultConfig(m Method) Config {
 	c := Config{Method: m, Epochs: 10, BatchSize: 128, LR: 1e-3, LRFinal: 1e-5, Seed: 1}
 	switch m {
 	case PGD:
-		c.TrainEps = net.MustEpsilon("0.1")
+		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize = 7, 0.35
 	case IBP:
 		c.TrainEps = net.MustEpsilon("0.1")

@@ -198,19 +198,21 @@ func (iv *intervals) backward(sc *kernels.Scratch, from, to int, labels []int, t
 
 // gate takes gradients to centre and radius back through a ReLU, in place. The
 // centre and radius it gave tell which bounds it let pass: c = r where the lower
-// one was clamped, c = 0 where both were.
+// one was clamped, c = 0 where both were. Which it is looks random to the
+// processor, so masks made of sign bits take the place of branches.
 func gate(dc, dr, c, r []float32) {
 	dr, c, r = dr[:len(dc)], c[:len(dc)], r[:len(dc)]
 	for i, a := range dc {
 		lo, hi := (a-dr[i])*0.5, (a+dr[i])*0.5 // gradients to the two bounds
-		if !(c[i] > r[i]) {
-			lo = 0
-		}
-		if !(c[i] > 0) {
-			hi = 0
-		}
+		lo = maskNegative(lo, r[i]-c[i])
+		hi = maskNegative(hi, 0-c[i])
 		dc[i], dr[i] = lo+hi, hi-lo
 	}
+}
+
+// maskNegative returns v where s is negative, else 0.
+func maskNegative(v, s float32) float32 {
+	return math.Float32frombits(math.Float32bits(v) & uint32(int32(math.Float32bits(s))>>31))
 }
 
 // addGradient computes part task of the gradient of the batch of labels and adds

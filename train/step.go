@@ -1,6 +1,8 @@
 package train
 
 import (
+	"context"
+
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -19,14 +21,12 @@ type stepper struct {
 	adam  *adam
 	ws    *net.Workspace // of the whole batch
 	parts []part
-	chunk func(worker, task int)
-	gradW func(worker, task int)
-	gradI func(worker, task int)
-	adams func(worker, task int)
-	loads func(worker, task int)
-	loadI func(worker, task int)
+
+	// The phases of a step, each a set of independent tasks for the pool.
+	pass, gradWeights, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
+	ctx    context.Context
 	step   int // from 0
 	at     point
 	rate   adamRate
@@ -83,36 +83,49 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 		}
 		s.parts = append(s.parts, p)
 	}
-	s.chunk = func(_, task int) { s.pass(&s.parts[task]) }
-	s.gradW = func(worker, task int) { s.grad.Apply(&s.sc[worker], s.ws, groups, task) }
-	s.gradI = func(worker, task int) {
-		s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
+	s.pass = func(_, task int) { s.passPart(&s.parts[task]) }
+	s.gradWeights = func(worker, task int) {
+		if s.ctx.Err() == nil {
+			s.grad.Apply(&s.sc[worker], s.ws, groups, task)
+		}
 	}
-	s.adams = func(_, task int) { s.adam.update(task, s.rate) }
-	s.loads = func(_, task int) { s.net.Reload(task) }
-	s.loadI = func(_, task int) { s.iv.reload(task) }
+	s.gradBounds = func(worker, task int) {
+		if s.ctx.Err() == nil {
+			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
+		}
+	}
+	s.optimise = func(_, task int) { s.adam.update(task, s.rate) }
+	s.reloadNet = func(_, task int) { s.net.Reload(task) }
+	s.reloadBounds = func(_, task int) { s.iv.reload(task) }
 	return s
 }
 
 // losses computes the losses of step number step (from 0) at the schedules'
-// point on a batch of BatchSize images, and their gradients at all layers.
-func (s *stepper) losses(step int, at point, images []int32) {
-	s.step, s.at, s.images = step, at, images
+// point on a batch of BatchSize images, and their gradients at all layers. When
+// ctx ends it returns early with the context's error and no results.
+func (s *stepper) losses(ctx context.Context, step int, at point, images []int32) error {
+	s.ctx, s.step, s.at, s.images = ctx, step, at, images
 	s.rate = rate(at.lr, step+1)
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	s.pool.Run(len(s.parts), s.chunk)
+	s.pool.Run(len(s.parts), s.pass)
+	return ctx.Err()
 }
 
-// update changes the weights by the gradients that losses has left.
-func (s *stepper) update() {
-	s.pool.Run(s.grad.Tasks(), s.gradW)
+// update changes the weights by the gradients that losses has left: entirely, or
+// not at all if ctx ends.
+func (s *stepper) update(ctx context.Context) error {
+	s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	if s.bounds() {
-		s.pool.Run(len(s.iv.tasks), s.gradI)
+		s.pool.Run(len(s.iv.tasks), s.gradBounds)
 	}
-	s.pool.Run(len(s.adam.blocks), s.adams)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.pool.Run(len(s.adam.blocks), s.optimise)
 	s.reload()
+	return nil
 }
 
 // bounds tells whether the step has a loss on interval bounds.
@@ -120,124 +133,8 @@ func (s *stepper) bounds() bool { return s.iv != nil && s.at.kappa < 1 }
 
 // reload packs the changed weights for the passes.
 func (s *stepper) reload() {
-	s.pool.Run(len(s.net.Layers()), s.loads)
+	s.pool.Run(len(s.net.Layers()), s.reloadNet)
 	if s.iv != nil {
-		s.pool.Run(s.iv.reloadTasks(), s.loadI)
-	}
-}
-
-// pass computes the losses of a part and their gradients at all layers.
-func (s *stepper) pass(p *part) {
-	first := p.from * kernels.Lanes
-	end := min(p.to*kernels.Lanes, len(s.images))
-	images, labels := s.images[first:end], s.labels[first:end]
-	groups := p.to - p.from
-	s.pack(p, images)
-	scale := float32(1 / float64(len(s.images)))
-	if s.c.Method == PGD {
-		s.perturb(p, first, labels)
-	}
-	z := p.ws.Forward(p.x, groups)
-	right := s.clean
-	if s.c.Method == PGD {
-		right = s.robust
-	}
-	dz := p.ws.LogitGradient()
-	clear(dz[:groups*kernels.Lanes*len(p.z)]) // lanes without an image stay zero
-	for i, y := range labels {
-		n := len(p.z)
-		net.GatherLane(p.z, net.Group(z, n, i/kernels.Lanes), i%kernels.Lanes)
-		loss := net.CrossEntropy.Gradient(p.dz, p.z, y, net.Untargeted)
-		s.loss[first+i] = loss * float32(s.at.kappa)
-		right[first+i] = net.Argmax(p.z) == y
-		a := scale * float32(s.at.kappa)
-		for j := range p.dz {
-			p.dz[j] *= a
-		}
-		net.ScatterLane(net.Group(dz, n, i/kernels.Lanes), p.dz, i%kernels.Lanes)
-	}
-	p.ws.BackwardToWeights(groups)
-	if s.bounds() {
-		s.passBounds(p, first, images, labels, scale)
-	}
-}
-
-// perturb replaces p's images by adversarial examples: projected gradient ascent
-// from a random start in the ball. It records which clean images are classified
-// right.
-func (s *stepper) perturb(p *part, first int, labels []int) {
-	groups := p.to - p.from
-	z := p.ws.Forward(p.x, groups)
-	for i, y := range labels {
-		net.GatherLane(p.z, net.Group(z, len(p.z), i/kernels.Lanes), i%kernels.Lanes)
-		s.clean[first+i] = net.Argmax(p.z) == y
-	}
-	box(p.lo, p.hi, p.x, s.at.eps)
-	size := s.net.Input().Size()
-	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		stream := kernels.NewStream(s.c.Seed, id, streamStart)
-		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
-		for range size {
-			p.x[at] = p.lo[at] + float32(stream.Float32()*(p.hi[at]-p.lo[at]))
-			at += kernels.Lanes
-		}
-	}
-	for range s.c.PGDSteps {
-		p.ascent.Step(p.x, p.lo, p.hi, nil, labels, groups)
-	}
-}
-
-// passBounds adds the loss on the interval bounds of p's images.
-func (s *stepper) passBounds(p *part, first int, images []int32, labels []int, scale float32) {
-	size := s.net.Input().Size()
-	sc := p.ws.Scratch()
-	box(cut(s.iv.c[0], size, p.from, p.to), cut(s.iv.r[0], size, p.from, p.to), p.x, s.at.eps)
-	s.iv.forward(sc, s.net, p.from, p.to, labels)
-	weight := float32(1 - s.at.kappa)
-	a := scale * weight
-	n := len(p.z)
-	for i, y := range labels {
-		v, dv := s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
-		loss := net.CrossEntropy.Gradient(dv, v, y, net.Untargeted)
-		s.loss[first+i] += float32(loss * weight)
-		certified := true
-		for j := range dv {
-			dv[j] *= a
-			certified = certified && (j == y || v[j] < 0)
-		}
-		s.robust[first+i] = certified
-	}
-	s.iv.backward(sc, p.from, p.to, labels, p.margin)
-}
-
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
-	in := s.net.Input()
-	size, hw := in.Size(), in.H*in.W
-	for l := range (p.to - p.from) * kernels.Lanes {
-		d := p.x[l/kernels.Lanes*size*kernels.Lanes+l%kernels.Lanes:]
-		if l >= len(images) {
-			for i := range size {
-				d[i*kernels.Lanes] = 0
-			}
-			continue
-		}
-		img := s.data.x[int(images[l])*size:][:size]
-		for c := range in.C {
-			for q, v := range img[c*hw : (c+1)*hw] {
-				d[(q*in.C+c)*kernels.Lanes] = v
-			}
-		}
-	}
-}
-
-// box writes the bounds of [0, 1] ∩ [x − ε, x + ε], rounded to nearest: training
-// has no use for the last bit.
-func box(lo, hi, x []float32, eps float64) {
-	e := float32(eps)
-	lo, hi = lo[:len(x)], hi[:len(x)]
-	for i, v := range x {
-		lo[i], hi[i] = max(0, v-e), min(1, v+e)
+		s.pool.Run(s.iv.reloadTasks(), s.reloadBounds)
 	}
 }

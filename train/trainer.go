@@ -133,11 +133,10 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	t.shuffle(n)
 	last := time.Now()
 	for k := t.step % t.perEpoch; k < t.perEpoch; k++ {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(err, t.save())
-		}
 		at := t.c.at(t.step, t.perEpoch)
-		t.s.losses(t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize])
+		if err := t.s.losses(ctx, t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize]); err != nil {
+			return t.stop(err)
+		}
 		sum := t.sum
 		for i, l := range t.s.loss {
 			sum.Loss += float64(l)
@@ -147,7 +146,9 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		if math.IsNaN(sum.Loss) || math.IsInf(sum.Loss, 0) {
 			return fmt.Errorf("train: epoch %d, step %d: the loss is not finite: %w", n+1, t.step+1, ErrDiverged)
 		}
-		t.s.update()
+		if err := t.s.update(ctx); err != nil {
+			return t.stop(err)
+		}
 		now := time.Now()
 		sum.Seconds += now.Sub(last).Seconds()
 		last = now
@@ -160,6 +161,14 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	t.history = append(t.history, t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch)))
 	t.sum = sums{}
 	return nil
+}
+
+// stop saves what is done and returns err, with the error of saving if any.
+func (t *Trainer) stop(err error) error {
+	if serr := t.save(); serr != nil {
+		return errors.Join(err, serr)
+	}
+	return err
 }
 
 func count(b bool) int {
@@ -190,5 +199,3 @@ func (t *Trainer) shuffle(n int) {
 		t.order[i], t.order[j] = t.order[j], t.order[i]
 	}
 }
-
-func (t *Trainer) save() error { return nil }

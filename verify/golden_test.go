@@ -46,7 +46,7 @@ func TestGoldenBounds(t *testing.T) {
 func contains(t *testing.T, wantLo, lo, wantHi, hi float64) {
 	t.Helper()
 	exact := 1e-12 * (1 + math.Abs(wantLo) + math.Abs(wantHi)) // of the float64 reference itself
-	near := 1e-4 * (1 + math.Abs(wantLo) + math.Abs(wantHi))
+	near := 2e-4 * (1 + math.Abs(wantLo) + math.Abs(wantHi))
 	require.LessOrEqual(t, lo, wantLo+exact)
 	require.GreaterOrEqual(t, hi, wantHi-exact)
 	require.InDelta(t, wantLo, lo, near)

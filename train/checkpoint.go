@@ -1,0 +1,220 @@
+package train
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// A checkpoint file is
+//
+//	magic           8 bytes, "EPSTRN1\n"
+//	header length   uint64, little-endian
+//	header          JSON, see header
+//	model           a model file (safetensors)
+//	moments         Adam's m, then v, float32 little-endian, in the model's order
+//	SHA-256         of all the bytes before
+const (
+	magic     = "EPSTRN1\n"
+	maxHeader = 16 << 20
+)
+
+// header is the JSON part of a checkpoint.
+type header struct {
+	Config   Config  `json:"config"`
+	TrainEps string  `json:"trainEps"` // exact
+	Step     int     `json:"step"`     // steps done
+	Sums     sums    `json:"sums"`     // of the epoch under way
+	History  []Epoch `json:"history"`  // of the epochs done
+	Data     string  `json:"data"`     // SHA-256 of the training set
+	Model    int     `json:"model"`    // bytes of the model file
+}
+
+// save writes the checkpoint; it replaces an older one all at once.
+func (t *Trainer) save() error {
+	if t.c.Checkpoint == "" {
+		return nil
+	}
+	if t.dataHash == "" {
+		t.dataHash = hashData(t.data)
+	}
+	b, err := t.encode()
+	if err == nil {
+		err = dataset.WriteFile(t.c.Checkpoint, func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("train: checkpoint %s: %w", t.c.Checkpoint, err)
+	}
+	return nil
+}
+
+func (t *Trainer) encode() ([]byte, error) {
+	m, err := t.model.Encode()
+	if err != nil {
+		return nil, err
+	}
+	h, err := json.Marshal(header{t.c, t.c.TrainEps.String(), t.step, t.sum, t.history, t.dataHash, len(m)})
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, len(magic)+8+len(h)+3*len(m)+sha256.Size)
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(h)))
+	b = append(b, h...)
+	b = append(b, m...)
+	t.s.adam.each(func(v []float32) {
+		for _, f := range v {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+		}
+	})
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...), nil
+}
+
+// Resume returns a trainer that goes on from the checkpoint at path, with the
+// same data, to the very weights of a run that was never interrupted. It writes
+// its checkpoints to path again. Threads and progress are as in Config. A file
+// that is not a sound checkpoint, and data that is not the checkpoint's, is an
+// *Error; a file that cannot be read is the file system's error, wrapped.
+func Resume(path string, d *dataset.Set, threads int, progress func(Progress)) (*Trainer, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("train: checkpoint: %w", err)
+	}
+	t, err := decode(b, d, threads)
+	if err != nil {
+		return nil, inFile(err, path)
+	}
+	t.c.Checkpoint, t.c.Progress = path, progress
+	return t, nil
+}
+
+func decode(b []byte, d *dataset.Set, threads int) (*Trainer, error) {
+	h, m, moments, err := split(b)
+	if err != nil {
+		return nil, err
+	}
+	c := h.Config
+	c.Threads = threads
+	if c.TrainEps, err = net.ParseEpsilon(h.TrainEps); err != nil {
+		return nil, &Error{Field: "header.trainEps", Got: fmt.Sprintf("%.80q", h.TrainEps), Want: "a radius", Err: err}
+	}
+	t, err := New(m, d, c)
+	if err != nil {
+		return nil, err
+	}
+	if got := hashData(d); got != h.Data {
+		return nil, fieldErr("data", "a set with SHA-256 "+got, "the one trained on, %.64s", h.Data)
+	}
+	t.dataHash = h.Data
+	if err := t.restore(h); err != nil {
+		return nil, err
+	}
+	return t, t.s.adam.load(moments)
+}
+
+// split cuts a checkpoint into its parts and checks all that can be checked
+// without the data.
+func split(b []byte) (h header, m *model.Model, moments []byte, err error) {
+	if len(b) < len(magic)+8+sha256.Size || !bytes.HasPrefix(b, []byte(magic)) {
+		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q in %d bytes", b[:min(len(b), 8)], len(b)), "%q: is this a checkpoint?", magic)
+	}
+	body := b[:len(b)-sha256.Size]
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[len(body):]) {
+		return h, nil, nil, fieldErr("SHA-256", hex.EncodeToString(b[len(body):]), "%x: the file is damaged or cut short", sum)
+	}
+	body = body[len(magic):]
+	n := binary.LittleEndian.Uint64(body)
+	body = body[8:]
+	if n > maxHeader || n > uint64(len(body)) {
+		return h, nil, nil, fieldErr("header length", n, "at most the %d bytes left", min(maxHeader, len(body)))
+	}
+	dec := json.NewDecoder(bytes.NewReader(body[:n]))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&h); err != nil {
+		return h, nil, nil, &Error{Field: "header", Got: err.Error(), Want: "the JSON of a checkpoint", Err: err}
+	}
+	body = body[n:]
+	if h.Model < 0 || h.Model > len(body) {
+		return h, nil, nil, fieldErr("header.model", h.Model, "0 … %d, the bytes left", len(body))
+	}
+	m, err = model.Decode(body[:h.Model], "")
+	if err != nil {
+		return h, nil, nil, &Error{Field: "model", Got: err.Error(), Err: err}
+	}
+	return h, m, body[h.Model:], nil
+}
+
+// restore puts the trainer where the header says it was.
+func (t *Trainer) restore(h header) error {
+	if h.Step < 0 || h.Step > t.c.Epochs*t.perEpoch {
+		return fieldErr("header.step", h.Step, "0 … %d", t.c.Epochs*t.perEpoch)
+	}
+	if len(h.History) != h.Step/t.perEpoch {
+		return fieldErr("header.history", fmt.Sprintf("%d epochs", len(h.History)), "%d, those done after %d steps", h.Step/t.perEpoch, h.Step)
+	}
+	t.step, t.sum, t.history = h.Step, h.Sums, h.History
+	return nil
+}
+
+// each calls f for every array of moments in the order of the file.
+func (a *adam) each(f func([]float32)) {
+	for _, moment := range [2][]model.Param{a.m, a.v} {
+		for _, p := range moment {
+			f(p.W)
+			f(p.B)
+		}
+	}
+}
+
+// load reads the moments that a checkpoint holds.
+func (a *adam) load(b []byte) error {
+	want := 0
+	a.each(func(v []float32) { want += 4 * len(v) })
+	if len(b) != want {
+		return fieldErr("moments", fmt.Sprintf("%d bytes", len(b)), "%d, two float32 for each weight", want)
+	}
+	var err error
+	at := 0
+	a.each(func(v []float32) {
+		for i := range v {
+			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
+			if v[i] != v[i] || math.IsInf(float64(v[i]), 0) {
+				err = fieldErr(fmt.Sprintf("moments[%d]", at/4), v[i], "a finite number")
+			}
+			at += 4
+		}
+	})
+	return err
+}
+
+// hashData names a set by its shape, pixels and labels.
+func hashData(d *dataset.Set) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d %d %d\n", d.Len(), d.C, d.H, d.W)
+	buf := make([]byte, 0, 1<<16)
+	for i, v := range d.X {
+		buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		if len(buf) == cap(buf) || i == len(d.X)-1 {
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	for _, y := range d.Y {
+		h.Write(binary.LittleEndian.AppendUint32(buf, uint32(y)))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

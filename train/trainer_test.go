@@ -1,0 +1,278 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// digits are the first n images of the MNIST test set.
+func digits(t testing.TB, n int) *dataset.Set {
+	d, err := mnist.Test()
+	require.NoError(t, err)
+	return d.Slice(0, n)
+}
+
+// digitNet is a small network for them.
+func digitNet(t testing.TB) *model.Model {
+	return random(t, model.Architecture{Input: model.Shape{C: 1, H: 28, W: 28}, Layers: []model.Layer{
+		{Kind: model.Conv, Out: 6, Kernel: [2]int{5, 5}, Stride: [2]int{3, 3}},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 24},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 10},
+	}})
+}
+
+// quick is a short training of method m at a small radius.
+func quick(m Method) Config {
+	c := DefaultConfig(m)
+	c.Epochs, c.BatchSize, c.LR, c.LRFinal = 3, 20, 3e-3, 1e-4
+	if m != Standard {
+		c.TrainEps = net.MustEpsilon("0.01")
+		c.WarmupEpochs, c.RampEpochs = 0.5, 1
+	}
+	if m == PGD {
+		c.PGDSteps = 3
+	}
+	return c
+}
+
+func train(t testing.TB, m *model.Model, d *dataset.Set, c Config) (*model.Model, []Epoch) {
+	tr, err := New(m, d, c)
+	require.NoError(t, err)
+	r, history, err := tr.Run(context.Background())
+	require.NoError(t, err)
+	require.Len(t, history, c.Epochs)
+	return r, history
+}
+
+func TestMethodsLearn(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(string(method), func(t *testing.T) {
+			c := quick(method)
+			c.Epochs = 8
+			steps := 0
+			c.Progress = func(p Progress) {
+				steps++
+				assert.Equal(t, steps, p.Step)
+				assert.Equal(t, 8*20, p.Steps)
+			}
+			m := digitNet(t)
+			before := m.Hash()
+			_, history := train(t, m, digits(t, 400), c)
+			assert.Equal(t, before, m.Hash(), "the caller's model stays as it was")
+			assert.Equal(t, 8*20, steps)
+			first, last := history[0], history[len(history)-1]
+			assert.Less(t, last.Loss, first.Loss/2)
+			assert.Greater(t, last.CleanAccuracy, 0.9)
+			assert.Greater(t, last.CleanAccuracy, first.CleanAccuracy)
+			if method == Standard {
+				assert.Zero(t, last.RobustAccuracy)
+			} else {
+				assert.Greater(t, last.RobustAccuracy, 0.8)
+				assert.LessOrEqual(t, last.RobustAccuracy, last.CleanAccuracy)
+				assert.Equal(t, 0.01, last.Eps)
+			}
+		})
+	}
+}
+
+// Neither threads nor kernel sets nor a batch of incomplete lane groups may
+// change a bit.
+func TestSameBits(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(string(method), func(t *testing.T) {
+			want := ""
+			for _, isa := range kernels.Available() {
+				t.Setenv(kernels.EnvISA, isa.Name())
+				for threads := 1; threads <= 3; threads++ {
+					c := quick(method)
+					c.Epochs, c.Threads, c.BatchSize = 2, threads, 37
+					r, history := train(t, tinyNet(t), noise(tinyNet(t), 120), c)
+					got := fmt.Sprint(r.Hash(), history[1].Loss, history[1].CleanAccuracy, history[1].RobustAccuracy)
+					if want == "" {
+						want = got
+					}
+					require.Equal(t, want, got, "%s, %d threads", isa.Name(), threads)
+				}
+			}
+		})
+	}
+}
+
+func TestSeedMatters(t *testing.T) {
+	c := quick(Standard)
+	a, _ := train(t, tinyNet(t), noise(tinyNet(t), 60), c)
+	c.Seed++
+	b, _ := train(t, tinyNet(t), noise(tinyNet(t), 60), c)
+	assert.NotEqual(t, a.Hash(), b.Hash())
+}
+
+// TestResume stops training after every number of steps, in the middle of
+// epochs too, and goes on from the checkpoint.
+func TestResume(t *testing.T) {
+	for _, method := range Methods() {
+		t.Run(string(method), func(t *testing.T) {
+			d := noise(tinyNet(t), 64)
+			c := quick(method)
+			want, wantHistory := train(t, tinyNet(t), d, c)
+			for stop := 1; stop < 9; stop += 2 {
+				path := filepath.Join(t.TempDir(), "checkpoint")
+				ctx, cancel := context.WithCancel(context.Background())
+				c.Checkpoint = path
+				c.Progress = func(p Progress) {
+					if p.Step == stop {
+						cancel()
+					}
+				}
+				tr, err := New(tinyNet(t), d, c)
+				require.NoError(t, err)
+				_, history, err := tr.Run(ctx)
+				require.ErrorIs(t, err, context.Canceled)
+				require.Len(t, history, stop/3)
+
+				tr, err = Resume(path, d, 2, nil)
+				require.NoError(t, err)
+				got, history, err := tr.Run(context.Background())
+				require.NoError(t, err)
+				require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
+				require.Equal(t, untimed(wantHistory), untimed(history))
+
+				tr, err = Resume(path, d, 2, nil) // from the end: nothing is left to do
+				require.NoError(t, err)
+				got, history, err = tr.Run(context.Background())
+				require.NoError(t, err)
+				require.Equal(t, want.Hash(), got.Hash())
+				require.Len(t, history, c.Epochs)
+			}
+		})
+	}
+}
+
+func untimed(h []Epoch) []Epoch {
+	for i := range h {
+		h[i].Seconds = 0
+	}
+	return h
+}
+
+// A context that ends while a step is under way must not leave half a step.
+func TestCancelWithinStep(t *testing.T) {
+	d := noise(tinyNet(t), 64)
+	c := quick(PGD)
+	c.Threads = 1
+	want, _ := train(t, tinyNet(t), d, c)
+	tr, err := New(tinyNet(t), d, c)
+	require.NoError(t, err)
+	for n := 0; ; n++ {
+		got, _, err := tr.Run(&countdown{Context: context.Background(), left: n})
+		if err == nil {
+			require.Equal(t, want.Hash(), got.Hash())
+			require.Greater(t, n, 10)
+			return
+		}
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}
+
+// countdown is a context that ends when it has been asked left times. It is for
+// one thread.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestDivergence(t *testing.T) {
+	d := noise(tinyNet(t), 64)
+	c := quick(Standard)
+	c.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
+	m := tinyNet(t)
+	m.Params[1].W[0], m.Params[1].W[1] = 3e38, 3e38
+	tr, err := New(m, d, c)
+	require.NoError(t, err)
+	_, history, err := tr.Run(context.Background())
+	require.ErrorIs(t, err, ErrDiverged)
+	assert.Contains(t, err.Error(), "epoch 1, step 1")
+	assert.Empty(t, history)
+	_, err = os.Stat(c.Checkpoint)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestStepAllocatesNothing(t *testing.T) {
+	for _, method := range Methods() {
+		m := tinyNet(t)
+		d := noise(m, 40)
+		c := quick(method)
+		n, err := net.Compile(m, net.Options{Backward: true})
+		require.NoError(t, err)
+		s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(2))
+		order := make([]int32, c.BatchSize)
+		ctx := context.Background()
+		assert.Zero(t, testing.AllocsPerRun(10, func() {
+			if s.losses(ctx, 1, point{1e-3, 0.1, 0.5}, order) != nil || s.update(ctx) != nil {
+				t.Fatal("step failed")
+			}
+		}), method)
+	}
+}
+
+func TestSchedule(t *testing.T) {
+	c := DefaultConfig(IBP)
+	c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 10, 1, 4, 0.5
+	c.LR, c.LRFinal, c.TrainEps = 1, 0.5, net.MustEpsilon("0.2")
+	for _, w := range []struct {
+		epoch float64
+		point
+	}{
+		{0, point{1, 0, 1}},
+		{1, point{1, 0, 1}},
+		{3, point{1, 0.1, 0.75}},
+		{5, point{1, 0.2, 0.5}},
+		{7.5, point{0.75, 0.2, 0.5}},
+		{10, point{0.5, 0.2, 0.5}},
+	} {
+		p := c.at(int(w.epoch*100), 100)
+		assert.InDelta(t, w.lr, p.lr, 1e-12, "%v", w.epoch)
+		assert.InDelta(t, w.eps, p.eps, 1e-12, "%v", w.epoch)
+		assert.InDelta(t, w.kappa, p.kappa, 1e-12, "%v", w.epoch)
+	}
+}
+
+// TestAdam holds an update against the formulas of the paper's algorithm 1.
+func TestAdam(t *testing.T) {
+	w := []model.Param{{W: []float32{1, -2, 0.5}, B: []float32{0}}}
+	g := []model.Param{{W: []float32{0.1, -3, 0}, B: []float32{1e-6}}}
+	a := newAdam(w, g)
+	want, m, v := 1.0, 0.0, 0.0
+	for k := 1; k <= 20; k++ {
+		g[0].W[0] = float32(math.Sin(float64(k)))
+		gk := float64(g[0].W[0])
+		m, v = 0.9*m+0.1*gk, 0.999*v+0.001*gk*gk
+		want -= 0.01 * (m / (1 - math.Pow(0.9, float64(k)))) / (math.Sqrt(v/(1-math.Pow(0.999, float64(k)))) + 1e-8)
+		for i := range a.blocks {
+			a.update(i, rate(0.01, k))
+		}
+		assert.InDelta(t, want, w[0].W[0], 1e-6)
+	}
+	assert.Equal(t, float32(0.5), w[0].W[2], "no gradient, no change")
+}

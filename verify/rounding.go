@@ -78,6 +78,8 @@ import (
 //
 // Constants are derived in float64 and enlarged by a factor 1 + slack, which
 // covers float64 rounding and every (1 + cu) with c ≤ 8 left open above.
+// Products that are added are rounded explicitly, so that the constants, and
+// with them the bounds, are the same bits on every platform.
 
 const (
 	u       = 1.0 / (1 << 24)
@@ -128,7 +130,7 @@ func (b bound) radiusBias(bias []float32) []float32 {
 	e := make([]float32, len(bias))
 	d := b.delta
 	for i, v := range bias {
-		e[i] = up32((1 + 2*d) * (2*d*math.Abs(float64(v)) + 3*float64(b.fanIn)*eta) * (1 + slack))
+		e[i] = up32((1 + 2*d) * (float64(2*d*math.Abs(float64(v))) + float64(3*float64(b.fanIn)*eta)) * (1 + slack))
 	}
 	return e
 }
@@ -136,17 +138,17 @@ func (b bound) radiusBias(bias []float32) []float32 {
 // executed returns E_i of step 4 from V_i.
 func (b bound) executed(v float64) float64 {
 	k := float64(b.fanIn) * eta
-	return (b.delta*(1+2*b.delta)*(v+k) + k) * (1 + slack)
+	return (float64(b.delta*(1+2*b.delta)*(v+k)) + k) * (1 + slack)
 }
 
 // dualRadius returns r′ of step 5 for a centre and ε/s.
 func (b bound) dualRadius(c, epsStd float64) float32 {
-	return up32(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack) + tiny)
+	return up32(float64(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack)) + tiny)
 }
 
 // normalizeOut widens the executed bounds of a normalize layer (step 5).
 func normalizeOut(lo, hi float32) (float32, float32) {
-	widen := func(v float32) float64 { return math.Abs(float64(v))*relStep + tiny }
+	widen := func(v float32) float64 { return float64(math.Abs(float64(v))*relStep) + tiny }
 	return -up32(-(float64(lo) - widen(lo))), up32(float64(hi) + widen(hi))
 }
 
@@ -158,7 +160,7 @@ func addUp(r, d float32) float32 { return up32((float64(r) + float64(d)) * (1 + 
 // magnitudes that is subtracted.
 func lowOf(a, b, c, d float64) float32 {
 	sum := math.Abs(a) + math.Abs(b) + math.Abs(c) + math.Abs(d)
-	m := a - b - c - d - sum*0x1p-50
+	m := a - b - c - d - float64(sum*0x1p-50)
 	if math.IsNaN(m) || sum > math.MaxFloat32 {
 		return float32(math.Inf(-1))
 	}

@@ -136,7 +136,7 @@ func dualNorms(n *net.Network, w []float32, s kernels.Shape) []float32 {
 			if std != nil {
 				a /= float64(std[k/taps%channels])
 			}
-			sum += a * a
+			sum += float64(a * a)
 		}
 		norms[o] = up32(math.Sqrt(sum) * (1 + slack))
 	}

@@ -139,7 +139,7 @@ func (w *worker) dualInput(groups int) {
 		c := float64(w.c[0][k])
 		w.r[0][k] = b.dualRadius(c, eps)
 		if len(w.v.layers) == 0 {
-			w.m[k] = up32((math.Abs(c)+eps)*(1+slack) + tiny)
+			w.m[k] = up32(float64((math.Abs(c)+eps)*(1+slack)) + tiny)
 		}
 	}
 }

@@ -36,7 +36,7 @@ TEXT ·PGDStepAVX2(SB), NOSPLIT, $0-44
 loop:
 	VMOVUPS      (BX), Y0
 	VANDPS       Y14, Y0, Y1
-	VORPS        Y15, Y1, Y1
+	VXORPS       Y15, Y1, Y1
 	VCMPPS       $12, Y13, Y0, Y0
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      (AX), Y2

@@ -1,6 +1,7 @@
 package net
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/big"
@@ -55,13 +56,16 @@ func (b Ball) Validate() error {
 
 func (b Ball) String() string { return fmt.Sprintf("%s ε=%s", b.Norm, b.Eps) }
 
-// Box holds the float64 neighbours of ε, for many images.
-type Box struct{ epsLo, epsHi float64 }
+// Box holds ε and its float64 neighbours, for many images.
+type Box struct {
+	eps          *big.Rat
+	epsLo, epsHi float64
+}
 
 // Box prepares the boxes of b.
 func (b Ball) Box() Box {
 	lo, hi := b.Eps.Bounds()
-	return Box{lo, hi}
+	return Box{b.Eps.r, lo, hi}
 }
 
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
@@ -72,7 +76,7 @@ func (b Box) Inner(lo, hi, x []float32) {
 }
 
 func (b Box) inner(v float32) (lo, hi float32) {
-	return max(0, addUp(v, -b.epsLo)), min(1, addDown(v, b.epsLo))
+	return max(0, b.up(v, -1)), min(1, b.down(v, 1))
 }
 
 // Outer writes the bounds of the smallest float32 box that contains [0, 1] ∩
@@ -98,28 +102,59 @@ func (b Box) each(lo, hi, x []float32, f func(float32) (float32, float32)) {
 func (b Box) EpsHi() float64 { return b.epsHi }
 
 func (b Box) outer(v float32) (lo, hi float32) {
-	return max(0, addDown(v, -b.epsHi)), min(1, addUp(v, b.epsHi))
+	return max(0, b.down(v, -1)), min(1, b.up(v, 1))
 }
 
-// addDown and addUp round the exact x + d to float32, downward and upward.
-func addDown(x float32, d float64) float32 {
+// down rounds the exact x + sign·ε to float32, downward. A float64 sum decides,
+// unless a float32 lies within its error (half an ulp of the sum, one of ε).
+func (b Box) down(x float32, sign float64) float32 {
+	d := sign * b.epsLo
 	s := float64(x) + d
 	f := float32(s)
-	switch wide := float64(f); {
-	case wide < s:
-		return f
-	case wide == s: // the float64 sum may have rounded up to it
-		if _, err := twoSum(float64(x), d); err >= 0 {
-			return f
+	wide := float64(f)
+	below := wide < s
+	if doubt := 0x1p-51 * max(math.Abs(d), math.Abs(s)); math.Abs(wide-s) <= doubt {
+		if b.epsLo != b.epsHi && doubt > math.Abs(s)*0x1p-26 {
+			return b.downExactly(x, sign) // x cancels ε: float32 lie closer than s is known
 		}
+		m, err := twoSum(sign*wide, -sign*float64(x)) // x + sign·ε = f for ε = m + err
+		below = b.compare(m, err)*int(sign) >= 0
 	}
-	if f > 0 {
+	switch {
+	case below:
+		return f
+	case f > 0:
 		return math.Float32frombits(math.Float32bits(f) - 1)
 	}
 	return math.Nextafter32(f, float32(math.Inf(-1)))
 }
 
-func addUp(x float32, d float64) float32 { return -addDown(-x, -d) }
+func (b Box) downExactly(x float32, sign float64) float32 {
+	r := new(big.Rat).SetFloat64(sign)
+	r.Add(r.Mul(r, b.eps), new(big.Rat).SetFloat64(float64(x)))
+	f, _ := r.Float32()
+	if new(big.Rat).SetFloat64(float64(f)).Cmp(r) > 0 {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return f
+}
+
+// compare returns the sign of ε − (m + err), |err| ≤ ulp(m)/2. No float64 lies
+// strictly between the neighbours of ε.
+func (b Box) compare(m, err float64) int {
+	switch {
+	case b.epsLo == b.epsHi && b.epsLo == m:
+		return -cmp.Compare(err, 0)
+	case b.epsHi <= m && err >= 0, b.epsHi < m:
+		return -1
+	case b.epsLo >= m && err <= 0, b.epsLo > m:
+		return 1
+	}
+	exact := new(big.Rat).SetFloat64(m)
+	return b.eps.Cmp(exact.Add(exact, new(big.Rat).SetFloat64(err)))
+}
+
+func (b Box) up(x float32, sign float64) float32 { return -b.down(-x, -sign) }
 
 // twoSum returns s and err with s = fl(a+b) and s + err = a + b exactly
 // (Knuth). It has no product, so no compiler fuses any of it.

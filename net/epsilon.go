@@ -41,7 +41,7 @@ func ParseEpsilon(s string) (Epsilon, error) {
 	if e := strings.IndexAny(t, "eE"); e >= 0 && len(t)-e > 5 { // 1e999999999 would fill the memory
 		return Epsilon{}, fmt.Errorf("epsilon %q: exponent out of range", s)
 	}
-	r, ok := new(big.Rat).SetString(t)
+	r, ok := rational(t)
 	if !ok {
 		return Epsilon{}, fmt.Errorf("epsilon %q: want a decimal such as 0.1 or a fraction such as 8/255", s)
 	}
@@ -49,6 +49,21 @@ func ParseEpsilon(s string) (Epsilon, error) {
 		return Epsilon{}, fmt.Errorf("epsilon %q: want a value ≥ 0", s)
 	}
 	return newEpsilon(r, t), nil
+}
+
+// rational reads a decimal or a fraction. Rat.SetString alone would take the
+// parts of 010/255 for octal.
+func rational(s string) (*big.Rat, bool) {
+	num, den, fraction := strings.Cut(s, "/")
+	if !fraction {
+		return new(big.Rat).SetString(s)
+	}
+	n, ok1 := new(big.Int).SetString(num, 10)
+	d, ok2 := new(big.Int).SetString(den, 10)
+	if !ok1 || !ok2 || d.Sign() <= 0 {
+		return nil, false
+	}
+	return new(big.Rat).SetFrac(n, d), true
 }
 
 // MustEpsilon is ParseEpsilon for constants; it panics on an error.

@@ -102,6 +102,7 @@ func (a *avx2) vmax(dst, x, y vec)          { a.op("VMAXPS", y.ymm(), x.ymm(), d
 func (a *avx2) vmin(dst, x, y vec)          { a.op("VMINPS", y.ymm(), x.ymm(), dst.ymm()) }
 func (a *avx2) vand(dst, x, y vec)          { a.op("VANDPS", y.ymm(), x.ymm(), dst.ymm()) }
 func (a *avx2) vor(dst, x, y vec)           { a.op("VORPS", y.ymm(), x.ymm(), dst.ymm()) }
+func (a *avx2) vxor(dst, x, y vec)          { a.op("VXORPS", y.ymm(), x.ymm(), dst.ymm()) }
 func (a *avx2) vandNot(dst, mask, v vec)    { a.op("VANDNPS", v.ymm(), mask.ymm(), dst.ymm()) }
 func (a *avx2) vconst(dst vec, name string) { a.op("VMOVUPS", name+"<>(SB)", dst.ymm()) }
 

@@ -33,7 +33,7 @@ x = hi < v ? hi : v`,
 	t.label("loop")
 	t.vload(0, at(g, 0))
 	t.vand(1, 0, sign)
-	t.vor(1, 1, alpha)
+	t.vxor(1, 1, alpha)
 	t.vnonzero(0, 0, zeroV)
 	t.vand(1, 1, 0)
 	t.vload(2, at(x, 0))

@@ -73,6 +73,7 @@ type target interface {
 	vmin(dst, a, b vec)             // a < b ? a : b
 	vand(dst, a, b vec)             // bitwise
 	vor(dst, a, b vec)              // bitwise
+	vxor(dst, a, b vec)             // bitwise
 	vandNot(dst, mask, v vec)       // ^mask & v
 	vpositive(dst, a, zero vec)     // all ones where a > 0, else all zeros
 	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)

@@ -30,10 +30,10 @@ type Model struct {
 	pool  *kernels.Pool
 	net   *net.Network
 
-	mu      sync.Mutex // guards runner and ibp: buffers of one call at a time
-	runner  *net.Runner
-	back    func() (*net.Network, error) // compiled for attacks, once
-	ibp     *verify.IBP
+	mu     sync.Mutex // guards runner and ibp: buffers of one call at a time
+	runner *net.Runner
+	back   func() (*net.Network, error) // compiled for attacks, once
+	ibp    *verify.IBP
 }
 
 // Option changes how a Model runs.

@@ -3,6 +3,7 @@ package attack
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/epsball/epsball/net"
 )
@@ -81,7 +82,7 @@ func (c *Config) Validate(classes int) error {
 	case c.restarts() > 1 && !c.RandomStart && !c.Targeted:
 		return fmt.Errorf("restarts: %d of an attack that always starts at the image repeat one run; want a random start", c.Restarts)
 	case c.Loss < net.CrossEntropy || c.Loss > net.DLR:
-		return fmt.Errorf("loss %d: want one of %v", int(c.Loss), net.Losses())
+		return fmt.Errorf("loss %d: want one of %s", int(c.Loss), strings.Join(net.Losses(), ", "))
 	case classes < c.Loss.MinClasses(c.Targeted):
 		return fmt.Errorf("loss %v: needs at least %d classes, the network has %d", c.Loss, c.Loss.MinClasses(c.Targeted), classes)
 	}

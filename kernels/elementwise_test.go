@@ -148,7 +148,7 @@ func randomConstants(r *rand.Rand) IntervalConstants {
 
 // inflate is the documented step from bounds to centre and radius.
 func inflate(lo, hi float32, k IntervalConstants) (c, r float32) {
-	mid := float32(lo+hi) * 0.5
+	mid := float32(float32(lo+hi) * 0.5)
 	up, down := hi-mid, mid-lo
 	r = down
 	if up > down {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strings"
 )
 
 // Norm measures the distance between two images, over all their pixels.
@@ -27,7 +28,7 @@ func ParseNorm(name string) (Norm, error) {
 			return Norm(i), nil
 		}
 	}
-	return 0, fmt.Errorf("norm %q: want one of %v", name, Norms())
+	return 0, fmt.Errorf("norm %q: want one of %s", name, strings.Join(Norms(), ", "))
 }
 
 // Ball is the threat model: all images x′ with ‖x′ − x‖ ≤ Eps whose pixels lie
@@ -43,7 +44,7 @@ type Ball struct {
 // mistake of units.
 func (b Ball) Validate() error {
 	if b.Norm != Linf && b.Norm != L2 {
-		return fmt.Errorf("norm %d: want one of %v", int(b.Norm), Norms())
+		return fmt.Errorf("norm %d: want one of %s", int(b.Norm), strings.Join(Norms(), ", "))
 	}
 	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
 		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; 8/255 is written so)", b.Eps)
@@ -164,30 +165,48 @@ func twoSum(a, b float64) (s, err float64) {
 	return s, (a - t) + (b - (s - t))
 }
 
-// Contains tells whether the image x lies in the ball around centre, exactly.
+// Contains tells whether the image x lies in the ball around centre, exactly:
+// float64 decides where its error leaves no doubt, rationals elsewhere.
 func (b Ball) Contains(centre, x []float32) bool {
 	if len(centre) != len(x) {
 		return false
 	}
-	var sum2, d, one big.Rat
-	one.SetInt64(1)
-	eps := b.Eps.Rat()
-	near := b.Eps.Float64() * (1 - 1e-12) // spares most pixels the rationals
+	var largest, sum2 float64
 	for i, v := range x {
 		c := centre[i]
 		if !(v >= 0 && v <= 1 && c >= 0 && c <= 1) {
 			return false
 		}
-		if v == c {
+		d := math.Abs(float64(v) - float64(c))
+		largest = max(largest, d)
+		sum2 += float64(d * d)
+	}
+	distance := largest
+	if b.Norm == L2 {
+		distance = math.Sqrt(sum2)
+	}
+	doubt := float64(len(x)+8) * 0x1p-52 // of differences, squares, their sum, ε and the root
+	switch eps := b.Eps.Float64(); {
+	case distance < eps*(1-doubt):
+		return true
+	case distance > eps*(1+doubt) && distance > 1e-100: // squares may have vanished below
+		return false
+	}
+	return b.containsExactly(centre, x)
+}
+
+func (b Ball) containsExactly(centre, x []float32) bool {
+	var sum2, d big.Rat
+	eps := b.Eps.Rat()
+	for i, v := range x {
+		if v == centre[i] {
 			continue
 		}
-		if b.Norm == L2 || math.Abs(float64(c)-float64(v)) >= near {
-			d.Sub(new(big.Rat).SetFloat64(float64(v)), new(big.Rat).SetFloat64(float64(c)))
-			if b.Norm == L2 {
-				sum2.Add(&sum2, d.Mul(&d, &d))
-			} else if d.Abs(&d).Cmp(eps) > 0 {
-				return false
-			}
+		d.Sub(new(big.Rat).SetFloat64(float64(v)), new(big.Rat).SetFloat64(float64(centre[i])))
+		if b.Norm == L2 {
+			sum2.Add(&sum2, d.Mul(&d, &d))
+		} else if d.Abs(&d).Cmp(eps) > 0 {
+			return false
 		}
 	}
 	return b.Norm == Linf || sum2.Cmp(eps.Mul(eps, eps)) <= 0

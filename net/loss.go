@@ -3,6 +3,7 @@ package net
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/epsball/epsball/kernels"
 )
@@ -35,7 +36,7 @@ func ParseLoss(name string) (Loss, error) {
 			return Loss(i), nil
 		}
 	}
-	return 0, fmt.Errorf("loss %q: want one of %v", name, Losses())
+	return 0, fmt.Errorf("loss %q: want one of %s", name, strings.Join(Losses(), ", "))
 }
 
 // MinClasses returns the number of classes the loss is defined from.

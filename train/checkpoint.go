@@ -86,29 +86,28 @@ func (t *Trainer) encode() ([]byte, error) {
 
 // Resume returns a trainer that goes on from the checkpoint at path, with the
 // same data, to the very weights of a run that was never interrupted. It writes
-// its checkpoints to path again. Threads and progress are as in Config. A file
-// that is not a sound checkpoint, and data that is not the checkpoint's, is an
+// its checkpoints to path again. A file that is not a sound checkpoint, and data that is not the checkpoint's, is an
 // *Error; a file that cannot be read is the file system's error, wrapped.
-func Resume(path string, d *dataset.Set, threads int, progress func(Progress)) (*Trainer, error) {
+func Resume(path string, d *dataset.Set, h Host) (*Trainer, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("train: checkpoint: %w", err)
 	}
-	t, err := decode(b, d, threads)
+	h.Checkpoint = path
+	t, err := decode(b, d, h)
 	if err != nil {
 		return nil, inFile(err, path)
 	}
-	t.c.Checkpoint, t.c.Progress = path, progress
 	return t, nil
 }
 
-func decode(b []byte, d *dataset.Set, threads int) (*Trainer, error) {
+func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 	h, m, moments, err := split(b)
 	if err != nil {
 		return nil, err
 	}
 	c := h.Config
-	c.Threads = threads
+	c.Host = host
 	if c.TrainEps, err = net.ParseEpsilon(h.TrainEps); err != nil {
 		return nil, &Error{Field: "header.trainEps", Got: fmt.Sprintf("%.80q", h.TrainEps), Want: "a radius", Err: err}
 	}

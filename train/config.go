@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/epsball/epsball/net"
 )
@@ -45,10 +46,15 @@ type Config struct {
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
 
-	// What follows has no influence on the weights.
-	Threads    int            `json:"-"` // workers; 0: GOMAXPROCS
-	Checkpoint string         `json:"-"` // file written after each epoch; empty: none
-	Progress   func(Progress) `json:"-"` // called after each step by Run's goroutine; may be nil
+	Host `json:"-"`
+}
+
+// Host says how a run is carried out. It has no influence on the weights.
+type Host struct {
+	Threads    int            // workers; 0: GOMAXPROCS
+	ISA        string         // kernel set, see net.Options
+	Checkpoint string         // file written after each epoch; empty: none
+	Progress   func(Progress) // called after each step by Run's goroutine; may be nil
 }
 
 // Progress tells how far training is.
@@ -136,7 +142,8 @@ func (c *Config) validate() error {
 
 func inRange(field string, v, lo, hi float64) error {
 	if !(v >= lo && v <= hi) { // NaN too
-		return fieldErr(field, v, "%v … %v", lo, hi)
+		plain := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+		return fieldErr(field, v, "%s … %s", plain(lo), plain(hi))
 	}
 	return nil
 }

@@ -91,11 +91,11 @@ func TestCheckpointErrors(t *testing.T) {
 
 	t.Run("cut or damaged", func(t *testing.T) {
 		for n := 0; n < len(good); n += 97 {
-			_, err := decode(good[:n], d, 1)
+			_, err := decode(good[:n], d, Host{})
 			require.ErrorAs(t, err, new(*Error))
 			bad := append([]byte(nil), good...)
 			bad[n] ^= 4
-			_, err = decode(bad, d, 1)
+			_, err = decode(bad, d, Host{})
 			require.ErrorAs(t, err, new(*Error))
 		}
 	})
@@ -114,23 +114,23 @@ func TestCheckpointErrors(t *testing.T) {
 			{"model", func(h *header) { h.Model -= 4 }},
 			{"data", func(h *header) { h.Data = "" }},
 		} {
-			_, err := decode(rewrite(t, good, w.change), d, 1)
+			_, err := decode(rewrite(t, good, w.change), d, Host{})
 			wantField(t, err, w.field)
 		}
 	})
 	t.Run("moments", func(t *testing.T) {
-		_, err := decode(seal(good[:len(good)-40]), d, 1)
+		_, err := decode(seal(good[:len(good)-40]), d, Host{})
 		wantField(t, err, "moments")
 	})
 	t.Run("other data", func(t *testing.T) {
 		other := noise(tinyNet(t), 64)
 		other.X[0] = 0.5
-		_, err := Resume(c.Checkpoint, other, 1, nil)
+		_, err := Resume(c.Checkpoint, other, Host{})
 		wantField(t, err, "data")
 		assert.Contains(t, err.Error(), c.Checkpoint)
 	})
 	t.Run("no file", func(t *testing.T) {
-		_, err := Resume(filepath.Join(t.TempDir(), "none"), d, 1, nil)
+		_, err := Resume(filepath.Join(t.TempDir(), "none"), d, Host{})
 		require.Error(t, err)
 		assert.False(t, errors.As(err, new(*Error)))
 	})

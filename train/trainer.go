@@ -64,7 +64,7 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 }
 
 func (t *Trainer) compile() error {
-	n, err := net.Compile(t.model, net.Options{Backward: true})
+	n, err := net.Compile(t.model, net.Options{ISA: t.c.ISA, Backward: true})
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,10 @@ func checkData(m *model.Model, d *dataset.Set, c *Config) error {
 	}
 	return nil
 }
+
+// Model returns the model as trained so far, the trainer's own: a copy is needed
+// to keep it while training goes on.
+func (t *Trainer) Model() *model.Model { return t.model }
 
 // Run trains to the end, or until ctx is done or training diverges. It returns
 // the model and the epochs completed so far (those before a Resume included)

@@ -97,10 +97,9 @@ func TestSameBits(t *testing.T) {
 		t.Run(string(method), func(t *testing.T) {
 			want := ""
 			for _, isa := range kernels.Available() {
-				t.Setenv(kernels.EnvISA, isa.Name())
 				for threads := 1; threads <= 3; threads++ {
 					c := quick(method)
-					c.Epochs, c.Threads, c.BatchSize = 2, threads, 37
+					c.Epochs, c.Threads, c.BatchSize, c.ISA = 2, threads, 37, isa.Name()
 					r, history := train(t, tinyNet(t), noise(tinyNet(t), 120), c)
 					got := fmt.Sprint(r.Hash(), history[1].Loss, history[1].CleanAccuracy, history[1].RobustAccuracy)
 					if want == "" {
@@ -144,14 +143,14 @@ func TestResume(t *testing.T) {
 				require.ErrorIs(t, err, context.Canceled)
 				require.Len(t, history, stop/3)
 
-				tr, err = Resume(path, d, 2, nil)
+				tr, err = Resume(path, d, Host{Threads: 2})
 				require.NoError(t, err)
 				got, history, err := tr.Run(context.Background())
 				require.NoError(t, err)
 				require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
 				require.Equal(t, untimed(wantHistory), untimed(history))
 
-				tr, err = Resume(path, d, 2, nil) // from the end: nothing is left to do
+				tr, err = Resume(path, d, Host{Threads: 2}) // from the end: nothing is left to do
 				require.NoError(t, err)
 				got, history, err = tr.Run(context.Background())
 				require.NoError(t, err)

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/train"
+)
+
+// Exit codes.
+const (
+	exitDone      = 0
+	exitUndecided = 1 // the thing checked does not hold, or was not decided
+	exitBadInput  = 2
+)
+
+// library is where built-in models come from.
+type library struct {
+	names func() []string
+	load  func(name string) (*model.Model, error)
+}
+
+// app is what the commands share.
+type app struct {
+	stdout, stderr io.Writer
+	models         library
+
+	// Flags of every command.
+	json    bool
+	threads int
+	isaName string
+	isa     *kernels.ISA
+}
+
+func newApp(stdout, stderr io.Writer) *app {
+	return &app{stdout: stdout, stderr: stderr, models: builtinModels}
+}
+
+// run executes one command line and returns its exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.rootCommand()
+	root.SetArgs(append([]string{}, args...)) // never nil, which stands for os.Args
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(a.stderr, "epsball:", oneLine(err.Error()))
+	}
+	return exitCode(err)
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "epsball",
+		Short: "Attack, bound and certify image classifiers on the CPU",
+		Long: `epsball attacks, bounds and certifies convolutional image classifiers on the CPU.
+
+Models are builtin:NAME or a .safetensors file; data is builtin:mnist, a folder
+of IDX, CIFAR-10 or PNG files, or an .npz with x and y. Pixels are in [0,1]; a
+radius is in pixel units and may be written 0.1 or 8/255.
+
+Exit status: 0 done; 1 the thing checked does not hold or was not decided (also
+after ^C, with the results so far); 2 bad usage or bad input.`,
+		Version:       version(),
+		Args:          noArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			const most = 4096
+			if a.threads < 1 || a.threads > most {
+				return fmt.Errorf("--threads: got %d, want 1 … %d", a.threads, most)
+			}
+			a.isa, err = kernels.Choose(a.isaName)
+			return err
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
+	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
+	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
+	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand())
+	return root
+}
+
+// noArgs refuses arguments that are not flags, by name.
+func noArgs(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.HasParent():
+		return fmt.Errorf("%s: unexpected argument %q", c.Name(), args[0])
+	}
+	var names []string
+	for _, s := range c.Commands() {
+		if s.IsAvailableCommand() {
+			names = append(names, s.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q, want one of %s", args[0], strings.Join(names, ", "))
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// compile packs a model for all passes on the kernel set chosen.
+func (a *app) compile(m *model.Model) (*net.Network, error) {
+	return net.Compile(m, net.Options{ISA: a.isa.Name(), Backward: true})
+}
+
+// errUndecided marks the errors of commands that were used rightly but whose
+// subject does not hold or was not decided.
+var errUndecided = errors.New("")
+
+// undecided returns an error with exit code 1.
+func undecided(format string, args ...any) error {
+	return fmt.Errorf("%w%w", fmt.Errorf(format, args...), errUndecided)
+}
+
+// interrupted is the error of a command stopped by ^C.
+func interrupted(format string, args ...any) error {
+	return undecided("interrupted: %s", fmt.Sprintf(format, args...))
+}
+
+func exitCode(err error) int {
+	var contradiction *audit.Contradiction
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errUndecided), errors.As(err, &contradiction),
+		errors.Is(err, train.ErrDiverged), errors.Is(err, context.Canceled):
+		return exitUndecided
+	}
+	return exitBadInput
+}
+
+// oneLine joins the lines of an error message.
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
+}

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// level is what a certificate of package verify claims.
+const level = "exact and float32 execution"
+
+type certifyFlags struct {
+	model      string
+	data       data
+	method     *value[string]
+	norm       *value[net.Norm]
+	eps        *value[net.Epsilon]
+	radius     bool
+	resolution *value[net.Epsilon]
+	maxRadius  *value[net.Epsilon]
+}
+
+// certifyReport has eps with --eps, and resolution, max_radius, mean_radius and
+// what follows from the radii with --radius; the others are null.
+type certifyReport struct {
+	Model      string         `json:"model"`
+	Data       string         `json:"data"`
+	Offset     int            `json:"offset"`
+	Method     string         `json:"method"`
+	Level      string         `json:"level"`
+	Norm       string         `json:"norm"`
+	Eps        *float64       `json:"eps"`
+	Resolution *float64       `json:"resolution"`
+	MaxRadius  *float64       `json:"max_radius"`
+	N          int            `json:"n"`
+	Clean      float64        `json:"clean"`
+	Certified  float64        `json:"certified"`
+	MeanRadius *float64       `json:"mean_radius"`
+	Quantiles  []quantile     `json:"quantiles"`
+	Curve      []curvePoint   `json:"certified_at"`
+	Seconds    float64        `json:"seconds"`
+	Timings    certifyTimings `json:"timings"`
+	ISA        string         `json:"isa"`
+	Threads    int            `json:"threads"`
+}
+
+type quantile struct {
+	Q      float64 `json:"q"` // fraction of the images with at most this radius
+	Radius float64 `json:"radius"`
+}
+
+type curvePoint struct {
+	Radius   float64 `json:"radius"`
+	Fraction float64 `json:"fraction"` // of images certified at it
+}
+
+// certifyTimings are in seconds.
+type certifyTimings struct {
+	Forward float64 `json:"forward"`
+	IBP     float64 `json:"ibp"`
+}
+
+func (a *app) certifyCommand() *cobra.Command {
+	f := &certifyFlags{
+		method: choiceFlag("method", "ibp", "ibp"), norm: normFlag(), eps: epsilonFlag(""),
+		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
+	}
+	c := &cobra.Command{
+		Use:   "certify",
+		Short: "Prove that no image of a ball is misclassified",
+		Long: `Proves for each image that no image of the ball around it is classified other
+than its label: in exact arithmetic, and as executed in float32 in any order of
+summation. Fractions are of all images.
+
+With --eps, certified are the images proved at that radius. With --radius, each
+image gets the largest multiple of --resolution, up to --max-radius, at which it
+is proved; certified are those with a radius above 0, and images without count
+as 0 in mean_radius.`,
+		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
+  epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.certify(c.Context(), f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.model, "model", "", "`model` to certify (required)")
+	f.data.addFlags(c, "builtin:mnist")
+	fl.Var(f.method, "method", "how to prove: ibp (interval bounds)")
+	fl.Var(f.norm, "norm", "linf or l2")
+	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
+	fl.Var(f.resolution, "resolution", "step between the radii tried")
+	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16)")
+	return c
+}
+
+func (f *certifyFlags) check() error {
+	if f.eps.set == f.radius {
+		return errors.New("want one of --eps and --radius, and not both")
+	}
+	if !f.radius {
+		for name, flag := range map[string]*value[net.Epsilon]{"resolution": f.resolution, "max-radius": f.maxRadius} {
+			if flag.set {
+				return fmt.Errorf("--%s: has no meaning without --radius", name)
+			}
+		}
+		if err := (net.Ball{Norm: f.norm.v, Eps: f.eps.v}).Validate(); err != nil {
+			return fmt.Errorf("--eps: %w", err)
+		}
+		return nil
+	}
+	if !f.maxRadius.set {
+		f.maxRadius.v = net.MustEpsilon("1")
+		if f.norm.v == net.L2 {
+			f.maxRadius.v = net.MustEpsilon("16")
+		}
+	}
+	if err := (net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}).Validate(); err != nil {
+		return fmt.Errorf("--max-radius: %w", err)
+	}
+	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
+		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
+	}
+	return nil
+}
+
+func (a *app) certify(ctx context.Context, f *certifyFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	s, err := a.subject(f.model, &f.data)
+	if err != nil {
+		return err
+	}
+	if err := f.data.known(); err != nil {
+		return err
+	}
+	ibp, err := verify.NewIBP(s.net, s.pool)
+	if err != nil {
+		return fmt.Errorf("model %s: %w", f.model, err)
+	}
+	r := f.newReport(a, s)
+	start := time.Now()
+	pred, err := s.predict(ctx, s.x, len(s.y))
+	r.Timings.Forward = time.Since(start).Seconds()
+	n := len(s.y)
+	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n)}
+	if err == nil {
+		ibpStart := time.Now()
+		bar := a.newBar()
+		err = f.prove(ctx, ibp, s, &p, bar)
+		bar.clear()
+		r.Timings.IBP = time.Since(ibpStart).Seconds()
+	}
+	r.Seconds = time.Since(start).Seconds()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	var failure error
+	if err != nil {
+		failure = interrupted("%d of %s done", countTrue(p.done), count(f.data.n, "image"))
+	}
+	if err := r.fill(f, s, pred, &p); err != nil {
+		failure = err
+	}
+	return errors.Join(a.print(r, func() string { return certifyTable(r, f) }), failure)
+}
+
+// proofs are the outcomes of either mode, one entry an image.
+type proofs struct {
+	done   []bool
+	proved []bool    // right, at some radius
+	radius []float64 // with --radius
+	steps  []int     // with --radius: the same in units of the resolution, −1 where not proved
+}
+
+// proveBlock is the number of images after which the progress is shown.
+const proveBlock = 512
+
+// prove fills p, block by block: what is proved of an image does not depend on
+// its neighbours.
+func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p *proofs, bar *bar) error {
+	n := len(s.y)
+	size := s.net.Input().Size()
+	for from := 0; from < n; from += proveBlock {
+		bar.show(f.method.v, from, n)
+		to := min(from+proveBlock, n)
+		b := verify.Batch{X: s.x[from*size : to*size], Y: s.y[from:to]}
+		if err := f.proveBatch(ctx, ibp, b, p, from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *certifyFlags) proveBatch(ctx context.Context, ibp *verify.IBP, b verify.Batch, p *proofs, from int) error {
+	if !f.radius {
+		var res verify.Result
+		err := ibp.Certify(ctx, net.Ball{Norm: f.norm.v, Eps: f.eps.v}, b, &res)
+		copy(p.done[from:], res.Done)
+		copy(p.proved[from:], res.Certified)
+		return err
+	}
+	var res verify.RadiusResult
+	err := ibp.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
+	copy(p.done[from:], res.Done)
+	copy(p.radius[from:], res.Radius)
+	copy(p.steps[from:], res.Steps)
+	for i, k := range res.Steps {
+		p.proved[from+i] = k >= 0
+	}
+	return err
+}
+
+func (f *certifyFlags) newReport(a *app, s *subject) *certifyReport {
+	r := &certifyReport{
+		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Method: f.method.v, Level: level,
+		Norm: f.norm.v.String(), ISA: a.isa.Name(), Threads: a.threads,
+	}
+	if f.radius {
+		resolution, most := f.resolution.v.Float64(), f.maxRadius.v.Float64()
+		r.Resolution, r.MaxRadius = &resolution, &most
+	} else {
+		eps := f.eps.v.Float64()
+		r.Eps = &eps
+	}
+	return r
+}
+
+// fill sums up the images that are done. A proof for an image that the forward
+// pass got wrong is a contradiction.
+func (r *certifyReport) fill(f *certifyFlags, s *subject, pred []int, p *proofs) error {
+	var failure error
+	var steps []int
+	clean, certified, sum := 0, 0, 0.0
+	for i, done := range p.done {
+		if !done {
+			continue
+		}
+		r.N++
+		right := pred[i] == s.y[i]
+		if right {
+			clean++
+		}
+		ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
+		if f.radius {
+			ball.Eps = f.resolution.v.Times(max(0, p.steps[i]))
+			steps = append(steps, p.steps[i])
+			sum += p.radius[i]
+		}
+		if p.proved[i] && (!f.radius || p.steps[i] > 0) {
+			certified++
+		}
+		if p.proved[i] && !right && failure == nil {
+			failure = &audit.Contradiction{Image: f.data.offset + i, Ball: ball}
+		}
+	}
+	r.Clean, r.Certified = fraction(clean, r.N), fraction(certified, r.N)
+	if f.radius {
+		mean := sum / float64(max(1, r.N))
+		r.MeanRadius = &mean
+		r.fillRadii(steps, f.resolution.v)
+	}
+	return failure
+}
+
+// fillRadii describes the radii, given in units of the resolution, so that no
+// comparison of them rounds.
+func (r *certifyReport) fillRadii(steps []int, resolution net.Epsilon) {
+	slices.Sort(steps)
+	n := len(steps)
+	radius := func(k int) float64 { return resolution.Times(max(0, k)).Float64() }
+	r.Quantiles, r.Curve = []quantile{}, []curvePoint{}
+	if n == 0 {
+		return
+	}
+	for _, percent := range []int{10, 25, 50, 75, 90, 100} {
+		i := max(0, (percent*n+99)/100-1)
+		r.Quantiles = append(r.Quantiles, quantile{float64(percent) / 100, radius(steps[i])})
+	}
+	top := steps[n-1]
+	by := roundStep(top / 5)
+	for k := by; k <= top; k += by {
+		i, _ := slices.BinarySearch(steps, k)
+		r.Curve = append(r.Curve, curvePoint{radius(k), fraction(n-i, n)})
+	}
+}
+
+// roundStep returns the largest of 1, 2, 5, 10, 20, … up to v, at least 1.
+func roundStep(v int) int {
+	unit := 1
+	for unit*10 <= v {
+		unit *= 10
+	}
+	for _, k := range []int{5, 2} {
+		if k*unit <= v {
+			return k * unit
+		}
+	}
+	return unit
+}
+
+func certifyTable(r *certifyReport, f *certifyFlags) string {
+	if r.N == 0 {
+		return ""
+	}
+	proved := fmt.Sprintf("%s at ε = %s", r.Norm, f.eps.text)
+	if f.radius {
+		proved = fmt.Sprintf("%s at a radius above 0, in steps of %s up to %s", r.Norm, f.resolution.v, f.maxRadius.v)
+	}
+	pairs := []string{
+		"model", r.Model,
+		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
+		"method", fmt.Sprintf("%s, proves %s", r.Method, r.Level),
+		"clean", percent(r.Clean),
+		"certified", percent(r.Certified) + "  " + proved,
+	}
+	if f.radius {
+		pairs = append(pairs, "mean radius", fmt.Sprintf("%.4g", *r.MeanRadius))
+	}
+	pairs = append(pairs, "time", fmt.Sprintf("%s: forward %s, %s %s (%s images/s)", seconds(r.Seconds),
+		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.IBP), rate(perSecond(int64(r.N), r.Timings.IBP))))
+	out := facts(pairs...)
+	if len(r.Quantiles) > 0 {
+		t := newTable("images with at most", "radius")
+		for _, q := range r.Quantiles {
+			t.AppendRow([]any{fmt.Sprintf("%.0f%%", 100*q.Q), fmt.Sprintf("%.4g", q.Radius)})
+		}
+		out += "\n" + render(t)
+	}
+	if len(r.Curve) > 0 {
+		t := newTable("radius", "certified")
+		for _, p := range r.Curve {
+			t.AppendRow([]any{fmt.Sprintf("%.4g", p.Radius), percent(p.Fraction)})
+		}
+		out += "\n" + render(t)
+	}
+	return out
+}

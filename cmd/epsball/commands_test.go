@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+func TestEval(t *testing.T) {
+	f := newFiles(t)
+	doc := document(t, 0, args("eval --model %s --model builtin:small --data %s --eps 0.01 --steps 5", f.model, f.data)...)
+	assert.Equal(t, []string{"data", "isa", "offset", "results", "seconds", "seed", "steps", "threads"}, keys(doc))
+	results := doc["results"].([]any)
+	require.Len(t, results, 2)
+	e := results[0].(map[string]any)
+	assert.Equal(t, []string{"certified", "clean", "eps", "fgsm", "images_per_s", "model", "n", "norm", "pgd", "seconds"}, keys(e))
+	assert.Equal(t, []string{"forward", "ibp", "pgd_step"}, keys(e["images_per_s"]))
+	assert.Equal(t, "m", e["model"])
+	assert.Equal(t, 0.01, e["eps"])
+	assert.EqualValues(t, f.n, e["n"])
+	assert.InDelta(t, float64(f.n-f.wrong)/float64(f.n), e["clean"], 1e-9)
+	assert.LessOrEqual(t, e["certified"], e["pgd"])
+	assert.LessOrEqual(t, e["pgd"], e["clean"])
+	assert.Equal(t, "small", results[1].(map[string]any)["model"])
+
+	table := run(args("eval --model %s --data %s --n 30 --norm l2 --eps 8/255", f.model, f.data)...)
+	require.Zero(t, table.code, table.stderr)
+	assert.Contains(t, table.stdout, "PGD-40")
+	assert.Contains(t, table.stdout, "l2 ε = 8/255, n = 30 of ")
+	assert.Empty(t, table.stderr, "no bar without a terminal")
+}
+
+func TestEvalWithoutModels(t *testing.T) {
+	r := run("eval", "--n", "10") // the built-in model takes 1x6x6
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "images are 1x28x28, but model builtin:small takes 1x6x6")
+}
+
+func TestAttack(t *testing.T) {
+	f := newFiles(t)
+	out := filepath.Join(f.dir, "adv.npz")
+	doc := document(t, 0, args("attack --model %s --data %s --eps 0.3 --steps 10 --out %s", f.model, f.data, out)...)
+	assert.Equal(t, []string{
+		"attack", "checks", "clean", "data", "eps", "image_steps", "isa", "loss", "mean_distance", "model", "n", "norm", "offset",
+		"random_start", "restarts", "robust", "seconds", "seed", "step_size", "steps", "success", "targeted", "threads",
+	}, keys(doc))
+	assert.Equal(t, []string{"l2", "linf"}, keys(doc["mean_distance"]))
+	checks := doc["checks"].([]any)
+	require.Len(t, checks, 3)
+	for _, c := range checks {
+		assert.Equal(t, []string{"detail", "name", "ok"}, keys(c))
+		assert.Equal(t, true, c.(map[string]any)["ok"])
+	}
+	success := int(doc["success"].(float64))
+	assert.Positive(t, success)
+	assert.InDelta(t, doc["clean"].(float64)-doc["robust"].(float64), float64(success)/float64(f.n), 1e-9)
+	assert.Equal(t, 0.3/4, doc["step_size"])
+
+	// The file holds what was said of it, and can be attacked again.
+	adv, err := dataset.Load(out)
+	require.NoError(t, err)
+	set, err := dataset.Load(f.data)
+	require.NoError(t, err)
+	require.Equal(t, f.n, adv.Len())
+	assert.Equal(t, set.Y, adv.Y)
+	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
+	for i := range f.n {
+		assert.True(t, ball.Contains(set.Image(i), adv.Image(i)))
+	}
+	arrays := readArrays(t, out)
+	assert.Equal(t, []string{"x", "y", "pred", "success", "index"}, arrays.names)
+	assert.Equal(t, success, countTrue(arrays.by["success"].([]bool)))
+	pred := predicted(t, smallModel(t, 1), adv.X, f.n)
+	for i, p := range arrays.by["pred"].([]int64) {
+		assert.EqualValues(t, pred[i], p)
+		assert.EqualValues(t, i, arrays.by["index"].([]int64)[i])
+	}
+	again := document(t, 0, args("attack --model %s --data %s --attack fgsm --eps 0", f.model, out)...)
+	assert.InDelta(t, doc["robust"], again["clean"], 1e-9)
+	assert.Nil(t, again["mean_distance"])
+	assert.Equal(t, 1.0, again["steps"])
+	assert.Equal(t, false, again["random_start"])
+
+	for _, extra := range []string{
+		"--attack fgsm --random-start --step-size 2/255", "--norm l2 --eps 1/2 --restarts 3", "--targeted --loss margin --restarts 9 --random-start=false",
+		"--targeted --loss dlr", "--loss dlr",
+	} {
+		r := run(append(args("attack --model %s --data %s --n 20 --offset 5 --steps 1", f.model, f.data), strings.Fields(extra)...)...)
+		assert.Zero(t, r.code, "%s: %s", extra, r.stderr)
+		assert.Contains(t, r.stdout, "check inside       ok: 20 of 20 images", extra)
+	}
+}
+
+type arrays struct {
+	names []string
+	by    map[string]any
+}
+
+func readArrays(t *testing.T, path string) arrays {
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	info, err := file.Stat()
+	require.NoError(t, err)
+	list, err := dataset.ReadNPZ(path, file, info.Size())
+	require.NoError(t, err)
+	a := arrays{by: map[string]any{}}
+	for _, v := range list {
+		a.names = append(a.names, v.Name)
+		a.by[v.Name] = v.Data
+	}
+	return a
+}
+
+// A result must not depend on which part of the data a run looks at.
+func TestAttackOffset(t *testing.T) {
+	f := newFiles(t)
+	whole, part := filepath.Join(f.dir, "whole.npz"), filepath.Join(f.dir, "part.npz")
+	document(t, 0, args("attack --model %s --data %s --eps 0.2 --steps 7 --out %s", f.model, f.data, whole)...)
+	document(t, 0, args("attack --model %s --data %s --eps 0.2 --steps 7 --n 30 --offset 41 --out %s", f.model, f.data, part)...)
+	w, p := readArrays(t, whole).by["x"].([]float32), readArrays(t, part).by["x"].([]float32)
+	assert.Equal(t, w[41*36:71*36], p)
+}
+
+// Images without labels are attacked from the class predicted for them, and
+// refused where a label is needed.
+func TestUnknownLabels(t *testing.T) {
+	f := newFiles(t)
+	dir := filepath.Join(f.dir, "png")
+	require.NoError(t, os.Mkdir(dir, 0o777))
+	img := image.NewGray(image.Rect(0, 0, 6, 6))
+	for _, name := range []string{"a.png", "b.png"} {
+		for i := range img.Pix {
+			img.Pix[i] = byte(7*i + len(name))
+		}
+		file, err := os.Create(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(file, img))
+		require.NoError(t, file.Close())
+	}
+	doc := document(t, 0, args("attack --model %s --data %s", f.model, dir)...)
+	assert.Equal(t, 1.0, doc["clean"])
+	for _, cmd := range []string{"certify --eps 0.1 --model", "eval --model"} {
+		r := run(append(strings.Fields(cmd), f.model, "--data", dir)...)
+		assert.Equal(t, 2, r.code)
+		assert.Contains(t, r.stderr, "image 0 has no label")
+	}
+}
+
+func TestCertify(t *testing.T) {
+	f := newFiles(t)
+	want := []string{
+		"certified", "certified_at", "clean", "data", "eps", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
+		"norm", "offset", "quantiles", "resolution", "seconds", "threads", "timings",
+	}
+	at := document(t, 0, args("certify --model %s --data %s --eps 0.01", f.model, f.data)...)
+	assert.Equal(t, want, keys(at))
+	assert.Equal(t, []string{"forward", "ibp"}, keys(at["timings"]))
+	assert.Equal(t, "exact and float32 execution", at["level"])
+	assert.Nil(t, at["mean_radius"])
+	assert.Equal(t, 0.01, at["eps"])
+	certified := at["certified"].(float64)
+	assert.Positive(t, certified)
+	assert.Less(t, certified, at["clean"])
+
+	radius := document(t, 0, args("certify --model %s --data %s --radius --resolution 1/1000 --max-radius 1/2", f.model, f.data)...)
+	assert.Equal(t, want, keys(radius))
+	assert.Nil(t, radius["eps"])
+	assert.Equal(t, 0.001, radius["resolution"])
+	assert.Positive(t, radius["mean_radius"])
+	assert.GreaterOrEqual(t, radius["certified"], certified)
+	quantiles := radius["quantiles"].([]any)
+	for i := 1; i < len(quantiles); i++ {
+		assert.GreaterOrEqual(t, quantiles[i].(map[string]any)["radius"], quantiles[i-1].(map[string]any)["radius"])
+	}
+	curve := radius["certified_at"].([]any)
+	require.NotEmpty(t, curve)
+	for i, p := range curve {
+		if at := p.(map[string]any); at["radius"] == 0.01 {
+			assert.Equal(t, certified, at["fraction"], "the two modes agree")
+		}
+		if i > 0 {
+			assert.LessOrEqual(t, p.(map[string]any)["fraction"], curve[i-1].(map[string]any)["fraction"])
+		}
+	}
+	for _, extra := range []string{"--norm l2 --eps 1/10", "--norm l2 --radius", "--radius --n 5"} {
+		r := run(append(args("certify --model %s --data %s", f.model, f.data), strings.Fields(extra)...)...)
+		assert.Zero(t, r.code, "%s: %s", extra, r.stderr)
+		assert.Contains(t, r.stdout, "certified")
+	}
+}
+
+func TestRadiusSummary(t *testing.T) {
+	var r certifyReport
+	r.fillRadii([]int{-1, 0, 3, 100, 50, 50, 70, 20, 99, 10}, net.MustEpsilon("0.001"))
+	assert.Equal(t, []quantile{{0.1, 0}, {0.25, 0.003}, {0.5, 0.02}, {0.75, 0.07}, {0.9, 0.099}, {1, 0.1}}, r.Quantiles)
+	assert.Equal(t, []curvePoint{{0.02, 0.6}, {0.04, 0.5}, {0.06, 0.3}, {0.08, 0.2}, {0.1, 0.1}}, r.Curve)
+	r.fillRadii([]int{-1}, net.MustEpsilon("0.001"))
+	assert.Empty(t, r.Curve)
+	r.fillRadii(nil, net.MustEpsilon("0.001"))
+	assert.Empty(t, r.Quantiles)
+	for v, want := range map[int]int{0: 1, 1: 1, 4: 2, 5: 5, 19: 10, 20: 20, 999: 500} {
+		assert.Equal(t, want, roundStep(v))
+	}
+}
+
+func TestBench(t *testing.T) {
+	f := newFiles(t)
+	doc := document(t, 0, args("bench --model %s --batch 1,9 --time 2ms --threads 2", f.model)...)
+	assert.Equal(t, []string{"cpu", "isa", "peak_gflops", "read_gbps", "rows", "seconds", "skipped", "threads"}, keys(doc))
+	assert.Positive(t, doc["peak_gflops"])
+	rows := doc["rows"].([]any)
+	require.Len(t, rows, 5*2*2)
+	names := map[any]bool{}
+	for _, row := range rows {
+		r := row.(map[string]any)
+		assert.Equal(t, []string{"batch", "fraction_of_peak", "gflops", "images_per_s", "name", "repeats", "seconds", "spread", "threads"}, keys(r))
+		for _, k := range []string{"gflops", "fraction_of_peak", "images_per_s", "repeats"} {
+			assert.Positive(t, r[k], k)
+		}
+		names[r["name"]] = true
+	}
+	for _, name := range []string{"forward/m/b1/t1", "backward-input/m/b9/t2", "pgd-step/m/b9/t1", "ibp/m/b1/t2", "train-step/m/b9/t2"} {
+		assert.True(t, names[name], name)
+	}
+	r := run(args("bench --filter ^forward/mnist-small/b1/t1$ --time 2ms --threads 1")...)
+	assert.Zero(t, r.code, r.stderr)
+	assert.Contains(t, r.stdout, "forward/mnist-small/b1/t1")
+	assert.Contains(t, r.stdout, "peak")
+
+	skipped := document(t, 0, args("bench --filter ^forward/cifar-large/b128/t1$ --time 1ms")...)
+	assert.Equal(t, []any{"forward/cifar-large/b128/t1"}, skipped["skipped"])
+	assert.Empty(t, skipped["rows"])
+}
+
+// The passes that bench times must do the work they are named after.
+func TestWorkload(t *testing.T) {
+	n, err := net.Compile(smallModel(t, 1), net.Options{Backward: true})
+	require.NoError(t, err)
+	for _, images := range []int{1, 8, 19, 50} {
+		w, err := newWorkload(context.Background(), n, images, 2)
+		require.NoError(t, err)
+		covered := 0
+		for _, c := range w.chunks {
+			assert.Equal(t, covered, c.from)
+			covered = c.to
+		}
+		assert.Equal(t, kernels.Groups(images), covered)
+		for _, p := range passes {
+			run, err := p.prepare(w)
+			require.NoError(t, err, p.name)
+			run()
+			run()
+		}
+		w.pool.Close()
+	}
+}
+
+func TestInfo(t *testing.T) {
+	doc := document(t, 0, "info")
+	assert.Equal(t, []string{
+		"arch", "caches", "cores", "cpu", "features", "go", "gomaxprocs", "isa", "isas", "models", "os", "presets", "threads", "version",
+	}, keys(doc))
+	models := doc["models"].([]any)
+	require.Len(t, models, 1)
+	assert.Equal(t, "small", models[0].(map[string]any)["name"])
+	assert.Len(t, doc["presets"], len(model.Presets()))
+	assert.Contains(t, doc["isas"], doc["isa"])
+	r := run("info", "--isa", "generic")
+	assert.Zero(t, r.code)
+	assert.Contains(t, r.stdout, "generic (chosen)")
+	assert.Contains(t, r.stdout, "builtin:small")
+	assert.Equal(t, "98.50%", cardText(cardClean, "0.985"))
+	assert.Equal(t, "0.1", cardText(cardEps, "0.1"))
+	assert.Equal(t, "–", cardText(cardPGD, ""))
+}
+
+// Results are the same for any threads and any kernel set.
+func TestDeterminism(t *testing.T) {
+	f := newFiles(t)
+	for name, line := range map[string][]string{
+		"eval":    args("eval --model %s --data %s --eps 0.05 --steps 5", f.model, f.data),
+		"attack":  args("attack --model %s --data %s --eps 0.05 --steps 5 --norm l2 --out %s", f.model, f.data, filepath.Join(f.dir, "adv.npz")),
+		"certify": args("certify --model %s --data %s --radius --resolution 0.01", f.model, f.data),
+		"train": args("train --arch %s --data %s --eps 0.05 --epochs 2 --batch 16 --out %s --test-data %[2]s",
+			archFile(t, f.dir), f.data, filepath.Join(f.dir, "t.safetensors")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var docs []any
+			var written [][]byte
+			for _, how := range []string{"--threads 1", "--threads 2", "--threads 5 --isa generic"} {
+				docs = append(docs, stable(document(t, 0, append(line, strings.Fields(how)...)...)))
+				for _, path := range []string{"adv.npz", "t.safetensors"} {
+					if b, err := os.ReadFile(filepath.Join(f.dir, path)); err == nil {
+						written = append(written, b)
+						require.NoError(t, os.Remove(filepath.Join(f.dir, path)))
+					}
+				}
+			}
+			assert.Equal(t, docs[0], docs[1])
+			assert.Equal(t, docs[0], docs[2])
+			for _, b := range written {
+				assert.Equal(t, written[0], b)
+			}
+		})
+	}
+}
+
+func archFile(t *testing.T, dir string) string {
+	path := filepath.Join(dir, "small.json")
+	require.NoError(t, os.WriteFile(path, smallArch().CanonicalJSON(), 0o666))
+	return path
+}

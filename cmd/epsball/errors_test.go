@@ -1,0 +1,345 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/net"
+)
+
+// Bad usage and bad input: exit code 2, nothing on stdout, one line on stderr
+// that names the culprit.
+func TestBadInput(t *testing.T) {
+	f := newFiles(t)
+	path := func(name string) string { return filepath.Join(f.dir, name) }
+	model := readFile(t, f.model)
+	require.NoError(t, os.WriteFile(path("cut.safetensors"), model[:len(model)-7], 0o666))
+	require.NoError(t, os.WriteFile(path("empty.safetensors"), nil, 0o666))
+	require.NoError(t, os.WriteFile(path("bad.json"), []byte(`{"name":"x"}`), 0o666))
+	require.NoError(t, os.WriteFile(path("data.txt"), []byte("x"), 0o666))
+	x := make([]float32, 2*36)
+	writeNPZ(t, path("label.npz"), x, []int64{0, 12}, []int{2, 1, 6, 6})
+	writeNPZ(t, path("shape.npz"), x, []int64{0, 1, 2, 3, 4, 5}, []int{6, 3, 2, 2})
+	x[40] = float32(math.NaN())
+	writeNPZ(t, path("nan.npz"), x, []int64{0, 1}, []int{2, 1, 6, 6})
+
+	attack := "attack --data " + f.data + " --model " + f.model
+	certify := "certify --data " + f.data + " --model " + f.model
+	eval := "eval --data " + f.data + " --model " + f.model
+	train := "train --arch " + archFile(t, f.dir) + " --data " + f.data + " --out " + path("o.safetensors")
+	for _, c := range []struct {
+		line string
+		want []string // in the message
+	}{
+		// Commands and flags.
+		{"frobnicate", []string{"unknown command", "frobnicate", "attack, bench, certify"}},
+		{"--frobnicate", []string{"unknown flag", "--frobnicate"}},
+		{"eval extra", []string{"unexpected argument", "extra"}},
+		{eval + " --nn 5", []string{"unknown flag", "--nn"}},
+		{certify + " --eps 0.1 --out c.jsonl", []string{"unknown flag", "--out"}},
+		{attack + " --n x", []string{"--n", "x"}},
+		{attack + " --n", []string{"--n", "argument"}},
+		{"info --threads 0", []string{"--threads", "0"}},
+		{"info --threads -3", []string{"--threads", "-3"}},
+		{"info --threads many", []string{"--threads", "many"}},
+		{"info --isa sse9", []string{"isa", "sse9", "generic"}},
+		{attack + " --seed -1", []string{"--seed", "-1"}},
+		// Models.
+		{"attack --data " + f.data, []string{"--model", "required"}},
+		{"attack --model builtin:nonesuch", []string{"builtin:nonesuch", "builtin:small"}},
+		{"attack --model " + path("none.safetensors"), []string{"none.safetensors", "no such file"}},
+		{"attack --model " + path("cut.safetensors"), []string{"cut.safetensors", "data"}},
+		{"attack --model " + path("empty.safetensors"), []string{"empty.safetensors"}},
+		{"attack --model " + f.dir, []string{f.dir, "directory"}},
+		{"bench --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
+		{"eval --model " + f.model + " --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
+		// Data.
+		{attack + " --data " + path("none.npz"), []string{"none.npz", "no such file"}},
+		{attack + " --data builtin:nonesuch", []string{"nonesuch", "mnist"}},
+		{attack + " --data builtin:mnist", []string{"builtin:mnist", "1x28x28", f.model, "1x6x6"}},
+		{attack + " --data " + path("shape.npz"), []string{"shape.npz", "3x2x2", f.model, "1x6x6"}},
+		{attack + " --data " + path("label.npz"), []string{"label.npz", "label of image 1", "12"}},
+		{attack + " --data " + path("nan.npz"), []string{"nan.npz", "image 1", "NaN"}},
+		{attack + " --data " + path("data.txt"), []string{"data.txt"}},
+		{attack + " --data=", []string{"--data", "required"}},
+		{attack + " --n -1", []string{"--n", "-1"}},
+		{attack + " --n 101", []string{"--n", "101", "100 images"}},
+		{attack + " --offset 100", []string{"--offset", "100"}},
+		{attack + " --offset -1", []string{"--offset", "-1"}},
+		{attack + " --offset 90 --n 11", []string{"--n", "11", "10 images"}},
+		// Balls.
+		{attack + " --eps -0.1", []string{"--eps", "-0.1"}},
+		{attack + " --eps NaN", []string{"--eps", "NaN"}},
+		{attack + " --eps Inf", []string{"--eps", "Inf"}},
+		{attack + " --eps abc", []string{"--eps", "abc"}},
+		{attack + " --eps 8/0", []string{"--eps", "8/0"}},
+		{attack + " --eps 1.5", []string{"--eps", "1.5", "at most 1"}},
+		{eval + " --eps 8", []string{"--eps", "8", "at most 1"}},
+		{certify + " --eps 2", []string{"--eps", "2", "at most 1"}},
+		{train + " --eps 2", []string{"--eps", "2", "at most 1"}},
+		{attack + " --norm l1", []string{"--norm", "l1", "linf"}},
+		{certify + " --eps 0.1 --norm l7", []string{"--norm", "l7", "linf"}},
+		// Attacks.
+		{attack + " --attack bim", []string{"--attack", "bim", "fgsm, pgd"}},
+		{attack + " --loss hinge", []string{"--loss", "hinge", "margin"}},
+		{attack + " --steps 0", []string{"--steps", "0"}},
+		{attack + " --steps 99999999", []string{"steps", "99999999"}},
+		{attack + " --attack fgsm --steps 7", []string{"--steps", "7", "fgsm"}},
+		{attack + " --step-size 0", []string{"--step-size", "above 0"}},
+		{attack + " --step-size nan", []string{"--step-size", "nan"}},
+		{attack + " --restarts 0", []string{"--restarts", "0"}},
+		{attack + " --restarts 3 --random-start=false", []string{"restarts", "random start"}},
+		{attack + " --out " + f.dir, []string{"--out", f.dir, "folder"}},
+		{attack + " --out " + path("no/such/adv.npz"), []string{"--out", "no/such"}},
+		{eval + " --steps 0", []string{"--steps", "0"}},
+		// Certificates.
+		{certify, []string{"--eps", "--radius"}},
+		{certify + " --eps 0.1 --radius", []string{"--eps", "--radius"}},
+		{certify + " --eps 0.1 --resolution 0.1", []string{"--resolution"}},
+		{certify + " --eps 0.1 --method crown", []string{"--method", "crown", "ibp"}},
+		{certify + " --radius --resolution 0", []string{"--resolution", "above 0"}},
+		{certify + " --radius --resolution 2", []string{"--resolution", "2"}},
+		{certify + " --radius --resolution 1/999999999", []string{"resolution", "1/999999999"}},
+		{certify + " --radius --max-radius 3", []string{"--max-radius", "3"}},
+		// Training.
+		{"train --data " + f.data + " --out x", []string{"--arch", "required"}},
+		{"train --arch mnist-small --out x", []string{"--data", "required"}},
+		{"train --arch mnist-small --data " + f.data, []string{"--out", "required"}},
+		{train + " --arch huge", []string{"--arch", "huge", "mnist-small"}},
+		{train + " --arch " + path("none.json"), []string{"none.json", "no such file"}},
+		{train + " --arch " + path("bad.json"), []string{"bad.json", "input"}},
+		{train + " --arch mnist-small", []string{f.data, "1x6x6", "1x28x28"}},
+		{train + " --method sgd", []string{"--method", "sgd", "standard, pgd, ibp"}},
+		{train + " --method pgd --kappa 0.5", []string{"--kappa", "pgd"}},
+		{train + " --method standard --ramp 1", []string{"--ramp", "standard"}},
+		{train + " --epochs 0", []string{"epochs", "0"}},
+		{train + " --batch 0", []string{"batch", "0"}},
+		{train + " --batch 101", []string{"batch", "101"}},
+		{train + " --lr 0", []string{"lr", "0"}},
+		{train + " --lr NaN", []string{"lr", "NaN"}},
+		{train + " --resume", []string{"o.safetensors.checkpoint", "not found"}},
+		{train + " --resume --checkpoint " + path("data.txt"), []string{"data.txt"}},
+		{train + " --test-data " + path("none.npz"), []string{"--test-data", "none.npz"}},
+		{train + " --test-data " + path("shape.npz"), []string{"--test-data", "3x2x2"}},
+		{train + " --out " + path("no/such/m.safetensors"), []string{"--out", "no/such"}},
+		// Benchmarks.
+		{"bench --filter (", []string{"--filter"}},
+		{"bench --filter nothing", []string{"--filter", "nothing", "forward/mnist-small/b1/t1"}},
+		{"bench --batch 0", []string{"--batch", "0"}},
+		{"bench --batch x", []string{"--batch", "x"}},
+		{"bench --time 0s", []string{"--time", "0s"}},
+		{"bench --time fast", []string{"--time", "fast"}},
+	} {
+		r := run(append(strings.Fields(c.line), "--json")...)
+		assert.Equal(t, 2, r.code, c.line)
+		assert.Empty(t, r.stdout, c.line)
+		assert.Equal(t, 1, strings.Count(r.stderr, "\n"), "%s: one line, got %q", c.line, r.stderr)
+		assert.True(t, strings.HasPrefix(r.stderr, "epsball: "), r.stderr)
+		for _, w := range c.want {
+			assert.Contains(t, r.stderr, w, c.line)
+		}
+		if testing.Verbose() {
+			t.Logf("%s\n    %s", c.line, r.stderr)
+		}
+	}
+	assert.NoFileExists(t, path("o.safetensors"))
+}
+
+func TestBadEnvironment(t *testing.T) {
+	t.Setenv("EPSBALL_ISA", "sse9")
+	r := run("info")
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "EPSBALL_ISA")
+	assert.Zero(t, run("info", "--isa", "generic").code, "the flag wins")
+}
+
+func TestHelp(t *testing.T) {
+	for _, line := range []string{"", "--help", "help eval", "eval --help", "--version"} {
+		r := run(strings.Fields(line)...)
+		assert.Zero(t, r.code, line)
+		assert.NotEmpty(t, r.stdout, line)
+		assert.Empty(t, r.stderr, line)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	assert.Equal(t, 0, exitCode(nil))
+	assert.Equal(t, 1, exitCode(fmt.Errorf("model x: %w", &audit.Contradiction{})))
+	assert.Equal(t, 1, exitCode(interrupted("early")))
+	assert.Equal(t, 1, exitCode(errors.Join(errors.New("x"), undecided("y"))))
+	assert.Equal(t, 2, exitCode(errors.New("bad")))
+	assert.Equal(t, "a; b", oneLine("a\n\nb\n"))
+	assert.EqualError(t, interrupted("%d of %d", 1, 2), "interrupted: 1 of 2")
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestStdoutFails(t *testing.T) {
+	var errs strings.Builder
+	for _, line := range [][]string{{"info"}, {"info", "--json"}} {
+		assert.Equal(t, 2, newTestApp(fullDisk{}, &errs).run(context.Background(), line))
+	}
+	assert.Contains(t, errs.String(), "no space left")
+
+	f := newFiles(t)
+	r := run(args("attack --model %s --data %s --json --out /dev/full", f.model, f.data)...)
+	if _, err := os.Stat("/dev/full"); err == nil {
+		assert.Equal(t, 2, r.code)
+		assert.Contains(t, r.stderr, "--out")
+		assert.EqualValues(t, f.n, r.document(t)["n"], "the result is printed all the same")
+	}
+}
+
+// A result that a fresh look does not confirm fails a check.
+func TestChecksFail(t *testing.T) {
+	m := smallModel(t, 1)
+	a := newApp(nil, nil)
+	a.threads = 2
+	n, err := net.Compile(m, net.Options{Backward: true})
+	require.NoError(t, err)
+	f := newFiles(t)
+	d := data{spec: f.data}
+	require.NoError(t, d.load())
+	a.isa = n.ISA()
+	s, err := a.prepare(m, f.model, &d)
+	require.NoError(t, err)
+	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
+	attacked := func() *attack.Result {
+		at, err := attack.New(s.net, attack.PGD(ball, 5, 1), s.pool)
+		require.NoError(t, err)
+		res := new(attack.Result)
+		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))
+		return res
+	}
+	for name, c := range map[string]struct {
+		spoil func(*attack.Result)
+		bad   []string
+	}{
+		"nothing": {func(*attack.Result) {}, nil},
+		"outside": {func(r *attack.Result) {
+			for k := range 36 {
+				r.Adv[k] = 1 - float32(math.Round(float64(s.x[k])))
+			}
+			r.Label[0] = predicted(t, m, r.Adv[:36], 1)[0]
+			r.Success[0] = r.Clean[0] && r.Label[0] != s.y[0]
+		}, []string{"inside"}},
+		"nan":     {func(r *attack.Result) { r.Adv[100] = float32(math.NaN()) }, []string{"finite", "inside", "predictions"}},
+		"label":   {func(r *attack.Result) { r.Label[5]++ }, []string{"predictions"}},
+		"success": {func(r *attack.Result) { r.Success[3] = true }, []string{"predictions"}}, // wrong from the start
+		"clean":   {func(r *attack.Result) { r.Clean[6] = !r.Clean[6] }, []string{"predictions"}},
+	} {
+		res := attacked()
+		c.spoil(res)
+		var bad []string
+		for _, check := range s.checkAttack(context.Background(), ball, res, nil) {
+			if !check.OK {
+				bad = append(bad, check.Name)
+			}
+		}
+		assert.Equal(t, c.bad, bad, name)
+	}
+}
+
+// ^C keeps what is done.
+func TestCancelled(t *testing.T) {
+	f := newFiles(t)
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, line := range []string{
+		"eval --model " + f.model + " --data " + f.data,
+		"attack --model " + f.model + " --data " + f.data,
+		"certify --eps 0.1 --model " + f.model + " --data " + f.data,
+		"bench --time 1ms --model " + f.model,
+	} {
+		r := runWith(gone, append(strings.Fields(line), "--json")...)
+		assert.Equal(t, 1, r.code, line)
+		assert.Contains(t, r.stderr, "interrupted: 0 of ", line)
+		r.document(t)
+		assert.Equal(t, 1, runWith(gone, strings.Fields(line)...).code, "as a table")
+	}
+}
+
+func TestCancelCertify(t *testing.T) {
+	f := newFiles(t)
+	for _, mode := range []string{"--eps 0.1", "--radius"} {
+		line := args("certify --model %s --data %s --threads 1 --json %s", f.model, f.data, mode)
+		some := 0
+		for n := int64(1); n < 60; n++ {
+			r := runWith(newCountdown(n), line...)
+			done := int(r.document(t)["n"].(float64))
+			assert.LessOrEqual(t, done, f.n)
+			if r.code == 1 && done > 0 && done < f.n {
+				assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", done))
+				some++
+			}
+			if r.code == 0 {
+				assert.Equal(t, f.n, done)
+				break
+			}
+		}
+		assert.Positive(t, some, mode)
+	}
+}
+
+func TestCancelAttack(t *testing.T) {
+	f := newFiles(t)
+	out := filepath.Join(f.dir, "adv.npz")
+	// Images with wrong labels are done at once, the others never.
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	interrupt, stop := context.WithCancel(context.Background())
+	context.AfterFunc(ctx, stop)
+	start := time.Now()
+	r := runWith(interrupt, args("attack --model %s --data %s --eps 1e-9 --steps 1000000 --threads 8 --json --out %s", f.model, f.data, out)...)
+	assert.Less(t, time.Since(start), 5*time.Second)
+	assert.Equal(t, 1, r.code)
+	doc := r.document(t)
+	n := int(doc["n"].(float64))
+	assert.Equal(t, f.wrong, n)
+	assert.Equal(t, 0.0, doc["clean"])
+	assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", n))
+	for _, c := range doc["checks"].([]any) {
+		assert.Equal(t, true, c.(map[string]any)["ok"], c)
+	}
+	a := readArrays(t, out)
+	assert.Len(t, a.by["y"], n)
+	assert.Len(t, a.by["x"], n*36)
+	assert.EqualValues(t, 3, a.by["index"].([]int64)[0])
+}
+
+func TestCancelEval(t *testing.T) {
+	f := newFiles(t)
+	// The first model is wrong about every image and done at once, the second never.
+	interrupt, stop := context.WithCancel(context.Background())
+	time.AfterFunc(500*time.Millisecond, stop)
+	r := runWith(interrupt, args("eval --model %s --model %s --data %s --eps 1e-9 --steps 1000000 --json", f.other, f.model, f.data)...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "interrupted: 1 of 2 models evaluated")
+	results := r.document(t)["results"].([]any)
+	require.Len(t, results, 1)
+	assert.Equal(t, "nine", results[0].(map[string]any)["model"])
+}
+
+func TestCancelBench(t *testing.T) {
+	f := newFiles(t)
+	interrupt, stop := context.WithCancel(context.Background())
+	time.AfterFunc(time.Second, stop)
+	r := runWith(interrupt, args("bench --model %s --time 200ms --json", f.model)...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "interrupted: ")
+	assert.Less(t, len(r.document(t)["rows"].([]any)), 30)
+}

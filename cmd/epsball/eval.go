@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+type evalFlags struct {
+	models []string
+	data   data
+	eps    *value[net.Epsilon]
+	norm   *value[net.Norm]
+	steps  int
+	seed   uint64
+}
+
+type evalResult struct {
+	Model string `json:"model"`
+	audit.Evaluation
+}
+
+type evalReport struct {
+	Results []evalResult `json:"results"`
+	Data    string       `json:"data"`
+	Offset  int          `json:"offset"`
+	Steps   int          `json:"steps"`
+	Seed    uint64       `json:"seed"`
+	ISA     string       `json:"isa"`
+	Threads int          `json:"threads"`
+	Seconds float64      `json:"seconds"`
+}
+
+func (a *app) evalCommand() *cobra.Command {
+	f := &evalFlags{eps: epsilonFlag("0.1"), norm: normFlag()}
+	c := &cobra.Command{
+		Use:   "eval",
+		Short: "Evaluate models from both sides: attacked and certified",
+		Long: `Evaluates each model on the same images: how many it classifies right (clean),
+still right under FGSM and under PGD, and proved right for the whole ball
+(certified, interval bounds). Fractions are of all images. Without arguments:
+the built-in models on the 10,000 MNIST test images.
+
+PGD has one random start and steps of ε/4 and stops at an image once it is
+fooled; its throughput is in gradient steps of one image. A proof that an attack
+contradicts is an error (exit status 1).`,
+		Example: `  epsball eval
+  epsball eval --model m.safetensors --data testdata/mnist --eps 8/255 --n 1000 --json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.eval(c.Context(), f) },
+	}
+	c.Flags().StringArrayVar(&f.models, "model", nil, "`model` to evaluate; may be repeated (default every built-in model)")
+	f.data.addFlags(c, "builtin:mnist")
+	c.Flags().Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	c.Flags().Var(f.norm, "norm", "linf or l2")
+	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random start")
+	return c
+}
+
+func (a *app) eval(ctx context.Context, f *evalFlags) error {
+	start := time.Now()
+	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
+	if err := ball.Validate(); err != nil {
+		return fmt.Errorf("--eps: %w", err)
+	}
+	if f.steps < 1 {
+		return fmt.Errorf("--steps: got %d, want at least 1", f.steps)
+	}
+	subjects, err := a.evalSubjects(f)
+	if err != nil {
+		return err
+	}
+	r := evalReport{
+		Results: []evalResult{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
+		ISA: a.isa.Name(), Threads: a.threads,
+	}
+	bar := a.newBar()
+	var failure error
+	for _, s := range subjects {
+		o := audit.Options{Ball: ball, Steps: f.steps, Seed: f.seed, First: f.data.offset}
+		o.Progress = func(pass string, done, total int) { bar.show(s.name+"  "+pass, done, total) }
+		e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, o)
+		if err != nil {
+			failure = fmt.Errorf("model %s: %w", s.name, err)
+			break
+		}
+		r.Results = append(r.Results, evalResult{s.name, *e})
+	}
+	bar.clear()
+	r.Seconds = time.Since(start).Seconds()
+	if errors.Is(failure, context.Canceled) {
+		failure = interrupted("%d of %s evaluated", len(r.Results), count(len(subjects), "model"))
+	}
+	if failure != nil && exitCode(failure) == exitBadInput {
+		return failure
+	}
+	return errors.Join(a.print(r, func() string { return evalTable(&r, f) }), failure)
+}
+
+// evalSubjects loads everything before anything runs.
+func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
+	specs := f.models
+	if len(specs) == 0 {
+		for _, name := range a.models.names() {
+			specs = append(specs, builtinPrefix+name)
+		}
+	}
+	if len(specs) == 0 {
+		return nil, errors.New("--model: required, this program has no built-in models")
+	}
+	models := make([]*model.Model, len(specs))
+	for i, spec := range specs {
+		var err error
+		if models[i], err = a.loadModel(spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.data.load(); err != nil {
+		return nil, err
+	}
+	if err := f.data.known(); err != nil {
+		return nil, err
+	}
+	var subjects []*subject
+	for i, spec := range specs {
+		s, err := a.prepare(models[i], spec, &f.data)
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects, nil
+}
+
+func evalTable(r *evalReport, f *evalFlags) string {
+	if len(r.Results) == 0 {
+		return ""
+	}
+	pgd := fmt.Sprintf("PGD-%d", f.steps)
+	t := newTable("model", "clean", "FGSM", pgd, "certified", "forward/s", pgd+" steps/s", "IBP/s")
+	for _, e := range r.Results {
+		t.AppendRow([]any{
+			e.Model, percent(e.Clean), percent(e.FGSM), percent(e.PGD), percent(e.Certified),
+			rate(e.Speed.Forward), rate(e.Speed.PGDStep), rate(e.Speed.IBP),
+		})
+	}
+	return render(t) + fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n",
+		f.norm.v, f.eps.text, f.data.n, f.data.spec, r.ISA, count(r.Threads, "thread"), seconds(r.Seconds))
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/dataset"
+	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+const builtinPrefix = "builtin:"
+
+// loadModel loads builtin:NAME or a model file.
+func (a *app) loadModel(spec string) (*model.Model, error) {
+	name, ok := strings.CutPrefix(spec, builtinPrefix)
+	if !ok {
+		return model.Load(spec)
+	}
+	known := a.models.names()
+	for _, k := range known {
+		if k == name {
+			return a.models.load(name)
+		}
+	}
+	if len(known) == 0 {
+		return nil, fmt.Errorf("model %s: this program has no built-in models", spec)
+	}
+	return nil, fmt.Errorf("model %s: no such built-in model, want %s", spec, builtinPrefix+strings.Join(known, ", "+builtinPrefix))
+}
+
+// modelName is what tables call a model: its built-in name or the base name of
+// its file.
+func modelName(spec string) string {
+	if name, ok := strings.CutPrefix(spec, builtinPrefix); ok {
+		return name
+	}
+	return strings.TrimSuffix(filepath.Base(spec), ".safetensors")
+}
+
+// data is the part of a data set that a command looks at.
+type data struct {
+	spec   string
+	offset int // index of the first image in the set
+	n      int // number of images; 0: all from offset on
+	set    *dataset.Set
+}
+
+// addFlags declares --data, --n and --offset. An empty spec has no default.
+func (d *data) addFlags(c *cobra.Command, spec string) {
+	f := c.Flags()
+	f.StringVar(&d.spec, "data", spec, "`data` set: builtin:mnist, a folder (FOLDER#train, FOLDER#test) or a file")
+	f.IntVar(&d.n, "n", 0, "number of images (default all)")
+	f.IntVar(&d.offset, "offset", 0, "index of the first image")
+}
+
+// load reads the set and cuts it.
+func (d *data) load() error {
+	switch {
+	case d.spec == "":
+		return errors.New("--data: required")
+	case d.n < 0:
+		return fmt.Errorf("--n: got %d, want at least 1, or 0 for all", d.n)
+	case d.offset < 0:
+		return fmt.Errorf("--offset: got %d, want at least 0", d.offset)
+	}
+	s, err := dataset.Load(d.spec)
+	if err != nil {
+		return err
+	}
+	if d.offset >= s.Len() {
+		return fmt.Errorf("--offset: got %d, want less than the %d images of %s", d.offset, s.Len(), d.spec)
+	}
+	rest := s.Len() - d.offset
+	if d.n > rest {
+		return fmt.Errorf("--n: got %d, want at most the %d images of %s from --offset %d on", d.n, rest, d.spec, d.offset)
+	}
+	if d.n == 0 {
+		d.n = rest
+	}
+	d.set = s.Slice(d.offset, d.offset+d.n)
+	return nil
+}
+
+// fit checks that the data is something the model takes, and gives it the
+// model's classes.
+func (d *data) fit(m *model.Model, spec string) (*dataset.Set, error) {
+	in := m.Arch.Input
+	if got := (model.Shape{C: d.set.C, H: d.set.H, W: d.set.W}); got != in {
+		return nil, fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, got, spec, in)
+	}
+	return d.set.WithClasses(m.Arch.Classes())
+}
+
+// known checks that every image has a label.
+func (d *data) known() error {
+	for i, y := range d.set.Y {
+		if y == dataset.Unknown {
+			return fmt.Errorf("data %s: image %d has no label", d.spec, d.offset+i)
+		}
+	}
+	return nil
+}
+
+// subject is one model with data that fits it, ready to run.
+type subject struct {
+	name string
+	net  *net.Network
+	pool *kernels.Pool
+	x    []float32
+	y    []int
+}
+
+// subject loads what most commands work on.
+func (a *app) subject(modelSpec string, d *data) (*subject, error) {
+	if modelSpec == "" {
+		return nil, errors.New("--model: required")
+	}
+	m, err := a.loadModel(modelSpec)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	return a.prepare(m, modelSpec, d)
+}
+
+// prepare compiles a model for data already loaded.
+func (a *app) prepare(m *model.Model, modelSpec string, d *data) (*subject, error) {
+	set, err := d.fit(m, modelSpec)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.compile(m)
+	if err != nil {
+		return nil, err
+	}
+	return &subject{modelName(modelSpec), n, kernels.NewPool(a.threads), set.X, set.Y}, nil
+}
+
+// image returns the pixels of image i.
+func (s *subject) image(x []float32, i int) []float32 {
+	size := s.net.Input().Size()
+	return x[i*size : (i+1)*size]
+}
+
+// checkOut refuses a path that could not be written to, before work is spent.
+func checkOut(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--%s: %s is a folder, want a file", flag, path)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("--%s: %s: there is no folder %s", flag, path, dir)
+	}
+	return nil
+}

@@ -1,0 +1,492 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/train"
+)
+
+// Keys of a trained model's card.
+const (
+	cardCommand   = "command"
+	cardMethod    = "method"
+	cardEps       = "eps"
+	cardSeed      = "seed"
+	cardEpochs    = "epochs"
+	cardInit      = "init" // hash of the model that training started from, if not random
+	cardTestData  = "test_data"
+	cardTestN     = "test_n"
+	cardClean     = "clean"
+	cardPGD       = "pgd"
+	cardCertified = "certified"
+)
+
+// testSteps is the number of PGD steps of the evaluation at the end.
+const testSteps = 40
+
+type trainFlags struct {
+	arch               string
+	method             *value[train.Method]
+	eps, trainEps      *value[net.Epsilon]
+	data, test         data
+	out, checkpoint    string
+	resume             bool
+	epochs, batch      int
+	lr, lrFinal        float64
+	warmup, ramp       float64
+	pgdSteps           int
+	pgdStepSize, kappa float64
+	seed               uint64
+	given              func(flag string) bool
+	defaultCheckpoint  bool // not named by --checkpoint
+}
+
+type trainReport struct {
+	Out       string       `json:"out"`
+	Hash      string       `json:"hash,omitempty"`
+	Command   string       `json:"command"`
+	Arch      string       `json:"arch"`
+	Method    train.Method `json:"method"`
+	Eps       float64      `json:"eps"`
+	Seed      uint64       `json:"seed"`
+	Data      string       `json:"data"`
+	N         int          `json:"n"`
+	Epochs    []epochInfo  `json:"epochs"`
+	TestData  string       `json:"test_data,omitempty"`
+	TestN     int          `json:"test_n"`
+	Clean     *float64     `json:"clean"` // on the test data; null if not evaluated
+	PGD       *float64     `json:"pgd"`
+	Certified *float64     `json:"certified"`
+	Seconds   float64      `json:"seconds"`
+	ISA       string       `json:"isa"`
+	Threads   int          `json:"threads"`
+}
+
+// epochInfo is a train.Epoch in the spelling of this command's JSON.
+type epochInfo struct {
+	Epoch   int     `json:"epoch"`
+	Loss    float64 `json:"loss"`
+	Clean   float64 `json:"clean"`
+	Robust  float64 `json:"robust"`
+	Eps     float64 `json:"eps"`
+	Kappa   float64 `json:"kappa"`
+	LR      float64 `json:"lr"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (a *app) trainCommand() *cobra.Command {
+	f := &trainFlags{
+		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
+	}
+	c := &cobra.Command{
+		Use:   "train",
+		Short: "Train a model",
+		Long: `Trains a model with Adam: standard (cross-entropy), pgd (on adversarial examples)
+or ibp (on interval bounds). The same flags give the same weights bit for bit,
+whatever the threads and the kernel set. The model's card holds the command line
+that reproduces it.
+
+At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
+
+A checkpoint is written after every epoch and on ^C; the same command with
+--resume goes on from it. It is deleted once the model is written, unless
+--checkpoint names it.`,
+		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.given = c.Flags().Changed
+			return a.train(c.Context(), f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
+		", or a .json file; a .safetensors file also gives the first weights (required)")
+	fl.Var(f.method, "method", "standard, pgd or ibp")
+	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
+	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
+	f.data.addFlags(c, "")
+	fl.StringVar(&f.out, "out", "", "`file` for the model (.safetensors; required)")
+	fl.StringVar(&f.checkpoint, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
+	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
+	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
+	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
+	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
+	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
+	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
+	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
+	fl.Float64Var(&f.warmup, "warmup", 0, defaults("warmup", "epochs at radius 0", func(c train.Config) any { return c.WarmupEpochs }))
+	fl.Float64Var(&f.ramp, "ramp", 0, defaults("ramp", "epochs in which the radius then rises", func(c train.Config) any { return c.RampEpochs }))
+	fl.IntVar(&f.pgdSteps, "pgd-steps", 0, defaults("pgd-steps", "steps of the attack trained on", func(c train.Config) any { return c.PGDSteps }))
+	fl.Float64Var(&f.pgdStepSize, "pgd-step-size", 0, defaults("pgd-step-size", "their length as a fraction of the radius", func(c train.Config) any { return c.PGDStepSize }))
+	fl.Float64Var(&f.kappa, "kappa", 0, defaults("kappa", "weight of the clean loss at the end", func(c train.Config) any { return c.KappaFinal }))
+	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
+	return c
+}
+
+func parseMethod(s string) (train.Method, error) {
+	var known []string
+	for _, m := range train.Methods() {
+		if string(m) == s {
+			return m, nil
+		}
+		known = append(known, string(m))
+	}
+	return "", fmt.Errorf("want one of %s", strings.Join(known, ", "))
+}
+
+// defaults describes a flag whose default depends on the method.
+func defaults(flag, usage string, field func(train.Config) any) string {
+	methods := onlyFor[flag]
+	if methods == nil {
+		methods = train.Methods()
+	}
+	var values, texts []string
+	for _, m := range methods {
+		v := fmt.Sprint(field(train.DefaultConfig(m)))
+		values, texts = append(values, v), append(texts, string(m)+" "+v)
+	}
+	if len(methods) > 1 && len(slices.Compact(values)) == 1 {
+		return usage + " (default " + values[0] + ")"
+	}
+	return usage + " (default " + strings.Join(texts, ", ") + ")"
+}
+
+// onlyFor lists the flags that some methods have no use for.
+var onlyFor = map[string][]train.Method{
+	"train-eps": {train.PGD, train.IBP}, "warmup": {train.PGD, train.IBP}, "ramp": {train.PGD, train.IBP},
+	"pgd-steps": {train.PGD}, "pgd-step-size": {train.PGD}, "kappa": {train.IBP},
+}
+
+// config turns the flags into a configuration.
+func (f *trainFlags) config(a *app) (train.Config, error) {
+	m := f.method.v
+	c := train.DefaultConfig(m)
+	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa"} {
+		if used := onlyFor[name]; f.given(name) && !slices.Contains(used, m) {
+			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
+		}
+	}
+	if err := (net.Ball{Norm: net.Linf, Eps: f.eps.v}).Validate(); err != nil {
+		return c, fmt.Errorf("--eps: %w", err)
+	}
+	switch {
+	case m == train.Standard:
+	case f.trainEps.set:
+		c.TrainEps = f.trainEps.v
+	case f.eps.set:
+		c.TrainEps = f.eps.v
+	}
+	for name, set := range map[string]func(){
+		"epochs": func() { c.Epochs = f.epochs }, "batch": func() { c.BatchSize = f.batch },
+		"lr": func() { c.LR = f.lr }, "lr-final": func() { c.LRFinal = f.lrFinal },
+		"warmup": func() { c.WarmupEpochs = f.warmup }, "ramp": func() { c.RampEpochs = f.ramp },
+		"pgd-steps": func() { c.PGDSteps = f.pgdSteps }, "pgd-step-size": func() { c.PGDStepSize = f.pgdStepSize },
+		"kappa": func() { c.KappaFinal = f.kappa }, "seed": func() { c.Seed = f.seed },
+	} {
+		if f.given(name) {
+			set()
+		}
+	}
+	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint
+	return c, nil
+}
+
+// settings spells out everything that the weights depend on, but the data.
+func (f *trainFlags) settings(c *train.Config) string {
+	var b strings.Builder
+	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, quoteArg(fmt.Sprint(v))) }
+	put("arch", f.arch)
+	put("method", c.Method)
+	put("eps", f.eps.text)
+	if c.Method != train.Standard {
+		put("train-eps", c.TrainEps)
+		put("warmup", c.WarmupEpochs)
+		put("ramp", c.RampEpochs)
+	}
+	switch c.Method {
+	case train.PGD:
+		put("pgd-steps", c.PGDSteps)
+		put("pgd-step-size", c.PGDStepSize)
+	case train.IBP:
+		put("kappa", c.KappaFinal)
+	}
+	put("epochs", c.Epochs)
+	put("batch", c.BatchSize)
+	put("lr", c.LR)
+	put("lr-final", c.LRFinal)
+	put("seed", c.Seed)
+	return "epsball train" + b.String()
+}
+
+// command is the command line that trains the same model again.
+func (f *trainFlags) command(c *train.Config) string {
+	s := f.settings(c) + " --data " + quoteArg(f.data.spec)
+	if f.given("n") || f.given("offset") {
+		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
+	}
+	return s + " --out " + quoteArg(f.out)
+}
+
+// quoteArg quotes an argument for a shell, if need be.
+func quoteArg(s string) string {
+	safe := s != ""
+	for _, r := range s {
+		safe = safe && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=+,@%", r))
+	}
+	if safe {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// check looks at the flags that concern files.
+func (f *trainFlags) check() error {
+	for _, r := range []struct{ flag, value string }{{"arch", f.arch}, {"data", f.data.spec}, {"out", f.out}} {
+		if r.value == "" {
+			return fmt.Errorf("--%s: required", r.flag)
+		}
+	}
+	if f.checkpoint == "" {
+		f.checkpoint, f.defaultCheckpoint = f.out+".checkpoint", true
+	}
+	if err := checkOut("out", f.out); err != nil {
+		return err
+	}
+	if err := checkOut("checkpoint", f.checkpoint); err != nil {
+		return err
+	}
+	_, err := os.Stat(f.checkpoint)
+	switch {
+	case err == nil && !f.resume:
+		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or delete it", f.checkpoint)
+	case f.resume && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint)
+	}
+	return nil
+}
+
+// loadArch returns the model that training starts from, without a card.
+func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
+	var arch *model.Architecture
+	switch {
+	case strings.HasSuffix(spec, ".safetensors"), strings.HasPrefix(spec, builtinPrefix):
+		m, err := a.loadModel(spec)
+		if err != nil {
+			return nil, "", err
+		}
+		m = m.Clone()
+		m.Card = nil
+		return m, m.Hash(), nil
+	case strings.HasSuffix(spec, ".json"):
+		data, err := os.ReadFile(spec)
+		if err != nil {
+			return nil, "", err
+		}
+		if arch, err = model.ParseArchitecture(data); err != nil {
+			return nil, "", fmt.Errorf("%s: %w", spec, err)
+		}
+	default:
+		var err error
+		if arch, err = model.Preset(spec); err != nil {
+			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json or .safetensors file", spec, strings.Join(model.Presets(), ", "))
+		}
+	}
+	m, err := model.Random(arch, seed)
+	return m, "", err
+}
+
+func (a *app) train(ctx context.Context, f *trainFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	c, err := f.config(a)
+	if err != nil {
+		return err
+	}
+	m, start, err := a.loadArch(f.arch, c.Seed)
+	if err != nil {
+		return err
+	}
+	if err := f.data.load(); err != nil {
+		return err
+	}
+	set, err := f.data.fit(m, f.arch)
+	if err != nil {
+		return err
+	}
+	if err := f.data.known(); err != nil {
+		return err
+	}
+	if err := f.loadTest(m); err != nil {
+		return err
+	}
+	m.Card = map[string]string{
+		cardCommand: f.command(&c), cardMethod: string(c.Method), cardEps: f.eps.text,
+		cardSeed: strconv.FormatUint(c.Seed, 10), cardEpochs: strconv.Itoa(c.Epochs),
+	}
+	if start != "" {
+		m.Card[cardInit] = start
+	}
+
+	bar := a.newBar()
+	c.Progress = a.trainProgress(bar, &c, set.Len()/max(1, c.BatchSize))
+	t, err := f.trainer(m, set, &c)
+	if err != nil {
+		return err
+	}
+	r := &trainReport{
+		Out: f.out, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
+		Data: f.data.spec, N: set.Len(), ISA: a.isa.Name(), Threads: a.threads,
+	}
+	began := time.Now()
+	trained, epochs, err := t.Run(ctx)
+	bar.clear()
+	r.Epochs = epochInfos(epochs)
+	r.Seconds = time.Since(began).Seconds()
+	if err == nil {
+		err = a.finish(ctx, f, trained, r)
+	} else if errors.Is(err, context.Canceled) {
+		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
+			len(epochs), count(c.Epochs, "epoch"), f.checkpoint)
+	}
+	if err != nil && exitCode(err) == exitBadInput {
+		return err
+	}
+	return errors.Join(a.print(r, func() string { return trainTable(r, f) }), err)
+}
+
+// trainer starts or resumes; a checkpoint must be one of this command.
+func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) (*train.Trainer, error) {
+	if !f.resume {
+		return train.New(m, set, *c)
+	}
+	t, err := train.Resume(f.checkpoint, set, c.Host)
+	if err != nil {
+		return nil, err
+	}
+	card := t.Model().Card
+	if got := card[cardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[cardInit] != m.Card[cardInit] {
+		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint, got)
+	}
+	return t, nil
+}
+
+// loadTest loads the test data, if any, before time is spent on training.
+func (f *trainFlags) loadTest(m *model.Model) error {
+	mnist := m.Arch.Input == model.Shape{C: 1, H: 28, W: 28} && m.Arch.Classes() == 10
+	switch {
+	case f.test.spec == "none", f.test.spec == "" && !mnist:
+		f.test.spec = ""
+		return nil
+	case f.test.spec == "":
+		f.test.spec = "builtin:mnist"
+	}
+	if f.test.n < 0 {
+		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.n)
+	}
+	if err := f.test.load(); err != nil {
+		return fmt.Errorf("--test-data: %w", err)
+	}
+	if _, err := f.test.fit(m, f.arch); err != nil {
+		return fmt.Errorf("--test-data: %w", err)
+	}
+	return f.test.known()
+}
+
+// trainProgress returns a callback that shows a bar and a line an epoch.
+func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Progress) {
+	return func(p train.Progress) {
+		e := p.Now
+		b.show(fmt.Sprintf("epoch %d/%d", e.Epoch, c.Epochs), p.Step, p.Steps)
+		if perEpoch == 0 || p.Step%perEpoch != 0 {
+			return
+		}
+		b.clear()
+		line := fmt.Sprintf("epoch %d/%d  loss %.4f  clean %s", e.Epoch, c.Epochs, e.Loss, percent(e.CleanAccuracy))
+		if c.Method != train.Standard {
+			line += fmt.Sprintf("  robust %s  ε %.4g", percent(e.RobustAccuracy), e.Eps)
+		}
+		a.logf("%s  lr %.3g  %s", line, e.LR, seconds(e.Seconds))
+	}
+}
+
+// finish writes the model and evaluates it.
+func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
+	if err := m.Save(f.out); err != nil {
+		return err
+	}
+	r.Hash = m.Hash()
+	if f.defaultCheckpoint {
+		if err := os.Remove(f.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if f.test.spec == "" {
+		return nil
+	}
+	s, err := a.prepare(m, f.out, &f.test)
+	if err != nil {
+		return err
+	}
+	bar := a.newBar()
+	e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, audit.Options{
+		Ball: net.Ball{Norm: net.Linf, Eps: f.eps.v}, Steps: testSteps, Seed: 1,
+		Progress: func(pass string, done, total int) { bar.show(pass, done, total) },
+	})
+	bar.clear()
+	if errors.Is(err, context.Canceled) {
+		return interrupted("%s is written, but not evaluated", f.out)
+	}
+	if err != nil {
+		return fmt.Errorf("evaluation of %s: %w", f.out, err)
+	}
+	r.TestData, r.TestN = f.test.spec, e.N
+	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	m.Card[cardTestData], m.Card[cardTestN] = f.test.spec, strconv.Itoa(e.N)
+	m.Card[cardClean], m.Card[cardPGD], m.Card[cardCertified] = number(e.Clean), number(e.PGD), number(e.Certified)
+	return m.Save(f.out)
+}
+
+func epochInfos(epochs []train.Epoch) []epochInfo {
+	infos := make([]epochInfo, len(epochs))
+	for i, e := range epochs {
+		infos[i] = epochInfo{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds}
+	}
+	return infos
+}
+
+func trainTable(r *trainReport, f *trainFlags) string {
+	if len(r.Epochs) == 0 {
+		return ""
+	}
+	pairs := []string{
+		"trained", fmt.Sprintf("%s, %s, on %s of %s", r.Arch, r.Method, count(r.N, "image"), r.Data),
+		"epochs", fmt.Sprintf("%d in %s", len(r.Epochs), seconds(r.Seconds)),
+	}
+	if r.Clean != nil {
+		pairs = append(pairs,
+			"test", fmt.Sprintf("%s of %s, linf ε = %s", count(r.TestN, "image"), r.TestData, f.eps.text),
+			"clean", percent(*r.Clean),
+			fmt.Sprintf("PGD-%d", testSteps), percent(*r.PGD),
+			"certified", percent(*r.Certified))
+	}
+	if r.Hash != "" {
+		pairs = append(pairs, "written", r.Out, "hash", r.Hash)
+	}
+	return facts(pairs...)
+}

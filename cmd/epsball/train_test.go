@@ -1,0 +1,130 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/train"
+)
+
+func TestTrain(t *testing.T) {
+	f := newFiles(t)
+	arch, out := archFile(t, f.dir), filepath.Join(f.dir, "t.safetensors")
+	for _, method := range train.Methods() {
+		r := run(args("train --arch %s --method %s --data %s --eps 0.02 --epochs 3 --batch 10 --out %s --test-data %s --test-n 50 --json", arch, method, f.data, out, f.data)...)
+		require.Zero(t, r.code, r.stderr)
+		assert.Equal(t, 3, strings.Count(r.stderr, "\n"), "a line an epoch: %s", r.stderr)
+		doc := r.document(t)
+		assert.Equal(t, []string{
+			"arch", "certified", "clean", "command", "data", "epochs", "eps", "hash", "isa", "method", "n", "out", "pgd", "seconds",
+			"seed", "test_data", "test_n", "threads",
+		}, keys(doc))
+		epochs := doc["epochs"].([]any)
+		require.Len(t, epochs, 3)
+		assert.Equal(t, []string{"clean", "epoch", "eps", "kappa", "loss", "lr", "robust", "seconds"}, keys(epochs[0]))
+		assert.NoFileExists(t, out+".checkpoint")
+
+		m, err := model.Load(out)
+		require.NoError(t, err)
+		assert.Equal(t, doc["hash"], m.Hash())
+		assert.Equal(t, string(method), m.Card[cardMethod])
+		assert.Equal(t, "0.02", m.Card[cardEps])
+		assert.NotEmpty(t, m.Card[cardClean])
+		assert.Equal(t, "50", m.Card[cardTestN])
+
+		// The card's command line makes the same model.
+		line := strings.Fields(m.Card[cardCommand])
+		require.Equal(t, "epsball", line[0])
+		require.NoError(t, os.Remove(out))
+		again := run(append(line[1:], "--test-data", "none")...)
+		require.Zero(t, again.code, again.stderr)
+		twin, err := model.Load(out)
+		require.NoError(t, err)
+		assert.Equal(t, m.Hash(), twin.Hash())
+		assert.Contains(t, again.stdout, "written")
+	}
+}
+
+// A run that was interrupted goes on to the same weights.
+func TestTrainResume(t *testing.T) {
+	f := newFiles(t)
+	arch := archFile(t, f.dir)
+	out, whole := filepath.Join(f.dir, "t.safetensors"), filepath.Join(f.dir, "whole.safetensors")
+	line := args("train --arch %s --data %s --epochs 4 --batch 10 --test-data none --json --threads 2", arch, f.data)
+	require.Zero(t, run(append(line, "--out", whole)...).code)
+
+	first := append(line, "--out", out)
+	r := runWith(newCountdown(60), first...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "interrupted: ")
+	doc := r.document(t)
+	assert.Less(t, len(doc["epochs"].([]any)), 4)
+	assert.Nil(t, doc["clean"])
+	assert.NoFileExists(t, out)
+	require.FileExists(t, out+".checkpoint")
+
+	r = run(first...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "--resume")
+
+	r = run(append(first, "--resume", "--lr", "0.5")...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "made by other settings")
+
+	r = run(append(first, "--resume")...)
+	require.Zero(t, r.code, r.stderr)
+	assert.Len(t, r.document(t)["epochs"], 4)
+	assert.NoFileExists(t, out+".checkpoint")
+	a, err := model.Load(whole)
+	require.NoError(t, err)
+	b, err := model.Load(out)
+	require.NoError(t, err)
+	assert.Equal(t, a.Hash(), b.Hash())
+
+	r = run(append(first, "--resume")...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "nothing to --resume")
+}
+
+func TestTrainFromWeights(t *testing.T) {
+	f := newFiles(t)
+	out, checkpoint := filepath.Join(f.dir, "t.safetensors"), filepath.Join(f.dir, "c")
+	r := run(args("train --arch %s --method standard --data %s --epochs 1 --batch 10 --out %s --checkpoint %s --test-data none", f.model, f.data, out, checkpoint)...)
+	require.Zero(t, r.code, r.stderr)
+	assert.FileExists(t, checkpoint, "one that is named stays")
+	m, err := model.Load(out)
+	require.NoError(t, err)
+	assert.Equal(t, smallModel(t, 1).Hash(), m.Card[cardInit])
+}
+
+func TestTrainDiverges(t *testing.T) {
+	f := newFiles(t)
+	arch := &model.Architecture{Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
+		{Kind: model.FC, Out: 10}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10}, {Kind: model.ReLU}, {Kind: model.FC, Out: classes},
+	}}
+	m, err := model.Random(arch, 1)
+	require.NoError(t, err)
+	for i := range m.Params {
+		for k := range m.Params[i].W {
+			m.Params[i].W[k] = 1e20
+		}
+	}
+	path := filepath.Join(f.dir, "huge.safetensors")
+	require.NoError(t, m.Save(path))
+	r := run(args("train --arch %s --method standard --data %s --epochs 1 --batch 10 --out %s --test-data none --json", path, f.data, filepath.Join(f.dir, "t.safetensors"))...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "diverged")
+	assert.Empty(t, r.document(t)["epochs"])
+}
+
+func TestQuoteArg(t *testing.T) {
+	for in, want := range map[string]string{"a-b/c=1.5": "a-b/c=1.5", "": "''", "d#train": "'d#train'", "it's": `'it'\''s'`} {
+		assert.Equal(t, want, quoteArg(in))
+	}
+}

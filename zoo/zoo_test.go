@@ -1,0 +1,70 @@
+package zoo_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/zoo"
+)
+
+// floors are what each model must reach at ε = 0.1 on the first 1,000 test
+// images, a little below what it does (docs/models.md has all 10,000).
+var floors = map[string]audit.Evaluation{
+	"mnist-small-standard": {Clean: 0.985},
+	"mnist-small-pgd-0.1":  {Clean: 0.985, PGD: 0.95},
+	"mnist-small-ibp-0.1":  {Clean: 0.97, PGD: 0.945, Certified: 0.92},
+}
+
+func TestModels(t *testing.T) {
+	test, err := mnist.Test()
+	require.NoError(t, err)
+	images := test.Slice(0, 1000)
+	if len(kernels.Available()) == 1 {
+		images = test.Slice(0, 8)
+	}
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	for _, name := range zoo.Names() {
+		t.Run(name, func(t *testing.T) {
+			m, err := zoo.Load(name)
+			require.NoError(t, err)
+			require.Equal(t, "mnist-small", m.Arch.Name)
+			require.NotEmpty(t, m.Card, "a model comes with its card")
+			n, err := net.Compile(m, net.Options{Backward: true})
+			require.NoError(t, err)
+			e, err := audit.Evaluate(context.Background(), n, pool, images.X, images.Y, audit.Options{
+				Ball: net.Ball{Eps: net.MustEpsilon("0.1")}, Steps: 10, Seed: 1,
+			})
+			require.NoError(t, err)
+			if images.Len() < 1000 {
+				return
+			}
+			floor, ok := floors[name]
+			require.True(t, ok)
+			require.GreaterOrEqual(t, e.Clean, floor.Clean)
+			require.GreaterOrEqual(t, e.PGD, floor.PGD)
+			require.GreaterOrEqual(t, e.Certified, floor.Certified)
+			require.GreaterOrEqual(t, e.PGD, e.Certified)
+		})
+	}
+}
+
+func TestUnknownName(t *testing.T) {
+	_, err := zoo.Load("../zoo")
+	require.ErrorContains(t, err, "mnist-small-ibp-0.1")
+}
+
+func TestLoadGivesCopies(t *testing.T) {
+	a, err := zoo.Load(zoo.Names()[0])
+	require.NoError(t, err)
+	a.Params[0].W[0]++
+	b, err := zoo.Load(zoo.Names()[0])
+	require.NoError(t, err)
+	require.NotEqual(t, a.Hash(), b.Hash())
+}

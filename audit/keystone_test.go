@@ -72,7 +72,7 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 	require.NoError(t, ibp.Radius(ctx, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
 	for i, k := range radius.Steps {
 		img, label := x[i*size:(i+1)*size], y[i:i+1]
-		for _, steps := range []int{k, k + 1, 2*k + 2} {
+		for _, steps := range []int{k, k + 1, 2*k + 2, 20*k + 20} {
 			ball := net.Ball{Norm: norm, Eps: step.Times(max(0, steps))}
 			if ball.Validate() != nil {
 				continue

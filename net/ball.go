@@ -1,7 +1,6 @@
 package net
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"math/big"
@@ -57,17 +56,11 @@ func (b Ball) Validate() error {
 
 func (b Ball) String() string { return fmt.Sprintf("%s ε=%s", b.Norm, b.Eps) }
 
-// Box holds ε and its float64 neighbours, for many images.
-type Box struct {
-	eps          *big.Rat
-	epsLo, epsHi float64
-}
+// Box prepares the boxes of a ball, for many images.
+type Box struct{ eps Epsilon }
 
-// Box prepares the boxes of b.
-func (b Ball) Box() Box {
-	lo, hi := b.Eps.Bounds()
-	return Box{b.Eps.r, lo, hi}
-}
+// Box returns the boxes of b.
+func (b Ball) Box() Box { return Box{b.Eps} }
 
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
 // of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
@@ -100,29 +93,24 @@ func (b Box) each(lo, hi, x []float32, f func(float32) (float32, float32)) {
 }
 
 // EpsHi returns the smallest float64 not below ε.
-func (b Box) EpsHi() float64 { return b.epsHi }
+func (b Box) EpsHi() float64 { return b.eps.hi }
 
 func (b Box) outer(v float32) (lo, hi float32) {
 	return max(0, b.down(v, -1)), min(1, b.up(v, 1))
 }
 
-// down rounds the exact x + sign·ε to float32, downward. A float64 sum decides,
-// unless a float32 lies within its error (half an ulp of the sum, one of ε).
+// down rounds the exact x + sign·ε to float32, downward. The sum is formed in
+// two float64, s + e, with an error below 2⁻¹⁰⁰ (none if ε is a float64), which
+// nearly always decides; rationals do otherwise.
 func (b Box) down(x float32, sign float64) float32 {
-	d := sign * b.epsLo
-	s := float64(x) + d
+	s, e := twoSum(float64(x), sign*b.eps.lo)
+	s, e = twoSum(s, e+sign*b.eps.rest)
 	f := float32(s)
-	wide := float64(f)
-	below := wide < s
-	if doubt := 0x1p-51 * max(math.Abs(d), math.Abs(s)); math.Abs(wide-s) <= doubt {
-		if b.epsLo != b.epsHi && doubt > math.Abs(s)*0x1p-26 {
-			return b.downExactly(x, sign) // x cancels ε: float32 lie closer than s is known
-		}
-		m, err := twoSum(sign*wide, -sign*float64(x)) // x + sign·ε = f for ε = m + err
-		below = b.compare(m, err)*int(sign) >= 0
-	}
+	above := (s - float64(f)) + e // of the sum over f
 	switch {
-	case below:
+	case math.Abs(above) < 0x1p-100*max(1, b.eps.hi) && b.eps.lo != b.eps.hi:
+		return b.downExactly(x, sign)
+	case above >= 0:
 		return f
 	case f > 0:
 		return math.Float32frombits(math.Float32bits(f) - 1)
@@ -132,27 +120,12 @@ func (b Box) down(x float32, sign float64) float32 {
 
 func (b Box) downExactly(x float32, sign float64) float32 {
 	r := new(big.Rat).SetFloat64(sign)
-	r.Add(r.Mul(r, b.eps), new(big.Rat).SetFloat64(float64(x)))
+	r.Add(r.Mul(r, b.eps.r), new(big.Rat).SetFloat64(float64(x)))
 	f, _ := r.Float32()
 	if new(big.Rat).SetFloat64(float64(f)).Cmp(r) > 0 {
 		f = math.Nextafter32(f, float32(math.Inf(-1)))
 	}
 	return f
-}
-
-// compare returns the sign of ε − (m + err), |err| ≤ ulp(m)/2. No float64 lies
-// strictly between the neighbours of ε.
-func (b Box) compare(m, err float64) int {
-	switch {
-	case b.epsLo == b.epsHi && b.epsLo == m:
-		return -cmp.Compare(err, 0)
-	case b.epsHi <= m && err >= 0, b.epsHi < m:
-		return -1
-	case b.epsLo >= m && err <= 0, b.epsLo > m:
-		return 1
-	}
-	exact := new(big.Rat).SetFloat64(m)
-	return b.eps.Cmp(exact.Add(exact, new(big.Rat).SetFloat64(err)))
 }
 
 func (b Box) up(x float32, sign float64) float32 { return -b.down(-x, -sign) }
@@ -189,7 +162,7 @@ func (b Ball) Contains(centre, x []float32) bool {
 	switch eps := b.Eps.Float64(); {
 	case distance < eps*(1-doubt):
 		return true
-	case distance > eps*(1+doubt) && distance > 1e-100: // squares may have vanished below
+	case distance > eps*(1+doubt): // no square of a float32 difference vanishes
 		return false
 	}
 	return b.containsExactly(centre, x)

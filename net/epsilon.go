@@ -14,11 +14,12 @@ type Epsilon struct {
 	text   string
 	f      float64 // nearest
 	lo, hi float64 // neighbours
+	rest   float64 // ε − lo, nearest
 }
 
 func newEpsilon(r *big.Rat, text string) Epsilon {
 	f, exact := r.Float64()
-	e := Epsilon{r, text, f, f, f}
+	e := Epsilon{r: r, text: text, f: f, lo: f, hi: f}
 	switch {
 	case exact:
 	case math.IsInf(f, 0):
@@ -28,6 +29,8 @@ func newEpsilon(r *big.Rat, text string) Epsilon {
 	default:
 		e.hi = math.Nextafter(f, math.Inf(1))
 	}
+	lo := new(big.Rat).SetFloat64(e.lo)
+	e.rest, _ = lo.Sub(r, lo).Float64()
 	return e
 }
 

@@ -172,9 +172,9 @@ func TestLossNames(t *testing.T) {
 	}
 	for _, name := range []string{"", "CE", "ce ", "l1", "cross-entropy", "linf\x00"} {
 		_, err := ParseLoss(name)
-		require.ErrorContains(t, err, "ce margin dlr")
+		require.ErrorContains(t, err, "ce, margin, dlr")
 		_, err = ParseNorm(name)
-		require.ErrorContains(t, err, "linf l2")
+		require.ErrorContains(t, err, "linf, l2")
 	}
 	require.Equal(t, []int{2, 2, 2, 2, 3, 4}, []int{CrossEntropy.MinClasses(false), CrossEntropy.MinClasses(true),
 		Margin.MinClasses(false), Margin.MinClasses(true), DLR.MinClasses(false), DLR.MinClasses(true)})

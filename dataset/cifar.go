@@ -46,8 +46,10 @@ func appendCIFAR(s *Set, file string, r io.Reader, most int) error {
 		case err != nil:
 			return short(file, fmt.Sprintf("record %d", i), cifarRecord, int64(n), err)
 		case i == most || len(s.X)+cifarPixels > int(maxPixels):
-			return &Error{File: file, Field: "number of records", Got: "more",
-				Want: fmt.Sprintf("at most %d in a file and %d in all", most, maxPixels/cifarPixels)}
+			return &Error{
+				File: file, Field: "number of records", Got: "more",
+				Want: fmt.Sprintf("at most %d in a file and %d in all", most, maxPixels/cifarPixels),
+			}
 		case rec[0] >= cifarClasses:
 			return badLabel(file, i, int64(rec[0]), cifarClasses)
 		}

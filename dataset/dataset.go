@@ -85,13 +85,17 @@ func (s *Set) WithClasses(n int) (*Set, error) {
 // naming the first offence. Sets from this package's readers already pass.
 func (s *Set) Validate() error {
 	if s.C < 1 || s.H < 1 || s.W < 1 {
-		return &Error{File: s.Name, Field: "shape", Want: "C, H and W of at least 1",
-			Got: fmt.Sprintf("%d×%d×%d", s.C, s.H, s.W)}
+		return &Error{
+			File: s.Name, Field: "shape", Want: "C, H and W of at least 1",
+			Got: fmt.Sprintf("%d×%d×%d", s.C, s.H, s.W),
+		}
 	}
 	n, ok := product(maxPixels, int64(len(s.Y)), int64(s.C), int64(s.H), int64(s.W))
 	if !ok || int64(len(s.X)) != n {
-		return &Error{File: s.Name, Field: "pixels", Got: strconv.Itoa(len(s.X)),
-			Want: fmt.Sprintf("%d×%d×%d×%d, at most %d", len(s.Y), s.C, s.H, s.W, maxPixels)}
+		return &Error{
+			File: s.Name, Field: "pixels", Got: strconv.Itoa(len(s.X)),
+			Want: fmt.Sprintf("%d×%d×%d×%d, at most %d", len(s.Y), s.C, s.H, s.W, maxPixels),
+		}
 	}
 	for i, v := range s.X {
 		if !(v >= 0 && v <= 1) {
@@ -125,14 +129,18 @@ func (s *Set) inferClasses() {
 func (s *Set) badPixel(file string, i int, v float64) error {
 	n := s.size()
 	p := i % n
-	return &Error{File: file,
+	return &Error{
+		File:  file,
 		Field: fmt.Sprintf("image %d, pixel (channel %d, row %d, column %d)", i/n, p/(s.H*s.W), p/s.W%s.H, p%s.W),
-		Want:  "a number in [0,1]", Got: strconv.FormatFloat(v, 'g', -1, 64)}
+		Want:  "a number in [0,1]", Got: strconv.FormatFloat(v, 'g', -1, 64),
+	}
 }
 
 func badLabel(file string, image int, y int64, classes int) error {
-	return &Error{File: file, Field: fmt.Sprintf("label of image %d", image),
-		Want: fmt.Sprintf("0 to %d", classes-1), Got: strconv.FormatInt(y, 10)}
+	return &Error{
+		File: file, Field: fmt.Sprintf("label of image %d", image),
+		Want: fmt.Sprintf("0 to %d", classes-1), Got: strconv.FormatInt(y, 10),
+	}
 }
 
 // scaled holds float32(b)/255, correctly rounded, for every byte b.

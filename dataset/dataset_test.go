@@ -10,8 +10,10 @@ import (
 )
 
 func small() *Set {
-	return &Set{Name: "small", C: 2, H: 1, W: 2, Classes: 3,
-		X: []float32{0, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1, 0}, Y: []int{0, 2, Unknown}}
+	return &Set{
+		Name: "small", C: 2, H: 1, W: 2, Classes: 3,
+		X: []float32{0, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1, 0}, Y: []int{0, 2, Unknown},
+	}
 }
 
 func TestSet(t *testing.T) {

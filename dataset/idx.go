@@ -26,8 +26,10 @@ func ReadIDX(imagesName string, images io.Reader, labelsName string, labels io.R
 		return nil, err
 	}
 	if count[0] != dims[0] {
-		return nil, &Error{File: labelsName, Field: "number of labels", Got: strconv.Itoa(count[0]),
-			Want: fmt.Sprintf("%d, the number of images in %s", dims[0], imagesName)}
+		return nil, &Error{
+			File: labelsName, Field: "number of labels", Got: strconv.Itoa(count[0]),
+			Want: fmt.Sprintf("%d, the number of images in %s", dims[0], imagesName),
+		}
 	}
 	s := &Set{C: 1, H: dims[1], W: dims[2], X: appendScaled(make([]float32, 0, len(pixels)), pixels), Y: make([]int, len(y))}
 	for i, b := range y {
@@ -48,8 +50,10 @@ func readIDX(file string, r io.Reader, magic uint32) (dims []int, data []byte, e
 		return nil, nil, err
 	}
 	if got := binary.BigEndian.Uint32(word[:]); got != magic {
-		return nil, nil, &Error{File: file, Field: "magic number",
-			Want: fmt.Sprintf("%#08x (uint8 with %d dimensions)", magic, magic&0xff), Got: fmt.Sprintf("%#08x", got)}
+		return nil, nil, &Error{
+			File: file, Field: "magic number",
+			Want: fmt.Sprintf("%#08x (uint8 with %d dimensions)", magic, magic&0xff), Got: fmt.Sprintf("%#08x", got),
+		}
 	}
 	total := int64(1)
 	for d := range int(magic & 0xff) {
@@ -60,8 +64,10 @@ func readIDX(file string, r io.Reader, magic uint32) (dims []int, data []byte, e
 		n := int64(binary.BigEndian.Uint32(word[:]))
 		var ok bool
 		if total, ok = product(maxPixels, total, n); !ok || n == 0 {
-			return nil, nil, &Error{File: file, Field: field, Got: strconv.FormatInt(n, 10),
-				Want: fmt.Sprintf("at least 1, and at most %d values in all", maxPixels)}
+			return nil, nil, &Error{
+				File: file, Field: field, Got: strconv.FormatInt(n, 10),
+				Want: fmt.Sprintf("at least 1, and at most %d values in all", maxPixels),
+			}
 		}
 		dims = append(dims, int(n))
 	}

@@ -49,10 +49,16 @@ func TestWriteNPYLikeNumPy(t *testing.T) {
 		a            NamedArray
 		header, data string
 	}{
-		{NamedArray{Shape: []int{2, 3}, Data: []float32{0, .25, .5, .75, 1, 1.25}}, "'<f4', 'fortran_order': False, 'shape': (2, 3), }",
-			"\x00\x00\x00\x00\x00\x00\x80>\x00\x00\x00?\x00\x00@?\x00\x00\x80?\x00\x00\xa0?"},
-		{NamedArray{Shape: []int{2}, Data: []int64{-1, 1 << 40}}, "'<i8', 'fortran_order': False, 'shape': (2,), }",
-			"\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x01\x00\x00"},
+		{
+			NamedArray{Shape: []int{2, 3}, Data: []float32{0, .25, .5, .75, 1, 1.25}},
+			"'<f4', 'fortran_order': False, 'shape': (2, 3), }",
+			"\x00\x00\x00\x00\x00\x00\x80>\x00\x00\x00?\x00\x00@?\x00\x00\x80?\x00\x00\xa0?",
+		},
+		{
+			NamedArray{Shape: []int{2}, Data: []int64{-1, 1 << 40}},
+			"'<i8', 'fortran_order': False, 'shape': (2,), }",
+			"\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00\x01\x00\x00",
+		},
 		{NamedArray{Shape: []int{}, Data: []bool{true}}, "'|b1', 'fortran_order': False, 'shape': (), }", "\x01"},
 		{NamedArray{Shape: []int{0, 5}, Data: []uint8{}}, "'|u1', 'fortran_order': False, 'shape': (0, 5), }", ""},
 	} {

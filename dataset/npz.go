@@ -95,8 +95,10 @@ func WriteNPZ(w io.Writer, arrays []NamedArray) error {
 			return fmt.Errorf("dataset: array name %q is empty or occurs twice", a.Name)
 		}
 		seen[a.Name] = true
-		m, err := z.CreateHeader(&zip.FileHeader{Name: a.Name + ".npy", Method: zip.Store,
-			Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)})
+		m, err := z.CreateHeader(&zip.FileHeader{
+			Name: a.Name + ".npy", Method: zip.Store,
+			Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC),
+		})
 		if err != nil {
 			return err
 		}

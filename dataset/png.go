@@ -182,8 +182,10 @@ func (s *Set) appendPNG(file string) error {
 		s.C, s.H, s.W = c, h, w
 	}
 	if c != s.C || h != s.H || w != s.W {
-		return &Error{File: file, Field: "shape", Want: fmt.Sprintf("%d×%d×%d like the files before it", s.C, s.H, s.W),
-			Got: fmt.Sprintf("%d×%d×%d", c, h, w)}
+		return &Error{
+			File: file, Field: "shape", Want: fmt.Sprintf("%d×%d×%d like the files before it", s.C, s.H, s.W),
+			Got: fmt.Sprintf("%d×%d×%d", c, h, w),
+		}
 	}
 	if int64(len(s.X)+s.size()) > maxPixels {
 		return &Error{File: file, Field: "size", Want: fmt.Sprintf("at most %d pixels in all files", maxPixels), Got: "more"}
@@ -233,8 +235,10 @@ func pngShape(file string, data []byte) (c, h, w int, err error) {
 	}
 	n, ok := product(maxPixels, int64(c), h64, w64)
 	if !ok || n == 0 || n > 1032*int64(len(data)) {
-		return 0, 0, 0, &Error{File: file, Field: "IHDR", Want: fmt.Sprintf("at least 1×1 and at most %d pixels, as many as %d bytes can hold", maxPixels, len(data)),
-			Got: fmt.Sprintf("%d×%d", h64, w64)}
+		return 0, 0, 0, &Error{
+			File: file, Field: "IHDR", Want: fmt.Sprintf("at least 1×1 and at most %d pixels, as many as %d bytes can hold", maxPixels, len(data)),
+			Got: fmt.Sprintf("%d×%d", h64, w64),
+		}
 	}
 	return c, int(h64), int(w64), nil
 }

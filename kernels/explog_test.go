@@ -60,11 +60,25 @@ func TestExpLogSpecialValues(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	negZero := float32(math.Copysign(0, -1))
 	for _, c := range []struct{ x, want float32 }{
-		{0, 1}, {negZero, 1}, {inf, inf}, {-inf, 0}, {math.MaxFloat32, inf}, {-math.MaxFloat32, 0},
-		{88.72284, inf}, {88.72283, 3.4027985e38}, // the last finite result
-		{89, inf}, {89.00001, inf}, {-104, 0}, {-105, 0}, {-105.00001, 0},
-		{-103.97207, 1e-45}, {-103.97208, 1e-45}, {-103.972084, 0}, // half the smallest denormal
-		{1e-45, 1}, {-1e-45, 1}, {1, math.E},
+		{0, 1},
+		{negZero, 1},
+		{inf, inf},
+		{-inf, 0},
+		{math.MaxFloat32, inf},
+		{-math.MaxFloat32, 0},
+		{88.72284, inf},
+		{88.72283, 3.4027985e38}, // the last finite result
+		{89, inf},
+		{89.00001, inf},
+		{-104, 0},
+		{-105, 0},
+		{-105.00001, 0},
+		{-103.97207, 1e-45},
+		{-103.97208, 1e-45},
+		{-103.972084, 0}, // half the smallest denormal
+		{1e-45, 1},
+		{-1e-45, 1},
+		{1, math.E},
 	} {
 		require.Equal(t, math.Float32bits(c.want), math.Float32bits(Exp(c.x)), "exp %v = %v", c.x, Exp(c.x))
 	}

@@ -262,8 +262,10 @@ func TestLinearEdgeLengths(t *testing.T) {
 // TestLinearSpecialValues: NaN, infinities, denormals and signed zeros take
 // the same way on every set; a NaN is never clamped to a number.
 func TestLinearSpecialValues(t *testing.T) {
-	special := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1e-45, -1e-45, 0,
-		float32(math.Copysign(0, -1)), math.MaxFloat32, -math.MaxFloat32, 1}
+	special := []float32{
+		float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1e-45, -1e-45, 0,
+		float32(math.Copysign(0, -1)), math.MaxFloat32, -math.MaxFloat32, 1,
+	}
 	s := FC(2, 4)
 	for _, a := range special {
 		for _, c := range special {

@@ -89,10 +89,14 @@ func TestDecodeRefuses(t *testing.T) {
 
 		{"tensor missing", "layers.0.bias", "no such tensor", with(","+smallBias, "")},
 		{"tensor twice", "header", `key "layers.0.bias" twice`, with(smallBias, smallBias+","+smallBias)},
-		{"tensor twice, escaped", "header", `key "layers.0.bias" twice`,
-			with(smallBias, smallBias+","+strings.Replace(smallBias, "bias", `\u0062ias`, 1))},
-		{"unknown tensor", "layers.1.bias", "does not have",
-			with(smallBias, smallBias+","+strings.Replace(smallBias, "0.bias", "1.bias", 1))},
+		{
+			"tensor twice, escaped", "header", `key "layers.0.bias" twice`,
+			with(smallBias, smallBias+","+strings.Replace(smallBias, "bias", `\u0062ias`, 1)),
+		},
+		{
+			"unknown tensor", "layers.1.bias", "does not have",
+			with(smallBias, smallBias+","+strings.Replace(smallBias, "0.bias", "1.bias", 1)),
+		},
 		{"tensor null", "layers.0.bias", "expected a JSON object", with(smallBias, `"layers.0.bias":null`)},
 		{"tensor key", "layers.0.weight", `unknown key "strides"`, with(`"dtype"`, `"strides":[],"dtype"`)},
 		{"tensor key twice", "layers.0.weight", `key "dtype" twice`, with(`"shape"`, `"dtype":"F32","shape"`)},

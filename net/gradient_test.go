@@ -146,7 +146,8 @@ func TestWeightGradient(t *testing.T) {
 // buffers' earlier contents do not matter.
 func TestNoInfluence(t *testing.T) {
 	a := &model.Architecture{Name: "skipping", Input: model.Shape{C: 1, H: 5, W: 5}, Layers: []model.Layer{
-		conv(3, 2, 2, 3, 3, 0, 0), relu, fc(3)}}
+		conv(3, 2, 2, 3, 3, 0, 0), relu, fc(3),
+	}}
 	n := compile(t, randomModel(t, a, 1), "")
 	w := n.NewWorkspace(4, false)
 	for _, b := range slices.Concat(w.acts, w.grads) {

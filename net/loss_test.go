@@ -72,10 +72,20 @@ func TestLossValues(t *testing.T) {
 func TestLossExtremes(t *testing.T) {
 	const big = math.MaxFloat32
 	for _, z := range [][]float32{
-		{0, 0, 0, 0, 0}, {1e30, 1e30, 1e30, 1e30, 1e30}, {-1e30, -1e30, -1e30, -1e30, -1e30},
-		{1e30, -1e30, 0, 1, -1}, {-1e30, 1e30, 1e30, 0, 0}, {1e30, 1e30, -1e30, -1e30, 5},
-		{big, -big, 0, 0, 0}, {big, big, big, -big, -big}, {-big, -big, -big, -big, -big}, {1e-45, 0, -1e-45, 0, 0},
-		{88, -88, 104, -104, 0}, {3, 2, 1, 0, -1}, {5, 5, 4, 4, 4}, {-1, 5, 5, 5, 5},
+		{0, 0, 0, 0, 0},
+		{1e30, 1e30, 1e30, 1e30, 1e30},
+		{-1e30, -1e30, -1e30, -1e30, -1e30},
+		{1e30, -1e30, 0, 1, -1},
+		{-1e30, 1e30, 1e30, 0, 0},
+		{1e30, 1e30, -1e30, -1e30, 5},
+		{big, -big, 0, 0, 0},
+		{big, big, big, -big, -big},
+		{-big, -big, -big, -big, -big},
+		{1e-45, 0, -1e-45, 0, 0},
+		{88, -88, 104, -104, 0},
+		{3, 2, 1, 0, -1},
+		{5, 5, 4, 4, 4},
+		{-1, 5, 5, 5, 5},
 	} {
 		d := make([]float32, len(z))
 		for y := range z {
@@ -176,8 +186,10 @@ func TestLossNames(t *testing.T) {
 		_, err = ParseNorm(name)
 		require.ErrorContains(t, err, "linf, l2")
 	}
-	require.Equal(t, []int{2, 2, 2, 2, 3, 4}, []int{CrossEntropy.MinClasses(false), CrossEntropy.MinClasses(true),
-		Margin.MinClasses(false), Margin.MinClasses(true), DLR.MinClasses(false), DLR.MinClasses(true)})
+	require.Equal(t, []int{2, 2, 2, 2, 3, 4}, []int{
+		CrossEntropy.MinClasses(false), CrossEntropy.MinClasses(true),
+		Margin.MinClasses(false), Margin.MinClasses(true), DLR.MinClasses(false), DLR.MinClasses(true),
+	})
 }
 
 func TestArgmaxAndMargin(t *testing.T) {

@@ -189,13 +189,17 @@ func smallNets() []*model.Architecture {
 		{Name: "deep-fc", Input: model.Shape{C: 3, H: 1, W: 5}, Layers: []model.Layer{fc(11), relu, fc(6), fc(7), relu, fc(5)}},
 		{Name: "normalized-fc", Input: model.Shape{C: 3, H: 2, W: 4}, Layers: []model.Layer{norm(3), fc(9), relu, fc(4)}},
 		{Name: "strided", Input: model.Shape{C: 1, H: 9, W: 9}, Layers: []model.Layer{
-			conv(5, 4, 4, 2, 2, 0, 0), relu, conv(3, 2, 2, 1, 1, 0, 0), relu, fc(8), relu, fc(10)}},
+			conv(5, 4, 4, 2, 2, 0, 0), relu, conv(3, 2, 2, 1, 1, 0, 0), relu, fc(8), relu, fc(10),
+		}},
 		{Name: "padded", Input: model.Shape{C: 3, H: 6, W: 5}, Layers: []model.Layer{
-			norm(3), conv(6, 3, 3, 1, 1, 1, 1), relu, conv(7, 3, 3, 2, 2, 1, 1), relu, fc(4)}},
+			norm(3), conv(6, 3, 3, 1, 1, 1, 1), relu, conv(7, 3, 3, 2, 2, 1, 1), relu, fc(4),
+		}},
 		{Name: "asymmetric", Input: model.Shape{C: 2, H: 7, W: 6}, Layers: []model.Layer{
-			norm(2), conv(4, 2, 3, 1, 2, 0, 1), conv(5, 3, 1, 2, 1, 2, 0), relu, conv(2, 1, 1, 1, 1, 0, 0), fc(6), relu, fc(5)}},
+			norm(2), conv(4, 2, 3, 1, 2, 0, 1), conv(5, 3, 1, 2, 1, 2, 0), relu, conv(2, 1, 1, 1, 1, 0, 0), fc(6), relu, fc(5),
+		}},
 		{Name: "skipping", Input: model.Shape{C: 2, H: 8, W: 7}, Layers: []model.Layer{
-			conv(3, 2, 2, 3, 3, 0, 0), relu, fc(4)}}, // some pixels have no influence
+			conv(3, 2, 2, 3, 3, 0, 0), relu, fc(4),
+		}}, // some pixels have no influence
 	}
 }
 

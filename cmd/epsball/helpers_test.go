@@ -27,7 +27,8 @@ const classes = 10
 
 func smallArch() *model.Architecture {
 	return &model.Architecture{Name: "small", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
-		{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}}, {Kind: model.ReLU},
+		{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}},
+		{Kind: model.ReLU},
 		{Kind: model.FC, Out: classes},
 	}}
 }

@@ -9,10 +9,18 @@ import (
 
 // gradTiles are the GradRxK kernels: R output channels times K weights.
 var gradTiles = [][2]int{
-	{4, 3}, {4, 2}, {4, 1},
-	{3, 3}, {3, 2}, {3, 1},
-	{2, 3}, {2, 2}, {2, 1},
-	{1, 3}, {1, 2}, {1, 1},
+	{4, 3},
+	{4, 2},
+	{4, 1},
+	{3, 3},
+	{3, 2},
+	{3, 1},
+	{2, 3},
+	{2, 2},
+	{2, 1},
+	{1, 3},
+	{1, 2},
+	{1, 1},
 }
 
 func emitGrad(t target) {

@@ -16,11 +16,11 @@ import (
 func TestKeystoneBuiltin(t *testing.T) {
 	test, err := mnist.Test()
 	require.NoError(t, err)
-	count := 24
-	if len(kernels.Available()) == 1 {
-		count = 1
+	count, names := 12, zoo.Names()
+	if len(kernels.Available()) == 1 { // three orders of magnitude slower
+		count, names = 1, names[2:]
 	}
-	for i, name := range zoo.Names() {
+	for i, name := range names {
 		m, err := zoo.Load(name)
 		require.NoError(t, err)
 		for _, norm := range []net.Norm{net.Linf, net.L2} {

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"runtime"
 	"unsafe"
 
 	"github.com/epsball/epsball/asm"
@@ -201,8 +202,5 @@ func genericReadMemory(p unsafe.Pointer, n, reps int) {
 			sum += v
 		}
 	}
-	sink = sum
+	runtime.KeepAlive(sum) // or the loop, run for its time, is dropped
 }
-
-// sink keeps the compiler from dropping a loop that is run for its time.
-var sink float32

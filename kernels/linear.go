@@ -31,6 +31,7 @@ type Linear struct {
 	outC    int
 	in, out int // elements of one image
 	srcRow  int // lane vectors of one row of the source
+	size    int // of packed
 	phases  []phase
 	classes []class
 	packed  []float32
@@ -57,6 +58,12 @@ type pixel struct{ in, out int32 }
 // NewForward returns y = W·x + b for a convolution of the given geometry, with
 // all weights zero.
 func NewForward(isa *ISA, s Shape) *Linear {
+	l := forwardPlan(isa, s)
+	l.packed, l.bias = Alloc(l.size), Alloc(l.outC)
+	return l
+}
+
+func forwardPlan(isa *ISA, s Shape) *Linear {
 	s.check()
 	l := &Linear{isa: isa, shape: s, inC: s.InC, outC: s.OutC, in: s.In(), out: s.Out()}
 	l.plan(s.OutH(), s.OutW(), s.InW, 1, 1,
@@ -76,6 +83,7 @@ func NewAdjoint(isa *ISA, s Shape) *Linear {
 		func(i int) span { return adjointSpan(s.KW, s.StrideW, s.PadW, s.OutW(), i) },
 		func(p int) []int { return adjointTaps(s.KH, s.StrideH, p) },
 		func(p int) []int { return adjointTaps(s.KW, s.StrideW, p) })
+	l.packed, l.bias = Alloc(l.size), Alloc(l.outC)
 	return l
 }
 
@@ -89,17 +97,13 @@ func ascending(n int) []int {
 
 // plan sorts the output pixels into classes and lays out the packed weights.
 func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(int) span, tapsY, tapsX func(int) []int) {
-	size := 0
 	for py := range phasesY {
 		for px := range phasesX {
-			p := phase{tapsY(py), tapsX(px), size}
+			p := phase{tapsY(py), tapsX(px), l.size}
 			l.phases = append(l.phases, p)
-			size += len(p.tapsY) * len(p.tapsX) * l.inC * l.outC
+			l.size += len(p.tapsY) * len(p.tapsX) * l.inC * l.outC
 		}
 	}
-	l.packed = Alloc(size)
-	l.bias = Alloc(l.outC)
-
 	type key struct{ y, x span }
 	byKey := map[key]int{}
 	for y := range outH {

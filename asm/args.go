@@ -44,13 +44,30 @@ type ConvArgs struct {
 	SegSkip   int
 	WSegSkip  int
 	WTileSkip int
+	WTile     int // SmallPx4 alone
 	W         unsafe.Pointer
 	Bias      unsafe.Pointer
 	Epilogue  int
 	GateOff   int
 	In        [MaxPixels]unsafe.Pointer
 	Out       [MaxPixels]unsafe.Pointer
+	Mask      unsafe.Pointer // SmallPxV alone
 }
+
+// The SmallPxV kernels take ConvArgs for single images, [height][width]
+// [channel]: lengths count 4 bytes a value instead of a lane vector of 32, and
+// the vector runs over output channels. Weights and biases are packed in tiles
+// of 16 channels, zeros behind the last. For each pixel p < P and channel c < 16
+// of each tile:
+//
+//	acc := Bias[t*16+c]
+//	acc = fma(w[k*16+c], in[k], acc)  // over Segs and SegLen/4 as above
+//	Out[p][t*16+c] = epilogue(acc)
+//
+// EpilogueGate is not known to them. In the last tile only channels whose word
+// of Mask is negative are stored. Mask has V·8 words. With V = 4 the kernel
+// takes tiles in pairs, WTile bytes apart: Tiles counts pairs, WTileSkip leads
+// to the next pair.
 
 // GradArgs describes one call of a GradRxK kernel: R output channels times
 // Tiles × K consecutive weights. Distances are in bytes.

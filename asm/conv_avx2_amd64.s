@@ -8,12 +8,12 @@
 TEXT ·Conv4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -26,9 +26,9 @@ tile:
 	VBROADCASTSS 12(CX), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	MOVQ         80(AX), SI
-	MOVQ         88(AX), DI
-	MOVQ         96(AX), R8
+	MOVQ         88(AX), SI
+	MOVQ         96(AX), DI
+	MOVQ         104(AX), R8
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -154,10 +154,10 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         152(AX), DI
-	MOVQ         160(AX), R8
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         160(AX), DI
+	MOVQ         168(AX), R8
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X15, X15, X15
@@ -176,7 +176,7 @@ segend:
 	VMAXPS       Y11, Y15, Y11
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y12
@@ -242,12 +242,12 @@ store:
 TEXT ·Conv4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(CX), Y2
@@ -256,8 +256,8 @@ tile:
 	VMOVAPS      Y4, Y5
 	VBROADCASTSS 12(CX), Y6
 	VMOVAPS      Y6, Y7
-	MOVQ         80(AX), SI
-	MOVQ         88(AX), DI
+	MOVQ         88(AX), SI
+	MOVQ         96(AX), DI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -356,9 +356,9 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         152(AX), DI
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         160(AX), DI
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X10, X10, X10
@@ -373,7 +373,7 @@ segend:
 	VMAXPS       Y7, Y10, Y7
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y8
@@ -421,17 +421,17 @@ store:
 TEXT ·Conv4x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VBROADCASTSS 4(CX), Y1
 	VBROADCASTSS 8(CX), Y2
 	VBROADCASTSS 12(CX), Y3
-	MOVQ         80(AX), SI
+	MOVQ         88(AX), SI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -503,8 +503,8 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X5, X5, X5
@@ -515,7 +515,7 @@ segend:
 	VMAXPS       Y3, Y5, Y3
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y4
@@ -545,12 +545,12 @@ store:
 TEXT ·Conv3x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -563,10 +563,10 @@ tile:
 	VMOVAPS      Y8, Y9
 	VMOVAPS      Y8, Y10
 	VMOVAPS      Y8, Y11
-	MOVQ         80(AX), SI
-	MOVQ         88(AX), DI
-	MOVQ         96(AX), R8
-	MOVQ         104(AX), R9
+	MOVQ         88(AX), SI
+	MOVQ         96(AX), DI
+	MOVQ         104(AX), R8
+	MOVQ         112(AX), R9
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -694,11 +694,11 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         152(AX), DI
-	MOVQ         160(AX), R8
-	MOVQ         168(AX), R9
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         160(AX), DI
+	MOVQ         168(AX), R8
+	MOVQ         176(AX), R9
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X15, X15, X15
@@ -717,7 +717,7 @@ segend:
 	VMAXPS       Y11, Y15, Y11
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y12
@@ -785,12 +785,12 @@ store:
 TEXT ·Conv2x6AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -803,12 +803,12 @@ tile:
 	VMOVAPS      Y6, Y9
 	VMOVAPS      Y6, Y10
 	VMOVAPS      Y6, Y11
-	MOVQ         80(AX), SI
-	MOVQ         88(AX), DI
-	MOVQ         96(AX), R8
-	MOVQ         104(AX), R9
-	MOVQ         112(AX), R10
-	MOVQ         120(AX), R11
+	MOVQ         88(AX), SI
+	MOVQ         96(AX), DI
+	MOVQ         104(AX), R8
+	MOVQ         112(AX), R9
+	MOVQ         120(AX), R10
+	MOVQ         128(AX), R11
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -945,13 +945,13 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         152(AX), DI
-	MOVQ         160(AX), R8
-	MOVQ         168(AX), R9
-	MOVQ         176(AX), R10
-	MOVQ         184(AX), R11
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         160(AX), DI
+	MOVQ         168(AX), R8
+	MOVQ         176(AX), R9
+	MOVQ         184(AX), R10
+	MOVQ         192(AX), R11
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X14, X14, X14
@@ -970,7 +970,7 @@ segend:
 	VMAXPS       Y11, Y14, Y11
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y12
@@ -1042,12 +1042,12 @@ store:
 TEXT ·Conv1x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
-	MOVQ         48(AX), BX
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
-	ADDQ         56(AX), CX
+	ADDQ         64(AX), CX
 	VBROADCASTSS (CX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1056,14 +1056,14 @@ tile:
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
 	VMOVAPS      Y0, Y7
-	MOVQ         80(AX), SI
-	MOVQ         88(AX), DI
-	MOVQ         96(AX), R8
-	MOVQ         104(AX), R9
-	MOVQ         112(AX), R10
-	MOVQ         120(AX), R11
-	MOVQ         128(AX), R12
-	MOVQ         136(AX), R13
+	MOVQ         88(AX), SI
+	MOVQ         96(AX), DI
+	MOVQ         104(AX), R8
+	MOVQ         112(AX), R9
+	MOVQ         120(AX), R10
+	MOVQ         128(AX), R11
+	MOVQ         136(AX), R12
+	MOVQ         144(AX), R13
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1149,15 +1149,15 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         144(AX), SI
-	MOVQ         152(AX), DI
-	MOVQ         160(AX), R8
-	MOVQ         168(AX), R9
-	MOVQ         176(AX), R10
-	MOVQ         184(AX), R11
-	MOVQ         192(AX), R12
-	MOVQ         200(AX), R13
-	MOVQ         64(AX), DX
+	MOVQ         152(AX), SI
+	MOVQ         160(AX), DI
+	MOVQ         168(AX), R8
+	MOVQ         176(AX), R9
+	MOVQ         184(AX), R10
+	MOVQ         192(AX), R11
+	MOVQ         200(AX), R12
+	MOVQ         208(AX), R13
+	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
 	VXORPS       X9, X9, X9
@@ -1172,7 +1172,7 @@ segend:
 	VMAXPS       Y7, Y9, Y7
 	JMP          store
 gate:
-	MOVQ         72(AX), CX
+	MOVQ         80(AX), CX
 	MOVQ         SI, DX
 	ADDQ         CX, DX
 	VMOVUPS      (DX)(R14*1), Y8

@@ -138,3 +138,28 @@ func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
 //
 //go:noescape
 func SelectLanesAVX2(dst, src, mask unsafe.Pointer, n int)
+
+// Small1x2AVX2 computes 16 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x2AVX2(a *ConvArgs)
+
+// Small1x4AVX2 computes 32 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x4AVX2(a *ConvArgs)
+
+// Small2x2AVX2 computes 16 output channels of 2 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small2x2AVX2(a *ConvArgs)
+
+// Small3x2AVX2 computes 16 output channels of 3 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small3x2AVX2(a *ConvArgs)
+
+// Small6x2AVX2 computes 16 output channels of 6 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small6x2AVX2(a *ConvArgs)

@@ -88,3 +88,29 @@ func BenchmarkElementwise(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSmall times the layers of the reference nets on one image.
+func BenchmarkSmall(b *testing.B) {
+	isa := Available()[0]
+	for _, s := range []Shape{
+		{1, 28, 28, 16, 4, 4, 2, 2, 0, 0},
+		{16, 13, 13, 32, 4, 4, 1, 1, 0, 0},
+		{3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+		{64, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+		{128, 16, 16, 128, 3, 3, 1, 1, 1, 1},
+		FC(3200, 100), FC(100, 10), FC(32768, 512),
+	} {
+		x, y := Alloc(s.In()), Alloc(s.Out())
+		l, sc := NewSmall(isa, s), new(Scratch)
+		b.Run(fmt.Sprintf("%dx%dx%d-%d_%dx%ds%d", s.InC, s.InH, s.InW, s.OutC, s.KH, s.KW, s.StrideH), func(b *testing.B) {
+			peak := isa.PeakGFLOPS(20 * time.Millisecond)
+			for b.Loop() {
+				l.Apply(sc, y, x, 1, ReLU, 0, 1)
+			}
+			gf := 2 * float64(s.MACs()) * float64(b.N) / b.Elapsed().Seconds() / 1e9
+			b.ReportMetric(gf, "GFLOP/s")
+			b.ReportMetric(gf/peak, "of-peak")
+			b.ReportMetric(2*gf, "GB/s-weights-fc")
+		})
+	}
+}

@@ -23,6 +23,12 @@ var generic = &ISA{
 		2: {1: genericGrad(2, 1), 2: genericGrad(2, 2), 3: genericGrad(2, 3)},
 		1: {1: genericGrad(1, 1), 2: genericGrad(1, 2), 3: genericGrad(1, 3)},
 	},
+	small: [7][5]func(*asm.ConvArgs){
+		6: {2: genericSmall(6, 2)},
+		3: {2: genericSmall(3, 2)},
+		2: {2: genericSmall(2, 2)},
+		1: {2: genericSmall(1, 2), 4: genericSmall(1, 4)},
+	},
 	pgdStep:    genericPGDStep,
 	selectMask: genericSelect,
 	affine:     genericAffine,

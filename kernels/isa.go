@@ -14,6 +14,7 @@ type ISA struct {
 	name       string
 	conv       [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
 	grad       [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
+	small      [7][5]func(*asm.ConvArgs)                                // by pixels, vectors
 	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)

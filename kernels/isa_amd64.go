@@ -29,6 +29,12 @@ var avx2 = &ISA{
 		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
 		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
 	},
+	small: [7][5]func(*asm.ConvArgs){
+		6: {2: asm.Small6x2AVX2},
+		3: {2: asm.Small3x2AVX2},
+		2: {2: asm.Small2x2AVX2},
+		1: {2: asm.Small1x2AVX2, 4: asm.Small1x4AVX2},
+	},
 	pgdStep:    asm.PGDStepAVX2,
 	selectMask: asm.SelectLanesAVX2,
 	affine:     asm.IntervalAffineAVX2,

@@ -1,6 +1,7 @@
 package net
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/epsball/epsball/kernels"
@@ -12,7 +13,18 @@ import (
 type Options struct {
 	ISA      string // kernel set; empty: EPSBALL_ISA, or the best available
 	Backward bool   // pack what the backward passes need
+	Batches  Batches
 }
+
+// Batches says which batch sizes a network packs weights for. Each of the two
+// paths keeps a copy of the weights of its own; both give the same bits.
+type Batches int
+
+const (
+	AllBatches   Batches = iota
+	SmallBatches         // one image or a few at a time: inference alone, half the memory
+	LargeBatches         // lanes of eight images: all passes, slow for a single image
+)
 
 // Network is a compiled model.
 type Network struct {
@@ -34,8 +46,10 @@ type Affine struct {
 	W       []float32   // [OutC][InC][KH][KW]; the columns of an FC layer in the order of Flatten
 	B       []float32   // [OutC]
 	in      model.Shape // of the input before it is flattened for an FC layer
-	forward *kernels.Linear
-	adjoint *kernels.Linear
+	macs    int64
+	forward *kernels.Linear // nil for SmallBatches
+	adjoint *kernels.Linear // nil without Backward
+	small   *kernels.Small  // nil for LargeBatches
 }
 
 // permuted tells whether W is a reordered copy of the model's weights.
@@ -57,10 +71,16 @@ func (n *Network) Reload(i int) {
 	if a.permuted() {
 		MapColumns(a.W, n.model.Params[a.Index].W, a.in)
 	}
-	a.forward.Pack(a.W, false)
-	a.forward.SetBias(a.B)
+	if a.forward != nil {
+		a.forward.Pack(a.W, false)
+		a.forward.SetBias(a.B)
+	}
 	if a.adjoint != nil {
 		a.adjoint.Pack(a.W, false)
+	}
+	if a.small != nil {
+		a.small.Pack(a.W, false)
+		a.small.SetBias(a.B)
 	}
 }
 
@@ -77,6 +97,12 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Batches < AllBatches || o.Batches > LargeBatches {
+		return nil, fmt.Errorf("batches %d: want AllBatches, SmallBatches or LargeBatches", int(o.Batches))
+	}
+	if o.Backward && o.Batches == SmallBatches {
+		return nil, errors.New("batches: backward passes need LargeBatches or AllBatches")
+	}
 	n := &Network{model: m, isa: isa, input: m.Arch.Input, classes: m.Arch.Classes()}
 	for i, l := range m.Arch.Layers {
 		switch l.Kind {
@@ -90,9 +116,15 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 			if a.permuted() {
 				a.W = make([]float32, len(a.W))
 			}
-			a.forward = kernels.NewForward(isa, a.Shape)
+			a.macs = a.Shape.MACs()
+			if o.Batches != SmallBatches {
+				a.forward = kernels.NewForward(isa, a.Shape)
+			}
 			if o.Backward {
 				a.adjoint = kernels.NewAdjoint(isa, a.Shape)
+			}
+			if o.Batches != LargeBatches {
+				a.small = kernels.NewSmall(isa, a.Shape)
 			}
 			n.layers = append(n.layers, a)
 			n.Reload(len(n.layers) - 1)
@@ -147,6 +179,10 @@ func (n *Network) Input() model.Shape { return n.input }
 // Classes returns the number of logits.
 func (n *Network) Classes() int { return n.classes }
 
+// HasLanes tells whether the network was compiled for large batches, which all
+// passes but plain inference need.
+func (n *Network) HasLanes() bool { return n.layers[0].forward != nil }
+
 // HasBackward tells whether the network was compiled with backward passes.
 func (n *Network) HasBackward() bool { return n.layers[0].adjoint != nil }
 
@@ -166,7 +202,7 @@ func (n *Network) Normalization() (mean, std []float32) {
 func (n *Network) MACs() int64 {
 	var s int64
 	for _, l := range n.layers {
-		s += l.Shape.MACs()
+		s += l.macs
 	}
 	return s
 }
@@ -175,9 +211,17 @@ func (n *Network) MACs() int64 {
 func (n *Network) Bytes() int {
 	s := 0
 	for _, l := range n.layers {
-		s += l.forward.Bytes()
+		if l.forward != nil {
+			s += l.forward.Bytes()
+		}
 		if l.adjoint != nil {
 			s += l.adjoint.Bytes()
+		}
+		if l.small != nil {
+			s += l.small.Bytes()
+		}
+		if l.permuted() {
+			s += 4 * len(l.W)
 		}
 	}
 	return s

@@ -30,6 +30,7 @@ type Runner struct {
 	pool *kernels.Pool
 	ws   []*Workspace
 	x    [][]float32 // lane-layout pixels, one a worker
+	few  *smallRun   // nil for LargeBatches
 
 	// The batch being run.
 	ctx    context.Context
@@ -43,16 +44,26 @@ type Runner struct {
 // NewRunner returns a runner on the given pool.
 func (n *Network) NewRunner(pool *kernels.Pool) *Runner {
 	r := &Runner{net: n, pool: pool}
-	for range pool.Workers() {
-		r.ws = append(r.ws, n.NewWorkspace(ChunkGroups*kernels.Lanes, false))
-		r.x = append(r.x, kernels.Alloc(ChunkGroups*kernels.Lanes*n.input.Size()))
+	if n.layers[0].small != nil {
+		r.few = newSmallRun(n, pool)
 	}
 	r.f = r.chunk
 	return r
 }
 
+// lanes makes the buffers for large batches, when the first one comes.
+func (r *Runner) lanes() {
+	if len(r.ws) > 0 {
+		return
+	}
+	for range r.pool.Workers() {
+		r.ws = append(r.ws, r.net.newForwardWorkspace(ChunkGroups*kernels.Lanes))
+		r.x = append(r.x, kernels.Alloc(ChunkGroups*kernels.Lanes*r.net.input.Size()))
+	}
+}
+
 // Logits writes the logits of the n images in x (channels first, pixels in
-// [0, 1]) to dst, [n][classes]. It allocates nothing. When ctx ends, it stops
+// [0, 1]) to dst, [n][classes]. It allocates nothing but, once, its buffers. When ctx ends, it stops
 // at once and returns the context's error; dst is then incomplete.
 func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if err := r.net.CheckImages(x, n); err != nil {
@@ -61,6 +72,17 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if len(dst) != n*r.net.classes {
 		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.classes)
 	}
+	if r.few != nil && (n <= maxSmall || !r.net.HasLanes()) {
+		size, c := r.net.input.Size(), r.net.classes
+		for i := 0; i < n; i += maxSmall {
+			end := min(i+maxSmall, n)
+			if err := r.few.logits(ctx, dst[i*c:end*c], x[i*size:end*size], end-i); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
+	r.lanes()
 	groups := kernels.Groups(n)
 	r.ctx, r.dst, r.src, r.n = ctx, dst, x, n
 	r.chunks = Chunks(groups, r.pool.Workers())

@@ -20,28 +20,45 @@ type Workspace struct {
 // whole lane groups). With keep, the gradients of all layers stay alive for
 // WeightGradient; else they share two buffers.
 func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
+	w := n.newForwardWorkspace(images)
+	if n.HasBackward() {
+		w.allocGradients(keep)
+	}
+	return w
+}
+
+// newForwardWorkspace is NewWorkspace without the buffers of backward passes.
+func (n *Network) newForwardWorkspace(images int) *Workspace {
+	if !n.HasLanes() {
+		panic("net: the network was compiled for small batches")
+	}
 	w := &Workspace{net: n, groups: max(1, kernels.Groups(images))}
-	alloc := func(size int) []float32 { return kernels.Alloc(w.groups * size * kernels.Lanes) }
-	w.acts = append(w.acts, alloc(n.input.Size()))
-	largest := n.input.Size()
+	w.acts = append(w.acts, w.alloc(n.input.Size()))
 	for _, l := range n.layers {
-		w.acts = append(w.acts, alloc(l.Shape.Out()))
-		largest = max(largest, l.Shape.Out())
+		w.acts = append(w.acts, w.alloc(l.Shape.Out()))
 	}
-	if len(n.layers) == 0 || n.layers[0].adjoint == nil {
-		return w
-	}
+	return w
+}
+
+func (w *Workspace) alloc(size int) []float32 {
+	return kernels.Alloc(w.groups * size * kernels.Lanes)
+}
+
+func (w *Workspace) allocGradients(keep bool) {
 	if keep {
 		for _, a := range w.acts {
 			w.grads = append(w.grads, kernels.Alloc(len(a)))
 		}
-		return w
+		return
 	}
-	pingPong := [2][]float32{alloc(largest), alloc(largest)}
+	largest := 0
+	for _, a := range w.acts {
+		largest = max(largest, len(a))
+	}
+	pingPong := [2][]float32{kernels.Alloc(largest), kernels.Alloc(largest)}
 	for i, a := range w.acts {
 		w.grads = append(w.grads, pingPong[i%2][:len(a)])
 	}
-	return w
 }
 
 // View returns a workspace over groups [from, to) of w that shares its buffers

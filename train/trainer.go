@@ -64,7 +64,7 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 }
 
 func (t *Trainer) compile() error {
-	n, err := net.Compile(t.model, net.Options{ISA: t.c.ISA, Backward: true})
+	n, err := net.Compile(t.model, net.Options{ISA: t.c.ISA, Backward: true, Batches: net.LargeBatches})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -84,6 +85,9 @@ type layer struct {
 
 // NewIBP prepares a network for verification. It packs |W| of every layer.
 func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
+	if !n.HasLanes() {
+		return nil, errors.New("network: compiled for small batches alone, want AllBatches or LargeBatches")
+	}
 	v := &IBP{net: n, pool: pool}
 	layers := n.Layers()
 	for i := range layers[:len(layers)-1] {

@@ -78,18 +78,21 @@ func (a *avx2) jump(c cond, label string) {
 
 func (a *avx2) ret() { a.op("VZEROUPPER"); a.op("RET") }
 
-func (a *avx2) load(dst reg, m mem)         { a.op("MOVQ", m.amd64(), dst.amd64()) }
-func (a *avx2) move(dst, src reg)           { a.op("MOVQ", src.amd64(), dst.amd64()) }
-func (a *avx2) clear(dst reg)               { a.op("XORQ", dst.amd64(), dst.amd64()) }
-func (a *avx2) addImm(dst reg, n int)       { a.op("ADDQ", imm(n), dst.amd64()) }
-func (a *avx2) addReg(dst, src reg)         { a.op("ADDQ", src.amd64(), dst.amd64()) }
-func (a *avx2) addMem(dst reg, m mem)       { a.op("ADDQ", m.amd64(), dst.amd64()) }
-func (a *avx2) neg(dst reg)                 { a.op("NEGQ", dst.amd64()) }
-func (a *avx2) shiftRight(dst reg, n int)   { a.op("SHRQ", imm(n), dst.amd64()) }
-func (a *avx2) dec(dst reg)                 { a.op("DECQ", dst.amd64()) }
-func (a *avx2) compareImm(r reg, n int)     { a.op("CMPQ", r.amd64(), imm(n)) }
-func (a *avx2) vload(dst vec, m mem)        { a.op("VMOVUPS", m.amd64(), dst.ymm()) }
-func (a *avx2) vstore(src vec, m mem)       { a.op("VMOVUPS", src.ymm(), m.amd64()) }
+func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64()) }
+func (a *avx2) move(dst, src reg)         { a.op("MOVQ", src.amd64(), dst.amd64()) }
+func (a *avx2) clear(dst reg)             { a.op("XORQ", dst.amd64(), dst.amd64()) }
+func (a *avx2) addImm(dst reg, n int)     { a.op("ADDQ", imm(n), dst.amd64()) }
+func (a *avx2) addReg(dst, src reg)       { a.op("ADDQ", src.amd64(), dst.amd64()) }
+func (a *avx2) addMem(dst reg, m mem)     { a.op("ADDQ", m.amd64(), dst.amd64()) }
+func (a *avx2) neg(dst reg)               { a.op("NEGQ", dst.amd64()) }
+func (a *avx2) shiftRight(dst reg, n int) { a.op("SHRQ", imm(n), dst.amd64()) }
+func (a *avx2) dec(dst reg)               { a.op("DECQ", dst.amd64()) }
+func (a *avx2) compareImm(r reg, n int)   { a.op("CMPQ", r.amd64(), imm(n)) }
+func (a *avx2) vload(dst vec, m mem)      { a.op("VMOVUPS", m.amd64(), dst.ymm()) }
+func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.ymm(), m.amd64()) }
+func (a *avx2) vstoreMask(src, mask vec, m mem) {
+	a.op("VMASKMOVPS", src.ymm(), mask.ymm(), m.amd64())
+}
 func (a *avx2) vsplat(dst vec, m mem)       { a.op("VBROADCASTSS", m.amd64(), dst.ymm()) }
 func (a *avx2) vmove(dst, src vec)          { a.op("VMOVAPS", src.ymm(), dst.ymm()) }
 func (a *avx2) vzero(dst vec)               { a.op("VXORPS", dst.xmm(), dst.xmm(), dst.xmm()) }

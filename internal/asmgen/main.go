@@ -54,6 +54,7 @@ var families = []struct {
 	emit func(target)
 }{
 	{"conv", emitConv},
+	{"small", emitSmall},
 	{"grad", emitGrad},
 	{"elementwise", emitElementwise},
 	{"limits", emitLimits},

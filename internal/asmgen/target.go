@@ -61,7 +61,8 @@ type target interface {
 
 	vload(dst vec, m mem)
 	vstore(src vec, m mem)
-	vsplat(dst vec, m mem) // one float32 from memory to every lane
+	vstoreMask(src, mask vec, m mem) // the lanes whose mask is negative
+	vsplat(dst vec, m mem)           // one float32 from memory to every lane
 	vmove(dst, src vec)
 	vzero(dst vec)
 	vadd(dst, a, b vec)

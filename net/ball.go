@@ -65,39 +65,74 @@ func (b Ball) Box() Box { return Box{b.Eps} }
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
 // of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
 // All slices have one length.
-func (b Box) Inner(lo, hi, x []float32) {
-	b.each(lo, hi, x, b.inner)
-}
-
-func (b Box) inner(v float32) (lo, hi float32) {
-	return max(0, b.up(v, -1)), min(1, b.down(v, 1))
-}
+func (b Box) Inner(lo, hi, x []float32) { b.fill(lo, hi, x, true) }
 
 // Outer writes the bounds of the smallest float32 box that contains [0, 1] ∩
 // [x − ε, x + ε].
-func (b Box) Outer(lo, hi, x []float32) {
-	b.each(lo, hi, x, b.outer)
-}
+func (b Box) Outer(lo, hi, x []float32) { b.fill(lo, hi, x, false) }
 
-// each spares runs of equal pixels, of which pictures are full.
-func (b Box) each(lo, hi, x []float32, f func(float32) (float32, float32)) {
-	prev := float32(math.NaN())
-	var l, h float32
+func (b Box) fill(lo, hi, x []float32, inner bool) {
+	lo, hi = lo[:len(x)], hi[:len(x)]
+	eps := b.eps.f
+	doubt := 0x1p-50 * max(1, eps) // of a float64 sum with it
+	prev := float32(-1)
 	for i, v := range x {
-		if v != prev {
-			l, h = f(v)
-			prev = v
+		if v == prev { // pictures are full of runs
+			lo[i], hi[i] = lo[i-1], hi[i-1]
+			continue
+		}
+		prev = v
+		l, ok := clampRound(float64(v)-eps, doubt, inner)
+		if !ok {
+			l = b.lower(v, inner)
+		}
+		h, ok := clampRound(float64(v)+eps, doubt, !inner)
+		if !ok {
+			h = b.upper(v, inner)
 		}
 		lo[i], hi[i] = l, h
 	}
 }
 
+// clampRound rounds a number within doubt of s to float32, up or down, and
+// clamps it to [0, 1], if doubt leaves only one answer.
+func clampRound(s, doubt float64, up bool) (f float32, ok bool) {
+	if s < -doubt {
+		return 0, true
+	}
+	if s > 1+doubt {
+		return 1, true
+	}
+	f = float32(s)
+	off := float64(f) - s
+	switch {
+	case f <= 0 || math.Abs(off) <= doubt:
+		return 0, false
+	case up && off < 0:
+		f = math.Float32frombits(math.Float32bits(f) + 1)
+	case !up && off > 0:
+		f = math.Float32frombits(math.Float32bits(f) - 1)
+	}
+	return f, true
+}
+
+// lower and upper are the ends of one pixel's interval, exactly.
+func (b Box) lower(v float32, inner bool) float32 {
+	if inner {
+		return max(0, b.up(v, -1))
+	}
+	return max(0, b.down(v, -1))
+}
+
+func (b Box) upper(v float32, inner bool) float32 {
+	if inner {
+		return min(1, b.down(v, 1))
+	}
+	return min(1, b.up(v, 1))
+}
+
 // EpsHi returns the smallest float64 not below ε.
 func (b Box) EpsHi() float64 { return b.eps.hi }
-
-func (b Box) outer(v float32) (lo, hi float32) {
-	return max(0, b.down(v, -1)), min(1, b.up(v, 1))
-}
 
 // down rounds the exact x + sign·ε to float32, downward. The sum is formed in
 // two float64, s + e, with an error below 2⁻¹⁰⁰ (none if ε is a float64), which

@@ -90,6 +90,29 @@ type GradArgs struct {
 	OutStride                 int
 }
 
+// WinogradArgs describes one tile of Winograd's F(4×4, 3×3) in the batch-lane
+// layout, for N channels. Distances are in bytes. Frequency f = c*6+r belongs to
+// row r and column c of the 6×6 transformed tile.
+//
+// WinogradIn reads the 6×6 input pixels P[y*6+x] and writes BᵀdB: frequency f of
+// channel k at Base + f*Stride + 32*k.
+//
+// WinogradOut reads the products there and writes AᵀmA + bias of channel k, after
+// the epilogue, to the 4×4 output pixels P[y*4+x], the last first: pixels beyond
+// the image may repeat the first.
+//
+// Tmp has room for 36 lane vectors.
+type WinogradArgs struct {
+	P        [36]unsafe.Pointer
+	Base     unsafe.Pointer
+	Stride   int
+	N        int
+	Tmp      unsafe.Pointer
+	Bias     unsafe.Pointer
+	Epilogue int
+	GateOff  int
+}
+
 // IntervalArgs are the constants of the Interval kernels (see package verify
 // for the proof that they make the pass sound).
 type IntervalArgs struct {

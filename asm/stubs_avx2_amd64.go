@@ -163,3 +163,13 @@ func Small3x2AVX2(a *ConvArgs)
 //
 //go:noescape
 func Small6x2AVX2(a *ConvArgs)
+
+// WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
+//
+//go:noescape
+func WinogradInAVX2(a *WinogradArgs)
+
+// WinogradOutAVX2 transforms the products of one tile back to 4×4 output pixels; see WinogradArgs.
+//
+//go:noescape
+func WinogradOutAVX2(a *WinogradArgs)

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -112,5 +113,44 @@ func BenchmarkSmall(b *testing.B) {
 			b.ReportMetric(gf/peak, "of-peak")
 			b.ReportMetric(2*gf, "GB/s-weights-fc")
 		})
+	}
+}
+
+// BenchmarkWinograd times 3×3 layers both ways; operations are counted as those
+// of the direct form, so more than the peak is possible.
+func BenchmarkWinograd(b *testing.B) {
+	isa := Available()[0]
+	for _, s := range []Shape{
+		{16, 16, 16, 16, 3, 3, 1, 1, 1, 1},
+		{32, 26, 26, 32, 3, 3, 1, 1, 0, 0},
+		{64, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+		{128, 16, 16, 128, 3, 3, 1, 1, 1, 1},
+	} {
+		const groups = 3
+		x, y := Alloc(groups*s.In()*Lanes), Alloc(groups*s.Out()*Lanes)
+		lin, wino, sc := NewForward(isa, s), NewWinograd(isa, s, false), new(Scratch)
+		r := rand.New(rand.NewPCG(1, 1))
+		w := make([]float32, s.Weights())
+		fillRandom(r, w)
+		fillRandom(r, x)
+		lin.Pack(w, false)
+		wino.Pack(w)
+		for _, p := range []struct {
+			name string
+			run  func()
+		}{
+			{"direct", func() { lin.Apply(sc, y, x, groups, ReLU, nil) }},
+			{"winograd", func() { wino.Apply(sc, y, x, groups, ReLU, nil) }},
+		} {
+			b.Run(fmt.Sprintf("%dx%dx%d-%d/%s", s.InC, s.InH, s.InW, s.OutC, p.name), func(b *testing.B) {
+				peak := isa.PeakGFLOPS(20 * time.Millisecond)
+				for b.Loop() {
+					p.run()
+				}
+				gf := 2 * float64(s.MACs()) * groups * Lanes * float64(b.N) / b.Elapsed().Seconds() / 1e9
+				b.ReportMetric(gf, "GFLOP/s")
+				b.ReportMetric(gf/peak, "of-peak")
+			})
+		}
 	}
 }

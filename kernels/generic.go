@@ -29,6 +29,7 @@ var generic = &ISA{
 		2: {2: genericSmall(2, 2)},
 		1: {2: genericSmall(1, 2), 4: genericSmall(1, 4)},
 	},
+	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
 	pgdStep:    genericPGDStep,
 	selectMask: genericSelect,
 	affine:     genericAffine,

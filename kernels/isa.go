@@ -11,10 +11,12 @@ import (
 
 // ISA is one set of kernels. All sets give the same bits.
 type ISA struct {
-	name       string
-	conv       [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
-	grad       [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
-	small      [7][5]func(*asm.ConvArgs)                                // by pixels, vectors
+	name                    string
+	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
+	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
+	small                   [7][5]func(*asm.ConvArgs)                                // by pixels, vectors
+	winogradIn, winogradOut func(*asm.WinogradArgs)
+
 	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
@@ -60,4 +62,7 @@ type Scratch struct {
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
 	mask     [Lanes]uint32
+
+	wino      asm.WinogradArgs
+	v, m, tmp []float32 // of Winograd
 }

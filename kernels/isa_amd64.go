@@ -35,6 +35,7 @@ var avx2 = &ISA{
 		2: {2: asm.Small2x2AVX2},
 		1: {2: asm.Small1x2AVX2, 4: asm.Small1x4AVX2},
 	},
+	winogradIn: asm.WinogradInAVX2, winogradOut: asm.WinogradOutAVX2,
 	pgdStep:    asm.PGDStepAVX2,
 	selectMask: asm.SelectLanesAVX2,
 	affine:     asm.IntervalAffineAVX2,

@@ -15,6 +15,8 @@ type avx2 struct {
 // avx2Consts are the splatted constants a file may use.
 var avx2Consts = []struct{ name, bits string }{
 	{"abs8", "7fffffff"}, {"sign8", "80000000"}, {"half8", "3f000000"},
+	{"two8", "40000000"}, {"four8", "40800000"}, {"eight8", "41000000"},
+	{"minusTwo8", "c0000000"}, {"minusFour8", "c0800000"}, {"minusFive8", "c0a00000"},
 }
 
 func newAVX2() *avx2 { return &avx2{} }

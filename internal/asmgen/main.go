@@ -56,6 +56,7 @@ var families = []struct {
 	{"conv", emitConv},
 	{"small", emitSmall},
 	{"grad", emitGrad},
+	{"winograd", emitWinograd},
 	{"elementwise", emitElementwise},
 	{"limits", emitLimits},
 }

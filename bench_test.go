@@ -3,6 +3,7 @@ package epsball_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 // weights, at batch 1, 16 and 128. Each reports images/s (image-steps/s for a
 // PGD step), GFLOP/s and the fraction of the FMA peak, which is measured before
 // and after each run, in the same process. Operations an image: forward 2·MACs,
-// PGD step and IBP 4·MACs, those with padding left out.
+// PGD step and IBP 4·MACs, those with padding left out; for Winograd those of the
+// direct form.
 //
 //	go test -run '^$' -bench .
 
@@ -79,34 +81,48 @@ func headline(b *testing.B, opsPerMAC float64, prepare func(*testing.B, *net.Net
 		if err != nil {
 			b.Fatal(err)
 		}
-		n, err := net.Compile(m, net.Options{Backward: true})
-		if err != nil {
-			b.Fatal(err)
+		variants := []net.Options{{Backward: true}}
+		if name == "cifar-large" && !strings.Contains(b.Name(), "IBP") {
+			variants = append(variants, net.Options{Backward: true, Winograd: true})
 		}
-		for _, batch := range []int{1, 16, 128} {
-			b.Run(fmt.Sprintf("%s/b%d", name, batch), func(b *testing.B) {
-				pool := kernels.NewPool(1)
-				defer pool.Close()
-				x := make([]float32, batch*a.Input.Size())
-				s := kernels.NewStream(1, 0, 0)
-				for i := range x {
-					x[i] = s.Float32()
-				}
-				call := prepare(b, n, pool, x, batch)
+		for _, o := range variants {
+			n, err := net.Compile(m, o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			suffix := ""
+			if n.HasWinograd() {
+				suffix = "/winograd"
+			}
+			batches(b, name, suffix, n, opsPerMAC, prepare)
+		}
+	}
+}
+
+func batches(b *testing.B, name, suffix string, n *net.Network, opsPerMAC float64, prepare func(*testing.B, *net.Network, *kernels.Pool, []float32, int) func()) {
+	for _, batch := range []int{1, 16, 128} {
+		b.Run(fmt.Sprintf("%s/b%d%s", name, batch, suffix), func(b *testing.B) {
+			pool := kernels.NewPool(1)
+			defer pool.Close()
+			x := make([]float32, batch*n.Input().Size())
+			s := kernels.NewStream(1, 0, 0)
+			for i := range x {
+				x[i] = s.Float32()
+			}
+			call := prepare(b, n, pool, x, batch)
+			call()
+			b.ReportAllocs()
+			peak := n.ISA().PeakGFLOPS(20 * time.Millisecond)
+			for b.Loop() {
 				call()
-				b.ReportAllocs()
-				peak := n.ISA().PeakGFLOPS(20 * time.Millisecond)
-				for b.Loop() {
-					call()
-				}
-				seconds := b.Elapsed().Seconds()
-				peak = max(peak, n.ISA().PeakGFLOPS(20*time.Millisecond))
-				images := float64(batch*b.N) / seconds
-				gflops := opsPerMAC * float64(n.MACs()) * images / 1e9
-				b.ReportMetric(images, "images/s")
-				b.ReportMetric(gflops, "GFLOP/s")
-				b.ReportMetric(gflops/peak, "of-peak")
-			})
-		}
+			}
+			seconds := b.Elapsed().Seconds()
+			peak = max(peak, n.ISA().PeakGFLOPS(20*time.Millisecond))
+			images := float64(batch*b.N) / seconds
+			gflops := opsPerMAC * float64(n.MACs()) * images / 1e9
+			b.ReportMetric(images, "images/s")
+			b.ReportMetric(gflops, "GFLOP/s")
+			b.ReportMetric(gflops/peak, "of-peak")
+		})
 	}
 }

@@ -3,6 +3,7 @@ package net
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -14,7 +15,17 @@ type Options struct {
 	ISA      string // kernel set; empty: EPSBALL_ISA, or the best available
 	Backward bool   // pack what the backward passes need
 	Batches  Batches
+
+	// Winograd runs 3×3 convolutions of stride 1 with enough channels by
+	// Winograd's algorithm: about twice as fast, with rounding that certificates
+	// do not cover. A network compiled so serves attacks and inference alone. It
+	// implies LargeBatches, so that all batch sizes give the same bits.
+	Winograd bool
 }
+
+// winogradChannels is the number of channels, in and out, from which Winograd's
+// transforms pay.
+const winogradChannels = 16
 
 // Batches says which batch sizes a network packs weights for. Each of the two
 // paths keeps a copy of the weights of its own; both give the same bits.
@@ -33,6 +44,7 @@ type Network struct {
 	input   model.Shape
 	classes int
 	norm    []model.Layer // the normalize layer, if any
+	options Options
 	layers  []Affine
 }
 
@@ -50,6 +62,8 @@ type Affine struct {
 	forward *kernels.Linear // nil for SmallBatches
 	adjoint *kernels.Linear // nil without Backward
 	small   *kernels.Small  // nil for LargeBatches
+
+	winograd, winogradBack *kernels.Winograd // nil unless chosen; then forward and adjoint are not used
 }
 
 // permuted tells whether W is a reordered copy of the model's weights.
@@ -82,6 +96,13 @@ func (n *Network) Reload(i int) {
 		a.small.Pack(a.W, false)
 		a.small.SetBias(a.B)
 	}
+	if a.winograd != nil {
+		a.winograd.Pack(a.W)
+		a.winograd.SetBias(a.B)
+	}
+	if a.winogradBack != nil {
+		a.winogradBack.Pack(a.W)
+	}
 }
 
 // Compile checks the model and packs it. The model must not change afterwards.
@@ -103,7 +124,13 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	if o.Backward && o.Batches == SmallBatches {
 		return nil, errors.New("batches: backward passes need LargeBatches or AllBatches")
 	}
-	n := &Network{model: m, isa: isa, input: m.Arch.Input, classes: m.Arch.Classes()}
+	if o.Winograd && o.Batches == SmallBatches {
+		return nil, errors.New("winograd: runs large batches alone, want LargeBatches")
+	}
+	if o.Winograd {
+		o.Batches = LargeBatches
+	}
+	n := &Network{options: o, model: m, isa: isa, input: m.Arch.Input, classes: m.Arch.Classes()}
 	for i, l := range m.Arch.Layers {
 		switch l.Kind {
 		case model.Normalize:
@@ -117,15 +144,7 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 				a.W = make([]float32, len(a.W))
 			}
 			a.macs = a.Shape.MACs()
-			if o.Batches != SmallBatches {
-				a.forward = kernels.NewForward(isa, a.Shape)
-			}
-			if o.Backward {
-				a.adjoint = kernels.NewAdjoint(isa, a.Shape)
-			}
-			if o.Batches != LargeBatches {
-				a.small = kernels.NewSmall(isa, a.Shape)
-			}
+			a.prepare(isa, o)
 			n.layers = append(n.layers, a)
 			n.Reload(len(n.layers) - 1)
 		default:
@@ -133,6 +152,51 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 		}
 	}
 	return n, nil
+}
+
+// prepare makes room for the weights that the options ask for.
+func (a *Affine) prepare(isa *kernels.ISA, o Options) {
+	s := a.Shape
+	if o.Batches != LargeBatches {
+		a.small = kernels.NewSmall(isa, s)
+	}
+	if o.Batches == SmallBatches {
+		return
+	}
+	if o.Winograd && kernels.CanWinograd(s) && min(s.InC, s.OutC) >= winogradChannels {
+		a.winograd = kernels.NewWinograd(isa, s, false)
+		if o.Backward {
+			a.winogradBack = kernels.NewWinograd(isa, s, true)
+		}
+		return
+	}
+	a.forward = kernels.NewForward(isa, s)
+	if o.Backward {
+		a.adjoint = kernels.NewAdjoint(isa, s)
+	}
+}
+
+// run computes the layer with its ReLU on lanes.
+func (a *Affine) run(sc *kernels.Scratch, dst, src []float32, groups int) {
+	e := kernels.None
+	if a.ReLU {
+		e = kernels.ReLU
+	}
+	if a.winograd != nil {
+		a.winograd.Apply(sc, dst, src, groups, e, nil)
+		return
+	}
+	a.forward.Apply(sc, dst, src, groups, e, nil)
+}
+
+// back carries a gradient from the layer's output to its input, through the
+// gate if there is one.
+func (a *Affine) back(sc *kernels.Scratch, dst, src []float32, groups int, e kernels.Epilogue, gate []float32) {
+	if a.winogradBack != nil {
+		a.winogradBack.Apply(sc, dst, src, groups, e, gate)
+		return
+	}
+	a.adjoint.Apply(sc, dst, src, groups, e, gate)
 }
 
 // Geometry returns the kernels' view of a conv or fc layer with input in. An
@@ -181,10 +245,16 @@ func (n *Network) Classes() int { return n.classes }
 
 // HasLanes tells whether the network was compiled for large batches, which all
 // passes but plain inference need.
-func (n *Network) HasLanes() bool { return n.layers[0].forward != nil }
+func (n *Network) HasLanes() bool { return n.options.Batches != SmallBatches }
+
+// HasWinograd tells whether any layer runs by Winograd's algorithm; what holds
+// for direct sums then does not hold for the network as executed.
+func (n *Network) HasWinograd() bool {
+	return slices.ContainsFunc(n.layers, func(l Affine) bool { return l.winograd != nil })
+}
 
 // HasBackward tells whether the network was compiled with backward passes.
-func (n *Network) HasBackward() bool { return n.layers[0].adjoint != nil }
+func (n *Network) HasBackward() bool { return n.options.Backward }
 
 // Layers returns the affine layers in order.
 func (n *Network) Layers() []Affine { return n.layers }
@@ -219,6 +289,12 @@ func (n *Network) Bytes() int {
 		}
 		if l.small != nil {
 			s += l.small.Bytes()
+		}
+		if l.winograd != nil {
+			s += l.winograd.Bytes()
+		}
+		if l.winogradBack != nil {
+			s += l.winogradBack.Bytes()
 		}
 		if l.permuted() {
 			s += 4 * len(l.W)

@@ -107,11 +107,7 @@ func (w *Workspace) Forward(x []float32, groups int) []float32 {
 	in := w.normalize(x, groups)
 	for i := range w.net.layers {
 		l := &w.net.layers[i]
-		e := kernels.None
-		if l.ReLU {
-			e = kernels.ReLU
-		}
-		l.forward.Apply(&w.sc, w.acts[i+1], in, groups, e, nil)
+		l.run(&w.sc, w.acts[i+1], in, groups)
 		in = w.acts[i+1]
 	}
 	return in
@@ -137,7 +133,7 @@ func (w *Workspace) backward(groups, last int) []float32 {
 		if i > 0 && w.net.layers[i-1].ReLU {
 			e = kernels.Gate
 		}
-		w.net.layers[i].adjoint.Apply(&w.sc, w.grads[i], w.grads[i+1], groups, e, w.acts[i])
+		w.net.layers[i].back(&w.sc, w.grads[i], w.grads[i+1], groups, e, w.acts[i])
 	}
 	if last == 0 {
 		w.scaleGradient(groups)

@@ -414,3 +414,16 @@ func TestCertifyDoesNotAllocate(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(20, func() { _ = v.Certify(ctx, ball, Batch{x, y}, &res) }))
 	}
 }
+
+// TestRefusedNetworks: no certificate for a network whose execution the proof
+// does not cover, or that was not packed for it.
+func TestRefusedNetworks(t *testing.T) {
+	m, err := model.Random(&model.Architecture{Name: "wide", Input: model.Shape{C: 16, H: 4, W: 4}, Layers: []model.Layer{conv(16, 3, 1, 1), relu, fc(3)}}, 1)
+	require.NoError(t, err)
+	for want, o := range map[string]net.Options{"Winograd": {Winograd: true}, "small batches": {Batches: net.SmallBatches}} {
+		n, err := net.Compile(m, o)
+		require.NoError(t, err)
+		_, err = NewIBP(n, kernels.NewPool(1))
+		require.ErrorContains(t, err, want)
+	}
+}

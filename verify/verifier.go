@@ -88,6 +88,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if !n.HasLanes() {
 		return nil, errors.New("network: compiled for small batches alone, want AllBatches or LargeBatches")
 	}
+	if n.HasWinograd() {
+		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
+	}
 	v := &IBP{net: n, pool: pool}
 	layers := n.Layers()
 	for i := range layers[:len(layers)-1] {

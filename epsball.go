@@ -26,7 +26,7 @@ type Batch struct {
 // use; concurrent calls take turns on its workers.
 type Model struct {
 	model *model.Model
-	isa   string
+	opts  net.Options
 	pool  *kernels.Pool
 	net   *net.Network
 
@@ -45,7 +45,12 @@ func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(ma
 
 // ISA forces a kernel set ("generic", "avx2"); the default is the best one the
 // machine has, or EPSBALL_ISA.
-func ISA(name string) Option { return func(m *Model) { m.isa = name } }
+func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
+
+// FewImages is for devices that classify a few images at a time: it packs the
+// weights for that alone, which takes half the memory. Attack and Certify pack
+// their own when first used.
+func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
 // Load reads a model file (see docs/model-format.md). The error names the file
 // and the field that is wrong.
@@ -75,14 +80,14 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	if e.pool == nil {
 		e.pool = kernels.NewPool(0)
 	}
-	n, err := net.Compile(m, net.Options{ISA: e.isa})
+	n, err := net.Compile(m, e.opts)
 	if err != nil {
 		return nil, err
 	}
 	e.net = n
 	e.runner = n.NewRunner(e.pool)
 	e.back = sync.OnceValues(func() (*net.Network, error) {
-		return net.Compile(m, net.Options{ISA: e.isa, Backward: true})
+		return net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: net.LargeBatches})
 	})
 	return e, nil
 }
@@ -250,17 +255,26 @@ func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ibp == nil {
-		v, err := verify.NewIBP(m.net, m.pool)
-		if err != nil {
+		if err := m.prepareBounds(); err != nil {
 			return nil, err
 		}
-		m.ibp = v
 	}
 	var r verify.Result
 	if err := m.ibp.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
 		return nil, err
 	}
 	return &Certificate{r.Certified, r.Margin}, nil
+}
+
+func (m *Model) prepareBounds() (err error) {
+	n := m.net
+	if !n.HasLanes() {
+		if n, err = m.back(); err != nil {
+			return err
+		}
+	}
+	m.ibp, err = verify.NewIBP(n, m.pool)
+	return err
 }
 
 func check(x Batch, y []int, b Ball) error {

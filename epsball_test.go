@@ -1,0 +1,167 @@
+package epsball_test
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball"
+	"github.com/epsball/epsball/model"
+)
+
+func randomModel(t *testing.T) *model.Model {
+	t.Helper()
+	conv := model.Layer{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}}
+	m, err := model.Random(&model.Architecture{Name: "small", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
+		conv, {Kind: model.ReLU}, {Kind: model.FC, Out: 3},
+	}}, 1)
+	require.NoError(t, err)
+	return m
+}
+
+func randomBatch(n int) epsball.Batch {
+	x := epsball.Batch{Data: make([]float32, n*36), N: n}
+	for i := range x.Data {
+		x.Data[i] = float32(i*i%256) / 255
+	}
+	return x
+}
+
+// TestOptionsGiveTheSame: threads, kernel sets, packing and the way a model is
+// loaded change nothing in the results.
+func TestOptionsGiveTheSame(t *testing.T) {
+	m := randomModel(t)
+	data, err := m.Encode()
+	require.NoError(t, err)
+	path := t.TempDir() + "/m.safetensors"
+	require.NoError(t, m.Save(path))
+	loaded, err := epsball.Load(path)
+	require.NoError(t, err)
+	fromFS, err := epsball.LoadFS(fstest.MapFS{"m": {Data: data}}, "m")
+	require.NoError(t, err)
+	models := []*epsball.Model{loaded, fromFS}
+	for _, o := range [][]epsball.Option{nil, {epsball.Threads(1)}, {epsball.Threads(3)}, {epsball.FewImages()}, {epsball.ISA("generic")}} {
+		e, err := epsball.New(m, o...)
+		require.NoError(t, err)
+		models = append(models, e)
+	}
+	x, ctx := randomBatch(19), context.Background()
+	ball, err := epsball.ParseBall("l2", "1/10")
+	require.NoError(t, err)
+	want, err := models[0].Classify(ctx, x)
+	require.NoError(t, err)
+	wantAdv, err := epsball.Attack(ctx, models[0], x, want.Label, epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
+	require.NoError(t, err)
+	wantCert, err := epsball.Certify(ctx, models[0], x, want.Label, ball, epsball.IBP)
+	require.NoError(t, err)
+	for _, e := range models {
+		require.Equal(t, m.Hash(), e.Hash())
+		pred, err := e.Classify(ctx, x)
+		require.NoError(t, err)
+		require.Equal(t, want, pred)
+		adv, err := epsball.Attack(ctx, e, x, want.Label, epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
+		require.NoError(t, err)
+		require.Equal(t, wantAdv.Adv, adv.Adv)
+		cert, err := epsball.Certify(ctx, e, x, want.Label, ball, epsball.IBP)
+		require.NoError(t, err)
+		require.Equal(t, wantCert, cert)
+		for _, n := range []int{1, 5} {
+			few, err := e.Classify(ctx, epsball.Batch{Data: x.Data[:n*36], N: n})
+			require.NoError(t, err)
+			require.Equal(t, want.Logits[:n*3], few.Logits)
+		}
+		e.Close()
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	m, err := epsball.New(randomModel(t), epsball.Threads(2))
+	require.NoError(t, err)
+	defer m.Close()
+	x, ctx := randomBatch(30), context.Background()
+	want, err := m.Classify(ctx, x)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 10 {
+				p, err := m.Classify(ctx, x)
+				if err != nil || p.Label[7] != want.Label[7] {
+					t.Error("classify", err)
+				}
+				if i%2 == 0 {
+					_, err = epsball.Attack(ctx, m, x, want.Label, epsball.Linf(0.01), epsball.FGSM{})
+				} else {
+					_, err = epsball.Certify(ctx, m, x, want.Label, epsball.Linf(0.01), epsball.IBP)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestClassifyIntoDoesNotAllocate(t *testing.T) {
+	for _, n := range []int{1, 6, 7, 50} {
+		m, err := epsball.New(randomModel(t), epsball.Threads(2))
+		require.NoError(t, err)
+		x, ctx := randomBatch(n), context.Background()
+		var p epsball.Prediction
+		require.NoError(t, m.ClassifyInto(ctx, x, &p))
+		require.Zero(t, testing.AllocsPerRun(20, func() { _ = m.ClassifyInto(ctx, x, &p) }), n)
+		m.Close()
+	}
+}
+
+func TestNoGoroutineStays(t *testing.T) {
+	before := runtime.NumGoroutine()
+	one, err := epsball.New(randomModel(t), epsball.Threads(1))
+	require.NoError(t, err)
+	_, err = one.Classify(context.Background(), randomBatch(40))
+	require.NoError(t, err)
+	require.LessOrEqual(t, runtime.NumGoroutine(), before, "one thread starts none")
+	four, err := epsball.New(randomModel(t), epsball.Threads(4))
+	require.NoError(t, err)
+	four.Close()
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second, time.Millisecond)
+}
+
+func TestBadInput(t *testing.T) {
+	m, err := epsball.New(randomModel(t))
+	require.NoError(t, err)
+	defer m.Close()
+	ctx, x := context.Background(), randomBatch(2)
+	y := []int{0, 1}
+	classify := func(b epsball.Batch) error { _, err := m.Classify(ctx, b); return err }
+	certify := func(y []int, b epsball.Ball, how epsball.Bound) error {
+		_, err := epsball.Certify(ctx, m, x, y, b, how)
+		return err
+	}
+	require.ErrorContains(t, classify(epsball.Batch{Data: x.Data, N: 3}), "images")
+	require.ErrorContains(t, classify(epsball.Batch{Data: x.Data, N: -1}), "images")
+	require.ErrorContains(t, certify(y[:1], epsball.Linf(0.1), epsball.IBP), "labels")
+	require.ErrorContains(t, certify([]int{0, 3}, epsball.Linf(0.1), epsball.IBP), "label of image 1")
+	require.ErrorContains(t, certify(y, epsball.Linf(1.5), epsball.IBP), "epsilon")
+	require.ErrorContains(t, certify(y, epsball.L2(math.NaN()), epsball.IBP), "epsilon")
+	require.ErrorContains(t, certify(y, epsball.Linf(0.1), 7), "bound")
+	_, err = epsball.Attack(ctx, m, x, y, epsball.Linf(0.1), nil)
+	require.ErrorContains(t, err, "method")
+	_, err = epsball.Attack(ctx, m, x, y, epsball.Linf(0.1), epsball.PGD{Steps: -1})
+	require.ErrorContains(t, err, "steps")
+	_, err = epsball.ParseBall("l7", "0.1")
+	require.ErrorContains(t, err, "l7")
+	_, err = epsball.ParseBall("linf", "8/0")
+	require.ErrorContains(t, err, "8/0")
+	_, err = epsball.Load("no-such-file.safetensors")
+	require.ErrorContains(t, err, "no-such-file")
+	_, err = epsball.New(randomModel(t), epsball.ISA("sse"))
+	require.ErrorContains(t, err, "sse")
+}

@@ -76,15 +76,9 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
-			const most = 4096
-			if a.threads < 1 || a.threads > most {
-				return fmt.Errorf("--threads: got %d, want 1 … %d", a.threads, most)
-			}
-			a.isa, err = kernels.Choose(a.isaName)
-			return err
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkShared() },
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	f := root.PersistentFlags()
@@ -93,6 +87,16 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
 	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand())
 	return root
+}
+
+// checkShared looks at the flags of every command.
+func (a *app) checkShared() (err error) {
+	const most = 4096
+	if a.threads < 1 || a.threads > most {
+		return fmt.Errorf("--threads: got %d, want 1 … %d", a.threads, most)
+	}
+	a.isa, err = kernels.Choose(a.isaName)
+	return err
 }
 
 // noArgs refuses arguments that are not flags, by name.

@@ -4,67 +4,111 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/model"
-	"github.com/epsball/epsball/net"
 )
 
 type benchFlags struct {
-	models  []string
-	filter  string
-	batches []int
-	time    time.Duration
+	models    []string
+	filter    string
+	batches   []int
+	time      time.Duration
+	timeSet   bool
+	layers    bool
+	kernels   bool
+	allISAs   bool
+	noPin     bool
+	benchstat bool
+	plot      string
 }
 
+// benchReport is the result; docs/bench.md explains it.
 type benchReport struct {
-	PeakGFLOPS float64     `json:"peak_gflops"` // of one core
-	Read       []bandwidth `json:"read_gbps"`   // by one core
+	PeakGFLOPS float64     `json:"peak_gflops"` // of one core, with the first kernel set
+	Peaks      []peak      `json:"peaks"`
+	Read       []bandwidth `json:"read_gbps"`
 	Rows       []benchRow  `json:"rows"`
-	Skipped    []string    `json:"skipped"` // would have taken too long
+	Skipped    []skip      `json:"skipped"`
 	CPU        string      `json:"cpu"`
-	ISA        string      `json:"isa"`
-	Threads    int         `json:"threads"`
+	ISA        string      `json:"isa"` // the first kernel set
+	ISAs       []string    `json:"isas"`
+	Threads    int         `json:"threads"` // the most
+	Pinned     bool        `json:"pinned"`
 	Seconds    float64     `json:"seconds"`
+	pinning    string
+}
+
+type peak struct {
+	ISA     string  `json:"isa"`
+	Threads int     `json:"threads"`
+	GFLOPS  float64 `json:"gflops"`
 }
 
 type bandwidth struct {
-	Level string  `json:"level"`
-	Bytes int     `json:"bytes"` // read again and again
-	GBps  float64 `json:"gbps"`
+	Level   string  `json:"level"`
+	Bytes   int     `json:"bytes"` // that each thread reads again and again
+	Threads int     `json:"threads"`
+	GBps    float64 `json:"gbps"`
 }
 
 type benchRow struct {
-	Name           string  `json:"name"`
-	Batch          int     `json:"batch"`
-	Threads        int     `json:"threads"`
-	GFLOPS         float64 `json:"gflops"`
-	FractionOfPeak float64 `json:"fraction_of_peak"`
-	ImagesPerS     float64 `json:"images_per_s"`
-	Seconds        float64 `json:"seconds"` // of one run on the batch, the median
-	Spread         float64 `json:"spread"`  // interquartile range of the runs, relative to the median
-	Repeats        int     `json:"repeats"`
+	Name            string  `json:"name"`
+	Kind            string  `json:"kind"`
+	ISA             string  `json:"isa"`
+	Threads         int     `json:"threads"`
+	Batch           int     `json:"batch"` // 0 for kernels
+	GFLOPS          float64 `json:"gflops"`
+	PeakGFLOPS      float64 `json:"peak_gflops"` // of these threads and kernels, measured between the repeats
+	FractionOfPeak  float64 `json:"fraction_of_peak"`
+	ImagesPerS      float64 `json:"images_per_s"`
+	Seconds         float64 `json:"seconds"` // of one run, the median
+	Fastest         float64 `json:"fastest"` // seconds
+	Slowest         float64 `json:"slowest"` // seconds
+	Spread          float64 `json:"spread"`  // interquartile range relative to the median
+	Repeats         int     `json:"repeats"`
+	Bytes           float64 `json:"bytes"`     // compulsory traffic of one run
+	Intensity       float64 `json:"intensity"` // operations for each of these bytes
+	GBps            float64 `json:"gbps"`      // these bytes over the time
+	Speedup         float64 `json:"speedup,omitzero"`
+	ISARatio        float64 `json:"isa_ratio,omitzero"`
+	Share           float64 `json:"share,omitzero"`
+	ReadGBps        float64 `json:"read_gbps,omitzero"`
+	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
+
+	group   string
+	samples []timing
 }
 
-// longestRow times --time is what a single run may take at the machine's peak.
-const longestRow = 10
+type skip struct {
+	Name   string `json:"name"`
+	ISA    string `json:"isa"`
+	Reason string `json:"reason"`
+}
+
+const (
+	// longestRow times --time is what a single run may take at the machine's peak.
+	longestRow = 10
+	// Without --time a row gets rowTime, or less so that all get about allTime.
+	rowTime = 700 * time.Millisecond
+	allTime = 75 * time.Second
+)
 
 func (a *app) benchCommand() *cobra.Command {
 	f := &benchFlags{}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure throughput against the limits of this machine",
-		Long: `Measures the peak of fused multiply-adds and the read bandwidth of one core, then
-passes over whole networks. A row is named PASS/NET/bBATCH/tTHREADS, NET being a
-preset with random weights, or a model file's base name. Times are medians;
-spread is the interquartile range relative to the median. images_per_s and
-operations count the images of the batch, not unused vector lanes (a batch of 1
-fills one lane of 8). fraction_of_peak is relative to THREADS cores at peak.
+		Long: `Measures the peak of fused multiply-adds and the read bandwidth of each level of
+the memory, then passes over whole networks. A row is named
+PASS/NET/bBATCH/tTHREADS, NET being a preset with random weights, or a model
+file's base name.
 
   pass            measures                                        operations an image
   forward         pixels in, logits out                           2·MACs
@@ -77,32 +121,52 @@ fills one lane of 8). fraction_of_peak is relative to THREADS cores at peak.
                   weights (not to the pixels, though counted);
                   without the optimiser's update
 
-MACs are the multiply-adds of a forward pass, those with padding left out. A row
-whose single run would take more than 10 times --time at the machine's peak is
-skipped.`,
+MACs are the multiply-adds of a forward pass, those with padding left out.
+images/s and operations count the images of the batch, not unused vector lanes.
+--layers adds rows layer/OPERATION/NET/LAYER/bBATCH/tTHREADS, --kernels rows
+kernel/OPERATION/LEVEL/tTHREADS of element-wise kernels on data in one level of
+the memory. --isa all times every kernel set this machine can run.
+
+After a warm-up, rows that differ in threads or kernel set alone take turns, one
+repeat each; between repeats the peak of the row's threads and kernel set is
+measured again, and the fraction of peak refers to the median of those. Times
+are medians too, and spread is the interquartile range relative to them. The
+process is confined to as many CPUs as a row has threads (Linux). A row whose
+single run would take more than 10 times --time at peak is skipped.
+
+--benchstat prints Go's benchmark format, a line for each repeat; --plot draws
+the roofline.`,
 		Example: `  epsball bench
-  epsball bench --model m.safetensors --filter '^(forward|pgd-step)/.*/b128/' --json`,
+  epsball bench --model m.safetensors --filter '^(forward|pgd-step)/.*/b128/' --json
+  epsball bench --layers --filter mnist-small --plot roofline.svg
+  epsball bench --isa all --benchstat >new.txt && benchstat old.txt new.txt`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.bench(c.Context(), f) },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if f.allISAs = a.isaName == "all"; f.allISAs {
+				a.isaName = ""
+			}
+			return a.checkShared()
+		},
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.timeSet = c.Flags().Changed("time")
+			return a.bench(c.Context(), f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringArrayVar(&f.models, "model", nil, "`model` to time; may be repeated (default the presets)")
 	fl.StringVar(&f.filter, "filter", "", "regular `expression`: only rows whose name it matches")
 	fl.IntSliceVar(&f.batches, "batch", []int{1, 16, 128}, "numbers of images")
-	fl.DurationVar(&f.time, "time", 700*time.Millisecond, "time to spend on a row")
+	fl.DurationVar(&f.time, "time", rowTime, "time to spend on a row; unless set, less if there are many rows")
+	fl.BoolVar(&f.layers, "layers", false, "time each operation of each layer, too")
+	fl.BoolVar(&f.kernels, "kernels", false, "time the element-wise kernels, too")
+	fl.BoolVar(&f.noPin, "no-pin", false, "leave the choice of CPUs to the system")
+	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
+	fl.StringVar(&f.plot, "plot", "", "`file` to draw the roofline to (SVG)")
 	return c
 }
 
-// benchCase is a row before it is measured.
-type benchCase struct {
-	name           string
-	pass           *pass
-	model          *model.Model
-	batch, threads int
-}
-
-// cases lists the rows that the flags ask for.
-func (a *app) cases(f *benchFlags) ([]benchCase, error) {
+// check refuses bad flags and fills in what was left open.
+func (f *benchFlags) check(a *app) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(f.filter)
 	if err != nil {
 		return nil, fmt.Errorf("--filter: %w", err)
@@ -113,192 +177,67 @@ func (a *app) cases(f *benchFlags) ([]benchCase, error) {
 			return nil, fmt.Errorf("--batch: got %d, want 1 … %d", b, most)
 		}
 	}
+	if len(f.batches) == 0 {
+		return nil, errors.New("--batch: want at least one number")
+	}
+	slices.Sort(f.batches)
+	f.batches = slices.Compact(f.batches)
 	if f.time <= 0 {
 		return nil, fmt.Errorf("--time: got %v, want more than 0", f.time)
 	}
-	names, models, err := a.benchModels(f.models)
-	if err != nil {
-		return nil, err
+	if f.benchstat && a.json {
+		return nil, errors.New("--benchstat and --json: want one of the two")
 	}
-	var list []benchCase
-	for i, m := range models {
-		for p := range passes {
-			for _, b := range f.batches {
-				for _, t := range slices.Compact([]int{1, a.threads}) {
-					name := fmt.Sprintf("%s/%s/b%d/t%d", passes[p].name, names[i], b, t)
-					if re.MatchString(name) {
-						list = append(list, benchCase{name, &passes[p], m, b, t})
-					}
-				}
-			}
-		}
-	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("--filter: %q matches no row; one is called forward/%s/b%d/t1", f.filter, names[0], f.batches[0])
-	}
-	return list, nil
-}
-
-// benchModels returns the models to time, by default the presets with random
-// weights.
-func (a *app) benchModels(specs []string) (names []string, models []*model.Model, err error) {
-	for _, spec := range specs {
-		m, err := a.loadModel(spec)
-		if err != nil {
-			return nil, nil, err
-		}
-		names, models = append(names, modelName(spec)), append(models, m)
-	}
-	if len(specs) > 0 {
-		return names, models, nil
-	}
-	for _, name := range model.Presets() {
-		arch, err := model.Preset(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		m, err := model.Random(arch, 1)
-		if err != nil {
-			return nil, nil, err
-		}
-		names, models = append(names, name), append(models, m)
-	}
-	return names, models, nil
+	return re, checkOut("plot", f.plot)
 }
 
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	start := time.Now()
-	list, err := a.cases(f)
+	re, err := f.check(a)
 	if err != nil {
 		return err
 	}
+	b := &bench{
+		flags: f, isas: []*kernels.ISA{a.isa}, threads: threadCounts(a.threads),
+		pin: newPinner(!f.noPin), meters: map[meterKey]*peakMeter{},
+	}
+	defer b.close()
+	if f.allISAs {
+		b.isas = append(b.isas, slices.DeleteFunc(slices.Clone(kernels.Available()), func(i *kernels.ISA) bool { return i == a.isa })...)
+	}
+	if b.subjects, err = a.loadSubjects(f.models); err != nil {
+		return err
+	}
+	list, err := b.cases(re)
+	if err != nil {
+		return err
+	}
+	if !f.timeSet {
+		f.time = min(rowTime, allTime/time.Duration(len(list)))
+	}
 	bar := a.newBar()
 	bar.show("limits of the machine", 0, len(list))
-	r := &benchReport{
-		PeakGFLOPS: a.isa.PeakGFLOPS(f.time), Read: readBandwidths(a.isa, f.time/8),
-		Rows: []benchRow{}, Skipped: []string{}, CPU: cpuName(), ISA: a.isa.Name(), Threads: a.threads,
-	}
-	limit := longestRow * f.time.Seconds()
-	var failure error
-	for i, c := range list {
-		bar.show(c.name, i, len(list))
-		n, err := a.compile(c.model)
-		if err != nil {
-			return err
-		}
-		flops := c.pass.flops * float64(n.MACs()) * float64(c.batch)
-		if flops/(r.PeakGFLOPS*1e9*float64(c.threads)) > limit {
-			r.Skipped = append(r.Skipped, c.name)
-			continue
-		}
-		samples, err := c.measure(ctx, n, f.time)
-		if errors.Is(err, context.Canceled) {
-			failure = interrupted("%d of %s done", len(r.Rows), count(len(list), "row"))
-			break
-		}
-		if err != nil {
-			bar.clear()
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
-		r.Rows = append(r.Rows, c.row(samples, flops, r.PeakGFLOPS))
-	}
+	r := b.limits()
+	failure := b.measureAll(ctx, bar, list, r)
 	bar.clear()
+	compare(r)
 	r.Seconds = time.Since(start).Seconds()
-	return errors.Join(a.print(r, func() string { return benchTable(r) }), failure)
+	if f.plot != "" {
+		err = dataset.WriteFile(f.plot, func(w io.Writer) error { return plotRoofline(w, r) })
+	}
+	if f.benchstat {
+		err = errors.Join(err, writeBenchstat(a.stdout, r))
+	} else {
+		err = errors.Join(err, a.print(r, func() string { return benchTable(r) }))
+	}
+	return errors.Join(err, failure)
 }
 
-// readBandwidths reads, for the given time each, buffers that lie in the levels
-// of the memory.
-func readBandwidths(isa *kernels.ISA, d time.Duration) []bandwidth {
-	const dram = 256 << 20
-	list := []bandwidth{}
-	largest := 0
-	measure := func(level string, bytes int) {
-		list = append(list, bandwidth{level, bytes, isa.ReadGBps(bytes, d)})
+// threadCounts lists 1, 2, 4, … and most.
+func threadCounts(most int) []int {
+	var list []int
+	for t := 1; t < most; t *= 2 {
+		list = append(list, t)
 	}
-	for _, c := range caches() {
-		if c.Bytes/2 <= largest { // a level no larger than the one before is a report to distrust
-			continue
-		}
-		largest = c.Bytes
-		measure(c.Level, c.Bytes/2)
-	}
-	measure("memory", min(max(4*largest, 64<<20), dram))
-	return list
-}
-
-// measure times a case.
-func (c *benchCase) measure(ctx context.Context, n *net.Network, budget time.Duration) ([]float64, error) {
-	w, err := newWorkload(ctx, n, c.batch, c.threads)
-	if err != nil {
-		return nil, err
-	}
-	defer w.pool.Close()
-	run, err := c.pass.prepare(w)
-	if err != nil {
-		return nil, err
-	}
-	return sample(ctx, budget, run)
-}
-
-// sample returns the seconds a run takes, several times over. One that takes
-// longer than the budget is run once, cold.
-func sample(ctx context.Context, budget time.Duration, run func()) ([]float64, error) {
-	const samples, fewest = 40, 3
-	start := time.Now()
-	run() // warms caches and gives the scale
-	once := time.Since(start)
-	if once > budget {
-		return []float64{once.Seconds()}, ctx.Err()
-	}
-	calls := max(1, int(budget/samples/max(once, 1)))
-	var s []float64
-	for len(s) < fewest || time.Since(start) < budget {
-		t := time.Now()
-		for range calls {
-			run()
-		}
-		s = append(s, time.Since(t).Seconds()/float64(calls))
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return s, ctx.Err()
-}
-
-func (c *benchCase) row(samples []float64, flops, peak float64) benchRow {
-	slices.Sort(samples)
-	n := len(samples)
-	median := (samples[(n-1)/2] + samples[n/2]) / 2
-	gflops := flops / median / 1e9
-	return benchRow{
-		Name: c.name, Batch: c.batch, Threads: c.threads, GFLOPS: gflops, FractionOfPeak: gflops / (peak * float64(c.threads)),
-		ImagesPerS: float64(c.batch) / median, Seconds: median, Repeats: n,
-		Spread: (samples[(3*(n-1)+2)/4] - samples[(n-1)/4]) / median,
-	}
-}
-
-func benchTable(r *benchReport) string {
-	t := newTable("row", "GFLOP/s", "of peak", "images/s", "spread", "repeats")
-	for _, b := range r.Rows {
-		spread := "–"
-		if b.Repeats > 1 {
-			spread = fmt.Sprintf("%.1f%%", 100*b.Spread)
-		}
-		t.AppendRow([]any{
-			b.Name, fmt.Sprintf("%.1f", b.GFLOPS), fmt.Sprintf("%.1f%%", 100*b.FractionOfPeak), rate(b.ImagesPerS), spread, b.Repeats,
-		})
-	}
-	limits := []string{"cpu", r.CPU, "peak", fmt.Sprintf("%.1f GFLOP/s a core (%s)", r.PeakGFLOPS, r.ISA)}
-	for _, b := range r.Read {
-		limits = append(limits, "read "+b.Level, fmt.Sprintf("%.1f GB/s a core (%s)", b.GBps, bytesText(b.Bytes)))
-	}
-	out := facts(limits...) + "\n"
-	if len(r.Rows) > 0 {
-		out += render(t)
-	}
-	for _, s := range r.Skipped {
-		out += "skipped " + s + ": a run takes too long for --time\n"
-	}
-	return out + seconds(r.Seconds) + "\n"
+	return append(list, most)
 }

@@ -13,15 +13,16 @@ import (
 type pass struct {
 	name    string
 	flops   float64 // operations an image for each multiply-add of the forward pass
+	layers  []layerTraffic
 	prepare func(*workload) (run func(), err error)
 }
 
 var passes = []pass{
-	{"forward", 2, (*workload).forward},
-	{"backward-input", 2, (*workload).backwardInput},
-	{"pgd-step", 4, (*workload).pgdStep},
-	{"ibp", 4, (*workload).ibp},
-	{"train-step", 6, (*workload).trainStep},
+	{"forward", 2, []layerTraffic{forwardTraffic}, (*workload).forward},
+	{"backward-input", 2, []layerTraffic{backwardTraffic}, (*workload).backwardInput},
+	{"pgd-step", 4, []layerTraffic{forwardTraffic, backwardTraffic}, (*workload).pgdStep},
+	{"ibp", 4, []layerTraffic{intervalTraffic}, (*workload).ibp},
+	{"train-step", 6, []layerTraffic{forwardTraffic, backwardTraffic, forwardTraffic}, (*workload).trainStep},
 }
 
 // workload is a batch for a network, split into chunks of lane groups as the

@@ -43,7 +43,7 @@ type Option func(*Model)
 // goroutine is ever started.
 func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(max(1, n)) } }
 
-// ISA forces a kernel set ("generic", "avx2"); the default is the best one the
+// ISA forces a kernel set ("generic", "avx2", "avx512"); the default is the best one the
 // machine has, or EPSBALL_ISA.
 func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 

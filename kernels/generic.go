@@ -10,19 +10,11 @@ import (
 // The kernels in pure Go: the meaning of every other set, bit for bit.
 
 var generic = &ISA{
-	name: "generic",
-	conv: [5][9]func(*asm.ConvArgs){
-		4: {1: genericConv(4, 1), 2: genericConv(4, 2), 3: genericConv(4, 3)},
-		3: {4: genericConv(3, 4)},
-		2: {6: genericConv(2, 6)},
-		1: {8: genericConv(1, 8)},
-	},
-	grad: [5][4]func(*asm.GradArgs){
-		4: {1: genericGrad(4, 1), 2: genericGrad(4, 2), 3: genericGrad(4, 3)},
-		3: {1: genericGrad(3, 1), 2: genericGrad(3, 2), 3: genericGrad(3, 3)},
-		2: {1: genericGrad(2, 1), 2: genericGrad(2, 2), 3: genericGrad(2, 3)},
-		1: {1: genericGrad(1, 1), 2: genericGrad(1, 2), 3: genericGrad(1, 3)},
-	},
+	name:    "generic",
+	conv:    genericConvs(),
+	grad:    genericGrads(),
+	pixels:  narrowPixels,
+	weights: narrowWeights,
 	small: [7][5]func(*asm.ConvArgs){
 		6: {2: genericSmall(6, 2)},
 		3: {2: genericSmall(3, 2)},
@@ -36,6 +28,25 @@ var generic = &ISA{
 	box:        genericBox,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
+}
+
+// genericConvs has every tile that any set may have.
+func genericConvs() (f [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs)) {
+	for r := range f {
+		for p := range f[r] {
+			f[r][p] = genericConv(r, p)
+		}
+	}
+	return f
+}
+
+func genericGrads() (f [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)) {
+	for r := range f {
+		for k := range f[r] {
+			f[r][k] = genericGrad(r, k)
+		}
+	}
+	return f
 }
 
 type lane = [Lanes]float32

@@ -6,8 +6,8 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// gradWeights is the number of weights of a full tile of the gradient kernels.
-const gradWeights = 3
+// gradWeights is the number of weights of the largest tile of the gradient kernels.
+const gradWeights = 12
 
 // PartChannels is the number of output channels of one part of a weight
 // gradient (fewer in the last).
@@ -75,15 +75,14 @@ func (w *WeightGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task in
 			}
 			w.window(a, dy, x, o, y, cols)
 			out := dw[o*s.FanIn()+(ky*s.KW+kx)*s.InC:]
-			if full := run / gradWeights; full > 0 {
-				a.Tiles, a.Out = full, base(out)
-				w.isa.grad[r][gradWeights](a)
-			}
-			if tail := run % gradWeights; tail > 0 {
-				done := run - tail
-				a.Tiles, a.Out = 1, base(out[done:])
-				a.X = unsafe.Add(a.X, done*vecBytes)
-				w.isa.grad[r][tail](a)
+			x0, done := a.X, 0
+			for _, k := range w.isa.weights[r] {
+				if n := (run - done) / k; n > 0 {
+					a.Tiles, a.Out = n, base(out[done:])
+					a.X = unsafe.Add(x0, done*vecBytes)
+					w.isa.grad[r][k](a)
+					done += n * k
+				}
 			}
 		}
 	}

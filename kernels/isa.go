@@ -14,6 +14,8 @@ type ISA struct {
 	name                    string
 	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
 	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
+	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
+	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1
 	small                   [7][5]func(*asm.ConvArgs)                                // by pixels, vectors
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
@@ -25,8 +27,23 @@ type ISA struct {
 	readMemory func(p unsafe.Pointer, n, reps int)
 }
 
-// Name returns the name users give: "generic", "avx2".
+// Name returns the name users give: "generic", "avx2", "avx512".
 func (i *ISA) Name() string { return i.name }
+
+// nextPixels returns how many pixels the next call of a conv kernel computes
+// when left are left: entry left of the set's list, or its last one. Where it
+// is more than left, the last pixel is computed several times.
+func (i *ISA) nextPixels(r, left int) int {
+	list := i.pixels[r]
+	return list[min(left, len(list)-1)]
+}
+
+// The choice among the tiles that fit sixteen registers: of four pixels, two
+// pairs beat three and one.
+var (
+	narrowPixels  = [tileChannels + 1][]int{4: {0, 1, 2, 3, 2, 3}, 3: {4}, 2: {6}, 1: {8}}
+	narrowWeights = [tileChannels + 1][]int{4: {3, 2, 1}, 3: {3, 2, 1}, 2: {3, 2, 1}, 1: {3, 2, 1}}
+)
 
 // EnvISA is the environment variable that forces a kernel set.
 const EnvISA = "EPSBALL_ISA"

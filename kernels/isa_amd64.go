@@ -9,10 +9,13 @@ import (
 )
 
 var available = func() []*ISA {
-	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+		return []*ISA{generic}
+	}
+	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
 		return []*ISA{avx2, generic}
 	}
-	return []*ISA{generic}
+	return []*ISA{avx512, avx2, generic}
 }()
 
 var avx2 = &ISA{
@@ -23,12 +26,14 @@ var avx2 = &ISA{
 		2: {6: asm.Conv2x6AVX2},
 		1: {8: asm.Conv1x8AVX2},
 	},
-	grad: [5][4]func(*asm.GradArgs){
+	grad: [5][gradWeights + 1]func(*asm.GradArgs){
 		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2},
 		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},
 		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
 		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
 	},
+	pixels:  narrowPixels,
+	weights: narrowWeights,
 	small: [7][5]func(*asm.ConvArgs){
 		6: {2: asm.Small6x2AVX2},
 		3: {2: asm.Small3x2AVX2},
@@ -42,4 +47,52 @@ var avx2 = &ISA{
 	box:        asm.IntervalBoxAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
+}
+
+var avx512 = newAVX512(!doublePumped())
+
+// newAVX512 keeps AVX2's kernels where nothing is to be gained: one channel
+// alone, the gradients of the last channels, what memory bounds; unless wide,
+// all convolutions.
+func newAVX512(wide bool) *ISA {
+	i := *avx2
+	i.name = "avx512"
+	if wide {
+		i.conv, i.pixels = conv512, pixels512
+	}
+	i.grad[4] = [gradWeights + 1]func(*asm.GradArgs){
+		1: asm.Grad4x1AVX512, 2: asm.Grad4x2AVX512, 3: asm.Grad4x3AVX512,
+		4: asm.Grad4x4AVX512, 8: asm.Grad4x8AVX512, 12: asm.Grad4x12AVX512,
+	}
+	i.weights[4] = []int{12, 8, 4, 3, 2, 1}
+	i.peakFMA, i.readMemory = asm.PeakFMAAVX512, asm.ReadMemoryAVX512
+	return &i
+}
+
+// conv512 pays where a 512-bit FMA takes no longer than a 256-bit one.
+var conv512 = [5][9]func(*asm.ConvArgs){
+	4: {
+		1: asm.Conv4x1AVX512, 2: asm.Conv4x2AVX512, 3: asm.Conv4x3AVX512,
+		4: asm.Conv4x4AVX512, 6: asm.Conv4x6AVX512, 8: asm.Conv4x8AVX512,
+	},
+	3: {4: asm.Conv3x4AVX512, 8: asm.Conv3x8AVX512},
+	2: {4: asm.Conv2x4AVX512, 8: asm.Conv2x8AVX512},
+	1: {8: asm.Conv1x8AVX2},
+}
+
+// pixels512 takes a step of 4xP for P + 1 cycles, and at least the four of an
+// FMA's latency: 2·P FMAs and two shuffles, two a cycle. Six pixels, one of them
+// for nothing, then beat three and two.
+var pixels512 = [tileChannels + 1][]int{
+	4: {0, 1, 2, 3, 4, 6, 6, 8, 8, 6, 6, 8},
+	3: {4, 4, 4, 4, 4, 8},
+	2: {4, 4, 4, 4, 4, 8},
+	1: {8},
+}
+
+// doublePumped reports whether 512-bit instructions run as two halves, so that
+// the shuffles of conv512 cost FMAs and win nothing: AMD's Zen 4.
+func doublePumped() bool {
+	const zen3And4 = 0x19
+	return cpuid.CPU.VendorID == cpuid.AMD && cpuid.CPU.Family == zen3And4
 }

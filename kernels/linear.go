@@ -243,7 +243,7 @@ func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, firs
 	inGroup, outGroup := l.in*vecBytes, l.out*vecBytes
 	q := 0
 	for left := groups * len(c.pixels); left > 0; {
-		n := pixelsAtOnce(r, left)
+		n := l.isa.nextPixels(r, left)
 		for j := range n {
 			if j < left {
 				px := c.pixels[q]
@@ -260,22 +260,6 @@ func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, firs
 		l.isa.conv[r][n](a)
 		left -= n
 	}
-}
-
-// pixelsAtOnce picks the kernel for what is left of a row of pixels: of four,
-// two pairs beat three and one.
-func pixelsAtOnce(r, left int) int {
-	switch {
-	case r == 3:
-		return 4
-	case r == 2:
-		return 6
-	case r == 1:
-		return 8
-	case left == 4:
-		return 2
-	}
-	return min(3, left)
 }
 
 // fill stores what is left of a sum without taps: its bias.

@@ -6,31 +6,42 @@ import (
 	"strings"
 )
 
-// avx2 is x86-64 with AVX2 and FMA3: a lane vector is one YMM register.
+// avx2 is x86-64 with AVX2 and FMA3: a lane vector is one YMM register. What
+// AVX-512 writes the same way it takes from here, so ZMM registers have a name.
 type avx2 struct {
+	name  string
 	buf   bytes.Buffer
 	decls []stub
 }
 
-// avx2Consts are the splatted constants a file may use.
-var avx2Consts = []struct{ name, bits string }{
+// amd64Consts are the constants a file may use: 32 bits splatted to a lane
+// vector, or 64-bit words.
+var amd64Consts = []struct{ name, bits string }{
 	{"abs8", "7fffffff"}, {"sign8", "80000000"}, {"half8", "3f000000"},
 	{"two8", "40000000"}, {"four8", "40800000"}, {"eight8", "41000000"},
 	{"minusTwo8", "c0000000"}, {"minusFour8", "c0800000"}, {"minusFive8", "c0a00000"},
+	{"rows4", "0d0905010c080400 0f0b07030e0a0602"},
 }
 
-func newAVX2() *avx2 { return &avx2{} }
+func newAVX2() *avx2 { return &avx2{name: "avx2"} }
 
-func (a *avx2) isa() string    { return "avx2" }
-func (a *avx2) suffix() string { return "avx2_amd64" }
+func (a *avx2) isa() string    { return a.name }
+func (a *avx2) suffix() string { return a.name + "_amd64" }
 func (a *avx2) vecs() int      { return 16 }
+func (a *avx2) span() int      { return 1 }
 
 // gprs leaves out SP and BP. R14 (g) and R15 are free in ABI0 functions.
 var gprs = [...]string{"AX", "BX", "CX", "DX", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}
 
 func (r reg) amd64() string { return gprs[r] }
-func (v vec) ymm() string   { return fmt.Sprintf("Y%d", v) }
-func (v vec) xmm() string   { return fmt.Sprintf("X%d", v) }
+func (v vec) xmm() string   { return fmt.Sprintf("X%d", v.single()) }
+
+func (v vec) amd64() string {
+	if v.isPair() {
+		return fmt.Sprintf("Z%d", v.single())
+	}
+	return fmt.Sprintf("Y%d", v)
+}
 
 func (m mem) amd64() string {
 	s := "(" + m.base.amd64() + ")"
@@ -50,7 +61,7 @@ func (a *avx2) op(name string, operands ...string) {
 func imm(n int) string { return fmt.Sprintf("$%d", n) }
 
 func (a *avx2) text(name, doc, params string, argBytes int) {
-	name += "AVX2"
+	name += strings.ToUpper(a.name)
 	a.decls = append(a.decls, stub{name, doc, params})
 	fmt.Fprintf(&a.buf, "\n// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, params, name, argBytes)
 }
@@ -64,7 +75,7 @@ func (a *avx2) loadArg(dst reg, name string, off int) {
 }
 
 func (a *avx2) splatArg(dst vec, name string, off int) {
-	a.op("VBROADCASTSS", fmt.Sprintf("%s+%d(FP)", name, off), dst.ymm())
+	a.op("VBROADCASTSS", fmt.Sprintf("%s+%d(FP)", name, off), dst.amd64())
 }
 
 func (a *avx2) label(name string) {
@@ -90,42 +101,50 @@ func (a *avx2) neg(dst reg)               { a.op("NEGQ", dst.amd64()) }
 func (a *avx2) shiftRight(dst reg, n int) { a.op("SHRQ", imm(n), dst.amd64()) }
 func (a *avx2) dec(dst reg)               { a.op("DECQ", dst.amd64()) }
 func (a *avx2) compareImm(r reg, n int)   { a.op("CMPQ", r.amd64(), imm(n)) }
-func (a *avx2) vload(dst vec, m mem)      { a.op("VMOVUPS", m.amd64(), dst.ymm()) }
-func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.ymm(), m.amd64()) }
+func (a *avx2) vload(dst vec, m mem)      { a.op("VMOVUPS", m.amd64(), dst.amd64()) }
+func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.amd64(), m.amd64()) }
 func (a *avx2) vstoreMask(src, mask vec, m mem) {
-	a.op("VMASKMOVPS", src.ymm(), mask.ymm(), m.amd64())
+	a.op("VMASKMOVPS", src.amd64(), mask.amd64(), m.amd64())
 }
-func (a *avx2) vsplat(dst vec, m mem)       { a.op("VBROADCASTSS", m.amd64(), dst.ymm()) }
-func (a *avx2) vmove(dst, src vec)          { a.op("VMOVAPS", src.ymm(), dst.ymm()) }
+func (a *avx2) splatInit(reg)               {}
+func (a *avx2) vsplat(dst vec, m mem)       { a.op("VBROADCASTSS", m.amd64(), dst.amd64()) }
+func (a *avx2) vdup(dst vec, m mem)         { a.vload(dst, m) }
+func (a *avx2) vmove(dst, src vec)          { a.op("VMOVAPS", src.amd64(), dst.amd64()) }
 func (a *avx2) vzero(dst vec)               { a.op("VXORPS", dst.xmm(), dst.xmm(), dst.xmm()) }
-func (a *avx2) vadd(dst, x, y vec)          { a.op("VADDPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vsub(dst, x, y vec)          { a.op("VSUBPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vmul(dst, x, y vec)          { a.op("VMULPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vfma(acc, x, y vec)          { a.op("VFMADD231PS", y.ymm(), x.ymm(), acc.ymm()) }
-func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.ymm(), acc.ymm()) }
-func (a *avx2) vmax(dst, x, y vec)          { a.op("VMAXPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vmin(dst, x, y vec)          { a.op("VMINPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vand(dst, x, y vec)          { a.op("VANDPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vor(dst, x, y vec)           { a.op("VORPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vxor(dst, x, y vec)          { a.op("VXORPS", y.ymm(), x.ymm(), dst.ymm()) }
-func (a *avx2) vandNot(dst, mask, v vec)    { a.op("VANDNPS", v.ymm(), mask.ymm(), dst.ymm()) }
-func (a *avx2) vconst(dst vec, name string) { a.op("VMOVUPS", name+"<>(SB)", dst.ymm()) }
+func (a *avx2) vadd(dst, x, y vec)          { a.op("VADDPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vsub(dst, x, y vec)          { a.op("VSUBPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vmul(dst, x, y vec)          { a.op("VMULPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vfma(acc, x, y vec)          { a.op("VFMADD231PS", y.amd64(), x.amd64(), acc.amd64()) }
+func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.amd64(), acc.amd64()) }
+func (a *avx2) vmax(dst, x, y vec)          { a.op("VMAXPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vmin(dst, x, y vec)          { a.op("VMINPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vand(dst, x, y vec)          { a.op("VANDPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vor(dst, x, y vec)           { a.op("VORPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vxor(dst, x, y vec)          { a.op("VXORPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vandNot(dst, mask, v vec)    { a.op("VANDNPS", v.amd64(), mask.amd64(), dst.amd64()) }
+func (a *avx2) vconst(dst vec, name string) { a.op("VMOVUPS", name+"<>(SB)", dst.amd64()) }
 
 // Ordered, quiet comparisons: GT_OQ (30) and NEQ_OQ (12) are false for NaN.
-func (a *avx2) vpositive(dst, x, zero vec) {
-	a.op("VCMPPS", "$30", zero.ymm(), x.ymm(), dst.ymm())
+func (a *avx2) vgate(v, gate, zero vec) {
+	a.op("VCMPPS", "$30", zero.amd64(), gate.amd64(), gate.amd64())
+	a.vand(v, gate, v)
 }
 
 func (a *avx2) vnonzero(dst, x, zero vec) {
-	a.op("VCMPPS", "$12", zero.ymm(), x.ymm(), dst.ymm())
+	a.op("VCMPPS", "$12", zero.amd64(), x.amd64(), dst.amd64())
 }
 
 func (a *avx2) vselect(dst, mask, yes, no vec) {
-	a.op("VBLENDVPS", mask.ymm(), yes.ymm(), no.ymm(), dst.ymm())
+	a.op("VBLENDVPS", mask.amd64(), yes.amd64(), no.amd64(), dst.amd64())
 }
 
 func (a *avx2) lane8Sum(v, tmp vec, m mem) {
-	a.op("VEXTRACTF128", "$1", v.ymm(), tmp.xmm())
+	a.op("VEXTRACTF128", "$1", v.amd64(), tmp.xmm())
+	a.halvesSum(v, tmp, m)
+}
+
+// halvesSum ends lane8Sum; tmp has lanes 4–7.
+func (a *avx2) halvesSum(v, tmp vec, m mem) {
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())
 	a.op("VMOVHLPS", v.xmm(), v.xmm(), tmp.xmm())
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())
@@ -137,15 +156,20 @@ func (a *avx2) lane8Sum(v, tmp vec, m mem) {
 func (a *avx2) source() []byte {
 	var b bytes.Buffer
 	b.WriteString("// Code generated by internal/asmgen. DO NOT EDIT.\n\n//go:build !purego\n\n#include \"textflag.h\"\n")
-	for _, c := range avx2Consts {
+	for _, c := range amd64Consts {
 		if !bytes.Contains(a.buf.Bytes(), []byte(c.name+"<>")) {
 			continue
 		}
 		b.WriteString("\n")
-		for i := 0; i < 32; i += 8 {
-			fmt.Fprintf(&b, "DATA %s<>+%d(SB)/8, $0x%s%s\n", c.name, i, c.bits, c.bits)
+		words := strings.Fields(c.bits)
+		if len(words) == 1 {
+			w := c.bits + c.bits
+			words = []string{w, w, w, w}
 		}
-		fmt.Fprintf(&b, "GLOBL %s<>(SB), RODATA|NOPTR, $32\n", c.name)
+		for i, w := range words {
+			fmt.Fprintf(&b, "DATA %s<>+%d(SB)/8, $0x%s\n", c.name, 8*i, w)
+		}
+		fmt.Fprintf(&b, "GLOBL %s<>(SB), RODATA|NOPTR, $%d\n", c.name, 8*len(words))
 	}
 	b.Write(a.buf.Bytes())
 	return b.Bytes()

@@ -7,10 +7,15 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// convTiles are the ConvRxP kernels: R output channels times P pixels. Twelve
-// accumulators hide the FMA latency of two pipes; the narrow tiles serve the
-// last output channels, 4x2 and 4x1 the last pixels.
-var convTiles = [][2]int{{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}}
+// convTiles are the ConvRxP kernels of an ISA: R output channels times P pixels.
+// Twelve accumulators hide the FMA latency of two pipes; the narrow tiles serve
+// the last output channels, 4x2 and 4x1 the last pixels. With pairs, one splat
+// of two weights, an instruction that takes the place of an FMA, serves P of
+// them: as many pixels as there are pointers (1x8 has no pairs: AVX2's will do).
+var convTiles = map[string][][2]int{
+	"avx2":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
+	"avx512": {{4, 8}, {4, 6}, {4, 4}, {4, 3}, {4, 2}, {4, 1}, {3, 8}, {3, 4}, {2, 8}, {2, 4}},
+}
 
 var convArg struct {
 	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
@@ -28,7 +33,7 @@ func init() {
 }
 
 func emitConv(t target) {
-	for _, rp := range convTiles {
+	for _, rp := range convTiles[t.isa()] {
 		convKernel(t, rp[0], rp[1])
 	}
 }
@@ -38,6 +43,9 @@ func emitConv(t target) {
 // Register map: vectors 0 … R·P−1 are the accumulators of (channel, pixel),
 // row by row; the next min(R, P) hold the operand with fewer vectors (the
 // pixels' inputs, or the broadcast weights), the rest stream the other one.
+// With pairs a row is two channels: R/2 rows, the last may be one channel. A
+// weight register then holds two weights, an input register the same input
+// twice, and a pair of outputs is contiguous in memory.
 // General registers: args, w (walks the packed weights), segs (counts
 // segments), off (counts −SegLen … 0 along a segment), ptr[p] (end of the
 // segment of pixel p; the output pointers during the epilogue), outOff (byte
@@ -50,10 +58,11 @@ func convKernel(t target, r, p int) {
 		unroll                 = 4
 	)
 	ptr := func(j int) reg { return ptr0 + reg(j) }
-	acc := func(i, j int) vec { return vec(i*p + j) }
-	held := vec(r * p)                // first held operand
-	stream := held + vec(min(r, p))   // first streaming register
-	nStream := t.vecs() - int(stream) // how many of them
+	chans := units(t, r)
+	acc := func(i, j int) vec { return chans[i].of(vec(i*p + j)) }
+	held := vec(len(chans) * p)              // first held operand
+	stream := held + vec(min(len(chans), p)) // first streaming register
+	nStream := t.vecs() - int(stream)        // how many of them
 	next := func(k int) vec { return stream + vec(k%nStream) }
 
 	t.text(fmt.Sprintf("Conv%dx%d", r, p),
@@ -61,14 +70,15 @@ func convKernel(t target, r, p int) {
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
+	t.splatInit(outOff)
 	t.clear(outOff)
 
 	t.label("tile")
 	t.move(segs, outOff) // the bias of channel i lies at i*4, its output at i*32
 	t.shiftRight(segs, 3)
 	t.addMem(segs, at(args, convArg.bias))
-	for i := range r {
-		t.vsplat(acc(i, 0), at(segs, 4*i))
+	for i, c := range chans {
+		t.vsplat(acc(i, 0), at(segs, 4*c.first))
 		for j := 1; j < p; j++ {
 			t.vmove(acc(i, j), acc(i, 0))
 		}
@@ -80,21 +90,21 @@ func convKernel(t target, r, p int) {
 
 	// step is one k: R·P FMAs. disp is where the inputs of this k lie.
 	step := func(u, disp int) {
-		if p <= r { // hold the inputs, stream the weights
+		if p <= len(chans) { // hold the inputs, stream the weights
 			for j := range p {
-				t.vload(held+vec(j), atIndex(ptr(j), off, disp))
+				t.vdup(chans[0].of(held+vec(j)), atIndex(ptr(j), off, disp))
 			}
-			for i := range r {
-				b := next(i)
-				t.vsplat(b, at(w, 4*(u*r+i)))
+			for i, c := range chans {
+				b := c.of(next(i))
+				t.vsplat(b, at(w, 4*(u*r+c.first)))
 				for j := range p {
-					t.vfma(acc(i, j), held+vec(j), b)
+					t.vfma(acc(i, j), c.of(held+vec(j)), b)
 				}
 			}
 			return
 		}
-		for i := range r { // hold the weights, stream the inputs
-			t.vsplat(held+vec(i), at(w, 4*(u*r+i)))
+		for i, c := range chans { // hold the weights, stream the inputs
+			t.vsplat(c.of(held+vec(i)), at(w, 4*(u*r+c.first)))
 		}
 		for j := range p {
 			x := next(j)
@@ -102,9 +112,9 @@ func convKernel(t target, r, p int) {
 				t.vfmaMem(acc(0, j), held, atIndex(ptr(j), off, disp))
 				continue
 			}
-			t.vload(x, atIndex(ptr(j), off, disp))
-			for i := range r {
-				t.vfma(acc(i, j), x, held+vec(i))
+			t.vdup(chans[0].of(x), atIndex(ptr(j), off, disp))
+			for i, c := range chans {
+				t.vfma(acc(i, j), c.of(x), c.of(held+vec(i)))
 			}
 		}
 	}
@@ -150,9 +160,9 @@ func convKernel(t target, r, p int) {
 	t.jump(less, "store")
 	t.vzero(stream)
 	t.jump(greater, "gate")
-	for i := range r {
+	for i, c := range chans {
 		for j := range p {
-			t.vmax(acc(i, j), stream, acc(i, j))
+			t.vmax(acc(i, j), c.of(stream), acc(i, j))
 		}
 	}
 	t.jump(always, "store")
@@ -162,17 +172,16 @@ func convKernel(t target, r, p int) {
 	for j := range p {
 		t.move(off, ptr(j))
 		t.addReg(off, segs)
-		for i := range r {
-			t.vload(held, atIndex(off, outOff, 32*i))
-			t.vpositive(held, held, stream)
-			t.vand(acc(i, j), held, acc(i, j))
+		for i, c := range chans {
+			t.vload(c.of(held), atIndex(off, outOff, 32*c.first))
+			t.vgate(acc(i, j), c.of(held), c.of(stream))
 		}
 	}
 
 	t.label("store")
 	for j := range p {
-		for i := range r {
-			t.vstore(acc(i, j), atIndex(ptr(j), outOff, 32*i))
+		for i, c := range chans {
+			t.vstore(acc(i, j), atIndex(ptr(j), outOff, 32*c.first))
 		}
 	}
 	t.addImm(outOff, 32*r)

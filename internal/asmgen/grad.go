@@ -7,24 +7,21 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// gradTiles are the GradRxK kernels: R output channels times K weights.
-var gradTiles = [][2]int{
-	{4, 3},
-	{4, 2},
-	{4, 1},
-	{3, 3},
-	{3, 2},
-	{3, 1},
-	{2, 3},
-	{2, 2},
-	{2, 1},
-	{1, 3},
-	{1, 2},
-	{1, 1},
+// gradTiles are the GradRxK kernels of an ISA: R output channels times K
+// weights. With pairs neighbouring weights share a register, and no instruction
+// but loads and FMAs is left; R < 4 is for the last channels, where AVX2's do.
+var gradTiles = map[string][][2]int{
+	"avx2": {
+		{4, 3}, {4, 2}, {4, 1},
+		{3, 3}, {3, 2}, {3, 1},
+		{2, 3}, {2, 2}, {2, 1},
+		{1, 3}, {1, 2}, {1, 1},
+	},
+	"avx512": {{4, 12}, {4, 8}, {4, 4}, {4, 3}, {4, 2}, {4, 1}},
 }
 
 func emitGrad(t target) {
-	for _, rk := range gradTiles {
+	for _, rk := range gradTiles[t.isa()] {
 		gradKernel(t, rk[0], rk[1])
 	}
 }
@@ -32,16 +29,19 @@ func emitGrad(t target) {
 // gradKernel emits GradRxK.
 //
 // Register map: vectors 0 … R·K−1 are the accumulators of (channel, weight),
-// row by row, then K input vectors, then the streaming gradient vectors.
+// row by row, then K input vectors, then the streaming gradient vector. With
+// pairs a register has two neighbouring weights or inputs, or the same gradient
+// vector twice.
 func gradKernel(t target, r, k int) {
 	const (
 		args, dy, x, cols, rows, groups, tiles, out, dyCol, xCol, tmp reg = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 	)
 	var a asm.GradArgs
 	field := func(off uintptr) mem { return at(args, int(off)) }
-	acc := func(i, j int) vec { return vec(i*k + j) }
-	held := vec(r * k)
-	stream := held + vec(k)
+	weights := units(t, k)
+	acc := func(i, j int) vec { return weights[j].of(vec(i*len(weights) + j)) }
+	held := vec(r * len(weights))
+	stream := held + vec(len(weights))
 
 	t.text(fmt.Sprintf("Grad%dx%d", r, k),
 		fmt.Sprintf("computes the gradient of %d output channels by %d weights; see GradArgs.", r, k), "a *GradArgs", 8)
@@ -53,7 +53,7 @@ func gradKernel(t target, r, k int) {
 	t.clear(tmp) // byte offset of the tile's first input vector
 
 	t.label("tile")
-	for v := range vec(r * k) {
+	for v := range held {
 		t.vzero(v)
 	}
 	t.load(dy, field(unsafe.Offsetof(a.DY)))
@@ -65,13 +65,13 @@ func gradKernel(t target, r, k int) {
 	t.label("row")
 	t.load(cols, field(unsafe.Offsetof(a.Cols)))
 	t.label("colloop")
-	for j := range k {
-		t.vload(held+vec(j), at(x, 32*j))
+	for j, u := range weights {
+		t.vload(u.of(held+vec(j)), at(x, 32*u.first))
 	}
 	for i := range r {
-		t.vload(stream, at(dy, 32*i))
-		for j := range k {
-			t.vfma(acc(i, j), held+vec(j), stream)
+		t.vdup(weights[0].of(stream), at(dy, 32*i))
+		for j, u := range weights {
+			t.vfma(acc(i, j), u.of(held+vec(j)), u.of(stream))
 		}
 	}
 	t.addReg(dy, dyCol)
@@ -87,16 +87,38 @@ func gradKernel(t target, r, k int) {
 	t.dec(groups)
 	t.jump(notZero, "group")
 
-	t.move(dy, out)
-	for i := range r {
-		for j := range k {
-			t.lane8Sum(acc(i, j), held, at(dy, 4*j))
+	if s, ok := t.(summer); ok && r == 4 && k%4 == 0 {
+		rowOut := [4]reg{out, dy, x, rows}
+		for i := 1; i < r; i++ {
+			t.move(rowOut[i], rowOut[i-1])
+			t.addMem(rowOut[i], field(unsafe.Offsetof(a.OutStride)))
 		}
-		t.addMem(dy, field(unsafe.Offsetof(a.OutStride)))
+		for j := 0; j < len(weights); j += 2 {
+			var v [8]vec
+			var to [4]mem
+			for i := range r {
+				v[2*i], v[2*i+1] = acc(i, j), acc(i, j+1)
+				to[i] = at(rowOut[i], 8*j)
+			}
+			s.laneSums16(v, held, to)
+		}
+	} else {
+		t.move(dy, out)
+		for i := range r {
+			for j, u := range weights {
+				t.lane8Sum(acc(i, j), held, at(dy, 4*u.first))
+			}
+			t.addMem(dy, field(unsafe.Offsetof(a.OutStride)))
+		}
 	}
 	t.addImm(out, 4*k)
 	t.addImm(tmp, 32*k)
 	t.dec(tiles)
 	t.jump(notZero, "tile")
 	t.ret()
+}
+
+// summer is a target that adds up many lane vectors at once.
+type summer interface {
+	laneSums16(v [8]vec, tmp vec, to [4]mem)
 }

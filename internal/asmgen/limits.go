@@ -10,9 +10,10 @@ func emitLimits(t target) {
 		t.vzero(v)
 	}
 	t.label("loop")
-	for range 2 {
+	wide := unit{0, t.span()}
+	for range 2 / t.span() {
 		for v := range vec(accs) {
-			t.vfma(v, accs, accs+1)
+			t.vfma(wide.of(v), wide.of(accs), wide.of(accs+1))
 		}
 	}
 	t.dec(n)
@@ -28,8 +29,8 @@ func emitLimits(t target) {
 	t.move(cur, p)
 	t.move(cnt, n)
 	t.label("loop")
-	for i := range 8 {
-		t.vload(vec(i), at(cur, 32*i))
+	for i, u := range units(t, 8) {
+		t.vload(u.of(vec(i)), at(cur, 32*u.first))
 	}
 	t.addImm(cur, 256)
 	t.dec(cnt)

@@ -1,7 +1,7 @@
 // Command asmgen writes the assembly of package asm: one description of each
-// kernel (conv.go, grad.go, elementwise.go, limits.go), one target for each
-// ISA (avx2.go). Its test is the drift check: the files in asm must be what
-// it prints.
+// kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, limits.go),
+// one target for each ISA (avx2.go, avx512.go). Its test is the drift check: the
+// files in asm must be what it prints.
 package main
 
 import (
@@ -32,11 +32,17 @@ type file struct {
 // kernels, and one Go file of stubs.
 func generate() []file {
 	var files []file
-	for _, newTarget := range []func() target{func() target { return newAVX2() }} {
+	for _, newTarget := range []func() target{
+		func() target { return newAVX2() },
+		func() target { return newAVX512() },
+	} {
 		var stubs []stub
 		isa, suffix := "", ""
 		for _, fam := range families {
 			t := newTarget()
+			if t.span() > 1 && !fam.pairs {
+				continue
+			}
 			isa, suffix = t.isa(), t.suffix()
 			fam.emit(t)
 			files = append(files, file{fmt.Sprintf("%s_%s.s", fam.name, suffix), t.source()})
@@ -48,15 +54,18 @@ func generate() []file {
 	return files
 }
 
-// families are the kernel descriptions, one generated file each.
+// families are the kernel descriptions, one generated file each. Those without
+// pairs are left out where a register holds two lane vectors: kernels of the
+// narrower set do.
 var families = []struct {
-	name string
-	emit func(target)
+	name  string
+	emit  func(target)
+	pairs bool
 }{
-	{"conv", emitConv},
-	{"small", emitSmall},
-	{"grad", emitGrad},
-	{"winograd", emitWinograd},
-	{"elementwise", emitElementwise},
-	{"limits", emitLimits},
+	{"conv", emitConv, true},
+	{"small", emitSmall, false},
+	{"grad", emitGrad, true},
+	{"winograd", emitWinograd, false},
+	{"elementwise", emitElementwise, false},
+	{"limits", emitLimits, true},
 }

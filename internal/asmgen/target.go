@@ -10,8 +10,36 @@ import (
 type reg int
 
 // vec is a lane vector: eight float32, in as many machine registers as the
-// ISA needs.
+// ISA needs. Where a register has room for two, pair names all of it: one
+// instruction then serves two neighbours in memory, each as if it were alone.
 type vec int
+
+const pairBit vec = 1 << 8
+
+func (v vec) pair() vec    { return v | pairBit }
+func (v vec) single() vec  { return v &^ pairBit }
+func (v vec) isPair() bool { return v&pairBit != 0 }
+
+// unit is a run of n lane vectors in one register; first counts the ones before.
+type unit struct{ first, n int }
+
+// units deals n neighbouring lane vectors to registers of t: pairs where it has
+// them, and what is left alone.
+func units(t target, n int) []unit {
+	var list []unit
+	for i := 0; i < n; i += t.span() {
+		list = append(list, unit{i, min(t.span(), n-i)})
+	}
+	return list
+}
+
+// of is the part of v that the unit fills.
+func (u unit) of(v vec) vec {
+	if u.n == 2 {
+		return v.pair()
+	}
+	return v
+}
 
 // mem is the address base + index + disp; index < 0 means none.
 type mem struct {
@@ -38,7 +66,8 @@ const (
 type target interface {
 	isa() string    // as users name it: "avx2"
 	suffix() string // of file names: "avx2_amd64"
-	vecs() int      // lane vectors in the register file
+	vecs() int      // registers for lane vectors
+	span() int      // lane vectors one of them can hold: 1, or 2 with pairs
 
 	text(name, doc, params string, argBytes int)
 	comment(format string, args ...any)
@@ -62,7 +91,9 @@ type target interface {
 	vload(dst vec, m mem)
 	vstore(src vec, m mem)
 	vstoreMask(src, mask vec, m mem) // the lanes whose mask is negative
-	vsplat(dst vec, m mem)           // one float32 from memory to every lane
+	splatInit(tmp reg)               // must come before vsplat of a pair
+	vsplat(dst vec, m mem)           // one float32 from memory to every lane; the next one to the pair's second
+	vdup(dst vec, m mem)             // one lane vector from memory, to both of a pair
 	vmove(dst, src vec)
 	vzero(dst vec)
 	vadd(dst, a, b vec)
@@ -76,11 +107,11 @@ type target interface {
 	vor(dst, a, b vec)              // bitwise
 	vxor(dst, a, b vec)             // bitwise
 	vandNot(dst, mask, v vec)       // ^mask & v
-	vpositive(dst, a, zero vec)     // all ones where a > 0, else all zeros
+	vgate(v, gate, zero vec)        // v = gate > 0 ? v : +0; gate is lost
 	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)
 	vselect(dst, mask, yes, no vec) // mask's sign bit picks yes or no
 	vconst(dst vec, name string)    // a named constant of the file
-	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
+	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory; of a pair to m, m+4
 
 	source() []byte
 	stubs() []stub

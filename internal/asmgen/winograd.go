@@ -161,8 +161,7 @@ func winogradOut(t target) {
 					t.move(wgBase, wgPtr)
 					t.addReg(wgBase, wgGate)
 					t.vload(0, atIndex(wgBase, wgOff, 0))
-					t.vpositive(0, 0, zeroV)
-					t.vand(v, 0, v)
+					t.vgate(v, 0, zeroV)
 				}
 				t.vstore(v, m)
 			}

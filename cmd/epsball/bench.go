@@ -21,6 +21,7 @@ type benchFlags struct {
 	batches   []int
 	time      time.Duration
 	timeSet   bool
+	winograd  bool
 	layers    bool
 	kernels   bool
 	allISAs   bool
@@ -32,8 +33,8 @@ type benchFlags struct {
 // benchReport is the result; docs/bench.md explains it.
 type benchReport struct {
 	PeakGFLOPS float64     `json:"peak_gflops"` // of one core, with the first kernel set
-	Peaks      []peak      `json:"peaks"`
-	Read       []bandwidth `json:"read_gbps"`
+	Peaks      []peak      `json:"peaks"`       // the best measured before the rows and after
+	Read       []bandwidth `json:"read_gbps"`   // likewise
 	Rows       []benchRow  `json:"rows"`
 	Skipped    []skip      `json:"skipped"`
 	CPU        string      `json:"cpu"`
@@ -61,6 +62,7 @@ type bandwidth struct {
 type benchRow struct {
 	Name            string  `json:"name"`
 	Kind            string  `json:"kind"`
+	Variant         string  `json:"variant,omitzero"` // suffix of the name
 	ISA             string  `json:"isa"`
 	Threads         int     `json:"threads"`
 	Batch           int     `json:"batch"` // 0 for kernels
@@ -73,13 +75,13 @@ type benchRow struct {
 	Slowest         float64 `json:"slowest"` // seconds
 	Spread          float64 `json:"spread"`  // interquartile range relative to the median
 	Repeats         int     `json:"repeats"`
-	Bytes           float64 `json:"bytes"`     // compulsory traffic of one run
-	Intensity       float64 `json:"intensity"` // operations for each of these bytes
-	GBps            float64 `json:"gbps"`      // these bytes over the time
-	Speedup         float64 `json:"speedup,omitzero"`
-	ISARatio        float64 `json:"isa_ratio,omitzero"`
-	Share           float64 `json:"share,omitzero"`
-	ReadGBps        float64 `json:"read_gbps,omitzero"`
+	Bytes           float64 `json:"bytes"`              // compulsory traffic of one run
+	Intensity       float64 `json:"intensity"`          // operations for each of these bytes
+	GBps            float64 `json:"gbps"`               // these bytes over the time
+	Speedup         float64 `json:"speedup,omitzero"`   // over one thread
+	Ratio           float64 `json:"ratio,omitzero"`     // of speeds: to the direct kernels of the first kernel set
+	Share           float64 `json:"share,omitzero"`     // of the time of the layers timed
+	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level
 	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
 
 	group   string
@@ -123,16 +125,18 @@ file's base name.
 
 MACs are the multiply-adds of a forward pass, those with padding left out.
 images/s and operations count the images of the batch, not unused vector lanes.
+--winograd adds rows with that suffix, their operations counted as if direct;
 --layers adds rows layer/OPERATION/NET/LAYER/bBATCH/tTHREADS, --kernels rows
 kernel/OPERATION/LEVEL/tTHREADS of element-wise kernels on data in one level of
 the memory. --isa all times every kernel set this machine can run.
 
-After a warm-up, rows that differ in threads or kernel set alone take turns, one
-repeat each; between repeats the peak of the row's threads and kernel set is
-measured again, and the fraction of peak refers to the median of those. Times
-are medians too, and spread is the interquartile range relative to them. The
-process is confined to as many CPUs as a row has threads (Linux). A row whose
-single run would take more than 10 times --time at peak is skipped.
+After a warm-up, rows that differ in threads, kernel set or variant alone take
+turns, one repeat each; between repeats the peak of the row's threads and kernel
+set is measured again, and the fraction of peak refers to the median of those.
+Times are medians, too, and spread is the interquartile range relative to them.
+The process is confined to as many CPUs as a row has threads (Linux). A row
+whose single run would take more than 10 times --time at peak is skipped.
+docs/bench.md explains the output.
 
 --benchstat prints Go's benchmark format, a line for each repeat; --plot draws
 the roofline.`,
@@ -157,6 +161,7 @@ the roofline.`,
 	fl.StringVar(&f.filter, "filter", "", "regular `expression`: only rows whose name it matches")
 	fl.IntSliceVar(&f.batches, "batch", []int{1, 16, 128}, "numbers of images")
 	fl.DurationVar(&f.time, "time", rowTime, "time to spend on a row; unless set, less if there are many rows")
+	fl.BoolVar(&f.winograd, "winograd", false, "time networks compiled with Winograd's convolutions, too")
 	fl.BoolVar(&f.layers, "layers", false, "time each operation of each layer, too")
 	fl.BoolVar(&f.kernels, "kernels", false, "time the element-wise kernels, too")
 	fl.BoolVar(&f.noPin, "no-pin", false, "leave the choice of CPUs to the system")
@@ -217,8 +222,12 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	}
 	bar := a.newBar()
 	bar.show("limits of the machine", 0, len(list))
-	r := b.limits()
+	r := b.newReport()
+	b.limits(r)
 	failure := b.measureAll(ctx, bar, list, r)
+	if failure == nil {
+		b.limits(r) // the machine may have been busy before
+	}
 	bar.clear()
 	compare(r)
 	r.Seconds = time.Since(start).Seconds()

@@ -19,10 +19,16 @@ const (
 	kindKernel = "kernel" // kernel/OPERATION/LEVEL/tTHREADS
 )
 
+const (
+	direct   = "" // the variant that rows are named after
+	winograd = "winograd"
+)
+
 // benchCase is a row before it is measured.
 type benchCase struct {
 	kind, name string
-	group      string // its name without the threads: cases of a group take turns
+	group      string // its name without threads and variant: cases of a group take turns
+	variant    string // suffix of the name: winograd, or none
 	isa        *kernels.ISA
 	batch      int // 0 for kernels
 	threads    int
@@ -46,16 +52,17 @@ type subjects struct {
 }
 
 type subjectKey struct {
-	model int
-	isa   *kernels.ISA
+	model   int
+	isa     *kernels.ISA
+	variant string
 }
 
-func (s *subjects) net(i int, isa *kernels.ISA) (*net.Network, error) {
-	key := subjectKey{i, isa}
+func (s *subjects) net(i int, isa *kernels.ISA, variant string) (*net.Network, error) {
+	key := subjectKey{i, isa, variant}
 	if n, ok := s.compiled[key]; ok {
 		return n, nil
 	}
-	n, err := net.Compile(s.models[i], net.Options{ISA: isa.Name(), Backward: true})
+	n, err := net.Compile(s.models[i], net.Options{ISA: isa.Name(), Backward: true, Winograd: variant == winograd})
 	if err == nil {
 		s.compiled[key] = n
 	}
@@ -95,24 +102,31 @@ func (a *app) loadSubjects(specs []string) (*subjects, error) {
 
 // cases lists the rows that the flags ask for, those of a group together.
 func (b *bench) cases(re *regexp.Regexp) ([]benchCase, error) {
-	passes, err := b.passCases()
+	f := b.flags
+	all, err := b.passCases(f.winograd)
 	if err != nil {
 		return nil, err
 	}
-	list := matching(re, passes)
-	other := len(list) == 0 && !b.flags.layers && !b.flags.kernels // the filter may mean something else
-	if b.flags.layers || other {
-		c, err := b.layerCases()
-		if err != nil {
+	name := all[0].name
+	list := matching(re, all)
+	other := len(list) == 0 && !f.winograd && !f.layers && !f.kernels // the filter may mean something else
+	if other {
+		if all, err = b.passCases(true); err != nil {
 			return nil, err
 		}
-		list = append(list, matching(re, c)...)
+		list = matching(re, all)
 	}
-	if b.flags.kernels || other {
+	if f.layers || other {
+		if all, err = b.layerCases(); err != nil {
+			return nil, err
+		}
+		list = append(list, matching(re, all)...)
+	}
+	if f.kernels || other {
 		list = append(list, matching(re, b.kernelCases())...)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("--filter: %q matches no row; one is called %s", b.flags.filter, passes[0].name)
+		return nil, fmt.Errorf("--filter: %q matches no row; one is called %s", f.filter, name)
 	}
 	return list, nil
 }
@@ -121,35 +135,49 @@ func matching(re *regexp.Regexp, list []benchCase) []benchCase {
 	return slices.DeleteFunc(list, func(c benchCase) bool { return !re.MatchString(c.name) })
 }
 
-// variants appends one case for each number of threads and kernel set.
-func (b *bench) variants(list []benchCase, group string, make func(threads int, isa *kernels.ISA) benchCase) []benchCase {
+// expand appends one case for each number of threads, kernel set and variant.
+func (b *bench) expand(list []benchCase, group string, variants []string, newCase func(threads int, isa *kernels.ISA, variant string) benchCase) []benchCase {
 	for _, t := range b.threads {
 		for _, isa := range b.isas {
-			c := make(t, isa)
-			c.name, c.group, c.threads, c.isa = fmt.Sprintf("%s/t%d", group, t), group, t, isa
-			list = append(list, c)
+			for _, v := range variants {
+				c := newCase(t, isa, v)
+				c.group, c.threads, c.isa, c.variant = group, t, isa, v
+				c.name = fmt.Sprintf("%s/t%d", group, t)
+				if v != direct {
+					c.name += "/" + v
+				}
+				list = append(list, c)
+			}
 		}
 	}
 	return list
 }
 
-func (b *bench) passCases() ([]benchCase, error) {
+func (b *bench) passCases(withWinograd bool) ([]benchCase, error) {
 	var list []benchCase
 	for i, name := range b.subjects.names {
-		n, err := b.subjects.net(i, b.isas[0])
+		n, err := b.subjects.net(i, b.isas[0], direct)
 		if err != nil {
 			return nil, err
 		}
 		for p := range passes {
+			variants := []string{direct}
+			if withWinograd && passes[p].winograd && usesWinograd(n) {
+				variants = append(variants, winograd)
+			}
 			for _, batch := range b.flags.batches {
 				group := fmt.Sprintf("%s/%s/b%d", passes[p].name, name, batch)
-				list = b.variants(list, group, func(threads int, isa *kernels.ISA) benchCase {
+				list = b.expand(list, group, variants, func(threads int, isa *kernels.ISA, variant string) benchCase {
 					return benchCase{
 						kind: kindPass, batch: batch,
 						flop:  passes[p].flops * float64(n.MACs()) * float64(batch),
 						bytes: passes[p].traffic(n, batch),
 						prepare: func(ctx context.Context) (*task, error) {
-							return b.preparePass(ctx, &passes[p], i, isa, batch, threads)
+							n, err := b.subjects.net(i, isa, variant)
+							if err != nil {
+								return nil, err
+							}
+							return passes[p].task(ctx, n, batch, threads)
 						},
 					}
 				})
@@ -159,11 +187,16 @@ func (b *bench) passCases() ([]benchCase, error) {
 	return list, nil
 }
 
-func (b *bench) preparePass(ctx context.Context, p *pass, model int, isa *kernels.ISA, batch, threads int) (*task, error) {
-	n, err := b.subjects.net(model, isa)
-	if err != nil {
-		return nil, err
-	}
+// usesWinograd tells whether net.Options.Winograd makes a difference.
+func usesWinograd(n *net.Network) bool {
+	const channels = 16 // package net's threshold
+	return slices.ContainsFunc(n.Layers(), func(l net.Affine) bool {
+		return kernels.CanWinograd(l.Shape) && min(l.Shape.InC, l.Shape.OutC) >= channels
+	})
+}
+
+// task makes a batch for the pass.
+func (p *pass) task(ctx context.Context, n *net.Network, batch, threads int) (*task, error) {
 	w, err := newWorkload(ctx, n, batch, threads)
 	if err != nil {
 		return nil, err

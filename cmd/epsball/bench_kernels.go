@@ -46,7 +46,7 @@ func (b *bench) kernelCases() []benchCase {
 	for _, op := range elementOps {
 		for i, l := range levels(1) {
 			group := fmt.Sprintf("kernel/%s/%s", op.name, l.name)
-			list = b.variants(list, group, func(threads int, isa *kernels.ISA) benchCase {
+			list = b.expand(list, group, []string{direct}, func(threads int, isa *kernels.ISA, _ string) benchCase {
 				l := levels(threads)[i]
 				n := max(1, l.bytes/(4*op.arrays*kernels.Lanes)) * kernels.Lanes
 				// One run covers some megabytes, so that its fork-join is no matter.

@@ -58,7 +58,7 @@ func (p *pass) traffic(n *net.Network, images int) float64 {
 func (b *bench) layerCases() ([]benchCase, error) {
 	var list []benchCase
 	for m, name := range b.subjects.names {
-		n, err := b.subjects.net(m, b.isas[0])
+		n, err := b.subjects.net(m, b.isas[0], direct)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (b *bench) layerCases() ([]benchCase, error) {
 			for _, batch := range b.flags.batches {
 				for i, l := range n.Layers() {
 					group := fmt.Sprintf("layer/%s/%s/%s/b%d", op.name, name, l.Name, batch)
-					list = b.variants(list, group, func(threads int, isa *kernels.ISA) benchCase {
+					list = b.expand(list, group, []string{direct}, func(threads int, isa *kernels.ISA, _ string) benchCase {
 						return benchCase{
 							kind: kindLayer, batch: batch,
 							flop:  2 * float64(l.Shape.MACs()) * float64(batch),
@@ -94,6 +94,7 @@ type layerWork struct {
 	isa     *kernels.ISA
 	index   int
 	layer   *net.Affine
+	images  int
 	groups  int
 	pool    *kernels.Pool
 	scratch []kernels.Scratch
@@ -104,7 +105,8 @@ type layerWork struct {
 func newLayerWork(ctx context.Context, n *net.Network, isa *kernels.ISA, index, images, threads int) *layerWork {
 	random := kernels.NewStream(1, 0, 0)
 	return &layerWork{
-		ctx: ctx, net: n, isa: isa, index: index, layer: &n.Layers()[index], groups: kernels.Groups(images),
+		ctx: ctx, net: n, isa: isa, index: index, layer: &n.Layers()[index],
+		images: images, groups: kernels.Groups(images),
 		pool: kernels.NewPool(threads), scratch: make([]kernels.Scratch, threads), random: &random,
 	}
 }
@@ -119,14 +121,46 @@ func (w *layerWork) tensor(groups, size int) []float32 {
 }
 
 func (w *layerWork) forward() {
+	if w.images <= smallImages {
+		w.small()
+		return
+	}
 	l := kernels.NewForward(w.isa, w.layer.Shape)
 	l.Pack(w.layer.W, false)
 	l.SetBias(w.layer.B)
-	e := kernels.None
-	if w.layer.ReLU {
-		e = kernels.ReLU
+	w.chunks(l, w.epilogue())
+}
+
+// As in package net, which runs batches of up to smallImages images by kernels
+// of their own, split among workers from splitMACs on.
+const (
+	smallImages = 6
+	splitMACs   = 500_000
+)
+
+func (w *layerWork) small() {
+	l := kernels.NewSmall(w.isa, w.layer.Shape)
+	l.Pack(w.layer.W, false)
+	l.SetBias(w.layer.B)
+	e := w.epilogue()
+	dst, src := kernels.Alloc(w.images*l.Out()), kernels.Alloc(w.images*l.In())
+	for i := range src {
+		src[i] = w.random.Float32() - 0.5
 	}
-	w.chunks(l, e)
+	parts := 1
+	if w.layer.Shape.MACs()*int64(w.images) >= splitMACs {
+		parts = l.Parts(len(w.scratch))
+	}
+	w.setRun(parts, func(worker, part int) {
+		l.Apply(&w.scratch[worker], dst, src, w.images, e, part, parts)
+	})
+}
+
+func (w *layerWork) epilogue() kernels.Epilogue {
+	if w.layer.ReLU {
+		return kernels.ReLU
+	}
+	return kernels.None
 }
 
 func (w *layerWork) backwardInput() {

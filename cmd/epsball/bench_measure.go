@@ -56,8 +56,8 @@ func (b *bench) peak(isa *kernels.ISA, threads, windows int) float64 {
 	return m.measure(windows)
 }
 
-// limits measures what the machine can do before any row.
-func (b *bench) limits() *benchReport {
+// newReport returns a report with the limits still to be measured.
+func (b *bench) newReport() *benchReport {
 	r := &benchReport{
 		Rows: []benchRow{}, Skipped: []skip{}, CPU: cpuName(), ISA: b.isas[0].Name(),
 		Threads: b.threads[len(b.threads)-1], Pinned: b.pin.on(), pinning: b.pin.String(),
@@ -65,17 +65,29 @@ func (b *bench) limits() *benchReport {
 	for _, isa := range b.isas {
 		r.ISAs = append(r.ISAs, isa.Name())
 		for _, t := range b.threads {
-			r.Peaks = append(r.Peaks, peak{isa.Name(), t, b.peak(isa, t, 10*peakWindows)})
+			r.Peaks = append(r.Peaks, peak{isa.Name(), t, 0})
 		}
 	}
-	r.PeakGFLOPS = r.Peaks[0].GFLOPS
 	for _, t := range slices.Compact([]int{1, r.Threads}) {
-		b.pin.use(t)
 		for _, l := range levels(t) {
-			r.Read = append(r.Read, bandwidth{l.name, l.bytes, t, readGBps(b.isas[0], l.bytes, t, b.flags.time/8)})
+			r.Read = append(r.Read, bandwidth{l.name, l.bytes, t, 0})
 		}
 	}
 	return r
+}
+
+// limits measures what the machine can do, and keeps what is better than in r.
+func (b *bench) limits(r *benchReport) {
+	for i := range r.Peaks {
+		p := &r.Peaks[i]
+		p.GFLOPS = max(p.GFLOPS, b.peak(b.isas[i/len(b.threads)], p.Threads, 10*peakWindows))
+	}
+	r.PeakGFLOPS = r.Peaks[0].GFLOPS
+	for i := range r.Read {
+		l := &r.Read[i]
+		b.pin.use(l.Threads)
+		l.GBps = max(l.GBps, readGBps(b.isas[0], l.Bytes, l.Threads, b.flags.time/8))
+	}
 }
 
 // measureAll fills r with the rows of the cases, group by group.
@@ -222,7 +234,7 @@ func (c *contestant) row() benchRow {
 	med := median(s)
 	n := len(s)
 	r := benchRow{
-		Name: c.name, Kind: c.kind, ISA: c.isa.Name(), Threads: c.threads, Batch: c.batch,
+		Name: c.name, Kind: c.kind, Variant: c.variant, ISA: c.isa.Name(), Threads: c.threads, Batch: c.batch,
 		GFLOPS: c.flop / med / 1e9, PeakGFLOPS: median(c.peaks), ImagesPerS: float64(c.batch) / med,
 		Seconds: med, Fastest: s[0], Slowest: s[n-1], Spread: (s[(3*(n-1)+2)/4] - s[(n-1)/4]) / med, Repeats: n,
 		Bytes: c.bytes, Intensity: c.flop / c.bytes, GBps: c.bytes / med / 1e9, ReadGBps: c.read,
@@ -236,28 +248,29 @@ func (c *contestant) row() benchRow {
 }
 
 // compare fills in what rows are to one another: the speed-up over one thread,
-// the speed relative to the first kernel set, a layer's share of those timed.
+// the speed relative to the first kernel set's direct kernels, a layer's share
+// of those timed.
 func compare(r *benchReport) {
 	type key struct {
-		what, isa string
-		threads   int
+		group, isa, variant string
+		threads             int
 	}
 	at, total := map[key]*benchRow{}, map[key]float64{}
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		at[key{row.group, row.ISA, row.Threads}] = row
-		total[key{row.layersOf(), row.ISA, row.Threads}] += row.Seconds
+		at[key{row.group, row.ISA, row.Variant, row.Threads}] = row
+		total[key{row.layersOf(), row.ISA, row.Variant, row.Threads}] += row.Seconds
 	}
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if one := at[key{row.group, row.ISA, 1}]; one != nil && one != row {
+		if one := at[key{row.group, row.ISA, row.Variant, 1}]; one != nil && one != row {
 			row.Speedup = row.perSecond() / one.perSecond()
 		}
-		if first := at[key{row.group, r.ISA, row.Threads}]; first != nil && len(r.ISAs) > 1 {
-			row.ISARatio = row.perSecond() / first.perSecond()
+		if base := at[key{row.group, r.ISA, direct, row.Threads}]; base != nil && base != row {
+			row.Ratio = row.perSecond() / base.perSecond()
 		}
 		if row.Kind == kindLayer {
-			row.Share = row.Seconds / total[key{row.layersOf(), row.ISA, row.Threads}]
+			row.Share = row.Seconds / total[key{row.layersOf(), row.ISA, row.Variant, row.Threads}]
 		}
 	}
 }

@@ -39,7 +39,7 @@ func plotRoofline(w io.Writer, r *benchReport) error {
 	threads := slices.Compact([]int{1, r.Threads})
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.ISA != r.ISA || row.Intensity <= 0 || !slices.Contains(threads, row.Threads) {
+		if row.ISA != r.ISA || row.Variant != direct || row.Intensity <= 0 || !slices.Contains(threads, row.Threads) {
 			continue
 		}
 		p.rows = append(p.rows, row)
@@ -121,7 +121,7 @@ func (p *plotter) bounds() *area {
 		}
 	}
 	// Both ends of the slanted roofs, and all points.
-	a := &area{minX: lowest / fastest / 4, maxX: 4 * peak / slowest, minY: lowest / 30, maxY: 1.7 * peak}
+	a := &area{minX: lowest / fastest / 3, maxX: 4 * peak / slowest, minY: lowest / 30, maxY: 1.7 * peak}
 	for _, r := range p.rows {
 		a.minX, a.maxX = min(a.minX, r.Intensity/1.5), max(a.maxX, 1.5*r.Intensity)
 		a.minY, a.maxY = min(a.minY, r.GFLOPS/1.4), max(a.maxY, 1.4*r.GFLOPS)
@@ -153,7 +153,11 @@ func (p *plotter) panel(a *area, threads int) {
 	for _, r := range rows {
 		key := r.net() + " " + r.label() // markers tell the operation, colours the network
 		if !placed[key] {
-			placed[key] = l.place(p.svg, a.x(r.Intensity), a.y(r.GFLOPS), r.label(), p.color(r))
+			far := 18.0
+			if r.Kind == kindPass {
+				far = 54
+			}
+			placed[key] = l.place(p.svg, a.x(r.Intensity), a.y(r.GFLOPS), far, r.label(), p.color(r))
 		}
 	}
 }
@@ -223,16 +227,22 @@ func (p *plotter) slant(a *area, l *labels, b bandwidth, peak float64, style str
 	const size = 12
 	t := fmt.Sprintf("%s %.3g GB/s", b.Level, b.GBps)
 	angle := math.Atan2(y1-y0, x1-x0)
+	sin, cos := math.Sincos(angle)
 	length := textWidth(t, size)
-	if math.Hypot(x1-x0, y1-y0) < length+20 {
-		return
-	}
-	at := func(d float64) (x, y float64) { return x0 + d*math.Cos(angle), y0 + d*math.Sin(angle) }
-	x, y := at(12)
-	p.text(x, y, size, t, fmt.Sprintf(`fill="#111111" dy="-5" transform="rotate(%.2f %.1f %.1f)"`, angle*180/math.Pi, x, y))
-	for d := 12.0; d < 12+length; d += 6 {
-		x, y := at(d)
-		l.taken = append(l.taken, around(x+5*math.Sin(angle), y-8, 7))
+	for at := 12.0; at+length < math.Hypot(x1-x0, y1-y0); at += 10 {
+		var boxes []box // along the text
+		free := true
+		for d := at; d < at+length; d += 6 {
+			c := around(x0+d*cos+9*sin, y0+d*sin-9*cos, 6)
+			boxes = append(boxes, c)
+			free = free && l.free(c)
+		}
+		if free {
+			x, y := x0+at*cos, y0+at*sin
+			p.text(x, y, size, t, fmt.Sprintf(`fill="#111111" dy="-5" transform="rotate(%.2f %.1f %.1f)"`, angle*180/math.Pi, x, y))
+			l.taken = append(l.taken, boxes...)
+			return
+		}
 	}
 }
 

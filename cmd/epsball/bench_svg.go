@@ -42,7 +42,7 @@ func (s *svg) text(x, y, size float64, t, style string) {
 }
 
 // textWidth is about the width of t.
-func textWidth(t string, size float64) float64 { return 0.56 * size * float64(text.StringWidth(t)) }
+func textWidth(t string, size float64) float64 { return 0.59 * size * float64(text.StringWidth(t)) }
 
 // box is a rectangle that labels keep clear of.
 type box struct{ x0, y0, x1, y1 float64 }
@@ -95,11 +95,11 @@ func (l *labels) free(b box) bool {
 	return b.inside(l.within)
 }
 
-// place writes t near (x, y) if there is room.
-func (l *labels) place(s *svg, x, y float64, t, color string) bool {
+// place writes t near (x, y), no further off than far, if there is room.
+func (l *labels) place(s *svg, x, y, far float64, t, color string) bool {
 	const size = 11
 	w := textWidth(t, size)
-	for _, d := range []float64{9, 18, 30, 44} {
+	for d := 9.0; d <= far; d += 9 {
 		for _, dir := range [][2]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {1, -1}, {-1, 1}, {-1, -1}} {
 			cx, cy := x+dir[0]*(d+w/2), y+dir[1]*(d+size/2)
 			b := box{cx - w/2, cy - size/2 - 1, cx + w/2, cy + size/2 + 1}

@@ -60,6 +60,10 @@ type column struct {
 
 func severalISAs(r *benchReport) bool { return len(r.ISAs) > 1 }
 
+func compared(r *benchReport) bool {
+	return slices.ContainsFunc(r.Rows, func(b benchRow) bool { return b.Ratio != 0 })
+}
+
 var (
 	nameColumn    = column{"row", nil, func(b *benchRow) string { return b.Name }}
 	isaColumn     = column{"kernels", severalISAs, func(b *benchRow) string { return b.ISA }}
@@ -70,7 +74,7 @@ var (
 	gbpsColumn    = column{"GB/s", nil, func(b *benchRow) string { return fmt.Sprintf("%.1f", b.GBps) }}
 	readColumn    = column{"of read", nil, func(b *benchRow) string { return fmt.Sprintf("%.0f%%", 100*b.FractionOfReads) }}
 	speedupColumn = column{"speed-up", func(r *benchReport) bool { return r.Threads > 1 }, func(b *benchRow) string { return ratio(b.Speedup) }}
-	ratioColumn   = column{"ratio", severalISAs, func(b *benchRow) string { return ratio(b.ISARatio) }}
+	ratioColumn   = column{"ratio", compared, func(b *benchRow) string { return ratio(b.Ratio) }}
 	spreadColumn  = column{"spread", nil, func(b *benchRow) string {
 		if b.Repeats == 1 {
 			return "–"

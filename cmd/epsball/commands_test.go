@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"image"
 	"image/png"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset"
-	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
@@ -213,58 +211,6 @@ func TestRadiusSummary(t *testing.T) {
 	assert.Empty(t, r.Quantiles)
 	for v, want := range map[int]int{0: 1, 1: 1, 4: 2, 5: 5, 19: 10, 20: 20, 999: 500} {
 		assert.Equal(t, want, roundStep(v))
-	}
-}
-
-func TestBench(t *testing.T) {
-	f := newFiles(t)
-	doc := document(t, 0, args("bench --model %s --batch 1,9 --time 2ms --threads 2", f.model)...)
-	assert.Equal(t, []string{"cpu", "isa", "peak_gflops", "read_gbps", "rows", "seconds", "skipped", "threads"}, keys(doc))
-	assert.Positive(t, doc["peak_gflops"])
-	rows := doc["rows"].([]any)
-	require.Len(t, rows, 5*2*2)
-	names := map[any]bool{}
-	for _, row := range rows {
-		r := row.(map[string]any)
-		assert.Equal(t, []string{"batch", "fraction_of_peak", "gflops", "images_per_s", "name", "repeats", "seconds", "spread", "threads"}, keys(r))
-		for _, k := range []string{"gflops", "fraction_of_peak", "images_per_s", "repeats"} {
-			assert.Positive(t, r[k], k)
-		}
-		names[r["name"]] = true
-	}
-	for _, name := range []string{"forward/m/b1/t1", "backward-input/m/b9/t2", "pgd-step/m/b9/t1", "ibp/m/b1/t2", "train-step/m/b9/t2"} {
-		assert.True(t, names[name], name)
-	}
-	r := run(args("bench --filter ^forward/mnist-small/b1/t1$ --time 2ms --threads 1")...)
-	assert.Zero(t, r.code, r.stderr)
-	assert.Contains(t, r.stdout, "forward/mnist-small/b1/t1")
-	assert.Contains(t, r.stdout, "peak")
-
-	skipped := document(t, 0, args("bench --filter ^forward/cifar-large/b128/t1$ --time 1ms")...)
-	assert.Equal(t, []any{"forward/cifar-large/b128/t1"}, skipped["skipped"])
-	assert.Empty(t, skipped["rows"])
-}
-
-// The passes that bench times must do the work they are named after.
-func TestWorkload(t *testing.T) {
-	n, err := net.Compile(smallModel(t, 1), net.Options{Backward: true})
-	require.NoError(t, err)
-	for _, images := range []int{1, 8, 19, 50} {
-		w, err := newWorkload(context.Background(), n, images, 2)
-		require.NoError(t, err)
-		covered := 0
-		for _, c := range w.chunks {
-			assert.Equal(t, covered, c.from)
-			covered = c.to
-		}
-		assert.Equal(t, kernels.Groups(images), covered)
-		for _, p := range passes {
-			run, err := p.prepare(w)
-			require.NoError(t, err, p.name)
-			run()
-			run()
-		}
-		w.pool.Close()
 	}
 }
 

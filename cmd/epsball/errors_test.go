@@ -141,6 +141,13 @@ func TestBadInput(t *testing.T) {
 		{"bench --batch x", []string{"--batch", "x"}},
 		{"bench --time 0s", []string{"--time", "0s"}},
 		{"bench --time fast", []string{"--time", "fast"}},
+		{"bench --json --benchstat", []string{"--json", "--benchstat"}},
+		{"bench --plot " + path("none/r.svg"), []string{"--plot", "none"}},
+		{"bench --plot " + f.dir, []string{"--plot", "folder"}},
+		{"bench --isa most", []string{"isa", "most", "generic"}},
+		{"bench --layers --filter layer/forward/mnist-small/pool", []string{"--filter", "pool"}},
+		{fmt.Sprintf("bench --model %s --model %[1]s", f.model), []string{"--model", "two", "m"}},
+		{"info --isa all", []string{"isa", "all"}},
 	} {
 		r := run(append(strings.Fields(c.line), "--json")...)
 		assert.Equal(t, 2, r.code, c.line)

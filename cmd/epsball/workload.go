@@ -11,18 +11,19 @@ import (
 
 // pass is something to time on a batch.
 type pass struct {
-	name    string
-	flops   float64 // operations an image for each multiply-add of the forward pass
-	layers  []layerTraffic
-	prepare func(*workload) (run func(), err error)
+	name     string
+	flops    float64 // operations an image for each multiply-add of the forward pass
+	layers   []layerTraffic
+	winograd bool // also runs on a network compiled with Winograd's convolutions
+	prepare  func(*workload) (run func(), err error)
 }
 
 var passes = []pass{
-	{"forward", 2, []layerTraffic{forwardTraffic}, (*workload).forward},
-	{"backward-input", 2, []layerTraffic{backwardTraffic}, (*workload).backwardInput},
-	{"pgd-step", 4, []layerTraffic{forwardTraffic, backwardTraffic}, (*workload).pgdStep},
-	{"ibp", 4, []layerTraffic{intervalTraffic}, (*workload).ibp},
-	{"train-step", 6, []layerTraffic{forwardTraffic, backwardTraffic, forwardTraffic}, (*workload).trainStep},
+	{"forward", 2, []layerTraffic{forwardTraffic}, true, (*workload).forward},
+	{"backward-input", 2, []layerTraffic{backwardTraffic}, true, (*workload).backwardInput},
+	{"pgd-step", 4, []layerTraffic{forwardTraffic, backwardTraffic}, true, (*workload).pgdStep},
+	{"ibp", 4, []layerTraffic{intervalTraffic}, false, (*workload).ibp},
+	{"train-step", 6, []layerTraffic{forwardTraffic, backwardTraffic, forwardTraffic}, false, (*workload).trainStep},
 }
 
 // workload is a batch for a network, split into chunks of lane groups as the

@@ -154,6 +154,11 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	return n, nil
 }
 
+// Winograd tells whether Options.Winograd concerns the layer.
+func (a *Affine) Winograd() bool {
+	return kernels.CanWinograd(a.Shape) && min(a.Shape.InC, a.Shape.OutC) >= winogradChannels
+}
+
 // prepare makes room for the weights that the options ask for.
 func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	s := a.Shape
@@ -163,7 +168,7 @@ func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	if o.Batches == SmallBatches {
 		return
 	}
-	if o.Winograd && kernels.CanWinograd(s) && min(s.InC, s.OutC) >= winogradChannels {
+	if o.Winograd && a.Winograd() {
 		a.winograd = kernels.NewWinograd(isa, s, false)
 		if o.Backward {
 			a.winogradBack = kernels.NewWinograd(isa, s, true)

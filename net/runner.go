@@ -72,10 +72,10 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if len(dst) != n*r.net.classes {
 		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.classes)
 	}
-	if r.few != nil && (n <= maxSmall || !r.net.HasLanes()) {
+	if r.few != nil && (n <= MaxSmall || !r.net.HasLanes()) {
 		size, c := r.net.input.Size(), r.net.classes
-		for i := 0; i < n; i += maxSmall {
-			end := min(i+maxSmall, n)
+		for i := 0; i < n; i += MaxSmall {
+			end := min(i+MaxSmall, n)
 			if err := r.few.logits(ctx, dst[i*c:end*c], x[i*size:end*size], end-i); err != nil {
 				return err
 			}

@@ -6,15 +6,32 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// maxSmall is the largest batch that is run image by image: beyond, lanes are
-// faster although some of them idle.
-const maxSmall = 6
+// MaxSmall is the largest batch that a Runner takes image by image: beyond, lanes
+// are faster although some of them idle.
+const MaxSmall = 6
 
 // splitMACs is the work from which a layer of a small batch is shared among
 // workers: below, waking them costs more than they save.
 const splitMACs = 500_000
 
-// smallRun is the path of a Runner for one to maxSmall images: activations are
+// split returns the number of parts of the layer for n ≤ MaxSmall images.
+func (a *Affine) split(n, workers int) int {
+	if a.macs*int64(n) < splitMACs {
+		return 1
+	}
+	return a.small.Parts(workers)
+}
+
+// Small returns the layer's map for batches of up to MaxSmall images and the
+// number of parts a Runner splits it into; nil if the network has none.
+func (a *Affine) Small(n, workers int) (small *kernels.Small, parts int) {
+	if a.small == nil {
+		return nil, 0
+	}
+	return a.small, a.split(n, workers)
+}
+
+// smallRun is the path of a Runner for one to MaxSmall images: activations are
 // [image][height][width][channel], and the layers' work is split over workers.
 type smallRun struct {
 	net  *Network
@@ -38,7 +55,7 @@ func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 		largest = max(largest, l.Shape.Out())
 	}
 	for i := range s.act {
-		s.act[i] = kernels.Alloc(maxSmall * largest)
+		s.act[i] = kernels.Alloc(MaxSmall * largest)
 	}
 	s.f = func(worker, part int) {
 		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, part, s.parts)
@@ -46,7 +63,7 @@ func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 	return s
 }
 
-// logits writes the logits of n ≤ maxSmall images to dst.
+// logits writes the logits of n ≤ MaxSmall images to dst.
 func (s *smallRun) logits(ctx context.Context, dst, x []float32, n int) error {
 	s.load(x, n)
 	s.n, s.cur = n, 0
@@ -59,10 +76,7 @@ func (s *smallRun) logits(ctx context.Context, dst, x []float32, n int) error {
 		if s.layer.ReLU {
 			s.relu = kernels.ReLU
 		}
-		s.parts = 1
-		if s.layer.macs*int64(n) >= splitMACs {
-			s.parts = s.layer.small.Parts(len(s.sc))
-		}
+		s.parts = s.layer.split(n, len(s.sc))
 		s.pool.Run(s.parts, s.f)
 		s.cur = 1 - s.cur
 	}

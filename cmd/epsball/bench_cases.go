@@ -189,10 +189,7 @@ func (b *bench) passCases(withWinograd bool) ([]benchCase, error) {
 
 // usesWinograd tells whether net.Options.Winograd makes a difference.
 func usesWinograd(n *net.Network) bool {
-	const channels = 16 // package net's threshold
-	return slices.ContainsFunc(n.Layers(), func(l net.Affine) bool {
-		return kernels.CanWinograd(l.Shape) && min(l.Shape.InC, l.Shape.OutC) >= channels
-	})
+	return slices.ContainsFunc(n.Layers(), func(l net.Affine) bool { return l.Winograd() })
 }
 
 // task makes a batch for the pass.

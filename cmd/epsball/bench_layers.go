@@ -121,7 +121,7 @@ func (w *layerWork) tensor(groups, size int) []float32 {
 }
 
 func (w *layerWork) forward() {
-	if w.images <= smallImages {
+	if w.images <= net.MaxSmall {
 		w.small()
 		return
 	}
@@ -131,25 +131,12 @@ func (w *layerWork) forward() {
 	w.chunks(l, w.epilogue())
 }
 
-// As in package net, which runs batches of up to smallImages images by kernels
-// of their own, split among workers from splitMACs on.
-const (
-	smallImages = 6
-	splitMACs   = 500_000
-)
-
 func (w *layerWork) small() {
-	l := kernels.NewSmall(w.isa, w.layer.Shape)
-	l.Pack(w.layer.W, false)
-	l.SetBias(w.layer.B)
+	l, parts := w.layer.Small(w.images, len(w.scratch))
 	e := w.epilogue()
 	dst, src := kernels.Alloc(w.images*l.Out()), kernels.Alloc(w.images*l.In())
 	for i := range src {
 		src[i] = w.random.Float32() - 0.5
-	}
-	parts := 1
-	if w.layer.Shape.MACs()*int64(w.images) >= splitMACs {
-		parts = l.Parts(len(w.scratch))
 	}
 	w.setRun(parts, func(worker, part int) {
 		l.Apply(&w.scratch[worker], dst, src, w.images, e, part, parts)

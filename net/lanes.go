@@ -12,6 +12,10 @@ func PackLanes(dst, x []float32, s model.Shape, n int) {
 	size := s.Size()
 	for g := range kernels.Groups(n) {
 		d := dst[g*size*kernels.Lanes : (g+1)*size*kernels.Lanes]
+		if (g+1)*kernels.Lanes <= n {
+			packGroup(d, x[g*kernels.Lanes*size:(g+1)*kernels.Lanes*size], s)
+			continue
+		}
 		for l := range kernels.Lanes {
 			i := g*kernels.Lanes + l
 			if i >= n {
@@ -21,6 +25,22 @@ func PackLanes(dst, x []float32, s model.Shape, n int) {
 				continue
 			}
 			PackLane(d, x[i*size:(i+1)*size], s, l)
+		}
+	}
+}
+
+// packGroup is PackLane for the eight images of a full group, one lane vector
+// after the other.
+func packGroup(d, x []float32, s model.Shape) {
+	size, hw := s.Size(), s.H*s.W
+	for c := range s.C {
+		plane := func(l int) []float32 { return x[l*size+c*hw:][:hw] }
+		s0, s1, s2, s3 := plane(0), plane(1), plane(2), plane(3)
+		s4, s5, s6, s7 := plane(4), plane(5), plane(6), plane(7)
+		for p := range hw {
+			v := d[(p*s.C+c)*kernels.Lanes:][:kernels.Lanes]
+			v[0], v[1], v[2], v[3] = s0[p], s1[p], s2[p], s3[p]
+			v[4], v[5], v[6], v[7] = s4[p], s5[p], s6[p], s7[p]
 		}
 	}
 }

@@ -61,21 +61,6 @@ func Conv4x8AVX512(a *ConvArgs)
 //go:noescape
 func Grad4x12AVX512(a *GradArgs)
 
-// Grad4x1AVX512 computes the gradient of 4 output channels by 1 weights; see GradArgs.
-//
-//go:noescape
-func Grad4x1AVX512(a *GradArgs)
-
-// Grad4x2AVX512 computes the gradient of 4 output channels by 2 weights; see GradArgs.
-//
-//go:noescape
-func Grad4x2AVX512(a *GradArgs)
-
-// Grad4x3AVX512 computes the gradient of 4 output channels by 3 weights; see GradArgs.
-//
-//go:noescape
-func Grad4x3AVX512(a *GradArgs)
-
 // Grad4x4AVX512 computes the gradient of 4 output channels by 4 weights; see GradArgs.
 //
 //go:noescape

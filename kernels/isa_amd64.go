@@ -52,18 +52,16 @@ var avx2 = &ISA{
 var avx512 = newAVX512(!doublePumped())
 
 // newAVX512 keeps AVX2's kernels where nothing is to be gained: one channel
-// alone, the gradients of the last channels, what memory bounds; unless wide,
-// all convolutions.
+// alone, the gradients of the last channels and weights, what memory bounds;
+// unless wide, all convolutions.
 func newAVX512(wide bool) *ISA {
 	i := *avx2
 	i.name = "avx512"
 	if wide {
 		i.conv, i.pixels = conv512, pixels512
 	}
-	i.grad[4] = [gradWeights + 1]func(*asm.GradArgs){
-		1: asm.Grad4x1AVX512, 2: asm.Grad4x2AVX512, 3: asm.Grad4x3AVX512,
-		4: asm.Grad4x4AVX512, 8: asm.Grad4x8AVX512, 12: asm.Grad4x12AVX512,
-	}
+	g := &i.grad[4]
+	g[4], g[8], g[12] = asm.Grad4x4AVX512, asm.Grad4x8AVX512, asm.Grad4x12AVX512
 	i.weights[4] = []int{12, 8, 4, 3, 2, 1}
 	i.peakFMA, i.readMemory = asm.PeakFMAAVX512, asm.ReadMemoryAVX512
 	return &i

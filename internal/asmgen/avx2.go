@@ -140,11 +140,6 @@ func (a *avx2) vselect(dst, mask, yes, no vec) {
 
 func (a *avx2) lane8Sum(v, tmp vec, m mem) {
 	a.op("VEXTRACTF128", "$1", v.amd64(), tmp.xmm())
-	a.halvesSum(v, tmp, m)
-}
-
-// halvesSum ends lane8Sum; tmp has lanes 4–7.
-func (a *avx2) halvesSum(v, tmp vec, m mem) {
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())
 	a.op("VMOVHLPS", v.xmm(), v.xmm(), tmp.xmm())
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())

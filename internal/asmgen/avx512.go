@@ -44,17 +44,6 @@ func (a avx512) vgate(v, gate, zero vec) {
 	a.op("VMOVAPS.Z", v.amd64(), "K1", v.amd64())
 }
 
-func (a avx512) lane8Sum(v, tmp vec, m mem) {
-	if v.isPair() {
-		a.op("VEXTRACTF32X8", "$1", v.amd64(), tmp.amd64())
-		a.lane8Sum(v.single(), tmp+1, m)
-		m.disp += 4
-		v, tmp = tmp, tmp+1
-	}
-	a.op("VEXTRACTF32X4", "$1", v.amd64(), tmp.xmm())
-	a.halvesSum(v, tmp, m)
-}
-
 // laneSums16 is lane8Sum of sixteen lane vectors in eight pairs, four sums to
 // each address. Each step adds halves of what it has, of two registers at once:
 // first 128-bit lanes (0+4, 1+5, 2+6, 3+7), then 64 bits, then 32. That leaves

@@ -111,7 +111,7 @@ type target interface {
 	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)
 	vselect(dst, mask, yes, no vec) // mask's sign bit picks yes or no
 	vconst(dst vec, name string)    // a named constant of the file
-	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory; of a pair to m, m+4
+	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
 
 	source() []byte
 	stubs() []stub

@@ -85,7 +85,7 @@ func TestBenchTable(t *testing.T) {
 // Layers, kernels and kernel sets each have rows of their own.
 func TestBenchKinds(t *testing.T) {
 	f := newFiles(t)
-	doc := document(t, 0, args("bench --model %s --layers --kernels --isa all --batch 1,8 --time 1ms --threads 1 --filter /(b[18]|L1)/", f.model)...)
+	doc := document(t, 0, args("bench --model %s --layers --kernels --isa all --batch 1,8 --time 5ms --threads 1 --filter /(b[18]|L1)/", f.model)...)
 	isas := len(kernels.Available())
 	assert.Len(t, doc["isas"], isas)
 	rows := rowsOf(t, doc)
@@ -112,7 +112,7 @@ func TestBenchKinds(t *testing.T) {
 	assert.InEpsilon(t, 1, share, 1e-6)
 
 	// A filter that matches no pass is tried on the rest.
-	doc = document(t, 0, args("bench --model %s --batch 8 --time 1ms --threads 1 --filter layer/forward/m/conv0/", f.model)...)
+	doc = document(t, 0, args("bench --model %s --batch 8 --time 5ms --threads 1 --filter layer/forward/m/conv0/", f.model)...)
 	assert.Len(t, doc["rows"], 1)
 }
 
@@ -124,7 +124,7 @@ func TestBenchWinograd(t *testing.T) {
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "my model.safetensors")
 	require.NoError(t, random.Save(path))
-	doc := document(t, 0, append(args("bench --winograd --batch 8 --time 1ms --threads 1 --model"), path)...)
+	doc := document(t, 0, append(args("bench --winograd --batch 8 --time 5ms --threads 1 --model"), path)...)
 	rows := rowsOf(t, doc)
 	require.Len(t, rows, 5+3)
 	r := rows["pgd-step/my_model/b8/t1/winograd "+doc["isa"].(string)]

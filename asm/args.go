@@ -81,13 +81,16 @@ type ConvArgs struct {
 //	Out[r*OutStride + (t*K+k)*4] = LaneSum(acc)
 //
 // where DY and X move by *Col after each column, by *Row more after each row
-// and by *Group more after each group.
+// and by *Group more after each group. If Sums is not nil, acc begins with a lane
+// vector there and goes back to it, and nothing is written to Out: that of (t, r,
+// k) lies at Sums + 32*((t*R+r)*K+k).
 type GradArgs struct {
 	Tiles, Groups, Rows, Cols int
 	DYCol, DYRow, DYGroup     int
 	XCol, XRow, XGroup        int
 	DY, X, Out                unsafe.Pointer
 	OutStride                 int
+	Sums                      unsafe.Pointer
 }
 
 // WinogradArgs describes one tile of Winograd's F(4×4, 3×3) in the batch-lane

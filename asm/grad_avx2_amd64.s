@@ -12,7 +12,24 @@ TEXT ·Grad4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      160(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      224(R13), Y7
+	VMOVUPS      256(R13), Y8
+	VMOVUPS      288(R13), Y9
+	VMOVUPS      320(R13), Y10
+	VMOVUPS      352(R13), Y11
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -25,6 +42,7 @@ tile:
 	VXORPS       X9, X9, X9
 	VXORPS       X10, X10, X10
 	VXORPS       X11, X11, X11
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -66,6 +84,23 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y9, 288(R13)
+	VMOVUPS      Y10, 320(R13)
+	VMOVUPS      Y11, 352(R13)
+	ADDQ         $384, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X12
 	VADDPS       X12, X0, X0
@@ -156,6 +191,7 @@ colloop:
 	VMOVSS       X11, 8(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $12, R9
+next:
 	ADDQ         $96, R12
 	DECQ         R8
 	JNZ          tile
@@ -170,7 +206,20 @@ TEXT ·Grad4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      160(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      224(R13), Y7
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -179,6 +228,7 @@ tile:
 	VXORPS       X5, X5, X5
 	VXORPS       X6, X6, X6
 	VXORPS       X7, X7, X7
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -215,6 +265,19 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y7, 224(R13)
+	ADDQ         $256, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X8
 	VADDPS       X8, X0, X0
@@ -277,6 +340,7 @@ colloop:
 	VMOVSS       X7, 4(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $8, R9
+next:
 	ADDQ         $64, R12
 	DECQ         R8
 	JNZ          tile
@@ -291,11 +355,21 @@ TEXT ·Grad4x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
 	VXORPS       X3, X3, X3
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -327,6 +401,15 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	ADDQ         $128, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X4
 	VADDPS       X4, X0, X0
@@ -361,6 +444,7 @@ colloop:
 	VMOVSS       X3, (BX)
 	ADDQ         104(AX), BX
 	ADDQ         $4, R9
+next:
 	ADDQ         $32, R12
 	DECQ         R8
 	JNZ          tile
@@ -375,7 +459,21 @@ TEXT ·Grad3x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      160(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      224(R13), Y7
+	VMOVUPS      256(R13), Y8
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -385,6 +483,7 @@ tile:
 	VXORPS       X6, X6, X6
 	VXORPS       X7, X7, X7
 	VXORPS       X8, X8, X8
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -422,6 +521,20 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y8, 256(R13)
+	ADDQ         $288, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X9
 	VADDPS       X9, X0, X0
@@ -490,6 +603,7 @@ colloop:
 	VMOVSS       X8, 8(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $12, R9
+next:
 	ADDQ         $96, R12
 	DECQ         R8
 	JNZ          tile
@@ -504,13 +618,25 @@ TEXT ·Grad3x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      160(R13), Y5
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	VXORPS       X5, X5, X5
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -544,6 +670,17 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y5, 160(R13)
+	ADDQ         $192, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X6
 	VADDPS       X6, X0, X0
@@ -591,6 +728,7 @@ colloop:
 	VMOVSS       X5, 4(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $8, R9
+next:
 	ADDQ         $64, R12
 	DECQ         R8
 	JNZ          tile
@@ -605,10 +743,19 @@ TEXT ·Grad3x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -638,6 +785,14 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	ADDQ         $96, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X3
 	VADDPS       X3, X0, X0
@@ -664,6 +819,7 @@ colloop:
 	VMOVSS       X2, (BX)
 	ADDQ         104(AX), BX
 	ADDQ         $4, R9
+next:
 	ADDQ         $32, R12
 	DECQ         R8
 	JNZ          tile
@@ -678,13 +834,25 @@ TEXT ·Grad2x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      160(R13), Y5
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	VXORPS       X5, X5, X5
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -718,6 +886,17 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y5, 160(R13)
+	ADDQ         $192, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X6
 	VADDPS       X6, X0, X0
@@ -764,6 +943,7 @@ colloop:
 	VMOVSS       X5, 8(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $12, R9
+next:
 	ADDQ         $96, R12
 	DECQ         R8
 	JNZ          tile
@@ -778,11 +958,21 @@ TEXT ·Grad2x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      96(R13), Y3
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
 	VXORPS       X3, X3, X3
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -813,6 +1003,15 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y3, 96(R13)
+	ADDQ         $128, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X4
 	VADDPS       X4, X0, X0
@@ -845,6 +1044,7 @@ colloop:
 	VMOVSS       X3, 4(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $8, R9
+next:
 	ADDQ         $64, R12
 	DECQ         R8
 	JNZ          tile
@@ -859,9 +1059,17 @@ TEXT ·Grad2x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -889,6 +1097,13 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         $64, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X2
 	VADDPS       X2, X0, X0
@@ -907,6 +1122,7 @@ colloop:
 	VMOVSS       X1, (BX)
 	ADDQ         104(AX), BX
 	ADDQ         $4, R9
+next:
 	ADDQ         $32, R12
 	DECQ         R8
 	JNZ          tile
@@ -921,10 +1137,19 @@ TEXT ·Grad1x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	VMOVUPS      64(R13), Y2
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -954,6 +1179,14 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y2, 64(R13)
+	ADDQ         $96, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X3
 	VADDPS       X3, X0, X0
@@ -978,6 +1211,7 @@ colloop:
 	VMOVSS       X2, 8(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $12, R9
+next:
 	ADDQ         $96, R12
 	DECQ         R8
 	JNZ          tile
@@ -992,9 +1226,17 @@ TEXT ·Grad1x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	VMOVUPS      32(R13), Y1
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -1022,6 +1264,13 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y1, 32(R13)
+	ADDQ         $64, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X2
 	VADDPS       X2, X0, X0
@@ -1039,6 +1288,7 @@ colloop:
 	VMOVSS       X1, 4(BX)
 	ADDQ         104(AX), BX
 	ADDQ         $8, R9
+next:
 	ADDQ         $64, R12
 	DECQ         R8
 	JNZ          tile
@@ -1053,8 +1303,15 @@ TEXT ·Grad1x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Y0
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -1080,6 +1337,12 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Y0, (R13)
+	ADDQ         $32, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	VEXTRACTF128 $1, Y0, X1
 	VADDPS       X1, X0, X0
@@ -1090,6 +1353,7 @@ colloop:
 	VMOVSS       X0, (BX)
 	ADDQ         104(AX), BX
 	ADDQ         $4, R9
+next:
 	ADDQ         $32, R12
 	DECQ         R8
 	JNZ          tile

@@ -16,7 +16,36 @@ TEXT ·Grad4x12AVX512(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	VMOVUPS      128(R13), Z2
+	VMOVUPS      192(R13), Z3
+	VMOVUPS      256(R13), Z4
+	VMOVUPS      320(R13), Z5
+	VMOVUPS      384(R13), Z6
+	VMOVUPS      448(R13), Z7
+	VMOVUPS      512(R13), Z8
+	VMOVUPS      576(R13), Z9
+	VMOVUPS      640(R13), Z10
+	VMOVUPS      704(R13), Z11
+	VMOVUPS      768(R13), Z12
+	VMOVUPS      832(R13), Z13
+	VMOVUPS      896(R13), Z14
+	VMOVUPS      960(R13), Z15
+	VMOVUPS      1024(R13), Z16
+	VMOVUPS      1088(R13), Z17
+	VMOVUPS      1152(R13), Z18
+	VMOVUPS      1216(R13), Z19
+	VMOVUPS      1280(R13), Z20
+	VMOVUPS      1344(R13), Z21
+	VMOVUPS      1408(R13), Z22
+	VMOVUPS      1472(R13), Z23
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -41,6 +70,7 @@ tile:
 	VXORPS       X21, X21, X21
 	VXORPS       X22, X22, X22
 	VXORPS       X23, X23, X23
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -97,6 +127,35 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z10, 640(R13)
+	VMOVUPS      Z11, 704(R13)
+	VMOVUPS      Z12, 768(R13)
+	VMOVUPS      Z13, 832(R13)
+	VMOVUPS      Z14, 896(R13)
+	VMOVUPS      Z15, 960(R13)
+	VMOVUPS      Z16, 1024(R13)
+	VMOVUPS      Z17, 1088(R13)
+	VMOVUPS      Z18, 1152(R13)
+	VMOVUPS      Z19, 1216(R13)
+	VMOVUPS      Z20, 1280(R13)
+	VMOVUPS      Z21, 1344(R13)
+	VMOVUPS      Z22, 1408(R13)
+	VMOVUPS      Z23, 1472(R13)
+	ADDQ         $1536, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	ADDQ         104(AX), BX
 	MOVQ         BX, CX
@@ -185,6 +244,7 @@ colloop:
 	VEXTRACTF32X4 $2, Z4, 32(CX)
 	VEXTRACTF32X4 $3, Z4, 32(SI)
 	ADDQ         $48, R9
+next:
 	ADDQ         $384, R12
 	DECQ         R8
 	JNZ          tile
@@ -199,7 +259,28 @@ TEXT ·Grad4x8AVX512(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	VMOVUPS      128(R13), Z2
+	VMOVUPS      192(R13), Z3
+	VMOVUPS      256(R13), Z4
+	VMOVUPS      320(R13), Z5
+	VMOVUPS      384(R13), Z6
+	VMOVUPS      448(R13), Z7
+	VMOVUPS      512(R13), Z8
+	VMOVUPS      576(R13), Z9
+	VMOVUPS      640(R13), Z10
+	VMOVUPS      704(R13), Z11
+	VMOVUPS      768(R13), Z12
+	VMOVUPS      832(R13), Z13
+	VMOVUPS      896(R13), Z14
+	VMOVUPS      960(R13), Z15
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -216,6 +297,7 @@ tile:
 	VXORPS       X13, X13, X13
 	VXORPS       X14, X14, X14
 	VXORPS       X15, X15, X15
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -262,6 +344,27 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z10, 640(R13)
+	VMOVUPS      Z11, 704(R13)
+	VMOVUPS      Z12, 768(R13)
+	VMOVUPS      Z13, 832(R13)
+	VMOVUPS      Z14, 896(R13)
+	VMOVUPS      Z15, 960(R13)
+	ADDQ         $1024, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	ADDQ         104(AX), BX
 	MOVQ         BX, CX
@@ -323,6 +426,7 @@ colloop:
 	VEXTRACTF32X4 $2, Z2, 16(CX)
 	VEXTRACTF32X4 $3, Z2, 16(SI)
 	ADDQ         $32, R9
+next:
 	ADDQ         $256, R12
 	DECQ         R8
 	JNZ          tile
@@ -337,7 +441,20 @@ TEXT ·Grad4x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R10
 	MOVQ         56(AX), R11
 	XORQ         R12, R12
+	MOVQ         112(AX), R13
 tile:
+	CMPQ         R13, $0
+	JZ           fresh
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	VMOVUPS      128(R13), Z2
+	VMOVUPS      192(R13), Z3
+	VMOVUPS      256(R13), Z4
+	VMOVUPS      320(R13), Z5
+	VMOVUPS      384(R13), Z6
+	VMOVUPS      448(R13), Z7
+	JMP          ready
+fresh:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
 	VXORPS       X2, X2, X2
@@ -346,6 +463,7 @@ tile:
 	VXORPS       X5, X5, X5
 	VXORPS       X6, X6, X6
 	VXORPS       X7, X7, X7
+ready:
 	MOVQ         80(AX), BX
 	MOVQ         88(AX), CX
 	ADDQ         R12, CX
@@ -382,6 +500,19 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
+	CMPQ         R13, $0
+	JZ           total
+	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z7, 448(R13)
+	ADDQ         $512, R13
+	JMP          next
+total:
 	MOVQ         R9, BX
 	ADDQ         104(AX), BX
 	MOVQ         BX, CX
@@ -416,6 +547,7 @@ colloop:
 	VEXTRACTF32X4 $2, Z0, (CX)
 	VEXTRACTF32X4 $3, Z0, (SI)
 	ADDQ         $16, R9
+next:
 	ADDQ         $128, R12
 	DECQ         R8
 	JNZ          tile

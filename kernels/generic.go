@@ -111,6 +111,11 @@ func genericGrad(r, k int) func(*asm.GradArgs) {
 			for i := range r {
 				for j := range k {
 					var acc lane
+					sums := &acc
+					if a.Sums != nil {
+						sums = vector(a.Sums, vecBytes*((t*r+i)*k+j))
+						acc = *sums
+					}
 					dy, x := vecBytes*i, vecBytes*(t*k+j)
 					for range a.Groups {
 						for range a.Rows {
@@ -128,7 +133,11 @@ func genericGrad(r, k int) func(*asm.GradArgs) {
 						dy += a.DYGroup
 						x += a.XGroup
 					}
-					*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)
+					if a.Sums != nil {
+						*sums = acc
+					} else {
+						*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)
+					}
 				}
 			}
 		}

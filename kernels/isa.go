@@ -80,6 +80,7 @@ type Scratch struct {
 	interval asm.IntervalArgs
 	mask     [Lanes]uint32
 
+	sums      []float32 // of WeightGrad
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

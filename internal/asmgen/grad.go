@@ -36,7 +36,7 @@ func emitGrad(t target) {
 // vector twice.
 func gradKernel(t target, r, k int) {
 	const (
-		args, dy, x, cols, rows, groups, tiles, out, dyCol, xCol, tmp reg = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+		args, dy, x, cols, rows, groups, tiles, out, dyCol, xCol, tmp, sums reg = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 	)
 	var a asm.GradArgs
 	field := func(off uintptr) mem { return at(args, int(off)) }
@@ -53,11 +53,25 @@ func gradKernel(t target, r, k int) {
 	t.load(dyCol, field(unsafe.Offsetof(a.DYCol)))
 	t.load(xCol, field(unsafe.Offsetof(a.XCol)))
 	t.clear(tmp) // byte offset of the tile's first input vector
+	t.load(sums, field(unsafe.Offsetof(a.Sums)))
+	eachSum := func(f func(v vec, m mem)) {
+		for i := range r {
+			for j, u := range weights {
+				f(acc(i, j), at(sums, 32*(i*k+u.first)))
+			}
+		}
+	}
 
 	t.label("tile")
+	t.compareImm(sums, 0)
+	t.jump(zero, "fresh")
+	eachSum(t.vload)
+	t.jump(always, "ready")
+	t.label("fresh")
 	for v := range held {
 		t.vzero(v)
 	}
+	t.label("ready")
 	t.load(dy, field(unsafe.Offsetof(a.DY)))
 	t.load(x, field(unsafe.Offsetof(a.X)))
 	t.addReg(x, tmp)
@@ -89,6 +103,13 @@ func gradKernel(t target, r, k int) {
 	t.dec(groups)
 	t.jump(notZero, "group")
 
+	t.compareImm(sums, 0)
+	t.jump(zero, "total")
+	eachSum(t.vstore)
+	t.addImm(sums, 32*r*k)
+	t.jump(always, "next")
+
+	t.label("total")
 	if s, ok := t.(summer); ok {
 		rowOut := [4]reg{out, dy, x, rows}
 		for i := 1; i < r; i++ {
@@ -114,6 +135,7 @@ func gradKernel(t target, r, k int) {
 		}
 	}
 	t.addImm(out, 4*k)
+	t.label("next")
 	t.addImm(tmp, 32*k)
 	t.dec(tiles)
 	t.jump(notZero, "tile")

@@ -42,7 +42,7 @@ func TestConvTiles(t *testing.T) {
 						a.SegSkip, a.WSegSkip, a.WTileSkip = r.IntN(3)*vecBytes, 4*r.IntN(5), 4*r.IntN(5)
 						a.W, a.Bias, a.Epilogue = base(w), base(bias), trial%3
 						for j := range px {
-							a.In[j] = unsafe.Pointer(&in[(r.IntN(asm.MaxPixels))*maxIn+r.IntN(64)])
+							a.In[j] = unsafe.Pointer(&in[r.IntN(asm.MaxPixels)*maxIn+r.IntN(64)])
 							a.Out[j] = unsafe.Pointer(&want[j*maxOut])
 						}
 						clear(want)

@@ -13,8 +13,12 @@ import (
 // stored outside, for images that are no multiple of the tile.
 func TestWinograd(t *testing.T) {
 	for _, s := range []Shape{
-		{1, 4, 4, 1, 3, 3, 1, 1, 1, 1}, {3, 5, 6, 4, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 5, 3, 3, 1, 1, 0, 0},
-		{4, 3, 3, 7, 3, 3, 1, 1, 2, 2}, {16, 8, 8, 18, 3, 3, 1, 1, 1, 1}, {5, 13, 2, 6, 3, 3, 1, 1, 1, 1},
+		{1, 4, 4, 1, 3, 3, 1, 1, 1, 1},
+		{3, 5, 6, 4, 3, 3, 1, 1, 1, 1},
+		{2, 7, 9, 5, 3, 3, 1, 1, 0, 0},
+		{4, 3, 3, 7, 3, 3, 1, 1, 2, 2},
+		{16, 8, 8, 18, 3, 3, 1, 1, 1, 1},
+		{5, 13, 2, 6, 3, 3, 1, 1, 1, 1},
 	} {
 		for groups := 1; groups <= 3; groups++ {
 			t.Run(fmt.Sprintf("%v/g%d", s, groups), func(t *testing.T) {

@@ -12,7 +12,7 @@ const MaxSmall = 6
 
 // splitMACs is the work from which a layer of a small batch is shared among
 // workers: below, waking them costs more than they save.
-const splitMACs = 500_000
+const splitMACs = 4_000_000
 
 // split returns the number of parts of the layer for n ≤ MaxSmall images.
 func (a *Affine) split(n, workers int) int {

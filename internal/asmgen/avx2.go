@@ -17,9 +17,15 @@ type avx2 struct {
 // amd64Consts are the constants a file may use: 32 bits splatted to a lane
 // vector, or 64-bit words.
 var amd64Consts = []struct{ name, bits string }{
-	{"abs8", "7fffffff"}, {"sign8", "80000000"}, {"half8", "3f000000"},
-	{"two8", "40000000"}, {"four8", "40800000"}, {"eight8", "41000000"},
-	{"minusTwo8", "c0000000"}, {"minusFour8", "c0800000"}, {"minusFive8", "c0a00000"},
+	{"abs8", "7fffffff"},
+	{"sign8", "80000000"},
+	{"half8", "3f000000"},
+	{"two8", "40000000"},
+	{"four8", "40800000"},
+	{"eight8", "41000000"},
+	{"minusTwo8", "c0000000"},
+	{"minusFour8", "c0800000"},
+	{"minusFive8", "c0a00000"},
 	{"rows4", "0d0905010c080400 0f0b07030e0a0602"},
 }
 
@@ -106,15 +112,16 @@ func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.amd64(), m.amd64
 func (a *avx2) vstoreMask(src, mask vec, m mem) {
 	a.op("VMASKMOVPS", src.amd64(), mask.amd64(), m.amd64())
 }
-func (a *avx2) splatInit(reg)               {}
-func (a *avx2) vsplat(dst vec, m mem)       { a.op("VBROADCASTSS", m.amd64(), dst.amd64()) }
-func (a *avx2) vdup(dst vec, m mem)         { a.vload(dst, m) }
-func (a *avx2) vmove(dst, src vec)          { a.op("VMOVAPS", src.amd64(), dst.amd64()) }
-func (a *avx2) vzero(dst vec)               { a.op("VXORPS", dst.xmm(), dst.xmm(), dst.xmm()) }
-func (a *avx2) vadd(dst, x, y vec)          { a.op("VADDPS", y.amd64(), x.amd64(), dst.amd64()) }
-func (a *avx2) vsub(dst, x, y vec)          { a.op("VSUBPS", y.amd64(), x.amd64(), dst.amd64()) }
-func (a *avx2) vmul(dst, x, y vec)          { a.op("VMULPS", y.amd64(), x.amd64(), dst.amd64()) }
-func (a *avx2) vfma(acc, x, y vec)          { a.op("VFMADD231PS", y.amd64(), x.amd64(), acc.amd64()) }
+func (a *avx2) splatInit(reg)         {}
+func (a *avx2) vsplat(dst vec, m mem) { a.op("VBROADCASTSS", m.amd64(), dst.amd64()) }
+func (a *avx2) vdup(dst vec, m mem)   { a.vload(dst, m) }
+func (a *avx2) vmove(dst, src vec)    { a.op("VMOVAPS", src.amd64(), dst.amd64()) }
+func (a *avx2) vzero(dst vec)         { a.op("VXORPS", dst.xmm(), dst.xmm(), dst.xmm()) }
+func (a *avx2) vadd(dst, x, y vec)    { a.op("VADDPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vsub(dst, x, y vec)    { a.op("VSUBPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vmul(dst, x, y vec)    { a.op("VMULPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vfma(acc, x, y vec)    { a.op("VFMADD231PS", y.amd64(), x.amd64(), acc.amd64()) }
+
 func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.amd64(), acc.amd64()) }
 func (a *avx2) vmax(dst, x, y vec)          { a.op("VMAXPS", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vmin(dst, x, y vec)          { a.op("VMINPS", y.amd64(), x.amd64(), dst.amd64()) }

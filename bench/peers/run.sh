@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Measures epsball against its peers and prints the tables of docs/benchmarks.md.
+#
+#   bench/peers/run.sh [--venv DIR] [--quick] [--only TEXT] [--compile] [--json FILE]
+#
+# Needs Go, Python 3.10 or newer and a network: the peers are installed from
+# PyPI, in their current versions, into a throw-away environment. --venv keeps
+# it in DIR and uses it again. The other options are compare.py's.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+venv=$scratch/venv
+arguments=()
+while [ $# -gt 0 ]; do
+	case $1 in
+	--venv)
+		venv=$2
+		shift
+		;;
+	*) arguments+=("$1") ;;
+	esac
+	shift
+done
+
+if [ ! -e "$venv/complete" ]; then
+	echo "installing the peers into $venv" >&2
+	python3 -m venv "$venv"
+	pip() { "$venv/bin/python" -m pip --disable-pip-version-check -q "$@" >&2; }
+	pip install torch onnx onnxruntime torchattacks foolbox numpy safetensors
+	# auto_LiRPA's release pins an old PyTorch. Without its pins, lirpa.py makes
+	# it run on the current one (pip warns of the conflict). The other two are
+	# what it imports.
+	pip install --no-deps auto_LiRPA
+	pip install appdirs pyyaml
+	touch "$venv/complete"
+fi
+
+(cd "$root" && go build -o "$scratch/worker" ./bench/peers/worker)
+
+# Memory that PyTorch frees stays with the process: otherwise each large tensor
+# is mapped and faulted in anew.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=67108864
+
+# Thread counts are compare.py's business, how OpenMP waits is best left alone.
+unset OMP_NUM_THREADS MKL_NUM_THREADS GOMP_SPINCOUNT OMP_WAIT_POLICY
+
+PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -W ignore "$root/bench/peers/compare.py" \
+	--worker "$scratch/worker" ${arguments[@]+"${arguments[@]}"}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// pass is something to time. first is what the first run gave.
+type pass struct {
+	first    []float32
+	run      func() error
+	close    func()
+	winograd bool
+}
+
+// passes prepare a pass, run it once, and return it. Their first result:
+//
+//	forward   logits, [n][classes]
+//	pgd-step  the images after one step from themselves, channels first
+//	pgd       1 for each image the attack fools, else 0
+//	ibp       lower bound of each image's smallest margin
+//	train     the mean losses of two steps, the second after an update
+var passes = map[string]func(*batch) (*pass, error){
+	"forward":  forward,
+	"pgd-step": pgdStep,
+	"pgd":      pgd,
+	"ibp":      ibp,
+	"train":    trainSteps,
+}
+
+// batch is what a pass works on.
+type batch struct {
+	*request
+	model *model.Model
+	net   *net.Network
+	data  *dataset.Set
+	ball  net.Ball
+	pool  *kernels.Pool
+}
+
+func openPass(q *request) (*pass, error) {
+	prepare, ok := passes[q.Pass]
+	if !ok {
+		return nil, fmt.Errorf("pass %q: unknown", q.Pass)
+	}
+	if q.Threads < 1 {
+		return nil, fmt.Errorf("threads: %d, want at least 1", q.Threads)
+	}
+	b := &batch{request: q}
+	var err error
+	if b.model, err = model.Load(q.Model); err != nil {
+		return nil, err
+	}
+	if b.data, err = dataset.LoadNPZ(q.Data); err != nil {
+		return nil, err
+	}
+	if q.Eps != "" {
+		if b.ball.Eps, err = net.ParseEpsilon(q.Eps); err != nil {
+			return nil, err
+		}
+	}
+	if b.net, err = net.Compile(b.model, net.Options{Backward: true, Winograd: q.Winograd}); err != nil {
+		return nil, err
+	}
+	if err := b.net.CheckImages(b.data.X, b.data.Len()); err != nil {
+		return nil, err
+	}
+	if err := b.net.CheckLabels(b.data.Y, b.data.Len()); err != nil {
+		return nil, err
+	}
+	b.pool = kernels.NewPool(q.Threads)
+	p, err := prepare(b)
+	if err != nil {
+		b.pool.Close()
+		return nil, err
+	}
+	p.winograd = b.net.HasWinograd()
+	return p, nil
+}
+
+// opened runs the pass for the first time.
+func (b *batch) opened(run func() error, first func() []float32) (*pass, error) {
+	if err := run(); err != nil {
+		return nil, err
+	}
+	return &pass{first: first(), run: run, close: b.pool.Close}, nil
+}
+
+func forward(b *batch) (*pass, error) {
+	r, ctx := b.net.NewRunner(b.pool), context.Background()
+	logits := make([]float32, b.data.Len()*b.net.Classes())
+	return b.opened(
+		func() error { return r.Logits(ctx, logits, b.data.X, b.data.Len()) },
+		func() []float32 { return logits })
+}
+
+// pgdStep is a step as an attack takes it, its images already in their lanes.
+func pgdStep(b *batch) (*pass, error) {
+	in, n := b.net.Input(), b.data.Len()
+	size, groups := in.Size(), kernels.Groups(n)
+	lanes := func() []float32 { return kernels.Alloc(groups * kernels.Lanes * size) }
+	x, lo, hi := lanes(), lanes(), lanes()
+	net.PackLanes(x, b.data.X, in, n)
+	b.ball.Box().Inner(lo, hi, x)
+	ascents := make([]*attack.Ascent, b.pool.Workers())
+	for i := range ascents {
+		ws := b.net.NewWorkspace(net.ChunkGroups*kernels.Lanes, false)
+		ascents[i] = attack.NewAscent(b.net, ws, b.ball, net.CrossEntropy, float32(b.Step))
+	}
+	chunks := net.Chunks(groups, b.pool.Workers())
+	chunk := func(worker, i int) {
+		from, to := net.Chunk(groups, chunks, i)
+		cut := func(t []float32) []float32 { return t[from*kernels.Lanes*size : to*kernels.Lanes*size] }
+		labels := b.data.Y[from*kernels.Lanes : min(to*kernels.Lanes, n)]
+		ascents[worker].Step(cut(x), cut(lo), cut(hi), nil, labels, to-from)
+	}
+	return b.opened(
+		func() error {
+			b.pool.Run(chunks, chunk)
+			return nil
+		},
+		func() []float32 {
+			out := make([]float32, n*size)
+			for i := range n {
+				net.UnpackLane(out[i*size:(i+1)*size], net.Group(x, size, i/kernels.Lanes), in, i%kernels.Lanes)
+			}
+			return out
+		})
+}
+
+// pgd is the whole attack, random start and judgement of every point included.
+func pgd(b *batch) (*pass, error) {
+	c := attack.PGD(b.ball, b.Steps, b.Seed)
+	c.StepSize = b.Step
+	a, err := attack.New(b.net, c, b.pool)
+	if err != nil {
+		return nil, err
+	}
+	in, ctx := attack.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
+	var res attack.Result
+	return b.opened(
+		func() error { return a.Run(ctx, in, &res) },
+		func() []float32 {
+			fooled := make([]float32, b.data.Len())
+			for i := range fooled {
+				if res.Label[i] != b.data.Y[i] {
+					fooled[i] = 1
+				}
+			}
+			return fooled
+		})
+}
+
+func ibp(b *batch) (*pass, error) {
+	v, err := verify.NewIBP(b.net, b.pool)
+	if err != nil {
+		return nil, err
+	}
+	in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
+	var res verify.Result
+	return b.opened(
+		func() error { return v.Certify(ctx, b.ball, in, &res) },
+		func() []float32 { return res.Margin })
+}

@@ -63,8 +63,9 @@ func (r *Runner) lanes() {
 }
 
 // Logits writes the logits of the n images in x (channels first, pixels in
-// [0, 1]) to dst, [n][classes]. It allocates nothing but, once, its buffers. When ctx ends, it stops
-// at once and returns the context's error; dst is then incomplete.
+// [0, 1]) to dst, [n][classes]. It allocates nothing but, once, its buffers.
+// When ctx ends, it stops at once and returns the context's error; dst is then
+// incomplete.
 func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if err := r.net.CheckImages(x, n); err != nil {
 		return err

@@ -62,6 +62,9 @@ func TestOptionsGiveTheSame(t *testing.T) {
 	require.NoError(t, err)
 	for _, e := range models {
 		require.Equal(t, m.Hash(), e.Hash())
+		require.Equal(t, 3, e.Classes())
+		c, h, w := e.Input()
+		require.Equal(t, m.Arch.Input, model.Shape{C: c, H: h, W: w})
 		pred, err := e.Classify(ctx, x)
 		require.NoError(t, err)
 		require.Equal(t, want, pred)

@@ -128,7 +128,11 @@ func (p *gradPart) block(group int, rows tapSpan, dw, db, sums []float32) {
 			x0, done := a.X, 0
 			for _, k := range w.isa.weights[p.r] {
 				if n := (run - done) / k; n > 0 {
-					p.target(dw, sums, first+done)
+					if sums == nil {
+						a.Out = base(dw[first+done:])
+					} else {
+						a.Sums = base(sums[p.r*(first+done)*Lanes:])
+					}
 					a.Tiles = n
 					a.X = unsafe.Add(x0, done*vecBytes)
 					w.isa.grad[p.r][k](a)
@@ -139,23 +143,15 @@ func (p *gradPart) block(group int, rows tapSpan, dw, db, sums []float32) {
 	}
 	w.window(a, p.dy, p.x, group, p.o, rows, tapSpan{0, s.OutW(), 0})
 	stride := a.OutStride
-	p.target(db, sums, 0)
-	if sums != nil {
+	if sums == nil {
+		a.Out = base(db)
+	} else {
 		a.Sums = base(sums[p.r*s.FanIn()*Lanes:])
 	}
 	a.Tiles, a.OutStride = 1, 4
 	a.X, a.XCol, a.XRow, a.XGroup = base(w.ones), 0, 0, 0
 	w.isa.grad[p.r][1](a)
 	a.OutStride = stride
-}
-
-// target points the kernel at weight i of a row.
-func (p *gradPart) target(out, sums []float32, i int) {
-	if sums != nil {
-		p.a.Sums = base(sums[p.r*i*Lanes:])
-		return
-	}
-	p.a.Out = base(out[i:])
 }
 
 // reduce adds up the lanes of sums.

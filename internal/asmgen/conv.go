@@ -55,7 +55,6 @@ func convKernel(t target, r, p int) {
 		args, w, segs, off reg = 0, 1, 2, 3
 		ptr0               reg = 4
 		outOff, tiles      reg = 12, 13
-		unroll                 = 4
 	)
 	ptr := func(j int) reg { return ptr0 + reg(j) }
 	chans := units(t, r)
@@ -119,37 +118,8 @@ func convKernel(t target, r, p int) {
 		}
 	}
 
-	t.label("seg")
-	t.load(off, at(args, convArg.segLen))
-	for j := range p {
-		t.addReg(ptr(j), off)
-	}
-	t.neg(off)
-	t.addImm(off, 32*unroll)
-	t.jump(greater, "rest")
-	t.label("kloop")
-	for u := range unroll {
-		step(u, 32*(u-unroll))
-	}
-	t.addImm(w, 4*r*unroll)
-	t.addImm(off, 32*unroll)
-	t.jump(lessEqual, "kloop")
-	t.label("rest")
-	t.addImm(off, -32*unroll)
-	t.jump(zero, "segend")
-	t.label("single")
-	step(0, 0)
-	t.addImm(w, 4*r)
-	t.addImm(off, 32)
-	t.jump(notZero, "single")
-	t.label("segend")
-	t.load(off, at(args, convArg.segSkip))
-	for j := range p {
-		t.addReg(ptr(j), off)
-	}
-	t.addMem(w, at(args, convArg.wSegSkip))
-	t.dec(segs)
-	t.jump(notZero, "seg")
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * r, step}
+	walk.emit(t)
 
 	t.addMem(w, at(args, convArg.wTileSkip))
 	for j := range p {

@@ -30,7 +30,6 @@ func smallKernel(t target, p, v int) {
 		ptr0               reg = 4
 		w2, mask           reg = 10, 11
 		outOff, tiles      reg = 12, 13
-		unroll                 = 4
 		tileVecs               = 2 // vectors of a tile
 	)
 	var a asm.ConvArgs
@@ -45,12 +44,6 @@ func smallKernel(t target, p, v int) {
 			return at(w2, 64*u+32*(i-tileVecs))
 		}
 		return at(w, 64*u+32*i)
-	}
-	advance := func(add func(reg)) {
-		add(w)
-		if pair {
-			add(w2)
-		}
 	}
 
 	t.text(fmt.Sprintf("Small%dx%d", p, v),
@@ -89,37 +82,11 @@ func smallKernel(t target, p, v int) {
 			}
 		}
 	}
-	t.label("seg")
-	t.load(off, at(args, convArg.segLen))
-	for j := range p {
-		t.addReg(ptr(j), off)
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, 64, step}
+	if pair {
+		walk.weights = append(walk.weights, w2)
 	}
-	t.neg(off)
-	t.addImm(off, 4*unroll)
-	t.jump(greater, "rest")
-	t.label("kloop")
-	for u := range unroll {
-		step(u, 4*(u-unroll))
-	}
-	advance(func(r reg) { t.addImm(r, 64*unroll) })
-	t.addImm(off, 4*unroll)
-	t.jump(lessEqual, "kloop")
-	t.label("rest")
-	t.addImm(off, -4*unroll)
-	t.jump(zero, "segend")
-	t.label("single")
-	step(0, 0)
-	advance(func(r reg) { t.addImm(r, 64) })
-	t.addImm(off, 4)
-	t.jump(notZero, "single")
-	t.label("segend")
-	t.load(off, at(args, convArg.segSkip))
-	for j := range p {
-		t.addReg(ptr(j), off)
-	}
-	advance(func(r reg) { t.addMem(r, at(args, convArg.wSegSkip)) })
-	t.dec(segs)
-	t.jump(notZero, "seg")
+	walk.emit(t)
 
 	t.addMem(w, at(args, convArg.wTileSkip))
 	for j := range p {

@@ -21,7 +21,7 @@ const (
 const MaxPixels = 8
 
 // ConvArgs describes one call of a ConvRxP kernel: Tiles × R output channels
-// of P output pixels. Lengths and distances are in bytes.
+// of P output pixels, Batches times. Lengths and distances are in bytes.
 //
 // For each tile t, channel r < R, pixel p < P and lane l the kernel computes
 //
@@ -36,7 +36,10 @@ const MaxPixels = 8
 //	w += WTileSkip
 //	Out[p][(t*R+r)*8+l] = epilogue(acc)
 //
-// one rounding per step, in that order. Pixels may repeat.
+// one rounding per step, in that order. Pixels may repeat. After each batch but
+// the last, In[p] and Out[p] become InBase and OutBase plus the next pair of
+// int32, counting lane vectors, of Table from its byte Next on. The kernel changes
+// In, Out, Next and Batches.
 type ConvArgs struct {
 	Tiles     int
 	Segs      int
@@ -49,6 +52,11 @@ type ConvArgs struct {
 	Bias      unsafe.Pointer
 	Epilogue  int
 	GateOff   int
+	Batches   int
+	Table     unsafe.Pointer
+	Next      int
+	InBase    unsafe.Pointer
+	OutBase   unsafe.Pointer
 	In        [MaxPixels]unsafe.Pointer
 	Out       [MaxPixels]unsafe.Pointer
 	Mask      unsafe.Pointer // SmallPxV alone

@@ -7,6 +7,7 @@
 // func Conv4x3AVX2(a *ConvArgs)
 TEXT ·Conv4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -26,9 +27,9 @@ tile:
 	VBROADCASTSS 12(CX), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -78,6 +79,7 @@ kloop:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
+	PREFETCHT0   4096(BX)
 	VMOVUPS      -64(SI)(DX*1), Y12
 	VMOVUPS      -64(DI)(DX*1), Y13
 	VMOVUPS      -64(R8)(DX*1), Y14
@@ -154,9 +156,9 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -235,12 +237,48 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $24, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x2AVX2(a *ConvArgs)
 TEXT ·Conv4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -256,8 +294,8 @@ tile:
 	VMOVAPS      Y4, Y5
 	VBROADCASTSS 12(CX), Y6
 	VMOVAPS      Y6, Y7
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -296,6 +334,7 @@ kloop:
 	VBROADCASTSS 28(BX), Y13
 	VFMADD231PS  Y13, Y8, Y6
 	VFMADD231PS  Y13, Y9, Y7
+	PREFETCHT0   4096(BX)
 	VMOVUPS      -64(SI)(DX*1), Y8
 	VMOVUPS      -64(DI)(DX*1), Y9
 	VBROADCASTSS 32(BX), Y10
@@ -356,8 +395,8 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -414,12 +453,40 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $16, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x1AVX2(a *ConvArgs)
 TEXT ·Conv4x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -431,7 +498,7 @@ tile:
 	VBROADCASTSS 4(CX), Y1
 	VBROADCASTSS 8(CX), Y2
 	VBROADCASTSS 12(CX), Y3
-	MOVQ         88(AX), SI
+	MOVQ         128(AX), SI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -459,6 +526,7 @@ kloop:
 	VFMADD231PS  Y7, Y4, Y2
 	VBROADCASTSS 28(BX), Y8
 	VFMADD231PS  Y8, Y4, Y3
+	PREFETCHT0   4096(BX)
 	VMOVUPS      -64(SI)(DX*1), Y4
 	VBROADCASTSS 32(BX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -503,7 +571,7 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
+	MOVQ         192(AX), SI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -538,12 +606,32 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $8, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv3x4AVX2(a *ConvArgs)
 TEXT ·Conv3x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -563,10 +651,10 @@ tile:
 	VMOVAPS      Y8, Y9
 	VMOVAPS      Y8, Y10
 	VMOVAPS      Y8, Y11
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -617,6 +705,7 @@ kloop:
 	VFMADD231PS  Y12, Y15, Y3
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y11
+	PREFETCHT0   4096(BX)
 	VBROADCASTSS 24(BX), Y12
 	VBROADCASTSS 28(BX), Y13
 	VBROADCASTSS 32(BX), Y14
@@ -694,10 +783,10 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -778,12 +867,56 @@ store:
 	ADDQ         $96, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $32, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv2x6AVX2(a *ConvArgs)
 TEXT ·Conv2x6AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -803,12 +936,12 @@ tile:
 	VMOVAPS      Y6, Y9
 	VMOVAPS      Y6, Y10
 	VMOVAPS      Y6, Y11
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -863,6 +996,7 @@ kloop:
 	VMOVUPS      -96(R11)(DX*1), Y15
 	VFMADD231PS  Y12, Y15, Y5
 	VFMADD231PS  Y13, Y15, Y11
+	PREFETCHT0   4096(BX)
 	VBROADCASTSS 16(BX), Y12
 	VBROADCASTSS 20(BX), Y13
 	VMOVUPS      -64(SI)(DX*1), Y14
@@ -945,12 +1079,12 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1035,12 +1169,72 @@ store:
 	ADDQ         $64, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $48, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv1x8AVX2(a *ConvArgs)
 TEXT ·Conv1x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
+batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
 	XORQ         R14, R14
@@ -1056,14 +1250,14 @@ tile:
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
 	VMOVAPS      Y0, Y7
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
-	MOVQ         136(AX), R12
-	MOVQ         144(AX), R13
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1098,6 +1292,7 @@ kloop:
 	VFMADD231PS  -96(R11)(DX*1), Y8, Y5
 	VFMADD231PS  -96(R12)(DX*1), Y8, Y6
 	VFMADD231PS  -96(R13)(DX*1), Y8, Y7
+	PREFETCHT0   4096(BX)
 	VBROADCASTSS 8(BX), Y8
 	VFMADD231PS  -64(SI)(DX*1), Y8, Y0
 	VFMADD231PS  -64(DI)(DX*1), Y8, Y1
@@ -1149,14 +1344,14 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
-	MOVQ         200(AX), R12
-	MOVQ         208(AX), R13
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1225,5 +1420,80 @@ store:
 	ADDQ         $32, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVLQSX      48(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 176(AX)
+	MOVLQSX      52(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 240(AX)
+	MOVLQSX      56(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 184(AX)
+	MOVLQSX      60(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 248(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $64, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET

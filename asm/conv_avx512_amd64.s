@@ -7,12 +7,13 @@
 // func Conv4x8AVX512(a *ConvArgs)
 TEXT ·Conv4x8AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -36,14 +37,14 @@ tile:
 	VMOVAPS      Z8, Z13
 	VMOVAPS      Z8, Z14
 	VMOVAPS      Z8, Z15
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
-	MOVQ         136(AX), R12
-	MOVQ         144(AX), R13
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -116,6 +117,7 @@ kloop:
 	VBROADCASTF32X8 -96(R13)(DX*1), Z25
 	VFMADD231PS  Z16, Z25, Z7
 	VFMADD231PS  Z17, Z25, Z15
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 32(BX), Z16
 	VPERMILPS    Z31, Z16, Z16
 	VBROADCASTSD 40(BX), Z17
@@ -224,14 +226,14 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
-	MOVQ         200(AX), R12
-	MOVQ         208(AX), R13
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -340,18 +342,94 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVLQSX      48(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 176(AX)
+	MOVLQSX      52(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 240(AX)
+	MOVLQSX      56(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 184(AX)
+	MOVLQSX      60(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 248(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $64, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x6AVX512(a *ConvArgs)
 TEXT ·Conv4x6AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -371,12 +449,12 @@ tile:
 	VMOVAPS      Z6, Z9
 	VMOVAPS      Z6, Z10
 	VMOVAPS      Z6, Z11
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -435,6 +513,7 @@ kloop:
 	VBROADCASTF32X8 -96(R11)(DX*1), Z19
 	VFMADD231PS  Z12, Z19, Z5
 	VFMADD231PS  Z13, Z19, Z11
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 32(BX), Z12
 	VPERMILPS    Z31, Z12, Z12
 	VBROADCASTSD 40(BX), Z13
@@ -523,12 +602,12 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -613,18 +692,78 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $48, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x4AVX512(a *ConvArgs)
 TEXT ·Conv4x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -640,10 +779,10 @@ tile:
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -688,6 +827,7 @@ kloop:
 	VBROADCASTF32X8 -96(R9)(DX*1), Z13
 	VFMADD231PS  Z8, Z13, Z3
 	VFMADD231PS  Z9, Z13, Z7
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 32(BX), Z8
 	VPERMILPS    Z31, Z8, Z8
 	VBROADCASTSD 40(BX), Z9
@@ -756,10 +896,10 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -820,18 +960,62 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $32, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x3AVX512(a *ConvArgs)
 TEXT ·Conv4x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -845,9 +1029,9 @@ tile:
 	VPERMILPS    Z31, Z3, Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -885,6 +1069,7 @@ kloop:
 	VBROADCASTF32X8 -96(R8)(DX*1), Z10
 	VFMADD231PS  Z6, Z10, Z2
 	VFMADD231PS  Z7, Z10, Z5
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 32(BX), Z6
 	VPERMILPS    Z31, Z6, Z6
 	VBROADCASTSD 40(BX), Z7
@@ -943,9 +1128,9 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -994,18 +1179,54 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $24, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x2AVX512(a *ConvArgs)
 TEXT ·Conv4x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -1017,8 +1238,8 @@ tile:
 	VBROADCASTSD 8(CX), Z2
 	VPERMILPS    Z31, Z2, Z2
 	VMOVAPS      Z2, Z3
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1049,6 +1270,7 @@ kloop:
 	VPERMILPS    Z31, Z7, Z7
 	VFMADD231PS  Z7, Z4, Z2
 	VFMADD231PS  Z7, Z5, Z3
+	PREFETCHT0   4096(BX)
 	VBROADCASTF32X8 -64(SI)(DX*1), Z4
 	VBROADCASTF32X8 -64(DI)(DX*1), Z5
 	VBROADCASTSD 32(BX), Z6
@@ -1097,8 +1319,8 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1135,18 +1357,46 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $16, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv4x1AVX512(a *ConvArgs)
 TEXT ·Conv4x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -1156,7 +1406,7 @@ tile:
 	VPERMILPS    Z31, Z0, Z0
 	VBROADCASTSD 8(CX), Z1
 	VPERMILPS    Z31, Z1, Z1
-	MOVQ         88(AX), SI
+	MOVQ         128(AX), SI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1180,6 +1430,7 @@ kloop:
 	VBROADCASTSD 24(BX), Z4
 	VPERMILPS    Z31, Z4, Z4
 	VFMADD231PS  Z4, Z2, Z1
+	PREFETCHT0   4096(BX)
 	VBROADCASTF32X8 -64(SI)(DX*1), Z2
 	VBROADCASTSD 32(BX), Z3
 	VPERMILPS    Z31, Z3, Z3
@@ -1218,7 +1469,7 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
+	MOVQ         192(AX), SI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1243,18 +1494,38 @@ store:
 	ADDQ         $128, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $8, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv3x8AVX512(a *ConvArgs)
 TEXT ·Conv3x8AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -1277,14 +1548,14 @@ tile:
 	VMOVAPS      Y8, Y13
 	VMOVAPS      Y8, Y14
 	VMOVAPS      Y8, Y15
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
-	MOVQ         136(AX), R12
-	MOVQ         144(AX), R13
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1355,6 +1626,7 @@ kloop:
 	VBROADCASTF32X8 -96(R13)(DX*1), Z25
 	VFMADD231PS  Z16, Z25, Z7
 	VFMADD231PS  Y17, Y25, Y15
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 24(BX), Z16
 	VPERMILPS    Z31, Z16, Z16
 	VBROADCASTSS 32(BX), Y17
@@ -1460,14 +1732,14 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
-	MOVQ         200(AX), R12
-	MOVQ         208(AX), R13
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1576,18 +1848,94 @@ store:
 	ADDQ         $96, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVLQSX      48(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 176(AX)
+	MOVLQSX      52(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 240(AX)
+	MOVLQSX      56(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 184(AX)
+	MOVLQSX      60(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 248(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $64, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv3x4AVX512(a *ConvArgs)
 TEXT ·Conv3x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -1602,10 +1950,10 @@ tile:
 	VMOVAPS      Y4, Y5
 	VMOVAPS      Y4, Y6
 	VMOVAPS      Y4, Y7
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1648,6 +1996,7 @@ kloop:
 	VBROADCASTF32X8 -96(R9)(DX*1), Z13
 	VFMADD231PS  Z8, Z13, Z3
 	VFMADD231PS  Y9, Y13, Y7
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 24(BX), Z8
 	VPERMILPS    Z31, Z8, Z8
 	VBROADCASTSS 32(BX), Y9
@@ -1713,10 +2062,10 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -1777,18 +2126,62 @@ store:
 	ADDQ         $96, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $32, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv2x8AVX512(a *ConvArgs)
 TEXT ·Conv2x8AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -1803,14 +2196,14 @@ tile:
 	VMOVAPS      Z0, Z5
 	VMOVAPS      Z0, Z6
 	VMOVAPS      Z0, Z7
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
-	MOVQ         136(AX), R12
-	MOVQ         144(AX), R13
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -1863,6 +2256,7 @@ kloop:
 	VFMADD231PS  Z8, Z15, Z6
 	VBROADCASTF32X8 -96(R13)(DX*1), Z16
 	VFMADD231PS  Z8, Z16, Z7
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 16(BX), Z8
 	VPERMILPS    Z31, Z8, Z8
 	VBROADCASTF32X8 -64(SI)(DX*1), Z9
@@ -1941,14 +2335,14 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
-	MOVQ         200(AX), R12
-	MOVQ         208(AX), R13
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -2017,18 +2411,94 @@ store:
 	ADDQ         $64, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVLQSX      32(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 160(AX)
+	MOVLQSX      36(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 224(AX)
+	MOVLQSX      40(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 168(AX)
+	MOVLQSX      44(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 232(AX)
+	MOVLQSX      48(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 176(AX)
+	MOVLQSX      52(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 240(AX)
+	MOVLQSX      56(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 184(AX)
+	MOVLQSX      60(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 248(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $64, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET
 
 // func Conv2x4AVX512(a *ConvArgs)
 TEXT ·Conv2x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
 	MOVL         $1, R14
 	VPBROADCASTD.Z R14, K1, Z31
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
 	XORQ         R14, R14
 tile:
 	MOVQ         R14, CX
@@ -2039,10 +2509,10 @@ tile:
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -2075,6 +2545,7 @@ kloop:
 	VFMADD231PS  Z4, Z7, Z2
 	VBROADCASTF32X8 -96(R9)(DX*1), Z8
 	VFMADD231PS  Z4, Z8, Z3
+	PREFETCHT0   4096(BX)
 	VBROADCASTSD 16(BX), Z4
 	VPERMILPS    Z31, Z4, Z4
 	VBROADCASTF32X8 -64(SI)(DX*1), Z5
@@ -2125,10 +2596,10 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -2169,5 +2640,48 @@ store:
 	ADDQ         $64, R14
 	DECQ         R15
 	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVLQSX      16(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 144(AX)
+	MOVLQSX      20(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 208(AX)
+	MOVLQSX      24(CX), DX
+	SHLQ         $5, DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 152(AX)
+	MOVLQSX      28(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 216(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $32, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
 	VZEROUPPER
 	RET

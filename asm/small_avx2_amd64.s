@@ -24,12 +24,12 @@ tile:
 	VMOVAPS      Y1, Y7
 	VMOVAPS      Y1, Y9
 	VMOVAPS      Y1, Y11
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
-	MOVQ         112(AX), R9
-	MOVQ         120(AX), R10
-	MOVQ         128(AX), R11
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -166,12 +166,12 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
-	MOVQ         176(AX), R9
-	MOVQ         184(AX), R10
-	MOVQ         192(AX), R11
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -207,7 +207,7 @@ store:
 	DECQ         R15
 	JMP          tile
 last:
-	MOVQ         216(AX), R13
+	MOVQ         256(AX), R13
 	VMOVUPS      (R13), Y12
 	VMASKMOVPS   Y0, Y12, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y12, (DI)(R14*1)
@@ -239,9 +239,9 @@ tile:
 	VMOVUPS      32(CX)(R14*1), Y1
 	VMOVAPS      Y1, Y3
 	VMOVAPS      Y1, Y5
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
-	MOVQ         104(AX), R8
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -327,9 +327,9 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
-	MOVQ         168(AX), R8
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -353,7 +353,7 @@ store:
 	DECQ         R15
 	JMP          tile
 last:
-	MOVQ         216(AX), R13
+	MOVQ         256(AX), R13
 	VMOVUPS      (R13), Y6
 	VMASKMOVPS   Y0, Y6, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y6, (DI)(R14*1)
@@ -377,8 +377,8 @@ tile:
 	VMOVAPS      Y0, Y2
 	VMOVUPS      32(CX)(R14*1), Y1
 	VMOVAPS      Y1, Y3
-	MOVQ         88(AX), SI
-	MOVQ         96(AX), DI
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -447,8 +447,8 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
-	MOVQ         160(AX), DI
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -468,7 +468,7 @@ store:
 	DECQ         R15
 	JMP          tile
 last:
-	MOVQ         216(AX), R13
+	MOVQ         256(AX), R13
 	VMOVUPS      (R13), Y4
 	VMASKMOVPS   Y0, Y4, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y4, (DI)(R14*1)
@@ -490,7 +490,7 @@ tile:
 	VMOVUPS      32(CX)(R14*1), Y1
 	VMOVUPS      64(CX)(R14*1), Y2
 	VMOVUPS      96(CX)(R14*1), Y3
-	MOVQ         88(AX), SI
+	MOVQ         128(AX), SI
 	MOVQ         BX, R12
 	ADDQ         48(AX), R12
 	MOVQ         8(AX), CX
@@ -567,7 +567,7 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
+	MOVQ         192(AX), SI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -587,7 +587,7 @@ store:
 	DECQ         R15
 	JMP          tile
 last:
-	MOVQ         216(AX), R13
+	MOVQ         256(AX), R13
 	VMOVUPS      (R13), Y4
 	VMASKMOVPS   Y0, Y4, (SI)(R14*1)
 	VMOVUPS      32(R13), Y4
@@ -609,7 +609,7 @@ tile:
 	MOVQ         64(AX), CX
 	VMOVUPS      (CX)(R14*1), Y0
 	VMOVUPS      32(CX)(R14*1), Y1
-	MOVQ         88(AX), SI
+	MOVQ         128(AX), SI
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
@@ -661,7 +661,7 @@ segend:
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
-	MOVQ         152(AX), SI
+	MOVQ         192(AX), SI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -677,7 +677,7 @@ store:
 	DECQ         R15
 	JMP          tile
 last:
-	MOVQ         216(AX), R13
+	MOVQ         256(AX), R13
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   Y0, Y2, (SI)(R14*1)
 	VMOVUPS      32(R13), Y2

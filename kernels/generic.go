@@ -69,39 +69,55 @@ func epilogue(v float32, e Epilogue, gate float32) float32 {
 
 func genericConv(r, p int) func(*asm.ConvArgs) {
 	return func(a *asm.ConvArgs) {
-		wTile := 0 // byte offset of the tile's weights
-		for t := range a.Tiles {
-			for i := range r {
-				bias := *(*float32)(unsafe.Add(a.Bias, 4*(t*r+i)))
-				for j := range p {
-					acc := lane{bias, bias, bias, bias, bias, bias, bias, bias}
-					in, w := 0, wTile+4*i
-					for range a.Segs {
-						for range a.SegLen / vecBytes {
-							wk := *(*float32)(unsafe.Add(a.W, w))
-							x := vector(a.In[j], in)
-							for l := range acc {
-								acc[l] = FMA32(x[l], wk, acc[l])
-							}
-							in += vecBytes
-							w += 4 * r
+		for {
+			genericTiles(a, r, p)
+			if a.Batches == 1 {
+				return
+			}
+			a.Batches--
+			for j := range p {
+				at := (*[2]int32)(unsafe.Add(a.Table, a.Next))
+				a.In[j], a.Out[j] = unsafe.Add(a.InBase, int(at[0])*vecBytes), unsafe.Add(a.OutBase, int(at[1])*vecBytes)
+				a.Next += int(unsafe.Sizeof(*at))
+			}
+		}
+	}
+}
+
+// genericTiles computes the tiles of one batch of pixels.
+func genericTiles(a *asm.ConvArgs, r, p int) {
+	wTile := 0 // byte offset of the tile's weights
+	for t := range a.Tiles {
+		for i := range r {
+			bias := *(*float32)(unsafe.Add(a.Bias, 4*(t*r+i)))
+			for j := range p {
+				acc := lane{bias, bias, bias, bias, bias, bias, bias, bias}
+				in, w := 0, wTile+4*i
+				for range a.Segs {
+					for range a.SegLen / vecBytes {
+						wk := *(*float32)(unsafe.Add(a.W, w))
+						x := vector(a.In[j], in)
+						for l := range acc {
+							acc[l] = FMA32(x[l], wk, acc[l])
 						}
-						in += a.SegSkip
-						w += a.WSegSkip
+						in += vecBytes
+						w += 4 * r
 					}
-					off := vecBytes * (t*r + i)
-					out := vector(a.Out[j], off)
-					for l, v := range acc {
-						var gate float32
-						if a.Epilogue == asm.EpilogueGate {
-							gate = distant(a.Out[j], off+a.GateOff)[l]
-						}
-						out[l] = epilogue(v, Epilogue(a.Epilogue), gate)
+					in += a.SegSkip
+					w += a.WSegSkip
+				}
+				off := vecBytes * (t*r + i)
+				out := vector(a.Out[j], off)
+				for l, v := range acc {
+					var gate float32
+					if a.Epilogue == asm.EpilogueGate {
+						gate = distant(a.Out[j], off+a.GateOff)[l]
 					}
+					out[l] = epilogue(v, Epilogue(a.Epilogue), gate)
 				}
 			}
-			wTile += a.Segs*(a.SegLen/vecBytes*4*r+a.WSegSkip) + a.WTileSkip
 		}
+		wTile += a.Segs*(a.SegLen/vecBytes*4*r+a.WSegSkip) + a.WTileSkip
 	}
 }
 

@@ -38,6 +38,9 @@ func (i *ISA) nextPixels(r, left int) int {
 	return list[min(left, len(list)-1)]
 }
 
+// mostPixels is nextPixels where many are left.
+func (i *ISA) mostPixels(r int) int { return i.pixels[r][len(i.pixels[r])-1] }
+
 // The choice among the tiles that fit sixteen registers: of four pixels, two
 // pairs beat three and one.
 var (

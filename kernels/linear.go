@@ -220,8 +220,7 @@ func (l *Linear) Apply(sc *Scratch, dst, src []float32, groups int, e Epilogue, 
 // tilesAtOnce bounds the weights that one sweep over the pixels touches, so
 // that they stay in the L2 cache from pixel to pixel.
 func (l *Linear) tilesAtOnce(c *class) int {
-	const budget = 256 << 10
-	return max(1, budget/(c.y.n*c.x.n*l.inC*tileChannels*4))
+	return max(1, caches.l2/4/(c.y.n*c.x.n*l.inC*tileChannels*4))
 }
 
 // run computes tiles × r channels from tile first on, at all pixels of c.
@@ -240,16 +239,52 @@ func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, firs
 	a.Bias = unsafe.Pointer(&l.bias[first*tileChannels])
 
 	in, out := base(src), unsafe.Add(base(dst), first*tileChannels*vecBytes)
+	from := l.bulk(a, c, in, out, groups, r)
+	l.rest(a, c.pixels[from:], in, out, groups, r)
+}
+
+// bulk lets the kernels walk the pixels of each group by themselves, in full
+// batches, and returns the number of pixels of a group that are done. A call
+// stays well below a millisecond, for nothing can preempt it.
+func (l *Linear) bulk(a *asm.ConvArgs, c *class, in, out unsafe.Pointer, groups, r int) int {
+	const (
+		few  = 4       // batches, which rest fills better
+		most = 1 << 17 // steps of a call
+	)
+	size := l.isa.mostPixels(r)
+	batches := len(c.pixels) / size
+	if batches < few {
+		return 0
+	}
+	atOnce := max(1, most/(a.Tiles*c.y.n*c.x.n*l.inC))
+	for g := range groups {
+		a.InBase, a.OutBase = unsafe.Add(in, g*l.in*vecBytes), unsafe.Add(out, g*l.out*vecBytes)
+		for b := 0; b < batches; b += atOnce {
+			for j, px := range c.pixels[b*size:][:size] {
+				a.In[j], a.Out[j] = unsafe.Add(a.InBase, int(px.in)*vecBytes), unsafe.Add(a.OutBase, int(px.out)*vecBytes)
+			}
+			a.Batches = min(atOnce, batches-b)
+			a.Table, a.Next = unsafe.Pointer(unsafe.SliceData(c.pixels)), (b+1)*size*int(unsafe.Sizeof(pixel{}))
+			l.isa.conv[r][size](a)
+		}
+	}
+	return batches * size
+}
+
+// rest computes pixels of all groups, batches reaching over from one group to
+// the next.
+func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, groups, r int) {
+	a.Batches = 1
 	inGroup, outGroup := l.in*vecBytes, l.out*vecBytes
 	q := 0
-	for left := groups * len(c.pixels); left > 0; {
+	for left := groups * len(pixels); left > 0; {
 		n := l.isa.nextPixels(r, left)
 		for j := range n {
 			if j < left {
-				px := c.pixels[q]
+				px := pixels[q]
 				a.In[j] = unsafe.Add(in, int(px.in)*vecBytes)
 				a.Out[j] = unsafe.Add(out, int(px.out)*vecBytes)
-				if q++; q == len(c.pixels) && j+1 < left {
+				if q++; q == len(pixels) && j+1 < left {
 					q = 0
 					in, out = unsafe.Add(in, inGroup), unsafe.Add(out, outGroup)
 				}

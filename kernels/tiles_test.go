@@ -15,16 +15,19 @@ import (
 // TestConvTiles holds every conv kernel of every set, chosen by it or not, to
 // the generic one: misaligned, with skips between segments and tiles.
 func TestConvTiles(t *testing.T) {
-	const maxIn, maxOut = 4096, 4 * 4 * 8 // float32 of one pixel's input and output
+	const (
+		maxIn, maxOut = 4096, 4 * 4 * 8 // float32 of one pixel's input and output
+		maxBatches    = 3
+	)
 	r := rand.New(rand.NewPCG(4, 4))
 	_, in := guarded(asm.MaxPixels * maxIn)
 	_, w := guarded(16 << 10)
 	_, bias := guarded(16)
-	_, gate := guarded(asm.MaxPixels * maxOut)
+	_, gate := guarded(maxBatches * asm.MaxPixels * maxOut)
 	for _, s := range [][]float32{in, w, bias, gate} {
 		fillRandom(r, s)
 	}
-	allOut, out := guarded(asm.MaxPixels * maxOut)
+	allOut, out := guarded(maxBatches * asm.MaxPixels * maxOut)
 	want := make([]float32, len(out))
 	tested := map[string]bool{}
 	for _, isa := range testSets() {
@@ -41,19 +44,21 @@ func TestConvTiles(t *testing.T) {
 						a.Tiles, a.Segs, a.SegLen = 1+trial%4, 1+r.IntN(3), k*vecBytes
 						a.SegSkip, a.WSegSkip, a.WTileSkip = r.IntN(3)*vecBytes, 4*r.IntN(5), 4*r.IntN(5)
 						a.W, a.Bias, a.Epilogue = base(w), base(bias), trial%3
-						for j := range px {
-							a.In[j] = unsafe.Pointer(&in[r.IntN(asm.MaxPixels)*maxIn+r.IntN(64)])
-							a.Out[j] = unsafe.Pointer(&want[j*maxOut])
+						batches := 1 + r.IntN(maxBatches)
+						table := make([]pixel, batches*px)
+						for i := range table {
+							table[i] = pixel{int32(r.IntN(asm.MaxPixels) * maxIn / Lanes), int32(i * maxOut / Lanes)}
 						}
-						clear(want)
-						a.GateOff = int(uintptr(base(gate)) - uintptr(base(want)))
-						genericConv(ch, px)(a)
-						clear(out)
-						for j := range px {
-							a.Out[j] = unsafe.Pointer(&out[j*maxOut])
+						shift := r.IntN(64)
+						for _, k := range []struct {
+							f   func(*asm.ConvArgs)
+							out []float32
+						}{{genericConv(ch, px), want}, {f, out}} {
+							clear(k.out)
+							fillConv(a, table, px, in[shift:], k.out)
+							a.GateOff = int(uintptr(base(gate)) - uintptr(base(k.out)))
+							k.f(a)
 						}
-						a.GateOff = int(uintptr(base(gate)) - uintptr(base(out)))
-						f(a)
 						requireBits(t, want, out)
 						requireGuards(t, allOut)
 					}
@@ -70,6 +75,15 @@ func TestConvTiles(t *testing.T) {
 		}
 	}
 	t.Log(len(tested), "kernels")
+}
+
+// fillConv gives a the pixels of table, px a batch.
+func fillConv(a *asm.ConvArgs, table []pixel, px int, in, out []float32) {
+	a.InBase, a.OutBase = base(in), base(out)
+	for j, p := range table[:px] {
+		a.In[j], a.Out[j] = unsafe.Add(a.InBase, int(p.in)*vecBytes), unsafe.Add(a.OutBase, int(p.out)*vecBytes)
+	}
+	a.Batches, a.Table, a.Next = len(table)/px, unsafe.Pointer(unsafe.SliceData(table)), px*int(unsafe.Sizeof(pixel{}))
 }
 
 // TestGradTiles does the same for the gradients.

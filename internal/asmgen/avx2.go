@@ -98,12 +98,16 @@ func (a *avx2) jump(c cond, label string) {
 func (a *avx2) ret() { a.op("VZEROUPPER"); a.op("RET") }
 
 func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64()) }
+func (a *avx2) load32(dst reg, m mem)     { a.op("MOVLQSX", m.amd64(), dst.amd64()) }
+func (a *avx2) store(src reg, m mem)      { a.op("MOVQ", src.amd64(), m.amd64()) }
+func (a *avx2) prefetch(m mem)            { a.op("PREFETCHT0", m.amd64()) }
 func (a *avx2) move(dst, src reg)         { a.op("MOVQ", src.amd64(), dst.amd64()) }
 func (a *avx2) clear(dst reg)             { a.op("XORQ", dst.amd64(), dst.amd64()) }
 func (a *avx2) addImm(dst reg, n int)     { a.op("ADDQ", imm(n), dst.amd64()) }
 func (a *avx2) addReg(dst, src reg)       { a.op("ADDQ", src.amd64(), dst.amd64()) }
 func (a *avx2) addMem(dst reg, m mem)     { a.op("ADDQ", m.amd64(), dst.amd64()) }
 func (a *avx2) neg(dst reg)               { a.op("NEGQ", dst.amd64()) }
+func (a *avx2) shiftLeft(dst reg, n int)  { a.op("SHLQ", imm(n), dst.amd64()) }
 func (a *avx2) shiftRight(dst reg, n int) { a.op("SHRQ", imm(n), dst.amd64()) }
 func (a *avx2) dec(dst reg)               { a.op("DECQ", dst.amd64()) }
 func (a *avx2) compareImm(r reg, n int)   { a.op("CMPQ", r.amd64(), imm(n)) }

@@ -19,6 +19,7 @@ var convTiles = map[string][][2]int{
 
 var convArg struct {
 	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
+	batches, table, next, inBase, outBase                                                  int
 }
 
 func init() {
@@ -30,7 +31,13 @@ func init() {
 	o.w, o.bias = int(unsafe.Offsetof(c.W)), int(unsafe.Offsetof(c.Bias))
 	o.epilogue, o.gateOff = int(unsafe.Offsetof(c.Epilogue)), int(unsafe.Offsetof(c.GateOff))
 	o.in, o.out = int(unsafe.Offsetof(c.In)), int(unsafe.Offsetof(c.Out))
+	o.batches, o.table, o.next = int(unsafe.Offsetof(c.Batches)), int(unsafe.Offsetof(c.Table)), int(unsafe.Offsetof(c.Next))
+	o.inBase, o.outBase = int(unsafe.Offsetof(c.InBase)), int(unsafe.Offsetof(c.OutBase))
 }
+
+// prefetchAhead is the distance in bytes at which weights are fetched (measured:
+// 2 and 8 KiB gain less).
+const prefetchAhead = 4096
 
 func emitConv(t target) {
 	for _, rp := range convTiles[t.isa()] {
@@ -67,9 +74,11 @@ func convKernel(t target, r, p int) {
 	t.text(fmt.Sprintf("Conv%dx%d", r, p),
 		fmt.Sprintf("computes %d output channels of %d pixels; see ConvArgs.", r, p), "a *ConvArgs", 8)
 	t.loadArg(args, "a", 0)
+	t.splatInit(outOff)
+
+	t.label("batch")
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
-	t.splatInit(outOff)
 	t.clear(outOff)
 
 	t.label("tile")
@@ -89,6 +98,9 @@ func convKernel(t target, r, p int) {
 
 	// step is one k: R·P FMAs. disp is where the inputs of this k lie.
 	step := func(u, disp int) {
+		if u == unroll/2 { // weights of large layers come from memory faster than it is noticed that they are walked
+			t.prefetch(at(w, prefetchAhead))
+		}
 		if p <= len(chans) { // hold the inputs, stream the weights
 			for j := range p {
 				t.vdup(chans[0].of(held+vec(j)), atIndex(ptr(j), off, disp))
@@ -157,5 +169,27 @@ func convKernel(t target, r, p int) {
 	t.addImm(outOff, 32*r)
 	t.dec(tiles)
 	t.jump(notZero, "tile")
+
+	t.load(off, at(args, convArg.batches))
+	t.dec(off)
+	t.jump(zero, "done")
+	t.store(off, at(args, convArg.batches))
+	t.load(segs, at(args, convArg.table))
+	t.addMem(segs, at(args, convArg.next))
+	for j := range p {
+		t.load32(off, at(segs, 8*j))
+		t.shiftLeft(off, 5)
+		t.addMem(off, at(args, convArg.inBase))
+		t.store(off, at(args, convArg.in+8*j))
+		t.load32(off, at(segs, 8*j+4))
+		t.shiftLeft(off, 5)
+		t.addMem(off, at(args, convArg.outBase))
+		t.store(off, at(args, convArg.out+8*j))
+	}
+	t.load(off, at(args, convArg.next)) // not the pointer, which would end up behind the table
+	t.addImm(off, 8*p)
+	t.store(off, at(args, convArg.next))
+	t.jump(always, "batch")
+	t.label("done")
 	t.ret()
 }

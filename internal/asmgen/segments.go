@@ -15,8 +15,10 @@ type segments struct {
 	step func(u, disp int)
 }
 
+// unroll is the number of steps of one turn of the inner loop.
+const unroll = 4
+
 func (s *segments) emit(t target) {
-	const unroll = 4
 	advance := func(steps int) {
 		for _, w := range s.weights {
 			t.addImm(w, s.weight*steps)

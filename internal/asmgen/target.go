@@ -78,12 +78,16 @@ type target interface {
 	ret()
 
 	load(dst reg, m mem)
+	load32(dst reg, m mem) // sign-extended
+	store(src reg, m mem)
+	prefetch(m mem) // a hint: the address may be anywhere
 	move(dst, src reg)
 	clear(dst reg)
 	addImm(dst reg, imm int)
 	addReg(dst, src reg)
 	addMem(dst reg, m mem)
 	neg(dst reg)
+	shiftLeft(dst reg, n int)
 	shiftRight(dst reg, n int)
 	dec(dst reg)
 	compareImm(r reg, imm int)

@@ -75,6 +75,12 @@ func (b Box) fill(lo, hi, x []float32, inner bool) {
 	lo, hi = lo[:len(x)], hi[:len(x)]
 	eps := b.eps.f
 	doubt := 0x1p-50 * max(1, eps) // of a float64 sum with it
+	var down, up uint32            // 1 for the end that is rounded so
+	if inner {
+		up = 1
+	} else {
+		down = 1
+	}
 	prev := float32(-1)
 	for i, v := range x {
 		if v == prev { // pictures are full of runs
@@ -82,11 +88,11 @@ func (b Box) fill(lo, hi, x []float32, inner bool) {
 			continue
 		}
 		prev = v
-		l, ok := clampRound(float64(v)-eps, doubt, inner)
+		l, ok := clampRound(float64(v)-eps, doubt, up)
 		if !ok {
 			l = b.lower(v, inner)
 		}
-		h, ok := clampRound(float64(v)+eps, doubt, !inner)
+		h, ok := clampRound(float64(v)+eps, doubt, down)
 		if !ok {
 			h = b.upper(v, inner)
 		}
@@ -94,26 +100,23 @@ func (b Box) fill(lo, hi, x []float32, inner bool) {
 	}
 }
 
-// clampRound rounds a number within doubt of s to float32, up or down, and
-// clamps it to [0, 1], if doubt leaves only one answer.
-func clampRound(s, doubt float64, up bool) (f float32, ok bool) {
+// clampRound rounds a number within doubt of s to float32, up (1) or down (0),
+// and clamps it to [0, 1], if doubt leaves only one answer. Which neighbour is
+// the nearest is a coin toss: no branch depends on it.
+func clampRound(s, doubt float64, up uint32) (f float32, ok bool) {
+	f = float32(s)
+	off := float64(f) - s
+	if f > 0 && f < 1 && math.Abs(off) > doubt {
+		below := uint32(math.Float64bits(off) >> 63) // f < s
+		return math.Float32frombits(math.Float32bits(f) + below + up - 1), true
+	}
 	if s < -doubt {
 		return 0, true
 	}
 	if s > 1+doubt {
 		return 1, true
 	}
-	f = float32(s)
-	off := float64(f) - s
-	switch {
-	case f <= 0 || math.Abs(off) <= doubt:
-		return 0, false
-	case up && off < 0:
-		f = math.Float32frombits(math.Float32bits(f) + 1)
-	case !up && off > 0:
-		f = math.Float32frombits(math.Float32bits(f) - 1)
-	}
-	return f, true
+	return 0, false
 }
 
 // lower and upper are the ends of one pixel's interval, exactly.

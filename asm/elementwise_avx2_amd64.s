@@ -22,6 +22,18 @@ DATA half8<>+16(SB)/8, $0x3f0000003f000000
 DATA half8<>+24(SB)/8, $0x3f0000003f000000
 GLOBL half8<>(SB), RODATA|NOPTR, $32
 
+DATA one8<>+0(SB)/8, $0x3f8000003f800000
+DATA one8<>+8(SB)/8, $0x3f8000003f800000
+DATA one8<>+16(SB)/8, $0x3f8000003f800000
+DATA one8<>+24(SB)/8, $0x3f8000003f800000
+GLOBL one8<>(SB), RODATA|NOPTR, $32
+
+DATA least8<>+0(SB)/8, $0x3580000035800000
+DATA least8<>+8(SB)/8, $0x3580000035800000
+DATA least8<>+16(SB)/8, $0x3580000035800000
+DATA least8<>+24(SB)/8, $0x3580000035800000
+GLOBL least8<>(SB), RODATA|NOPTR, $32
+
 // func PGDStepAVX2(x, grad, lo, hi unsafe.Pointer, n int, alpha float32)
 TEXT ·PGDStepAVX2(SB), NOSPLIT, $0-44
 	MOVQ         x+0(FP), AX
@@ -160,6 +172,63 @@ loop:
 	VADDPS       Y14, Y3, Y3
 	VMOVUPS      Y2, (AX)
 	VMOVUPS      Y3, (BX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func BoxEndAVX2(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+TEXT ·BoxEndAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), BX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS e1+24(FP), Y8
+	VBROADCASTSS e2+28(FP), Y9
+	VBROADCASTSS doubt+32(FP), Y10
+	VBROADCASTSS up+36(FP), Y11
+	VMOVUPS      abs8<>(SB), Y12
+	VMOVUPS      least8<>(SB), Y13
+	VMOVUPS      one8<>(SB), Y14
+	VXORPS       X15, X15, X15
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VADDPS       Y8, Y0, Y1
+	VSUBPS       Y0, Y1, Y3
+	VSUBPS       Y3, Y1, Y2
+	VSUBPS       Y2, Y0, Y2
+	VSUBPS       Y3, Y8, Y3
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y9, Y2, Y4
+	VSUBPS       Y2, Y4, Y3
+	VSUBPS       Y3, Y4, Y5
+	VSUBPS       Y5, Y2, Y5
+	VSUBPS       Y3, Y9, Y3
+	VADDPS       Y3, Y5, Y5
+	VADDPS       Y4, Y1, Y0
+	VSUBPS       Y1, Y0, Y3
+	VSUBPS       Y3, Y0, Y2
+	VSUBPS       Y2, Y1, Y2
+	VSUBPS       Y3, Y4, Y3
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y5, Y2, Y2
+	VANDPS       Y12, Y2, Y1
+	VCMPPS       $17, Y10, Y1, Y1
+	VANDPS       Y12, Y0, Y3
+	VCMPPS       $17, Y13, Y3, Y3
+	VORPS        Y3, Y1, Y1
+	VCMPPS       $17, Y15, Y2, Y3
+	VANDNPS      Y3, Y11, Y3
+	VPADDD       Y3, Y0, Y0
+	VCMPPS       $17, Y2, Y15, Y3
+	VANDPS       Y11, Y3, Y3
+	VPSUBD       Y3, Y0, Y0
+	VMAXPS       Y0, Y15, Y0
+	VMINPS       Y0, Y14, Y0
+	VORPS        Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         $32, AX
 	ADDQ         $32, BX
 	DECQ         CX

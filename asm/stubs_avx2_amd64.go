@@ -6,6 +6,13 @@ package asm
 
 import "unsafe"
 
+// BoxEndAVX2 is dst = x + e1 + e2 for n lane vectors of pixels, rounded down, or up if
+// up is all ones, and clamped to [0, 1]; NaN where that is in doubt: where the sum is
+// within doubt of the float32 nearest to it, or below 2^-20 in magnitude.
+//
+//go:noescape
+func BoxEndAVX2(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+
 // Conv1x8AVX2 computes 1 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape

@@ -43,6 +43,23 @@ func (i *ISA) SelectLanes(sc *Scratch, dst, src []float32, take *[Lanes]bool) {
 	}
 }
 
+// BoxEnd stores x + e1 + e2, exact but for one rounding, up or down, clamped to
+// [0, 1]. Where the sum is within doubt of the float32 nearest to it but not equal,
+// or below 2⁻²⁰ in magnitude, it stores NaN instead. |e2| is to be at most half
+// a unit in the last place of e1.
+func (i *ISA) BoxEnd(dst, x []float32, e1, e2, doubt float32, up bool) {
+	mustLen("box", len(dst), len(x))
+	mask := uint32(0)
+	if up {
+		mask = math.MaxUint32
+	}
+	if n := vectors(x); n > 0 {
+		raceRead(x)
+		raceWrite(dst)
+		i.boxEnd(base(dst), base(x), n, e1, e2, doubt, mask)
+	}
+}
+
 // IntervalConstants are the factors of the interval passes; package verify
 // derives values that make the bounds sound.
 type IntervalConstants struct {

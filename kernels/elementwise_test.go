@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"testing"
 
@@ -118,6 +119,60 @@ func TestPGDStepNegative(t *testing.T) {
 		isa.PGDStep(x, g, lo, hi, -0.25)
 		require.Equal(t, []float32{-0.25, 0.25, 0, 0, -0.25, 0.25, -0.25, 0.25}, x, isa.Name())
 	}
+}
+
+// TestBoxEnd compares with rationals.
+func TestBoxEnd(t *testing.T) {
+	epsilons := []string{"1/10", "8/255", "1/4", "1/3", "1e-9", "0", "1e6", "0.30000001192092896", "1e-3"}
+	eachLength(t, 2, func(t *testing.T, isa *ISA, r *rand.Rand, bufs [][]float32) [][]float32 {
+		eps, _ := new(big.Rat).SetString(epsilons[r.IntN(len(epsilons))])
+		if r.IntN(2) == 0 {
+			eps.Neg(eps)
+		}
+		e1, _ := eps.Float32()
+		e2, _ := new(big.Rat).Sub(eps, rat(e1)).Float32()
+		doubt, up := float32(0), r.IntN(2) == 0
+		if r.IntN(2) == 0 {
+			doubt = 0x1p-46
+		}
+		want := copies(bufs)
+		for i, v := range want[1] {
+			if v < 0 { // pixels are not, but for what is special
+				bufs[1][i], want[1][i] = -v, -v
+			}
+		}
+		isa.BoxEnd(bufs[0], bufs[1], e1, e2, doubt, up)
+		for i, v := range want[1] {
+			got := bufs[0][i]
+			if math.IsNaN(float64(v)) || v > 2 {
+				want[0][i] = got
+				continue
+			}
+			sum := new(big.Rat).Add(rat(v), new(big.Rat).Add(rat(e1), rat(e2)))
+			f, _ := sum.Float32()
+			if got != got {
+				away, _ := new(big.Rat).Sub(sum, rat(f)).Float64()
+				require.True(t, math.Abs(away) < 1.01*float64(doubt) || math.Abs(float64(f)) < 0x1.01p-20, "%v + %v in doubt", v, eps)
+				want[0][i] = got
+				continue
+			}
+			want[0][i] = min(max(directed(f, sum, up), 0), 1)
+		}
+		return want
+	})
+}
+
+func rat(v float32) *big.Rat { return new(big.Rat).SetFloat64(float64(v)) }
+
+// directed rounds sum, whose nearest float32 is f.
+func directed(f float32, sum *big.Rat, up bool) float32 {
+	switch c := rat(f).Cmp(sum); {
+	case up && c < 0:
+		return math.Nextafter32(f, float32(math.Inf(1)))
+	case !up && c > 0:
+		return math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return f
 }
 
 func TestSelectLanes(t *testing.T) {

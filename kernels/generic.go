@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -26,6 +27,7 @@ var generic = &ISA{
 	selectMask: genericSelect,
 	affine:     genericAffine,
 	box:        genericBox,
+	boxEnd:     genericBoxEnd,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -246,4 +248,41 @@ func genericReadMemory(p unsafe.Pointer, n, reps int) {
 		}
 	}
 	runtime.KeepAlive(sum) // or the loop, run for its time, is dropped
+}
+
+func genericBoxEnd(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32) {
+	for i := range n * Lanes {
+		v := *(*float32)(unsafe.Add(x, 4*i))
+		s, err := twoSum(v, e1)
+		t, rest := twoSum(err, e2)
+		s, err = twoSum(s, t)
+		err += rest // the sum less its nearest float32
+		out := (*float32)(unsafe.Add(dst, 4*i))
+		if abs32(err) < doubt || abs32(s) < 0x1p-20 {
+			*out = math.Float32frombits(math.MaxUint32)
+			continue
+		}
+		bits := math.Float32bits(s)
+		switch {
+		case up == 0 && err < 0:
+			bits--
+		case up != 0 && err > 0:
+			bits++
+		}
+		s = math.Float32frombits(bits)
+		if 0 > s {
+			s = 0
+		}
+		if 1 < s {
+			s = 1
+		}
+		*out = s
+	}
+}
+
+// twoSum returns s = fl(a+b) and a + b − s, which is a float32 (Knuth).
+func twoSum(a, b float32) (s, err float32) {
+	s = a + b
+	t := s - a
+	return s, (a - (s - t)) + (b - t)
 }

@@ -23,6 +23,7 @@ type ISA struct {
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }
@@ -54,6 +55,16 @@ const EnvISA = "EPSBALL_ISA"
 // Available returns the kernel sets this machine can run, the best one first;
 // the generic one is always there.
 func Available() []*ISA { return available }
+
+// Default returns what Choose returns for an empty name, and the best set where
+// that is an error.
+func Default() *ISA {
+	i, err := Choose("")
+	if err != nil {
+		return available[0]
+	}
+	return i
+}
 
 // Choose returns the kernel set of the given name; for an empty name that of
 // EPSBALL_ISA, or the best available.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/big"
 	"strings"
+
+	"github.com/epsball/epsball/kernels"
 )
 
 // Norm measures the distance between two images, over all their pixels.
@@ -56,11 +58,23 @@ func (b Ball) Validate() error {
 
 func (b Ball) String() string { return fmt.Sprintf("%s ε=%s", b.Norm, b.Eps) }
 
-// Box prepares the boxes of a ball, for many images.
-type Box struct{ eps Epsilon }
+// Box prepares the boxes of a ball, for many images. It is read-only.
+type Box struct {
+	eps           Epsilon
+	isa           *kernels.ISA
+	e1, e2, doubt float32 // ε in two parts, what they may lack of it
+}
 
 // Box returns the boxes of b.
-func (b Ball) Box() Box { return Box{b.Eps} }
+func (b Ball) Box() Box {
+	x := Box{eps: b.Eps, isa: kernels.Default()}
+	x.e1 = float32(b.Eps.f)
+	x.e2 = float32(b.Eps.f - float64(x.e1))
+	if lo, hi := b.Eps.Bounds(); lo != hi || float64(x.e1)+float64(x.e2) != lo {
+		x.doubt = float32(0x1p-46 * max(1, b.Eps.f))
+	}
+	return x
+}
 
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
 // of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
@@ -73,50 +87,17 @@ func (b Box) Outer(lo, hi, x []float32) { b.fill(lo, hi, x, false) }
 
 func (b Box) fill(lo, hi, x []float32, inner bool) {
 	lo, hi = lo[:len(x)], hi[:len(x)]
-	eps := b.eps.f
-	doubt := 0x1p-50 * max(1, eps) // of a float64 sum with it
-	var down, up uint32            // 1 for the end that is rounded so
-	if inner {
-		up = 1
-	} else {
-		down = 1
-	}
-	prev := float32(-1)
+	n := len(x) / kernels.Lanes * kernels.Lanes
+	b.isa.BoxEnd(lo[:n], x[:n], -b.e1, -b.e2, b.doubt, inner)
+	b.isa.BoxEnd(hi[:n], x[:n], b.e1, b.e2, b.doubt, !inner)
 	for i, v := range x {
-		if v == prev { // pictures are full of runs
-			lo[i], hi[i] = lo[i-1], hi[i-1]
-			continue
+		if i >= n || lo[i] != lo[i] {
+			lo[i] = b.lower(v, inner)
 		}
-		prev = v
-		l, ok := clampRound(float64(v)-eps, doubt, up)
-		if !ok {
-			l = b.lower(v, inner)
+		if i >= n || hi[i] != hi[i] {
+			hi[i] = b.upper(v, inner)
 		}
-		h, ok := clampRound(float64(v)+eps, doubt, down)
-		if !ok {
-			h = b.upper(v, inner)
-		}
-		lo[i], hi[i] = l, h
 	}
-}
-
-// clampRound rounds a number within doubt of s to float32, up (1) or down (0),
-// and clamps it to [0, 1], if doubt leaves only one answer. Which neighbour is
-// the nearest is a coin toss: no branch depends on it.
-func clampRound(s, doubt float64, up uint32) (f float32, ok bool) {
-	f = float32(s)
-	off := float64(f) - s
-	if f > 0 && f < 1 && math.Abs(off) > doubt {
-		below := uint32(math.Float64bits(off) >> 63) // f < s
-		return math.Float32frombits(math.Float32bits(f) + below + up - 1), true
-	}
-	if s < -doubt {
-		return 0, true
-	}
-	if s > 1+doubt {
-		return 1, true
-	}
-	return 0, false
 }
 
 // lower and upper are the ends of one pixel's interval, exactly.

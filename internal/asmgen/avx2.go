@@ -20,6 +20,8 @@ var amd64Consts = []struct{ name, bits string }{
 	{"abs8", "7fffffff"},
 	{"sign8", "80000000"},
 	{"half8", "3f000000"},
+	{"one8", "3f800000"},
+	{"least8", "35800000"}, // 2^-20
 	{"two8", "40000000"},
 	{"four8", "40800000"},
 	{"eight8", "41000000"},
@@ -144,6 +146,13 @@ func (a *avx2) vgate(v, gate, zero vec) {
 func (a *avx2) vnonzero(dst, x, zero vec) {
 	a.op("VCMPPS", "$12", zero.amd64(), x.amd64(), dst.amd64())
 }
+
+func (a *avx2) vless(dst, x, y vec) { // LT_OQ
+	a.op("VCMPPS", "$17", y.amd64(), x.amd64(), dst.amd64())
+}
+
+func (a *avx2) vaddInt(dst, x, y vec) { a.op("VPADDD", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vsubInt(dst, x, y vec) { a.op("VPSUBD", y.amd64(), x.amd64(), dst.amd64()) }
 
 func (a *avx2) vselect(dst, mask, yes, no vec) {
 	a.op("VBLENDVPS", mask.amd64(), yes.amd64(), no.amd64(), dst.amd64())

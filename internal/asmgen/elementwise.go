@@ -11,6 +11,7 @@ func emitElementwise(t target) {
 	selectLanes(t)
 	interval(t, true)
 	interval(t, false)
+	boxEnd(t)
 }
 
 // pgdStep emits the fused Linf ascent step with projection.
@@ -152,6 +153,66 @@ Every operation rounds once, none is fused.`,
 	t.vstore(t0, at(r, 0))
 	t.addImm(c, 32)
 	t.addImm(r, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// boxEnd emits one end of the box around pixels. The sum of a pixel and the two
+// parts of ε is kept in three parts by Knuth's TwoSum; the first is the nearest
+// float32 and the sign of the others tells on which side of it the sum lies.
+//
+// Register map: 0–6 values, 8–15 constants.
+func boxEnd(t target) {
+	const dst, x, n reg = 0, 1, 2
+	const e1, e2, doubt, up, abs, least, one, zeroV vec = 8, 9, 10, 11, 12, 13, 14, 15
+	t.text("BoxEnd", `is dst = x + e1 + e2 for n lane vectors of pixels, rounded down, or up if
+up is all ones, and clamped to [0, 1]; NaN where that is in doubt: where the sum is
+within doubt of the float32 nearest to it, or below 2^-20 in magnitude.`,
+		"dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32", 40)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(x, "x", 8)
+	t.loadArg(n, "n", 16)
+	t.splatArg(e1, "e1", 24)
+	t.splatArg(e2, "e2", 28)
+	t.splatArg(doubt, "doubt", 32)
+	t.splatArg(up, "up", 36)
+	t.vconst(abs, "abs8")
+	t.vconst(least, "least8")
+	t.vconst(one, "one8")
+	t.vzero(zeroV)
+	// twoSum leaves a + b in sum and what it lacks in err; tmp is lost.
+	twoSum := func(sum, err, tmp, a, b vec) {
+		t.vadd(sum, a, b)
+		t.vsub(tmp, sum, a)
+		t.vsub(err, sum, tmp)
+		t.vsub(err, a, err)
+		t.vsub(tmp, b, tmp)
+		t.vadd(err, err, tmp)
+	}
+	t.label("loop")
+	t.vload(0, at(x, 0))
+	twoSum(1, 2, 3, 0, e1)
+	twoSum(4, 5, 3, 2, e2)
+	twoSum(0, 2, 3, 1, 4)
+	t.vadd(2, 2, 5) // the sum less its nearest float32, in register 0
+	t.vand(1, 2, abs)
+	t.vless(1, 1, doubt)
+	t.vand(3, 0, abs)
+	t.vless(3, 3, least)
+	t.vor(1, 1, 3)
+	t.vless(3, 2, zeroV)
+	t.vandNot(3, up, 3)
+	t.vaddInt(0, 0, 3) // −1 unit in the last place
+	t.vless(3, zeroV, 2)
+	t.vand(3, 3, up)
+	t.vsubInt(0, 0, 3)
+	t.vmax(0, zeroV, 0)
+	t.vmin(0, one, 0)
+	t.vor(0, 0, 1)
+	t.vstore(0, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addImm(x, 32)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

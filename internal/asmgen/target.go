@@ -113,6 +113,9 @@ type target interface {
 	vandNot(dst, mask, v vec)       // ^mask & v
 	vgate(v, gate, zero vec)        // v = gate > 0 ? v : +0; gate is lost
 	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)
+	vless(dst, a, b vec)            // all ones where a < b
+	vaddInt(dst, a, b vec)          // of 32 bits
+	vsubInt(dst, a, b vec)          // of 32 bits
 	vselect(dst, mask, yes, no vec) // mask's sign bit picks yes or no
 	vconst(dst vec, name string)    // a named constant of the file
 	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory

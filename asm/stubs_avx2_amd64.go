@@ -164,6 +164,11 @@ func Small3x2AVX2(a *ConvArgs)
 //go:noescape
 func Small6x2AVX2(a *ConvArgs)
 
+// Small8x1AVX2 computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1AVX2(a *ConvArgs)
+
 // WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
 //
 //go:noescape

@@ -15,7 +15,8 @@ var generic = &ISA{
 	grad:    genericGrads(),
 	pixels:  narrowPixels,
 	weights: narrowWeights,
-	small: [7][5]func(*asm.ConvArgs){
+	small: [9][5]func(*asm.ConvArgs){
+		8: {1: genericSmall(8, 1)},
 		6: {2: genericSmall(6, 2)},
 		3: {2: genericSmall(3, 2)},
 		2: {2: genericSmall(2, 2)},

@@ -34,7 +34,8 @@ var avx2 = &ISA{
 	},
 	pixels:  narrowPixels,
 	weights: narrowWeights,
-	small: [7][5]func(*asm.ConvArgs){
+	small: [9][5]func(*asm.ConvArgs){
+		8: {1: asm.Small8x1AVX2},
 		6: {2: asm.Small6x2AVX2},
 		3: {2: asm.Small3x2AVX2},
 		2: {2: asm.Small2x2AVX2},

@@ -58,7 +58,7 @@ func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 		s.act[i] = kernels.Alloc(MaxSmall * largest)
 	}
 	s.f = func(worker, part int) {
-		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, part, s.parts)
+		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, nil, part, s.parts)
 	}
 	return s
 }

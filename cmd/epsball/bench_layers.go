@@ -139,7 +139,7 @@ func (w *layerWork) small() {
 		src[i] = w.random.Float32() - 0.5
 	}
 	w.setRun(parts, func(worker, part int) {
-		l.Apply(&w.scratch[worker], dst, src, w.images, e, part, parts)
+		l.Apply(&w.scratch[worker], dst, src, w.images, e, nil, part, parts)
 	})
 }
 

@@ -14,12 +14,13 @@ const MaxSmall = 6
 // workers: below, waking them costs more than they save.
 const splitMACs = 4_000_000
 
-// split returns the number of parts of the layer for n ≤ MaxSmall images.
-func (a *Affine) split(n, workers int) int {
+// split returns the number of parts of l, a map of the layer, for n ≤ MaxSmall
+// images.
+func (a *Affine) split(l *kernels.Small, n, workers int) int {
 	if a.macs*int64(n) < splitMACs {
 		return 1
 	}
-	return a.small.Parts(workers)
+	return l.Parts(workers)
 }
 
 // Small returns the layer's map for batches of up to MaxSmall images and the
@@ -28,7 +29,15 @@ func (a *Affine) Small(n, workers int) (small *kernels.Small, parts int) {
 	if a.small == nil {
 		return nil, 0
 	}
-	return a.small, a.split(n, workers)
+	return a.small, a.split(a.small, n, workers)
+}
+
+// SmallAdjoint is Small for the way back.
+func (a *Affine) SmallAdjoint(n, workers int) (small *kernels.Small, parts int) {
+	if a.smallBack == nil {
+		return nil, 0
+	}
+	return a.smallBack, a.split(a.smallBack, n, workers)
 }
 
 // smallRun is the path of a Runner for one to MaxSmall images: activations are
@@ -76,7 +85,7 @@ func (s *smallRun) logits(ctx context.Context, dst, x []float32, n int) error {
 		if s.layer.ReLU {
 			s.relu = kernels.ReLU
 		}
-		s.parts = s.layer.split(n, len(s.sc))
+		s.parts = s.layer.split(s.layer.small, n, len(s.sc))
 		s.pool.Run(s.parts, s.f)
 		s.cur = 1 - s.cur
 	}

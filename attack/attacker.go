@@ -80,7 +80,8 @@ type Attacker struct {
 	cfg     Config
 	box     net.Box
 	pool    *kernels.Pool
-	workers []*worker
+	workers []*worker // on lanes, one for each of the pool
+	few     *worker   // on single images, its layers split over the pool
 	f       func(worker, task int)
 
 	// The batch being attacked.
@@ -103,11 +104,31 @@ func New(n *net.Network, c Config, pool *kernels.Pool) (*Attacker, error) {
 		return nil, errors.New("network: compiled without backward passes, want Options.Backward")
 	}
 	a := &Attacker{net: n, cfg: c, box: c.Ball.Box(), pool: pool}
-	for range pool.Workers() {
-		a.workers = append(a.workers, newWorker(a))
-	}
 	a.f = func(w, _ int) { a.workers[w].run() }
 	return a, nil
+}
+
+// MaxSmall is the largest batch that an attack takes image by image: beyond,
+// lanes are faster although some of them idle.
+const MaxSmall = 3
+
+// small tells whether a batch of n images goes image by image.
+func (a *Attacker) small(n int) bool {
+	return a.net.HasSmall() && (n <= MaxSmall || !a.net.HasLanes())
+}
+
+// lanes and singles make the buffers for a kind of batch, when the first comes.
+func (a *Attacker) lanes() {
+	for len(a.workers) < a.pool.Workers() {
+		const slots = net.ChunkGroups * kernels.Lanes
+		a.workers = append(a.workers, newWorker(a, a.net.NewWorkspace(slots, false), slots))
+	}
+}
+
+func (a *Attacker) singles() {
+	if a.few == nil {
+		a.few = newWorker(a, a.net.NewSmallWorkspace(MaxSmall, a.pool), MaxSmall)
+	}
 }
 
 // Run attacks the batch and fills res, reusing its memory: with a res of equal
@@ -131,13 +152,20 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	}
 	res.resize(n, a.net.Input().Size())
 	copy(res.Adv, b.X)
-	groups, workers := kernels.Groups(n), a.pool.Workers()
-	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
 	a.ctx, a.b, a.res, a.n = ctx, b, res, n
 	a.next.Store(0)
 	a.done.Store(0)
 	a.steps.Store(0)
-	a.pool.Run(min(workers, groups), a.f)
+	if a.small(n) {
+		a.singles()
+		a.capacity = MaxSmall
+		a.few.run()
+	} else {
+		a.lanes()
+		groups, workers := kernels.Groups(n), a.pool.Workers()
+		a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
+		a.pool.Run(min(workers, groups), a.f)
+	}
 	res.ImageSteps = a.steps.Load()
 	a.ctx, a.b, a.res = nil, Batch{}, nil
 	return ctx.Err()

@@ -108,15 +108,6 @@ func New(n *net.Network, c Config, pool *kernels.Pool) (*Attacker, error) {
 	return a, nil
 }
 
-// MaxSmall is the largest batch that an attack takes image by image: beyond,
-// lanes are faster although some of them idle.
-const MaxSmall = 3
-
-// small tells whether a batch of n images goes image by image.
-func (a *Attacker) small(n int) bool {
-	return a.net.HasSmall() && (n <= MaxSmall || !a.net.HasLanes())
-}
-
 // lanes and singles make the buffers for a kind of batch, when the first comes.
 func (a *Attacker) lanes() {
 	for len(a.workers) < a.pool.Workers() {
@@ -127,12 +118,13 @@ func (a *Attacker) lanes() {
 
 func (a *Attacker) singles() {
 	if a.few == nil {
-		a.few = newWorker(a, a.net.NewSmallWorkspace(MaxSmall, a.pool), MaxSmall)
+		a.few = newWorker(a, a.net.NewSmallWorkspace(net.MaxSmall, a.pool), net.MaxSmall)
 	}
 }
 
 // Run attacks the batch and fills res, reusing its memory: with a res of equal
-// size it allocates nothing. When ctx ends it returns the context's error
+// size it allocates nothing but, once for large batches and once for small ones,
+// its buffers. When ctx ends it returns the context's error
 // within a few steps; images with res.Done are then complete.
 func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
@@ -156,9 +148,9 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	a.next.Store(0)
 	a.done.Store(0)
 	a.steps.Store(0)
-	if a.small(n) {
+	if a.net.Few(n) {
 		a.singles()
-		a.capacity = MaxSmall
+		a.capacity = net.MaxSmall
 		a.few.run()
 	} else {
 		a.lanes()

@@ -6,9 +6,15 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// MaxSmall is the largest batch that a Runner takes image by image: beyond, lanes
+// MaxSmall is the largest batch that passes take image by image: beyond, lanes
 // are faster although some of them idle.
 const MaxSmall = 6
+
+// Few tells whether passes take a batch of images image by image, at most
+// MaxSmall at a time: it is small, or the network has nothing for larger ones.
+func (n *Network) Few(images int) bool {
+	return n.HasSmall() && (images <= MaxSmall || !n.HasLanes())
+}
 
 // splitMACs is the work from which a layer of a small batch is shared among
 // workers: below, waking them costs more than they save.

@@ -28,14 +28,15 @@ func (l Layout) Block(t []float32, size, b int) []float32 {
 	return t[b*size*int(l) : (b+1)*size*int(l)]
 }
 
-// slot returns t from the first element of slot s on; the others lie Layout apart.
-func (l Layout) slot(t []float32, size, s int) []float32 {
+// Slot returns t, of size elements an image, from the first of slot s on; its
+// others lie Layout apart.
+func (l Layout) Slot(t []float32, size, s int) []float32 {
 	return t[s/int(l)*size*int(l)+s%int(l):]
 }
 
 // Pack copies one channels-first image into slot s.
 func (l Layout) Pack(t, img []float32, in model.Shape, s int) {
-	d, hw := l.slot(t, len(img), s), in.H*in.W
+	d, hw := l.Slot(t, len(img), s), in.H*in.W
 	for c := range in.C {
 		k, step := c*int(l), in.C*int(l)
 		for _, v := range img[c*hw : (c+1)*hw] {
@@ -47,7 +48,7 @@ func (l Layout) Pack(t, img []float32, in model.Shape, s int) {
 
 // Unpack copies slot s into one channels-first image.
 func (l Layout) Unpack(img, t []float32, in model.Shape, s int) {
-	src, hw := l.slot(t, len(img), s), in.H*in.W
+	src, hw := l.Slot(t, len(img), s), in.H*in.W
 	for c := range in.C {
 		k, step := c*int(l), in.C*int(l)
 		d := img[c*hw : (c+1)*hw]
@@ -60,7 +61,7 @@ func (l Layout) Unpack(img, t []float32, in model.Shape, s int) {
 
 // Gather copies slot s, of len(z) elements an image, into z.
 func (l Layout) Gather(z, t []float32, s int) {
-	t = l.slot(t, len(z), s)
+	t = l.Slot(t, len(z), s)
 	for j := range z {
 		z[j] = t[j*int(l)]
 	}
@@ -68,7 +69,7 @@ func (l Layout) Gather(z, t []float32, s int) {
 
 // Scatter is the opposite of Gather.
 func (l Layout) Scatter(t, z []float32, s int) {
-	t = l.slot(t, len(z), s)
+	t = l.Slot(t, len(z), s)
 	for j, v := range z {
 		t[j*int(l)] = v
 	}
@@ -76,7 +77,7 @@ func (l Layout) Scatter(t, z []float32, s int) {
 
 // Move copies slot from, of size elements, into slot to.
 func (l Layout) Move(t []float32, size, to, from int) {
-	d, s := l.slot(t, size, to), l.slot(t, size, from)
+	d, s := l.Slot(t, size, to), l.Slot(t, size, from)
 	for k := 0; k < size*int(l); k += int(l) {
 		d[k] = s[k]
 	}

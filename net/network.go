@@ -72,11 +72,9 @@ func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
 }
 
-// Apply computes the layer's W·x + b (without its ReLU) on the first groups
-// lane groups of src.
-func (a *Affine) Apply(sc *kernels.Scratch, dst, src []float32, groups int) {
-	a.forward.Apply(sc, dst, src, groups, kernels.None, nil)
-}
+// Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
+// SmallBatches, or if Winograd's algorithm takes its place.
+func (a *Affine) Lanes() *kernels.Linear { return a.forward }
 
 // Reload packs affine layer i again after a trainer has changed the model's
 // weights in place. Nothing else may use the network meanwhile, except Reload

@@ -20,13 +20,18 @@ func (n *Network) Few(images int) bool {
 // workers: below, waking them costs more than they save.
 const splitMACs = 4_000_000
 
-// split returns the number of parts of l, a map of the layer, for n ≤ MaxSmall
-// images.
-func (a *Affine) split(l *kernels.Small, n, workers int) int {
-	if a.macs*int64(n) < splitMACs {
+// SmallParts returns the number of parts into which passes split l, of macs
+// multiply-adds an image, for n ≤ MaxSmall images.
+func SmallParts(l *kernels.Small, macs int64, n, workers int) int {
+	if macs*int64(n) < splitMACs {
 		return 1
 	}
 	return l.Parts(workers)
+}
+
+// split is SmallParts for l, a map of the layer.
+func (a *Affine) split(l *kernels.Small, n, workers int) int {
+	return SmallParts(l, a.macs, n, workers)
 }
 
 // Small returns the layer's map for batches of up to MaxSmall images and the

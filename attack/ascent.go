@@ -19,6 +19,16 @@ type Passes interface {
 	Backward(blocks int) []float32
 }
 
+// NewPasses returns the passes on which an Attacker runs a batch of images:
+// all of it if it is small, on the workers of pool; else, on one of them, up to
+// net.ChunkGroups lane groups at a time.
+func NewPasses(n *net.Network, images int, pool *kernels.Pool) Passes {
+	if n.Few(images) {
+		return n.NewSmallWorkspace(net.MaxSmall, pool)
+	}
+	return n.NewWorkspace(net.ChunkGroups*kernels.Lanes, false)
+}
+
 // Ascent is the step shared by all attacks: the loss's gradient to the pixels,
 // a step uphill, the projection to the ball and the pixel box. Its tensors lie
 // in the layout of its passes, and it belongs to the goroutine of those.

@@ -6,6 +6,31 @@ package asm
 
 import "unsafe"
 
+// Both2x2AVX2 computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2AVX2(a *ConvArgs)
+
+// Both2x4AVX2 computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4AVX2(a *ConvArgs)
+
+// Both4x2AVX2 computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2AVX2(a *ConvArgs)
+
+// Both6x2AVX2 computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2AVX2(a *ConvArgs)
+
+// Both8x1AVX2 computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1AVX2(a *ConvArgs)
+
 // Conv1x8AVX2 computes 1 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape

@@ -120,47 +120,88 @@ func (l *Small) onePixel() bool { return l.plan.out == l.plan.outC }
 // Apply computes part of parts of dst for images images of src, with the sums
 // of Linear.Apply. Parts are independent.
 func (l *Small) Apply(sc *Scratch, dst, src []float32, images int, e Epilogue, gate []float32, part, parts int) {
-	if images == 0 {
+	sc.conv.GateOff = 0
+	if e == Gate {
+		gate = gate[:mustFit("gate", len(gate), images*l.plan.out)]
+		sc.conv.GateOff = int(uintptr(base(gate)) - uintptr(base(dst)))
+		raceRead(gate)
+	}
+	l.apply(&sc.conv, smallWork{dst: dst, src: src, images: images, epilogue: e, gate: gate, part: part, parts: parts})
+}
+
+// ApplyBoth is Apply of c = W·c + b and, with the same weights, of r = |W|·r + e;
+// absBias is PadBias(e). The weights are read once, and |W| needs no room.
+func (l *Small) ApplyBoth(sc *Scratch, dstC, srcC, dstR, srcR, absBias []float32, images, part, parts int) {
+	mustLen("padded bias", len(absBias), l.width)
+	l.apply(&sc.conv, smallWork{dst: dstC, src: srcC, both: true, absDst: dstR, absSrc: srcR, absBias: absBias, images: images, part: part, parts: parts})
+}
+
+// PadBias returns a bias as ApplyBoth takes it.
+func (l *Small) PadBias(b []float32) []float32 {
+	mustLen("bias", len(b), l.plan.outC)
+	p := Alloc(l.width)
+	copy(p, b)
+	return p
+}
+
+// smallWork is what there is to do for Small: W on src and, if both are wanted,
+// |W| on absSrc.
+type smallWork struct {
+	dst, src, absDst, absSrc []float32
+	absBias                  []float32
+	both                     bool
+	images                   int
+	epilogue                 Epilogue
+	gate                     []float32
+	part, parts              int
+}
+
+func (l *Small) apply(a *asm.ConvArgs, w smallWork) {
+	if w.images == 0 {
 		return
 	}
 	p := l.plan
-	dst = dst[:mustFit("destination", len(dst), images*p.out)]
-	src = src[:mustFit("source", len(src), images*p.in)]
-	a := &sc.conv
-	a.Epilogue, a.GateOff = int(e), 0
-	if e == Gate {
-		gate = gate[:mustFit("gate", len(gate), len(dst))]
-		a.GateOff = int(uintptr(base(gate)) - uintptr(base(dst)))
-		raceRead(gate)
+	check := func(dst, src []float32) ([]float32, []float32) {
+		dst = dst[:mustFit("destination", len(dst), w.images*p.out)]
+		src = src[:mustFit("source", len(src), w.images*p.in)]
+		raceRead(src)
+		if w.parts == 1 { // parts interleave in memory
+			raceWrite(dst)
+		}
+		return dst, src
 	}
-	raceRead(src)
-	if parts == 1 { // parts interleave in memory
-		raceWrite(dst)
+	w.dst, w.src = check(w.dst, w.src)
+	if w.both {
+		w.absDst, w.absSrc = check(w.absDst, w.absSrc)
 	}
+	a.Epilogue = int(w.epilogue)
 	first, end, narrow := 0, l.tiles, l.narrow
 	if l.onePixel() { // split the channels, in pairs of tiles
 		pairs := (l.tiles + 1) / 2
-		first, end = 2*(pairs*part/parts), min(l.tiles, 2*(pairs*(part+1)/parts))
-		narrow = narrow && part == parts-1
+		first, end = 2*(pairs*w.part/w.parts), min(l.tiles, 2*(pairs*(w.part+1)/w.parts))
+		narrow = narrow && w.part == w.parts-1
 	}
 	for i := range p.classes {
 		c := &p.classes[i]
 		pixels := c.pixels
 		if !l.onePixel() { // split the pixels
-			pixels = pixels[len(pixels)*part/parts : len(pixels)*(part+1)/parts]
+			pixels = pixels[len(pixels)*w.part/w.parts : len(pixels)*(w.part+1)/w.parts]
 		}
 		if c.y.n == 0 || c.x.n == 0 {
-			if !l.onePixel() || part == 0 {
-				l.fill(pixels, dst, images, e, gate)
+			if !l.onePixel() || w.part == 0 {
+				l.fill(pixels, l.bias, w.dst, &w)
+				if w.both {
+					l.fill(pixels, w.absBias, w.absDst, &w)
+				}
 			}
 			continue
 		}
 		for t, n := first, 0; t < end; t += n {
 			n = min(end-t, l.tilesAtOnce(c))
-			l.run(a, c, pixels, dst, src, images, t, n, smallTile)
+			l.run(a, c, pixels, &w, t, n, smallTile)
 		}
 		if narrow {
-			l.run(a, c, pixels, dst, src, images, l.tiles, 1, narrowTile)
+			l.run(a, c, pixels, &w, l.tiles, 1, narrowTile)
 		}
 	}
 }
@@ -173,8 +214,12 @@ func (l *Small) tilesAtOnce(c *class) int {
 
 // run computes tiles tiles of width channels from first on, at some pixels of c
 // in every image.
-func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, dst, src []float32, images, first, tiles, width int) {
+func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, w *smallWork, first, tiles, width int) {
 	p, ph := l.plan, &l.plan.phases[c.phase]
+	set, sets := &p.isa.small, 1 // kernels, and pixels they take for one of ours
+	if w.both {
+		set, sets = &p.isa.both, 2
+	}
 	tapBytes := 4 * p.inC * width
 	tileBytes := len(ph.tapsY) * len(ph.tapsX) * tapBytes
 	a.Segs = c.y.n
@@ -187,19 +232,25 @@ func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, dst, src []float3
 		a.Tiles = count
 		a.W = unsafe.Pointer(&l.phase(c.phase, at)[(c.y.first*len(ph.tapsX)+c.x.first)*p.inC*width])
 		a.Bias = unsafe.Pointer(&l.bias[at*smallTile])
+		if w.both {
+			a.AbsBias = unsafe.Pointer(&w.absBias[at*smallTile])
+		}
 		a.WTileSkip = max(1, vecs/2)*tileBytes - used
 		a.Mask = l.cover(at*smallTile+count*8*vecs, vecs)
-		p.isa.small[n][vecs](a)
+		set[n*sets][vecs](a)
 	}
-	total := images * len(pixels)
+	total := w.images * len(pixels)
 	for done := 0; done < total; {
-		n := smallPixels(total-done, width)
+		n := smallPixels(total-done, width, w.both)
 		for j := range n {
 			k := min(done+j, total-1)
 			px := pixels[k%len(pixels)]
 			img := k / len(pixels)
-			a.In[j] = unsafe.Add(base(src), 4*(img*p.in+int(px.in)))
-			a.Out[j] = unsafe.Add(base(dst), 4*(img*p.out+int(px.out)+first*smallTile))
+			in, out := 4*(img*p.in+int(px.in)), 4*(img*p.out+int(px.out)+first*smallTile)
+			a.In[j], a.Out[j] = unsafe.Add(base(w.src), in), unsafe.Add(base(w.dst), out)
+			if w.both {
+				a.In[n+j], a.Out[n+j] = unsafe.Add(base(w.absSrc), in), unsafe.Add(base(w.absDst), out)
+			}
 		}
 		switch {
 		case width == narrowTile:
@@ -207,7 +258,9 @@ func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, dst, src []float3
 		case n == 1 && tiles > 1: // one pixel: pairs of tiles, to have enough sums at a time
 			call(1, 4, first, tiles/2)
 			if tiles%2 == 1 {
-				a.Out[0] = unsafe.Add(a.Out[0], 4*(tiles-1)*smallTile)
+				for j := range sets {
+					a.Out[j] = unsafe.Add(a.Out[j], 4*(tiles-1)*smallTile)
+				}
 				call(1, 2, first+tiles-1, 1)
 			}
 		default:
@@ -227,16 +280,16 @@ func (l *Small) cover(end, vecs int) unsafe.Pointer {
 }
 
 // fill is Linear.fill: what is left of sums without taps.
-func (l *Small) fill(pixels []pixel, dst []float32, images int, e Epilogue, gate []float32) {
-	for img := range images {
+func (l *Small) fill(pixels []pixel, bias, dst []float32, w *smallWork) {
+	for img := range w.images {
 		for _, px := range pixels {
 			at := img*l.plan.out + int(px.out)
-			for o, b := range l.bias[:l.plan.outC] {
+			for o, b := range bias[:l.plan.outC] {
 				var gv float32
-				if e == Gate {
-					gv = gate[at+o]
+				if w.epilogue == Gate {
+					gv = w.gate[at+o]
 				}
-				dst[at+o] = epilogue(b, e, gv)
+				dst[at+o] = epilogue(b, w.epilogue, gv)
 			}
 		}
 	}
@@ -244,14 +297,16 @@ func (l *Small) fill(pixels []pixel, dst []float32, images int, e Epilogue, gate
 
 // smallPixels picks the kernel for what is left of the pixels; a surplus pixel
 // of a kernel repeats the last one.
-func smallPixels(left, width int) int {
+func smallPixels(left, width int, both bool) int {
 	switch {
+	case both && width == narrowTile:
+		return 4
+	case both:
+		return min(left, 3)
 	case width == narrowTile:
 		return 8
 	case left >= 4:
 		return 6
-	case left == 3:
-		return 3
 	}
 	return left
 }

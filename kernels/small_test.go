@@ -68,6 +68,7 @@ func TestSmallMeaning(t *testing.T) {
 						}
 						c.require(t, r, 1, Gate)
 					}
+					c.requireBoth(t, r, w, b)
 				}
 			})
 		}
@@ -99,6 +100,38 @@ func (c *smallCase) require(t *testing.T, r *rand.Rand, images int, e Epilogue) 
 	}
 }
 
+// requireBoth compares ApplyBoth with two maps.
+func (c *smallCase) requireBoth(t *testing.T, r *rand.Rand, w, b []float32) {
+	t.Helper()
+	sc := new(Scratch)
+	e := make([]float32, len(b))
+	fillRandom(r, e)
+	for images := 1; images <= 4; images++ {
+		_, x := guarded(images * c.small.In())
+		_, y := guarded(images * c.small.In())
+		fillRandom(r, x)
+		fillRandom(r, y)
+		wantC, wantR := make([]float32, images*c.small.Out()), make([]float32, images*c.small.Out())
+		c.small.Pack(w, true)
+		c.small.SetBias(e)
+		c.small.Apply(sc, wantR, y, images, None, nil, 0, 1)
+		c.small.Pack(w, false)
+		c.small.SetBias(b)
+		c.small.Apply(sc, wantC, x, images, None, nil, 0, 1)
+		for parts := 1; parts <= c.small.Parts(3); parts++ {
+			allC, haveC := guarded(images * c.small.Out())
+			allR, haveR := guarded(images * c.small.Out())
+			for part := range parts {
+				c.small.ApplyBoth(sc, haveC, x, haveR, y, c.small.PadBias(e), images, part, parts)
+			}
+			requireBits(t, wantC, haveC)
+			requireBits(t, wantR, haveR)
+			requireGuards(t, allC)
+			requireGuards(t, allR)
+		}
+	}
+}
+
 // TestSmallAtTheEnd: what lies behind an image's last value need not be memory.
 func TestSmallAtTheEnd(t *testing.T) {
 	for _, isa := range Available() {
@@ -117,7 +150,11 @@ func TestSmallDoesNotAllocate(t *testing.T) {
 	for _, isa := range Available() {
 		for _, c := range smallCases(isa, Shape{2, 6, 6, 21, 3, 3, 1, 1, 1, 1}) {
 			sc, x, y, gate := new(Scratch), Alloc(3*c.small.In()), Alloc(3*c.small.Out()), Alloc(3*c.small.Out())
-			require.Zero(t, testing.AllocsPerRun(10, func() { c.small.Apply(sc, y, x, 3, Gate, gate, 0, 1) }))
+			e := c.small.PadBias(make([]float32, c.outputs))
+			require.Zero(t, testing.AllocsPerRun(10, func() {
+				c.small.Apply(sc, y, x, 3, Gate, gate, 0, 1)
+				c.small.ApplyBoth(sc, y, x, gate, x, e, 3, 0, 1)
+			}))
 		}
 	}
 }

@@ -13,19 +13,25 @@ import (
 // channels when they are few: with fewer pixels it would wait for the same FMAs.
 var smallTiles = [][2]int{{6, 2}, {3, 2}, {2, 2}, {1, 4}, {1, 2}, {8, 1}}
 
+// bothTiles are the BothPxV kernels, chosen likewise: here 2x4 is for one image.
+var bothTiles = [][2]int{{6, 2}, {4, 2}, {2, 2}, {2, 4}, {8, 1}}
+
 func emitSmall(t target) {
 	for _, pv := range smallTiles {
-		smallKernel(t, pv[0], pv[1])
+		smallKernel(t, pv[0], pv[1], false)
+	}
+	for _, pv := range bothTiles {
+		smallKernel(t, pv[0], pv[1], true)
 	}
 }
 
-// smallKernel emits SmallPxV.
+// smallKernel emits SmallPxV, or BothPxV.
 //
 // Register map: vectors 0 … P·V−1 are the accumulators of (pixel, vector), row
 // by row; the next V hold the weights, the rest stream the pixels' inputs,
-// broadcast. General registers as in convKernel, and w2, the second tile of a
+// broadcast (the last has the mask of |w|, if both are wanted). General registers as in convKernel, and w2, the second tile of a
 // pair. With V = 1 there is one tile: its eight pixels take w2's register.
-func smallKernel(t target, p, v int) {
+func smallKernel(t target, p, v int, both bool) {
 	const (
 		args, w, segs, off reg = 0, 1, 2, 3
 		ptr0               reg = 4
@@ -38,7 +44,13 @@ func smallKernel(t target, p, v int) {
 	acc := func(j, i int) vec { return vec(j*v + i) }
 	held := vec(p * v)
 	stream := held + vec(v)
-	next := func(j int) vec { return stream + vec(j%(t.vecs()-int(stream))) }
+	abs, nStream, half := vec(t.vecs()-1), t.vecs()-int(stream), p
+	name, doc := fmt.Sprintf("Small%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels of single images; see ConvArgs.", 8*v, p)
+	if both {
+		nStream, half = nStream-1, p/2
+		name, doc = fmt.Sprintf("Both%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels, and with |w| of %d more; see ConvArgs.", 8*v, half, half)
+	}
+	next := func(j int) vec { return stream + vec(j%nStream) }
 	pair := v > tileVecs
 	stride := 32 * min(v, tileVecs) // bytes of the weights of a step
 	weight := func(u, i int) mem {  // vector i of step u
@@ -48,20 +60,29 @@ func smallKernel(t target, p, v int) {
 		return at(w, stride*u+32*i)
 	}
 
-	t.text(fmt.Sprintf("Small%dx%d", p, v),
-		fmt.Sprintf("computes %d output channels of %d pixels of single images; see ConvArgs.", 8*v, p), "a *ConvArgs", 8)
+	t.text(name, doc, "a *ConvArgs", 8)
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
 	t.clear(outOff)
+	if both {
+		t.vconst(abs, "abs8")
+	}
 
+	bias := func(from, to int) { // of pixels, from segs
+		for i := range v {
+			t.vload(acc(from, i), atIndex(segs, outOff, 32*i))
+			for j := from + 1; j < to; j++ {
+				t.vmove(acc(j, i), acc(from, i))
+			}
+		}
+	}
 	t.label("tile")
 	t.load(segs, at(args, convArg.bias))
-	for i := range v {
-		t.vload(acc(0, i), atIndex(segs, outOff, 32*i))
-		for j := 1; j < p; j++ {
-			t.vmove(acc(j, i), acc(0, i))
-		}
+	bias(0, half)
+	if both {
+		t.load(segs, at(args, int(unsafe.Offsetof(a.AbsBias))))
+		bias(half, p)
 	}
 	for j := range p {
 		t.load(ptr(j), at(args, convArg.in+8*j))
@@ -77,6 +98,11 @@ func smallKernel(t target, p, v int) {
 			t.vload(held+vec(i), weight(u, i))
 		}
 		for j := range p {
+			if j == half {
+				for i := range v {
+					t.vand(held+vec(i), held+vec(i), abs)
+				}
+			}
 			x := next(j)
 			t.vsplat(x, atIndex(ptr(j), off, disp))
 			for i := range v {

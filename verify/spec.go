@@ -15,9 +15,8 @@ const maxMerged = 128
 type spec struct {
 	classes int
 	merged  bool
-	rows    linear // D, β for each pair i < j; or the logits themselves
-	abs     linear // |D| from e
-	logits  linear // |W| from |b|: V of step 4 (merged)
+	rows    intervalMap // D, β for each pair i < j, or the logits themselves; |D| from e
+	logits  linear      // |W| from |b|: V of step 4 (merged)
 	bound   bound
 	dual    []float32 // of each row, if the last layer is the first
 }
@@ -35,8 +34,7 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 		s.logits = newLinear(n, kernels.FC(fan, s.classes), a.W, absAll(a.B), true)
 	}
 	shape := kernels.FC(fan, len(b))
-	s.rows = newLinear(n, shape, w, b, false)
-	s.abs = newLinear(n, shape, w, s.bound.radiusBias(b), true)
+	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, w, s.bound.radiusBias(b))
 	if len(n.Layers()) == 1 {
 		s.dual = dualNorms(n, w, shape)
 		for i := range s.dual { // of W_i − W_j, not of its rounded D

@@ -79,13 +79,13 @@ type job interface {
 // layer is an affine layer as the bounds see it.
 type layer struct {
 	affine *net.Affine
-	w, abs linear // W from b, and |W| from e
+	maps   intervalMap // W, and |W| starting from e
 	bound  bound
 	dual   []float32 // ‖W_i S⁻¹‖₂ rounded up, for the first layer
 }
 
-// NewIBP prepares a network for verification. It packs |W| of every layer, for
-// the batches the network is compiled for.
+// NewIBP prepares a network for verification. For large batches it packs |W| of
+// every layer.
 func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
@@ -98,9 +98,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
-		l := layer{affine: a, bound: b, abs: newLinear(n, a.Shape, a.W, b.radiusBias(a.B), true)}
-		l.w = linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
-		l.w.small, _ = a.Small(1, 1)
+		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
+		w.small, _ = a.Small(1, 1)
+		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.W, b.radiusBias(a.B))}
 		if i == 0 {
 			l.dual = dualNorms(n, a.W, a.Shape)
 		}

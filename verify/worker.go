@@ -22,10 +22,8 @@ type worker struct {
 	boxes map[int]net.Box                 // of the radius search, by grid point
 	trace func(layer int, c, r []float32) // sees C and R of each layer (Bounds)
 
-	// What apply is at.
-	products      []product
-	blocks, parts int
-	part          func(worker, part int)
+	product product // being computed
+	part    func(worker, part int)
 }
 
 // newWorker returns a worker for up to slots images; goroutines call it.
@@ -94,7 +92,7 @@ func (w *worker) bound(norm net.Norm, n int) {
 	for i := range v.layers {
 		l := &v.layers[i]
 		next := 1 - cur
-		w.apply(blocks, product{&l.w, w.c[next], w.c[cur]}, product{&l.abs, w.r[next], w.r[cur]})
+		w.applyBoth(&l.maps, w.c[next], w.c[cur], w.r[next], w.r[cur], blocks)
 		size := l.affine.Shape.Out()
 		out := w.layout.Len(blocks, size)
 		if norm == net.L2 && i == 0 {
@@ -107,20 +105,18 @@ func (w *worker) bound(norm net.Norm, n int) {
 		cur = next
 	}
 	s := &v.spec
-	if s.merged && (norm == net.Linf || len(v.layers) > 0) {
-		in := w.c[cur][:blocks*int(w.layout)*s.bound.fanIn]
-		for k, c := range in {
-			w.m[k] = float32(math.Abs(float64(c))) + w.r[cur][k]
-		}
-	}
-	rows, abs := product{&s.rows, w.spec[0], w.c[cur]}, product{&s.abs, w.spec[1], w.r[cur]}
-	if s.merged {
-		w.apply(blocks, rows, abs, product{&s.logits, w.spec[2], w.m})
-	} else {
-		w.apply(blocks, rows, abs)
-	}
+	w.applyBoth(&s.rows, w.spec[0], w.c[cur], w.spec[1], w.r[cur], blocks)
 	if norm == net.L2 && len(v.layers) == 0 {
 		w.addDual(w.spec[1], s.dual, blocks, s.rowCount())
+	}
+	if s.merged {
+		if norm == net.Linf || len(v.layers) > 0 {
+			in := w.c[cur][:blocks*int(w.layout)*s.bound.fanIn]
+			for k, c := range in {
+				w.m[k] = float32(math.Abs(float64(c))) + w.r[cur][k]
+			}
+		}
+		w.apply(&s.logits, w.spec[2], w.m, blocks)
 	}
 }
 

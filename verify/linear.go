@@ -34,8 +34,8 @@ func newLanes(n *net.Network, s kernels.Shape, w, b []float32, abs bool) *kernel
 	return l
 }
 
-// intervalMap is W from b, for centres, with |W| from e, for radii. On single images
-// one pass over W does for both.
+// intervalMap is W from b, for centres, with |W| from e, for radii. On single
+// images one pass over W does for both.
 type intervalMap struct {
 	linear
 	abs *kernels.Linear // nil without lanes
@@ -54,12 +54,12 @@ func newIntervalMap(n *net.Network, l linear, s kernels.Shape, w, e []float32) i
 	return i
 }
 
-// product is what a worker on single images is computing: l, or both maps of an
-// interval.
+// product is what a worker on single images is computing: one map, or both of an
+// intervalMap.
 type product struct {
 	small                *kernels.Small
 	dst, src, dstR, srcR []float32
-	e                    []float32 // nil: l alone
+	e                    []float32 // nil: one map
 	blocks, parts        int
 }
 

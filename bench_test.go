@@ -35,20 +35,28 @@ func BenchmarkForward(b *testing.B) {
 }
 
 func BenchmarkPGDStep(b *testing.B) {
-	headline(b, 4, func(b *testing.B, n *net.Network, _ *kernels.Pool, x []float32, batch int) func() {
-		size, groups := n.Input().Size(), kernels.Groups(batch)
-		lanes, lo, hi := kernels.Alloc(groups*size*kernels.Lanes), kernels.Alloc(groups*size*kernels.Lanes), kernels.Alloc(groups*size*kernels.Lanes)
-		net.PackLanes(lanes, x, n.Input(), batch)
+	headline(b, 4, func(b *testing.B, n *net.Network, pool *kernels.Pool, x []float32, batch int) func() {
+		passes := attack.NewPasses(n, batch, pool)
+		in, layout := n.Input(), passes.Layout()
+		size, blocks := in.Size(), layout.Blocks(batch)
+		tensor := func() []float32 { return kernels.Alloc(layout.Len(blocks, size)) }
+		images, lo, hi := tensor(), tensor(), tensor()
+		for i := range batch {
+			layout.Pack(images, x[i*size:(i+1)*size], in, i)
+		}
 		ball := net.Ball{Eps: net.MustEpsilon("0.1")}
-		ball.Box().Inner(lo, hi, lanes)
-		step := attack.NewAscent(n, n.NewWorkspace(net.ChunkGroups*kernels.Lanes, false), ball, net.CrossEntropy, 0.025)
+		ball.Box().Inner(lo, hi, images)
+		step := attack.NewAscent(n, passes, ball, net.CrossEntropy, 0.025)
 		labels := make([]int, batch)
-		chunks := net.Chunks(groups, 1)
+		if layout == net.Singles {
+			return func() { step.Step(images, lo, hi, nil, labels, blocks) }
+		}
+		chunks := net.Chunks(blocks, 1)
 		return func() {
 			for i := range chunks {
-				from, to := net.Chunk(groups, chunks, i)
+				from, to := net.Chunk(blocks, chunks, i)
 				cut := func(t []float32) []float32 { return t[from*size*kernels.Lanes : to*size*kernels.Lanes] }
-				step.Step(cut(lanes), cut(lo), cut(hi), nil, labels[from*kernels.Lanes:min(to*kernels.Lanes, batch)], to-from)
+				step.Step(cut(images), cut(lo), cut(hi), nil, labels[from*kernels.Lanes:min(to*kernels.Lanes, batch)], to-from)
 			}
 		}
 	})

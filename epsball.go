@@ -47,9 +47,8 @@ func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(ma
 // machine has, or EPSBALL_ISA.
 func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 
-// FewImages is for devices that classify a few images at a time: it packs the
-// weights for that alone, which takes half the memory. Attack and Certify pack
-// their own when first used.
+// FewImages is for devices that see a few images at a time: it packs the weights
+// for that alone, which takes half the memory. Larger batches are slow then.
 func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
 // Load reads a model file (see docs/model-format.md). The error names the file
@@ -87,7 +86,7 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	e.net = n
 	e.runner = n.NewRunner(e.pool)
 	e.back = sync.OnceValues(func() (*net.Network, error) {
-		return net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: net.LargeBatches})
+		return net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: e.opts.Batches})
 	})
 	return e, nil
 }
@@ -255,7 +254,8 @@ func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ibp == nil {
-		if err := m.prepareBounds(); err != nil {
+		var err error
+		if m.ibp, err = verify.NewIBP(m.net, m.pool); err != nil {
 			return nil, err
 		}
 	}
@@ -264,17 +264,6 @@ func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound)
 		return nil, err
 	}
 	return &Certificate{r.Certified, r.Margin}, nil
-}
-
-func (m *Model) prepareBounds() (err error) {
-	n := m.net
-	if !n.HasLanes() {
-		if n, err = m.back(); err != nil {
-			return err
-		}
-	}
-	m.ibp, err = verify.NewIBP(n, m.pool)
-	return err
 }
 
 func check(x Batch, y []int, b Ball) error {

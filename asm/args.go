@@ -10,7 +10,7 @@ import "unsafe"
 
 //go:generate go run -tags purego ../internal/asmgen -dir .
 
-// Epilogues of the ConvRxP kernels.
+// Epilogues of the ConvRxP, SmallPxV and BothPxV kernels.
 const (
 	EpilogueNone = 0 // out = acc
 	EpilogueReLU = 1 // out = 0 > acc ? 0 : acc (NaN and -0 pass through)
@@ -47,7 +47,7 @@ type ConvArgs struct {
 	SegSkip   int
 	WSegSkip  int
 	WTileSkip int
-	WTile     int // SmallPx4 alone
+	WTile     int // SmallPx4 and BothPx4 alone
 	W         unsafe.Pointer
 	Bias      unsafe.Pointer
 	Epilogue  int
@@ -59,7 +59,8 @@ type ConvArgs struct {
 	OutBase   unsafe.Pointer
 	In        [MaxPixels]unsafe.Pointer
 	Out       [MaxPixels]unsafe.Pointer
-	Mask      unsafe.Pointer // SmallPxV alone
+	Mask      unsafe.Pointer // SmallPxV and BothPxV alone
+	AbsBias   unsafe.Pointer // BothPxV alone
 }
 
 // The SmallPxV kernels take ConvArgs for single images, [height][width]
@@ -72,10 +73,13 @@ type ConvArgs struct {
 //	acc = fma(w[k*16+c], in[k], acc)  // over Segs and SegLen/4 as above
 //	Out[p][t*16+c] = epilogue(acc)
 //
-// EpilogueGate is not known to them. In the last tile only channels whose word
-// of Mask is negative are stored. Mask has V·8 words. With V = 4 the kernel
-// takes tiles in pairs, WTile bytes apart: Tiles counts pairs, WTileSkip leads
-// to the next pair.
+// If Mask is not nil, only those channels of the last tile are stored, and their
+// gates read, whose word of Mask is negative; Mask then has V·8 words. With V = 4
+// the kernel takes tiles in pairs, WTile bytes apart: Tiles counts pairs,
+// WTileSkip leads to the next pair. With V = 1 it takes one tile of 8 channels.
+//
+// BothPxV is SmallPxV where the second half of the pixels takes |w| for w and
+// AbsBias for Bias: the same weights serve W·c and |W|·r.
 
 // GradArgs describes one call of a GradRxK kernel: R output channels times
 // Tiles × K consecutive weights. Distances are in bytes.

@@ -4,6 +4,12 @@
 
 #include "textflag.h"
 
+DATA abs8<>+0(SB)/8, $0x7fffffff7fffffff
+DATA abs8<>+8(SB)/8, $0x7fffffff7fffffff
+DATA abs8<>+16(SB)/8, $0x7fffffff7fffffff
+DATA abs8<>+24(SB)/8, $0x7fffffff7fffffff
+GLOBL abs8<>(SB), RODATA|NOPTR, $32
+
 // func Small6x2AVX2(a *ConvArgs)
 TEXT ·Small6x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
@@ -172,10 +178,17 @@ segend:
 	MOVQ         216(AX), R9
 	MOVQ         224(AX), R10
 	MOVQ         232(AX), R11
+	VXORPS       X14, X14, X14
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X14, X14, X14
+	JGT          gate
 	VMAXPS       Y0, Y14, Y0
 	VMAXPS       Y1, Y14, Y1
 	VMAXPS       Y2, Y14, Y2
@@ -188,9 +201,58 @@ segend:
 	VMAXPS       Y9, Y14, Y9
 	VMAXPS       Y10, Y14, Y10
 	VMAXPS       Y11, Y14, Y11
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y0
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y1, Y12, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y2, Y12, Y2
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y3, Y12, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y4, Y12, Y4
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y5, Y12, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y6, Y12, Y6
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y7, Y12, Y7
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y8, Y12, Y8
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y9, Y12, Y9
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y10, Y12, Y10
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y11, Y12, Y11
 store:
-	CMPQ         R15, $1
-	JZ           last
 	VMOVUPS      Y0, (SI)(R14*1)
 	VMOVUPS      Y1, 32(SI)(R14*1)
 	VMOVUPS      Y2, (DI)(R14*1)
@@ -205,17 +267,98 @@ store:
 	VMOVUPS      Y11, 32(R11)(R14*1)
 	ADDQ         $64, R14
 	DECQ         R15
-	JMP          tile
-last:
-	MOVQ         256(AX), R13
-	VMOVUPS      (R13), Y12
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y14, Y0
+	VMAXPS       Y1, Y14, Y1
+	VMAXPS       Y2, Y14, Y2
+	VMAXPS       Y3, Y14, Y3
+	VMAXPS       Y4, Y14, Y4
+	VMAXPS       Y5, Y14, Y5
+	VMAXPS       Y6, Y14, Y6
+	VMAXPS       Y7, Y14, Y7
+	VMAXPS       Y8, Y14, Y8
+	VMAXPS       Y9, Y14, Y9
+	VMAXPS       Y10, Y14, Y10
+	VMAXPS       Y11, Y14, Y11
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y0
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y1, Y12, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y2, Y12, Y2
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y3, Y12, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y4, Y12, Y4
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y5, Y12, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y6, Y12, Y6
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y7, Y12, Y7
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y8, Y12, Y8
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y9, Y12, Y9
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y10, Y12, Y10
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y11, Y12, Y11
+partstore:
+	VMOVUPS      (BX), Y12
 	VMASKMOVPS   Y0, Y12, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y12, (DI)(R14*1)
 	VMASKMOVPS   Y4, Y12, (R8)(R14*1)
 	VMASKMOVPS   Y6, Y12, (R9)(R14*1)
 	VMASKMOVPS   Y8, Y12, (R10)(R14*1)
 	VMASKMOVPS   Y10, Y12, (R11)(R14*1)
-	VMOVUPS      32(R13), Y12
+	VMOVUPS      32(BX), Y12
 	VMASKMOVPS   Y1, Y12, 32(SI)(R14*1)
 	VMASKMOVPS   Y3, Y12, 32(DI)(R14*1)
 	VMASKMOVPS   Y5, Y12, 32(R8)(R14*1)
@@ -330,19 +473,51 @@ segend:
 	MOVQ         192(AX), SI
 	MOVQ         200(AX), DI
 	MOVQ         208(AX), R8
+	VXORPS       X8, X8, X8
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X8, X8, X8
+	JGT          gate
 	VMAXPS       Y0, Y8, Y0
 	VMAXPS       Y1, Y8, Y1
 	VMAXPS       Y2, Y8, Y2
 	VMAXPS       Y3, Y8, Y3
 	VMAXPS       Y4, Y8, Y4
 	VMAXPS       Y5, Y8, Y5
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y0, Y6, Y0
+	VMOVUPS      32(DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y1, Y6, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y2, Y6, Y2
+	VMOVUPS      32(DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y3, Y6, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y4, Y6, Y4
+	VMOVUPS      32(DX)(R14*1), Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y5, Y6, Y5
 store:
-	CMPQ         R15, $1
-	JZ           last
 	VMOVUPS      Y0, (SI)(R14*1)
 	VMOVUPS      Y1, 32(SI)(R14*1)
 	VMOVUPS      Y2, (DI)(R14*1)
@@ -351,14 +526,59 @@ store:
 	VMOVUPS      Y5, 32(R8)(R14*1)
 	ADDQ         $64, R14
 	DECQ         R15
-	JMP          tile
-last:
-	MOVQ         256(AX), R13
-	VMOVUPS      (R13), Y6
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y6
+	VMASKMOVPS   (DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y0, Y6, Y0
+	VMOVUPS      32(BX), Y6
+	VMASKMOVPS   32(DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y1, Y6, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y6
+	VMASKMOVPS   (DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y2, Y6, Y2
+	VMOVUPS      32(BX), Y6
+	VMASKMOVPS   32(DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y3, Y6, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y6
+	VMASKMOVPS   (DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y4, Y6, Y4
+	VMOVUPS      32(BX), Y6
+	VMASKMOVPS   32(DX)(R14*1), Y6, Y6
+	VCMPPS       $30, Y8, Y6, Y6
+	VANDPS       Y5, Y6, Y5
+partstore:
+	VMOVUPS      (BX), Y6
 	VMASKMOVPS   Y0, Y6, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y6, (DI)(R14*1)
 	VMASKMOVPS   Y4, Y6, (R8)(R14*1)
-	VMOVUPS      32(R13), Y6
+	VMOVUPS      32(BX), Y6
 	VMASKMOVPS   Y1, Y6, 32(SI)(R14*1)
 	VMASKMOVPS   Y3, Y6, 32(DI)(R14*1)
 	VMASKMOVPS   Y5, Y6, 32(R8)(R14*1)
@@ -449,30 +669,87 @@ segend:
 	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
 	MOVQ         200(AX), DI
+	VXORPS       X6, X6, X6
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X6, X6, X6
+	JGT          gate
 	VMAXPS       Y0, Y6, Y0
 	VMAXPS       Y1, Y6, Y1
 	VMAXPS       Y2, Y6, Y2
 	VMAXPS       Y3, Y6, Y3
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      32(DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y3, Y4, Y3
 store:
-	CMPQ         R15, $1
-	JZ           last
 	VMOVUPS      Y0, (SI)(R14*1)
 	VMOVUPS      Y1, 32(SI)(R14*1)
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMOVUPS      Y3, 32(DI)(R14*1)
 	ADDQ         $64, R14
 	DECQ         R15
-	JMP          tile
-last:
-	MOVQ         256(AX), R13
-	VMOVUPS      (R13), Y4
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y6, Y3
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   (DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   32(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   (DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   32(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y3, Y4, Y3
+partstore:
+	VMOVUPS      (BX), Y4
 	VMASKMOVPS   Y0, Y4, (SI)(R14*1)
 	VMASKMOVPS   Y2, Y4, (DI)(R14*1)
-	VMOVUPS      32(R13), Y4
+	VMOVUPS      32(BX), Y4
 	VMASKMOVPS   Y1, Y4, 32(SI)(R14*1)
 	VMASKMOVPS   Y3, Y4, 32(DI)(R14*1)
 	VZEROUPPER
@@ -568,33 +845,86 @@ segend:
 	JNZ          seg
 	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
+	VXORPS       X8, X8, X8
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X8, X8, X8
+	JGT          gate
 	VMAXPS       Y0, Y8, Y0
 	VMAXPS       Y1, Y8, Y1
 	VMAXPS       Y2, Y8, Y2
 	VMAXPS       Y3, Y8, Y3
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(DX)(R14*1), Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	VMOVUPS      64(DX)(R14*1), Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      96(DX)(R14*1), Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y3, Y4, Y3
 store:
-	CMPQ         R15, $1
-	JZ           last
 	VMOVUPS      Y0, (SI)(R14*1)
 	VMOVUPS      Y1, 32(SI)(R14*1)
 	VMOVUPS      Y2, 64(SI)(R14*1)
 	VMOVUPS      Y3, 96(SI)(R14*1)
 	ADDQ         $128, R14
 	DECQ         R15
-	JMP          tile
-last:
-	MOVQ         256(AX), R13
-	VMOVUPS      (R13), Y4
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   (DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   32(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	VMOVUPS      64(BX), Y4
+	VMASKMOVPS   64(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      96(BX), Y4
+	VMASKMOVPS   96(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y8, Y4, Y4
+	VANDPS       Y3, Y4, Y3
+partstore:
+	VMOVUPS      (BX), Y4
 	VMASKMOVPS   Y0, Y4, (SI)(R14*1)
-	VMOVUPS      32(R13), Y4
+	VMOVUPS      32(BX), Y4
 	VMASKMOVPS   Y1, Y4, 32(SI)(R14*1)
-	VMOVUPS      64(R13), Y4
+	VMOVUPS      64(BX), Y4
 	VMASKMOVPS   Y2, Y4, 64(SI)(R14*1)
-	VMOVUPS      96(R13), Y4
+	VMOVUPS      96(BX), Y4
 	VMASKMOVPS   Y3, Y4, 96(SI)(R14*1)
 	VZEROUPPER
 	RET
@@ -662,25 +992,1794 @@ segend:
 	JNZ          seg
 	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
+	VXORPS       X4, X4, X4
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X4, X4, X4
+	JGT          gate
 	VMAXPS       Y0, Y4, Y0
 	VMAXPS       Y1, Y4, Y1
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y2
+	VCMPPS       $30, Y4, Y2, Y2
+	VANDPS       Y0, Y2, Y0
+	VMOVUPS      32(DX)(R14*1), Y2
+	VCMPPS       $30, Y4, Y2, Y2
+	VANDPS       Y1, Y2, Y1
 store:
-	CMPQ         R15, $1
-	JZ           last
 	VMOVUPS      Y0, (SI)(R14*1)
 	VMOVUPS      Y1, 32(SI)(R14*1)
 	ADDQ         $64, R14
 	DECQ         R15
-	JMP          tile
-last:
-	MOVQ         256(AX), R13
-	VMOVUPS      (R13), Y2
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y2
+	VMASKMOVPS   (DX)(R14*1), Y2, Y2
+	VCMPPS       $30, Y4, Y2, Y2
+	VANDPS       Y0, Y2, Y0
+	VMOVUPS      32(BX), Y2
+	VMASKMOVPS   32(DX)(R14*1), Y2, Y2
+	VCMPPS       $30, Y4, Y2, Y2
+	VANDPS       Y1, Y2, Y1
+partstore:
+	VMOVUPS      (BX), Y2
 	VMASKMOVPS   Y0, Y2, (SI)(R14*1)
-	VMOVUPS      32(R13), Y2
+	VMOVUPS      32(BX), Y2
 	VMASKMOVPS   Y1, Y2, 32(SI)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Small8x1AVX2(a *ConvArgs)
+TEXT ·Small8x1AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y8
+	VBROADCASTSS -16(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -16(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -16(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -16(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS -16(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -16(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -16(R12)(DX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VBROADCASTSS -16(R13)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	VMOVUPS      32(BX), Y8
+	VBROADCASTSS -12(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -12(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -12(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -12(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS -12(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -12(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -12(R12)(DX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VBROADCASTSS -12(R13)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	VMOVUPS      64(BX), Y8
+	VBROADCASTSS -8(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -8(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -8(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -8(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS -8(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -8(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -8(R12)(DX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VBROADCASTSS -8(R13)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	VMOVUPS      96(BX), Y8
+	VBROADCASTSS -4(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -4(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -4(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -4(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS -4(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -4(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -4(R12)(DX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VBROADCASTSS -4(R13)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $128, BX
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y8
+	VBROADCASTSS (SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS (R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS (R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS (R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS (R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS (R12)(DX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VBROADCASTSS (R13)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $32, BX
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         32(AX), BX
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
+	VXORPS       X9, X9, X9
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y9, Y0
+	VMAXPS       Y1, Y9, Y1
+	VMAXPS       Y2, Y9, Y2
+	VMAXPS       Y3, Y9, Y3
+	VMAXPS       Y4, Y9, Y4
+	VMAXPS       Y5, Y9, Y5
+	VMAXPS       Y6, Y9, Y6
+	VMAXPS       Y7, Y9, Y7
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R12, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	MOVQ         R13, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, (DI)(R14*1)
+	VMOVUPS      Y2, (R8)(R14*1)
+	VMOVUPS      Y3, (R9)(R14*1)
+	VMOVUPS      Y4, (R10)(R14*1)
+	VMOVUPS      Y5, (R11)(R14*1)
+	VMOVUPS      Y6, (R12)(R14*1)
+	VMOVUPS      Y7, (R13)(R14*1)
+	ADDQ         $32, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y9, Y0
+	VMAXPS       Y1, Y9, Y1
+	VMAXPS       Y2, Y9, Y2
+	VMAXPS       Y3, Y9, Y3
+	VMAXPS       Y4, Y9, Y4
+	VMAXPS       Y5, Y9, Y5
+	VMAXPS       Y6, Y9, Y6
+	VMAXPS       Y7, Y9, Y7
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R12, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	MOVQ         R13, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+partstore:
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   Y0, Y8, (SI)(R14*1)
+	VMASKMOVPS   Y1, Y8, (DI)(R14*1)
+	VMASKMOVPS   Y2, Y8, (R8)(R14*1)
+	VMASKMOVPS   Y3, Y8, (R9)(R14*1)
+	VMASKMOVPS   Y4, Y8, (R10)(R14*1)
+	VMASKMOVPS   Y5, Y8, (R11)(R14*1)
+	VMASKMOVPS   Y6, Y8, (R12)(R14*1)
+	VMASKMOVPS   Y7, Y8, (R13)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Both6x2AVX2(a *ConvArgs)
+TEXT ·Both6x2AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+	VMOVUPS      abs8<>(SB), Y15
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y4
+	VMOVUPS      32(CX)(R14*1), Y1
+	VMOVAPS      Y1, Y3
+	VMOVAPS      Y1, Y5
+	MOVQ         264(AX), CX
+	VMOVUPS      (CX)(R14*1), Y6
+	VMOVAPS      Y6, Y8
+	VMOVAPS      Y6, Y10
+	VMOVUPS      32(CX)(R14*1), Y7
+	VMOVAPS      Y7, Y9
+	VMOVAPS      Y7, Y11
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS -16(SI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS -16(DI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS -16(R8)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VANDPS       Y15, Y12, Y12
+	VANDPS       Y15, Y13, Y13
+	VBROADCASTSS -16(R9)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS -16(R10)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS -16(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      64(BX), Y12
+	VMOVUPS      96(BX), Y13
+	VBROADCASTSS -12(SI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS -12(DI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS -12(R8)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VANDPS       Y15, Y12, Y12
+	VANDPS       Y15, Y13, Y13
+	VBROADCASTSS -12(R9)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS -12(R10)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS -12(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      128(BX), Y12
+	VMOVUPS      160(BX), Y13
+	VBROADCASTSS -8(SI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS -8(DI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS -8(R8)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VANDPS       Y15, Y12, Y12
+	VANDPS       Y15, Y13, Y13
+	VBROADCASTSS -8(R9)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS -8(R10)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS -8(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      192(BX), Y12
+	VMOVUPS      224(BX), Y13
+	VBROADCASTSS -4(SI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS -4(DI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS -4(R8)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VANDPS       Y15, Y12, Y12
+	VANDPS       Y15, Y13, Y13
+	VBROADCASTSS -4(R9)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS -4(R10)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS -4(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $256, BX
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (SI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS (DI)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS (R8)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VANDPS       Y15, Y12, Y12
+	VANDPS       Y15, Y13, Y13
+	VBROADCASTSS (R9)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R10)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $64, BX
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         32(AX), BX
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	VXORPS       X14, X14, X14
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y14, Y0
+	VMAXPS       Y1, Y14, Y1
+	VMAXPS       Y2, Y14, Y2
+	VMAXPS       Y3, Y14, Y3
+	VMAXPS       Y4, Y14, Y4
+	VMAXPS       Y5, Y14, Y5
+	VMAXPS       Y6, Y14, Y6
+	VMAXPS       Y7, Y14, Y7
+	VMAXPS       Y8, Y14, Y8
+	VMAXPS       Y9, Y14, Y9
+	VMAXPS       Y10, Y14, Y10
+	VMAXPS       Y11, Y14, Y11
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y0
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y1, Y12, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y2, Y12, Y2
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y3, Y12, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y4, Y12, Y4
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y5, Y12, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y6, Y12, Y6
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y7, Y12, Y7
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y8, Y12, Y8
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y9, Y12, Y9
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y10, Y12, Y10
+	VMOVUPS      32(DX)(R14*1), Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y11, Y12, Y11
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, 32(SI)(R14*1)
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMOVUPS      Y3, 32(DI)(R14*1)
+	VMOVUPS      Y4, (R8)(R14*1)
+	VMOVUPS      Y5, 32(R8)(R14*1)
+	VMOVUPS      Y6, (R9)(R14*1)
+	VMOVUPS      Y7, 32(R9)(R14*1)
+	VMOVUPS      Y8, (R10)(R14*1)
+	VMOVUPS      Y9, 32(R10)(R14*1)
+	VMOVUPS      Y10, (R11)(R14*1)
+	VMOVUPS      Y11, 32(R11)(R14*1)
+	ADDQ         $64, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y14, Y0
+	VMAXPS       Y1, Y14, Y1
+	VMAXPS       Y2, Y14, Y2
+	VMAXPS       Y3, Y14, Y3
+	VMAXPS       Y4, Y14, Y4
+	VMAXPS       Y5, Y14, Y5
+	VMAXPS       Y6, Y14, Y6
+	VMAXPS       Y7, Y14, Y7
+	VMAXPS       Y8, Y14, Y8
+	VMAXPS       Y9, Y14, Y9
+	VMAXPS       Y10, Y14, Y10
+	VMAXPS       Y11, Y14, Y11
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y0, Y12, Y0
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y1, Y12, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y2, Y12, Y2
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y3, Y12, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y4, Y12, Y4
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y5, Y12, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y6, Y12, Y6
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y7, Y12, Y7
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y8, Y12, Y8
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y9, Y12, Y9
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   (DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y10, Y12, Y10
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   32(DX)(R14*1), Y12, Y12
+	VCMPPS       $30, Y14, Y12, Y12
+	VANDPS       Y11, Y12, Y11
+partstore:
+	VMOVUPS      (BX), Y12
+	VMASKMOVPS   Y0, Y12, (SI)(R14*1)
+	VMASKMOVPS   Y2, Y12, (DI)(R14*1)
+	VMASKMOVPS   Y4, Y12, (R8)(R14*1)
+	VMASKMOVPS   Y6, Y12, (R9)(R14*1)
+	VMASKMOVPS   Y8, Y12, (R10)(R14*1)
+	VMASKMOVPS   Y10, Y12, (R11)(R14*1)
+	VMOVUPS      32(BX), Y12
+	VMASKMOVPS   Y1, Y12, 32(SI)(R14*1)
+	VMASKMOVPS   Y3, Y12, 32(DI)(R14*1)
+	VMASKMOVPS   Y5, Y12, 32(R8)(R14*1)
+	VMASKMOVPS   Y7, Y12, 32(R9)(R14*1)
+	VMASKMOVPS   Y9, Y12, 32(R10)(R14*1)
+	VMASKMOVPS   Y11, Y12, 32(R11)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Both4x2AVX2(a *ConvArgs)
+TEXT ·Both4x2AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+	VMOVUPS      abs8<>(SB), Y15
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVAPS      Y0, Y2
+	VMOVUPS      32(CX)(R14*1), Y1
+	VMOVAPS      Y1, Y3
+	MOVQ         264(AX), CX
+	VMOVUPS      (CX)(R14*1), Y4
+	VMOVAPS      Y4, Y6
+	VMOVUPS      32(CX)(R14*1), Y5
+	VMOVAPS      Y5, Y7
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS -16(SI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS -16(DI)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VBROADCASTSS -16(R8)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VBROADCASTSS -16(R9)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y6
+	VFMADD231PS  Y13, Y9, Y7
+	VMOVUPS      64(BX), Y8
+	VMOVUPS      96(BX), Y9
+	VBROADCASTSS -12(SI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS -12(DI)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VBROADCASTSS -12(R8)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VBROADCASTSS -12(R9)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y6
+	VFMADD231PS  Y13, Y9, Y7
+	VMOVUPS      128(BX), Y8
+	VMOVUPS      160(BX), Y9
+	VBROADCASTSS -8(SI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS -8(DI)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VBROADCASTSS -8(R8)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VBROADCASTSS -8(R9)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y6
+	VFMADD231PS  Y13, Y9, Y7
+	VMOVUPS      192(BX), Y8
+	VMOVUPS      224(BX), Y9
+	VBROADCASTSS -4(SI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS -4(DI)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VBROADCASTSS -4(R8)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VBROADCASTSS -4(R9)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y6
+	VFMADD231PS  Y13, Y9, Y7
+	ADDQ         $256, BX
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (SI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS (DI)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VBROADCASTSS (R8)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VBROADCASTSS (R9)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y6
+	VFMADD231PS  Y13, Y9, Y7
+	ADDQ         $64, BX
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         32(AX), BX
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	VXORPS       X10, X10, X10
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y10, Y0
+	VMAXPS       Y1, Y10, Y1
+	VMAXPS       Y2, Y10, Y2
+	VMAXPS       Y3, Y10, Y3
+	VMAXPS       Y4, Y10, Y4
+	VMAXPS       Y5, Y10, Y5
+	VMAXPS       Y6, Y10, Y6
+	VMAXPS       Y7, Y10, Y7
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, 32(SI)(R14*1)
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMOVUPS      Y3, 32(DI)(R14*1)
+	VMOVUPS      Y4, (R8)(R14*1)
+	VMOVUPS      Y5, 32(R8)(R14*1)
+	VMOVUPS      Y6, (R9)(R14*1)
+	VMOVUPS      Y7, 32(R9)(R14*1)
+	ADDQ         $64, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y10, Y0
+	VMAXPS       Y1, Y10, Y1
+	VMAXPS       Y2, Y10, Y2
+	VMAXPS       Y3, Y10, Y3
+	VMAXPS       Y4, Y10, Y4
+	VMAXPS       Y5, Y10, Y5
+	VMAXPS       Y6, Y10, Y6
+	VMAXPS       Y7, Y10, Y7
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y10, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+partstore:
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   Y0, Y8, (SI)(R14*1)
+	VMASKMOVPS   Y2, Y8, (DI)(R14*1)
+	VMASKMOVPS   Y4, Y8, (R8)(R14*1)
+	VMASKMOVPS   Y6, Y8, (R9)(R14*1)
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   Y1, Y8, 32(SI)(R14*1)
+	VMASKMOVPS   Y3, Y8, 32(DI)(R14*1)
+	VMASKMOVPS   Y5, Y8, 32(R8)(R14*1)
+	VMASKMOVPS   Y7, Y8, 32(R9)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Both2x2AVX2(a *ConvArgs)
+TEXT ·Both2x2AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+	VMOVUPS      abs8<>(SB), Y15
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVUPS      32(CX)(R14*1), Y1
+	MOVQ         264(AX), CX
+	VMOVUPS      (CX)(R14*1), Y2
+	VMOVUPS      32(CX)(R14*1), Y3
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS -16(SI)(DX*1), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
+	VBROADCASTSS -16(DI)(DX*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	VMOVUPS      64(BX), Y4
+	VMOVUPS      96(BX), Y5
+	VBROADCASTSS -12(SI)(DX*1), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
+	VBROADCASTSS -12(DI)(DX*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	VMOVUPS      128(BX), Y4
+	VMOVUPS      160(BX), Y5
+	VBROADCASTSS -8(SI)(DX*1), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
+	VBROADCASTSS -8(DI)(DX*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	VMOVUPS      192(BX), Y4
+	VMOVUPS      224(BX), Y5
+	VBROADCASTSS -4(SI)(DX*1), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
+	VBROADCASTSS -4(DI)(DX*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	ADDQ         $256, BX
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS (SI)(DX*1), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y1
+	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
+	VBROADCASTSS (DI)(DX*1), Y7
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y7, Y5, Y3
+	ADDQ         $64, BX
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         32(AX), BX
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	VXORPS       X6, X6, X6
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y6, Y3
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      32(DX)(R14*1), Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y3, Y4, Y3
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, 32(SI)(R14*1)
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMOVUPS      Y3, 32(DI)(R14*1)
+	ADDQ         $64, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y6, Y3
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   (DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y0, Y4, Y0
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   32(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y1, Y4, Y1
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   (DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y2, Y4, Y2
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   32(DX)(R14*1), Y4, Y4
+	VCMPPS       $30, Y6, Y4, Y4
+	VANDPS       Y3, Y4, Y3
+partstore:
+	VMOVUPS      (BX), Y4
+	VMASKMOVPS   Y0, Y4, (SI)(R14*1)
+	VMASKMOVPS   Y2, Y4, (DI)(R14*1)
+	VMOVUPS      32(BX), Y4
+	VMASKMOVPS   Y1, Y4, 32(SI)(R14*1)
+	VMASKMOVPS   Y3, Y4, 32(DI)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Both2x4AVX2(a *ConvArgs)
+TEXT ·Both2x4AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+	VMOVUPS      abs8<>(SB), Y15
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVUPS      32(CX)(R14*1), Y1
+	VMOVUPS      64(CX)(R14*1), Y2
+	VMOVUPS      96(CX)(R14*1), Y3
+	MOVQ         264(AX), CX
+	VMOVUPS      (CX)(R14*1), Y4
+	VMOVUPS      32(CX)(R14*1), Y5
+	VMOVUPS      64(CX)(R14*1), Y6
+	VMOVUPS      96(CX)(R14*1), Y7
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         BX, R12
+	ADDQ         48(AX), R12
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VMOVUPS      (R12), Y10
+	VMOVUPS      32(R12), Y11
+	VBROADCASTSS -16(SI)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VANDPS       Y15, Y10, Y10
+	VANDPS       Y15, Y11, Y11
+	VBROADCASTSS -16(DI)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	VMOVUPS      64(BX), Y8
+	VMOVUPS      96(BX), Y9
+	VMOVUPS      64(R12), Y10
+	VMOVUPS      96(R12), Y11
+	VBROADCASTSS -12(SI)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VANDPS       Y15, Y10, Y10
+	VANDPS       Y15, Y11, Y11
+	VBROADCASTSS -12(DI)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	VMOVUPS      128(BX), Y8
+	VMOVUPS      160(BX), Y9
+	VMOVUPS      128(R12), Y10
+	VMOVUPS      160(R12), Y11
+	VBROADCASTSS -8(SI)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VANDPS       Y15, Y10, Y10
+	VANDPS       Y15, Y11, Y11
+	VBROADCASTSS -8(DI)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	VMOVUPS      192(BX), Y8
+	VMOVUPS      224(BX), Y9
+	VMOVUPS      192(R12), Y10
+	VMOVUPS      224(R12), Y11
+	VBROADCASTSS -4(SI)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VANDPS       Y15, Y10, Y10
+	VANDPS       Y15, Y11, Y11
+	VBROADCASTSS -4(DI)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	ADDQ         $256, BX
+	ADDQ         $256, R12
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VMOVUPS      (R12), Y10
+	VMOVUPS      32(R12), Y11
+	VBROADCASTSS (SI)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y11, Y3
+	VANDPS       Y15, Y8, Y8
+	VANDPS       Y15, Y9, Y9
+	VANDPS       Y15, Y10, Y10
+	VANDPS       Y15, Y11, Y11
+	VBROADCASTSS (DI)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y11, Y7
+	ADDQ         $64, BX
+	ADDQ         $64, R12
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         32(AX), BX
+	ADDQ         32(AX), R12
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	VXORPS       X12, X12, X12
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y12, Y0
+	VMAXPS       Y1, Y12, Y1
+	VMAXPS       Y2, Y12, Y2
+	VMAXPS       Y3, Y12, Y3
+	VMAXPS       Y4, Y12, Y4
+	VMAXPS       Y5, Y12, Y5
+	VMAXPS       Y6, Y12, Y6
+	VMAXPS       Y7, Y12, Y7
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	VMOVUPS      64(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	VMOVUPS      96(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	VMOVUPS      32(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	VMOVUPS      64(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	VMOVUPS      96(DX)(R14*1), Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, 32(SI)(R14*1)
+	VMOVUPS      Y2, 64(SI)(R14*1)
+	VMOVUPS      Y3, 96(SI)(R14*1)
+	VMOVUPS      Y4, (DI)(R14*1)
+	VMOVUPS      Y5, 32(DI)(R14*1)
+	VMOVUPS      Y6, 64(DI)(R14*1)
+	VMOVUPS      Y7, 96(DI)(R14*1)
+	ADDQ         $128, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y12, Y0
+	VMAXPS       Y1, Y12, Y1
+	VMAXPS       Y2, Y12, Y2
+	VMAXPS       Y3, Y12, Y3
+	VMAXPS       Y4, Y12, Y4
+	VMAXPS       Y5, Y12, Y5
+	VMAXPS       Y6, Y12, Y6
+	VMAXPS       Y7, Y12, Y7
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	VMOVUPS      64(BX), Y8
+	VMASKMOVPS   64(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	VMOVUPS      96(BX), Y8
+	VMASKMOVPS   96(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   32(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	VMOVUPS      64(BX), Y8
+	VMASKMOVPS   64(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	VMOVUPS      96(BX), Y8
+	VMASKMOVPS   96(DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y12, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+partstore:
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   Y0, Y8, (SI)(R14*1)
+	VMASKMOVPS   Y4, Y8, (DI)(R14*1)
+	VMOVUPS      32(BX), Y8
+	VMASKMOVPS   Y1, Y8, 32(SI)(R14*1)
+	VMASKMOVPS   Y5, Y8, 32(DI)(R14*1)
+	VMOVUPS      64(BX), Y8
+	VMASKMOVPS   Y2, Y8, 64(SI)(R14*1)
+	VMASKMOVPS   Y6, Y8, 64(DI)(R14*1)
+	VMOVUPS      96(BX), Y8
+	VMASKMOVPS   Y3, Y8, 96(SI)(R14*1)
+	VMASKMOVPS   Y7, Y8, 96(DI)(R14*1)
+	VZEROUPPER
+	RET
+
+// func Both8x1AVX2(a *ConvArgs)
+TEXT ·Both8x1AVX2(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+	VMOVUPS      abs8<>(SB), Y15
+tile:
+	MOVQ         64(AX), CX
+	VMOVUPS      (CX)(R14*1), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	MOVQ         264(AX), CX
+	VMOVUPS      (CX)(R14*1), Y4
+	VMOVAPS      Y4, Y5
+	VMOVAPS      Y4, Y6
+	VMOVAPS      Y4, Y7
+	MOVQ         128(AX), SI
+	MOVQ         136(AX), DI
+	MOVQ         144(AX), R8
+	MOVQ         152(AX), R9
+	MOVQ         160(AX), R10
+	MOVQ         168(AX), R11
+	MOVQ         176(AX), R12
+	MOVQ         184(AX), R13
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	NEGQ         DX
+	ADDQ         $16, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      (BX), Y8
+	VBROADCASTSS -16(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -16(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -16(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -16(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VANDPS       Y15, Y8, Y8
+	VBROADCASTSS -16(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -16(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -16(R12)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS -16(R13)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	VMOVUPS      32(BX), Y8
+	VBROADCASTSS -12(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -12(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -12(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -12(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VANDPS       Y15, Y8, Y8
+	VBROADCASTSS -12(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -12(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -12(R12)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS -12(R13)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	VMOVUPS      64(BX), Y8
+	VBROADCASTSS -8(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -8(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -8(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -8(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VANDPS       Y15, Y8, Y8
+	VBROADCASTSS -8(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -8(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -8(R12)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS -8(R13)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	VMOVUPS      96(BX), Y8
+	VBROADCASTSS -4(SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS -4(DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS -4(R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS -4(R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VANDPS       Y15, Y8, Y8
+	VBROADCASTSS -4(R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS -4(R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS -4(R12)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS -4(R13)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	ADDQ         $128, BX
+	ADDQ         $16, DX
+	JLE          kloop
+rest:
+	ADDQ         $-16, DX
+	JZ           segend
+single:
+	VMOVUPS      (BX), Y8
+	VBROADCASTSS (SI)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VBROADCASTSS (DI)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS (R8)(DX*1), Y11
+	VFMADD231PS  Y11, Y8, Y2
+	VBROADCASTSS (R9)(DX*1), Y12
+	VFMADD231PS  Y12, Y8, Y3
+	VANDPS       Y15, Y8, Y8
+	VBROADCASTSS (R10)(DX*1), Y13
+	VFMADD231PS  Y13, Y8, Y4
+	VBROADCASTSS (R11)(DX*1), Y14
+	VFMADD231PS  Y14, Y8, Y5
+	VBROADCASTSS (R12)(DX*1), Y9
+	VFMADD231PS  Y9, Y8, Y6
+	VBROADCASTSS (R13)(DX*1), Y10
+	VFMADD231PS  Y10, Y8, Y7
+	ADDQ         $32, BX
+	ADDQ         $4, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         DX, DI
+	ADDQ         DX, R8
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         32(AX), BX
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         216(AX), R9
+	MOVQ         224(AX), R10
+	MOVQ         232(AX), R11
+	MOVQ         240(AX), R12
+	MOVQ         248(AX), R13
+	VXORPS       X9, X9, X9
+	CMPQ         R15, $1
+	JNZ          whole
+	MOVQ         256(AX), BX
+	CMPQ         BX, $0
+	JNZ          part
+whole:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	JGT          gate
+	VMAXPS       Y0, Y9, Y0
+	VMAXPS       Y1, Y9, Y1
+	VMAXPS       Y2, Y9, Y2
+	VMAXPS       Y3, Y9, Y3
+	VMAXPS       Y4, Y9, Y4
+	VMAXPS       Y5, Y9, Y5
+	VMAXPS       Y6, Y9, Y6
+	VMAXPS       Y7, Y9, Y7
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R12, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	MOVQ         R13, DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX)(R14*1), Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+store:
+	VMOVUPS      Y0, (SI)(R14*1)
+	VMOVUPS      Y1, (DI)(R14*1)
+	VMOVUPS      Y2, (R8)(R14*1)
+	VMOVUPS      Y3, (R9)(R14*1)
+	VMOVUPS      Y4, (R10)(R14*1)
+	VMOVUPS      Y5, (R11)(R14*1)
+	VMOVUPS      Y6, (R12)(R14*1)
+	VMOVUPS      Y7, (R13)(R14*1)
+	ADDQ         $32, R14
+	DECQ         R15
+	JNZ          tile
+	VZEROUPPER
+	RET
+part:
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          partstore
+	JGT          partgate
+	VMAXPS       Y0, Y9, Y0
+	VMAXPS       Y1, Y9, Y1
+	VMAXPS       Y2, Y9, Y2
+	VMAXPS       Y3, Y9, Y3
+	VMAXPS       Y4, Y9, Y4
+	VMAXPS       Y5, Y9, Y5
+	VMAXPS       Y6, Y9, Y6
+	VMAXPS       Y7, Y9, Y7
+	JMP          partstore
+partgate:
+	MOVQ         80(AX), CX
+	MOVQ         SI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y0, Y8, Y0
+	MOVQ         DI, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y1, Y8, Y1
+	MOVQ         R8, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y2, Y8, Y2
+	MOVQ         R9, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y3, Y8, Y3
+	MOVQ         R10, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y4, Y8, Y4
+	MOVQ         R11, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y5, Y8, Y5
+	MOVQ         R12, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y6, Y8, Y6
+	MOVQ         R13, DX
+	ADDQ         CX, DX
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   (DX)(R14*1), Y8, Y8
+	VCMPPS       $30, Y9, Y8, Y8
+	VANDPS       Y7, Y8, Y7
+partstore:
+	VMOVUPS      (BX), Y8
+	VMASKMOVPS   Y0, Y8, (SI)(R14*1)
+	VMASKMOVPS   Y1, Y8, (DI)(R14*1)
+	VMASKMOVPS   Y2, Y8, (R8)(R14*1)
+	VMASKMOVPS   Y3, Y8, (R9)(R14*1)
+	VMASKMOVPS   Y4, Y8, (R10)(R14*1)
+	VMASKMOVPS   Y5, Y8, (R11)(R14*1)
+	VMASKMOVPS   Y6, Y8, (R12)(R14*1)
+	VMASKMOVPS   Y7, Y8, (R13)(R14*1)
 	VZEROUPPER
 	RET

@@ -6,6 +6,31 @@ package asm
 
 import "unsafe"
 
+// Both2x2AVX2 computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2AVX2(a *ConvArgs)
+
+// Both2x4AVX2 computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4AVX2(a *ConvArgs)
+
+// Both4x2AVX2 computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2AVX2(a *ConvArgs)
+
+// Both6x2AVX2 computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2AVX2(a *ConvArgs)
+
+// Both8x1AVX2 computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1AVX2(a *ConvArgs)
+
 // BoxEndAVX2 is dst = x + e1 + e2 for n lane vectors of pixels, rounded down, or up if
 // up is all ones, and clamped to [0, 1]; NaN where that is in doubt: where the sum is
 // within doubt of the float32 nearest to it, or below 2^-20 in magnitude.
@@ -170,6 +195,11 @@ func Small3x2AVX2(a *ConvArgs)
 //
 //go:noescape
 func Small6x2AVX2(a *ConvArgs)
+
+// Small8x1AVX2 computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1AVX2(a *ConvArgs)
 
 // WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
 //

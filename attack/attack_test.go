@@ -161,14 +161,50 @@ func TestSameBits(t *testing.T) {
 				compare(have, 0)
 				require.Equal(t, want.ImageSteps, have.ImageSteps)
 			}
-			for _, part := range [][2]int{{0, 1}, {0, 7}, {5, 13}, {13, 40}, {17, 58}, {57, 58}} {
+			few := s.compiled(t, net.Options{Backward: true, Batches: net.SmallBatches})
+			many := s.compiled(t, net.Options{Backward: true, Batches: net.LargeBatches})
+			for _, part := range [][2]int{{0, 1}, {1, 3}, {3, 6}, {6, 10}, {10, 15}, {15, 21}, {0, 7}, {5, 13}, {13, 40}, {17, 58}, {57, 58}} {
 				b := Batch{X: s.x[part[0]*s.size : part[1]*s.size], Y: s.y[part[0]:part[1]], First: part[0]}
 				compare(s.run(t, c, b, 2), part[0])
+				compare(few.run(t, c, b, 2), part[0])
+				compare(many.run(t, c, b, 2), part[0])
 			}
 			for _, isa := range kernels.Available()[1:] {
 				compare(newSetup(t, tiny, 3, n, isa.Name()).run(t, c, Batch{X: s.x[:9*s.size], Y: s.y[:9]}, 1), 0)
 			}
 		})
+	}
+}
+
+// compiled returns the setup with its model compiled otherwise.
+func (s *setup) compiled(t testing.TB, o net.Options) *setup {
+	n, err := net.Compile(s.m, o)
+	require.NoError(t, err)
+	return &setup{s.m, n, s.x, s.y, s.size}
+}
+
+// TestSmallSameBits: a few images go image by image, with the bits of a large
+// batch, on every kernel set, to given targets, in both norms.
+func TestSmallSameBits(t *testing.T) {
+	const n = 12
+	for _, isa := range kernels.Available() {
+		s := newSetup(t, tiny, 10, n, isa.Name())
+		targets := make([]int, n)
+		for i, y := range s.y {
+			targets[i] = (y + 1 + i%4) % 5
+		}
+		for _, norm := range []net.Norm{net.Linf, net.L2} {
+			c := PGD(ball(norm, "0.2"), 6, 3)
+			c.Targeted, c.Restarts = true, 2
+			want := s.run(t, c, Batch{X: s.x, Y: s.y, Targets: targets}, 1)
+			for k := 1; k <= net.MaxSmall+1; k++ {
+				have := s.run(t, c, Batch{X: s.x[:k*s.size], Y: s.y[:k], Targets: targets[:k]}, 1)
+				require.Equal(t, want.Adv[:k*s.size], have.Adv)
+				require.Equal(t, want.Label[:k], have.Label)
+				require.Equal(t, want.Margin[:k], have.Margin)
+				require.Equal(t, want.Success[:k], have.Success)
+			}
+		}
 	}
 }
 
@@ -327,10 +363,13 @@ func TestRunDoesNotAllocate(t *testing.T) {
 		for name, c := range configs() {
 			a, err := New(s.n, c, pool)
 			require.NoError(t, err)
-			var r Result
-			b, ctx := Batch{X: s.x, Y: s.y}, context.Background()
-			require.NoError(t, a.Run(ctx, b, &r))
-			require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(ctx, b, &r) }), name)
+			ctx := context.Background()
+			for _, n := range []int{70, 3} {
+				var r Result
+				b := Batch{X: s.x[:n*s.size], Y: s.y[:n]}
+				require.NoError(t, a.Run(ctx, b, &r))
+				require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(ctx, b, &r) }), name)
+			}
 		}
 	}
 }

@@ -80,7 +80,8 @@ type Attacker struct {
 	cfg     Config
 	box     net.Box
 	pool    *kernels.Pool
-	workers []*worker
+	workers []*worker // on lanes, one for each of the pool
+	few     *worker   // on single images, its layers split over the pool
 	f       func(worker, task int)
 
 	// The batch being attacked.
@@ -103,15 +104,27 @@ func New(n *net.Network, c Config, pool *kernels.Pool) (*Attacker, error) {
 		return nil, errors.New("network: compiled without backward passes, want Options.Backward")
 	}
 	a := &Attacker{net: n, cfg: c, box: c.Ball.Box(), pool: pool}
-	for range pool.Workers() {
-		a.workers = append(a.workers, newWorker(a))
-	}
 	a.f = func(w, _ int) { a.workers[w].run() }
 	return a, nil
 }
 
+// lanes and singles make the buffers for a kind of batch, when the first comes.
+func (a *Attacker) lanes() {
+	for len(a.workers) < a.pool.Workers() {
+		const slots = net.ChunkGroups * kernels.Lanes
+		a.workers = append(a.workers, newWorker(a, a.net.NewWorkspace(slots, false), slots))
+	}
+}
+
+func (a *Attacker) singles() {
+	if a.few == nil {
+		a.few = newWorker(a, a.net.NewSmallWorkspace(net.MaxSmall, a.pool), net.MaxSmall)
+	}
+}
+
 // Run attacks the batch and fills res, reusing its memory: with a res of equal
-// size it allocates nothing. When ctx ends it returns the context's error
+// size it allocates nothing but, once for large batches and once for small ones,
+// its buffers. When ctx ends it returns the context's error
 // within a few steps; images with res.Done are then complete.
 func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
@@ -131,13 +144,20 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	}
 	res.resize(n, a.net.Input().Size())
 	copy(res.Adv, b.X)
-	groups, workers := kernels.Groups(n), a.pool.Workers()
-	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
 	a.ctx, a.b, a.res, a.n = ctx, b, res, n
 	a.next.Store(0)
 	a.done.Store(0)
 	a.steps.Store(0)
-	a.pool.Run(min(workers, groups), a.f)
+	if a.net.Few(n) {
+		a.singles()
+		a.capacity = net.MaxSmall
+		a.few.run()
+	} else {
+		a.lanes()
+		groups, workers := kernels.Groups(n), a.pool.Workers()
+		a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
+		a.pool.Run(min(workers, groups), a.f)
+	}
 	res.ImageSteps = a.steps.Load()
 	a.ctx, a.b, a.res = nil, Batch{}, nil
 	return ctx.Err()

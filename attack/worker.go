@@ -2,6 +2,7 @@ package attack
 
 import (
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -17,7 +18,7 @@ const (
 	leave               // the image is finished
 )
 
-// slot is one lane of a worker and the image in it.
+// slot is the place of one image in a worker, and the image in it.
 type slot struct {
 	image   int  // −1: empty
 	judged  bool // the image itself has been evaluated
@@ -32,35 +33,40 @@ type slot struct {
 	order   []int   // wrong classes, most likely first (targeted without targets)
 }
 
-// worker attacks images lane by lane. All its tensors are in lane layout.
+// worker attacks images slot by slot. All its tensors are in the layout of its
+// passes.
 type worker struct {
 	a                     *Attacker
 	asc                   *Ascent
-	ws                    *net.Workspace
+	ws                    Passes
+	layout                net.Layout
 	slots                 []slot
 	x, lo, hi, orig, best []float32
 	img, lo1, hi1         []float32 // one image, channels first
-	improved              [][kernels.Lanes]bool
+	improved              []bool    // slots whose best point judge has just found
 	steps                 int64
 	drained               bool // no image is left to take
 }
 
-func newWorker(a *Attacker) *worker {
-	const slots = net.ChunkGroups * kernels.Lanes
+// newWorker returns a worker with slots slots, whole blocks of ws.
+func newWorker(a *Attacker, ws Passes, slots int) *worker {
 	size := a.net.Input().Size()
-	w := &worker{a: a, ws: a.net.NewWorkspace(slots, false), slots: make([]slot, slots)}
-	w.asc = NewAscent(a.net, w.ws, a.cfg.Ball, a.cfg.Loss, a.cfg.alpha())
-	for _, t := range []*[]float32{&w.x, &w.lo, &w.hi, &w.orig, &w.best} {
-		*t = kernels.Alloc(slots * size)
+	w := &worker{a: a, ws: ws, layout: ws.Layout(), slots: make([]slot, slots), improved: make([]bool, slots)}
+	w.asc = NewAscent(a.net, ws, a.cfg.Ball, a.cfg.Loss, a.cfg.alpha())
+	for _, t := range w.tensors() {
+		*t = kernels.Alloc(w.layout.Len(w.layout.Blocks(slots), size))
 	}
 	for _, t := range []*[]float32{&w.img, &w.lo1, &w.hi1} {
 		*t = make([]float32, size)
 	}
-	w.improved = make([][kernels.Lanes]bool, net.ChunkGroups)
 	for i := range w.slots {
 		w.slots[i].order = make([]int, 0, a.net.Classes())
 	}
 	return w
+}
+
+func (w *worker) tensors() [5]*[]float32 {
+	return [...]*[]float32{&w.x, &w.lo, &w.hi, &w.orig, &w.best}
 }
 
 // run takes images until none are left or the context ends.
@@ -70,21 +76,21 @@ func (w *worker) run() {
 	}
 	w.drained, w.steps = false, 0
 	for w.a.ctx.Err() == nil {
-		groups := w.fill()
-		if groups == 0 {
+		blocks := w.fill()
+		if blocks == 0 {
 			break
 		}
-		logits := w.ws.Forward(w.x, groups)
+		w.ws.Forward(w.x, blocks)
 		climbing := false
-		for i := range groups * kernels.Lanes {
-			w.judge(i, logits)
+		for i := range blocks * int(w.layout) {
+			w.judge(i)
 			climbing = climbing || w.slots[i].next == climb
 		}
-		w.keepBest(groups)
+		w.keepBest(blocks)
 		if climbing {
-			w.asc.climb(w.x, w.lo, w.hi, w.orig, groups)
+			w.asc.climb(w.x, w.lo, w.hi, w.orig, blocks)
 		}
-		for i := range groups * kernels.Lanes {
+		for i := range blocks * int(w.layout) {
 			switch w.slots[i].next {
 			case start:
 				w.begin(i)
@@ -97,7 +103,7 @@ func (w *worker) run() {
 }
 
 // fill puts new images into empty slots; with none left, it moves the
-// remaining ones together. It returns the number of lane groups to compute.
+// remaining ones together. It returns the number of blocks to compute.
 func (w *worker) fill() int {
 	slots := w.slots[:w.a.capacity]
 	active := 0
@@ -113,9 +119,9 @@ func (w *worker) fill() int {
 			active++
 		}
 	}
-	groups := kernels.Groups(active)
+	blocks := w.layout.Blocks(active)
 	hole := 0
-	for s := groups * kernels.Lanes; s < len(slots); s++ {
+	for s := blocks * int(w.layout); s < len(slots); s++ {
 		if slots[s].image < 0 {
 			continue
 		}
@@ -124,7 +130,7 @@ func (w *worker) fill() int {
 		}
 		w.move(hole, s)
 	}
-	return groups
+	return blocks
 }
 
 // load puts image i, as it is, into slot s.
@@ -141,40 +147,35 @@ func (w *worker) load(s, i int) {
 	*sl = slot{image: i, y: w.a.b.Y[i], target: net.Untargeted, order: sl.order[:0]}
 }
 
-// put writes a channels-first image into the lane of slot s.
+// put writes a channels-first image into slot s.
 func (w *worker) put(t []float32, s int, img []float32) {
-	net.PackLane(net.Group(t, w.asc.size, s/kernels.Lanes), img, w.a.net.Input(), s%kernels.Lanes)
+	w.layout.Pack(t, img, w.a.net.Input(), s)
 }
 
 // move takes the image of slot from to the empty slot to.
 func (w *worker) move(to, from int) {
-	for _, t := range [][]float32{w.x, w.lo, w.hi, w.orig, w.best} {
-		d := net.Group(t, w.asc.size, to/kernels.Lanes)[to%kernels.Lanes:]
-		s := net.Group(t, w.asc.size, from/kernels.Lanes)[from%kernels.Lanes:]
-		for k := 0; k < len(s); k += kernels.Lanes {
-			d[k] = s[k]
-		}
+	for _, t := range w.tensors() {
+		w.layout.Move(*t, w.asc.size, to, from)
 	}
 	w.slots[to], w.slots[from] = w.slots[from], w.slots[to]
 }
 
 // judge evaluates the point in slot i, notes whether it is the best so far,
 // decides what the slot does next and seeds its gradient accordingly.
-func (w *worker) judge(i int, logits []float32) {
-	g, l := i/kernels.Lanes, i%kernels.Lanes
+func (w *worker) judge(i int) {
 	sl := &w.slots[i]
-	w.improved[g][l] = false
+	w.improved[i] = false
 	sl.next = rest
 	if sl.image >= 0 {
 		z := w.asc.z
-		net.GatherLane(z, net.Group(logits, len(z), g), l)
+		w.layout.Gather(z, w.ws.Logits(), i)
 		label, margin := net.Argmax(z), net.MarginOf(z, sl.y)
 		switch {
 		case !sl.judged:
 			sl.best, sl.label = margin, label
 		case w.fools(sl, label) || margin < sl.best:
 			sl.best, sl.label = margin, label
-			w.improved[g][l] = true
+			w.improved[i] = true
 		}
 		sl.next = w.decide(sl, z)
 	}
@@ -248,10 +249,15 @@ func (w *worker) choose(sl *slot, z []float32) {
 }
 
 // keepBest copies the points that judge found better.
-func (w *worker) keepBest(groups int) {
-	for g := range groups {
-		if w.improved[g] != [kernels.Lanes]bool{} {
-			w.a.net.ISA().SelectLanes(w.ws.Scratch(), net.Group(w.best, w.asc.size, g), net.Group(w.x, w.asc.size, g), &w.improved[g])
+func (w *worker) keepBest(blocks int) {
+	for b := range blocks {
+		take := w.improved[b*int(w.layout) : (b+1)*int(w.layout)]
+		switch best, x := w.asc.block(w.best, b), w.asc.block(w.x, b); {
+		case !slices.Contains(take, true):
+		case w.layout == net.LaneGroups:
+			w.a.net.ISA().SelectLanes(w.ws.Scratch(), best, x, (*[kernels.Lanes]bool)(take))
+		default:
+			copy(best, x)
 		}
 	}
 }
@@ -259,7 +265,7 @@ func (w *worker) keepBest(groups int) {
 // begin puts the start point of the restart into slot i.
 func (w *worker) begin(i int) {
 	sl := &w.slots[i]
-	x, g, l := w.img, i/kernels.Lanes, i%kernels.Lanes
+	x := w.img
 	orig := w.a.b.X[sl.image*w.asc.size : (sl.image+1)*w.asc.size]
 	copy(x, orig)
 	if w.a.cfg.RandomStart {
@@ -267,13 +273,13 @@ func (w *worker) begin(i int) {
 		randomPoint(x, &s, w.a.cfg.Ball)
 	}
 	w.put(w.x, i, x)
-	group := func(t []float32) []float32 { return net.Group(t, w.asc.size, g) }
+	block := func(t []float32) []float32 { return w.asc.block(t, i/int(w.layout)) }
 	if w.a.cfg.Ball.Norm == net.L2 {
-		w.asc.projectL2(group(w.x), group(w.lo), group(w.hi), group(w.orig))
+		w.asc.projectL2(block(w.x), block(w.lo), block(w.hi), block(w.orig))
 		return
 	}
-	xs, lo, hi := group(w.x), group(w.lo), group(w.hi)
-	for k := l; k < len(xs); k += kernels.Lanes {
+	xs, lo, hi := block(w.x), block(w.lo), block(w.hi)
+	for k := i % int(w.layout); k < len(xs); k += int(w.layout) {
 		xs[k] = min(max(xs[k], lo[k]), hi[k])
 	}
 }
@@ -316,7 +322,7 @@ func direction(s *kernels.Stream) float32 {
 func (w *worker) leave(i int) {
 	sl := &w.slots[i]
 	size := w.asc.size
-	net.UnpackLane(w.a.res.Adv[sl.image*size:(sl.image+1)*size], net.Group(w.best, size, i/kernels.Lanes), w.a.net.Input(), i%kernels.Lanes)
+	w.layout.Unpack(w.a.res.Adv[sl.image*size:(sl.image+1)*size], w.best, w.a.net.Input(), i)
 	w.a.finish(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
 	sl.image = -1
 }

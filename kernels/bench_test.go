@@ -106,7 +106,7 @@ func BenchmarkSmall(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%dx%d-%d_%dx%ds%d", s.InC, s.InH, s.InW, s.OutC, s.KH, s.KW, s.StrideH), func(b *testing.B) {
 			peak := isa.PeakGFLOPS(20 * time.Millisecond)
 			for b.Loop() {
-				l.Apply(sc, y, x, 1, ReLU, 0, 1)
+				l.Apply(sc, y, x, 1, ReLU, nil, 0, 1)
 			}
 			gf := 2 * float64(s.MACs()) * float64(b.N) / b.Elapsed().Seconds() / 1e9
 			b.ReportMetric(gf, "GFLOP/s")

@@ -16,11 +16,18 @@ var generic = &ISA{
 	grad:    genericGrads(),
 	pixels:  narrowPixels,
 	weights: narrowWeights,
-	small: [7][5]func(*asm.ConvArgs){
-		6: {2: genericSmall(6, 2)},
-		3: {2: genericSmall(3, 2)},
-		2: {2: genericSmall(2, 2)},
-		1: {2: genericSmall(1, 2), 4: genericSmall(1, 4)},
+	small: [9][5]func(*asm.ConvArgs){
+		8: {1: genericSmall(8, 1, false)},
+		6: {2: genericSmall(6, 2, false)},
+		3: {2: genericSmall(3, 2, false)},
+		2: {2: genericSmall(2, 2, false)},
+		1: {2: genericSmall(1, 2, false), 4: genericSmall(1, 4, false)},
+	},
+	both: [9][5]func(*asm.ConvArgs){
+		8: {1: genericSmall(8, 1, true)},
+		6: {2: genericSmall(6, 2, true)},
+		4: {2: genericSmall(4, 2, true)},
+		2: {2: genericSmall(2, 2, true), 4: genericSmall(2, 4, true)},
 	},
 	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
 	pgdStep:    genericPGDStep,

@@ -16,7 +16,7 @@ type ISA struct {
 	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
 	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
 	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1
-	small                   [7][5]func(*asm.ConvArgs)                                // by pixels, vectors
+	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
 	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)

@@ -34,11 +34,18 @@ var avx2 = &ISA{
 	},
 	pixels:  narrowPixels,
 	weights: narrowWeights,
-	small: [7][5]func(*asm.ConvArgs){
+	small: [9][5]func(*asm.ConvArgs){
+		8: {1: asm.Small8x1AVX2},
 		6: {2: asm.Small6x2AVX2},
 		3: {2: asm.Small3x2AVX2},
 		2: {2: asm.Small2x2AVX2},
 		1: {2: asm.Small1x2AVX2, 4: asm.Small1x4AVX2},
+	},
+	both: [9][5]func(*asm.ConvArgs){
+		8: {1: asm.Both8x1AVX2},
+		6: {2: asm.Both6x2AVX2},
+		4: {2: asm.Both4x2AVX2},
+		2: {2: asm.Both2x2AVX2, 4: asm.Both2x4AVX2},
 	},
 	winogradIn: asm.WinogradInAVX2, winogradOut: asm.WinogradOutAVX2,
 	pgdStep:    asm.PGDStepAVX2,

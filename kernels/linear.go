@@ -76,6 +76,12 @@ func forwardPlan(isa *ISA, s Shape) *Linear {
 // NewAdjoint returns dx = Wᵀ·dy for a convolution of the given geometry, with
 // all weights zero.
 func NewAdjoint(isa *ISA, s Shape) *Linear {
+	l := adjointPlan(isa, s)
+	l.packed, l.bias = Alloc(l.size), Alloc(l.outC)
+	return l
+}
+
+func adjointPlan(isa *ISA, s Shape) *Linear {
 	s.check()
 	l := &Linear{isa: isa, shape: s, adjoint: true, inC: s.OutC, outC: s.InC, in: s.Out(), out: s.In()}
 	l.plan(s.InH, s.InW, s.OutW(), s.StrideH, s.StrideW,
@@ -83,7 +89,6 @@ func NewAdjoint(isa *ISA, s Shape) *Linear {
 		func(i int) span { return adjointSpan(s.KW, s.StrideW, s.PadW, s.OutW(), i) },
 		func(p int) []int { return adjointTaps(s.KH, s.StrideH, p) },
 		func(p int) []int { return adjointTaps(s.KW, s.StrideW, p) })
-	l.packed, l.bias = Alloc(l.size), Alloc(l.outC)
 	return l
 }
 

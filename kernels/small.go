@@ -1,60 +1,97 @@
 package kernels
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/epsball/epsball/asm"
 )
 
-// smallTile is the number of output channels of a weight tile of Small.
-const smallTile = 16
+// Output channels of Small's weight tiles: all but the last are full. The last
+// one is narrow if that is enough for the channels left.
+const (
+	smallTile  = 16
+	narrowTile = 8
+)
 
-// Small is the forward map of a convolution on single images: activations are
-// [image][height][width][channel], and vectors run over output channels. For a
-// few images it is several times faster than Linear, whose lanes would idle;
-// its sums are the same chains, so its results are the same bits. After Pack
-// and SetBias it is read-only and safe for concurrent use.
+// Small is a Linear for single images: activations are [image][height][width]
+// [channel], and vectors run over output channels. For a few images it is several
+// times faster than Linear, whose lanes would idle; its sums are the same chains,
+// so its results are the same bits. After Pack and SetBias it is read-only and
+// safe for concurrent use.
 type Small struct {
 	plan   *Linear
-	tiles  int
-	packed []float32 // [tile][tapY][tapX][inC][16]
+	tiles  int       // of 16 channels, the last perhaps in part
+	narrow bool      // one tile of 8 behind them
+	width  int       // channels with those left empty
+	packed []float32 // [phase][tile][tapY][tapX][inC][channels of the tile]
 	bias   []float32
-	mask   [4 * smallTile]uint32 // ones, and the last tile's channels at the end
+	mask   [2 * smallTile]uint32 // ones, and the last tile's channels at the end; see cover
 }
 
 // NewSmall returns y = W·x + b for a convolution of the given geometry, with
 // all weights zero.
-func NewSmall(isa *ISA, s Shape) *Small {
-	l := &Small{plan: forwardPlan(isa, s), tiles: (s.OutC + smallTile - 1) / smallTile}
-	l.packed = Alloc(l.tiles * s.FanIn() * smallTile)
-	l.bias = Alloc(l.tiles * smallTile)
+func NewSmall(isa *ISA, s Shape) *Small { return newSmall(forwardPlan(isa, s)) }
+
+// NewSmallAdjoint returns dx = Wᵀ·dy, with all weights zero.
+func NewSmallAdjoint(isa *ISA, s Shape) *Small { return newSmall(adjointPlan(isa, s)) }
+
+func newSmall(p *Linear) *Small {
+	l := &Small{plan: p, tiles: (p.outC + smallTile - narrowTile - 1) / smallTile}
+	l.width = l.tiles * smallTile
+	last := smallTile
+	if l.width < p.outC {
+		l.narrow, last = true, narrowTile
+		l.width += narrowTile
+	}
+	l.packed = Alloc(p.size / p.outC * l.width)
+	l.bias = Alloc(l.width)
 	for i := range l.mask {
-		if i < 3*smallTile || i-3*smallTile < s.OutC-(l.tiles-1)*smallTile {
-			l.mask[i] = 1<<32 - 1
+		if c := l.width - len(l.mask) + i; c < l.width-last || c < p.outC {
+			l.mask[i] = math.MaxUint32
 		}
 	}
 	return l
 }
 
-// Bytes returns the memory held by the packed weights.
-func (l *Small) Bytes() int { return 4 * (cap(l.packed) + cap(l.bias)) }
+// Bytes returns the memory held by the packed weights and the plan.
+func (l *Small) Bytes() int { return 4*(cap(l.packed)+cap(l.bias)) + l.plan.Bytes() }
 
-// In and Out return the numbers of elements of one image.
+// In and Out return the numbers of elements of one image of the source and of
+// the destination.
 func (l *Small) In() int  { return l.plan.in }
 func (l *Small) Out() int { return l.plan.out }
 
-// Pack takes the weights, [OutC][InC][KH][KW], as they are or, with abs, their
-// absolute values.
+// phase returns the packed weights of phase i from tile on.
+func (l *Small) phase(i, tile int) []float32 {
+	p := &l.plan.phases[i]
+	return l.packed[p.offset/l.plan.outC*l.width+len(p.tapsY)*len(p.tapsX)*l.plan.inC*tile*smallTile:]
+}
+
+// Pack is Linear.Pack.
 func (l *Small) Pack(w []float32, abs bool) {
-	s := l.plan.shape
+	p, s := l.plan, l.plan.shape
 	mustLen("weights", len(w), s.Weights())
+	dstStride, srcStride := s.InC*s.KH*s.KW, s.KH*s.KW
+	if p.adjoint {
+		dstStride, srcStride = srcStride, dstStride
+	}
 	mask := float32Mask(abs)
-	taps := s.KH * s.KW
-	for o := range s.OutC {
-		d := l.packed[o/smallTile*s.FanIn()*smallTile+o%smallTile:]
-		for c := range s.InC {
-			for k := range taps {
-				d[(k*s.InC+c)*smallTile] = maskFloat32(w[(o*s.InC+c)*taps+k], mask)
+	for i, ph := range p.phases {
+		for o := 0; o < p.outC; o += smallTile {
+			d := l.phase(i, o/smallTile)
+			r, room := min(smallTile, p.outC-o), min(smallTile, l.width-o)
+			for _, ky := range ph.tapsY {
+				for _, kx := range ph.tapsX {
+					src := w[o*dstStride+ky*s.KW+kx:]
+					for range p.inC {
+						for k := range r {
+							d[k] = maskFloat32(src[k*dstStride], mask)
+						}
+						d = d[room:]
+						src = src[min(srcStride, len(src)):]
+					}
+				}
 			}
 		}
 	}
@@ -70,7 +107,10 @@ func (l *Small) SetBias(b []float32) {
 // given number of workers.
 func (l *Small) Parts(workers int) int {
 	if l.onePixel() {
-		return min(workers, (l.tiles+1)/2)
+		return min(workers, max(1, (l.tiles+1)/2))
+	}
+	if l.plan.adjoint {
+		return min(workers, l.plan.shape.InH)
 	}
 	return min(workers, l.plan.shape.OutH())
 }
@@ -78,41 +118,90 @@ func (l *Small) Parts(workers int) int {
 func (l *Small) onePixel() bool { return l.plan.out == l.plan.outC }
 
 // Apply computes part of parts of dst for images images of src, with the sums
-// of Linear.Apply. The epilogue is None or ReLU. Parts are independent.
-func (l *Small) Apply(sc *Scratch, dst, src []float32, images int, e Epilogue, part, parts int) {
-	if images == 0 {
+// of Linear.Apply. Parts are independent.
+func (l *Small) Apply(sc *Scratch, dst, src []float32, images int, e Epilogue, gate []float32, part, parts int) {
+	sc.conv.GateOff = 0
+	if e == Gate {
+		gate = gate[:mustFit("gate", len(gate), images*l.plan.out)]
+		sc.conv.GateOff = int(uintptr(base(gate)) - uintptr(base(dst)))
+		raceRead(gate)
+	}
+	l.apply(&sc.conv, smallWork{dst: dst, src: src, images: images, epilogue: e, gate: gate, part: part, parts: parts})
+}
+
+// ApplyBoth is Apply of c = W·c + b and, with the same weights, of r = |W|·r + e;
+// absBias is PadBias(e). The weights are read once, and |W| needs no room.
+func (l *Small) ApplyBoth(sc *Scratch, dstC, srcC, dstR, srcR, absBias []float32, images, part, parts int) {
+	mustLen("padded bias", len(absBias), l.width)
+	l.apply(&sc.conv, smallWork{dst: dstC, src: srcC, both: true, absDst: dstR, absSrc: srcR, absBias: absBias, images: images, part: part, parts: parts})
+}
+
+// PadBias returns a bias as ApplyBoth takes it.
+func (l *Small) PadBias(b []float32) []float32 {
+	mustLen("bias", len(b), l.plan.outC)
+	p := Alloc(l.width)
+	copy(p, b)
+	return p
+}
+
+// smallWork is what there is to do for Small: W on src and, if both are wanted,
+// |W| on absSrc.
+type smallWork struct {
+	dst, src, absDst, absSrc []float32
+	absBias                  []float32
+	both                     bool
+	images                   int
+	epilogue                 Epilogue
+	gate                     []float32
+	part, parts              int
+}
+
+func (l *Small) apply(a *asm.ConvArgs, w smallWork) {
+	if w.images == 0 {
 		return
 	}
 	p := l.plan
-	dst = dst[:mustFit("destination", len(dst), images*p.out)]
-	src = src[:mustFit("source", len(src), images*p.in)]
-	if e == Gate {
-		panic("kernels: Small has no gate")
+	check := func(dst, src []float32) ([]float32, []float32) {
+		dst = dst[:mustFit("destination", len(dst), w.images*p.out)]
+		src = src[:mustFit("source", len(src), w.images*p.in)]
+		raceRead(src)
+		if w.parts == 1 { // parts interleave in memory
+			raceWrite(dst)
+		}
+		return dst, src
 	}
-	raceRead(src)
-	if parts == 1 { // parts interleave in memory
-		raceWrite(dst)
+	w.dst, w.src = check(w.dst, w.src)
+	if w.both {
+		w.absDst, w.absSrc = check(w.absDst, w.absSrc)
 	}
-	a := &sc.conv
-	a.Epilogue = int(e)
-	first, tiles := 0, l.tiles
+	a.Epilogue = int(w.epilogue)
+	first, end, narrow := 0, l.tiles, l.narrow
 	if l.onePixel() { // split the channels, in pairs of tiles
 		pairs := (l.tiles + 1) / 2
-		first = 2 * (pairs * part / parts)
-		tiles = min(l.tiles, 2*(pairs*(part+1)/parts)) - first
-	}
-	if tiles <= 0 {
-		return
+		first, end = 2*(pairs*w.part/w.parts), min(l.tiles, 2*(pairs*(w.part+1)/w.parts))
+		narrow = narrow && w.part == w.parts-1
 	}
 	for i := range p.classes {
 		c := &p.classes[i]
-		from, to := 0, len(c.pixels)
+		pixels := c.pixels
 		if !l.onePixel() { // split the pixels
-			from, to = to*part/parts, to*(part+1)/parts
+			pixels = pixels[len(pixels)*w.part/w.parts : len(pixels)*(w.part+1)/w.parts]
 		}
-		for t, n := first, 0; t < first+tiles; t += n {
-			n = min(first+tiles-t, l.tilesAtOnce(c))
-			l.run(a, c, dst, src, images, from, to, t, n)
+		if c.y.n == 0 || c.x.n == 0 {
+			if !l.onePixel() || w.part == 0 {
+				l.fill(pixels, l.bias, w.dst, &w)
+				if w.both {
+					l.fill(pixels, w.absBias, w.absDst, &w)
+				}
+			}
+			continue
+		}
+		for t, n := first, 0; t < end; t += n {
+			n = min(end-t, l.tilesAtOnce(c))
+			l.run(a, c, pixels, &w, t, n, smallTile)
+		}
+		if narrow {
+			l.run(a, c, pixels, &w, l.tiles, 1, narrowTile)
 		}
 	}
 }
@@ -123,65 +212,101 @@ func (l *Small) tilesAtOnce(c *class) int {
 	return max(2, budget/(c.y.n*c.x.n*l.plan.inC*smallTile*4)&^1)
 }
 
-// run computes tiles tiles of channels from first on, at the pixels [from, to)
-// of c in every image.
-func (l *Small) run(a *asm.ConvArgs, c *class, dst, src []float32, images, from, to, first, tiles int) {
-	p := l.plan
-	s := &p.shape
-	tapBytes := 4 * p.inC * smallTile
-	tileBytes := s.KH * s.KW * tapBytes
+// run computes tiles tiles of width channels from first on, at some pixels of c
+// in every image.
+func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, w *smallWork, first, tiles, width int) {
+	p, ph := l.plan, &l.plan.phases[c.phase]
+	set, sets := &p.isa.small, 1 // kernels, and pixels they take for one of ours
+	if w.both {
+		set, sets = &p.isa.both, 2
+	}
+	tapBytes := 4 * p.inC * width
+	tileBytes := len(ph.tapsY) * len(ph.tapsX) * tapBytes
 	a.Segs = c.y.n
 	a.SegLen = 4 * c.x.n * p.inC
 	a.SegSkip = 4*p.srcRow - a.SegLen
-	a.WSegSkip = (s.KW - c.x.n) * tapBytes
+	a.WSegSkip = (len(ph.tapsX) - c.x.n) * tapBytes
 	a.WTile = tileBytes
-	used := a.Segs * s.KW * tapBytes
-	weights := func(tile int) unsafe.Pointer {
-		return unsafe.Pointer(&l.packed[(tile*s.KH*s.KW+c.y.first*s.KW+c.x.first)*p.inC*smallTile])
-	}
-	last := first+tiles == l.tiles
-	call := func(n, vecs, at, count int, end bool) { // count tiles, or pairs
+	used := a.Segs * len(ph.tapsX) * tapBytes
+	call := func(n, vecs, at, count int) { // count tiles, or pairs
 		a.Tiles = count
-		a.W, a.Bias = weights(at), unsafe.Pointer(&l.bias[at*smallTile])
-		a.WTileSkip = vecs/2*tileBytes - used
-		mask := 0
-		if end {
-			mask = len(l.mask) - vecs*8
+		a.W = unsafe.Pointer(&l.phase(c.phase, at)[(c.y.first*len(ph.tapsX)+c.x.first)*p.inC*width])
+		a.Bias = unsafe.Pointer(&l.bias[at*smallTile])
+		if w.both {
+			a.AbsBias = unsafe.Pointer(&w.absBias[at*smallTile])
 		}
-		a.Mask = unsafe.Pointer(&l.mask[mask])
-		p.isa.small[n][vecs](a)
+		a.WTileSkip = max(1, vecs/2)*tileBytes - used
+		a.Mask = l.cover(at*smallTile+count*8*vecs, vecs)
+		set[n*sets][vecs](a)
 	}
-	total := images * (to - from)
+	total := w.images * len(pixels)
 	for done := 0; done < total; {
-		n := smallPixels(total - done)
+		n := smallPixels(total-done, width, w.both)
 		for j := range n {
 			k := min(done+j, total-1)
-			px := c.pixels[from+k%(to-from)]
-			img := k / (to - from)
-			a.In[j] = unsafe.Add(base(src), 4*(img*p.in+int(px.in)))
-			a.Out[j] = unsafe.Add(base(dst), 4*(img*p.out+int(px.out)+first*smallTile))
-		}
-		if n == 1 && tiles > 1 { // one pixel: pairs of tiles, to have enough sums at a time
-			call(1, 4, first, tiles/2, last && tiles%2 == 0)
-			if tiles%2 == 1 {
-				a.Out[0] = unsafe.Add(a.Out[0], 4*(tiles-1)*smallTile)
-				call(1, 2, first+tiles-1, 1, last)
+			px := pixels[k%len(pixels)]
+			img := k / len(pixels)
+			in, out := 4*(img*p.in+int(px.in)), 4*(img*p.out+int(px.out)+first*smallTile)
+			a.In[j], a.Out[j] = unsafe.Add(base(w.src), in), unsafe.Add(base(w.dst), out)
+			if w.both {
+				a.In[n+j], a.Out[n+j] = unsafe.Add(base(w.absSrc), in), unsafe.Add(base(w.absDst), out)
 			}
-		} else {
-			call(n, 2, first, tiles, last)
+		}
+		switch {
+		case width == narrowTile:
+			call(n, 1, first, 1)
+		case n == 1 && tiles > 1: // one pixel: pairs of tiles, to have enough sums at a time
+			call(1, 4, first, tiles/2)
+			if tiles%2 == 1 {
+				for j := range sets {
+					a.Out[j] = unsafe.Add(a.Out[j], 4*(tiles-1)*smallTile)
+				}
+				call(1, 2, first+tiles-1, 1)
+			}
+		default:
+			call(n, 2, first, tiles)
 		}
 		done += n
 	}
 }
 
+// cover returns the mask of the last of the tiles that end before channel end;
+// nil if it is full.
+func (l *Small) cover(end, vecs int) unsafe.Pointer {
+	if end <= l.plan.outC {
+		return nil
+	}
+	return unsafe.Pointer(&l.mask[len(l.mask)-8*vecs])
+}
+
+// fill is Linear.fill: what is left of sums without taps.
+func (l *Small) fill(pixels []pixel, bias, dst []float32, w *smallWork) {
+	for img := range w.images {
+		for _, px := range pixels {
+			at := img*l.plan.out + int(px.out)
+			for o, b := range bias[:l.plan.outC] {
+				var gv float32
+				if w.epilogue == Gate {
+					gv = w.gate[at+o]
+				}
+				dst[at+o] = epilogue(b, w.epilogue, gv)
+			}
+		}
+	}
+}
+
 // smallPixels picks the kernel for what is left of the pixels; a surplus pixel
 // of a kernel repeats the last one.
-func smallPixels(left int) int {
+func smallPixels(left, width int, both bool) int {
 	switch {
+	case both && width == narrowTile:
+		return 4
+	case both:
+		return min(left, 3)
+	case width == narrowTile:
+		return 8
 	case left >= 4:
 		return 6
-	case left == 3:
-		return 3
 	}
 	return left
 }

@@ -33,7 +33,7 @@ type Batches int
 
 const (
 	AllBatches   Batches = iota
-	SmallBatches         // one image or a few at a time: inference alone, half the memory
+	SmallBatches         // one image or a few at a time: all passes but training, half the memory
 	LargeBatches         // lanes of eight images: all passes, slow for a single image
 )
 
@@ -63,6 +63,7 @@ type Affine struct {
 	adjoint *kernels.Linear // nil without Backward
 	small   *kernels.Small  // nil for LargeBatches
 
+	smallBack              *kernels.Small    // nil for LargeBatches and without Backward
 	winograd, winogradBack *kernels.Winograd // nil unless chosen; then forward and adjoint are not used
 }
 
@@ -71,11 +72,9 @@ func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
 }
 
-// Apply computes the layer's W·x + b (without its ReLU) on the first groups
-// lane groups of src.
-func (a *Affine) Apply(sc *kernels.Scratch, dst, src []float32, groups int) {
-	a.forward.Apply(sc, dst, src, groups, kernels.None, nil)
-}
+// Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
+// SmallBatches, or if Winograd's algorithm takes its place.
+func (a *Affine) Lanes() *kernels.Linear { return a.forward }
 
 // Reload packs affine layer i again after a trainer has changed the model's
 // weights in place. Nothing else may use the network meanwhile, except Reload
@@ -95,6 +94,9 @@ func (n *Network) Reload(i int) {
 	if a.small != nil {
 		a.small.Pack(a.W, false)
 		a.small.SetBias(a.B)
+	}
+	if a.smallBack != nil {
+		a.smallBack.Pack(a.W, false)
 	}
 	if a.winograd != nil {
 		a.winograd.Pack(a.W)
@@ -120,9 +122,6 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	}
 	if o.Batches < AllBatches || o.Batches > LargeBatches {
 		return nil, fmt.Errorf("batches %d: want AllBatches, SmallBatches or LargeBatches", int(o.Batches))
-	}
-	if o.Backward && o.Batches == SmallBatches {
-		return nil, errors.New("batches: backward passes need LargeBatches or AllBatches")
 	}
 	if o.Winograd && o.Batches == SmallBatches {
 		return nil, errors.New("winograd: runs large batches alone, want LargeBatches")
@@ -164,6 +163,9 @@ func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	s := a.Shape
 	if o.Batches != LargeBatches {
 		a.small = kernels.NewSmall(isa, s)
+		if o.Backward {
+			a.smallBack = kernels.NewSmallAdjoint(isa, s)
+		}
 	}
 	if o.Batches == SmallBatches {
 		return
@@ -248,9 +250,11 @@ func (n *Network) Input() model.Shape { return n.input }
 // Classes returns the number of logits.
 func (n *Network) Classes() int { return n.classes }
 
-// HasLanes tells whether the network was compiled for large batches, which all
-// passes but plain inference need.
+// HasLanes tells whether the network was compiled for large batches.
 func (n *Network) HasLanes() bool { return n.options.Batches != SmallBatches }
+
+// HasSmall tells whether the network was compiled for batches of a few images.
+func (n *Network) HasSmall() bool { return n.options.Batches != LargeBatches }
 
 // HasWinograd tells whether any layer runs by Winograd's algorithm; what holds
 // for direct sums then does not hold for the network as executed.
@@ -294,6 +298,9 @@ func (n *Network) Bytes() int {
 		}
 		if l.small != nil {
 			s += l.small.Bytes()
+		}
+		if l.smallBack != nil {
+			s += l.smallBack.Bytes()
 		}
 		if l.winograd != nil {
 			s += l.winograd.Bytes()

@@ -65,7 +65,7 @@ func TestBatchesOptions(t *testing.T) {
 	}
 	require.Less(t, bytes[SmallBatches], bytes[AllBatches])
 	require.Less(t, bytes[LargeBatches], bytes[AllBatches])
-	for _, o := range []Options{{Batches: 7}, {Batches: -1}, {Batches: SmallBatches, Backward: true}, {Batches: SmallBatches, Winograd: true}} {
+	for _, o := range []Options{{Batches: 7}, {Batches: -1}, {Batches: SmallBatches, Winograd: true}} {
 		_, err := Compile(m, o)
 		require.Error(t, err)
 	}

@@ -73,7 +73,7 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if len(dst) != n*r.net.classes {
 		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.classes)
 	}
-	if r.few != nil && (n <= MaxSmall || !r.net.HasLanes()) {
+	if r.net.Few(n) {
 		size, c := r.net.input.Size(), r.net.classes
 		for i := 0; i < n; i += MaxSmall {
 			end := min(i+MaxSmall, n)

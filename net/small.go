@@ -6,20 +6,32 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// MaxSmall is the largest batch that a Runner takes image by image: beyond, lanes
+// MaxSmall is the largest batch that passes take image by image: beyond, lanes
 // are faster although some of them idle.
 const MaxSmall = 6
+
+// Few tells whether passes take a batch of images image by image, at most
+// MaxSmall at a time: it is small, or the network has nothing for larger ones.
+func (n *Network) Few(images int) bool {
+	return n.HasSmall() && (images <= MaxSmall || !n.HasLanes())
+}
 
 // splitMACs is the work from which a layer of a small batch is shared among
 // workers: below, waking them costs more than they save.
 const splitMACs = 4_000_000
 
-// split returns the number of parts of the layer for n ≤ MaxSmall images.
-func (a *Affine) split(n, workers int) int {
-	if a.macs*int64(n) < splitMACs {
+// SmallParts returns the number of parts into which passes split l, of macs
+// multiply-adds an image, for n ≤ MaxSmall images.
+func SmallParts(l *kernels.Small, macs int64, n, workers int) int {
+	if macs*int64(n) < splitMACs {
 		return 1
 	}
-	return a.small.Parts(workers)
+	return l.Parts(workers)
+}
+
+// split is SmallParts for l, a map of the layer.
+func (a *Affine) split(l *kernels.Small, n, workers int) int {
+	return SmallParts(l, a.macs, n, workers)
 }
 
 // Small returns the layer's map for batches of up to MaxSmall images and the
@@ -28,7 +40,15 @@ func (a *Affine) Small(n, workers int) (small *kernels.Small, parts int) {
 	if a.small == nil {
 		return nil, 0
 	}
-	return a.small, a.split(n, workers)
+	return a.small, a.split(a.small, n, workers)
+}
+
+// SmallAdjoint is Small for the way back.
+func (a *Affine) SmallAdjoint(n, workers int) (small *kernels.Small, parts int) {
+	if a.smallBack == nil {
+		return nil, 0
+	}
+	return a.smallBack, a.split(a.smallBack, n, workers)
 }
 
 // smallRun is the path of a Runner for one to MaxSmall images: activations are
@@ -58,7 +78,7 @@ func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 		s.act[i] = kernels.Alloc(MaxSmall * largest)
 	}
 	s.f = func(worker, part int) {
-		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, part, s.parts)
+		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, nil, part, s.parts)
 	}
 	return s
 }
@@ -76,7 +96,7 @@ func (s *smallRun) logits(ctx context.Context, dst, x []float32, n int) error {
 		if s.layer.ReLU {
 			s.relu = kernels.ReLU
 		}
-		s.parts = s.layer.split(n, len(s.sc))
+		s.parts = s.layer.split(s.layer.small, n, len(s.sc))
 		s.pool.Run(s.parts, s.f)
 		s.cur = 1 - s.cur
 	}

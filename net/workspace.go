@@ -80,6 +80,9 @@ func (w *Workspace) View(from, to int) *Workspace {
 // Images returns the number of images the workspace holds.
 func (w *Workspace) Images() int { return w.groups * kernels.Lanes }
 
+// Layout returns LaneGroups.
+func (w *Workspace) Layout() Layout { return LaneGroups }
+
 // Scratch returns the workspace's kernel arguments, for passes that other
 // packages build on the same buffers.
 func (w *Workspace) Scratch() *kernels.Scratch { return &w.sc }

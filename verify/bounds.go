@@ -3,7 +3,6 @@ package verify
 import (
 	"math"
 
-	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
@@ -22,9 +21,14 @@ func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, 
 	if err := v.check(b); err != nil {
 		return nil, nil, err
 	}
-	w := v.workers[0]
+	var w *worker
+	if v.net.Few(1) {
+		w = v.singles()
+	} else {
+		w = v.lanes()[0]
+	}
 	var out []Interval
-	w.trace = func(i int, c, r []float32) { out = append(out, v.interval(i, c, r)) }
+	w.trace = func(i int, c, r []float32) { out = append(out, v.interval(i, c, r, int(w.layout))) }
 	v.b = b
 	w.load(0, 0, ball.Norm, ball.Box())
 	w.bound(ball.Norm, 1)
@@ -33,20 +37,21 @@ func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, 
 	for j := range margins {
 		margins[j] = float32(math.Inf(1))
 		if j != y {
-			margins[j] = v.spec.low(w.spec[0], w.spec[1], w.spec[2], 0, y, j)
+			margins[j] = v.spec.low(w.spec[0], w.spec[1], w.spec[2], int(w.layout), y, j)
 		}
 	}
 	return out, margins, nil
 }
 
-// interval turns C and R of lane 0 into bounds, as IntervalAffine does.
-func (v *IBP) interval(layer int, c, r []float32) Interval {
+// interval turns C and R of slot 0, whose elements lie stride apart, into bounds,
+// as IntervalAffine does.
+func (v *IBP) interval(layer int, c, r []float32, stride int) Interval {
 	s := v.layers[layer].affine.Shape
 	hw := s.OutH() * s.OutW()
 	iv := Interval{make([]float32, s.Out()), make([]float32, s.Out())}
 	for p := range hw {
 		for ch := range s.OutC {
-			k := (p*s.OutC + ch) * kernels.Lanes
+			k := (p*s.OutC + ch) * stride
 			lo, hi := c[k]-r[k], c[k]+r[k]
 			lo -= float32(float32(math.Abs(float64(lo)))*relStep) + float32(tiny)
 			hi += float32(float32(math.Abs(float64(hi)))*relStep) + float32(tiny)

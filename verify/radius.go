@@ -42,7 +42,10 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 	n := len(b.Y)
 	*res = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
 	for _, w := range v.workers {
-		w.boxes = map[int]net.Box{}
+		clear(w.boxes)
+	}
+	if v.few != nil {
+		clear(v.few.boxes)
 	}
 	return v.run(ctx, b, &radiusJob{v, norm, resolution, int(steps.Int64()), res})
 }

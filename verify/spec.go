@@ -15,9 +15,8 @@ const maxMerged = 128
 type spec struct {
 	classes int
 	merged  bool
-	rows    *kernels.Linear // D, β for each pair i < j; or the logits themselves
-	abs     *kernels.Linear // |D| from e
-	logits  *kernels.Linear // |W| from |b|: V of step 4 (merged)
+	rows    intervalMap // D, β for each pair i < j, or the logits themselves; |D| from e
+	logits  linear      // |W| from |b|: V of step 4 (merged)
 	bound   bound
 	dual    []float32 // of each row, if the last layer is the first
 }
@@ -32,17 +31,10 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 	w, b := a.W, a.B
 	if s.merged {
 		w, b = pairRows(w, b, fan)
-		shape := kernels.FC(fan, s.classes)
-		s.logits = kernels.NewForward(n.ISA(), shape)
-		s.logits.Pack(a.W, true)
-		s.logits.SetBias(absAll(a.B))
+		s.logits = newLinear(n, kernels.FC(fan, s.classes), a.W, absAll(a.B), true)
 	}
 	shape := kernels.FC(fan, len(b))
-	s.rows, s.abs = kernels.NewForward(n.ISA(), shape), kernels.NewForward(n.ISA(), shape)
-	s.rows.Pack(w, false)
-	s.rows.SetBias(b)
-	s.abs.Pack(w, true)
-	s.abs.SetBias(s.bound.radiusBias(b))
+	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, w, s.bound.radiusBias(b))
 	if len(n.Layers()) == 1 {
 		s.dual = dualNorms(n, w, shape)
 		for i := range s.dual { // of W_i − W_j, not of its rounded D
@@ -84,10 +76,10 @@ func (s *spec) rowCount() int {
 	return s.classes
 }
 
-// low returns a proved lower bound of z_y − z_j over lane l; C, R, V are one
-// group's.
-func (s *spec) low(c, r, v []float32, l, y, j int) float32 {
-	at := func(t []float32, i int) float64 { return float64(t[i*kernels.Lanes+l]) }
+// low returns a proved lower bound of z_y − z_j from C, R, V of one image, whose
+// elements lie stride apart.
+func (s *spec) low(c, r, v []float32, stride, y, j int) float32 {
+	at := func(t []float32, i int) float64 { return float64(t[i*stride]) }
 	if !s.merged { // each logit has its own bounds, executed ones by step 2
 		return lowOf(at(c, y), at(r, y), at(c, j), at(r, j))
 	}

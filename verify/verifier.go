@@ -58,7 +58,8 @@ type IBP struct {
 	layers  []layer // all but the last
 	spec    spec
 	pool    *kernels.Pool
-	workers []*worker
+	workers []*worker // on lanes, one for each of the pool
+	few     *worker   // on single images, its layers split over the pool
 	f       func(worker, task int)
 
 	// The batch being verified.
@@ -70,7 +71,7 @@ type IBP struct {
 	chunks  int
 }
 
-// job is what happens to a chunk of at most ChunkGroups·Lanes images.
+// job is what happens to a chunk of images that fit into a worker.
 type job interface {
 	chunk(w *worker, from, to int)
 }
@@ -78,16 +79,14 @@ type job interface {
 // layer is an affine layer as the bounds see it.
 type layer struct {
 	affine *net.Affine
-	abs    *kernels.Linear // |W|, starting from e
+	maps   intervalMap // W, and |W| starting from e
 	bound  bound
 	dual   []float32 // ‖W_i S⁻¹‖₂ rounded up, for the first layer
 }
 
-// NewIBP prepares a network for verification. It packs |W| of every layer.
+// NewIBP prepares a network for verification. For large batches it packs |W| of
+// every layer.
 func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
-	if !n.HasLanes() {
-		return nil, errors.New("network: compiled for small batches alone, want AllBatches or LargeBatches")
-	}
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
@@ -99,9 +98,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
-		l := layer{affine: a, abs: kernels.NewForward(n.ISA(), a.Shape), bound: b}
-		l.abs.Pack(a.W, true)
-		l.abs.SetBias(b.radiusBias(a.B))
+		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
+		w.small, _ = a.Small(1, 1)
+		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.W, b.radiusBias(a.B))}
 		if i == 0 {
 			l.dual = dualNorms(n, a.W, a.Shape)
 		}
@@ -112,11 +111,23 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if v.spec, err = newSpec(n, last, first(len(layers)-1, extraMargin)); err != nil {
 		return nil, fmt.Errorf("layer %s: %w", last.Name, err)
 	}
-	for range pool.Workers() {
-		v.workers = append(v.workers, newWorker(v))
-	}
 	v.f = v.chunk
 	return v, nil
+}
+
+// lanes and singles make the workers for a kind of batch, when the first comes.
+func (v *IBP) lanes() []*worker {
+	for len(v.workers) < v.pool.Workers() {
+		v.workers = append(v.workers, newWorker(v, net.LaneGroups, net.ChunkGroups*kernels.Lanes, 1))
+	}
+	return v.workers
+}
+
+func (v *IBP) singles() *worker {
+	if v.few == nil {
+		v.few = newWorker(v, net.Singles, net.MaxSmall, v.pool.Workers())
+	}
+	return v.few
 }
 
 func first(i, extra int) int {
@@ -152,7 +163,7 @@ func dualNorms(n *net.Network, w []float32, s kernels.Shape) []float32 {
 
 // Certify tries to prove, for each image, that no image of the ball around it
 // is classified other than Y. It fills res, reusing its memory, and allocates
-// nothing beyond. When ctx ends it returns the context's error; images with
+// nothing beyond but, once for large batches and once for small ones, its buffers. When ctx ends it returns the context's error; images with
 // res.Done are then complete.
 func (v *IBP) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result) error {
 	if err := ball.Validate(); err != nil {
@@ -175,8 +186,15 @@ func (v *IBP) check(b Batch) error {
 
 func (v *IBP) run(ctx context.Context, b Batch, j job) error {
 	v.ctx, v.b, v.n, v.job = ctx, b, len(b.Y), j
-	v.chunks = net.Chunks(kernels.Groups(v.n), v.pool.Workers())
-	v.pool.Run(v.chunks, v.f)
+	if v.net.Few(v.n) {
+		for i := 0; i < v.n && ctx.Err() == nil; i += net.MaxSmall {
+			j.chunk(v.singles(), i, min(i+net.MaxSmall, v.n))
+		}
+	} else {
+		v.lanes()
+		v.chunks = net.Chunks(kernels.Groups(v.n), v.pool.Workers())
+		v.pool.Run(v.chunks, v.f)
+	}
 	v.ctx, v.b, v.job = nil, Batch{}, nil
 	return ctx.Err()
 }

@@ -7,46 +7,52 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// worker owns the buffers of one goroutine: centres and radii in lane layout.
+// worker owns the buffers of one goroutine, or of a pool where images are single:
+// centres and radii in its layout.
 type worker struct {
 	v        *IBP
+	layout   net.Layout
 	c, r     [2][]float32 // alternate from layer to layer
 	m        []float32    // M of step 4, the input of the last layer in magnitude
 	spec     [3][]float32 // C, R, V of the last layer
 	lo1, hi1 []float32    // one image, channels first
 	eps      [net.ChunkGroups * kernels.Lanes]float64
-	sc       kernels.Scratch
+	sc       []kernels.Scratch
 
 	boxes map[int]net.Box                 // of the radius search, by grid point
 	trace func(layer int, c, r []float32) // sees C and R of each layer (Bounds)
+
+	product product // being computed
+	part    func(worker, part int)
 }
 
-func newWorker(v *IBP) *worker {
-	const lanes = net.ChunkGroups * kernels.Lanes
-	w := &worker{v: v}
+// newWorker returns a worker for up to slots images; goroutines call it.
+func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
+	w := &worker{v: v, layout: layout, sc: make([]kernels.Scratch, goroutines), boxes: map[int]net.Box{}}
+	w.part = w.applyPart
 	size := v.net.Input().Size()
 	largest, last := size, size
 	for _, l := range v.layers {
 		last = l.affine.Shape.Out()
 		largest = max(largest, last)
 	}
+	alloc := func(size int) []float32 { return kernels.Alloc(layout.Len(layout.Blocks(slots), size)) }
 	for i := range 2 {
-		w.c[i], w.r[i] = kernels.Alloc(lanes*largest), kernels.Alloc(lanes*largest)
+		w.c[i], w.r[i] = alloc(largest), alloc(largest)
 	}
-	w.m = kernels.Alloc(lanes * last)
+	w.m = alloc(last)
 	rows := v.spec.rowCount()
-	w.spec = [3][]float32{kernels.Alloc(lanes * rows), kernels.Alloc(lanes * rows), kernels.Alloc(lanes * v.spec.classes)}
+	w.spec = [3][]float32{alloc(rows), alloc(rows), alloc(v.spec.classes)}
 	w.lo1, w.hi1 = make([]float32, size), make([]float32, size)
 	return w
 }
 
-// load puts the input of image i into lane slot: the outer box for Linf (lo in
+// load puts the input of image i into slot: the outer box for Linf (lo in
 // c, hi in r), the centre alone for L2.
 func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	n := w.v.net
 	in := n.Input()
 	size, hw := in.Size(), in.H*in.W
-	g, l := slot/kernels.Lanes, slot%kernels.Lanes
 	img := w.v.b.X[i*size : (i+1)*size]
 	mean, std := n.Normalization()
 	w.eps[slot] = box.EpsHi()
@@ -57,7 +63,7 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 				w.lo1[k] = (w.lo1[k] - mean[k/hw]) / std[k/hw]
 			}
 		}
-		net.PackLane(net.Group(w.c[0], size, g), w.lo1, in, l)
+		w.layout.Pack(w.c[0], w.lo1, in, slot)
 		return
 	}
 	box.Outer(w.lo1, w.hi1, img)
@@ -67,52 +73,50 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 			w.lo1[k], w.hi1[k] = normalizeOut((w.lo1[k]-m)/s, (w.hi1[k]-m)/s)
 		}
 	}
-	net.PackLane(net.Group(w.c[0], size, g), w.lo1, in, l)
-	net.PackLane(net.Group(w.r[0], size, g), w.hi1, in, l)
+	w.layout.Pack(w.c[0], w.lo1, in, slot)
+	w.layout.Pack(w.r[0], w.hi1, in, slot)
 }
 
 // bound carries the loaded inputs of n images through the network.
 func (w *worker) bound(norm net.Norm, n int) {
 	v := w.v
-	groups := kernels.Groups(n)
-	isa := v.net.ISA()
-	len0 := groups * v.net.Input().Size() * kernels.Lanes
+	blocks := w.layout.Blocks(n)
+	isa, sc := v.net.ISA(), &w.sc[0]
+	len0 := w.layout.Len(blocks, v.net.Input().Size())
 	if norm == net.L2 {
-		w.dualInput(groups)
+		w.dualInput(blocks)
 	} else {
-		isa.IntervalBox(&w.sc, w.c[0][:len0], w.r[0][:len0], v.boundOf(0).interval(false))
+		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.boundOf(0).interval(false))
 	}
 	cur := 0
 	for i := range v.layers {
 		l := &v.layers[i]
 		next := 1 - cur
-		l.affine.Apply(&w.sc, w.c[next], w.c[cur], groups)
-		l.abs.Apply(&w.sc, w.r[next], w.r[cur], groups, kernels.None, nil)
-		out := l.affine.Shape.Out() * groups * kernels.Lanes
+		w.applyBoth(&l.maps, w.c[next], w.c[cur], w.r[next], w.r[cur], blocks)
+		size := l.affine.Shape.Out()
+		out := w.layout.Len(blocks, size)
 		if norm == net.L2 && i == 0 {
-			w.addDual(w.r[next][:out], l.dual, l.affine.Shape.Out())
+			w.addDual(w.r[next], l.dual, blocks, size)
 		}
 		if w.trace != nil {
-			w.trace(i, w.c[next][:out], w.r[next][:out])
+			w.trace(i, w.c[next], w.r[next])
 		}
-		isa.IntervalAffine(&w.sc, w.c[next][:out], w.r[next][:out], v.boundOf(i+1).interval(l.affine.ReLU))
+		isa.IntervalAffine(sc, w.c[next][:out], w.r[next][:out], v.boundOf(i+1).interval(l.affine.ReLU))
 		cur = next
 	}
 	s := &v.spec
-	s.rows.Apply(&w.sc, w.spec[0], w.c[cur], groups, kernels.None, nil)
-	s.abs.Apply(&w.sc, w.spec[1], w.r[cur], groups, kernels.None, nil)
+	w.applyBoth(&s.rows, w.spec[0], w.c[cur], w.spec[1], w.r[cur], blocks)
 	if norm == net.L2 && len(v.layers) == 0 {
-		rows := s.rowCount()
-		w.addDual(w.spec[1][:groups*rows*kernels.Lanes], s.dual, rows)
+		w.addDual(w.spec[1], s.dual, blocks, s.rowCount())
 	}
 	if s.merged {
 		if norm == net.Linf || len(v.layers) > 0 {
-			n := s.logits.In() * groups * kernels.Lanes
-			for k, c := range w.c[cur][:n] {
+			in := w.c[cur][:blocks*int(w.layout)*s.bound.fanIn]
+			for k, c := range in {
 				w.m[k] = float32(math.Abs(float64(c))) + w.r[cur][k]
 			}
 		}
-		s.logits.Apply(&w.sc, w.spec[2], w.m, groups, kernels.None, nil)
+		w.apply(&s.logits, w.spec[2], w.m, blocks)
 	}
 }
 
@@ -124,17 +128,23 @@ func (v *IBP) boundOf(i int) *bound {
 	return &v.spec.bound
 }
 
+// slotOf returns the slot of element k of a tensor with size elements an image.
+func (w *worker) slotOf(k, size int) int {
+	l := int(w.layout)
+	return k/(size*l)*l + k%l
+}
+
 // dualInput fills the radii for an L2 ball from the centres (step 5), and m in
 // case the first layer is the last.
-func (w *worker) dualInput(groups int) {
-	n := w.v.net
+func (w *worker) dualInput(blocks int) {
+	n, l := w.v.net, int(w.layout)
 	_, std := n.Normalization()
 	b := w.v.boundOf(0)
 	size, ch := n.Input().Size(), n.Input().C
-	for k := range groups * size * kernels.Lanes {
-		eps := w.eps[k/(size*kernels.Lanes)*kernels.Lanes+k%kernels.Lanes]
+	for k := range blocks * size * l {
+		eps := w.eps[w.slotOf(k, size)]
 		if std != nil {
-			eps /= float64(std[k/kernels.Lanes%ch])
+			eps /= float64(std[k/l%ch])
 		}
 		c := float64(w.c[0][k])
 		w.r[0][k] = b.dualRadius(c, eps)
@@ -145,10 +155,10 @@ func (w *worker) dualInput(groups int) {
 }
 
 // addDual adds ε·dual to the radii of the first layer's outputs, size an image.
-func (w *worker) addDual(r, dual []float32, size int) {
-	for k := range r {
-		slot := k/(size*kernels.Lanes)*kernels.Lanes + k%kernels.Lanes
-		d := w.eps[slot] * float64(dual[k/kernels.Lanes%len(dual)])
+func (w *worker) addDual(r, dual []float32, blocks, size int) {
+	l := int(w.layout)
+	for k := range r[:blocks*size*l] {
+		d := w.eps[w.slotOf(k, size)] * float64(dual[k/l%len(dual)])
 		r[k] = addUp(r[k], up32(d*(1+slack)))
 	}
 }
@@ -156,14 +166,13 @@ func (w *worker) addDual(r, dual []float32, size int) {
 // margin returns a proved lower bound of the smallest margin of label y.
 func (w *worker) margin(slot, y int) float32 {
 	s := &w.v.spec
-	g, l := slot/kernels.Lanes, slot%kernels.Lanes
 	rows := s.rowCount()
-	c, r := net.Group(w.spec[0], rows, g), net.Group(w.spec[1], rows, g)
-	v := net.Group(w.spec[2], s.classes, g)
+	c, r := w.layout.Slot(w.spec[0], rows, slot), w.layout.Slot(w.spec[1], rows, slot)
+	v := w.layout.Slot(w.spec[2], s.classes, slot)
 	low := float32(math.Inf(1))
 	for j := range s.classes {
 		if j != y {
-			low = min(low, s.low(c, r, v, l, y, j))
+			low = min(low, s.low(c, r, v, int(w.layout), y, j))
 		}
 	}
 	return low

@@ -120,9 +120,19 @@ func (w *layerWork) tensor(groups, size int) []float32 {
 	return t
 }
 
+// singles returns random values for single images with size elements each.
+func (w *layerWork) singles(size int) []float32 {
+	t := kernels.Alloc(w.images * size)
+	for i := range t {
+		t[i] = w.random.Float32() - 0.5
+	}
+	return t
+}
+
 func (w *layerWork) forward() {
-	if w.images <= net.MaxSmall {
-		w.small()
+	if w.net.Few(w.images) {
+		l, parts := w.layer.Small(w.images, len(w.scratch))
+		w.small(l, parts, w.epilogue())
 		return
 	}
 	l := kernels.NewForward(w.isa, w.layer.Shape)
@@ -131,15 +141,11 @@ func (w *layerWork) forward() {
 	w.chunks(l, w.epilogue())
 }
 
-func (w *layerWork) small() {
-	l, parts := w.layer.Small(w.images, len(w.scratch))
-	e := w.epilogue()
-	dst, src := kernels.Alloc(w.images*l.Out()), kernels.Alloc(w.images*l.In())
-	for i := range src {
-		src[i] = w.random.Float32() - 0.5
-	}
+// small sets run to apply l to single images.
+func (w *layerWork) small(l *kernels.Small, parts int, e kernels.Epilogue) {
+	dst, src, gate := w.singles(l.Out()), w.singles(l.In()), w.singles(l.Out())
 	w.setRun(parts, func(worker, part int) {
-		l.Apply(&w.scratch[worker], dst, src, w.images, e, part, parts)
+		l.Apply(&w.scratch[worker], dst, src, w.images, e, gate, part, parts)
 	})
 }
 
@@ -151,12 +157,17 @@ func (w *layerWork) epilogue() kernels.Epilogue {
 }
 
 func (w *layerWork) backwardInput() {
-	l := kernels.NewAdjoint(w.isa, w.layer.Shape)
-	l.Pack(w.layer.W, false)
 	e := kernels.None
 	if gated(w.net, w.index) {
 		e = kernels.Gate
 	}
+	if w.net.Few(w.images) {
+		l, parts := w.layer.SmallAdjoint(w.images, len(w.scratch))
+		w.small(l, parts, e)
+		return
+	}
+	l := kernels.NewAdjoint(w.isa, w.layer.Shape)
+	l.Pack(w.layer.W, false)
 	w.chunks(l, e)
 }
 

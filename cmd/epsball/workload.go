@@ -81,6 +81,16 @@ func (w *workload) pack() []float32 {
 	return lanes
 }
 
+// packSingles returns them as single images.
+func (w *workload) packSingles() []float32 {
+	in := w.net.Input()
+	t := kernels.Alloc(net.Singles.Len(w.n, in.Size()))
+	for i := range w.n {
+		net.Singles.Pack(t, w.x[i*in.Size():(i+1)*in.Size()], in, i)
+	}
+	return t
+}
+
 // cut returns a chunk's part of a tensor with size elements an image.
 func (c chunk) cut(t []float32, size int) []float32 {
 	return t[c.from*size*kernels.Lanes : c.to*size*kernels.Lanes]
@@ -101,6 +111,15 @@ func (w *workload) run(f func(worker, i int)) func() {
 	return func() { w.pool.Run(len(w.chunks), task) }
 }
 
+// once calls f, which uses the workers itself, unless ^C has been pressed.
+func (w *workload) once(f func()) func() {
+	return func() {
+		if w.ctx.Err() == nil {
+			f()
+		}
+	}
+}
+
 func (w *workload) forward() (func(), error) {
 	r := w.net.NewRunner(w.pool)
 	logits := make([]float32, w.n*w.net.Classes())
@@ -108,6 +127,9 @@ func (w *workload) forward() (func(), error) {
 }
 
 func (w *workload) backwardInput() (func(), error) {
+	if w.net.Few(w.n) {
+		return w.smallBackwardInput(), nil
+	}
 	x := w.pack()
 	size, classes := w.net.Input().Size(), w.net.Classes()
 	whole := w.net.NewWorkspace(w.n, false)
@@ -125,16 +147,43 @@ func (w *workload) backwardInput() (func(), error) {
 	}), nil
 }
 
+// smallBackwardInput is backwardInput on single images.
+func (w *workload) smallBackwardInput() func() {
+	ws := w.net.NewSmallWorkspace(w.n, w.pool)
+	logits := ws.Forward(w.packSingles(), w.n)
+	z, dz := make([]float32, w.net.Classes()), make([]float32, w.net.Classes())
+	seeds := make([]float32, len(logits))
+	for i, y := range w.y {
+		net.Singles.Gather(z, logits, i)
+		net.CrossEntropy.Gradient(dz, z, y, net.Untargeted)
+		net.Singles.Scatter(seeds, dz, i)
+	}
+	return w.once(func() {
+		copy(ws.LogitGradient(), seeds)
+		ws.Backward(w.n)
+	})
+}
+
 func (w *workload) pgdStep() (func(), error) {
-	x := w.pack()
-	size := w.net.Input().Size()
+	alpha := float32(workloadBall.Eps.Float64() / 4)
+	newAscent := func() *attack.Ascent {
+		return attack.NewAscent(w.net, attack.NewPasses(w.net, w.n, w.pool), workloadBall, net.CrossEntropy, alpha)
+	}
+	few, pack := w.net.Few(w.n), w.pack
+	if few {
+		pack = w.packSingles
+	}
+	x := pack()
 	lo, hi := kernels.Alloc(len(x)), kernels.Alloc(len(x))
 	workloadBall.Box().Inner(lo, hi, x)
-	alpha := float32(workloadBall.Eps.Float64() / 4)
+	if few {
+		ascent := newAscent()
+		return w.once(func() { ascent.Step(x, lo, hi, nil, w.y, w.n) }), nil
+	}
+	size := w.net.Input().Size()
 	ascents := make([]*attack.Ascent, w.pool.Workers())
 	for i := range ascents {
-		ws := w.net.NewWorkspace(net.ChunkGroups*kernels.Lanes, false)
-		ascents[i] = attack.NewAscent(w.net, ws, workloadBall, net.CrossEntropy, alpha)
+		ascents[i] = newAscent()
 	}
 	return w.run(func(worker, i int) {
 		c := w.chunks[i]

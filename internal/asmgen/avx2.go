@@ -118,6 +118,9 @@ func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.amd64(), m.amd64
 func (a *avx2) vstoreMask(src, mask vec, m mem) {
 	a.op("VMASKMOVPS", src.amd64(), mask.amd64(), m.amd64())
 }
+func (a *avx2) vloadMask(dst, mask vec, m mem) {
+	a.op("VMASKMOVPS", m.amd64(), mask.amd64(), dst.amd64())
+}
 func (a *avx2) splatInit(reg)         {}
 func (a *avx2) vsplat(dst vec, m mem) { a.op("VBROADCASTSS", m.amd64(), dst.amd64()) }
 func (a *avx2) vdup(dst vec, m mem)   { a.vload(dst, m) }

@@ -9,26 +9,33 @@ import (
 
 // smallTiles are the SmallPxV kernels: P pixels times V vectors of eight output
 // channels. 6x2 fills the FMA pipes; 1x4 is for fully connected layers of one
-// image, which wait for memory; 1x2 takes its last tile.
-var smallTiles = [][2]int{{6, 2}, {3, 2}, {2, 2}, {1, 4}, {1, 2}}
+// image, which wait for memory; 1x2 takes its last tile. 8x1 is for the last
+// channels when they are few: with fewer pixels it would wait for the same FMAs.
+var smallTiles = [][2]int{{6, 2}, {3, 2}, {2, 2}, {1, 4}, {1, 2}, {8, 1}}
+
+// bothTiles are the BothPxV kernels, chosen likewise: here 2x4 is for one image.
+var bothTiles = [][2]int{{6, 2}, {4, 2}, {2, 2}, {2, 4}, {8, 1}}
 
 func emitSmall(t target) {
 	for _, pv := range smallTiles {
-		smallKernel(t, pv[0], pv[1])
+		smallKernel(t, pv[0], pv[1], false)
+	}
+	for _, pv := range bothTiles {
+		smallKernel(t, pv[0], pv[1], true)
 	}
 }
 
-// smallKernel emits SmallPxV.
+// smallKernel emits SmallPxV, or BothPxV.
 //
 // Register map: vectors 0 … P·V−1 are the accumulators of (pixel, vector), row
 // by row; the next V hold the weights, the rest stream the pixels' inputs,
-// broadcast. General registers as in convKernel, and w2, the second tile of a
-// pair.
-func smallKernel(t target, p, v int) {
+// broadcast (the last has the mask of |w|, if both are wanted). General registers as in convKernel, and w2, the second tile of a
+// pair. With V = 1 there is one tile: its eight pixels take w2's register.
+func smallKernel(t target, p, v int, both bool) {
 	const (
 		args, w, segs, off reg = 0, 1, 2, 3
 		ptr0               reg = 4
-		w2, mask           reg = 10, 11
+		w2                 reg = 10
 		outOff, tiles      reg = 12, 13
 		tileVecs               = 2 // vectors of a tile
 	)
@@ -37,29 +44,45 @@ func smallKernel(t target, p, v int) {
 	acc := func(j, i int) vec { return vec(j*v + i) }
 	held := vec(p * v)
 	stream := held + vec(v)
-	next := func(j int) vec { return stream + vec(j%(t.vecs()-int(stream))) }
+	abs, nStream, half := vec(t.vecs()-1), t.vecs()-int(stream), p
+	name, doc := fmt.Sprintf("Small%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels of single images; see ConvArgs.", 8*v, p)
+	if both {
+		nStream, half = nStream-1, p/2
+		name, doc = fmt.Sprintf("Both%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels, and with |w| of %d more; see ConvArgs.", 8*v, half, half)
+	}
+	next := func(j int) vec { return stream + vec(j%nStream) }
 	pair := v > tileVecs
-	weight := func(u, i int) mem { // vector i of step u
+	stride := 32 * min(v, tileVecs) // bytes of the weights of a step
+	weight := func(u, i int) mem {  // vector i of step u
 		if i >= tileVecs {
-			return at(w2, 64*u+32*(i-tileVecs))
+			return at(w2, stride*u+32*(i-tileVecs))
 		}
-		return at(w, 64*u+32*i)
+		return at(w, stride*u+32*i)
 	}
 
-	t.text(fmt.Sprintf("Small%dx%d", p, v),
-		fmt.Sprintf("computes %d output channels of %d pixels of single images; see ConvArgs.", 8*v, p), "a *ConvArgs", 8)
+	t.text(name, doc, "a *ConvArgs", 8)
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
 	t.clear(outOff)
+	if both {
+		t.vconst(abs, "abs8")
+	}
 
+	bias := func(from, to int) { // of pixels, from segs
+		for i := range v {
+			t.vload(acc(from, i), atIndex(segs, outOff, 32*i))
+			for j := from + 1; j < to; j++ {
+				t.vmove(acc(j, i), acc(from, i))
+			}
+		}
+	}
 	t.label("tile")
 	t.load(segs, at(args, convArg.bias))
-	for i := range v {
-		t.vload(acc(0, i), atIndex(segs, outOff, 32*i))
-		for j := 1; j < p; j++ {
-			t.vmove(acc(j, i), acc(0, i))
-		}
+	bias(0, half)
+	if both {
+		t.load(segs, at(args, int(unsafe.Offsetof(a.AbsBias))))
+		bias(half, p)
 	}
 	for j := range p {
 		t.load(ptr(j), at(args, convArg.in+8*j))
@@ -75,6 +98,11 @@ func smallKernel(t target, p, v int) {
 			t.vload(held+vec(i), weight(u, i))
 		}
 		for j := range p {
+			if j == half {
+				for i := range v {
+					t.vand(held+vec(i), held+vec(i), abs)
+				}
+			}
 			x := next(j)
 			t.vsplat(x, atIndex(ptr(j), off, disp))
 			for i := range v {
@@ -82,7 +110,7 @@ func smallKernel(t target, p, v int) {
 			}
 		}
 	}
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, 64, step}
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, step}
 	if pair {
 		walk.weights = append(walk.weights, w2)
 	}
@@ -92,34 +120,80 @@ func smallKernel(t target, p, v int) {
 	for j := range p {
 		t.load(ptr(j), at(args, convArg.out+8*j))
 	}
-	t.load(off, at(args, convArg.epilogue))
-	t.compareImm(off, asm.EpilogueReLU)
-	t.jump(less, "store")
 	t.vzero(stream)
-	for j := range p {
-		for i := range v {
-			t.vmax(acc(j, i), stream, acc(j, i))
-		}
-	}
-	t.label("store")
+	e := smallEpilogue{t, p, v, acc, ptr, held, stream, outOff, segs, off}
 	t.compareImm(tiles, 1)
-	t.jump(zero, "last")
-	for j := range p {
-		for i := range v {
-			t.vstore(acc(j, i), atIndex(ptr(j), outOff, 32*i))
-		}
-	}
+	t.jump(notZero, "whole")
+	t.load(w, at(args, int(unsafe.Offsetof(a.Mask)))) // no tile comes after this one
+	t.compareImm(w, 0)
+	t.jump(notZero, "part")
+
+	t.label("whole")
+	e.emit(args, -1, "")
 	t.addImm(outOff, 32*v)
 	t.dec(tiles)
-	t.jump(always, "tile")
+	t.jump(notZero, "tile")
+	t.ret()
 
-	t.label("last")
-	t.load(mask, at(args, int(unsafe.Offsetof(a.Mask))))
-	for i := range v {
-		t.vload(held, at(mask, 32*i))
-		for j := range p {
-			t.vstoreMask(acc(j, i), held, atIndex(ptr(j), outOff, 32*i))
+	t.label("part")
+	e.emit(args, w, "part")
+	t.ret()
+}
+
+// smallEpilogue is the end of SmallPxV: the epilogue and the stores of a tile.
+type smallEpilogue struct {
+	t                 target
+	p, v              int
+	acc               func(j, i int) vec
+	ptr               func(j int) reg // the output pixels
+	held, zero        vec
+	outOff, gate, off reg
+}
+
+// emit emits it for all channels or those that mask points at. Labels begin with
+// prefix.
+func (e smallEpilogue) emit(args, mask reg, prefix string) {
+	t := e.t
+	each := func(f func(acc vec, j, i int)) {
+		for j := range e.p {
+			for i := range e.v {
+				f(e.acc(j, i), j, i)
+			}
 		}
 	}
-	t.ret()
+	t.load(e.off, at(args, convArg.epilogue))
+	t.compareImm(e.off, asm.EpilogueReLU)
+	t.jump(less, prefix+"store")
+	t.jump(greater, prefix+"gate")
+	each(func(acc vec, _, _ int) { t.vmax(acc, e.zero, acc) })
+	t.jump(always, prefix+"store")
+
+	t.label(prefix + "gate")
+	t.load(e.gate, at(args, convArg.gateOff))
+	each(func(acc vec, j, i int) {
+		if i == 0 {
+			t.move(e.off, e.ptr(j))
+			t.addReg(e.off, e.gate)
+		}
+		m := atIndex(e.off, e.outOff, 32*i)
+		if mask < 0 {
+			t.vload(e.held, m)
+		} else {
+			t.vload(e.held, at(mask, 32*i))
+			t.vloadMask(e.held, e.held, m)
+		}
+		t.vgate(acc, e.held, e.zero)
+	})
+
+	t.label(prefix + "store")
+	if mask < 0 {
+		each(func(acc vec, j, i int) { t.vstore(acc, atIndex(e.ptr(j), e.outOff, 32*i)) })
+		return
+	}
+	for i := range e.v {
+		t.vload(e.held, at(mask, 32*i))
+		for j := range e.p {
+			t.vstoreMask(e.acc(j, i), e.held, atIndex(e.ptr(j), e.outOff, 32*i))
+		}
+	}
 }

@@ -95,6 +95,7 @@ type target interface {
 	vload(dst vec, m mem)
 	vstore(src vec, m mem)
 	vstoreMask(src, mask vec, m mem) // the lanes whose mask is negative
+	vloadMask(dst, mask vec, m mem)  // the same; the other lanes get zeros and are not read
 	splatInit(tmp reg)               // must come before vsplat of a pair
 	vsplat(dst vec, m mem)           // one float32 from memory to every lane; the next one to the pair's second
 	vdup(dst vec, m mem)             // one lane vector from memory, to both of a pair

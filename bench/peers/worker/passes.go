@@ -101,38 +101,50 @@ func forward(b *batch) (*pass, error) {
 		func() []float32 { return logits })
 }
 
-// pgdStep is a step as an attack takes it, its images already in their lanes.
+// pgdStep is a step as an attack takes it, its images already in their slots.
 func pgdStep(b *batch) (*pass, error) {
 	in, n := b.net.Input(), b.data.Len()
-	size, groups := in.Size(), kernels.Groups(n)
-	lanes := func() []float32 { return kernels.Alloc(groups * kernels.Lanes * size) }
-	x, lo, hi := lanes(), lanes(), lanes()
-	net.PackLanes(x, b.data.X, in, n)
+	newAscent := func() (*attack.Ascent, net.Layout) {
+		passes := attack.NewPasses(b.net, n, b.pool)
+		return attack.NewAscent(b.net, passes, b.ball, net.CrossEntropy, float32(b.Step)), passes.Layout()
+	}
+	first, layout := newAscent()
+	size, blocks := in.Size(), layout.Blocks(n)
+	tensor := func() []float32 { return kernels.Alloc(layout.Len(blocks, size)) }
+	x, lo, hi := tensor(), tensor(), tensor()
+	for i := range n {
+		layout.Pack(x, b.data.X[i*size:(i+1)*size], in, i)
+	}
 	b.ball.Box().Inner(lo, hi, x)
-	ascents := make([]*attack.Ascent, b.pool.Workers())
-	for i := range ascents {
-		ws := b.net.NewWorkspace(net.ChunkGroups*kernels.Lanes, false)
-		ascents[i] = attack.NewAscent(b.net, ws, b.ball, net.CrossEntropy, float32(b.Step))
+	run := func() error {
+		first.Step(x, lo, hi, nil, b.data.Y, n)
+		return nil
 	}
-	chunks := net.Chunks(groups, b.pool.Workers())
-	chunk := func(worker, i int) {
-		from, to := net.Chunk(groups, chunks, i)
-		cut := func(t []float32) []float32 { return t[from*kernels.Lanes*size : to*kernels.Lanes*size] }
-		labels := b.data.Y[from*kernels.Lanes : min(to*kernels.Lanes, n)]
-		ascents[worker].Step(cut(x), cut(lo), cut(hi), nil, labels, to-from)
-	}
-	return b.opened(
-		func() error {
+	if layout == net.LaneGroups {
+		ascents := []*attack.Ascent{first}
+		for len(ascents) < b.pool.Workers() {
+			another, _ := newAscent()
+			ascents = append(ascents, another)
+		}
+		chunks := net.Chunks(blocks, b.pool.Workers())
+		chunk := func(worker, i int) {
+			from, to := net.Chunk(blocks, chunks, i)
+			cut := func(t []float32) []float32 { return t[from*kernels.Lanes*size : to*kernels.Lanes*size] }
+			labels := b.data.Y[from*kernels.Lanes : min(to*kernels.Lanes, n)]
+			ascents[worker].Step(cut(x), cut(lo), cut(hi), nil, labels, to-from)
+		}
+		run = func() error {
 			b.pool.Run(chunks, chunk)
 			return nil
-		},
-		func() []float32 {
-			out := make([]float32, n*size)
-			for i := range n {
-				net.UnpackLane(out[i*size:(i+1)*size], net.Group(x, size, i/kernels.Lanes), in, i%kernels.Lanes)
-			}
-			return out
-		})
+		}
+	}
+	return b.opened(run, func() []float32 {
+		out := make([]float32, n*size)
+		for i := range n {
+			layout.Unpack(out[i*size:(i+1)*size], x, in, i)
+		}
+		return out
+	})
 }
 
 // pgd is the whole attack, random start and judgement of every point included.

@@ -1,0 +1,100 @@
+package verify
+
+import (
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// linear is a linear map for the batches its network is compiled for: on lanes,
+// on single images, or both.
+type linear struct {
+	lanes *kernels.Linear
+	small *kernels.Small
+	macs  int64
+}
+
+// newLinear returns a map with the weights w, or |w|, and the bias b.
+func newLinear(n *net.Network, s kernels.Shape, w, b []float32, abs bool) linear {
+	l := linear{macs: s.MACs()}
+	if n.HasLanes() {
+		l.lanes = newLanes(n, s, w, b, abs)
+	}
+	if n.HasSmall() {
+		l.small = kernels.NewSmall(n.ISA(), s)
+		l.small.Pack(w, abs)
+		l.small.SetBias(b)
+	}
+	return l
+}
+
+func newLanes(n *net.Network, s kernels.Shape, w, b []float32, abs bool) *kernels.Linear {
+	l := kernels.NewForward(n.ISA(), s)
+	l.Pack(w, abs)
+	l.SetBias(b)
+	return l
+}
+
+// intervalMap is W from b, for centres, with |W| from e, for radii. On single
+// images one pass over W does for both.
+type intervalMap struct {
+	linear
+	abs *kernels.Linear // nil without lanes
+	e   []float32       // padded; nil without single images
+}
+
+// newIntervalMap adds |w| from e to a map of shape s with weights w.
+func newIntervalMap(n *net.Network, l linear, s kernels.Shape, w, e []float32) intervalMap {
+	i := intervalMap{linear: l}
+	if l.lanes != nil {
+		i.abs = newLanes(n, s, w, e, true)
+	}
+	if l.small != nil {
+		i.e = l.small.PadBias(e)
+	}
+	return i
+}
+
+// product is what a worker on single images is computing: one map, or both of an
+// intervalMap.
+type product struct {
+	small                *kernels.Small
+	dst, src, dstR, srcR []float32
+	e                    []float32 // nil: one map
+	blocks, parts        int
+}
+
+// apply computes a map.
+func (w *worker) apply(l *linear, dst, src []float32, blocks int) {
+	if w.layout == net.LaneGroups {
+		l.lanes.Apply(&w.sc[0], dst, src, blocks, kernels.None, nil)
+		return
+	}
+	w.split(l.macs, product{small: l.small, dst: dst, src: src, blocks: blocks})
+}
+
+// applyBoth computes both maps of an intervalMap.
+func (w *worker) applyBoth(l *intervalMap, dstC, srcC, dstR, srcR []float32, blocks int) {
+	if w.layout == net.LaneGroups {
+		l.lanes.Apply(&w.sc[0], dstC, srcC, blocks, kernels.None, nil)
+		l.abs.Apply(&w.sc[0], dstR, srcR, blocks, kernels.None, nil)
+		return
+	}
+	w.split(2*l.macs, product{l.small, dstC, srcC, dstR, srcR, l.e, blocks, 0})
+}
+
+// split computes p, of macs multiply-adds an image, on the pool.
+func (w *worker) split(macs int64, p product) {
+	p.parts = net.SmallParts(p.small, macs, p.blocks, len(w.sc))
+	w.product = p
+	w.v.pool.Run(p.parts, w.part)
+}
+
+// applyPart is a task of split.
+func (w *worker) applyPart(worker, part int) {
+	p := &w.product
+	if p.e == nil {
+		p.small.Apply(&w.sc[worker], p.dst, p.src, p.blocks, kernels.None, nil, part, p.parts)
+		return
+	}
+	p.small.ApplyBoth(&w.sc[worker], p.dst, p.src, p.dstR, p.srcR, p.e, p.blocks, part, p.parts)
+}

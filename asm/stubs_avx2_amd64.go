@@ -156,6 +156,11 @@ func IntervalBoxAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func PGDStepAVX2(x, grad, lo, hi unsafe.Pointer, n int, alpha float32)
 
+// PauseAVX2 tells the CPU n times that the thread is waiting.
+//
+//go:noescape
+func PauseAVX2(n int)
+
 // PeakFMAAVX2 runs n × 24 independent FMAs on lane vectors: the arithmetic limit.
 //
 //go:noescape

@@ -35,6 +35,7 @@ var generic = &ISA{
 	affine:     genericAffine,
 	box:        genericBox,
 	boxEnd:     genericBoxEnd,
+	pause:      func(int) {},
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }

@@ -24,6 +24,7 @@ type ISA struct {
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+	pause      func(n int)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }

@@ -53,6 +53,7 @@ var avx2 = &ISA{
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
 	boxEnd:     asm.BoxEndAVX2,
+	pause:      asm.PauseAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

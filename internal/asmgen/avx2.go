@@ -97,7 +97,8 @@ func (a *avx2) jump(c cond, label string) {
 	a.op(map[cond]string{always: "JMP", zero: "JZ", notZero: "JNZ", less: "JLT", lessEqual: "JLE", greater: "JGT"}[c], label)
 }
 
-func (a *avx2) ret() { a.op("VZEROUPPER"); a.op("RET") }
+func (a *avx2) ret()   { a.op("VZEROUPPER"); a.op("RET") }
+func (a *avx2) pause() { a.op("PAUSE") }
 
 func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64()) }
 func (a *avx2) load32(dst reg, m mem)     { a.op("MOVLQSX", m.amd64(), dst.amd64()) }

@@ -76,6 +76,7 @@ type target interface {
 	label(name string)
 	jump(c cond, label string)
 	ret()
+	pause()
 
 	load(dst reg, m mem)
 	load32(dst reg, m mem) // sign-extended

@@ -126,3 +126,11 @@ type IntervalArgs struct {
 	Add  float32 // absolute term of the inflated radius
 	ReLU uint32  // all ones: clamp bounds at zero first; 0: do not
 }
+
+// AdamArgs are the constants of the AdamStep kernel.
+type AdamArgs struct {
+	Beta1, Rest1 float32 // decay of the first moment and the gradient's share
+	Beta2, Rest2 float32 // the same of the second moment
+	Alpha        float32 // step size
+	Tiny         float32 // added to the root of the second moment
+}

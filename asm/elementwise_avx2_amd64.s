@@ -166,3 +166,47 @@ loop:
 	JNZ          loop
 	VZEROUPPER
 	RET
+
+// func AdamStepAVX2(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
+TEXT ·AdamStepAVX2(SB), NOSPLIT, $0-48
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), BX
+	MOVQ         m+16(FP), CX
+	MOVQ         v+24(FP), DX
+	MOVQ         n+32(FP), SI
+	MOVQ         a+40(FP), DI
+	VBROADCASTSS (DI), Y6
+	VBROADCASTSS 4(DI), Y7
+	VBROADCASTSS 8(DI), Y8
+	VBROADCASTSS 12(DI), Y9
+	VBROADCASTSS 16(DI), Y10
+	VBROADCASTSS 20(DI), Y11
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VMULPS       Y6, Y1, Y1
+	VMULPS       Y7, Y0, Y3
+	VADDPS       Y3, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y0, Y0, Y4
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y1, (CX)
+	VMOVUPS      Y2, (DX)
+	VSQRTPS      Y2, Y3
+	VADDPS       Y11, Y3, Y3
+	VMULPS       Y10, Y1, Y4
+	VDIVPS       Y3, Y4, Y4
+	VMOVUPS      (AX), Y5
+	VSUBPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	ADDQ         $32, DX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET

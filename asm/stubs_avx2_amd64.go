@@ -6,6 +6,16 @@ package asm
 
 import "unsafe"
 
+// AdamStepAVX2 updates n lane vectors of weights w and their moments m and v by the
+// gradient grad, in place:
+// m = m*Beta1 + grad*Rest1
+// v = v*Beta2 + (grad*grad)*Rest2
+// w = w - (m*Alpha) / (sqrt(v) + Tiny)
+// Every operation rounds once, none is fused.
+//
+//go:noescape
+func AdamStepAVX2(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
+
 // Conv1x8AVX2 computes 1 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape

@@ -78,6 +78,9 @@ func BenchmarkElementwise(b *testing.B) {
 				vek32.Maximum_Inplace(x, lo)
 				vek32.Minimum_Inplace(x, hi)
 			}},
+			{"adam-step", 28, func() {
+				isa.AdamStep(sc, x, g, s, t, AdamConstants{0.9, 0.1, 0.999, 0.001, 1e-6, 1e-8})
+			}},
 			{"interval", 16, func() { isa.IntervalAffine(sc, s, t, IntervalConstants{Rel: 1e-7, MulR: 1, MulC: 1e-7, ReLU: true}) }},
 		} {
 			b.Run(fmt.Sprintf("%s/%dKiB", p.name, n*4>>10), func(b *testing.B) {

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -26,6 +27,7 @@ var generic = &ISA{
 	selectMask: genericSelect,
 	affine:     genericAffine,
 	box:        genericBox,
+	adamStep:   genericAdamStep,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -207,6 +209,22 @@ func genericBox(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
 		}
 		cs[i] = mid
 		rs[i] = float32(float32(up*a.MulR)+float32(abs32(mid)*a.MulC)) + a.Add
+	}
+}
+
+func genericAdamStep(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs) {
+	n *= Lanes
+	adamValues(unsafe.Slice((*float32)(w), n), unsafe.Slice((*float32)(g), n), unsafe.Slice((*float32)(m), n), unsafe.Slice((*float32)(v), n), a)
+}
+
+func adamValues(w, g, m, v []float32, a *asm.AdamArgs) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for i, gi := range g {
+		mi := float32(m[i]*a.Beta1) + float32(gi*a.Rest1)
+		vi := float32(v[i]*a.Beta2) + float32(float32(gi*gi)*a.Rest2)
+		m[i], v[i] = mi, vi
+		root := float32(math.Sqrt(float64(vi))) // of a float32: rounded once
+		w[i] -= float32(mi*a.Alpha) / float32(root+a.Tiny)
 	}
 }
 

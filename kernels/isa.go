@@ -23,6 +23,7 @@ type ISA struct {
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	adamStep   func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }
@@ -78,6 +79,7 @@ type Scratch struct {
 	conv     asm.ConvArgs
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
+	adam     asm.AdamArgs
 	mask     [Lanes]uint32
 
 	sums      []float32 // of WeightGrad

@@ -45,6 +45,7 @@ var avx2 = &ISA{
 	selectMask: asm.SelectLanesAVX2,
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
+	adamStep:   asm.AdamStepAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

@@ -120,6 +120,8 @@ func (a *avx2) vzero(dst vec)         { a.op("VXORPS", dst.xmm(), dst.xmm(), dst
 func (a *avx2) vadd(dst, x, y vec)    { a.op("VADDPS", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vsub(dst, x, y vec)    { a.op("VSUBPS", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vmul(dst, x, y vec)    { a.op("VMULPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vdiv(dst, x, y vec)    { a.op("VDIVPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vsqrt(dst, x vec)      { a.op("VSQRTPS", x.amd64(), dst.amd64()) }
 func (a *avx2) vfma(acc, x, y vec)    { a.op("VFMADD231PS", y.amd64(), x.amd64(), acc.amd64()) }
 
 func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.amd64(), acc.amd64()) }

@@ -11,6 +11,7 @@ func emitElementwise(t target) {
 	selectLanes(t)
 	interval(t, true)
 	interval(t, false)
+	adamStep(t)
 }
 
 // pgdStep emits the fused Linf ascent step with projection.
@@ -152,6 +153,61 @@ Every operation rounds once, none is fused.`,
 	t.vstore(t0, at(r, 0))
 	t.addImm(c, 32)
 	t.addImm(r, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// adamStep emits an update of the weights.
+//
+// Register map: 0 gradient, 1 and 2 moments, 3–5 scratch, 6–11 the constants of
+// AdamArgs.
+func adamStep(t target) {
+	const w, g, m, v, n, args reg = 0, 1, 2, 3, 4, 5
+	const grad, first, second, t0, t1, t2, beta1, rest1, beta2, rest2, alpha, tiny vec = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+	t.text("AdamStep", `updates n lane vectors of weights w and their moments m and v by the
+gradient grad, in place:
+m = m*Beta1 + grad*Rest1
+v = v*Beta2 + (grad*grad)*Rest2
+w = w - (m*Alpha) / (sqrt(v) + Tiny)
+Every operation rounds once, none is fused.`,
+		"w, grad, m, v unsafe.Pointer, n int, a *AdamArgs", 48)
+	var a asm.AdamArgs
+	t.loadArg(w, "w", 0)
+	t.loadArg(g, "grad", 8)
+	t.loadArg(m, "m", 16)
+	t.loadArg(v, "v", 24)
+	t.loadArg(n, "n", 32)
+	t.loadArg(args, "a", 40)
+	t.vsplat(beta1, at(args, int(unsafe.Offsetof(a.Beta1))))
+	t.vsplat(rest1, at(args, int(unsafe.Offsetof(a.Rest1))))
+	t.vsplat(beta2, at(args, int(unsafe.Offsetof(a.Beta2))))
+	t.vsplat(rest2, at(args, int(unsafe.Offsetof(a.Rest2))))
+	t.vsplat(alpha, at(args, int(unsafe.Offsetof(a.Alpha))))
+	t.vsplat(tiny, at(args, int(unsafe.Offsetof(a.Tiny))))
+	t.label("loop")
+	t.vload(grad, at(g, 0))
+	t.vload(first, at(m, 0))
+	t.vload(second, at(v, 0))
+	t.vmul(first, first, beta1)
+	t.vmul(t0, grad, rest1)
+	t.vadd(first, first, t0)
+	t.vmul(second, second, beta2)
+	t.vmul(t1, grad, grad)
+	t.vmul(t1, t1, rest2)
+	t.vadd(second, second, t1)
+	t.vstore(first, at(m, 0))
+	t.vstore(second, at(v, 0))
+	t.vsqrt(t0, second)
+	t.vadd(t0, t0, tiny)
+	t.vmul(t1, first, alpha)
+	t.vdiv(t1, t1, t0)
+	t.vload(t2, at(w, 0))
+	t.vsub(t2, t2, t1)
+	t.vstore(t2, at(w, 0))
+	for _, r := range []reg{w, g, m, v} {
+		t.addImm(r, 32)
+	}
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

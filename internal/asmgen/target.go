@@ -99,6 +99,8 @@ type target interface {
 	vadd(dst, a, b vec)
 	vsub(dst, a, b vec)
 	vmul(dst, a, b vec)
+	vdiv(dst, a, b vec) // a / b
+	vsqrt(dst, a vec)
 	vfma(acc, a, b vec)             // acc = a*b + acc, one rounding
 	vfmaMem(acc, a vec, m mem)      // acc = a*mem + acc
 	vmax(dst, a, b vec)             // a > b ? a : b, lane by lane

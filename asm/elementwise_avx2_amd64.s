@@ -210,3 +210,55 @@ loop:
 	JNZ          loop
 	VZEROUPPER
 	RET
+
+// func Transpose4AVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+TEXT ·Transpose4AVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         dstStride+16(FP), CX
+	MOVQ         rowStride+24(FP), DX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mask+40(FP), Y15
+	MOVQ         CX, DI
+	ADDQ         CX, DI
+	MOVQ         DI, R8
+	ADDQ         CX, R8
+	MOVQ         BX, R9
+	ADDQ         DX, R9
+	ADDQ         DX, R9
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VANDPS       Y15, Y0, Y0
+	VMOVUPS      (BX)(DX*1), Y1
+	VANDPS       Y15, Y1, Y1
+	VMOVUPS      (R9), Y2
+	VANDPS       Y15, Y2, Y2
+	VMOVUPS      (R9)(DX*1), Y3
+	VANDPS       Y15, Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y0
+	VUNPCKHPD    Y6, Y4, Y1
+	VUNPCKLPD    Y7, Y5, Y2
+	VUNPCKHPD    Y7, Y5, Y3
+	VMOVUPS      X0, (AX)
+	VMOVUPS      X1, (AX)(CX*1)
+	VMOVUPS      X2, (AX)(DI*1)
+	VMOVUPS      X3, (AX)(R8*1)
+	ADDQ         DI, AX
+	ADDQ         DI, AX
+	VEXTRACTF128 $1, Y0, (AX)
+	VEXTRACTF128 $1, Y1, (AX)(CX*1)
+	VEXTRACTF128 $1, Y2, (AX)(DI*1)
+	VEXTRACTF128 $1, Y3, (AX)(R8*1)
+	ADDQ         DI, AX
+	ADDQ         DI, AX
+	ADDQ         $32, BX
+	ADDQ         $32, R9
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET

@@ -174,6 +174,12 @@ func Small3x2AVX2(a *ConvArgs)
 //go:noescape
 func Small6x2AVX2(a *ConvArgs)
 
+// Transpose4AVX2 writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
+// four at dst, dstStride bytes apart, each word ANDed with mask.
+//
+//go:noescape
+func Transpose4AVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+
 // WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
 //
 //go:noescape

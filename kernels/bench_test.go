@@ -93,6 +93,35 @@ func BenchmarkElementwise(b *testing.B) {
 	}
 }
 
+// BenchmarkPack times what a trainer does to the weights after each update, in
+// GB/s read and written.
+func BenchmarkPack(b *testing.B) {
+	isa := mustChoose(b)
+	for _, s := range []Shape{FC(3200, 100), FC(32768, 512), {128, 16, 16, 128, 3, 3, 1, 1, 1, 1}} {
+		w, d := Alloc(s.Weights()), Alloc(s.Weights())
+		fwd, adj := NewForward(isa, s), NewAdjoint(isa, s)
+		for _, p := range []struct {
+			name string
+			run  func()
+		}{
+			{"forward", func() { fwd.Pack(w, false) }},
+			{"adjoint", func() { adj.Pack(w, true) }},
+			{"transpose", func() {
+				for n := s.FanIn(); len(w) >= n; n += s.FanIn() {
+					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], 32, s.FanIn()/32)
+				}
+			}},
+		} {
+			b.Run(fmt.Sprintf("%s/%d-%d_%dx%d", p.name, s.InC, s.OutC, s.KH, s.KW), func(b *testing.B) {
+				for b.Loop() {
+					p.run()
+				}
+				b.ReportMetric(float64(8*len(w))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+		}
+	}
+}
+
 // BenchmarkSmall times the layers of the reference nets on one image.
 func BenchmarkSmall(b *testing.B) {
 	isa := mustChoose(b)

@@ -28,6 +28,7 @@ var generic = &ISA{
 	affine:     genericAffine,
 	box:        genericBox,
 	adamStep:   genericAdamStep,
+	transpose4: genericTranspose4,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -225,6 +226,15 @@ func adamValues(w, g, m, v []float32, a *asm.AdamArgs) {
 		m[i], v[i] = mi, vi
 		root := float32(math.Sqrt(float64(vi))) // of a float32: rounded once
 		w[i] -= float32(mi*a.Alpha) / float32(root+a.Tiny)
+	}
+}
+
+func genericTranspose4(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for i := range 4 {
+		s, d := unsafe.Add(src, i*rowStride), unsafe.Add(dst, 4*i)
+		for k := range 8 * n {
+			*(*uint32)(unsafe.Add(d, k*dstStride)) = *(*uint32)(unsafe.Add(s, 4*k)) & mask
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type ISA struct {
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	adamStep   func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
+	transpose4 func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }

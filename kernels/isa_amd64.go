@@ -46,6 +46,7 @@ var avx2 = &ISA{
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
 	adamStep:   asm.AdamStepAVX2,
+	transpose4: asm.Transpose4AVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

@@ -55,5 +55,5 @@ func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task i
 	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[t.layer], groups, t.part)
 	row := gl.cols.Size()
 	from, to := t.part*kernels.PartChannels*row, min((t.part+1)*kernels.PartChannels*row, len(gl.dw))
-	UnmapColumns(p.W[from:to], gl.dw[from:to], gl.cols)
+	UnmapColumns(w.net.isa, p.W[from:to], gl.dw[from:to], gl.cols)
 }

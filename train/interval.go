@@ -27,7 +27,8 @@ type intervals struct {
 	// Of the last layer's input and of v, an image a row; see marginLayer.
 	lastC, lastR, v, dv []float32
 
-	tasks []boundTask
+	tasks []boundTask // of the gradient
+	packs []boundTask // of reload
 }
 
 type boundLayer struct {
@@ -77,7 +78,9 @@ func newIntervals(n *net.Network, groups int) *intervals {
 		}
 		iv.add(i, l, cols)
 	}
-	iv.reload(-1)
+	for p := range iv.packs {
+		iv.reload(p)
+	}
 	return iv
 }
 
@@ -96,35 +99,27 @@ func (iv *intervals) add(i int, l net.Affine, cols model.Shape) {
 	for p := range b.grad.Tasks() {
 		iv.tasks = append(iv.tasks, boundTask{i, p})
 	}
+	for p := range l.Shape.PackParts() {
+		iv.packs = append(iv.packs, boundTask{i, p})
+	}
 }
 
 // reloadTasks is the number of parts of reload.
-func (iv *intervals) reloadTasks() int { return 4 * len(iv.layers) }
+func (iv *intervals) reloadTasks() int { return len(iv.packs) }
 
-// reload takes over the network's weights, after its own Reload has renewed them; the parts are
-// independent, −1 does them all.
-func (iv *intervals) reload(part int) {
-	if part < 0 {
-		for p := range iv.reloadTasks() {
-			iv.reload(p)
-		}
-		return
-	}
-	l := &iv.layers[part/4]
-	switch part % 4 {
-	case 0:
-		l.forward.Pack(l.w, false)
+// reload takes over part task of the network's weights, after its own Reload
+// has renewed them; the parts are independent.
+func (iv *intervals) reload(task int) {
+	t := iv.packs[task]
+	l := &iv.layers[t.layer]
+	l.forward.PackPart(l.w, false, t.part)
+	l.absForward.PackPart(l.w, true, t.part)
+	if t.part == 0 {
 		l.forward.SetBias(l.b)
-	case 1:
-		l.absForward.Pack(l.w, true)
-	case 2:
-		if l.adjoint != nil {
-			l.adjoint.Pack(l.w, false)
-		}
-	case 3:
-		if l.absAdjoint != nil {
-			l.absAdjoint.Pack(l.w, true)
-		}
+	}
+	if l.adjoint != nil {
+		l.adjoint.PackPart(l.w, false, t.part)
+		l.absAdjoint.PackPart(l.w, true, t.part)
 	}
 }
 

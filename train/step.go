@@ -133,7 +133,7 @@ func (s *stepper) bounds() bool { return s.iv != nil && s.at.kappa < 1 }
 
 // reload packs the changed weights for the passes.
 func (s *stepper) reload() {
-	s.pool.Run(len(s.net.Layers()), s.reloadNet)
+	s.pool.Run(s.net.ReloadTasks(), s.reloadNet)
 	if s.iv != nil {
 		s.pool.Run(s.iv.reloadTasks(), s.reloadBounds)
 	}

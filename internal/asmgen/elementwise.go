@@ -12,6 +12,7 @@ func emitElementwise(t target) {
 	interval(t, true)
 	interval(t, false)
 	adamStep(t)
+	transpose(t)
 }
 
 // pgdStep emits the fused Linf ascent step with projection.
@@ -208,6 +209,47 @@ Every operation rounds once, none is fused.`,
 	for _, r := range []reg{w, g, m, v} {
 		t.addImm(r, 32)
 	}
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// transpose emits a transposition of four rows.
+func transpose(t target) {
+	const dst, src, stride, rows, n, by2, by3, src2 reg = 0, 1, 2, 3, 4, 5, 6, 7
+	const mask vec = 15
+	t.text("Transpose4", `writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
+four at dst, dstStride bytes apart, each word ANDed with mask.`,
+		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(stride, "dstStride", 16)
+	t.loadArg(rows, "rowStride", 24)
+	t.loadArg(n, "n", 32)
+	t.splatArg(mask, "mask", 40)
+	t.move(by2, stride)
+	t.addReg(by2, stride)
+	t.move(by3, by2)
+	t.addReg(by3, stride)
+	t.move(src2, src)
+	t.addReg(src2, rows)
+	t.addReg(src2, rows)
+	t.label("loop")
+	v, tmp := [4]vec{0, 1, 2, 3}, [4]vec{4, 5, 6, 7}
+	for i, m := range []mem{at(src, 0), atIndex(src, rows, 0), at(src2, 0), atIndex(src2, rows, 0)} {
+		t.vload(v[i], m)
+		t.vand(v[i], v[i], mask)
+	}
+	t.vtranspose4(v, tmp)
+	for half := range 2 {
+		for i, m := range []mem{at(dst, 0), atIndex(dst, stride, 0), atIndex(dst, by2, 0), atIndex(dst, by3, 0)} {
+			t.vstoreHalf(v[i], half, m)
+		}
+		t.addReg(dst, by2)
+		t.addReg(dst, by2)
+	}
+	t.addImm(src, 32)
+	t.addImm(src2, 32)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

@@ -113,7 +113,9 @@ type target interface {
 	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)
 	vselect(dst, mask, yes, no vec) // mask's sign bit picks yes or no
 	vconst(dst vec, name string)    // a named constant of the file
-	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
+	vtranspose4(v, tmp [4]vec)      // v[i] = elements i and i+4 of all four; tmp is lost
+	vstoreHalf(src vec, high int, m mem)
+	lane8Sum(v, tmp vec, m mem) // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
 
 	source() []byte
 	stubs() []stub

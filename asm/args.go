@@ -82,8 +82,8 @@ type ConvArgs struct {
 //
 // where DY and X move by *Col after each column, by *Row more after each row
 // and by *Group more after each group. If Sums is not nil, acc begins with a lane
-// vector there and goes back to it, and nothing is written to Out: that of (t, r,
-// k) lies at Sums + 32*((t*R+r)*K+k).
+// vector there: that of (t, r, k) lies at Sums + 32*((t*R+r)*K+k). If Out is nil,
+// acc goes back to it instead.
 type GradArgs struct {
 	Tiles, Groups, Rows, Cols int
 	DYCol, DYRow, DYGroup     int

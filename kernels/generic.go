@@ -136,7 +136,7 @@ func genericGrad(r, k int) func(*asm.GradArgs) {
 						dy += a.DYGroup
 						x += a.XGroup
 					}
-					if a.Sums != nil {
+					if a.Out == nil {
 						*sums = acc
 					} else {
 						*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)

@@ -84,6 +84,7 @@ type Scratch struct {
 	mask     [Lanes]uint32
 
 	sums      []float32 // of WeightGrad
+	copied    []float32 // of its input
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

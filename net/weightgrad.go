@@ -54,6 +54,6 @@ func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task i
 	p := g.Params[l.Index]
 	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[t.layer], groups, t.part)
 	row := gl.cols.Size()
-	from, to := t.part*kernels.PartChannels*row, min((t.part+1)*kernels.PartChannels*row, len(gl.dw))
-	UnmapColumns(w.net.isa, p.W[from:to], gl.dw[from:to], gl.cols)
+	from, to := gl.grad.Channels(t.part)
+	UnmapColumns(w.net.isa, p.W[from*row:to*row], gl.dw[from*row:to*row], gl.cols)
 }

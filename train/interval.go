@@ -223,8 +223,8 @@ func (iv *intervals) addGradient(sc *kernels.Scratch, p []model.Param, labels []
 	l.grad.Apply(sc, l.dwr, l.dbr, iv.dr[t.layer+1], iv.r[t.layer], groups, t.part)
 	w, d := iv.params[l.param].W, p[l.param]
 	row := l.cols.Size()
-	first := t.part * kernels.PartChannels
-	for o := first; o < min(first+kernels.PartChannels, len(l.b)); o++ {
+	first, last := l.grad.Channels(t.part)
+	for o := first; o < last; o++ {
 		d.B[o] += l.dbc[o] // the radius has no bias
 		from, to := o*row, (o+1)*row
 		addUnmapped(d.W[from:to], l.dwc[from:to], l.cols)

@@ -108,7 +108,7 @@ func BenchmarkPack(b *testing.B) {
 			{"adjoint", func() { adj.Pack(w, true) }},
 			{"transpose", func() {
 				for n := s.FanIn(); len(w) >= n; n += s.FanIn() {
-					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], 32, s.FanIn()/32)
+					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], min(128, s.FanIn()/100), s.FanIn()/min(128, s.FanIn()/100))
 				}
 			}},
 		} {

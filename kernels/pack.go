@@ -159,8 +159,8 @@ func (i *ISA) Transpose(dst, src []float32, rows, cols int) {
 	raceWrite(dst)
 	d, s := words(dst), words(src)
 	wholeRows, wholeCols := rows&^3, cols&^7
-	// What is written of a block of columns stays in the L1 cache.
-	const budget = 16 << 10 / 4
+	// What is written of a block of columns stays in the L2 cache.
+	const budget = 128 << 10 / 4
 	block := max(8, budget/max(1, rows)&^7)
 	for c := 0; c < wholeCols; c += block {
 		n := min(block, wholeCols-c) / 8

@@ -35,7 +35,8 @@ func BenchmarkConv(b *testing.B) {
 				{"adjoint", func() { adj.Apply(sc, x, y, groups, None, nil) }},
 				{"weights", func() {
 					for t := range wg.Tasks() {
-						wg.Apply(sc, dw, db, y, x, groups, t)
+						from, to := wg.Channels(t)
+						wg.Apply(sc, dw[from*s.FanIn():to*s.FanIn()], db[from:to], y, x, groups, t)
 					}
 				}},
 			} {

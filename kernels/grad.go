@@ -57,18 +57,18 @@ func (w *WeightGrad) Channels(task int) (from, to int) {
 }
 
 // Apply computes part task of the gradient summed over all images of the given
-// groups: dw is [OutC][KH][KW][InC] (channels last), db is [OutC]; lanes
+// groups: dw is [OutC][KH][KW][InC] (channels last), db is [OutC], of the part's
+// output channels alone; lanes
 // without an image must hold zeros in dy. Each of eight lanes is one chain over
 // (group, row, column) of dy, and the lanes are added in a fixed order, so the
 // result does not depend on how tasks are spread over threads.
 func (w *WeightGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task int) {
 	s := w.shape
-	mustLen("weight gradient", len(dw), s.Weights())
-	mustLen("bias gradient", len(db), s.OutC)
+	from, to := w.Channels(task)
+	mustLen("weight gradient", len(dw), (to-from)*s.FanIn())
+	mustLen("bias gradient", len(db), to-from)
 	mustFit("output gradient", len(dy), groups*s.Out()*Lanes)
 	mustFit("input", len(x), groups*s.In()*Lanes)
-	from, to := w.Channels(task)
-	dw, db = dw[from*s.FanIn():to*s.FanIn()], db[from:to]
 	if groups == 0 {
 		clear(dw)
 		clear(db)
@@ -327,6 +327,9 @@ func (p *gradPart) fc(groups int) {
 // asked for than before.
 func (sc *Scratch) gradSums(n int) []float32 { return room(&sc.sums, n) }
 func (sc *Scratch) gradCopy(n int) []float32 { return room(&sc.copied, n) }
+
+// Room returns n values of scratch memory, the same ones on each call.
+func (sc *Scratch) Room(n int) []float32 { return room(&sc.room, n) }
 
 func room(s *[]float32, n int) []float32 {
 	if len(*s) < n {

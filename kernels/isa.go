@@ -85,6 +85,7 @@ type Scratch struct {
 
 	sums      []float32 // of WeightGrad
 	copied    []float32 // of its input
+	room      []float32 // callers'
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

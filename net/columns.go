@@ -16,12 +16,11 @@ func UnmapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
 	transposeRows(isa, dst, src, in.H*in.W, in.C)
 }
 
+// sameColumns tells whether both orders are one.
+func sameColumns(in model.Shape) bool { return in.C == 1 || in.H*in.W == 1 }
+
 // transposeRows takes each row of src for a rows×cols matrix.
 func transposeRows(isa *kernels.ISA, dst, src []float32, rows, cols int) {
-	if rows == 1 || cols == 1 {
-		copy(dst, src)
-		return
-	}
 	for size := rows * cols; len(src) > 0; dst, src = dst[size:], src[size:] {
 		isa.Transpose(dst[:size], src[:size], rows, cols)
 	}

@@ -38,8 +38,7 @@ type boundLayer struct {
 	absForward       *kernels.Linear // of |W|
 	absAdjoint       *kernels.Linear // nil, as adjoint, in the first layer
 	grad             *kernels.WeightGrad
-	dwc, dwr         []float32 // gradients through W·c and |W|·r, channels last
-	dbc, dbr         []float32
+	dbias            []float32
 	cols             model.Shape
 	param            int // in the model's list
 }
@@ -88,9 +87,8 @@ func (iv *intervals) add(i int, l net.Affine, cols model.Shape) {
 	b := boundLayer{
 		w: l.W, b: l.B, relu: l.ReLU, cols: cols, param: l.Index,
 		forward: kernels.NewForward(iv.isa, l.Shape), absForward: kernels.NewForward(iv.isa, l.Shape),
-		grad: kernels.NewWeightGrad(iv.isa, l.Shape),
-		dwc:  make([]float32, len(l.W)), dwr: make([]float32, len(l.W)),
-		dbc: make([]float32, len(l.B)), dbr: make([]float32, len(l.B)),
+		grad:  kernels.NewWeightGrad(iv.isa, l.Shape),
+		dbias: make([]float32, len(l.B)),
 	}
 	if i > 0 {
 		b.adjoint, b.absAdjoint = kernels.NewAdjoint(iv.isa, l.Shape), kernels.NewAdjoint(iv.isa, l.Shape)
@@ -219,16 +217,20 @@ func (iv *intervals) addGradient(sc *kernels.Scratch, p []model.Param, labels []
 		return
 	}
 	l := &iv.layers[t.layer]
-	l.grad.Apply(sc, l.dwc, l.dbc, iv.dc[t.layer+1], iv.c[t.layer], groups, t.part)
-	l.grad.Apply(sc, l.dwr, l.dbr, iv.dr[t.layer+1], iv.r[t.layer], groups, t.part)
-	w, d := iv.params[l.param].W, p[l.param]
 	row := l.cols.Size()
 	first, last := l.grad.Channels(t.part)
-	for o := first; o < last; o++ {
-		d.B[o] += l.dbc[o] // the radius has no bias
-		from, to := o*row, (o+1)*row
-		addUnmapped(d.W[from:to], l.dwc[from:to], l.cols)
-		addSigned(d.W[from:to], w[from:to], l.dwr[from:to], l.cols)
+	w, d := iv.params[l.param].W[first*row:last*row], p[l.param].W[first*row:last*row]
+	dw, db, sum := sc.Room(len(d)), l.dbias[first:last], p[l.param].B[first:last]
+	l.grad.Apply(sc, dw, db, iv.dc[t.layer+1], iv.c[t.layer], groups, t.part)
+	for o, v := range db {
+		sum[o] += v
+	}
+	for at := 0; at < len(d); at += row {
+		addUnmapped(d[at:at+row], dw[at:at+row], l.cols)
+	}
+	l.grad.Apply(sc, dw, db, iv.dr[t.layer+1], iv.r[t.layer], groups, t.part) // the radius has no bias
+	for at := 0; at < len(d); at += row {
+		addSigned(d[at:at+row], w[at:at+row], dw[at:at+row], l.cols)
 	}
 }
 

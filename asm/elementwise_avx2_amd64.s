@@ -262,3 +262,55 @@ loop:
 	JNZ          loop
 	VZEROUPPER
 	RET
+
+// func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+TEXT ·DealRowsAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         dstStride+16(FP), CX
+	MOVQ         rowStride+24(FP), DX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mask+40(FP), Y15
+	MOVQ         CX, DI
+	ADDQ         CX, DI
+	MOVQ         DI, R8
+	ADDQ         CX, R8
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VANDPS       Y15, Y0, Y0
+	VANDPS       Y15, Y1, Y1
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $1, Y0, (AX)(CX*1)
+	VMOVUPS      X1, (AX)(DI*1)
+	VEXTRACTF128 $1, Y1, (AX)(R8*1)
+	ADDQ         DX, BX
+	ADDQ         $16, AX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func GatherRowsAVX2(dst, src unsafe.Pointer, rowStride, n int)
+TEXT ·GatherRowsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         rowStride+16(FP), CX
+	MOVQ         n+24(FP), DX
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VMOVUPS      64(BX), Y2
+	VMOVUPS      96(BX), Y3
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         CX, BX
+	ADDQ         $128, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET

@@ -46,6 +46,17 @@ func Conv4x2AVX2(a *ConvArgs)
 //go:noescape
 func Conv4x3AVX2(a *ConvArgs)
 
+// DealRowsAVX2 takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
+// with mask and appends four each to the places at dst, dstStride bytes apart.
+//
+//go:noescape
+func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+
+// GatherRowsAVX2 copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.
+//
+//go:noescape
+func GatherRowsAVX2(dst, src unsafe.Pointer, rowStride, n int)
+
 // Grad1x1AVX2 computes the gradient of 1 output channels by 1 weights; see GradArgs.
 //
 //go:noescape

@@ -109,7 +109,7 @@ func BenchmarkPack(b *testing.B) {
 			{"adjoint", func() { adj.Pack(w, true) }},
 			{"transpose", func() {
 				for n := s.FanIn(); len(w) >= n; n += s.FanIn() {
-					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], min(128, s.FanIn()/100), s.FanIn()/min(128, s.FanIn()/100))
+					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], 128, s.FanIn()/128)
 				}
 			}},
 		} {

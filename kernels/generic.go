@@ -29,6 +29,8 @@ var generic = &ISA{
 	box:        genericBox,
 	adamStep:   genericAdamStep,
 	transpose4: genericTranspose4,
+	dealRows:   genericDealRows,
+	gatherRows: genericGatherRows,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -235,6 +237,22 @@ func genericTranspose4(dst, src unsafe.Pointer, dstStride, rowStride, n int, mas
 		for k := range 8 * n {
 			*(*uint32)(unsafe.Add(d, k*dstStride)) = *(*uint32)(unsafe.Add(s, 4*k)) & mask
 		}
+	}
+}
+
+func genericDealRows(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for k := range n {
+		s := (*[16]uint32)(unsafe.Add(src, k*rowStride))
+		for i, v := range s {
+			*(*uint32)(unsafe.Add(dst, i/4*dstStride+16*k+4*(i%4))) = v & mask
+		}
+	}
+}
+
+func genericGatherRows(dst, src unsafe.Pointer, rowStride, n int) {
+	type row = [4 * Lanes]float32
+	for k := range n {
+		*(*row)(unsafe.Add(dst, k*4*vecBytes)) = *(*row)(unsafe.Add(src, k*rowStride))
 	}
 }
 

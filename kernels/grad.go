@@ -219,7 +219,7 @@ func (b *gradTile) bias() {
 // view points at the block's pixels of dy, or at a copy of them: where they lie
 // a power of two apart, a cache holds few.
 func (b *gradTile) view() {
-	s := b.w.shape
+	w, s := b.w, b.w.shape
 	size := s.OutH() * s.OutW()
 	at := (b.group*size + b.rows.out*s.OutW()) * s.OutC
 	src := b.dy[(at+b.o+b.c)*Lanes:]
@@ -229,19 +229,11 @@ func (b *gradTile) view() {
 	}
 	pixels := b.rows.n * s.OutW()
 	dst := b.sc.gradCopy(b.groups * pixels * tileChannels * Lanes)
-	copyTiles(dst, src, b.groups, pixels, s.OutC*Lanes, size*s.OutC*Lanes)
-	b.first, b.pixel, b.jump = base(dst), tileChannels*vecBytes, pixels*tileChannels*vecBytes
-}
-
-// copyTiles copies the first four lane vectors of every pixel to dst.
-func copyTiles(dst, src []float32, groups, pixels, pixel, group int) {
-	type tile = [tileChannels * Lanes]float32
-	for g := range groups {
-		for p := range pixels {
-			*(*tile)(dst) = *(*tile)(src[g*group+p*pixel:])
-			dst = dst[len(tile{}):]
-		}
+	for g := range b.groups {
+		to, from := g*pixels*tileChannels*Lanes, g*size*s.OutC*Lanes
+		w.isa.gatherRows(base(dst[to:]), base(src[from:]), s.OutC*vecBytes, pixels)
 	}
+	b.first, b.pixel, b.jump = base(dst), tileChannels*vecBytes, pixels*tileChannels*vecBytes
 }
 
 // window points the kernel at the given rows and columns of dy.

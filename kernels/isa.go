@@ -25,6 +25,8 @@ type ISA struct {
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	adamStep   func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
 	transpose4 func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	dealRows   func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	gatherRows func(dst, src unsafe.Pointer, rowStride, n int)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }

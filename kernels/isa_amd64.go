@@ -47,6 +47,8 @@ var avx2 = &ISA{
 	box:        asm.IntervalBoxAVX2,
 	adamStep:   asm.AdamStepAVX2,
 	transpose4: asm.Transpose4AVX2,
+	dealRows:   asm.DealRowsAVX2,
+	gatherRows: asm.GatherRowsAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

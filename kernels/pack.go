@@ -42,7 +42,7 @@ func (l *Linear) PackPart(w []float32, abs bool, part int) {
 	taps := s.KH * s.KW
 	switch {
 	case taps == 1 && l.adjoint && len(l.phases) == 1:
-		p.runs(words(l.packed), s, from, to)
+		p.runs(l.isa, words(l.packed), s, from, to)
 	case taps == 1 && !l.adjoint:
 		p.rows(l.isa, words(l.packed), s, from, to)
 	default:
@@ -120,34 +120,17 @@ func (p packer) rows(isa *ISA, d []uint32, s Shape, from, to int) {
 // runs packs the same for an adjoint: four weights of each row side by side. It
 // takes those of four tiles, a cache line, at once: rows may lie a power of two
 // apart, so that the caches hold few of their lines.
-func (p packer) runs(d []uint32, s Shape, from, to int) {
-	const line = 4
-	mask := uint64(p.mask)<<32 | uint64(p.mask)
-	tile, run := tileChannels*s.OutC, tileChannels*(to-from)
-	full := s.InC / tileChannels
-	t := 0
-	for ; t+line <= full; t += line {
-		d := d[t*tile+tileChannels*from:]
-		d0, d1, d2, d3 := d[:run], d[tile:][:run], d[2*tile:][:run], d[3*tile:][:run]
-		at := from*s.InC + t*tileChannels
-		for k := 0; k < run; k += tileChannels {
-			w := (*[8]uint64)(unsafe.Pointer((*[16]uint32)(p.w[at:])))
-			copyRun(d0[k:], w[0]&mask, w[1]&mask)
-			copyRun(d1[k:], w[2]&mask, w[3]&mask)
-			copyRun(d2[k:], w[4]&mask, w[5]&mask)
-			copyRun(d3[k:], w[6]&mask, w[7]&mask)
-			at += s.InC
-		}
+func (p packer) runs(isa *ISA, d []uint32, s Shape, from, to int) {
+	const line = 4 * tileChannels
+	o := 0
+	for ; o+line <= s.InC; o += line {
+		isa.dealRows(unsafe.Pointer(&d[o*s.OutC+from*tileChannels]), unsafe.Pointer(&p.w[from*s.InC+o]),
+			4*tileChannels*s.OutC, 4*s.InC, to-from, p.mask)
 	}
-	for o := t * tileChannels; o < s.InC; o += tileChannels {
+	for ; o < s.InC; o += tileChannels {
 		r := min(tileChannels, s.InC-o)
 		p.interleave(d[o*s.OutC+from*r:][:r*(to-from)], from*s.InC+o, r, 1, s.InC)
 	}
-}
-
-func copyRun(d []uint32, low, high uint64) {
-	v := (*[2]uint64)(unsafe.Pointer((*[tileChannels]uint32)(d)))
-	v[0], v[1] = low, high
 }
 
 // Transpose writes the rows×cols matrix src to dst, row by row, with rows and

@@ -13,6 +13,8 @@ func emitElementwise(t target) {
 	interval(t, false)
 	adamStep(t)
 	transpose(t)
+	dealRows(t)
+	gatherRows(t)
 }
 
 // pgdStep emits the fused Linf ascent step with projection.
@@ -250,6 +252,61 @@ four at dst, dstStride bytes apart, each word ANDed with mask.`,
 	}
 	t.addImm(src, 32)
 	t.addImm(src2, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// dealRows emits the copy of a column of cache lines to four places.
+func dealRows(t target) {
+	const dst, src, stride, rows, n, by2, by3 reg = 0, 1, 2, 3, 4, 5, 6
+	const mask vec = 15
+	t.text("DealRows", `takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
+with mask and appends four each to the places at dst, dstStride bytes apart.`,
+		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(stride, "dstStride", 16)
+	t.loadArg(rows, "rowStride", 24)
+	t.loadArg(n, "n", 32)
+	t.splatArg(mask, "mask", 40)
+	t.move(by2, stride)
+	t.addReg(by2, stride)
+	t.move(by3, by2)
+	t.addReg(by3, stride)
+	t.label("loop")
+	t.vload(0, at(src, 0))
+	t.vload(1, at(src, 32))
+	t.vand(0, 0, mask)
+	t.vand(1, 1, mask)
+	for i, m := range []mem{at(dst, 0), atIndex(dst, stride, 0), atIndex(dst, by2, 0), atIndex(dst, by3, 0)} {
+		t.vstoreHalf(vec(i/2), i%2, m)
+	}
+	t.addReg(src, rows)
+	t.addImm(dst, 16)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// gatherRows emits the copy of four lane vectors of each row.
+func gatherRows(t target) {
+	const dst, src, rows, n reg = 0, 1, 2, 3
+	t.text("GatherRows", "copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.",
+		"dst, src unsafe.Pointer, rowStride, n int", 32)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(rows, "rowStride", 16)
+	t.loadArg(n, "n", 24)
+	t.label("loop")
+	for i := range 4 {
+		t.vload(vec(i), at(src, 32*i))
+	}
+	for i := range 4 {
+		t.vstore(vec(i), at(dst, 32*i))
+	}
+	t.addReg(src, rows)
+	t.addImm(dst, 128)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

@@ -11,10 +11,12 @@ const gradWeights = 12
 
 // A part of a weight gradient has as many output channels as pay for reading the
 // input once, which may come from memory; more would leave threads idle and,
-// with their sums, the caches.
+// with their sums, the caches. With few weights a channel, reading dy is the work
+// and a part takes whole pixels of it.
 const (
-	partChannels   = 16
-	partChannelsFC = 32
+	partChannels    = 16
+	partChannelsFC  = 32
+	partChannelsFew = 64
 )
 
 // WeightGrad computes the gradient of a convolution's weights and bias. It is
@@ -36,6 +38,8 @@ func NewWeightGrad(isa *ISA, s Shape) *WeightGrad {
 	most := partChannels
 	if s.fc() {
 		most = partChannelsFC
+	} else if s.FanIn() < gradCopy {
+		most = partChannelsFew
 	}
 	tiles, parts := ceilDiv(s.OutC, tileChannels), ceilDiv(s.OutC, most)
 	w.channels = ceilDiv(tiles, parts) * tileChannels
@@ -125,6 +129,7 @@ func (p *gradPart) conv(groups, pixels int) {
 		for y := 0; y < s.OutH(); y += rows {
 			b.rows = tapSpan{y, min(rows, s.OutH()-y), 0}
 			b.last = b.group+b.groups == groups && y+b.rows.n == s.OutH()
+			b.fetch()
 			for b.c = 0; b.c < len(p.db); b.c += tileChannels {
 				b.r = min(tileChannels, len(p.db)-b.c)
 				if sums != nil {
@@ -147,6 +152,30 @@ type gradTile struct {
 
 	first       unsafe.Pointer // to dy at the block's first pixel
 	pixel, jump int            // bytes from a pixel of first to the next, from a group to the next
+}
+
+// fetch reads the block's input, and dy where it is the larger part, in their
+// order in memory: the prefetchers follow that, but not the kernels' jumps from
+// pixel to pixel.
+func (b *gradTile) fetch() {
+	s := b.w.shape
+	row := s.InW * s.InC * Lanes
+	from := b.group*s.InH + max(0, b.rows.out*s.StrideH-s.PadH)
+	to := (b.group+b.groups-1)*s.InH + min(s.InH, (b.rows.out+b.rows.n-1)*s.StrideH-s.PadH+s.KH)
+	b.w.read(b.x[from*row : to*row])
+	if s.FanIn() < gradCopy {
+		row = s.OutW() * s.OutC * Lanes
+		from = b.group*s.OutH() + b.rows.out
+		to = (b.group+b.groups-1)*s.OutH() + b.rows.out + b.rows.n
+		b.w.read(b.dy[from*row : to*row])
+	}
+}
+
+func (w *WeightGrad) read(s []float32) {
+	const step = 64 // values
+	if n := len(s) / step; n > 0 {
+		w.isa.readMemory(base(s), n, 1)
+	}
 }
 
 // run adds the block to the sums, which lie tile by tile in the order of the

@@ -62,10 +62,10 @@ func (w *WeightGrad) Channels(task int) (from, to int) {
 
 // Apply computes part task of the gradient summed over all images of the given
 // groups: dw is [OutC][KH][KW][InC] (channels last), db is [OutC], of the part's
-// output channels alone; lanes
-// without an image must hold zeros in dy. Each of eight lanes is one chain over
-// (group, row, column) of dy, and the lanes are added in a fixed order, so the
-// result does not depend on how tasks are spread over threads.
+// output channels alone; lanes without an image must hold zeros in dy. Each of
+// eight lanes is one chain over (group, row, column) of dy, and the lanes are
+// added in a fixed order, so the result does not depend on how tasks are spread
+// over threads.
 func (w *WeightGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task int) {
 	s := w.shape
 	from, to := w.Channels(task)

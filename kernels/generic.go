@@ -36,6 +36,10 @@ var generic = &ISA{
 	box:        genericBox,
 	boxEnd:     genericBoxEnd,
 	pause:      func(int) {},
+	adamStep:   genericAdamStep,
+	transpose4: genericTranspose4,
+	dealRows:   genericDealRows,
+	gatherRows: genericGatherRows,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -159,7 +163,7 @@ func genericGrad(r, k int) func(*asm.GradArgs) {
 						dy += a.DYGroup
 						x += a.XGroup
 					}
-					if a.Sums != nil {
+					if a.Out == nil {
 						*sums = acc
 					} else {
 						*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)
@@ -233,6 +237,47 @@ func genericBox(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
 		}
 		cs[i] = mid
 		rs[i] = float32(float32(up*a.MulR)+float32(abs32(mid)*a.MulC)) + a.Add
+	}
+}
+
+func genericAdamStep(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs) {
+	n *= Lanes
+	adamValues(unsafe.Slice((*float32)(w), n), unsafe.Slice((*float32)(g), n), unsafe.Slice((*float32)(m), n), unsafe.Slice((*float32)(v), n), a)
+}
+
+func adamValues(w, g, m, v []float32, a *asm.AdamArgs) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for i, gi := range g {
+		mi := float32(m[i]*a.Beta1) + float32(gi*a.Rest1)
+		vi := float32(v[i]*a.Beta2) + float32(float32(gi*gi)*a.Rest2)
+		m[i], v[i] = mi, vi
+		root := float32(math.Sqrt(float64(vi))) // of a float32: rounded once
+		w[i] -= float32(mi*a.Alpha) / float32(root+a.Tiny)
+	}
+}
+
+func genericTranspose4(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for i := range 4 {
+		s, d := unsafe.Add(src, i*rowStride), unsafe.Add(dst, 4*i)
+		for k := range 8 * n {
+			*(*uint32)(unsafe.Add(d, k*dstStride)) = *(*uint32)(unsafe.Add(s, 4*k)) & mask
+		}
+	}
+}
+
+func genericDealRows(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for k := range n {
+		s := (*[16]uint32)(unsafe.Add(src, k*rowStride))
+		for i, v := range s {
+			*(*uint32)(unsafe.Add(dst, i/4*dstStride+16*k+4*(i%4))) = v & mask
+		}
+	}
+}
+
+func genericGatherRows(dst, src unsafe.Pointer, rowStride, n int) {
+	type row = [4 * Lanes]float32
+	for k := range n {
+		*(*row)(unsafe.Add(dst, k*4*vecBytes)) = *(*row)(unsafe.Add(src, k*rowStride))
 	}
 }
 

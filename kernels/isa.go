@@ -25,6 +25,10 @@ type ISA struct {
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	pause      func(n int)
+	adamStep   func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
+	transpose4 func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	dealRows   func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	gatherRows func(dst, src unsafe.Pointer, rowStride, n int)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }
@@ -93,9 +97,12 @@ type Scratch struct {
 	conv     asm.ConvArgs
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
+	adam     asm.AdamArgs
 	mask     [Lanes]uint32
 
 	sums      []float32 // of WeightGrad
+	copied    []float32 // of its input
+	room      []float32 // callers'
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

@@ -54,6 +54,10 @@ var avx2 = &ISA{
 	box:        asm.IntervalBoxAVX2,
 	boxEnd:     asm.BoxEndAVX2,
 	pause:      asm.PauseAVX2,
+	adamStep:   asm.AdamStepAVX2,
+	transpose4: asm.Transpose4AVX2,
+	dealRows:   asm.DealRowsAVX2,
+	gatherRows: asm.GatherRowsAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

@@ -149,37 +149,6 @@ func (l *Linear) Bytes() int {
 func (l *Linear) In() int  { return l.in }
 func (l *Linear) Out() int { return l.out }
 
-// Pack takes the weights, [OutC][InC][KH][KW] of the convolution for a forward
-// map and its adjoint alike; with abs their absolute values. It must not run
-// while another goroutine uses l.
-func (l *Linear) Pack(w []float32, abs bool) {
-	s := l.shape
-	mustLen("weights", len(w), s.Weights())
-	dstStride, srcStride := s.InC*s.KH*s.KW, s.KH*s.KW
-	if l.adjoint {
-		dstStride, srcStride = srcStride, dstStride
-	}
-	mask := float32Mask(abs)
-	for _, p := range l.phases {
-		d := l.packed[p.offset:]
-		for o := 0; o < l.outC; o += tileChannels {
-			r := min(tileChannels, l.outC-o)
-			for _, ky := range p.tapsY {
-				for _, kx := range p.tapsX {
-					src := w[o*dstStride+ky*s.KW+kx:]
-					for range l.inC {
-						for i := range r {
-							d[i] = maskFloat32(src[i*dstStride], mask)
-						}
-						d = d[r:]
-						src = src[min(srcStride, len(src)):]
-					}
-				}
-			}
-		}
-	}
-}
-
 // SetBias sets the constant each sum starts from, one for each output channel.
 func (l *Linear) SetBias(b []float32) {
 	mustLen("bias", len(b), l.outC)

@@ -40,6 +40,9 @@ const MaxPixels = 8
 // the last, In[p] and Out[p] become InBase and OutBase plus the next pair of
 // int32, counting lane vectors, of Table from its byte Next on. The kernel changes
 // In, Out, Next and Batches.
+//
+// Conv8x1 takes tiles of four channels in pairs, WTile bytes apart: Tiles counts
+// pairs, WTileSkip leads from the end of the first to the next pair.
 type ConvArgs struct {
 	Tiles     int
 	Segs      int
@@ -47,7 +50,7 @@ type ConvArgs struct {
 	SegSkip   int
 	WSegSkip  int
 	WTileSkip int
-	WTile     int // SmallPx4 and BothPx4 alone
+	WTile     int // SmallPx4, BothPx4 and Conv8x1 alone
 	W         unsafe.Pointer
 	Bias      unsafe.Pointer
 	Epilogue  int

@@ -78,6 +78,11 @@ func Conv4x2AVX2(a *ConvArgs)
 //go:noescape
 func Conv4x3AVX2(a *ConvArgs)
 
+// Conv8x1AVX2 computes 8 output channels of 1 pixels; see ConvArgs.
+//
+//go:noescape
+func Conv8x1AVX2(a *ConvArgs)
+
 // DealRowsAVX2 takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
 // with mask and appends four each to the places at dst, dstStride bytes apart.
 //

@@ -11,11 +11,12 @@ import (
 // The kernels in pure Go: the meaning of every other set, bit for bit.
 
 var generic = &ISA{
-	name:    "generic",
-	conv:    genericConvs(),
-	grad:    genericGrads(),
-	pixels:  narrowPixels,
-	weights: narrowWeights,
+	name:     "generic",
+	conv:     genericConvs(),
+	convPair: genericConvPair,
+	grad:     genericGrads(),
+	pixels:   narrowPixels,
+	weights:  narrowWeights,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: genericSmall(8, 1, false)},
 		6: {2: genericSmall(6, 2, false)},
@@ -132,6 +133,21 @@ func genericTiles(a *asm.ConvArgs, r, p int) {
 			}
 		}
 		wTile += a.Segs*(a.SegLen/vecBytes*4*r+a.WSegSkip) + a.WTileSkip
+	}
+}
+
+// genericConvPair is Conv8x1: the first tiles of all pairs, and the second ones.
+func genericConvPair(a *asm.ConvArgs) {
+	one := *a
+	tile := one.Segs * (one.SegLen/vecBytes*4*tileChannels + one.WSegSkip)
+	for t := range a.Tiles {
+		for half := range 2 {
+			one.Tiles, one.Batches = 1, 1
+			one.W = unsafe.Add(a.W, t*(tile+a.WTileSkip)+half*a.WTile)
+			one.Bias = unsafe.Add(a.Bias, 4*tileChannels*(2*t+half))
+			one.Out[0] = unsafe.Add(a.Out[0], vecBytes*tileChannels*(2*t+half))
+			genericTiles(&one, tileChannels, 1)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type ISA struct {
 	name                    string
 	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
+	convPair                func(*asm.ConvArgs)                                      // one pixel, two tiles of channels
 	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
 	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
 	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1

@@ -26,6 +26,7 @@ var avx2 = &ISA{
 		2: {6: asm.Conv2x6AVX2},
 		1: {8: asm.Conv1x8AVX2},
 	},
+	convPair: asm.Conv8x1AVX2,
 	grad: [5][gradWeights + 1]func(*asm.GradArgs){
 		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2},
 		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},

@@ -16,16 +16,20 @@ import (
 // while before they sleep.
 type Pool struct{ s *poolState }
 
-// watch is how long an idle worker keeps its CPU: longer than the part of a pass
-// that is not shared, shorter than anybody minds.
-const watch = 50 * time.Microsecond
+// An idle worker keeps its CPU for idleWatch, which is longer than the part of a
+// pass that is not shared; while others work on a run, for up to busyWatch: one
+// that was woken too late for a run should not sleep again before the next.
+const (
+	idleWatch = 50 * time.Microsecond
+	busyWatch = 2 * time.Millisecond
+)
 
 type poolState struct {
 	mu      sync.Mutex
 	f       func(worker, task int)
 	tasks   uint64
-	helpers []helper // the workers but the caller
-	spin    bool     // there is a CPU for each worker
+	helpers []helper    // the workers but the caller
+	spin    atomic.Bool // there is a CPU for each worker
 	closed  atomic.Bool
 	done    chan struct{} // wakes the caller
 
@@ -54,7 +58,6 @@ func NewPool(n int) *Pool {
 		n = runtime.GOMAXPROCS(0)
 	}
 	s := &poolState{helpers: make([]helper, n-1), done: make(chan struct{}, 1)}
-	s.spin = n <= runtime.GOMAXPROCS(0) && n <= runtime.NumCPU()
 	for i := range s.helpers {
 		s.helpers[i].wake = make(chan struct{}, 1)
 		go s.work(i + 1)
@@ -80,6 +83,8 @@ func (p *Pool) Run(tasks int, f func(worker, task int)) {
 		}
 		return
 	}
+	workers := p.Workers()
+	s.spin.Store(workers <= runtime.GOMAXPROCS(0) && workers <= runtime.NumCPU())
 	s.f, s.tasks = f, uint64(tasks)
 	s.left.Store(int64(tasks))
 	run := s.ticket.Load()>>32 + 1
@@ -130,19 +135,26 @@ func (s *poolState) join() {
 
 // watch waits a short while until ready returns true, which it returns.
 func (s *poolState) watch(ready func() bool) bool {
-	if !s.spin {
+	if !s.spin.Load() {
 		return ready()
 	}
 	pause := available[0].pause
-	for start := time.Now(); time.Since(start) < watch; {
+	start := time.Now()
+	for busy := start; ; {
 		for range 16 {
 			if ready() {
 				return true
 			}
 			pause(1)
 		}
+		now := time.Now()
+		if s.left.Load() > 0 && now.Sub(start) < busyWatch {
+			busy = now
+		}
+		if now.Sub(busy) > idleWatch {
+			return ready()
+		}
 	}
-	return ready()
 }
 
 func (s *poolState) work(worker int) {

@@ -57,7 +57,7 @@ type state struct {
 }
 
 // Run searches for each image of b, above low[i] steps if low is not nil: a
-// radius at which it is certified. First the radius doubles until the image is
+// radius at which it is certified. The largest radius is always tried. First the radius doubles until the image is
 // fooled; then bisection goes down, each attack starting at the last point found.
 // Each radius returned has a witness, checked exactly. When ctx ends it returns
 // the context's error; images with res.Done are then complete.
@@ -74,7 +74,7 @@ func (s *RadiusSearch) Run(ctx context.Context, b Batch, low []int, res *RadiusR
 	for i := range states {
 		states[i].high = s.most + 1
 		if low != nil {
-			states[i].low = max(0, low[i])
+			states[i].low = min(max(0, low[i]), s.most-1) // the largest radius is tried whatever is claimed
 		}
 	}
 	for {

@@ -112,6 +112,45 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// TestWinograd: a net of 3×3 layers learns with Winograd's algorithm, to other
+// bits, without allocating; ibp refuses it.
+func TestWinograd(t *testing.T) {
+	conv := model.Layer{Kind: model.Conv, Out: 16, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}, Padding: [2]int{1, 1}}
+	relu := model.Layer{Kind: model.ReLU}
+	m, err := model.Random(&model.Architecture{Name: "wino", Input: model.Shape{C: 1, H: 8, W: 8}, Layers: []model.Layer{
+		conv, relu, conv, relu, {Kind: model.FC, Out: 3},
+	}}, 1)
+	require.NoError(t, err)
+	for _, method := range []Method{Standard, PGD} {
+		c := quick(method)
+		c.Epochs, c.BatchSize = 6, 20
+		direct, history := train(t, m, noise(m, 60), c)
+		c.Winograd = true
+		fast, fastHistory := train(t, m, noise(m, 60), c)
+		assert.NotEqual(t, direct.Hash(), fast.Hash())
+		first, last := history[0], history[5]
+		assert.InDelta(t, first.Loss, fastHistory[0].Loss, 0.02*first.Loss)
+		assert.Less(t, fastHistory[5].Loss, first.Loss)
+		assert.InDelta(t, last.Loss, fastHistory[5].Loss, 0.2*first.Loss)
+	}
+	n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches, Winograd: true})
+	require.NoError(t, err)
+	require.True(t, n.HasWinograd())
+	c := quick(Standard)
+	d := noise(m, 40)
+	s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(1))
+	order, ctx := make([]int32, c.BatchSize), context.Background()
+	assert.Zero(t, testing.AllocsPerRun(10, func() {
+		if s.losses(ctx, 1, point{lr: 1e-3, kappa: 1}, order) != nil || s.update(ctx) != nil {
+			t.Fatal("step failed")
+		}
+	}))
+	c = quick(IBP)
+	c.Winograd = true
+	_, err = New(m, noise(m, 60), c)
+	require.ErrorContains(t, err, "winograd")
+}
+
 func TestSeedMatters(t *testing.T) {
 	c := quick(Standard)
 	a, _ := train(t, tinyNet(t), noise(tinyNet(t), 60), c)

@@ -465,6 +465,9 @@ func TestBadInput(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, what)
 	}
+	one, err := model.Random(&model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(1)}}, 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, newIBP(t, one, 1).Certify(ctx, ok, Batch{x[:1], []int{0}}, &res), "at least 2 classes", "a margin to no class is none")
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	require.ErrorIs(t, v.Certify(cancelled, ok, Batch{x, []int{0}}, &res), context.Canceled)
@@ -473,12 +476,18 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestCertifyDoesNotAllocate(t *testing.T) {
-	m, err := model.Random(architectures()[0], 1)
-	require.NoError(t, err)
+	for _, i := range []int{0, 5, 6} {
+		m, err := model.Random(architectures()[i], 1)
+		require.NoError(t, err)
+		certifyDoesNotAllocate(t, m)
+	}
+}
+
+func certifyDoesNotAllocate(t *testing.T, m *model.Model) {
 	for threads := 1; threads <= 2; threads++ {
 		v := newIBP(t, m, threads)
 		for _, n := range []int{60, 2} {
-			x, y := make([]float32, n*49), make([]int, n)
+			x, y := make([]float32, n*m.Arch.Input.Size()), make([]int, n)
 			var res Result
 			ball := net.Ball{Eps: net.MustEpsilon("0.1")}
 			ctx := context.Background()

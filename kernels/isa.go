@@ -30,6 +30,9 @@ type ISA struct {
 	transpose4 func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 	dealRows   func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 	gatherRows func(dst, src unsafe.Pointer, rowStride, n int)
+	add        func(dst, src unsafe.Pointer, n int, relu uint32)
+	addGate    func(dst, src, gate unsafe.Pointer, n int)
+	boxAdd     func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }

@@ -59,6 +59,9 @@ var avx2 = &ISA{
 	transpose4: asm.Transpose4AVX2,
 	dealRows:   asm.DealRowsAVX2,
 	gatherRows: asm.GatherRowsAVX2,
+	add:        asm.AddAVX2,
+	addGate:    asm.AddGateAVX2,
+	boxAdd:     asm.IntervalAddAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

@@ -58,7 +58,7 @@ func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task i
 	if !sameColumns(gl.cols) {
 		dw = sc.Room(len(pw))
 	}
-	gl.grad.Apply(sc, dw, p.B[from:to], w.grads[t.layer+1], w.acts[t.layer], groups, t.part)
+	gl.grad.Apply(sc, dw, p.B[from:to], w.grads[t.layer+1], w.acts[l.Src], groups, t.part)
 	if !sameColumns(gl.cols) {
 		UnmapColumns(w.net.isa, pw, dw, gl.cols)
 	}

@@ -233,7 +233,9 @@ func smallNets() []*model.Architecture {
 			from(1, fc(7)), add(5, 4), // 6: read by 7, 8 and 10
 			fc(7), from(6, fc(7)), add(7, 8), relu, // 10
 			from(6, fc(7)), relu, from(10, fc(7)), add(12, 13), from(6, fc(7)), add(15, 14),
-			fc(3), {Kind: model.Conv, Out: 4, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}}, relu, fc(5), relu,
+			fc(3),
+			{Kind: model.Conv, Out: 4, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}},
+			relu, fc(5), relu,
 		}},
 		{Name: "wide-fork", Input: model.Shape{C: 1, H: 3, W: 3}, Layers: []model.Layer{
 			fc(5), relu, fc(40), relu, fc(30), relu, fc(5), add(6, 1), relu, from(1, fc(5)), add(8, 9), fc(4),

@@ -238,7 +238,7 @@ func TestPlantedUnsoundBound(t *testing.T) {
 }
 
 // TestPlantedUnsoundSum is the same for the rounding of adds. It shows where the
-// input is added alone: elsewhere, step 3 has widened the summands before.
+// input is added: elsewhere, step 3 has widened the summands before.
 func TestPlantedUnsoundSum(t *testing.T) {
 	a := &model.Architecture{Name: "sum", Input: model.Shape{C: 3, H: 1, W: 1}, Layers: []model.Layer{fc(3), add(-1, 0)}}
 	r := rand.New(rand.NewPCG(8, 8))

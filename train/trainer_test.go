@@ -324,7 +324,8 @@ func residualNet(t testing.TB) *model.Model {
 	relu := model.Layer{Kind: model.ReLU}
 	return random(t, model.Architecture{Name: "residual", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
 		conv(4, 3, 1, 1), relu, conv(4, 3, 1, 1), add(2, 1), relu,
-		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), conv(6, 1, 2, 0, 4), add(7, 8), relu, {Kind: model.FC, Out: 5},
+		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), conv(6, 1, 2, 0, 4), add(7, 8), relu,
+		{Kind: model.FC, Out: 5},
 	}})
 }
 

@@ -53,6 +53,9 @@ var avx2 = &ISA{
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
 	boxEnd:     asm.BoxEndAVX2,
+	add:        asm.AddAVX2,
+	addGate:    asm.AddGateAVX2,
+	boxAdd:     asm.IntervalAddAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

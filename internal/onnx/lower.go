@@ -11,8 +11,8 @@ import (
 
 // Keys of the card of a network that came from elsewhere.
 const (
-	cardSource = "onnx.source" // who wrote the file
-	cardNotes  = "onnx.notes"  // conversions that are not exact, or not obvious
+	CardSource = "onnx.source" // who wrote the file
+	CardNotes  = "onnx.notes"  // conversions that are not exact, or not obvious
 )
 
 // finish turns the layers that the output depends on into a model.
@@ -193,9 +193,9 @@ func (im *importer) card() map[string]string {
 			card[p[0]] = p[1]
 		}
 	} else {
-		card[cardSource] = fmt.Sprintf("%s %s, IR %d, opset %d", quote(im.producer), quote(im.version), im.irVersion, im.opset)
+		card[CardSource] = fmt.Sprintf("%s %s, IR %d, opset %d", quote(im.producer), quote(im.version), im.irVersion, im.opset)
 		if len(im.notes) > 0 {
-			card[cardNotes] = strings.Join(im.notes, "; ")
+			card[CardNotes] = strings.Join(im.notes, "; ")
 		}
 	}
 	if len(card) == 0 {

@@ -15,7 +15,8 @@ type affine struct {
 	// The same as (x − mean) / std, if it is that exactly; see stage.
 	mean, std []float32
 	stage     int
-	alone     bool // no other node reads the activation itself
+	alone     bool     // no other node reads the activation itself
+	by        []string // nodes it stands for
 }
 
 // Stages of affine: what it may still become.
@@ -161,7 +162,8 @@ func (im *importer) constantOp(n *node, a *act, op byte, c, d []float64) (*act, 
 				m, ok = perChannel(d, l.shape)
 			}
 			if ok {
-				l.fold(n, op, k, m)
+				l.fold(op, k, m)
+				l.by = append(l.by, n.label())
 				return a, nil
 			}
 		}
@@ -173,6 +175,7 @@ func (im *importer) constantOp(n *node, a *act, op byte, c, d []float64) (*act, 
 		b.affine = a.affine.clone()
 	}
 	b.affine.apply(op, c, d)
+	b.affine.by = append(slices.Clip(b.affine.by), n.label())
 	return &b, nil
 }
 
@@ -186,10 +189,13 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a = im.normalized(a); a.affine == nil && a.pad == [4]int{} {
-		return a, nil
+	if a, err = im.normalized(a); err != nil || a.affine == nil && a.pad == [4]int{} {
+		return a, err
 	}
 	s := im.shapeOf(a)
+	if err := im.charge(int64(s.C) * int64(s.C)); err != nil {
+		return nil, err
+	}
 	scale, shift := make([]float64, s.C), make([]float64, s.C)
 	for i := range scale {
 		scale[i] = 1
@@ -201,9 +207,6 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 		if !ok || !ok2 {
 			return nil, n.errorf("input", "got constants that differ within a channel of %v, expected one for each channel or a fully connected layer to take them in", s)
 		}
-	}
-	if err := im.charge(int64(s.C) * int64(s.C)); err != nil {
-		return nil, err
 	}
 	w := make([]float32, s.C*s.C)
 	for i := range s.C {
@@ -218,7 +221,10 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 			return nil, err
 		}
 	}
-	l.fold(n, opNorm, scale, shift)
+	l.fold(opNorm, scale, shift)
+	if a.affine != nil {
+		l.by = a.affine.by
+	}
 	b := *a
 	b.src, b.affine, b.pad, b.sole = im.push(l), nil, [4]int{}, true
 	return &b, nil
@@ -227,19 +233,22 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 // normalized returns the view with its constants taken in by a normalize layer,
 // if it is of the input and they are of that form; else the view as it is. An
 // affine that does nothing is dropped.
-func (im *importer) normalized(a *act) *act {
+func (im *importer) normalized(a *act) (*act, error) {
 	f := a.affine
 	if f == nil {
-		return a
+		return a, nil
+	}
+	if err := im.charge(int64(len(f.scale))); err != nil {
+		return nil, err
 	}
 	b := *a
 	b.affine = nil
 	// Files of our own keep even a normalize layer that does nothing.
 	if ours := im.producer == producer; f.identity() && (!ours || a.src != netInput) {
-		return &b
+		return &b, nil
 	}
 	if a.src != netInput || !f.alone || f.stage != stageMean && f.stage != stageStd {
-		return a
+		return a, nil
 	}
 	s := im.in.shape
 	mean, std := make([]float32, s.C), make([]float32, s.C)
@@ -255,14 +264,14 @@ func (im *importer) normalized(a *act) *act {
 	}
 	const smallest = 0x1p-126 // std of a normalize layer
 	if !ok || !ok2 || slices.ContainsFunc(std, func(x float32) bool { return x < smallest }) {
-		return a
+		return a, nil
 	}
 	if im.norm == nil {
 		im.norm = &layer{Layer: model.Layer{Kind: model.Normalize, Mean: mean, Std: std}, in: []int{netInput}, shape: s}
 		im.normAt = im.push(im.norm)
 	} else if !slices.Equal(im.norm.Mean, mean) || !slices.Equal(im.norm.Std, std) {
-		return a
+		return a, nil
 	}
 	b.src = im.normAt
-	return &b
+	return &b, nil
 }

@@ -29,7 +29,7 @@ func (im *importer) binary(n *node, op byte) (value, error) {
 		r, err := im.sum(n, op)
 		return value{a: r}, err
 	case x.a == nil && y.a == nil:
-		return value{}, n.errorf("", "got two constants, expected a network simplified by its exporter")
+		return foldIntegers(n, x.c, y.c, op)
 	case x.a == nil && op == opDiv:
 		return value{}, n.errorf("input 0", "got a constant divided by what depends on the network's input, which is not supported")
 	case x.a == nil && op == opSub:
@@ -75,6 +75,9 @@ func (im *importer) sum(n *node, op byte) (*act, error) {
 			if a, err = im.placed(a); err != nil {
 				return nil, err
 			}
+			if err := im.charge(int64(im.shapeOf(a).Size())); err != nil {
+				return nil, err
+			}
 			minus := slices.Repeat([]float64{-1}, im.shapeOf(a).Size())
 			if a, err = im.constantOp(n, a, opMul, minus, nil); err != nil {
 				return nil, err
@@ -91,6 +94,9 @@ func (im *importer) sum(n *node, op byte) (*act, error) {
 	if s, t := im.shapeOf(a), im.shapeOf(b); s != t || a.lead != b.lead || !slices.Equal(a.dims, b.dims) {
 		return nil, n.errorf("", "got %s, computed as %v, and %s, computed as %v, expected the same", im.dimsText(a), s, im.dimsText(b), t)
 	}
+	if err := im.charge(int64(len(a.order))); err != nil {
+		return nil, err
+	}
 	if !slices.Equal(a.order, b.order) {
 		return nil, n.errorf("", "got two branches with their elements in different orders, expected the same")
 	}
@@ -98,6 +104,9 @@ func (im *importer) sum(n *node, op byte) (*act, error) {
 	r.sole = true
 	if a.src == b.src { // 2·x, exactly
 		r.sole = false
+		if err := im.charge(int64(im.shapeOf(a).Size())); err != nil {
+			return nil, err
+		}
 		return im.constantOp(n, &r, opMul, slices.Repeat([]float64{2}, im.shapeOf(a).Size()), nil)
 	}
 	r.src = im.push(&layer{Layer: model.Layer{Kind: model.Add}, in: []int{a.src, b.src}, shape: im.shapeOf(a)})

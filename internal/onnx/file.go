@@ -13,7 +13,7 @@ import (
 )
 
 // maxUnpacked bounds a compressed file: a few bytes can stand for gigabytes.
-const maxUnpacked = 512 << 20
+const maxUnpacked = 256 << 20
 
 // IsFile tells whether a path names an ONNX model: it ends in .onnx or .onnx.gz.
 func IsFile(path string) bool {

@@ -31,7 +31,7 @@ func (l *layer) affine() bool { return l.Kind == model.Conv || l.Kind == model.F
 
 // fold applies an operation with constants, one for each output channel, to the
 // layer's output.
-func (l *layer) fold(n *node, op byte, c, d []float64) {
+func (l *layer) fold(op byte, c, d []float64) {
 	f := newAffine(l.Out, false)
 	f.stage = stageFree
 	if l.scale != nil {
@@ -46,7 +46,6 @@ func (l *layer) fold(n *node, op byte, c, d []float64) {
 		}
 	}
 	l.bias = f.shift
-	l.by = append(l.by, n.label())
 }
 
 func (n *node) label() string {
@@ -68,7 +67,7 @@ func (l *layer) cols() (n, area int) {
 
 // takeIn folds a view's constants, one for each input channel or feature, into
 // the layer that reads it, before anything else is folded.
-func (l *layer) takeIn(n *node, scale, shift []float64) {
+func (l *layer) takeIn(scale, shift []float64, by []string) {
 	l.inScale = scale
 	cols, area := l.cols()
 	for o := range l.bias {
@@ -76,7 +75,7 @@ func (l *layer) takeIn(n *node, scale, shift []float64) {
 			l.bias[o] += float64(float64(w) * shift[i/area])
 		}
 	}
-	l.by = append(l.by, n.label())
+	l.by = slices.Clone(by)
 }
 
 // params returns the weights, each rounded once, and whether one is not what it
@@ -162,7 +161,11 @@ func (im *importer) conv(n *node, a *act, in model.Shape, w []float32, bias []fl
 
 // readImage adds a convolution over input 0 of a node, a view prepared by image.
 func (im *importer) readImage(n *node, a *act, in model.Shape, w []float32, bias []float64, win window) (*act, error) {
-	if a = im.normalized(a); a.affine != nil {
+	a, err := im.normalized(a)
+	if err != nil {
+		return nil, err
+	}
+	if a.affine != nil {
 		scale, ok := perChannel(a.affine.scale, in)
 		shift, ok2 := perChannel(a.affine.shift, in)
 		padded := win.pads != [4]int{} || a.pad != [4]int{}
@@ -173,10 +176,9 @@ func (im *importer) readImage(n *node, a *act, in model.Shape, w []float32, bias
 			if err != nil {
 				return nil, err
 			}
-			l.takeIn(n, scale, shift)
+			l.takeIn(scale, shift, a.affine.by)
 			return im.imageOf(l), nil
 		}
-		var err error
 		if a, err = im.settle(n, a); err != nil {
 			return nil, err
 		}
@@ -196,13 +198,16 @@ func (im *importer) imageOf(l *layer) *act {
 }
 
 // linear adds a fully connected layer over a view, with weights [out][in] in the
-// view's order, scaled by alpha. The result has the dimensions dims.
-func (im *importer) linear(n *node, a *act, w []float32, alpha float64, bias []float64, dims []int) (*act, error) {
+// view's order, scaled by alpha, and a bias, by beta. The result has the
+// dimensions dims.
+func (im *importer) linear(n *node, a *act, w []float32, alpha, beta float64, bias []float64, dims []int) (*act, error) {
 	a, err := im.placed(a)
 	if err != nil {
 		return nil, err
 	}
-	a = im.normalized(a)
+	if a, err = im.normalized(a); err != nil {
+		return nil, err
+	}
 	cols := size(a.dims)
 	if a.order != nil {
 		if err := im.charge(int64(len(w))); err != nil {
@@ -221,16 +226,20 @@ func (im *importer) linear(n *node, a *act, w []float32, alpha float64, bias []f
 		shape: model.Shape{C: len(bias), H: 1, W: 1}, w: w, bias: make([]float64, len(bias)),
 	}
 	if a.affine != nil {
-		l.takeIn(n, a.affine.scale, a.affine.shift)
+		l.takeIn(a.affine.scale, a.affine.shift, a.affine.by)
 	}
 	if alpha != 1 {
-		l.fold(n, opMul, slices.Repeat([]float64{alpha}, l.Out), nil)
+		l.fold(opMul, slices.Repeat([]float64{alpha}, l.Out), nil)
+	}
+	if alpha != 1 || beta != 1 {
+		l.by = append(l.by, n.label())
 	}
 	for i, b := range bias {
+		b *= beta
 		if l.bias[i] == 0 { // keeps the sign of a zero
 			l.bias[i] = b
 		} else {
-			l.bias[i] += b
+			l.bias[i] += float64(b)
 		}
 	}
 	return &act{src: im.push(l), lead: a.lead, dims: dims, sole: true}, nil

@@ -18,6 +18,7 @@ func init() { // the table is used by what it holds
 		"Cast":               convertCast,
 		"Concat":             convertConcat,
 		"Constant":           convertConstant,
+		"ConstantOfShape":    convertConstantOfShape,
 		"Conv":               convertConv,
 		"Div":                convertDiv,
 		"Dropout":            convertDropout,
@@ -128,6 +129,12 @@ func (n *node) window(a *act, kernel []int) (window, error) {
 	auto, err := n.text("auto_pad", "NOTSET")
 	if err != nil {
 		return w, err
+	}
+	const most = 4096 // side of a model's kernel
+	for _, v := range slices.Concat(kernel, strides, pads) {
+		if v > most {
+			return w, n.errorf("", "got a kernel of %v, strides %v and pads %v, expected each at most %d", kernel, strides, pads, most)
+		}
 	}
 	w.kernel, w.stride = [2]int{1, 1}, [2]int{1, 1}
 	for d := range spatial {
@@ -321,10 +328,10 @@ func convertGemm(im *importer, n *node) (value, error) {
 			return value{}, n.errorf("input 2", "got dimensions %v, expected [%d]", c.dims, out)
 		}
 		for o := range bias {
-			bias[o] = beta * float64(c.f[o%len(c.f)])
+			bias[o] = float64(c.f[o%len(c.f)])
 		}
 	}
-	r, err := im.linear(n, a, rows, alpha, bias, []int{out})
+	r, err := im.linear(n, a, rows, alpha, beta, bias, []int{out})
 	return value{a: r}, err
 }
 
@@ -369,7 +376,7 @@ func convertMatMul(im *importer, n *node) (value, error) {
 		return value{}, err
 	}
 	out := w.dims[1]
-	r, err := im.linear(n, a, rows, 1, make([]float64, out), append(slices.Clone(a.dims[:k]), out))
+	r, err := im.linear(n, a, rows, 1, 1, make([]float64, out), append(slices.Clone(a.dims[:k]), out))
 	return value{a: r}, err
 }
 

@@ -15,6 +15,8 @@ const (
 	maxNodes   = 1 << 14
 	maxTensors = 1 << 16 // initializers, and inputs, which may list them again
 	maxAttrs   = 1 << 17 // of all nodes
+	maxNames   = 1 << 19 // inputs and outputs of all nodes
+	maxInts    = 1 << 12 // of one list of dimensions or attribute
 	maxDims    = 8
 	maxText    = 1<<20 + 1<<12 // bytes of all metadata
 )
@@ -30,7 +32,7 @@ type graph struct {
 	nodes           []*node
 	initializers    []*tensor
 	inputs, outputs []valueInfo
-	attrs           int // of all nodes
+	attrs, names    int // of all nodes: attributes, inputs and outputs
 	text            int // bytes of metadata
 }
 
@@ -71,8 +73,7 @@ type tensor struct {
 	hasRaw   bool
 	floats   []float32
 	doubles  []float64
-	int32s   []int32
-	int64s   []int64
+	varints  []byte // int32_data or int64_data as it is in the file
 	external bool
 }
 
@@ -187,8 +188,28 @@ func (v *field) floats(what string, to *[]float32) error {
 	})
 }
 
+// integers reads a short list, of dimensions or in an attribute.
 func (v *field) integers(what string, to *[]int64) error {
+	if len(*to)+len(v.b) > maxInts {
+		return malformed(what, "got more than %d bytes of integers, expected at most that", maxInts)
+	}
 	return v.eachNumber(what, protowire.VarintType, func(u uint64) { *to = append(*to, int64(u)) })
+}
+
+// varints keeps the numbers of a repeated field as they are.
+func (v *field) varints(what string, to *[]byte) error {
+	switch {
+	case v.typ == protowire.VarintType:
+		*to = protowire.AppendVarint(*to, v.u)
+	case *to == nil:
+		*to = v.b[:len(v.b):len(v.b)]
+	default:
+		*to = append(*to, v.b...)
+	}
+	if v.typ != protowire.VarintType {
+		return v.need(what, protowire.BytesType)
+	}
+	return nil
 }
 
 // message parses a nested message.

@@ -8,6 +8,11 @@ import (
 
 func (n *node) parse(g *graph, v field) error {
 	var s string
+	if v.num == 1 || v.num == 2 {
+		if g.names++; g.names > maxNames {
+			return malformed("graph", "got more than %d inputs and outputs of nodes, expected at most that", maxNames)
+		}
+	}
 	switch v.num {
 	case 1:
 		err := v.text("node.input", &s)
@@ -80,10 +85,8 @@ func (t *tensor) parse(v field) error {
 		return malformed(what, "got a segment of a tensor, expected it whole")
 	case 4:
 		return v.floats(what, &t.floats)
-	case 5:
-		return v.eachNumber(what, protowire.VarintType, func(u uint64) { t.int32s = append(t.int32s, int32(u)) })
-	case 7:
-		return v.integers(what, &t.int64s)
+	case 5, 7:
+		return v.varints(what, &t.varints)
 	case 8:
 		return v.text(what, &t.name)
 	case 9:

@@ -21,8 +21,8 @@ func convertDropout(im *importer, n *node) (value, error) {
 }
 
 func isFalse(t *tensor) bool {
-	return !t.external && !slices.ContainsFunc(t.raw, func(b byte) bool { return b != 0 }) &&
-		!slices.ContainsFunc(t.int32s, func(i int32) bool { return i != 0 })
+	set := func(b byte) bool { return b != 0 }
+	return !t.external && !slices.ContainsFunc(t.raw, set) && !slices.ContainsFunc(t.varints, set)
 }
 
 func convertCast(im *importer, n *node) (value, error) {

@@ -7,7 +7,7 @@ import (
 
 // batchMark stands for the batch's size where a graph computes with shapes and
 // the size is not known.
-const batchMark = math.MinInt64 + 1
+const batchMark = math.MinInt64 + 0x62617463
 
 func convertConstant(im *importer, n *node) (value, error) {
 	if len(n.attrs) != 1 {
@@ -133,8 +133,9 @@ func convertConcat(im *importer, n *node) (value, error) {
 	return list(out), nil
 }
 
+// convertSlice takes rows of a constant, in either direction.
 func convertSlice(im *importer, n *node) (value, error) {
-	v, err := im.integers(n, 0)
+	c, err := im.constant(n, 0)
 	if err != nil {
 		return value{}, err
 	}
@@ -152,9 +153,15 @@ func convertSlice(im *importer, n *node) (value, error) {
 			}
 		}
 	}
-	axes, err := n.attr("axes", attrInts)
-	if err != nil {
+	var axes []int64
+	if a, err := n.attr("axes", attrInts); err != nil {
 		return value{}, err
+	} else if a != nil {
+		axes = a.ints
+	} else if n.has(3) {
+		if axes, err = im.integers(n, 3); err != nil {
+			return value{}, err
+		}
 	}
 	step := []int64{1}
 	if n.has(4) {
@@ -162,9 +169,87 @@ func convertSlice(im *importer, n *node) (value, error) {
 			return value{}, err
 		}
 	}
-	if len(bounds[0]) != 1 || len(bounds[1]) != 1 || axes != nil && !slices.Equal(axes.ints, []int64{0}) || !slices.Equal(step, []int64{1}) {
-		return value{}, n.errorf("", "got a slice of several axes or steps, expected a part of a shape")
+	if len(bounds[0]) != 1 || len(bounds[1]) != 1 || len(step) != 1 || step[0] != 1 && step[0] != -1 ||
+		len(axes) > 0 && !slices.Equal(axes, []int64{0}) || c.isFloat() || len(c.dims) == 0 || size(c.dims[1:]) == 0 || len(c.i) > maxFolded {
+		return value{}, n.errorf("", "got dimensions %v, axes %v and steps %v, expected a part of a shape", c.dims, axes, step)
 	}
-	start, end := clip(bounds[0][0], len(v)), clip(bounds[1][0], len(v))
-	return list(v[start:max(start, end)]), nil
+	rows, width := c.dims[0], size(c.dims[1:])
+	out := []int64{}
+	if step[0] > 0 {
+		for r := clip(bounds[0][0], rows); r < clip(bounds[1][0], rows); r++ {
+			out = append(out, c.i[int(r)*width:(int(r)+1)*width]...)
+		}
+	} else {
+		end := bounds[1][0]
+		if end < 0 {
+			end += int64(rows)
+		}
+		for r := min(clip(bounds[0][0], rows), int64(rows-1)); r > max(end, -1); r-- {
+			out = append(out, c.i[int(r)*width:(int(r)+1)*width]...)
+		}
+	}
+	dims := slices.Clone(c.dims)
+	dims[0] = len(out) / width
+	return value{c: &constant{i: out, dims: dims}}, nil
+}
+
+// maxFolded bounds the integers that are computed with: shapes and paddings.
+const maxFolded = 64
+
+func convertConstantOfShape(im *importer, n *node) (value, error) {
+	to, err := im.integers(n, 0)
+	if err != nil {
+		return value{}, err
+	}
+	count, ok := volume(to, maxFolded)
+	a, err := n.attr("value", attrTensor)
+	if err != nil {
+		return value{}, err
+	}
+	if !ok || len(to) > maxDims || a == nil || a.t == nil {
+		return value{}, n.errorf("", "got a constant of shape %v, expected at most %d integers", to, maxFolded)
+	}
+	c, err := a.t.value()
+	if err != nil {
+		return value{}, err
+	}
+	if c.isFloat() || len(c.i) != 1 {
+		return value{}, n.errorf(`attribute "value"`, "got dimensions %v, expected one integer", c.dims)
+	}
+	dims := make([]int, len(to))
+	for k, d := range to {
+		dims[k] = int(d)
+	}
+	return value{c: &constant{i: slices.Repeat(c.i, int(count)), dims: dims}}, nil
+}
+
+// foldIntegers computes with two lists of integers, or one and a single one.
+func foldIntegers(n *node, x, y *constant, op byte) (value, error) {
+	long := x
+	if len(y.i) > len(x.i) || len(y.dims) > len(x.dims) {
+		long = y
+	}
+	fits := func(c *constant) bool { return len(c.i) == 1 || slices.Equal(c.dims, long.dims) }
+	if x.isFloat() || y.isFloat() || !fits(x) || !fits(y) || len(long.i) > maxFolded {
+		return value{}, n.errorf("", "got two constants, of dimensions %v and %v, expected a network simplified by its exporter", x.dims, y.dims)
+	}
+	out := make([]int64, len(long.i))
+	for k := range out {
+		a, b := x.i[k%len(x.i)], y.i[k%len(y.i)]
+		const most = 1 << 31
+		if a < -most || a > most || b < -most || b > most {
+			return value{}, n.errorf("", "got %d and %d, expected numbers of at most 32 bits: is the batch's size known?", a, b)
+		}
+		switch op {
+		case opAdd:
+			out[k] = a + b
+		case opSub:
+			out[k] = a - b
+		case opMul:
+			out[k] = a * b
+		default:
+			return value{}, n.errorf("", "got two constants, expected a network simplified by its exporter")
+		}
+	}
+	return value{c: &constant{i: out, dims: long.dims}}, nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/epsball/epsball/model"
 )
 
@@ -90,24 +92,35 @@ func (t *tensor) value() (*constant, error) {
 		have = len(t.floats)
 	case t.dtype == typeDouble:
 		have = len(t.doubles)
-	case t.dtype == typeInt64:
-		have = len(t.int64s)
-	default:
-		have = len(t.int32s)
+	default: // one byte of a varint ends it
+		for _, b := range t.varints {
+			have += int(^b >> 7)
+		}
 	}
 	if int64(have) != n {
 		return nil, fail("got %d values, expected %d for the dimensions %v", have, n, t.dims)
 	}
+	damaged := false
+	next := t.reader(&damaged)
 	if t.dtype == typeInt32 || t.dtype == typeInt64 {
+		if n > maxInts {
+			return nil, fail("got %d integers, expected at most the %d of a shape or the like", n, maxInts)
+		}
 		c.i = make([]int64, n)
 		for k := range c.i {
-			c.i[k] = t.integer(k)
+			c.i[k] = int64(next(k))
+			if t.dtype == typeInt32 {
+				c.i[k] = int64(int32(c.i[k]))
+			}
+		}
+		if damaged {
+			return nil, fail("got integers cut short, expected a complete list")
 		}
 		return c, nil
 	}
 	c.f = make([]float32, n)
 	for k := range c.f {
-		v := t.float(k)
+		v := t.float(k, next)
 		c.f[k] = float32(v)
 		if math.IsNaN(v) || math.IsInf(float64(c.f[k]), 0) {
 			return nil, fail("got %v at element %d, expected a finite float32", v, k)
@@ -116,22 +129,39 @@ func (t *tensor) value() (*constant, error) {
 			c.rounded++
 		}
 	}
+	if damaged {
+		return nil, fail("got integers cut short, expected a complete list")
+	}
 	return c, nil
 }
 
-func (t *tensor) integer(k int) int64 {
-	switch {
-	case t.dtype == typeInt64 && t.hasRaw:
-		return int64(binary.LittleEndian.Uint64(t.raw[8*k:]))
-	case t.dtype == typeInt64:
-		return t.int64s[k]
-	case t.hasRaw:
-		return int64(int32(binary.LittleEndian.Uint32(t.raw[4*k:])))
+// reader returns a function for the bits of element k, asked for in order, of a
+// tensor of integers or halves. It sets damaged if there is none.
+func (t *tensor) reader(damaged *bool) func(k int) uint64 {
+	if t.hasRaw {
+		switch t.dtype {
+		case typeInt64:
+			return func(k int) uint64 { return binary.LittleEndian.Uint64(t.raw[8*k:]) }
+		case typeInt32:
+			return func(k int) uint64 { return uint64(binary.LittleEndian.Uint32(t.raw[4*k:])) }
+		}
+		return func(k int) uint64 { return uint64(binary.LittleEndian.Uint16(t.raw[2*k:])) }
 	}
-	return int64(t.int32s[k])
+	rest := t.varints
+	return func(int) uint64 {
+		v, n := protowire.ConsumeVarint(rest)
+		if n < 0 {
+			*damaged = true
+			return 0
+		}
+		rest = rest[n:]
+		return v
+	}
 }
 
-func (t *tensor) float(k int) float64 {
+// float returns element k of a tensor of floating-point numbers; those of two
+// bytes are asked for in order.
+func (t *tensor) float(k int, next func(int) uint64) float64 {
 	switch {
 	case t.dtype == typeFloat && t.hasRaw:
 		return float64(math.Float32frombits(binary.LittleEndian.Uint32(t.raw[4*k:])))
@@ -141,17 +171,10 @@ func (t *tensor) float(k int) float64 {
 		return math.Float64frombits(binary.LittleEndian.Uint64(t.raw[8*k:]))
 	case t.dtype == typeDouble:
 		return t.doubles[k]
+	case t.dtype == typeBFloat16:
+		return float64(math.Float32frombits(uint32(next(k)) << 16))
 	}
-	var bits uint16 // halves are kept in int32_data by their bits
-	if t.hasRaw {
-		bits = binary.LittleEndian.Uint16(t.raw[2*k:])
-	} else {
-		bits = uint16(t.int32s[k])
-	}
-	if t.dtype == typeBFloat16 {
-		return float64(math.Float32frombits(uint32(bits) << 16))
-	}
-	return half(bits)
+	return half(uint16(next(k)))
 }
 
 // half returns the value of an IEEE binary16; every one is a float32.

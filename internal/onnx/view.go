@@ -210,15 +210,11 @@ func (im *importer) dimsText(a *act) string {
 	if im.in.batch >= 0 {
 		batch = fmt.Sprint(im.in.batch)
 	}
-	return "[" + batch + fmt.Sprint(append([]any{""}, anys(a.dims)...)...) + "]"
-}
-
-func anys(v []int) []any {
-	out := make([]any, 0, len(v))
-	for _, x := range v {
-		out = append(out, x)
+	text := "[" + batch
+	for _, d := range a.dims {
+		text += fmt.Sprint(" ", d)
 	}
-	return out
+	return text + "]"
 }
 
 // transposed permutes a view's dimensions.

@@ -114,6 +114,11 @@ func share(born, died []int) []int {
 	return buffer
 }
 
+// Buffers deals the activations of a forward pass to buffers, 0 and up, such that
+// two that are needed at the same time do not share one, nor what a layer reads and
+// writes. It is not to be changed.
+func (n *Network) Buffers() []int { return n.acts }
+
 // activationSizes returns the elements of each activation of one image.
 func (n *Network) activationSizes() []int {
 	s := []int{n.input.Size()}

@@ -65,6 +65,9 @@ func convertPad(im *importer, n *node) (value, error) {
 
 // pad puts zeros around an image.
 func (im *importer) pad(n *node, a *act, axes, pads []int) (value, error) {
+	if im.isChannelsLast(a, axes, pads) {
+		return im.padChannelsLast(n, a, axes, pads)
+	}
 	b, _, err := im.image(n, a)
 	if err != nil {
 		return value{}, err
@@ -93,4 +96,38 @@ func (im *importer) pad(n *node, a *act, axes, pads []int) (value, error) {
 		c.dims[axis-1] += low + high
 	}
 	return value{a: &c}, nil
+}
+
+// isChannelsLast tells whether zeros go around an image whose channels are the
+// last dimension.
+func (im *importer) isChannelsLast(a *act, axes, pads []int) bool {
+	if a.rank() != 4 || !a.lead || a.pad != [4]int{} {
+		return false
+	}
+	var touched [4]bool
+	for i, axis := range axes {
+		touched[axis] = pads[i] != 0 || pads[i+len(axes)] != 0
+	}
+	return !touched[0] && !touched[3] && (touched[1] || a.order != nil)
+}
+
+// padChannelsLast pads the image as others are, in a layer of its own.
+func (im *importer) padChannelsLast(n *node, a *act, axes, pads []int) (value, error) {
+	first, err := im.transposed(a, []int{2, 0, 1})
+	if err != nil {
+		return value{}, err
+	}
+	moved := make([]int, len(axes))
+	for i, axis := range axes {
+		moved[i] = [4]int{0, 2, 3, 1}[axis]
+	}
+	v, err := im.pad(n, first, moved, pads)
+	if err != nil {
+		return value{}, err
+	}
+	if v.a, err = im.settle(n, v.a); err != nil {
+		return value{}, err
+	}
+	v.a, err = im.transposed(v.a, []int{1, 2, 0})
+	return v, err
 }

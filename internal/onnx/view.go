@@ -194,6 +194,11 @@ func (im *importer) image(n *node, a *act) (*act, model.Shape, error) {
 	if err != nil {
 		return nil, model.Shape{}, err
 	}
+	if got := im.shapeOf(b); b.src != netInput && got == (model.Shape{C: want.Size(), H: 1, W: 1}) && got != want && b.pad == [4]int{} {
+		if b, err = im.painted(b, want); err != nil {
+			return nil, model.Shape{}, err
+		}
+	}
 	if got := im.shapeOf(b); got != want || b.order != nil {
 		return nil, model.Shape{}, n.errorf("input 0", "got %s out of %v in another order, expected an image as a layer computes it",
 			im.dimsText(a), got)

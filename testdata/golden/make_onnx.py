@@ -447,6 +447,39 @@ def transposed_pairs(g):
     g("Gemm", weights(8, 3))
 
 
+@net((5,))
+def painted(g):
+    """Images made by dense layers, as generators and bias fields are."""
+    x = g("Gemm", weights(5, 12), weights(12), alpha=0.5)
+    g("Reshape", np.array([-1, 1, 3, 4]))
+    conv(g, 2, 1, 2, 2, pads=[1, 1, 0, 0])
+    g("Relu")
+    g("Flatten")
+    g("Gemm", weights(24, 12), weights(12))
+    y = g("Relu")
+    g("Add", x)
+    g("Gemm", weights(12, 18), weights(18), at=y)
+    g("Relu")
+    g("Mul", weights(18, scale=1) * np.float32(0) + np.float32(3))
+    g("Reshape", np.array([-1, 3, 2, 3]))
+    g("Transpose", perm=[0, 3, 1, 2])
+    g("Sub", weights(3, 1, 1))
+    conv(g, 2, 3, 2, 2)
+
+
+@net((3, 4, 2), layout="HWC")
+def pad_channels_last(g):
+    g("Mul", np.float32(2))
+    g("Pad", np.array([0, 1, 0, 0, 0, 0, 2, 0]))
+    g("Transpose", perm=[0, 3, 1, 2])
+    conv(g, 2, 2, 2, 2)
+    g("Transpose", perm=[0, 2, 3, 1])
+    g("Relu")
+    g("Pad", np.array([0, 0, 1, 0, 0, 0, 0, 0]))
+    g("Flatten")
+    g("Gemm", weights(36, 3))
+
+
 @net((3, 3, 2))
 def channels_last_dense(g):
     """No convolution reads the image: it is taken as declared."""
@@ -459,7 +492,7 @@ def channels_last_dense(g):
 def bystanders(g):
     """Identity, Dropout in all forms, Constant, Cast; a dead end is ignored."""
     g("Identity")
-    x = g("Dropout", ratio=None) if False else g("Identity")
+    x = g("Identity")
     k = g("Constant", value=numpy_helper.from_array(np.float32([0.5])), at="x")
     g.nodes[-1].ClearField("input")
     g("Mul", k, at=x)
@@ -629,7 +662,7 @@ def pad_reflect(g):
 
 @refused("Pad_1", "axis 1")
 def pad_channels(g):
-    g("Pad", np.array([0, 1, 0, 0, 0, 0, 0, 0]))
+    g("Pad", np.array([0, 1, 0, 1, 0, 0, 0, 0]))
     conv(g, 2, 3, 2, 2)
 
 

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -54,10 +55,15 @@ func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 // for that alone, which takes half the memory. Larger batches are slow then.
 func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
-// Load reads a model file (see docs/model-format.md). The error names the file
+// Load reads a model file (see docs/model-format.md) or, from a name that ends in
+// .onnx or .onnx.gz, an ONNX network (see docs/onnx.md). The error names the file
 // and the field that is wrong.
 func Load(path string, opts ...Option) (*Model, error) {
-	m, err := model.Load(path)
+	load := model.Load
+	if onnx.IsFile(path) {
+		load = onnx.Load
+	}
+	m, err := load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +72,11 @@ func Load(path string, opts ...Option) (*Model, error) {
 
 // LoadFS is Load from a file system, an embed.FS for example.
 func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
-	m, err := model.LoadFS(fsys, name)
+	load := model.LoadFS
+	if onnx.IsFile(name) {
+		load = onnx.LoadFS
+	}
+	m, err := load(fsys, name)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package epsball_test
 import (
 	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 )
 
@@ -198,4 +201,24 @@ func TestBadInput(t *testing.T) {
 	require.ErrorContains(t, err, "no-such-file")
 	_, err = epsball.New(randomModel(t), epsball.ISA("sse"))
 	require.ErrorContains(t, err, "sse")
+}
+
+// TestONNX: an ONNX file is loaded like a model file.
+func TestONNX(t *testing.T) {
+	m := randomModel(t)
+	data, err := onnx.Encode(m)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	require.NoError(t, os.WriteFile(path, data, 0o666))
+	a, err := epsball.Load(path)
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := epsball.LoadFS(fstest.MapFS{"m.onnx": {Data: data}}, "m.onnx")
+	require.NoError(t, err)
+	defer b.Close()
+	require.Equal(t, m.Hash(), a.Hash())
+	require.Equal(t, m.Hash(), b.Hash())
+	require.NoError(t, os.WriteFile(path, data[:100], 0o666))
+	_, err = epsball.Load(path)
+	require.ErrorContains(t, err, "m.onnx: ")
 }

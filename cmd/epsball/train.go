@@ -15,6 +15,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
@@ -115,7 +116,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
-		", or a .json file; a .safetensors file also gives the first weights (required)")
+		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
 	fl.Var(f.method, "method", "standard, pgd or ibp")
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
@@ -290,7 +291,7 @@ func (f *trainFlags) check() error {
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, ".safetensors"), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, modelFile), onnx.IsFile(spec), strings.HasPrefix(spec, builtinPrefix):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err
@@ -309,7 +310,7 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	default:
 		var err error
 		if arch, err = model.Preset(spec); err != nil {
-			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json or .safetensors file", spec, strings.Join(model.Presets(), ", "))
+			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file", spec, strings.Join(model.Presets(), ", "))
 		}
 	}
 	m, err := model.Random(arch, seed)

@@ -1,0 +1,218 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/epsball/epsball/model"
+)
+
+// Verdict on a certificate.
+type Verdict struct {
+	Valid  bool
+	Reason string // why not; empty if valid
+
+	// Margin is this package's own lower bound of the smallest row of the
+	// specification, if it came that far; −Inf if not.
+	Margin float64
+}
+
+// Unknown is the label of an image whose label is not known.
+const Unknown = -1
+
+// Checker checks certificates of one model. It is immutable and safe for
+// concurrent use; a check allocates room for the activations of one image a few
+// times over.
+type Checker struct {
+	net  *network
+	hash string
+	g    float64
+	in   model.Shape
+}
+
+// New returns a checker for a model, which must not change from then on. The
+// error is Model.Validate's, or says what about it cannot be checked.
+func New(m *model.Model) (*Checker, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	n, err := newNetwork(m)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checker{net: n, hash: m.Hash(), in: m.Arch.Input}
+	c.g, err = n.constants()
+	return c, err
+}
+
+// Check proves the claim of a certificate anew: x is the image, channels first,
+// of the index it names, y its label in the data set, or Unknown. A certificate
+// that is not Certified has no claim and is not valid. When ctx ends, so does
+// the check, with the context's error; there is no other error.
+func (c *Checker) Check(ctx context.Context, cert *Certificate, x []float32, y int) (Verdict, error) {
+	margin, err := c.check(ctx, cert, x, y)
+	switch {
+	case err == nil:
+		return Verdict{true, "", margin}, nil
+	case ctx.Err() != nil:
+		return Verdict{false, "not decided", math.Inf(-1)}, ctx.Err()
+	}
+	return Verdict{false, err.Error(), margin}, nil
+}
+
+func (c *Checker) check(ctx context.Context, cert *Certificate, x []float32, y int) (float64, error) {
+	none := math.Inf(-1)
+	rows, err := c.claim(cert, x, y)
+	if err != nil {
+		return none, err
+	}
+	eps, err := ParseEps(cert.Eps)
+	if err != nil {
+		return none, err
+	}
+	slopes, err := c.net.readSlopes(cert, len(rows))
+	if err != nil {
+		return none, err
+	}
+	nodes := len(c.net.nodes)
+	s := &state{
+		network: c.net, ball: newBall(cert.Norm, eps, x, c.in, c.g), g: c.g, executed: cert.Level == Executed,
+		alpha: make([][]float64, nodes), scratch: make([][]float64, nodes), forms: make([]form, nodes),
+	}
+	margin, err := s.prove(ctx, cert, rows, slopes)
+	switch {
+	case err != nil:
+		return none, err
+	case !(margin > 0):
+		return margin, fmt.Errorf("not proved: the lower bound is %.6g", margin)
+	case !(margin >= cert.Margin):
+		return margin, fmt.Errorf("margin: got %g, but only %.6g is proved", cert.Margin, margin)
+	}
+	return margin, nil
+}
+
+// claim checks everything but the bounds and returns the rows of the
+// specification, a constant after the coefficients of each.
+func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, error) {
+	outputs := c.net.nodes[len(c.net.nodes)-1].shape.Size()
+	switch {
+	case !cert.Certified:
+		return nil, errors.New("certified: got false, so there is nothing to check")
+	case cert.Level != Real && cert.Level != Executed:
+		return nil, fmt.Errorf("level: got %.40q", cert.Level)
+	case cert.Model != c.hash:
+		return nil, fmt.Errorf("model: got %.12s…, but the model's hash is %.12s…", cert.Model, c.hash)
+	case len(x) != c.in.Size():
+		return nil, fmt.Errorf("input: the image has %d values, expected %d", len(x), c.in.Size())
+	case cert.Input != InputHash(x):
+		return nil, fmt.Errorf("input: got %.12s…, but the image's hash is %.12s…", cert.Input, InputHash(x))
+	case len(cert.Rows) == 0 && y != Unknown && y != cert.Label:
+		return nil, fmt.Errorf("label: got %d, but the data say %d", cert.Label, y)
+	case len(cert.Rows) == 0 && (outputs < 2 || cert.Label < 0 || cert.Label >= outputs):
+		return nil, fmt.Errorf("label: got %d, expected one of %d outputs", cert.Label, outputs)
+	}
+	if c.net.maxFan() > maxFan && cert.Level == Executed {
+		return nil, fmt.Errorf("level: fan-ins above %d cannot be checked", maxFan)
+	}
+	for _, v := range x {
+		if !(v >= 0 && v <= 1) {
+			return nil, fmt.Errorf("input: got a pixel of %v, expected [0, 1]", v)
+		}
+	}
+	if len(cert.Rows) == 0 {
+		return marginRows(cert.Label, outputs), nil
+	}
+	var rows [][]float64
+	for i, r := range cert.Rows {
+		if len(r) != outputs {
+			return nil, fmt.Errorf("rows[%d]: got %d coefficients, expected %d", i, len(r), outputs)
+		}
+		rows = append(rows, append(append([]float64{}, r...), cert.Offsets[i]))
+	}
+	return rows, nil
+}
+
+// marginRows are output y minus every other, in their order.
+func marginRows(y, outputs int) [][]float64 {
+	var rows [][]float64
+	for j := range outputs {
+		if j != y {
+			r := make([]float64, outputs+1)
+			r[y], r[j] = 1, -1
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+func (n *network) maxFan() (fan int) {
+	for i := range n.nodes {
+		fan = max(fan, n.nodes[i].fanIn)
+	}
+	return fan
+}
+
+// prove returns a lower bound of the smallest row.
+func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, slopes slopesFor) (float64, error) {
+	deep := cert.Method == CROWN || cert.Method == AlphaCROWN
+	for i := range s.nodes {
+		if err := s.interval(i); err != nil {
+			return 0, err
+		}
+		// The first layer has the exact bounds of its rows in the box; in the
+		// other norms its intervals miss the ball.
+		first := s.first(i)
+		dual := first && cert.Norm != "linf"
+		if !dual && (!deep || first || !s.nodes[i].bounded) {
+			continue
+		}
+		s.use(slopes, i, 0)
+		err := s.tighten(i, dual, func(sign float64, k int) (float64, error) {
+			s.seed(i, k, sign)
+			return s.lower(ctx, i, false)
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	last := len(s.nodes) - 1
+	margin := math.Inf(1)
+	for r, row := range rows {
+		s.use(slopes, ForRows, r)
+		for k := range s.nodes[last].shape.Size() {
+			if v := row[channelsFirst(k, s.nodes[last].shape)]; v != 0 {
+				s.seed(last, k, v)
+			}
+		}
+		low, err := s.lower(ctx, last, cert.Method == IBP)
+		if err != nil {
+			return 0, err
+		}
+		// A sum of two: a bound not above it.
+		if margin = min(margin, down(low+row[len(row)-1])); math.IsNaN(margin) {
+			return 0, errUnbounded
+		}
+	}
+	return margin, nil
+}
+
+// use selects the slopes for a bounded node, or ForRows and a row.
+func (s *state) use(slopes slopesFor, bounded, row int) {
+	for i := range s.nodes {
+		s.alpha[i] = nil
+		if s.nodes[i].kind != model.ReLU || bounded >= 0 && i > bounded {
+			continue
+		}
+		a := slopes.of(bounded, i)
+		if a == nil {
+			continue
+		}
+		if s.scratch[i] == nil {
+			s.scratch[i] = make([]float64, a.size)
+		}
+		s.alpha[i] = s.scratch[i]
+		a.fill(s.alpha[i], row, s.nodes[i].shape)
+	}
+}

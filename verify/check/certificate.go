@@ -35,6 +35,12 @@ const (
 	AlphaCROWN = "alpha-crown" // crown with optimised slopes
 )
 
+var (
+	levels  = []string{Real, Executed}
+	norms   = []string{"linf", "l2", "l1"}
+	methods = []string{IBP, CROWNIBP, CROWN, AlphaCROWN}
+)
+
 // Special values of Slopes.For.
 const (
 	ForAll  = -1 // every bounded layer and the specification, where no other block says more
@@ -153,7 +159,7 @@ func (c *Certificate) set(key string, val []byte) (err error) {
 	case "model":
 		err = pattern(val, &c.Model, hashText, "64 hexadecimal digits")
 	case "level":
-		err = oneOf(val, &c.Level, Real, Executed)
+		err = oneOf(val, &c.Level, levels...)
 	case "data":
 		err = text(val, &c.Data)
 	case "run":
@@ -163,13 +169,13 @@ func (c *Certificate) set(key string, val []byte) (err error) {
 	case "input":
 		err = pattern(val, &c.Input, hashText, "64 hexadecimal digits")
 	case "norm":
-		err = oneOf(val, &c.Norm, "linf", "l2", "l1")
+		err = oneOf(val, &c.Norm, norms...)
 	case "eps":
 		if err = text(val, &c.Eps); err == nil {
 			_, err = ParseEps(c.Eps)
 		}
 	case "method":
-		err = oneOf(val, &c.Method, IBP, CROWNIBP, CROWN, AlphaCROWN)
+		err = oneOf(val, &c.Method, methods...)
 	case "certified":
 		if s := string(val); s != "true" && s != "false" {
 			return fmt.Errorf("got %.40q, expected true or false", s)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/model"
 )
@@ -100,8 +101,16 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 	switch {
 	case !cert.Certified:
 		return nil, errors.New("certified: got false, so there is nothing to check")
-	case cert.Level != Real && cert.Level != Executed:
-		return nil, fmt.Errorf("level: got %.40q", cert.Level)
+	case !slices.Contains(levels, cert.Level):
+		return nil, fmt.Errorf("level: got %.40q, expected one of %q", cert.Level, levels)
+	case !slices.Contains(norms, cert.Norm):
+		return nil, fmt.Errorf("norm: got %.40q, expected one of %q", cert.Norm, norms)
+	case !slices.Contains(methods, cert.Method):
+		return nil, fmt.Errorf("method: got %.40q, expected one of %q", cert.Method, methods)
+	case len(cert.Offsets) != len(cert.Rows):
+		return nil, fmt.Errorf("offsets: got %d, expected one for each of %d rows", len(cert.Offsets), len(cert.Rows))
+	case !(cert.Margin >= 0):
+		return nil, fmt.Errorf("margin: got %g, expected a number above 0, or 0 for none", cert.Margin)
 	case cert.Model != c.hash:
 		return nil, fmt.Errorf("model: got %.12s…, but the model's hash is %.12s…", cert.Model, c.hash)
 	case len(x) != c.in.Size():
@@ -114,7 +123,7 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 		return nil, fmt.Errorf("label: got %d, expected one of %d outputs", cert.Label, outputs)
 	}
 	if c.net.maxFan() > maxFan && cert.Level == Executed {
-		return nil, fmt.Errorf("level: fan-ins above %d cannot be checked", maxFan)
+		return nil, fmt.Errorf("level: got executed, but fan-ins above %d cannot be checked", maxFan)
 	}
 	for _, v := range x {
 		if !(v >= 0 && v <= 1) {

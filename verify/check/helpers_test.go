@@ -3,6 +3,7 @@ package check_test
 import (
 	"bytes"
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -111,3 +112,5 @@ func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand)
 	slices.SortFunc(out, func(a, b check.Slopes) int { return b.ReLU - a.ReLU })
 	return out
 }
+
+var nan, inf = float32(math.NaN()), float32(math.Inf(1))

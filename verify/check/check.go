@@ -170,8 +170,8 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 		if err := s.interval(i); err != nil {
 			return 0, err
 		}
-		// The first layer has the exact bounds of its rows in the box; in the
-		// other norms its intervals miss the ball.
+		// In a box the intervals of the first layer are as good as rows; in other
+		// norms they miss the ball.
 		first := s.first(i)
 		dual := first && cert.Norm != "linf"
 		if !dual && (!deep || first || !s.nodes[i].bounded) {
@@ -189,22 +189,35 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 	last := len(s.nodes) - 1
 	margin := math.Inf(1)
 	for r, row := range rows {
-		s.use(slopes, ForRows, r)
-		for k := range s.nodes[last].shape.Size() {
-			if v := row[channelsFirst(k, s.nodes[last].shape)]; v != 0 {
-				s.seed(last, k, v)
-			}
-		}
-		low, err := s.lower(ctx, last, cert.Method == IBP)
+		s.seedRow(last, row)
+		low, err := s.lower(ctx, last, true)
 		if err != nil {
 			return 0, err
 		}
-		// A sum of two: a bound not above it.
+		if cert.Method != IBP {
+			s.use(slopes, ForRows, r)
+			s.seedRow(last, row)
+			deep, err := s.lower(ctx, last, false)
+			if err != nil {
+				return 0, err
+			}
+			low = max(low, deep)
+		}
 		if margin = min(margin, down(low+row[len(row)-1])); math.IsNaN(margin) {
 			return 0, errUnbounded
 		}
 	}
 	return margin, nil
+}
+
+// seedRow starts a form with a row over the outputs, channels first.
+func (s *state) seedRow(last int, row []float64) {
+	shape := s.nodes[last].shape
+	for k := range shape.Size() {
+		if v := row[channelsFirst(k, shape)]; v != 0 {
+			s.seed(last, k, v)
+		}
+	}
 }
 
 // use selects the slopes for a bounded node, or ForRows and a row.

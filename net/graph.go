@@ -24,9 +24,9 @@ func (n *Network) build(a *model.Architecture, shapes []model.Shape, add func(i 
 	}
 	act := make([]int, len(a.Layers)+1) // the activation that holds each output
 	for i, l := range a.Layers {
-		put := func(layer, skip int) {
+		put := func(layer, sum, skip int) {
 			f := add(layer)
-			f.Src, f.Skip = act[a.InputsOf(layer)[0]+1], skip
+			f.Src, f.Add, f.Skip = act[a.InputsOf(layer)[0]+1], sum, skip
 			n.layers = append(n.layers, f)
 			act[i+1] = len(n.layers)
 		}
@@ -38,9 +38,9 @@ func (n *Network) build(a *model.Architecture, shapes []model.Shape, add func(i 
 			act[i+1] = act[i]
 		case l.Kind == model.Add:
 			b, skip := a.Residual(i)
-			put(b, act[skip+1])
+			put(b, i, act[skip+1])
 		case !branches[i]:
-			put(i, -1)
+			put(i, -1, -1)
 		}
 	}
 	n.output = shapes[len(shapes)-1]
@@ -113,6 +113,11 @@ func share(born, died []int) []int {
 	}
 	return buffer
 }
+
+// Buffers deals the activations of a forward pass to buffers, 0 and up, such that
+// two that are needed at the same time do not share one, nor what a layer reads and
+// writes. It is not to be changed.
+func (n *Network) Buffers() []int { return n.acts }
 
 // activationSizes returns the elements of each activation of one image.
 func (n *Network) activationSizes() []int {

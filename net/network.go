@@ -59,6 +59,7 @@ type Network struct {
 // Its slices are not to be changed.
 type Affine struct {
 	Index   int // in the architecture's list of layers: of the conv or fc
+	Add     int // the same of the add that follows, −1: none
 	Src     int // the activation x that it reads: i of Layers()[i] in a plain list
 	Skip    int // the activation s added to its sums, −1: none
 	Name    string

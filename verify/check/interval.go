@@ -133,16 +133,28 @@ func (s *state) affine(i int, b *bounds) error {
 	return nil
 }
 
-// dot3 returns w·c, |w|·r and |w|·m.
+// dot3 returns w·c, |w|·r and |w|·m, each in two sums that need not wait for each
+// other.
 func dot3(w, c, r, m []float64) (wc, wr, wm float64) {
-	c, r, m = c[:len(w)], r[:len(w)], m[:len(w)]
-	for i, v := range w {
+	var wc1, wr1, wm1 float64
+	for len(w) >= 2 && len(c) >= 2 && len(r) >= 2 && len(m) >= 2 {
+		v, v1 := w[0], w[1]
+		a, a1 := math.Abs(v), math.Abs(v1)
+		wc += float64(v * c[0])
+		wr += float64(a * r[0])
+		wm += float64(a * m[0])
+		wc1 += float64(v1 * c[1])
+		wr1 += float64(a1 * r[1])
+		wm1 += float64(a1 * m[1])
+		w, c, r, m = w[2:], c[2:], r[2:], m[2:]
+	}
+	for i, v := range w { // at most one
 		a := math.Abs(v)
 		wc += float64(v * c[i])
 		wr += float64(a * r[i])
 		wm += float64(a * m[i])
 	}
-	return wc, wr, wm
+	return wc + wc1, wr + wr1, wm + wm1
 }
 
 // relu sets the bounds and lines of a ReLU node.
@@ -169,22 +181,31 @@ func (s *state) relu(n *node, b *bounds) {
 }
 
 // tighten replaces bounds of node i by better ones of ±v_k: of all elements, or
-// of those whose sign is open. Both are sound, so the better of both is.
+// of those whose sign is open, and of these the second only if the first, the
+// likelier one, has not settled the sign. Both bounds are sound, so the better
+// one is.
 func (s *state) tighten(i int, all bool, bound func(sign float64, k int) (float64, error)) error {
 	b := &s.bounds[i]
 	for k := range b.lo {
-		if !all && (b.lo[k] >= 0 || b.hi[k] <= 0) {
-			continue
+		sign := 1.0
+		if b.hi[k] < -b.lo[k] {
+			sign = -1
 		}
-		lo, err := bound(1, k)
-		if err != nil {
-			return err
+		for range 2 {
+			if !all && (b.lo[k] >= 0 || b.hi[k] <= 0) {
+				break
+			}
+			v, err := bound(sign, k)
+			switch {
+			case err != nil:
+				return err
+			case sign > 0:
+				b.lo[k] = max(b.lo[k], v)
+			default:
+				b.hi[k] = min(b.hi[k], -v)
+			}
+			sign = -sign
 		}
-		hi, err := bound(-1, k)
-		if err != nil {
-			return err
-		}
-		b.lo[k], b.hi[k] = max(b.lo[k], lo), min(b.hi[k], -hi)
 	}
 	return b.close()
 }

@@ -81,6 +81,9 @@ func (a *app) loadSubjects(specs []string) (*subjects, error) {
 		if slices.Contains(s.names, name) {
 			return nil, fmt.Errorf("--model: two models are called %s", name)
 		}
+		if n := m.Arch.Classes(); n < 2 {
+			return nil, fmt.Errorf("--model: %s has %d output, want at least 2 classes", spec, n)
+		}
 		s.names, s.models = append(s.names, name), append(s.models, m)
 	}
 	if len(specs) > 0 {

@@ -33,6 +33,15 @@ var elementOps = []elementOp{
 	{"interval-box", 2, 4, 9, func(isa *kernels.ISA, sc *kernels.Scratch, a [][]float32) {
 		isa.IntervalBox(sc, a[0], a[1], constants)
 	}},
+	{"interval-add", 4, 6, 6, func(isa *kernels.ISA, sc *kernels.Scratch, a [][]float32) {
+		isa.IntervalAdd(sc, a[0], a[1], a[2], a[3], constants)
+	}},
+	{"add-relu", 2, 3, 2, func(isa *kernels.ISA, _ *kernels.Scratch, a [][]float32) {
+		isa.Add(a[0], a[1], kernels.ReLU, nil)
+	}},
+	{"add-gate", 3, 4, 1, func(isa *kernels.ISA, _ *kernels.Scratch, a [][]float32) {
+		isa.Add(a[0], a[1], kernels.Gate, a[2])
+	}},
 	{"select-lanes", 2, 3, 0, func(isa *kernels.ISA, sc *kernels.Scratch, a [][]float32) {
 		isa.SelectLanes(sc, a[0], a[1], &everyOther)
 	}},

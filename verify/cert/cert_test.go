@@ -231,3 +231,31 @@ func TestResumeRefuses(t *testing.T) {
 	_, _, err := cert.Resume(t.TempDir(), like)
 	require.Error(t, err)
 }
+
+// FuzzResume: whatever the file, it is refused and left alone, or goes on with
+// whole certificates and nothing else.
+func FuzzResume(f *testing.F) {
+	b, err := cert.Append(nil, sample(0))
+	require.NoError(f, err)
+	b, err = cert.Append(b, sample(2))
+	require.NoError(f, err)
+	f.Add(b)
+	f.Add(b[:len(b)-7])
+	f.Add([]byte("{\"format\":"))
+	f.Add([]byte("\n\x00"))
+	path := filepath.Join(f.TempDir(), "c.jsonl")
+	f.Fuzz(func(t *testing.T, before []byte) {
+		require.NoError(t, os.WriteFile(path, before, 0o666))
+		file, done, err := cert.Resume(path, sample(0))
+		after, readErr := os.ReadFile(path)
+		require.NoError(t, readErr)
+		if err != nil {
+			require.Equal(t, before, after)
+			return
+		}
+		require.NoError(t, file.Close())
+		require.True(t, bytes.HasPrefix(before, after))
+		require.Equal(t, len(done), bytes.Count(after, []byte("\n")))
+		require.True(t, len(after) == 0 || after[len(after)-1] == '\n')
+	})
+}

@@ -47,8 +47,14 @@ const (
 	ForRows = -2 // the rows of the specification
 )
 
-// MaxLine is the longest line read, in bytes.
-const MaxLine = 64 << 20
+// Limits of a line, so that a hostile one costs little: its bytes, the rows of its
+// specification, their coefficients in all, and blocks of slopes.
+const (
+	MaxLine         = 64 << 20
+	MaxRows         = 4096
+	maxCoefficients = 1 << 20
+	maxBlocks       = 1 << 16
+)
 
 // Certificate is one line: for every image x′ within Eps of the image in Norm
 // and within [0, 1], the model's outputs meet the specification, at Level. If
@@ -184,15 +190,17 @@ func (c *Certificate) set(key string, val []byte) (err error) {
 	case "label":
 		err = integer(val, &c.Label)
 	case "rows":
-		err = elements(val, func(v []byte) error {
-			row, err := numbers(v)
+		room := maxCoefficients
+		err = elements(val, MaxRows, func(v []byte) error {
+			row, err := numbers(v, room)
 			c.Rows = append(c.Rows, row)
+			room -= len(row)
 			return err
 		})
 	case "offsets":
-		c.Offsets, err = numbers(val)
+		c.Offsets, err = numbers(val, MaxRows)
 	case "slopes":
-		err = elements(val, c.addSlopes)
+		err = elements(val, maxBlocks, c.addSlopes)
 	case "margin":
 		if err = number(val, &c.Margin); err == nil && !(c.Margin > 0) {
 			err = fmt.Errorf("got %v, expected a number above 0", c.Margin)
@@ -302,21 +310,29 @@ func need(seen []string, keys ...string) error {
 	return nil
 }
 
-func elements(val []byte, f func([]byte) error) error {
-	var list []json.RawMessage
-	if len(val) == 0 || val[0] != '[' || json.Unmarshal(val, &list) != nil {
+// elements calls f for the elements of a JSON array of at most limit.
+func elements(val []byte, limit int, f func([]byte) error) error {
+	d := json.NewDecoder(bytes.NewReader(val))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
 		return errors.New("expected a JSON array")
 	}
-	for i, v := range list {
+	for i := 0; d.More(); i++ {
+		var v json.RawMessage
+		if i == limit {
+			return fmt.Errorf("got more than %d elements", limit)
+		}
+		if err := d.Decode(&v); err != nil {
+			return fmt.Errorf("malformed JSON: %w", err)
+		}
 		if err := f(v); err != nil {
 			return fmt.Errorf("[%d]: %w", i, err)
 		}
 	}
-	return nil
+	return nil // the end has been read with the array
 }
 
-func numbers(val []byte) (v []float64, err error) {
-	err = elements(val, func(e []byte) error {
+func numbers(val []byte, limit int) (v []float64, err error) {
+	err = elements(val, limit, func(e []byte) error {
 		v = append(v, 0)
 		return number(e, &v[len(v)-1])
 	})

@@ -32,6 +32,33 @@ func TestParseEps(t *testing.T) {
 	}
 }
 
+// TestLimits: what a line could be long with is refused at its limit.
+func TestLimits(t *testing.T) {
+	m, err := model.Random(architectures()[0], 1)
+	require.NoError(t, err)
+	text := string(line(t, claim(m, make([]float32, 4), 0, "linf", "0", check.CROWN)))
+	for member, want := range map[string]string{
+		`"rows":[[` + strings.Repeat("0,", 1<<20) + `0]],"offsets":[0]`:                                      "rows: [0]: got more than 1048576 elements",
+		`"rows":[` + strings.Repeat("[0],", 4096) + `[0]],"offsets":[0]`:                                     "rows: got more than 4096 elements",
+		`"rows":[[0]],"offsets":[` + strings.Repeat("0,", 4096) + `0]`:                                       "offsets: got more than 4096 elements",
+		`"label":0,"slopes":[` + strings.Repeat(`{"for":"all","relu":1,"alpha":"adaptive"},`, 1<<16) + `{}]`: "slopes: got more than 65536 elements",
+		`"label":` + strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20):                                 "malformed JSON",
+		`"label":1.0`:              "label: got",
+		`"label":1e0`:              "label: got",
+		`"label":"1"`:              "label: got",
+		`"label":4294967296`:       "label: got",
+		`"rows":[0],"offsets":[0]`: "rows: [0]: expected a JSON array",
+		`"rows":null,"offsets":[]`: "rows: expected a JSON array",
+		`"rows":[],"offsets":[]`:   "rows: got none",
+	} {
+		_, err := check.Parse(sealed(strings.Replace(text, `"label":0`, member, 1)))
+		require.ErrorContains(t, err, want)
+		require.Less(t, len(err.Error()), 300)
+	}
+	_, err = check.Parse(make([]byte, check.MaxLine+1))
+	require.ErrorContains(t, err, "at most 67108864")
+}
+
 // TestCheckRefusesWithoutParse: a certificate made by hand instead of parsed is
 // checked just as well.
 func TestCheckRefusesWithoutParse(t *testing.T) {

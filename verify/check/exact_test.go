@@ -192,7 +192,7 @@ var methods = []string{check.IBP, check.CROWNIBP, check.CROWN, check.AlphaCROWN}
 func TestSoundness(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	trials, positive := 0, 0
-	for seed := range uint64(150) {
+	for seed := range uint64(108) {
 		a := architectures()[seed%6]
 		m, err := model.Random(a, seed)
 		require.NoError(t, err)
@@ -246,8 +246,8 @@ func TestSoundness(t *testing.T) {
 			}
 		}
 	}
-	require.Greater(t, trials, 2500)
-	require.Greater(t, positive, 60)
+	require.Greater(t, trials, 1800)
+	require.Greater(t, positive, 40)
 }
 
 // valueOf is the first row of the specification, exactly.

@@ -166,6 +166,18 @@ func PeakFMAAVX2(n int)
 //go:noescape
 func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
 
+// RelaxAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is the neuron's first parameter.
+//
+//go:noescape
+func RelaxAVX2(a *RelaxArgs)
+
+// RelaxLanesAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of Lower.
+//
+//go:noescape
+func RelaxLanesAVX2(a *RelaxArgs)
+
 // SelectLanesAVX2 copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.
 //
 //go:noescape

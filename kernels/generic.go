@@ -35,6 +35,8 @@ var generic = &ISA{
 	affine:     genericAffine,
 	box:        genericBox,
 	boxEnd:     genericBoxEnd,
+	relax:      func(a *asm.RelaxArgs) { genericRelax(a, false) },
+	relaxLanes: func(a *asm.RelaxArgs) { genericRelax(a, true) },
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }

@@ -23,6 +23,8 @@ type ISA struct {
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	relax      func(*asm.RelaxArgs)
+	relaxLanes func(*asm.RelaxArgs)
 	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
@@ -92,6 +94,7 @@ type Scratch struct {
 	conv     asm.ConvArgs
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
+	relax    asm.RelaxArgs
 	mask     [Lanes]uint32
 
 	sums      []float32 // of WeightGrad

@@ -184,7 +184,7 @@ func TestLossNames(t *testing.T) {
 		_, err := ParseLoss(name)
 		require.ErrorContains(t, err, "ce, margin, dlr")
 		_, err = ParseNorm(name)
-		require.ErrorContains(t, err, "linf, l2")
+		require.ErrorContains(t, err, "linf, l2, l1")
 	}
 	require.Equal(t, []int{2, 2, 2, 2, 3, 4}, []int{
 		CrossEntropy.MinClasses(false), CrossEntropy.MinClasses(true),

@@ -48,7 +48,7 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 }
 
 // load puts the input of image i into slot: the outer box for Linf (lo in
-// c, hi in r), the centre alone for L2.
+// c, hi in r), the centre alone for L2 and L1.
 func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	n := w.v.net
 	in := n.Input()
@@ -56,7 +56,7 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	img := w.v.b.X[i*size : (i+1)*size]
 	mean, std := n.Normalization()
 	w.eps[slot] = box.EpsHi()
-	if norm == net.L2 {
+	if norm != net.Linf {
 		copy(w.lo1, img)
 		for k := range w.lo1 {
 			if mean != nil {
@@ -83,7 +83,7 @@ func (w *worker) bound(norm net.Norm, n int) {
 	blocks := w.layout.Blocks(n)
 	isa, sc := v.net.ISA(), &w.sc[0]
 	len0 := w.layout.Len(blocks, v.net.Input().Size())
-	if norm == net.L2 {
+	if norm != net.Linf {
 		w.dualInput(blocks)
 	} else {
 		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.boundOf(0).interval(false))
@@ -95,8 +95,8 @@ func (w *worker) bound(norm net.Norm, n int) {
 		w.applyBoth(&l.maps, w.c[next], w.c[cur], w.r[next], w.r[cur], blocks)
 		size := l.affine.Shape.Out()
 		out := w.layout.Len(blocks, size)
-		if norm == net.L2 && i == 0 {
-			w.addDual(w.r[next], l.dual, blocks, size)
+		if norm != net.Linf && i == 0 {
+			w.addDual(w.r[next], l.dual.of(norm), blocks, size)
 		}
 		if w.trace != nil {
 			w.trace(i, w.c[next], w.r[next])
@@ -106,8 +106,8 @@ func (w *worker) bound(norm net.Norm, n int) {
 	}
 	s := &v.spec
 	w.applyBoth(&s.rows, w.spec[0], w.c[cur], w.spec[1], w.r[cur], blocks)
-	if norm == net.L2 && len(v.layers) == 0 {
-		w.addDual(w.spec[1], s.dual, blocks, s.rowCount())
+	if norm != net.Linf && len(v.layers) == 0 {
+		w.addDual(w.spec[1], s.dual.of(norm), blocks, s.rowCount())
 	}
 	if s.merged {
 		if norm == net.Linf || len(v.layers) > 0 {
@@ -134,7 +134,7 @@ func (w *worker) slotOf(k, size int) int {
 	return k/(size*l)*l + k%l
 }
 
-// dualInput fills the radii for an L2 ball from the centres (step 5), and m in
+// dualInput fills the radii for an L2 or L1 ball from the centres (step 5), and m in
 // case the first layer is the last.
 func (w *worker) dualInput(blocks int) {
 	n, l := w.v.net, int(w.layout)

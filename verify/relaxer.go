@@ -1,0 +1,202 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// relaxer bounds one image at a time: intervals forward, rows backward. It belongs
+// to one goroutine at a time.
+type relaxer struct {
+	*rows
+	lo, hi     [][]float32 // of each node before its ReLU
+	actLo      [][]float32 // of each activation
+	actHi      [][]float32
+	centre     []float32 // of the input, for L1 and L2
+	c, r, m    []float32 // of a source: centre, radius, magnitude
+	cOut, rOut []float32
+	vOut       []float32
+	stop       [][]float32 // parameters of boxes where rows may stop
+	list       []neuron
+	skipMargin bool // no interval on the way: tests compare with other implementations
+}
+
+func newRelaxer(g *graph) *relaxer {
+	w := &relaxer{rows: newRows(g)}
+	alloc := func(n int) []float32 { return kernels.Alloc(kernels.Groups(n) * kernels.Lanes) }
+	largest := 0
+	for a, m := range g.maps {
+		largest = max(largest, m.size())
+		w.actLo, w.actHi = append(w.actLo, alloc(m.size())[:m.size()]), append(w.actHi, alloc(m.size())[:m.size()])
+		if a > 0 {
+			w.lo, w.hi = append(w.lo, make([]float32, m.size())), append(w.hi, make([]float32, m.size()))
+		}
+		w.stop = append(w.stop, nil)
+	}
+	last := &g.nodes[len(g.nodes)-1]
+	for _, a := range []int{last.src, last.skip} {
+		if a > 0 {
+			w.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
+		}
+	}
+	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
+		*p = alloc(largest)
+	}
+	w.centre = make([]float32, g.maps[0].size())
+	return w
+}
+
+// load sets the ball around an image, channels first.
+func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
+	in := w.g.net.Input()
+	hw := in.H * in.W
+	mean, std := w.g.net.Normalization()
+	lo, hi := w.c[:len(x)], w.r[:len(x)]
+	box.Outer(lo, hi, x)
+	w.norm, w.eps, w.less = ball.Norm, box.EpsHi(), 0
+	for c := range in.C {
+		for p := range hw {
+			k, i := p*in.C+c, c*hw+p
+			l, h, v := lo[i], hi[i], x[i]
+			if mean != nil {
+				m, s := mean[c], std[c]
+				l, h = normalizeOut((l-m)/s, (h-m)/s)
+				v = (v - m) / s
+			}
+			w.actLo[0][k], w.actHi[0][k], w.centre[k] = l, h, v
+		}
+	}
+	inputParams(w.input, w.actLo[0], w.actHi[0])
+	if w.norm != net.Linf {
+		dualParams(w.dual, w.centre, w.actLo[0], w.actHi[0])
+	}
+	w.less += eta * 8 * float64(len(x))
+}
+
+// forward bounds node i from the boxes of what it reads, and sets its errors.
+func (w *relaxer) forward(i int) {
+	d := &w.g.nodes[i]
+	isa := w.g.net.ISA()
+	srcLo, srcHi := w.actLo[d.src], w.actHi[d.src]
+	n := kernels.Groups(len(srcLo)) * kernels.Lanes
+	c, r, m := w.c[:n], w.r[:n], w.m[:n]
+	copy(c, srcLo)
+	copy(r, srcHi)
+	sumM := 0.0
+	for k, l := range srcLo {
+		v := max(float32(math.Abs(float64(l))), float32(math.Abs(float64(srcHi[k]))))
+		m[k] = v
+		sumM += float64(v)
+	}
+	isa.IntervalBox(&w.sc, c, r, d.interval.interval(false))
+	d.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, d.both, 1, 0, 1)
+	d.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
+	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
+	channels := d.shape.OutC
+	sumZ, ch := 0.0, 0
+	for k := range lo {
+		c, r := w.cOut[k], w.rOut[k]
+		l, h := c-r, c+r
+		l -= float32(float32(math.Abs(float64(l)))*relStep) + float32(tiny)
+		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
+		skip, b := 0.0, d.affine.B[ch]
+		if d.skip >= 0 {
+			sl, sh := w.actLo[d.skip][k], w.actHi[d.skip][k]
+			l, h = widenOut(float64(l)+float64(sl), float64(h)+float64(sh))
+			skip = max(math.Abs(float64(sl)), math.Abs(float64(sh)))
+		}
+		lo[k], hi[k] = l, h
+		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
+		q[kernels.RelaxBias], q[kernels.RelaxError] = b, d.relax.error(float64(w.vOut[k]), skip, float64(b))
+		sumZ += max(-float64(l), float64(h))
+		if ch++; ch == channels {
+			ch = 0
+		}
+	}
+	w.less += d.relax.underflow(sumM, sumZ, len(lo))
+}
+
+// settle fixes the slopes of node i and the box of its output.
+func (w *relaxer) settle(i int) {
+	d := &w.g.nodes[i]
+	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
+	outLo, outHi := w.actLo[i+1], w.actHi[i+1]
+	for k, l := range lo {
+		h := hi[k]
+		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
+		low, up, t := float32(1), float32(1), float32(0)
+		if d.affine.ReLU {
+			low, up, t = relaxation(l, h)
+			l, h = max(l, 0), max(h, 0)
+		}
+		q[kernels.RelaxLower], q[kernels.RelaxUpper], q[kernels.RelaxIntercept] = low, up, t
+		outLo[k], outHi[k] = l, h
+	}
+}
+
+// tighten bounds the unstable neurons of node i by rows. What is bounded better by
+// its interval keeps it.
+func (w *relaxer) tighten(i int) {
+	m := w.g.maps[i+1]
+	for y := range m.h {
+		for x := range m.w {
+			w.list = w.list[:0]
+			for c := range m.c {
+				k := (y*m.w+x)*m.c + c
+				if w.skipMargin || w.lo[i][k] < 0 && w.hi[i][k] > 0 {
+					w.list = append(w.list, neuron{c, k})
+				}
+			}
+			if len(w.list) > 0 {
+				w.boundNeurons(i, kernels.Window{Y0: y, Y1: y + 1, X0: x, X1: x + 1}, w.list)
+			}
+		}
+	}
+}
+
+func (w *relaxer) boundNeurons(i int, pos kernels.Window, list []neuron) {
+	const pairs = kernels.Lanes / 2
+	atOnce := w.begin(i, pos) * pairs
+	for ; len(list) > 0; list = list[min(atOnce, len(list)):] {
+		some := list[:min(atOnce, len(list))]
+		groups := w.fill(i, pos, some)
+		w.run(i-1, groups, nil)
+		w.finish(groups)
+		for j, n := range some {
+			low := &w.low[j/pairs]
+			l, h := down32(low[2*(j%pairs)]), up32(-low[2*(j%pairs)+1])
+			if !w.skipMargin {
+				l, h = max(l, w.lo[i][n.index]), min(h, w.hi[i][n.index])
+			}
+			w.lo[i][n.index], w.hi[i][n.index] = l, h
+		}
+	}
+}
+
+// bounds carries the loaded image to the last layer but for the rows of the
+// specification; with backward, every unstable layer is bounded by rows.
+func (w *relaxer) bounds(backward bool) {
+	last := len(w.g.nodes) - 1
+	for i := range w.g.nodes {
+		d := &w.g.nodes[i]
+		w.forward(i)
+		// In an Linf box intervals of the first layer are as good as rows.
+		exact := d.src == 0 && d.skip < 0 && w.norm == net.Linf
+		if (backward || d.src == 0 && w.norm != net.Linf) && d.affine.ReLU && !exact {
+			w.tighten(i)
+		}
+		w.settle(i)
+	}
+	for _, a := range []int{w.g.nodes[last].src, w.g.nodes[last].skip} {
+		if a > 0 {
+			inputParams(w.stop[a], w.actLo[a], w.actHi[a])
+		}
+	}
+}
+
+// widenOut rounds sums of float32 outward, and covers one rounding of theirs.
+func widenOut(lo, hi float64) (float32, float32) {
+	return float32(lo - float64(math.Abs(lo)*relStep) - tiny), float32(hi + float64(math.Abs(hi)*relStep) + tiny)
+}

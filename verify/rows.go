@@ -1,0 +1,280 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+const (
+	// rowBudget is the number of lane vectors of one activation that a chunk of
+	// groups should not exceed, so that two activations stay in the L2 cache.
+	rowBudget = 8 << 10
+	minGroups = 2
+	maxGroups = 16
+)
+
+// rows carries groups of eight rows backward through the graph: lane l of v[a] holds
+// the coefficients of row l on the activation a, within its window.
+type rows struct {
+	g       *graph
+	sc      kernels.Scratch
+	v       [][]float32      // of each activation: [group][window]
+	win     []kernels.Window // of each activation
+	started []bool           // v holds coefficients
+	tmp     []float32
+	sums    [maxGroups]kernels.RelaxSums
+	low     [maxGroups][kernels.Lanes]float64
+	norms   [kernels.Lanes]float64
+
+	params [][]float32 // of each node: RelaxParams a neuron
+	input  []float32   // of the input box
+	dual   []float32   // of the ball around the centre; used for L1 and L2
+	norm   net.Norm
+	eps    float64
+	std    []float32
+	less   float64 // underflow of all nodes (10)
+}
+
+func newRows(g *graph) *rows {
+	r := &rows{
+		g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
+		started: make([]bool, len(g.maps)),
+	}
+	_, r.std = g.net.Normalization()
+	largest := 0
+	for a, m := range g.maps {
+		n := max(minGroups*m.size(), min(maxGroups*m.size(), rowBudget))
+		largest = max(largest, n)
+		r.v[a] = kernels.Alloc(n * kernels.Lanes)
+	}
+	r.tmp = kernels.Alloc(largest * kernels.Lanes)
+	for i := range g.nodes {
+		r.params = append(r.params, make([]float32, g.maps[i+1].size()*kernels.RelaxParams))
+	}
+	r.input = make([]float32, g.maps[0].size()*kernels.RelaxParams)
+	r.dual = make([]float32, len(r.input))
+	return r
+}
+
+// begin prepares for rows over the outputs in start of node from and returns how
+// many groups may go at once.
+func (r *rows) begin(from int, start kernels.Window) int {
+	r.g.windows(r.win, from, start)
+	largest := 1
+	for a := range from + 2 {
+		largest = max(largest, r.size(a))
+	}
+	return min(max(rowBudget/largest, minGroups), maxGroups)
+}
+
+// size returns the number of neurons of the window of an activation.
+func (r *rows) size(a int) int { return r.win[a].H() * r.win[a].W() * r.g.maps[a].c }
+
+// group returns the coefficients of a group.
+func (r *rows) group(v []float32, a, g int) []float32 {
+	n := r.size(a) * kernels.Lanes
+	return v[g*n : (g+1)*n]
+}
+
+func (r *rows) reset(groups int) {
+	clear(r.started)
+	clear(r.sums[:groups])
+}
+
+// neuron is a channel of a position, bounded from below and from above in two rows.
+type neuron struct{ channel, index int }
+
+// fill starts pairs of rows for neurons of node i at the window's one position: the
+// row of a neuron and its opposite are lanes 2j and 2j+1. bias and error of the
+// neurons go to the sums.
+func (r *rows) fill(i int, pos kernels.Window, list []neuron) (groups int) {
+	const pairs = kernels.Lanes / 2
+	d := &r.g.nodes[i]
+	groups = (len(list) + pairs - 1) / pairs
+	r.reset(groups)
+	reads := r.g.reads(d, pos)
+	if reads != r.win[d.src] {
+		clear(r.v[d.src][:groups*r.size(d.src)*kernels.Lanes])
+	}
+	r.started[d.src] = true
+	for g := range groups {
+		some := list[g*pairs : min((g+1)*pairs, len(list))]
+		for j, n := range some {
+			p := r.params[i][n.index*kernels.RelaxParams:]
+			b, e := float64(p[kernels.RelaxBias]), float64(p[kernels.RelaxError])
+			r.sums[g].B[2*j], r.sums[g].B[2*j+1] = b, -b
+			r.sums[g].E[2*j], r.sums[g].E[2*j+1] = e, e
+		}
+		r.fillGroup(d, pos, reads, g, some)
+	}
+	if d.skip >= 0 {
+		r.fillSkip(d, pos, list)
+	}
+	return groups
+}
+
+func (r *rows) fillGroup(d *node, pos, reads kernels.Window, g int, list []neuron) {
+	var o [kernels.Lanes / 2]int
+	for j := range o {
+		o[j] = list[min(j, len(list)-1)].channel // a short group repeats its last
+	}
+	s, w := d.shape, r.win[d.src]
+	dst := r.group(r.v[d.src], d.src, g)
+	run, rowsOf, c := reads.W()*s.InC, reads.H(), s.InC
+	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
+	if d.flat {
+		run, rowsOf, ky, kx = s.InC, 1, 0, 0
+		w, reads = kernels.Window{Y1: 1, X1: 1}, kernels.Window{Y1: 1, X1: 1}
+	}
+	for y := range rowsOf {
+		at := ((reads.Y0+y-w.Y0)*w.W() + reads.X0 - w.X0) * c * kernels.Lanes
+		from := ((ky+y)*s.KW + kx) * c * s.OutC
+		for k := range run {
+			col := d.columns[from+k*s.OutC:][:s.OutC]
+			v := (*[kernels.Lanes]float32)(dst[at+k*kernels.Lanes:])
+			for j, ch := range o {
+				x := col[ch]
+				v[2*j], v[2*j+1] = x, -x
+			}
+		}
+	}
+}
+
+// fillSkip adds the one coefficient of a neuron on the activation that its node adds.
+func (r *rows) fillSkip(d *node, pos kernels.Window, list []neuron) {
+	const pairs = kernels.Lanes / 2
+	a := d.skip
+	groups := (len(list) + pairs - 1) / pairs
+	if !r.started[a] {
+		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
+		r.started[a] = true
+	}
+	w := r.win[a]
+	at := ((pos.Y0-w.Y0)*w.W() + pos.X0 - w.X0) * r.g.maps[a].c
+	for k, n := range list {
+		v := r.group(r.v[a], a, k/pairs)[(at+n.channel)*kernels.Lanes:]
+		j := 2 * (k % pairs)
+		v[j]++
+		v[j+1]--
+	}
+}
+
+// run takes groups of rows backward from the outputs of node from to the input.
+// lower, if not nil, gives per-row lower slopes of nodes; visit, if not nil, sees the
+// rows after each affine layer.
+func (r *rows) run(from, groups int, visit func(node int)) {
+	for i := from; i >= 0; i-- {
+		if !r.started[i+1] {
+			continue
+		}
+		r.relax(i+1, groups, r.params[i])
+		r.started[i+1] = false
+		r.back(i, groups)
+		if visit != nil {
+			visit(i)
+		}
+	}
+}
+
+// relax takes the rows on activation a through the ReLU of its node.
+func (r *rows) relax(a, groups int, params []float32) {
+	for g := range groups {
+		v := r.group(r.v[a], a, g)
+		r.relaxGroup(v, v, a, params, nil, &r.sums[g])
+	}
+}
+
+func (r *rows) relaxGroup(dst, v []float32, a int, params, lower []float32, sums *kernels.RelaxSums) {
+	w, m := r.win[a], r.g.maps[a]
+	at := (w.Y0*m.w + w.X0) * m.c
+	if lower != nil {
+		lower = lower[at*kernels.Lanes:]
+	}
+	run := kernels.RelaxRun{Rows: w.H(), N: w.W() * m.c, Stride: m.w * m.c}
+	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, sums)
+}
+
+// back takes the rows through the affine layer of node i.
+func (r *rows) back(i, groups int) {
+	d := &r.g.nodes[i]
+	p := r.g.plan(d, r.win[i+1])
+	if !r.started[d.src] && p.reads == r.win[d.src] {
+		p.adjoint.Apply(&r.sc, r.v[d.src], r.v[i+1], groups, kernels.None, nil)
+		r.started[d.src] = true
+	} else {
+		p.adjoint.Apply(&r.sc, r.tmp, r.v[i+1], groups, kernels.None, nil)
+		r.add(d.src, p.reads, r.tmp, groups)
+	}
+	if d.skip >= 0 {
+		r.add(d.skip, r.win[i+1], r.v[i+1], groups)
+	}
+}
+
+// add adds coefficients on the window w to those of activation a.
+func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
+	m, all := r.g.maps[a], r.win[a]
+	if !r.started[a] {
+		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
+		r.started[a] = true
+	}
+	n := w.W() * m.c * kernels.Lanes
+	for g := range groups {
+		dst := r.group(r.v[a], a, g)
+		for y := range w.H() {
+			at := ((w.Y0+y-all.Y0)*all.W() + w.X0 - all.X0) * m.c * kernels.Lanes
+			d, s := dst[at:at+n], v[(g*w.H()+y)*n:][:n]
+			for k, x := range s {
+				d[k] += x
+			}
+		}
+	}
+}
+
+// finish bounds the rows over the input (9); low then holds the bounds.
+func (r *rows) finish(groups int) {
+	for g := range groups {
+		v, tmp := r.group(r.v[0], 0, g), r.group(r.tmp, 0, 0)
+		start := r.sums[g]
+		r.relaxGroup(tmp, v, 0, r.input, nil, &r.sums[g])
+		for l := range kernels.Lanes {
+			r.low[g][l] = rowLow(&r.sums[g], l, 0, r.less)
+		}
+		if r.norm == net.Linf {
+			continue
+		}
+		r.sums[g] = start
+		r.relaxGroup(tmp, v, 0, r.dual, nil, &r.sums[g])
+		r.dualNorms(v)
+		for l := range kernels.Lanes {
+			r.low[g][l] = max(r.low[g][l], rowLow(&r.sums[g], l, 0, r.less+float64(r.eps*r.norms[l]*(1+slack))))
+		}
+	}
+}
+
+// dualNorms computes ‖μ/std‖* of each lane, but for float64 rounding.
+func (r *rows) dualNorms(v []float32) {
+	var n [kernels.Lanes]float64
+	c := r.g.maps[0].c
+	for k := 0; k < len(v); k += kernels.Lanes {
+		s := 1.0
+		if r.std != nil {
+			s = 1 / float64(r.std[k/kernels.Lanes%c])
+		}
+		for l, x := range v[k : k+kernels.Lanes] {
+			y := float64(x) * s
+			if r.norm == net.L2 {
+				n[l] += float64(y * y)
+			} else {
+				n[l] = max(n[l], math.Abs(y))
+			}
+		}
+	}
+	if r.norm == net.L2 {
+		for l, x := range n {
+			n[l] = math.Sqrt(x)
+		}
+	}
+	r.norms = n
+}

@@ -10,6 +10,43 @@ DATA abs8<>+16(SB)/8, $0x7fffffff7fffffff
 DATA abs8<>+24(SB)/8, $0x7fffffff7fffffff
 GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
+// func GatherRowsAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+TEXT ·GatherRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ         sign+40(FP), SI
+	VMOVUPS      (SI), Y2
+	MOVQ         offset+32(FP), SI
+	MOVQ         (SI), DI
+	MOVQ         8(SI), R8
+	MOVQ         16(SI), R9
+	MOVQ         24(SI), R10
+	MOVQ         32(SI), R11
+	MOVQ         40(SI), R12
+	MOVQ         48(SI), R13
+	MOVQ         56(SI), R14
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         n+16(FP), CX
+	MOVQ         stride+24(FP), DX
+	PCALIGN      $32
+loop:
+	VMOVSS       (BX)(DI*1), X0
+	VINSERTPS    $16, (BX)(R8*1), X0, X0
+	VINSERTPS    $32, (BX)(R9*1), X0, X0
+	VINSERTPS    $48, (BX)(R10*1), X0, X0
+	VMOVSS       (BX)(R11*1), X1
+	VINSERTPS    $16, (BX)(R12*1), X1, X1
+	VINSERTPS    $32, (BX)(R13*1), X1, X1
+	VINSERTPS    $48, (BX)(R14*1), X1, X1
+	VINSERTF128  $1, X1, Y0, Y0
+	VXORPS       Y2, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $32, AX
+	ADDQ         DX, BX
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
 // func RelaxAVX2(a *RelaxArgs)
 TEXT ·RelaxAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), R8

@@ -68,6 +68,12 @@ func Conv4x2AVX2(a *ConvArgs)
 //go:noescape
 func Conv4x3AVX2(a *ConvArgs)
 
+// GatherRowsAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
+// k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
+//
+//go:noescape
+func GatherRowsAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+
 // Grad1x1AVX2 computes the gradient of 1 output channels by 1 weights; see GradArgs.
 //
 //go:noescape

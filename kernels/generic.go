@@ -35,6 +35,7 @@ var generic = &ISA{
 	affine:     genericAffine,
 	box:        genericBox,
 	boxEnd:     genericBoxEnd,
+	gatherRows: genericGatherRows,
 	relax:      func(a *asm.RelaxArgs) { genericRelax(a, false) },
 	relaxLanes: func(a *asm.RelaxArgs) { genericRelax(a, true) },
 	peakFMA:    genericPeakFMA,

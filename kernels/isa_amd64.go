@@ -53,6 +53,7 @@ var avx2 = &ISA{
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
 	boxEnd:     asm.BoxEndAVX2,
+	gatherRows: asm.GatherRowsAVX2,
 	relax:      asm.RelaxAVX2,
 	relaxLanes: asm.RelaxLanesAVX2,
 	peakFMA:    asm.PeakFMAAVX2,

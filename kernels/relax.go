@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/epsball/epsball/asm"
@@ -120,5 +121,43 @@ func genericRelax(a *asm.RelaxArgs, lanes bool) {
 			par, lower, done = par+RelaxParams*4, lower+vecBytes, done+vecBytes
 		}
 		par, lower = par+a.ParamSkip, lower+a.LowerSkip
+	}
+}
+
+// Row is a row of a matrix, or its opposite.
+type Row struct {
+	Index int
+	Minus bool
+}
+
+// GatherRows writes n lane vectors to dst: lane l of vector k is element k of row
+// list[l], of which columns holds [n][rows] or, after the first n, more.
+func (i *ISA) GatherRows(sc *Scratch, dst, columns []float32, n, rows int, list *[Lanes]Row) {
+	if n == 0 {
+		return
+	}
+	dst = dst[:mustFit("destination", len(dst), n*Lanes)]
+	columns = columns[:mustFit("columns", len(columns), n*rows)]
+	for l, r := range list {
+		if r.Index < 0 || r.Index >= rows {
+			panic("kernels: row out of range")
+		}
+		sc.offset[l], sc.mask[l] = 4*r.Index, 0
+		if r.Minus {
+			sc.mask[l] = 1 << 31
+		}
+	}
+	raceRead(columns)
+	raceWrite(dst)
+	i.gatherRows(base(dst), base(columns), n, 4*rows, &sc.offset, &sc.mask)
+}
+
+func genericGatherRows(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32) {
+	for k := range n {
+		d := vector(dst, k*vecBytes)
+		for l := range d {
+			bits := *(*uint32)(unsafe.Add(src, k*stride+offset[l]))
+			d[l] = math.Float32frombits(bits ^ sign[l])
+		}
 	}
 }

@@ -170,3 +170,32 @@ func TestWindowed(t *testing.T) {
 	}
 	require.Panics(t, func() { NewForward(generic, FC(2, 2)).Windowed(Window{0, 1, 0, 1}, Window{0, 1, 0, 1}) })
 }
+
+func TestGatherRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, isa := range Available() {
+		sc := new(Scratch)
+		for n := range 20 {
+			for _, rows := range []int{1, 3, 8, 33} {
+				all, dst := guarded(n * Lanes)
+				columns := make([]float32, n*rows)
+				fillSpecial(r, columns)
+				var list [Lanes]Row
+				for l := range list {
+					list[l] = Row{r.IntN(rows), r.IntN(2) == 0}
+				}
+				isa.GatherRows(sc, dst, columns, n, rows, &list)
+				for i, v := range dst {
+					row := list[i%Lanes]
+					want := math.Float32bits(columns[i/Lanes*rows+row.Index])
+					if row.Minus {
+						want ^= 1 << 31
+					}
+					require.Equal(t, want, math.Float32bits(v))
+				}
+				requireGuards(t, all)
+			}
+		}
+		require.Panics(t, func() { isa.GatherRows(sc, make([]float32, 8), make([]float32, 3), 1, 3, &[Lanes]Row{{Index: 3}}) })
+	}
+}

@@ -251,7 +251,9 @@ func (v *CROWN) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32
 	v.todo = append(v.todo[:0], 0)
 	err := v.run(context.Background(), b, func(w *climber, _ int) {
 		w.load(x, ball, ball.Box())
+		w.bothSides = true
 		w.attempt(v.cfg.Method, v.statement(0), w.low, v.cfg.Iterations)
+		w.bothSides = false
 		for i := range v.g.nodes[:len(v.g.nodes)-1] {
 			out = append(out, w.intervalOf(i))
 		}

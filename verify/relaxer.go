@@ -20,7 +20,10 @@ type relaxer struct {
 	vOut       []float32
 	stop       [][]float32 // parameters of boxes where rows may stop
 	list       []neuron
-	skipMargin bool // no interval on the way: tests compare with other implementations
+	mid        [][]float32 // activations of the centre
+
+	bothSides bool // bound stable neurons from both sides
+	pure      bool // rows alone, no interval: tests compare with other implementations
 }
 
 func newRelaxer(g *graph) *relaxer {
@@ -29,6 +32,7 @@ func newRelaxer(g *graph) *relaxer {
 	largest := 0
 	for a, m := range g.maps {
 		largest = max(largest, m.size())
+		w.mid = append(w.mid, alloc(m.size()))
 		w.actLo, w.actHi = append(w.actLo, alloc(m.size())[:m.size()]), append(w.actHi, alloc(m.size())[:m.size()])
 		if a > 0 {
 			w.lo, w.hi = append(w.lo, make([]float32, m.size())), append(w.hi, make([]float32, m.size()))
@@ -136,41 +140,75 @@ func (w *relaxer) settle(i int) {
 	}
 }
 
-// tighten bounds the unstable neurons of node i by rows. What is bounded better by
-// its interval keeps it.
-func (w *relaxer) tighten(i int) {
-	m := w.g.maps[i+1]
-	for y := range m.h {
-		for x := range m.w {
-			w.list = w.list[:0]
-			for c := range m.c {
-				k := (y*m.w+x)*m.c + c
-				if w.skipMargin || w.lo[i][k] < 0 && w.hi[i][k] > 0 {
-					w.list = append(w.list, neuron{c, k})
-				}
+// trace computes the activations of the ball's centre. They steer the order of work,
+// no bound.
+func (w *relaxer) trace() {
+	copy(w.mid[0], w.centre)
+	for i := range w.g.nodes {
+		d := &w.g.nodes[i]
+		out := w.mid[i+1]
+		d.small.Apply(&w.sc, out, w.mid[d.src], 1, kernels.None, nil, 0, 1)
+		for k, v := range out[:w.g.maps[i+1].size()] {
+			if d.skip >= 0 {
+				v += w.mid[d.skip][k]
 			}
-			if len(w.list) > 0 {
-				w.boundNeurons(i, kernels.Window{Y0: y, Y1: y + 1, X0: x, X1: x + 1}, w.list)
+			if d.affine.ReLU {
+				v = max(v, 0)
 			}
+			out[k] = v
 		}
 	}
 }
 
+// tighten bounds the unstable neurons of node i by rows: first the side that may show
+// a neuron to be stable, then, unless it did, the other. What is bounded better by its
+// interval keeps it.
+func (w *relaxer) tighten(i int) {
+	m := w.g.maps[i+1]
+	lo, hi := w.lo[i], w.hi[i]
+	for p := range m.h * m.w {
+		pos := kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1}
+		w.list = w.list[:0]
+		for c := range m.c {
+			if k := p*m.c + c; w.pure || lo[k] < 0 && hi[k] > 0 {
+				w.list = append(w.list, neuron{c, k, !(w.mid[i+1][k] > 0)})
+			}
+		}
+		w.boundNeurons(i, pos, w.list)
+		n := 0
+		for _, r := range w.list {
+			if w.pure || w.bothSides || lo[r.index] < 0 && hi[r.index] > 0 {
+				r.minus = !r.minus
+				w.list[n] = r
+				n++
+			}
+		}
+		w.boundNeurons(i, pos, w.list[:n])
+	}
+}
+
 func (w *relaxer) boundNeurons(i int, pos kernels.Window, list []neuron) {
-	const pairs = kernels.Lanes / 2
-	atOnce := w.begin(i, pos) * pairs
+	if len(list) == 0 {
+		return
+	}
+	atOnce := w.begin(i, pos) * kernels.Lanes
 	for ; len(list) > 0; list = list[min(atOnce, len(list)):] {
 		some := list[:min(atOnce, len(list))]
 		groups := w.fill(i, pos, some)
 		w.run(i-1, groups, nil)
 		w.finish(groups)
 		for j, n := range some {
-			low := &w.low[j/pairs]
-			l, h := down32(low[2*(j%pairs)]), up32(-low[2*(j%pairs)+1])
-			if !w.skipMargin {
-				l, h = max(l, w.lo[i][n.index]), min(h, w.hi[i][n.index])
+			low := w.low[j/kernels.Lanes][j%kernels.Lanes]
+			switch {
+			case n.minus && w.pure:
+				w.hi[i][n.index] = up32(-low)
+			case n.minus:
+				w.hi[i][n.index] = min(w.hi[i][n.index], up32(-low))
+			case w.pure:
+				w.lo[i][n.index] = down32(low)
+			default:
+				w.lo[i][n.index] = max(w.lo[i][n.index], down32(low))
 			}
-			w.lo[i][n.index], w.hi[i][n.index] = l, h
 		}
 	}
 }
@@ -179,6 +217,9 @@ func (w *relaxer) boundNeurons(i int, pos kernels.Window, list []neuron) {
 // specification; with backward, every unstable layer is bounded by rows.
 func (w *relaxer) bounds(backward bool) {
 	last := len(w.g.nodes) - 1
+	if backward {
+		w.trace()
+	}
 	for i := range w.g.nodes {
 		d := &w.g.nodes[i]
 		w.forward(i)

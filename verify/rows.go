@@ -83,16 +83,17 @@ func (r *rows) reset(groups int) {
 	clear(r.sums[:groups])
 }
 
-// neuron is a channel of a position, bounded from below and from above in two rows.
-type neuron struct{ channel, index int }
+// neuron is a row to be bounded: a channel of a position, or its opposite.
+type neuron struct {
+	channel, index int
+	minus          bool
+}
 
-// fill starts pairs of rows for neurons of node i at the window's one position: the
-// row of a neuron and its opposite are lanes 2j and 2j+1. bias and error of the
-// neurons go to the sums.
+// fill starts rows for neurons of node i at the window's one position. Their biases
+// and errors go to the sums.
 func (r *rows) fill(i int, pos kernels.Window, list []neuron) (groups int) {
-	const pairs = kernels.Lanes / 2
 	d := &r.g.nodes[i]
-	groups = (len(list) + pairs - 1) / pairs
+	groups = kernels.Groups(len(list))
 	r.reset(groups)
 	reads := r.g.reads(d, pos)
 	if reads != r.win[d.src] {
@@ -100,14 +101,19 @@ func (r *rows) fill(i int, pos kernels.Window, list []neuron) (groups int) {
 	}
 	r.started[d.src] = true
 	for g := range groups {
-		some := list[g*pairs : min((g+1)*pairs, len(list))]
-		for j, n := range some {
+		some := list[g*kernels.Lanes : min((g+1)*kernels.Lanes, len(list))]
+		var lanes [kernels.Lanes]kernels.Row
+		for l := range lanes {
+			n := some[min(l, len(some)-1)] // a short group repeats its last
+			lanes[l] = kernels.Row{Index: n.channel, Minus: n.minus}
 			p := r.params[i][n.index*kernels.RelaxParams:]
-			b, e := float64(p[kernels.RelaxBias]), float64(p[kernels.RelaxError])
-			r.sums[g].B[2*j], r.sums[g].B[2*j+1] = b, -b
-			r.sums[g].E[2*j], r.sums[g].E[2*j+1] = e, e
+			b := float64(p[kernels.RelaxBias])
+			if n.minus {
+				b = -b
+			}
+			r.sums[g].B[l], r.sums[g].E[l] = b, float64(p[kernels.RelaxError])
 		}
-		r.fillGroup(d, pos, reads, g, some)
+		r.fillGroup(d, pos, reads, g, &lanes)
 	}
 	if d.skip >= 0 {
 		r.fillSkip(d, pos, list)
@@ -115,38 +121,24 @@ func (r *rows) fill(i int, pos kernels.Window, list []neuron) (groups int) {
 	return groups
 }
 
-func (r *rows) fillGroup(d *node, pos, reads kernels.Window, g int, list []neuron) {
-	var o [kernels.Lanes / 2]int
-	for j := range o {
-		o[j] = list[min(j, len(list)-1)].channel // a short group repeats its last
-	}
-	s, w := d.shape, r.win[d.src]
+func (r *rows) fillGroup(d *node, pos, reads kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
+	isa, s, w := r.g.net.ISA(), d.shape, r.win[d.src]
 	dst := r.group(r.v[d.src], d.src, g)
-	run, rowsOf, c := reads.W()*s.InC, reads.H(), s.InC
-	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
 	if d.flat {
-		run, rowsOf, ky, kx = s.InC, 1, 0, 0
-		w, reads = kernels.Window{Y1: 1, X1: 1}, kernels.Window{Y1: 1, X1: 1}
+		isa.GatherRows(&r.sc, dst, d.columns, s.InC, s.OutC, lanes)
+		return
 	}
-	for y := range rowsOf {
-		at := ((reads.Y0+y-w.Y0)*w.W() + reads.X0 - w.X0) * c * kernels.Lanes
-		from := ((ky+y)*s.KW + kx) * c * s.OutC
-		for k := range run {
-			col := d.columns[from+k*s.OutC:][:s.OutC]
-			v := (*[kernels.Lanes]float32)(dst[at+k*kernels.Lanes:])
-			for j, ch := range o {
-				x := col[ch]
-				v[2*j], v[2*j+1] = x, -x
-			}
-		}
+	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
+	for y := range reads.H() {
+		to := ((reads.Y0+y-w.Y0)*w.W() + reads.X0 - w.X0) * s.InC * kernels.Lanes
+		from := ((ky+y)*s.KW + kx) * s.InC * s.OutC
+		isa.GatherRows(&r.sc, dst[to:], d.columns[from:], reads.W()*s.InC, s.OutC, lanes)
 	}
 }
 
 // fillSkip adds the one coefficient of a neuron on the activation that its node adds.
 func (r *rows) fillSkip(d *node, pos kernels.Window, list []neuron) {
-	const pairs = kernels.Lanes / 2
-	a := d.skip
-	groups := (len(list) + pairs - 1) / pairs
+	a, groups := d.skip, kernels.Groups(len(list))
 	if !r.started[a] {
 		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
 		r.started[a] = true
@@ -154,16 +146,17 @@ func (r *rows) fillSkip(d *node, pos kernels.Window, list []neuron) {
 	w := r.win[a]
 	at := ((pos.Y0-w.Y0)*w.W() + pos.X0 - w.X0) * r.g.maps[a].c
 	for k, n := range list {
-		v := r.group(r.v[a], a, k/pairs)[(at+n.channel)*kernels.Lanes:]
-		j := 2 * (k % pairs)
-		v[j]++
-		v[j+1]--
+		v := r.group(r.v[a], a, k/kernels.Lanes)[(at+n.channel)*kernels.Lanes:]
+		if n.minus {
+			v[k%kernels.Lanes]--
+		} else {
+			v[k%kernels.Lanes]++
+		}
 	}
 }
 
 // run takes groups of rows backward from the outputs of node from to the input.
-// lower, if not nil, gives per-row lower slopes of nodes; visit, if not nil, sees the
-// rows after each affine layer.
+// visit, if not nil, is called after each affine layer.
 func (r *rows) run(from, groups int, visit func(node int)) {
 	for i := from; i >= 0; i-- {
 		if !r.started[i+1] {

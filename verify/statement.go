@@ -90,7 +90,7 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool) {
 			low[from+j] = float32(math.Inf(-1))
 		}
 		w.run(last, groups, func(node int) {
-			if node == last && !w.skipMargin {
+			if node == last && !w.pure {
 				w.stopAt(node, groups, low[from:from+some])
 			}
 		})

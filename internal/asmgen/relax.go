@@ -7,8 +7,39 @@ import (
 )
 
 func emitRelax(t target) {
+	gatherRows(t)
 	relax(t, false)
 	relax(t, true)
+}
+
+// gatherRows emits the start of rows: columns of a matrix side by side.
+func gatherRows(t target) {
+	const dst, src, n, stride, list reg = 0, 1, 2, 3, 4
+	const v, tmp, sign vec = 0, 1, 2
+	t.text("GatherRows", `writes n lane vectors: lane l of vector k is the float32 at src +
+k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.`,
+		"dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32", 48)
+	t.loadArg(list, "sign", 40)
+	t.vload(sign, at(list, 0))
+	t.loadArg(list, "offset", 32)
+	var index [8]reg
+	for l := range index {
+		index[l] = list + reg(l) + 1
+		t.load(index[l], at(list, 8*l))
+	}
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(n, "n", 16)
+	t.loadArg(stride, "stride", 24)
+	t.label("loop")
+	t.vgather(v, tmp, src, index)
+	t.vxor(v, v, sign)
+	t.vstore(v, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addReg(src, stride)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
 }
 
 // relax emits the step of a linear bound backward through a ReLU.

@@ -20,7 +20,8 @@ type relaxer struct {
 	vOut       []float32
 	stop       [][]float32 // parameters of boxes where rows may stop
 	list       []neuron
-	mid        [][]float32 // activations of the centre
+	count      [maxGroups]int // rows of each group
+	mid        [][]float32    // activations of the centre
 
 	bothSides bool // bound stable neurons from both sides
 	pure      bool // rows alone, no interval: tests compare with other implementations
@@ -164,41 +165,61 @@ func (w *relaxer) trace() {
 // a neuron to be stable, then, unless it did, the other. What is bounded better by its
 // interval keeps it.
 func (w *relaxer) tighten(i int) {
-	m := w.g.maps[i+1]
 	lo, hi := w.lo[i], w.hi[i]
-	for p := range m.h * m.w {
-		pos := kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1}
-		w.list = w.list[:0]
-		for c := range m.c {
-			if k := p*m.c + c; w.pure || lo[k] < 0 && hi[k] > 0 {
-				w.list = append(w.list, neuron{c, k, !(w.mid[i+1][k] > 0)})
-			}
+	w.list = w.list[:0]
+	for k := range lo {
+		if w.pure || lo[k] < 0 && hi[k] > 0 {
+			w.list = append(w.list, neuron{int32(k), !(w.mid[i+1][k] > 0)})
 		}
-		w.boundNeurons(i, pos, w.list)
-		n := 0
-		for _, r := range w.list {
-			if w.pure || w.bothSides || lo[r.index] < 0 && hi[r.index] > 0 {
-				r.minus = !r.minus
-				w.list[n] = r
-				n++
-			}
-		}
-		w.boundNeurons(i, pos, w.list[:n])
 	}
+	w.boundNeurons(i, w.list)
+	n := 0
+	for _, r := range w.list {
+		if w.pure || w.bothSides || lo[r.index] < 0 && hi[r.index] > 0 {
+			w.list[n] = neuron{r.index, !r.minus}
+			n++
+		}
+	}
+	w.boundNeurons(i, w.list[:n])
 }
 
-func (w *relaxer) boundNeurons(i int, pos kernels.Window, list []neuron) {
-	if len(list) == 0 {
-		return
+// boundNeurons bounds the rows of list, sorted by position. Eight of one position
+// make a group; groups of several positions go backward together.
+func (w *relaxer) boundNeurons(i int, list []neuron) {
+	m := w.g.maps[i+1]
+	last, groups, atOnce, first := -1, 0, 0, 0
+	flush := func(end int) {
+		if groups > 0 {
+			w.boundGroups(i, groups, list[first:end])
+		}
+		groups, first = 0, end
 	}
-	atOnce := w.begin(i, pos) * kernels.Lanes
-	for ; len(list) > 0; list = list[min(atOnce, len(list)):] {
-		some := list[:min(atOnce, len(list))]
-		groups := w.fill(i, pos, some)
-		w.run(i-1, groups, nil)
-		w.finish(groups)
-		for j, n := range some {
-			low := w.low[j/kernels.Lanes][j%kernels.Lanes]
+	for from, to := 0, 0; from < len(list); from = to {
+		p := int(list[from].index) / m.c
+		for to = from + 1; to < len(list) && to < from+kernels.Lanes && int(list[to].index)/m.c == p; to++ {
+		}
+		if p != last {
+			atOnce = w.begin(i, kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1})
+			last = p
+		}
+		if groups > 0 && (groups >= atOnce || !w.fits()) {
+			flush(from)
+		}
+		w.place(groups)
+		w.fill(i, groups, list[from:to])
+		w.count[groups] = to - from
+		groups++
+	}
+	flush(len(list))
+}
+
+// boundGroups takes groups of rows that are filled backward.
+func (w *relaxer) boundGroups(i, groups int, list []neuron) {
+	w.run(i-1, groups, nil)
+	w.finish(groups)
+	for g := range groups {
+		for l, n := range list[:w.count[g]] {
+			low := w.low[g][l]
 			switch {
 			case n.minus && w.pure:
 				w.hi[i][n.index] = up32(-low)
@@ -210,6 +231,7 @@ func (w *relaxer) boundNeurons(i int, pos kernels.Window, list []neuron) {
 				w.lo[i][n.index] = max(w.lo[i][n.index], down32(low))
 			}
 		}
+		list = list[w.count[g]:]
 	}
 }
 

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -21,8 +22,11 @@ type rows struct {
 	g       *graph
 	sc      kernels.Scratch
 	v       [][]float32      // of each activation: [group][window]
-	win     []kernels.Window // of each activation
-	started []bool           // v holds coefficients
+	win     []kernels.Window // of each activation, begun last
+	sig     []int
+	placed  [maxGroups][]kernels.Window // of each group
+	sig0    []int                       // of group 0
+	started []bool                      // v holds coefficients
 	tmp     []float32
 	sums    [maxGroups]kernels.RelaxSums
 	low     [maxGroups][kernels.Lanes]float64
@@ -41,6 +45,9 @@ func newRows(g *graph) *rows {
 	r := &rows{
 		g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
 		started: make([]bool, len(g.maps)),
+	}
+	for i := range r.placed {
+		r.placed[i] = make([]kernels.Window, len(g.maps))
 	}
 	_, r.std = g.net.Normalization()
 	largest := 0
@@ -62,15 +69,52 @@ func newRows(g *graph) *rows {
 // many groups may go at once.
 func (r *rows) begin(from int, start kernels.Window) int {
 	r.g.windows(r.win, from, start)
+	r.sig = r.sig[:0]
 	largest := 1
-	for a := range from + 2 {
-		largest = max(largest, r.size(a))
+	for i := range from + 1 {
+		w := r.win[i+1]
+		largest = max(largest, w.H()*w.W()*r.g.maps[i+1].c)
+		if w.H() == 0 {
+			r.sig = append(r.sig, -1)
+			continue
+		}
+		d := &r.g.nodes[i]
+		k := d.key(w)
+		r.sig = append(r.sig, k[:]...)
+		r.sig = append(r.sig, offset(r.win[d.src], r.g.reads(d, w))...)
+		if d.skip >= 0 {
+			r.sig = append(r.sig, offset(r.win[d.skip], w)...)
+		}
 	}
+	w := r.win[0]
+	largest = max(largest, w.H()*w.W()*r.g.maps[0].c)
 	return min(max(rowBudget/largest, minGroups), maxGroups)
 }
 
+// offset is where the window w lies in the window all, and the size of that.
+func offset(all, w kernels.Window) []int {
+	return []int{w.Y0 - all.Y0, w.X0 - all.X0, all.H(), all.W()}
+}
+
+// place gives the windows begun last to group g. All groups that go backward at once
+// have the same signature: windows of equal sizes, at different places of the maps.
+func (r *rows) place(g int) {
+	copy(r.placed[g], r.win)
+	r.sums[g] = kernels.RelaxSums{}
+	if g == 0 {
+		r.sig0 = append(r.sig0[:0], r.sig...)
+		clear(r.started)
+	}
+}
+
+// fits tells whether the windows begun last may join group 0.
+func (r *rows) fits() bool { return slices.Equal(r.sig, r.sig0) }
+
 // size returns the number of neurons of the window of an activation.
-func (r *rows) size(a int) int { return r.win[a].H() * r.win[a].W() * r.g.maps[a].c }
+func (r *rows) size(a int) int {
+	w := r.placed[0][a]
+	return w.H() * w.W() * r.g.maps[a].c
+}
 
 // group returns the coefficients of a group.
 func (r *rows) group(v []float32, a, g int) []float32 {
@@ -78,55 +122,44 @@ func (r *rows) group(v []float32, a, g int) []float32 {
 	return v[g*n : (g+1)*n]
 }
 
-func (r *rows) reset(groups int) {
-	clear(r.started)
-	clear(r.sums[:groups])
-}
-
-// neuron is a row to be bounded: a channel of a position, or its opposite.
+// neuron is a row to be bounded: that of a neuron of a layer, or its opposite.
 type neuron struct {
-	channel, index int
-	minus          bool
+	index int32
+	minus bool
 }
 
-// fill starts rows for neurons of node i at the window's one position. Their biases
-// and errors go to the sums.
-func (r *rows) fill(i int, pos kernels.Window, list []neuron) (groups int) {
+// fill starts the rows of up to eight neurons of one position of node i in group g,
+// which has its place. Their biases and errors go to the sums.
+func (r *rows) fill(i, g int, list []neuron) {
 	d := &r.g.nodes[i]
-	groups = kernels.Groups(len(list))
-	r.reset(groups)
-	reads := r.g.reads(d, pos)
-	if reads != r.win[d.src] {
-		clear(r.v[d.src][:groups*r.size(d.src)*kernels.Lanes])
+	var lanes [kernels.Lanes]kernels.Row
+	for l := range lanes {
+		n := list[min(l, len(list)-1)] // a short group repeats its last
+		lanes[l] = kernels.Row{Index: int(n.index) % d.shape.OutC, Minus: n.minus}
+		p := r.params[i][int(n.index)*kernels.RelaxParams:]
+		b := float64(p[kernels.RelaxBias])
+		if n.minus {
+			b = -b
+		}
+		r.sums[g].B[l], r.sums[g].E[l] = b, float64(p[kernels.RelaxError])
 	}
 	r.started[d.src] = true
-	for g := range groups {
-		some := list[g*kernels.Lanes : min((g+1)*kernels.Lanes, len(list))]
-		var lanes [kernels.Lanes]kernels.Row
-		for l := range lanes {
-			n := some[min(l, len(some)-1)] // a short group repeats its last
-			lanes[l] = kernels.Row{Index: n.channel, Minus: n.minus}
-			p := r.params[i][n.index*kernels.RelaxParams:]
-			b := float64(p[kernels.RelaxBias])
-			if n.minus {
-				b = -b
-			}
-			r.sums[g].B[l], r.sums[g].E[l] = b, float64(p[kernels.RelaxError])
-		}
-		r.fillGroup(d, pos, reads, g, &lanes)
-	}
+	r.fillSource(d, r.placed[g][i+1], g, &lanes)
 	if d.skip >= 0 {
-		r.fillSkip(d, pos, list)
+		r.fillSkip(d, r.placed[g][i+1], g, &lanes)
 	}
-	return groups
 }
 
-func (r *rows) fillGroup(d *node, pos, reads kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
-	isa, s, w := r.g.net.ISA(), d.shape, r.win[d.src]
+func (r *rows) fillSource(d *node, pos kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
+	isa, s, w := r.g.net.ISA(), d.shape, r.placed[g][d.src]
 	dst := r.group(r.v[d.src], d.src, g)
 	if d.flat {
 		isa.GatherRows(&r.sc, dst, d.columns, s.InC, s.OutC, lanes)
 		return
+	}
+	reads := s.Reads(pos)
+	if reads != w {
+		clear(dst)
 	}
 	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
 	for y := range reads.H() {
@@ -137,20 +170,19 @@ func (r *rows) fillGroup(d *node, pos, reads kernels.Window, g int, lanes *[kern
 }
 
 // fillSkip adds the one coefficient of a neuron on the activation that its node adds.
-func (r *rows) fillSkip(d *node, pos kernels.Window, list []neuron) {
-	a, groups := d.skip, kernels.Groups(len(list))
-	if !r.started[a] {
-		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
+func (r *rows) fillSkip(d *node, pos kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
+	a, w := d.skip, r.placed[g][d.skip]
+	v := r.group(r.v[a], a, g)
+	if a != d.src {
+		clear(v)
 		r.started[a] = true
 	}
-	w := r.win[a]
 	at := ((pos.Y0-w.Y0)*w.W() + pos.X0 - w.X0) * r.g.maps[a].c
-	for k, n := range list {
-		v := r.group(r.v[a], a, k/kernels.Lanes)[(at+n.channel)*kernels.Lanes:]
-		if n.minus {
-			v[k%kernels.Lanes]--
+	for l, n := range lanes {
+		if n.Minus {
+			v[(at+n.Index)*kernels.Lanes+l]--
 		} else {
-			v[k%kernels.Lanes]++
+			v[(at+n.Index)*kernels.Lanes+l]++
 		}
 	}
 }
@@ -175,25 +207,26 @@ func (r *rows) run(from, groups int, visit func(node int)) {
 func (r *rows) relax(a, groups int, params []float32) {
 	for g := range groups {
 		v := r.group(r.v[a], a, g)
-		r.relaxGroup(v, v, a, params, nil, &r.sums[g])
+		r.relaxGroup(v, v, a, g, params, nil)
 	}
 }
 
-func (r *rows) relaxGroup(dst, v []float32, a int, params, lower []float32, sums *kernels.RelaxSums) {
-	w, m := r.win[a], r.g.maps[a]
+func (r *rows) relaxGroup(dst, v []float32, a, g int, params, lower []float32) {
+	w, m := r.placed[g][a], r.g.maps[a]
 	at := (w.Y0*m.w + w.X0) * m.c
 	if lower != nil {
 		lower = lower[at*kernels.Lanes:]
 	}
 	run := kernels.RelaxRun{Rows: w.H(), N: w.W() * m.c, Stride: m.w * m.c}
-	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, sums)
+	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, &r.sums[g])
 }
 
 // back takes the rows through the affine layer of node i.
 func (r *rows) back(i, groups int) {
 	d := &r.g.nodes[i]
-	p := r.g.plan(d, r.win[i+1])
-	if !r.started[d.src] && p.reads == r.win[d.src] {
+	w := r.placed[0]
+	p := r.g.plan(d, w[i+1])
+	if !r.started[d.src] && p.reads == w[d.src] {
 		p.adjoint.Apply(&r.sc, r.v[d.src], r.v[i+1], groups, kernels.None, nil)
 		r.started[d.src] = true
 	} else {
@@ -201,13 +234,13 @@ func (r *rows) back(i, groups int) {
 		r.add(d.src, p.reads, r.tmp, groups)
 	}
 	if d.skip >= 0 {
-		r.add(d.skip, r.win[i+1], r.v[i+1], groups)
+		r.add(d.skip, w[i+1], r.v[i+1], groups)
 	}
 }
 
 // add adds coefficients on the window w to those of activation a.
 func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
-	m, all := r.g.maps[a], r.win[a]
+	m, all := r.g.maps[a], r.placed[0][a]
 	if !r.started[a] {
 		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
 		r.started[a] = true
@@ -230,7 +263,7 @@ func (r *rows) finish(groups int) {
 	for g := range groups {
 		v, tmp := r.group(r.v[0], 0, g), r.group(r.tmp, 0, 0)
 		start := r.sums[g]
-		r.relaxGroup(tmp, v, 0, r.input, nil, &r.sums[g])
+		r.relaxGroup(tmp, v, 0, g, r.input, nil)
 		for l := range kernels.Lanes {
 			r.low[g][l] = rowLow(&r.sums[g], l, 0, r.less)
 		}
@@ -238,7 +271,7 @@ func (r *rows) finish(groups int) {
 			continue
 		}
 		r.sums[g] = start
-		r.relaxGroup(tmp, v, 0, r.dual, nil, &r.sums[g])
+		r.relaxGroup(tmp, v, 0, g, r.dual, nil)
 		r.dualNorms(v)
 		for l := range kernels.Lanes {
 			r.low[g][l] = max(r.low[g][l], rowLow(&r.sums[g], l, 0, r.less+float64(r.eps*r.norms[l]*(1+slack))))

@@ -79,7 +79,9 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool) {
 	for from := 0; from < n; from += atOnce * kernels.Lanes {
 		some := min(n-from, atOnce*kernels.Lanes)
 		groups := kernels.Groups(some)
-		w.reset(groups)
+		for g := range groups {
+			w.place(g)
+		}
 		v := w.v[last+1][:groups*m.size()*kernels.Lanes]
 		clear(v)
 		w.started[last+1] = true
@@ -117,11 +119,12 @@ func (w *relaxer) stopAt(node, groups int, low []float32) {
 			case a < 0, k == 1 && a == d.src:
 			case a == 0:
 				v := w.group(w.v[0], 0, g)
-				w.relaxGroup(w.group(w.tmp, 0, 0), v, 0, w.input, nil, &sums)
+				w.relaxGroup(w.group(w.tmp, 0, 0), v, 0, g, w.input, nil)
 			default:
-				w.relaxGroup(w.group(w.tmp, a, 0), w.group(w.v[a], a, g), a, w.stop[a], nil, &sums)
+				w.relaxGroup(w.group(w.tmp, a, 0), w.group(w.v[a], a, g), a, g, w.stop[a], nil)
 			}
 		}
+		w.sums[g], sums = sums, w.sums[g]
 		for l := g * kernels.Lanes; l < min(len(low), (g+1)*kernels.Lanes); l++ {
 			low[l] = down32(rowLow(&sums, l%kernels.Lanes, 0, w.less))
 		}

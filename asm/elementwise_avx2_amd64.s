@@ -235,3 +235,87 @@ loop:
 	JNZ          loop
 	VZEROUPPER
 	RET
+
+// func AddAVX2(dst, src unsafe.Pointer, n int, relu uint32)
+TEXT ·AddAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS relu+24(FP), Y6
+	VXORPS       X7, X7, X7
+	PCALIGN      $32
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (BX), Y1
+	VADDPS       Y1, Y0, Y0
+	VMAXPS       Y0, Y7, Y1
+	VANDPS       Y6, Y1, Y1
+	VANDNPS      Y0, Y6, Y0
+	VORPS        Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func AddGateAVX2(dst, src, gate unsafe.Pointer, n int)
+TEXT ·AddGateAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         gate+16(FP), CX
+	MOVQ         n+24(FP), DX
+	VXORPS       X7, X7, X7
+	PCALIGN      $32
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (BX), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (CX), Y1
+	VCMPPS       $30, Y7, Y1, Y1
+	VANDPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func IntervalAddAVX2(c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs)
+TEXT ·IntervalAddAVX2(SB), NOSPLIT, $0-48
+	MOVQ         c+0(FP), AX
+	MOVQ         r+8(FP), BX
+	MOVQ         sc+16(FP), CX
+	MOVQ         sr+24(FP), DX
+	MOVQ         n+32(FP), SI
+	MOVQ         a+40(FP), DI
+	VMOVUPS      abs8<>(SB), Y9
+	VBROADCASTSS 8(DI), Y12
+	VBROADCASTSS 12(DI), Y13
+	VBROADCASTSS 16(DI), Y14
+	PCALIGN      $32
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (CX), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (BX), Y1
+	VMOVUPS      (DX), Y2
+	VADDPS       Y2, Y1, Y1
+	VMULPS       Y12, Y1, Y1
+	VANDPS       Y9, Y0, Y2
+	VMULPS       Y13, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, (BX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	ADDQ         $32, DX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET

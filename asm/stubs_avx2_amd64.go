@@ -6,6 +6,17 @@ package asm
 
 import "unsafe"
 
+// AddAVX2 is v = dst + src; dst = relu is all ones ? (0 > v ? 0 : v) : v for n lane
+// vectors.
+//
+//go:noescape
+func AddAVX2(dst, src unsafe.Pointer, n int, relu uint32)
+
+// AddGateAVX2 is dst = gate > 0 ? dst + src : +0 for n lane vectors.
+//
+//go:noescape
+func AddGateAVX2(dst, src, gate unsafe.Pointer, n int)
+
 // Both2x2AVX2 computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
 //
 //go:noescape
@@ -133,6 +144,12 @@ func Grad4x2AVX2(a *GradArgs)
 //
 //go:noescape
 func Grad4x3AVX2(a *GradArgs)
+
+// IntervalAddAVX2 is c = c + sc; r = ((r + sr)*MulR + |c|*MulC) + Add for n lane vectors of
+// centres and radii. Every operation rounds once, none is fused.
+//
+//go:noescape
+func IntervalAddAVX2(c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs)
 
 // IntervalAffineAVX2 turns n lane vectors of centre c and radius r of an affine
 // layer's output, in place, into centre and inflated radius of the next one's input:

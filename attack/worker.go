@@ -59,8 +59,10 @@ func newWorker(a *Attacker, ws Passes, slots int) *worker {
 	for _, t := range []*[]float32{&w.img, &w.lo1, &w.hi1} {
 		*t = make([]float32, size)
 	}
-	for i := range w.slots {
-		w.slots[i].order = make([]int, 0, a.net.Classes())
+	if a.cfg.Targeted {
+		for i := range w.slots {
+			w.slots[i].order = make([]int, 0, a.net.Classes())
+		}
 	}
 	return w
 }

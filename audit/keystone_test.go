@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/plain"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -114,8 +115,11 @@ func images(r *rand.Rand, n int) []float32 {
 func tryKeystone(t *testing.T, seed uint64) (certified, attacked int) {
 	r := rand.New(rand.NewPCG(seed, 11))
 	a := randomArchitecture(r)
+	if seed%2 == 1 {
+		a = plain.RandomGraph(r)
+	}
 	m, err := model.Random(a, seed)
-	if err != nil { // not every draw is an architecture
+	if err != nil || a.Classes() < 2 { // not every draw is an architecture
 		return 0, 0
 	}
 	if r.IntN(3) == 0 { // weights that cancel, so that rounding matters
@@ -143,6 +147,33 @@ func TestKeystone(t *testing.T) {
 	t.Logf("%d certified, %d attacked", certified, attacked)
 	require.Greater(t, certified, int(rounds), "too few certificates for the test to mean anything")
 	require.Greater(t, attacked, int(rounds), "too few attacks for the test to mean anything")
+}
+
+// TestKeystoneResidual is the keystone on a small residual net with trained-like
+// weights: contracting, so that certificates and attacks both occur.
+func TestKeystoneResidual(t *testing.T) {
+	from := func(k int, l model.Layer) model.Layer {
+		l.Inputs = []int{k}
+		return l
+	}
+	relu := model.Layer{Kind: model.ReLU}
+	add := func(p, q int) model.Layer { return model.Layer{Kind: model.Add, Inputs: []int{p, q}} }
+	a := &model.Architecture{Name: "residual", Input: model.Shape{C: 2, H: 6, W: 6}, Layers: []model.Layer{
+		{Kind: model.Normalize, Mean: []float32{0.4, 0.5}, Std: []float32{0.3, 0.2}},
+		conv(4, 3, 1, 1), relu, conv(4, 3, 1, 1), add(3, 2), relu,
+		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), from(5, conv(6, 1, 2, 0)), add(8, 9), relu, fc(5),
+	}}
+	r := rand.New(rand.NewPCG(6, 11))
+	certified, attacked := 0, 0
+	for seed := range uint64(6) {
+		m, err := model.Random(a, seed)
+		require.NoError(t, err)
+		c, at := keystone(t, m, net.Norm(seed%2), images(r, 3*a.Input.Size()), "1/5000", seed)
+		certified += c
+		attacked += at
+	}
+	require.Positive(t, certified)
+	require.Positive(t, attacked)
 }
 
 func FuzzKeystone(f *testing.F) {

@@ -60,6 +60,29 @@ func (i *ISA) BoxEnd(dst, x []float32, e1, e2, doubt float32, up bool) {
 	}
 }
 
+// Add stores e(dst + src) in dst; e may be any epilogue. gate is read for Gate
+// alone.
+func (i *ISA) Add(dst, src []float32, e Epilogue, gate []float32) {
+	mustLen("summand", len(src), len(dst))
+	n := vectors(dst)
+	if n == 0 {
+		return
+	}
+	raceRead(src)
+	raceWrite(dst)
+	if e == Gate {
+		mustLen("gate", len(gate), len(dst))
+		raceRead(gate)
+		i.addGate(base(dst), base(src), base(gate), n)
+		return
+	}
+	relu := uint32(0)
+	if e == ReLU {
+		relu = math.MaxUint32
+	}
+	i.add(base(dst), base(src), n, relu)
+}
+
 // IntervalConstants are the factors of the interval passes; package verify
 // derives values that make the bounds sound.
 type IntervalConstants struct {
@@ -82,6 +105,25 @@ func (i *ISA) IntervalAffine(sc *Scratch, c, r []float32, k IntervalConstants) {
 // |mid|·MulC + Add. NaN in a bound gives NaN in centre and radius.
 func (i *ISA) IntervalBox(sc *Scratch, c, r []float32, k IntervalConstants) {
 	i.interval(sc, i.box, c, r, k)
+}
+
+// IntervalAdd adds the interval of centre sc and radius sr to that of c and r, in
+// place:
+//
+//	c += sc; r = ((r + sr)·MulR + |c|·MulC) + Add
+func (i *ISA) IntervalAdd(s *Scratch, c, r, sc, sr []float32, k IntervalConstants) {
+	mustLen("radius", len(r), len(c))
+	mustLen("centre added", len(sc), len(c))
+	mustLen("radius added", len(sr), len(c))
+	a := &s.interval
+	a.MulR, a.MulC, a.Add = k.MulR, k.MulC, k.Add
+	if n := vectors(c); n > 0 {
+		raceRead(sc)
+		raceRead(sr)
+		raceWrite(c)
+		raceWrite(r)
+		i.boxAdd(base(c), base(r), base(sc), base(sr), n, a)
+	}
 }
 
 func vectors(s []float32) int {

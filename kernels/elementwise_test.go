@@ -175,6 +175,37 @@ func directed(f float32, sum *big.Rat, up bool) float32 {
 	return f
 }
 
+func TestAdd(t *testing.T) {
+	eachLength(t, 3, func(_ *testing.T, isa *ISA, r *rand.Rand, bufs [][]float32) [][]float32 {
+		e, want := Epilogue(r.IntN(3)), copies(bufs)
+		isa.Add(bufs[0], bufs[1], e, bufs[2])
+		for i, v := range want[0] {
+			v += want[1][i]
+			if e == ReLU && 0 > v || e == Gate && !(want[2][i] > 0) {
+				v = 0
+			}
+			want[0][i] = v
+		}
+		return want
+	})
+}
+
+func TestIntervalAdd(t *testing.T) {
+	sc := new(Scratch)
+	k := IntervalConstants{MulR: 1 + 0x1p-20, MulC: 0x1p-22, Add: 0x1p-100}
+	eachLength(t, 4, func(_ *testing.T, isa *ISA, _ *rand.Rand, bufs [][]float32) [][]float32 {
+		want := copies(bufs)
+		isa.IntervalAdd(sc, bufs[0], bufs[1], bufs[2], bufs[3], k)
+		for i := range want[0] {
+			want[0][i] += want[2][i]
+			r := float32((want[1][i] + want[3][i]) * k.MulR)
+			m := float32(float32(math.Abs(float64(want[0][i]))) * k.MulC)
+			want[1][i] = float32(r+m) + k.Add
+		}
+		return want
+	})
+}
+
 func TestSelectLanes(t *testing.T) {
 	sc := new(Scratch) // used again and again: the choice before must not stick
 	eachLength(t, 2, func(_ *testing.T, isa *ISA, r *rand.Rand, bufs [][]float32) [][]float32 {

@@ -38,6 +38,9 @@ var generic = &ISA{
 	gatherRows: genericGatherRows,
 	relax:      func(a *asm.RelaxArgs) { genericRelax(a, false) },
 	relaxLanes: func(a *asm.RelaxArgs) { genericRelax(a, true) },
+	add:        genericAdd,
+	addGate:    genericAddGate,
+	boxAdd:     genericBoxAdd,
 	peakFMA:    genericPeakFMA,
 	readMemory: genericReadMemory,
 }
@@ -235,6 +238,34 @@ func genericBox(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
 		}
 		cs[i] = mid
 		rs[i] = float32(float32(up*a.MulR)+float32(abs32(mid)*a.MulC)) + a.Add
+	}
+}
+
+func genericAdd(dst, src unsafe.Pointer, n int, relu uint32) {
+	d, s := unsafe.Slice((*float32)(dst), n*Lanes), unsafe.Slice((*float32)(src), n*Lanes)
+	e := None
+	if relu != 0 {
+		e = ReLU
+	}
+	for i := range d {
+		d[i] = epilogue(d[i]+s[i], e, 0)
+	}
+}
+
+func genericAddGate(dst, src, gate unsafe.Pointer, n int) {
+	d, s := unsafe.Slice((*float32)(dst), n*Lanes), unsafe.Slice((*float32)(src), n*Lanes)
+	g := unsafe.Slice((*float32)(gate), n*Lanes)
+	for i := range d {
+		d[i] = epilogue(d[i]+s[i], Gate, g[i])
+	}
+}
+
+func genericBoxAdd(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs) {
+	cs, rs := unsafe.Slice((*float32)(c), n*Lanes), unsafe.Slice((*float32)(r), n*Lanes)
+	scs, srs := unsafe.Slice((*float32)(sc), n*Lanes), unsafe.Slice((*float32)(sr), n*Lanes)
+	for i := range cs {
+		cs[i] += scs[i]
+		rs[i] = float32(float32((rs[i]+srs[i])*a.MulR)+float32(abs32(cs[i])*a.MulC)) + a.Add
 	}
 }
 

@@ -27,6 +27,9 @@ type ISA struct {
 	relax      func(*asm.RelaxArgs)
 	relaxLanes func(*asm.RelaxArgs)
 	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+	add        func(dst, src unsafe.Pointer, n int, relu uint32)
+	addGate    func(dst, src, gate unsafe.Pointer, n int)
+	boxAdd     func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
 	peakFMA    func(n int)
 	readMemory func(p unsafe.Pointer, n, reps int)
 }

@@ -56,6 +56,9 @@ var avx2 = &ISA{
 	gatherRows: asm.GatherRowsAVX2,
 	relax:      asm.RelaxAVX2,
 	relaxLanes: asm.RelaxLanesAVX2,
+	add:        asm.AddAVX2,
+	addGate:    asm.AddGateAVX2,
+	boxAdd:     asm.IntervalAddAVX2,
 	peakFMA:    asm.PeakFMAAVX2,
 	readMemory: asm.ReadMemoryAVX2,
 }

@@ -86,10 +86,32 @@ func TestArchitectureValidate(t *testing.T) {
 		{"relu first", "layers[0].type", "only directly after", func(a *Architecture) { a.Layers[0] = Layer{Kind: ReLU} }},
 		{"relu after normalize", "layers[1].type", "only directly after", func(a *Architecture) { a.Layers[1] = Layer{Kind: ReLU} }},
 		{"relu twice", "layers[3].type", "only directly after", func(a *Architecture) { a.Layers[3] = Layer{Kind: ReLU} }},
-		{"conv after fc", "layers[4].type", `got "conv" after "fc"`, func(a *Architecture) { a.Layers[4] = conv(1, 1, 1, 0) }},
-		{"relu last", "layers[4].type", `got "relu" as the last layer`, func(a *Architecture) { a.Layers[4] = Layer{Kind: ReLU} }},
-		{"conv last", "layers[1].type", `got "conv" as the last layer`, func(a *Architecture) { a.Layers = a.Layers[:2] }},
-		{"one class", "layers[4].out", "got 1 classes", func(a *Architecture) { a.Layers[4].Out = 1 }},
+		{"large conv after fc", "layers[4].kernel", "padded input, here 1", func(a *Architecture) { a.Layers[4] = conv(1, 2, 1, 0) }},
+		{"normalize alone", "layers[0].type", `got "normalize" as the last layer`, func(a *Architecture) { a.Layers = a.Layers[:1] }},
+
+		{"input ahead", "layers[3].inputs", "got 3, expected a layer before, 0 to 2", func(a *Architecture) { a.Layers[3].Inputs = []int{3} }},
+		{"input below", "layers[3].inputs", "got -2, expected a layer before", func(a *Architecture) { a.Layers[3].Inputs = []int{-2} }},
+		{"huge input", "layers[3].inputs", "expected a layer before", func(a *Architecture) { a.Layers[3].Inputs = []int{huge} }},
+		{"two inputs", "layers[3].inputs", `got 2, expected at most 1 for "fc"`, func(a *Architecture) { a.Layers[3].Inputs = []int{1, 2} }},
+		{"input of normalize", "layers[0].inputs", "expected none", func(a *Architecture) { a.Layers[0].Inputs = []int{-1} }},
+		{"add of none", "layers[3].inputs", "got 0, expected 2", func(a *Architecture) { a.Layers[3] = Layer{Kind: Add} }},
+		{"add of one", "layers[3].inputs", "got 1, expected 2", func(a *Architecture) { a.Layers[3] = Layer{Kind: Add, Inputs: []int{2}} }},
+		{"past normalize", "layers[3].inputs", "expected 0, the same normalized", func(a *Architecture) { a.Layers[3].Inputs = []int{-1} }},
+		{"not read", "layers[2]", "got an output that no layer reads", func(a *Architecture) { a.Layers[3].Inputs = []int{0} }},
+		{"relu of another", "layers[4].inputs", "got 2, expected 3, the layer before", func(a *Architecture) {
+			a.Layers[4] = Layer{Kind: ReLU, Inputs: []int{2}}
+			a.Layers = append(a.Layers, Layer{Kind: FC, Out: 5}, Layer{Kind: Add, Inputs: []int{3, 5}})
+		}},
+		{"relu and another", "layers[2].inputs", "got 1, whose output other layers read", func(a *Architecture) { a.Layers[3].Inputs = []int{1} }},
+		{"shapes of add", "layers[5].inputs", "got outputs of 5x1x1 and 4x1x1", func(a *Architecture) {
+			a.Layers = append(a.Layers, Layer{Kind: Add, Inputs: []int{3, 4}})
+		}},
+		{"branch read twice", "layers[6].inputs", "expected one of the two", func(a *Architecture) {
+			a.Layers = append(a.Layers, Layer{Kind: FC, Out: 4}, Layer{Kind: Add, Inputs: []int{4, 4}}, Layer{Kind: Add, Inputs: []int{5, 6}})
+		}},
+		{"branch with relu", "layers[6].inputs", "expected one of the two", func(a *Architecture) {
+			a.Layers = append(a.Layers, Layer{Kind: ReLU}, Layer{Kind: Add, Inputs: []int{5, 5}})
+		}},
 
 		{"short mean", "layers[0].mean", "got 1 values, expected 2", func(a *Architecture) { a.Layers[0].Mean = []float32{0} }},
 		{"long std", "layers[0].std", "got 3 values, expected 2", func(a *Architecture) { a.Layers[0].Std = []float32{1, 1, 1} }},
@@ -138,6 +160,85 @@ func TestArchitectureValidate(t *testing.T) {
 			checkErr(t, a.Validate(), c.field, c.msg)
 			assert.Zero(t, a.MACs())
 		})
+	}
+}
+
+// residual has a block with its input as the shortcut, one with a projection,
+// and ends in a map.
+func residual() *Architecture {
+	conv := func(out, k, s, p int, in ...int) Layer {
+		return Layer{Kind: Conv, Inputs: in, Out: out, Kernel: [2]int{k, k}, Stride: [2]int{s, s}, Padding: [2]int{p, p}}
+	}
+	add := func(p, q int) Layer { return Layer{Kind: Add, Inputs: []int{p, q}} }
+	return &Architecture{Name: "residual", Input: Shape{2, 6, 5}, Layers: []Layer{
+		conv(3, 3, 1, 1), {Kind: ReLU},
+		conv(3, 3, 1, 1), add(2, 1), {Kind: ReLU},
+		conv(4, 3, 2, 1), {Kind: ReLU}, conv(4, 3, 1, 1), conv(4, 1, 2, 0, 4), add(7, 8),
+		conv(4, 1, 1, 0, 9), add(9, 10), {Kind: ReLU},
+	}}
+}
+
+func TestResidual(t *testing.T) {
+	a := residual()
+	require.NoError(t, a.Validate())
+	assert.Equal(t, 4*3*3, a.Classes())
+	assert.False(t, a.Sequential())
+	assert.True(t, testArch().Sequential())
+	shapes, err := a.Shapes()
+	require.NoError(t, err)
+	assert.Equal(t, Shape{3, 6, 5}, a.InputShape(8, shapes))
+	assert.Equal(t, Shape{4, 3, 3}, shapes[9])
+	assert.Equal(t, []int{4}, a.InputsOf(8))
+	assert.Equal(t, []int{9}, a.InputsOf(10))
+	assert.Equal(t, []int{-1}, a.InputsOf(0))
+	assert.Equal(t, int64(3*2*9*30+3*3*9*30+4*3*9*9+4*4*9*9+4*3*9+4*4*9), a.MACs())
+	for _, c := range [][3]int{{3, 2, 1}, {9, 8, 7}, {11, 10, 9}} {
+		branch, skip := a.Residual(c[0])
+		assert.Equal(t, c[1:], []int{branch, skip})
+	}
+	c := a.Clone()
+	c.Layers[3].Inputs[0] = 0
+	assert.Equal(t, residual(), a, "clones share nothing")
+
+	const spelt = `{"type":"add","inputs":[7,8]},{"type":"conv","out":4,"kernel":[1,1],"stride":[1,1],"padding":[0,0]},` +
+		`{"type":"add","inputs":[9,10]},{"type":"relu"}]}`
+	text := string(a.CanonicalJSON())
+	assert.Contains(t, text, spelt)
+	assert.Contains(t, text, `{"type":"conv","inputs":[4],"out":4,`)
+	back, err := ParseArchitecture([]byte(text))
+	require.NoError(t, err)
+	a.Layers[10].Inputs = nil // 9 is the layer before
+	assert.Equal(t, a, back)
+	assert.Equal(t, text, string(back.CanonicalJSON()))
+	back, err = ParseArchitecture([]byte(strings.Replace(text, `{"type":"relu"}]`, `{"inputs":[11],"type":"relu"}]`, 1)))
+	require.NoError(t, err)
+	assert.Equal(t, a, back)
+	for _, c := range []struct{ old, new, field, msg string }{
+		{`"inputs":[7,8]`, `"inputs":[7,8,6]`, "layers[9].inputs", "more than 2"},
+		{`"inputs":[7,8]`, `"inputs":[]`, "layers[9].inputs", "got no numbers"},
+		{`"inputs":[7,8]`, `"inputs":8`, "layers[9].inputs", "expected a JSON array"},
+		{`,"inputs":[7,8]`, ``, "layers[9]", `no key "inputs"`},
+		{`"inputs":[7,8]`, `"inputs":[7,8],"out":4`, "layers[9].out", `"add" does not have`},
+		{`"inputs":[7,8]`, `"inputs":[7,9]`, "layers[9].inputs", "got 9, expected a layer before"},
+	} {
+		_, err := ParseArchitecture([]byte(strings.Replace(text, c.old, c.new, 1)))
+		checkErr(t, err, c.field, c.msg)
+	}
+}
+
+// TestOutputs: a network may end in anything but normalize.
+func TestOutputs(t *testing.T) {
+	conv := Layer{Kind: Conv, Out: 3, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}}
+	for want, layers := range map[int][]Layer{
+		1:  {{Kind: FC, Out: 1}},
+		7:  {{Kind: FC, Out: 7}, {Kind: ReLU}},
+		12: {conv},
+		3:  {{Kind: FC, Out: 2}, conv, {Kind: FC, Out: 3}},
+		2:  {{Kind: FC, Out: 2}, {Kind: FC, Out: 2}, {Kind: Add, Inputs: []int{0, 1}}},
+	} {
+		a := &Architecture{Input: Shape{1, 2, 2}, Layers: layers}
+		require.NoError(t, a.Validate())
+		assert.Equal(t, want, a.Classes())
 	}
 }
 

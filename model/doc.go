@@ -1,4 +1,4 @@
-// Package model holds a network as data: an architecture (a validated list of
+// Package model holds a network as data: an architecture (a validated graph of
 // layers), its float32 weights, the model file (safetensors) and a hash that
 // names the network. It runs nothing and imports only the standard library.
 //

@@ -20,13 +20,20 @@ func (a *Architecture) CanonicalJSON() []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = a.Layers[i].appendJSON(b)
+		b = a.Layers[i].appendJSON(b, i)
 	}
 	return append(b, "]}"...)
 }
 
-func (l *Layer) appendJSON(b []byte) []byte {
+// appendJSON writes layer i. A single input that is the layer before is left out.
+func (l *Layer) appendJSON(b []byte, i int) []byte {
 	b = appendString(append(b, `{"type":`...), string(l.Kind))
+	switch in := l.Inputs; {
+	case len(in) == 2:
+		b = fmt.Appendf(b, `,"inputs":[%d,%d]`, in[0], in[1])
+	case len(in) == 1 && in[0] != i-1:
+		b = fmt.Appendf(b, `,"inputs":[%d]`, in[0])
+	}
 	switch l.Kind {
 	case Normalize:
 		b = appendNumbers(append(b, `,"mean":`...), l.Mean)
@@ -63,8 +70,8 @@ func appendString(b []byte, s string) []byte {
 
 // ParseArchitecture reads an architecture's JSON and validates it. Besides the
 // canonical spelling it takes white space, any order of keys, one integer for
-// two equal ones in kernel, stride and padding, and their defaults (stride 1,
-// padding 0). Unknown, repeated and missing keys are errors. The error is a
+// two equal ones in kernel, stride and padding, their defaults (stride 1,
+// padding 0), and the layer before spelled out in inputs. Unknown, repeated and missing keys are errors. The error is a
 // *FormatError.
 func ParseArchitecture(data []byte) (*Architecture, error) {
 	if err := checkJSON(data, "architecture"); err != nil {
@@ -112,9 +119,10 @@ func ParseArchitecture(data []byte) (*Architecture, error) {
 // layerKeys lists, besides "type", the keys of each kind: required ones first.
 var layerKeys = map[Kind]struct{ required, optional keys }{
 	Normalize: {required: keys{"mean", "std"}},
-	Conv:      {required: keys{"out", "kernel"}, optional: keys{"stride", "padding"}},
-	FC:        {required: keys{"out"}},
-	ReLU:      {},
+	Conv:      {required: keys{"out", "kernel"}, optional: keys{"inputs", "stride", "padding"}},
+	FC:        {required: keys{"out"}, optional: keys{"inputs"}},
+	ReLU:      {optional: keys{"inputs"}},
+	Add:       {required: keys{"inputs"}},
 }
 
 func parseLayer(i int, data []byte) (Layer, error) {
@@ -129,6 +137,14 @@ func parseLayer(i int, data []byte) (Layer, error) {
 			var s string
 			s, err = parseString(val, field)
 			l.Kind = Kind(s)
+		case "inputs":
+			l.Inputs, err = parseInts(val, field, 2)
+			if err == nil && len(l.Inputs) == 0 {
+				err = fieldErr(field, "got no numbers, expected 1 or 2")
+			}
+			if len(l.Inputs) == 1 && l.Inputs[0] == i-1 {
+				l.Inputs = nil // the canonical spelling
+			}
 		case "mean":
 			l.Mean, err = parseFloats(val, field)
 		case "std":
@@ -142,7 +158,7 @@ func parseLayer(i int, data []byte) (Layer, error) {
 		case "padding":
 			l.Padding, err = parsePair(val, field)
 		default:
-			err = fieldErr(at, "got unknown key %s, expected type, mean, std, out, kernel, stride or padding", quote(key))
+			err = fieldErr(at, "got unknown key %s, expected type, inputs, mean, std, out, kernel, stride or padding", quote(key))
 		}
 		return err
 	})
@@ -154,8 +170,8 @@ func parseLayer(i int, data []byte) (Layer, error) {
 	}
 	allowed, ok := layerKeys[l.Kind]
 	if !ok {
-		return l, fieldErr(at+".type", "got %s, expected %q, %q, %q or %q",
-			quote(string(l.Kind)), Normalize, Conv, FC, ReLU)
+		return l, fieldErr(at+".type", "got %s, expected %q, %q, %q, %q or %q",
+			quote(string(l.Kind)), Normalize, Conv, FC, ReLU, Add)
 	}
 	for _, k := range seen {
 		if k != "type" && !allowed.required.has(k) && !allowed.optional.has(k) {

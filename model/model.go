@@ -48,7 +48,7 @@ func (m *Model) Validate() error {
 	for i := range m.Arch.Layers {
 		var weights, biases int
 		if l := &m.Arch.Layers[i]; l.HasParams() {
-			n, _ := product(maxWeight, l.WeightShape(w.shapes[i])...)
+			n, _ := product(maxWeight, l.WeightShape(m.Arch.InputShape(i, w.shapes))...)
 			weights, biases = int(n), l.Out
 		}
 		if err := checkTensor(weightName(i), m.Params[i].W, weights); err != nil {

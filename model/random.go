@@ -20,7 +20,7 @@ func Random(a *Architecture, seed uint64) (*Model, error) {
 		if !l.HasParams() {
 			continue
 		}
-		fanIn, _ := product(maxWeight, l.WeightShape(shapes[i])[1:]...)
+		fanIn, _ := product(maxWeight, l.WeightShape(a.InputShape(i, shapes))[1:]...)
 		src := rand.NewPCG(seed, uint64(i))
 		m.Params[i] = Param{
 			W: uniform(src, l.Out*int(fanIn), float32(math.Sqrt(6/float64(fanIn)))),

@@ -13,13 +13,14 @@ import (
 // A model file is a safetensors file: the header's length as a little-endian
 // uint64, the header (JSON), the tensors' bytes.
 const (
-	lengthBytes   = 8
-	maxHeader     = 16 << 20 // bytes
-	formatName    = "epsball"
-	formatVersion = "1"
-	metadataKey   = "__metadata__"
-	cardPrefix    = "card."
-	floatType     = "F32"
+	lengthBytes  = 8
+	maxHeader    = 16 << 20 // bytes
+	formatName   = "epsball"
+	versionList  = "1" // layers in a list that ends in fc
+	versionGraph = "2" // anything
+	metadataKey  = "__metadata__"
+	cardPrefix   = "card."
+	floatType    = "F32"
 )
 
 func weightName(i int) string { return fmt.Sprintf("layers.%d.weight", i) }
@@ -45,7 +46,7 @@ func wantTensors(a *Architecture, shapes []Shape) []tensor {
 	}
 	for i := range a.Layers {
 		if l := &a.Layers[i]; l.HasParams() {
-			add(weightName(i), l.WeightShape(shapes[i]))
+			add(weightName(i), l.WeightShape(a.InputShape(i, shapes)))
 			add(biasName(i), []int{l.Out})
 		}
 	}
@@ -80,6 +81,21 @@ func (m *Model) Encode() ([]byte, error) {
 	return b, nil
 }
 
+// version returns the file's version: the first that knows the architecture, so
+// that older readers take what they can.
+func (a *Architecture) version() string {
+	last, fc := &a.Layers[len(a.Layers)-1], false
+	if last.Kind != FC || last.Out < 2 || !a.Sequential() {
+		return versionGraph
+	}
+	for i := range a.Layers {
+		if fc = fc || a.Layers[i].Kind == FC; fc && a.Layers[i].Kind == Conv {
+			return versionGraph
+		}
+	}
+	return versionList
+}
+
 // header returns the JSON, padded with spaces so that the data starts at a
 // multiple of 8.
 func (m *Model) header(tensors []tensor) []byte {
@@ -90,7 +106,7 @@ func (m *Model) header(tensors []tensor) []byte {
 	}
 	b = append(b, `{"`+metadataKey+`":{`...)
 	pair("format", formatName)
-	pair("version", formatVersion)
+	pair("version", m.Arch.version())
 	pair("architecture", string(m.Arch.CanonicalJSON()))
 	for _, k := range slices.Sorted(maps.Keys(m.Card)) {
 		pair(cardPrefix+k, m.Card[k])
@@ -189,14 +205,18 @@ func (m *Model) parseMetadata(val []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range [2][2]string{{"format", formatName}, {"version", formatVersion}} {
-		key, want := c[0], c[1]
-		if got, ok := texts[key]; !ok {
-			return fieldErr(metadataKey, "got no key %q, expected %q", key, want)
-		} else if got != want {
-			return fieldErr(metadataKey+"."+key, "got %s, expected %q", quote(got), want)
+	format, version := texts["format"], texts["version"]
+	for _, key := range [2]string{"format", "version"} {
+		if _, ok := texts[key]; !ok {
+			return fieldErr(metadataKey, "got no key %q, expected one", key)
 		}
 		delete(texts, key)
+	}
+	if format != formatName {
+		return fieldErr(metadataKey+".format", "got %s, expected %q", quote(format), formatName)
+	}
+	if version != versionList && version != versionGraph {
+		return fieldErr(metadataKey+".version", "got %s, expected %q or %q", quote(version), versionList, versionGraph)
 	}
 	text, ok := texts["architecture"]
 	if !ok {
@@ -208,6 +228,9 @@ func (m *Model) parseMetadata(val []byte) error {
 		return err
 	}
 	m.Arch = *arch
+	if need := arch.version(); need > version {
+		return fieldErr(metadataKey+".version", "got %q, expected %q for this architecture", version, need)
+	}
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
 		name, ok := strings.CutPrefix(key, cardPrefix)
 		if !ok {

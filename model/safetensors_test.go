@@ -34,6 +34,7 @@ func TestDecodeByHand(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"plain":  file(smallHeader, 1, 2, 3, 4, 5, -6),
 		"padded": file(smallHeader+" \n  ", 1, 2, 3, 4, 5, -6),
+		"newer":  file(strings.Replace(smallHeader, `"1"`, `"2"`, 1), 1, 2, 3, 4, 5, -6),
 		"bias first": file(`{`+strings.Replace(smallBias, "16,24", "0,8", 1)+`,`+smallMeta+`,`+
 			strings.Replace(smallWeight, "0,16", "8,24", 1)+`}`, 5, -6, 1, 2, 3, 4),
 	} {
@@ -80,12 +81,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"metadata number", `__metadata__."format"`, "expected a string", with(`"epsball"`, `3`)},
 		{"no format", "__metadata__", `no key "format"`, with(`"format":"epsball",`, "")},
 		{"other format", "__metadata__.format", `got "pt", expected "epsball"`, with(`"epsball"`, `"pt"`)},
-		{"other version", "__metadata__.version", `got "2", expected "1"`, with(`"1"`, `"2"`)},
+		{"other version", "__metadata__.version", `got "3", expected "1" or "2"`, with(`"1"`, `"3"`)},
+		{"old version", "__metadata__.version", `got "1", expected "2" for this`, with(`\"out\":2`, `\"out\":1`)},
 		{"unknown metadata", "__metadata__", `unknown key "note"`, with(`"version"`, `"note":"x","version"`)},
 		{"format twice", "__metadata__", `key "format" twice`, with(`"version"`, `"format":"epsball","version"`)},
 		{"empty card key", "card", "empty key", with(`"version"`, `"card.":"x","version"`)},
 		{"no architecture", "__metadata__", `no key "architecture"`, with(`"architecture"`, `"card.a"`)},
-		{"bad architecture", "layers[0].out", "got 1 classes", with(`\"out\":2`, `\"out\":1`)},
+		{"bad architecture", "layers[0].out", "got 0, expected 1", with(`\"out\":2`, `\"out\":0`)},
 
 		{"tensor missing", "layers.0.bias", "no such tensor", with(","+smallBias, "")},
 		{"tensor twice", "header", `key "layers.0.bias" twice`, with(smallBias, smallBias+","+smallBias)},
@@ -204,8 +206,50 @@ func TestDecodeAllocations(t *testing.T) {
 	}
 }
 
+// TestVersion: a file has the first version that knows its architecture, so
+// that models of version 1 keep their bytes.
+func TestVersion(t *testing.T) {
+	version := func(a *Architecture) string {
+		m, err := Random(a, 1)
+		require.NoError(t, err)
+		data, err := m.Encode()
+		require.NoError(t, err)
+		checkDecode(t, data)
+		for _, v := range []string{"1", "2"} {
+			if bytes.Contains(data, []byte(`"version":"`+v+`"`)) {
+				return v
+			}
+		}
+		return ""
+	}
+	assert.Equal(t, "1", version(testArch()))
+	assert.Equal(t, "2", version(residual()))
+	for _, change := range []func(a *Architecture){
+		func(a *Architecture) { a.Layers[4].Out = 1 },
+		func(a *Architecture) { a.Layers = a.Layers[:3] },
+		func(a *Architecture) { a.Layers = append(a.Layers, Layer{Kind: ReLU}) },
+		func(a *Architecture) { a.Layers[3] = a.Layers[1]; a.Layers[3].Inputs = []int{2} },
+	} {
+		a := testArch()
+		change(a)
+		want := "2"
+		if a.Layers[len(a.Layers)-1].Kind == FC && a.Classes() > 1 {
+			want = "1"
+		}
+		assert.Equal(t, want, version(a))
+	}
+	a := testArch()
+	a.Layers[3].Inputs = []int{2} // the layer before, spelled out
+	assert.Equal(t, "1", version(a))
+}
+
 func FuzzDecode(f *testing.F) {
 	data, err := testModel(f).Encode()
+	require.NoError(f, err)
+	f.Add(data)
+	m, err := Random(residual(), 1)
+	require.NoError(f, err)
+	data, err = m.Encode()
 	require.NoError(f, err)
 	f.Add(data)
 	f.Add(file(smallHeader, 1, 2, 3, 4, 5, 6))

@@ -3,6 +3,7 @@ package net
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/epsball/epsball/kernels"
@@ -15,7 +16,7 @@ func TestPassesDoNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	for _, isa := range kernels.Available() {
-		for _, a := range smallNets()[2:5] {
+		for _, a := range slices.Concat(smallNets()[2:5], smallNets()[7:9]) {
 			n := compile(t, randomModel(t, a, 1), isa.Name())
 			const images = 50 // several chunks for each worker
 			groups := kernels.Groups(images)

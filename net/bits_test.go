@@ -136,11 +136,19 @@ func TestBitsViews(t *testing.T) {
 // TestViewsAreDisjoint: no buffer of one view overlaps any of another, also of
 // another layer, so that views may be at different layers at one time.
 func TestViewsAreDisjoint(t *testing.T) {
-	n := compile(t, randomModel(t, smallNets()[3], 1), "")
+	for _, a := range []*model.Architecture{smallNets()[3], smallNets()[8]} {
+		testViewsAreDisjoint(t, compile(t, randomModel(t, a, 1), ""))
+	}
+}
+
+func testViewsAreDisjoint(t *testing.T, n *Network) {
 	for _, keep := range []bool{false, true} {
 		w := n.NewWorkspace(6*kernels.Lanes, keep)
+		all := func(v *Workspace) [][]float32 {
+			return slices.Concat(v.acts, v.grads, [][]float32{v.sum, v.out, v.dout})
+		}
 		mark := func(v *Workspace, with float32) {
-			for _, b := range slices.Concat(v.acts, v.grads) {
+			for _, b := range all(v) {
 				for i := range b[:cap(b)] {
 					b[:cap(b)][i] = with
 				}
@@ -151,7 +159,7 @@ func TestViewsAreDisjoint(t *testing.T) {
 			mark(v, float32(i))
 		}
 		for i, v := range views {
-			for layer, b := range slices.Concat(v.acts, v.grads) {
+			for layer, b := range all(v) {
 				for _, have := range b {
 					require.EqualValues(t, i, have, "keep %v, layer %d", keep, layer%len(v.acts))
 				}

@@ -42,16 +42,26 @@ type Network struct {
 	model   *model.Model
 	isa     *kernels.ISA
 	input   model.Shape
-	classes int
+	output  model.Shape
 	norm    []model.Layer // the normalize layer, if any
 	options Options
 	layers  []Affine
+
+	// See schedule.
+	steps       []step
+	acts, grads []int // buffers of activations and gradients that need not all stay alive
+	sums        int   // elements of the largest gradient that is added to another; 0: none
 }
 
 // Affine is a convolution or a fully connected layer as compiled, with the
-// ReLU after it, if any. Its slices are not to be changed.
+// addition and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Activation 0 is
+// the network's input after normalize, activation i+1 the output of Layers()[i].
+// Its slices are not to be changed.
 type Affine struct {
-	Index   int // in the architecture's list of layers
+	Index   int // in the architecture's list of layers: of the conv or fc
+	Add     int // the same of the add that follows, −1: none
+	Src     int // the activation x that it reads: i of Layers()[i] in a plain list
+	Skip    int // the activation s added to its sums, −1: none
 	Name    string
 	Shape   kernels.Shape
 	ReLU    bool
@@ -129,26 +139,20 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	if o.Winograd {
 		o.Batches = LargeBatches
 	}
-	n := &Network{options: o, model: m, isa: isa, input: m.Arch.Input, classes: m.Arch.Classes()}
-	for i, l := range m.Arch.Layers {
-		switch l.Kind {
-		case model.Normalize:
-			n.norm = []model.Layer{l}
-		case model.ReLU:
-			n.layers[len(n.layers)-1].ReLU = true
-		case model.Conv, model.FC:
-			a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, shapes[i]), in: shapes[i]}
-			a.W, a.B = m.Params[i].W, m.Params[i].B
-			if a.permuted() {
-				a.W = make([]float32, len(a.W))
-			}
-			a.macs = a.Shape.MACs()
-			a.prepare(isa, o)
-			n.layers = append(n.layers, a)
-			n.Reload(len(n.layers) - 1)
-		default:
-			return nil, fmt.Errorf("layer %d: kind %q cannot be compiled", i, l.Kind)
+	n := &Network{options: o, model: m, isa: isa, input: m.Arch.Input}
+	n.build(&m.Arch, shapes, func(i int) Affine {
+		l, in := m.Arch.Layers[i], m.Arch.InputShape(i, shapes)
+		a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, in), in: in}
+		a.W, a.B = m.Params[i].W, m.Params[i].B
+		if a.permuted() {
+			a.W = make([]float32, len(a.W))
 		}
+		a.macs = a.Shape.MACs()
+		a.prepare(isa, o)
+		return a
+	})
+	for i := range n.layers {
+		n.Reload(i)
 	}
 	return n, nil
 }
@@ -183,11 +187,20 @@ func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	}
 }
 
-// run computes the layer with its ReLU on lanes.
-func (a *Affine) run(sc *kernels.Scratch, dst, src []float32, groups int) {
-	e := kernels.None
+// epilogue is what ends the layer.
+func (a *Affine) epilogue() kernels.Epilogue {
 	if a.ReLU {
-		e = kernels.ReLU
+		return kernels.ReLU
+	}
+	return kernels.None
+}
+
+// run computes the layer's sums and, unless there is something to add first, its
+// ReLU on lanes.
+func (a *Affine) run(sc *kernels.Scratch, dst, src []float32, groups int) {
+	e := a.epilogue()
+	if a.Skip >= 0 {
+		e = kernels.None
 	}
 	if a.winograd != nil {
 		a.winograd.Apply(sc, dst, src, groups, e, nil)
@@ -247,8 +260,12 @@ func (n *Network) ISA() *kernels.ISA { return n.isa }
 // Input returns the shape of one image, channels first.
 func (n *Network) Input() model.Shape { return n.input }
 
-// Classes returns the number of logits.
-func (n *Network) Classes() int { return n.classes }
+// Classes returns the number of outputs: a classifier's logits.
+func (n *Network) Classes() int { return n.output.Size() }
+
+// Output returns the shape of the last activation. The outputs are its elements,
+// channels first.
+func (n *Network) Output() model.Shape { return n.output }
 
 // HasLanes tells whether the network was compiled for large batches.
 func (n *Network) HasLanes() bool { return n.options.Batches != SmallBatches }
@@ -265,7 +282,7 @@ func (n *Network) HasWinograd() bool {
 // HasBackward tells whether the network was compiled with backward passes.
 func (n *Network) HasBackward() bool { return n.options.Backward }
 
-// Layers returns the affine layers in order.
+// Layers returns the affine layers in an order in which they can be computed.
 func (n *Network) Layers() []Affine { return n.layers }
 
 // Normalization returns mean and standard deviation per channel, or nil.

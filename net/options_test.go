@@ -77,7 +77,16 @@ func TestBatchesOptions(t *testing.T) {
 // TestWinograd: close to the direct network, deterministic for any batch,
 // threads and kernel set, in both directions.
 func TestWinograd(t *testing.T) {
-	m := wide(t)
+	residual := &model.Architecture{Name: "residual", Input: model.Shape{C: 2, H: 9, W: 7}, Layers: []model.Layer{
+		conv(16, 3, 3, 1, 1, 1, 1), relu, conv(16, 3, 3, 1, 1, 1, 1), add(2, 1), relu,
+		conv(16, 3, 3, 1, 1, 1, 1), add(4, 5), fc(3),
+	}}
+	for _, m := range []*model.Model{wide(t), randomModel(t, residual, 2)} {
+		testWinograd(t, m)
+	}
+}
+
+func testWinograd(t *testing.T, m *model.Model) {
 	const count = 13
 	size := m.Arch.Input.Size()
 	x := ramp(count * size)

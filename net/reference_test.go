@@ -15,7 +15,7 @@ import (
 // reference is the same network in float64: plain loops over channels-first
 // arrays that share no code with the package.
 type reference struct {
-	layers []model.Layer
+	arch   *model.Architecture
 	shapes []model.Shape
 	w, b   [][]float64
 }
@@ -23,7 +23,7 @@ type reference struct {
 func newReference(t testing.TB, m *model.Model) *reference {
 	shapes, err := m.Arch.Shapes()
 	require.NoError(t, err)
-	r := &reference{layers: m.Arch.Layers, shapes: shapes}
+	r := &reference{arch: &m.Arch, shapes: shapes}
 	for _, p := range m.Params {
 		r.w, r.b = append(r.w, widen(p.W)), append(r.b, widen(p.B))
 	}
@@ -40,8 +40,10 @@ func widen(v []float32) []float64 {
 
 // forward returns the logits and which ReLUs are open.
 func (r *reference) forward(x []float64) (z []float64, open []bool) {
-	for i, l := range r.layers {
-		in, y := r.shapes[i], []float64(nil)
+	outs := [][]float64{x}
+	for i, l := range r.arch.Layers {
+		in, y := r.shapes[r.arch.InputsOf(i)[0]+1], []float64(nil)
+		x = outs[r.arch.InputsOf(i)[0]+1]
 		switch l.Kind {
 		case model.Normalize:
 			for k, v := range x {
@@ -62,15 +64,19 @@ func (r *reference) forward(x []float64) (z []float64, open []bool) {
 				y = append(y, s)
 			}
 		case model.Conv:
-			y = r.conv(i, x)
+			y = r.conv(i, in, x)
+		case model.Add:
+			for k, v := range outs[l.Inputs[1]+1] {
+				y = append(y, x[k]+v)
+			}
 		}
-		x = y
+		outs = append(outs, y)
 	}
-	return x, open
+	return outs[len(outs)-1], open
 }
 
-func (r *reference) conv(i int, x []float64) []float64 {
-	l, in, out := r.layers[i], r.shapes[i], r.shapes[i+1]
+func (r *reference) conv(i int, in model.Shape, x []float64) []float64 {
+	l, out := r.arch.Layers[i], r.shapes[i+1]
 	y := make([]float64, out.Size())
 	for o := range out.C {
 		for oy := range out.H {
@@ -172,6 +178,14 @@ func fc(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }
 
 var relu = model.Layer{Kind: model.ReLU}
 
+func add(p, q int) model.Layer { return model.Layer{Kind: model.Add, Inputs: []int{p, q}} }
+
+// from is l with its input.
+func from(k int, l model.Layer) model.Layer {
+	l.Inputs = []int{k}
+	return l
+}
+
 // smallNets cover every layer kind in every neighbourhood: with and without
 // ReLU between, FC on an image and on a vector, asymmetric geometry, strides
 // beyond the kernel, odd channel counts.
@@ -200,6 +214,30 @@ func smallNets() []*model.Architecture {
 		{Name: "skipping", Input: model.Shape{C: 2, H: 8, W: 7}, Layers: []model.Layer{
 			conv(3, 2, 2, 3, 3, 0, 0), relu, fc(4),
 		}}, // some pixels have no influence
+		{Name: "residual", Input: model.Shape{C: 3, H: 7, W: 6}, Layers: []model.Layer{
+			norm(3), conv(4, 3, 3, 1, 1, 1, 1), relu, // 2
+			conv(4, 3, 3, 1, 1, 1, 1), relu, conv(4, 3, 3, 1, 1, 1, 1), add(5, 2), relu, // 7
+			conv(5, 3, 3, 2, 2, 1, 1), relu, conv(5, 3, 3, 1, 1, 1, 1), from(7, conv(5, 1, 1, 2, 2, 0, 0)), add(10, 11), relu, // 13
+			fc(6), relu, fc(4),
+		}},
+		{Name: "residual-ends-in-map", Input: model.Shape{C: 2, H: 4, W: 3}, Layers: []model.Layer{
+			conv(2, 3, 3, 1, 1, 1, 1), add(-1, 0), conv(3, 2, 2, 2, 2, 0, 1), // the input is the shortcut
+			from(1, conv(3, 2, 2, 2, 2, 0, 1)), relu, add(2, 4), // 4 is added and nothing else
+		}},
+		{Name: "ends-in-relu", Input: model.Shape{C: 2, H: 4, W: 4}, Layers: []model.Layer{
+			conv(6, 2, 2, 1, 1, 0, 0), relu, conv(3, 3, 2, 2, 1, 1, 0), relu,
+		}},
+		{Name: "densely-skipping", Input: model.Shape{C: 1, H: 3, W: 4}, Layers: []model.Layer{
+			fc(7), relu, // 1
+			fc(7), add(2, 1), relu, // 4
+			from(1, fc(7)), add(5, 4), // 6: read by 7, 8 and 10
+			fc(7), from(6, fc(7)), add(7, 8), relu, // 10
+			from(6, fc(7)), relu, from(10, fc(7)), add(12, 13), from(6, fc(7)), add(15, 14),
+			fc(3), {Kind: model.Conv, Out: 4, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}}, relu, fc(5), relu,
+		}},
+		{Name: "wide-fork", Input: model.Shape{C: 1, H: 3, W: 3}, Layers: []model.Layer{
+			fc(5), relu, fc(40), relu, fc(30), relu, fc(5), add(6, 1), relu, from(1, fc(5)), add(8, 9), fc(4),
+		}},
 	}
 }
 

@@ -70,11 +70,11 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if err := r.net.CheckImages(x, n); err != nil {
 		return err
 	}
-	if len(dst) != n*r.net.classes {
-		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.classes)
+	if len(dst) != n*r.net.Classes() {
+		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, r.net.Classes())
 	}
 	if r.net.Few(n) {
-		size, c := r.net.input.Size(), r.net.classes
+		size, c := r.net.input.Size(), r.net.Classes()
 		for i := 0; i < n; i += MaxSmall {
 			end := min(i+MaxSmall, n)
 			if err := r.few.logits(ctx, dst[i*c:end*c], x[i*size:end*size], end-i); err != nil {
@@ -102,7 +102,7 @@ func (r *Runner) chunk(worker, task int) {
 	x := r.x[worker]
 	PackLanes(x, r.src[i*size:end*size], r.net.input, end-i)
 	logits := r.ws[worker].Forward(x, to-from)
-	c := r.net.classes
+	c := r.net.Classes()
 	for k := i; k < end; k++ {
 		GatherLane(r.dst[k*c:(k+1)*c], Group(logits, c, (k-i)/kernels.Lanes), (k-i)%kernels.Lanes)
 	}
@@ -128,9 +128,13 @@ func (n *Network) CheckLabels(y []int, count int) error {
 	if len(y) != count {
 		return fmt.Errorf("labels: %d, want one for each of %d images", len(y), count)
 	}
+	classes := n.Classes()
+	if count > 0 && classes < 2 {
+		return fmt.Errorf("labels: the network has %d output, want at least 2 classes", classes)
+	}
 	for i, v := range y {
-		if v < 0 || v >= n.classes {
-			return fmt.Errorf("labels: label of image %d is %d, want 0 … %d", i, v, n.classes-1)
+		if v < 0 || v >= classes {
+			return fmt.Errorf("labels: label of image %d is %d, want 0 … %d", i, v, classes-1)
 		}
 	}
 	return nil

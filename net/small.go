@@ -57,28 +57,21 @@ type smallRun struct {
 	net  *Network
 	pool *kernels.Pool
 	sc   []kernels.Scratch
-	act  [2][]float32
+	act  [][]float32 // two buffers in a plain list
 	f    func(worker, task int)
 
 	// The layer being run.
-	layer *Affine
-	n     int
-	cur   int
-	parts int
-	relu  kernels.Epilogue
+	layer    *Affine
+	dst, src []float32
+	n, parts int
+	epilogue kernels.Epilogue
 }
 
 func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 	s := &smallRun{net: n, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
-	largest := n.input.Size()
-	for _, l := range n.layers {
-		largest = max(largest, l.Shape.Out())
-	}
-	for i := range s.act {
-		s.act[i] = kernels.Alloc(MaxSmall * largest)
-	}
+	s.act = n.tensors(n.acts, func(size int) int { return Singles.Len(MaxSmall, size) })
 	s.f = func(worker, part int) {
-		s.layer.small.Apply(&s.sc[worker], s.act[1-s.cur], s.act[s.cur], s.n, s.relu, nil, part, s.parts)
+		s.layer.small.Apply(&s.sc[worker], s.dst, s.src, s.n, s.epilogue, nil, part, s.parts)
 	}
 	return s
 }
@@ -86,21 +79,29 @@ func newSmallRun(n *Network, pool *kernels.Pool) *smallRun {
 // logits writes the logits of n ≤ MaxSmall images to dst.
 func (s *smallRun) logits(ctx context.Context, dst, x []float32, n int) error {
 	s.load(x, n)
-	s.n, s.cur = n, 0
+	s.n = n
 	for i := range s.net.layers {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s.layer = &s.net.layers[i]
-		s.relu = kernels.None
-		if s.layer.ReLU {
-			s.relu = kernels.ReLU
+		l := &s.net.layers[i]
+		s.layer, s.dst, s.src, s.epilogue = l, s.act[i+1], s.act[l.Src], l.epilogue()
+		if l.Skip >= 0 {
+			s.epilogue = kernels.None
 		}
-		s.parts = s.layer.split(s.layer.small, n, len(s.sc))
+		s.parts = l.split(l.small, n, len(s.sc))
 		s.pool.Run(s.parts, s.f)
-		s.cur = 1 - s.cur
+		if l.Skip >= 0 {
+			size := Singles.Len(n, l.Shape.Out())
+			s.net.isa.Add(s.dst[:size], s.act[l.Skip][:size], l.epilogue(), nil)
+		}
 	}
-	copy(dst, s.act[s.cur][:n*s.net.classes])
+	out := s.act[len(s.act)-1]
+	if s.net.mapped() {
+		Singles.orderOutputs(dst, out, s.net.output, n)
+	} else {
+		copy(dst, out[:len(dst)])
+	}
 	return ctx.Err()
 }
 

@@ -14,10 +14,14 @@ type SmallWorkspace struct {
 	net    *Network
 	pool   *kernels.Pool
 	images int
-	acts   [][]float32 // [0] the normalized pixels, [i+1] layer i's output after ReLU
-	grads  [][]float32 // to the same; they share two buffers
-	sc     []kernels.Scratch
-	f      func(worker, part int)
+	acts   [][]float32 // [0] the input after normalize, [i+1] layer i's output after ReLU
+	grads  [][]float32 // as in Workspace; they share buffers
+	sum    []float32   // as in Workspace
+	input  []float32   // activation 0: acts[0] or, not normalized, the pixels themselves
+
+	out, dout []float32 // as in Workspace
+	sc        []kernels.Scratch
+	f         func(worker, part int)
 
 	// The map being applied.
 	layer    *kernels.Small
@@ -33,20 +37,14 @@ func (n *Network) NewSmallWorkspace(images int, pool *kernels.Pool) *SmallWorksp
 		panic("net: the network was compiled for large batches")
 	}
 	w := &SmallWorkspace{net: n, pool: pool, images: images, sc: make([]kernels.Scratch, pool.Workers())}
-	sizes := []int{n.input.Size()}
-	largest := 0
-	for _, l := range n.layers {
-		sizes = append(sizes, l.Shape.Out())
-	}
-	for _, s := range sizes {
-		largest = max(largest, s)
-		w.acts = append(w.acts, kernels.Alloc(Singles.Len(images, s)))
+	length := func(size int) int { return Singles.Len(images, size) }
+	w.acts = n.tensors(n.apart(), length)
+	if n.mapped() {
+		w.out = kernels.Alloc(length(n.output.Size()))
 	}
 	if n.HasBackward() {
-		pingPong := [2][]float32{kernels.Alloc(Singles.Len(images, largest)), kernels.Alloc(Singles.Len(images, largest))}
-		for i, a := range w.acts {
-			w.grads = append(w.grads, pingPong[i%2][:len(a)])
-		}
+		w.grads = n.tensors(n.grads, length)
+		w.sum, w.dout = kernels.Alloc(length(n.sums)), kernels.Alloc(len(w.out))
 	}
 	w.f = func(worker, part int) {
 		w.layer.Apply(&w.sc[worker], w.dst, w.src, w.n, w.epilogue, w.gate, part, w.parts)
@@ -61,27 +59,50 @@ func (w *SmallWorkspace) Layout() Layout { return Singles }
 // same buffers.
 func (w *SmallWorkspace) Scratch() *kernels.Scratch { return &w.sc[0] }
 
-// Logits returns the logits of the last forward pass, [image][class].
-func (w *SmallWorkspace) Logits() []float32 { return w.acts[len(w.acts)-1] }
+// Logits returns the outputs of the last forward pass, [image][class], those of a
+// map in channels-first order.
+func (w *SmallWorkspace) Logits() []float32 {
+	if w.net.mapped() {
+		return w.out
+	}
+	return w.acts[len(w.acts)-1]
+}
 
 // LogitGradient returns the buffer that Backward starts from, laid out as the
 // logits.
-func (w *SmallWorkspace) LogitGradient() []float32 { return w.grads[len(w.grads)-1] }
+func (w *SmallWorkspace) LogitGradient() []float32 {
+	if w.net.mapped() {
+		return w.dout
+	}
+	return w.grads[len(w.grads)-1]
+}
 
 // Forward runs the network on the first n images of x and returns the logits.
 func (w *SmallWorkspace) Forward(x []float32, n int) []float32 {
 	w.mustHold(n)
-	in := w.normalize(x, n)
+	w.input = w.normalize(x, n)
 	for i := range w.net.layers {
 		l := &w.net.layers[i]
-		e := kernels.None
-		if l.ReLU {
-			e = kernels.ReLU
+		if l.Skip < 0 {
+			w.apply(l, l.small, w.acts[i+1], w.act(l.Src), n, l.epilogue(), nil)
+			continue
 		}
-		w.apply(l, l.small, w.acts[i+1], in, n, e, nil)
-		in = w.acts[i+1]
+		w.apply(l, l.small, w.acts[i+1], w.act(l.Src), n, kernels.None, nil)
+		size := Singles.Len(n, l.Shape.Out())
+		w.net.isa.Add(w.acts[i+1][:size], w.act(l.Skip)[:size], l.epilogue(), nil)
 	}
-	return in
+	if w.net.mapped() {
+		Singles.orderOutputs(w.out, w.acts[len(w.acts)-1], w.net.output, n)
+	}
+	return w.Logits()
+}
+
+// act returns an activation.
+func (w *SmallWorkspace) act(i int) []float32 {
+	if i == 0 {
+		return w.input
+	}
+	return w.acts[i]
 }
 
 // Backward carries the gradient in LogitGradient back through the pass that
@@ -91,13 +112,30 @@ func (w *SmallWorkspace) Backward(n int) []float32 {
 	if w.grads == nil {
 		panic("net: the network was compiled without backward passes")
 	}
-	for i := len(w.net.layers) - 1; i >= 0; i-- {
-		l := &w.net.layers[i]
+	last := len(w.net.layers)
+	if w.net.mapped() {
+		Singles.disorderOutputs(w.grads[last], w.dout, w.net.output, n)
+	}
+	if l := &w.net.layers[last-1]; l.ReLU {
+		gateCopy(w.grads[last][:n*l.Shape.Out()], w.grads[last], w.acts[last])
+	}
+	for i := last - 1; i >= 0; i-- {
+		l, s := &w.net.layers[i], w.net.steps[i]
 		e := kernels.None
-		if i > 0 && w.net.layers[i-1].ReLU {
+		if s.srcGate {
 			e = kernels.Gate
 		}
-		w.apply(l, l.smallBack, w.grads[i], w.grads[i+1], n, e, w.acts[i])
+		if s.srcAdd {
+			size := Singles.Len(n, l.Shape.In())
+			w.apply(l, l.smallBack, w.sum, w.grads[i+1], n, kernels.None, nil)
+			w.net.isa.Add(w.grads[l.Src][:size], w.sum[:size], e, w.act(l.Src)[:size])
+		} else {
+			w.apply(l, l.smallBack, w.grads[l.Src], w.grads[i+1], n, e, w.act(l.Src))
+		}
+		if l.Skip >= 0 {
+			size := Singles.Len(n, l.Shape.Out())
+			w.net.handOn(s, w.grads[l.Skip][:size], w.grads[i+1][:size], w.act(l.Skip)[:size])
+		}
 	}
 	d := w.grads[0]
 	if _, std := w.net.Normalization(); std != nil {

@@ -3,6 +3,7 @@ package net
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,7 +94,7 @@ func TestSmallWorkspaceDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	for _, a := range smallNets()[2:5] {
+	for _, a := range slices.Concat(smallNets()[2:5], smallNets()[7:9]) {
 		n := compile(t, randomModel(t, a, 1), "")
 		for workers := 1; workers <= 2; workers++ {
 			pool := kernels.NewPool(workers)

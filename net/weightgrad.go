@@ -52,7 +52,7 @@ func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task i
 	t := g.tasks[task]
 	gl, l := &g.layers[t.layer], &w.net.layers[t.layer]
 	p := g.Params[l.Index]
-	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[t.layer], groups, t.part)
+	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[l.Src], groups, t.part)
 	row := gl.cols.Size()
 	from, to := t.part*kernels.PartChannels*row, min((t.part+1)*kernels.PartChannels*row, len(gl.dw))
 	UnmapColumns(p.W[from:to], gl.dw[from:to], gl.cols)

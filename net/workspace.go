@@ -11,14 +11,18 @@ import (
 type Workspace struct {
 	net    *Network
 	groups int
-	acts   [][]float32 // [0] the first layer's input, [i+1] layer i's output after ReLU
+	acts   [][]float32 // [0] the input after normalize, [i+1] layer i's output after ReLU
 	grads  [][]float32 // [0] to the pixels, [i+1] to layer i's output before ReLU
+	sum    []float32   // a gradient to be added to another; nil in a plain list
 	sc     kernels.Scratch
+
+	// Outputs and their gradient, channels first, if that is not their order in acts.
+	out, dout []float32
 }
 
 // NewWorkspace returns a workspace for up to images images (rounded up to
 // whole lane groups). With keep, the gradients of all layers stay alive for
-// WeightGradient; else they share two buffers.
+// WeightGradient; else they share buffers, two in a plain list.
 func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
 	w := n.newForwardWorkspace(images)
 	if n.HasBackward() {
@@ -33,32 +37,23 @@ func (n *Network) newForwardWorkspace(images int) *Workspace {
 		panic("net: the network was compiled for small batches")
 	}
 	w := &Workspace{net: n, groups: max(1, kernels.Groups(images))}
-	w.acts = append(w.acts, w.alloc(n.input.Size()))
-	for _, l := range n.layers {
-		w.acts = append(w.acts, w.alloc(l.Shape.Out()))
+	w.acts = n.tensors(n.apart(), w.length)
+	if n.mapped() {
+		w.out = kernels.Alloc(w.length(n.output.Size()))
 	}
 	return w
 }
 
-func (w *Workspace) alloc(size int) []float32 {
-	return kernels.Alloc(w.groups * size * kernels.Lanes)
-}
+func (w *Workspace) length(size int) int { return w.groups * size * kernels.Lanes }
 
 func (w *Workspace) allocGradients(keep bool) {
+	buffers := w.net.grads
 	if keep {
-		for _, a := range w.acts {
-			w.grads = append(w.grads, kernels.Alloc(len(a)))
-		}
-		return
+		buffers = w.net.apart()
 	}
-	largest := 0
-	for _, a := range w.acts {
-		largest = max(largest, len(a))
-	}
-	pingPong := [2][]float32{kernels.Alloc(largest), kernels.Alloc(largest)}
-	for i, a := range w.acts {
-		w.grads = append(w.grads, pingPong[i%2][:len(a)])
-	}
+	w.grads = w.net.tensors(buffers, w.length)
+	w.sum = kernels.Alloc(w.length(w.net.sums))
+	w.dout = kernels.Alloc(len(w.out))
 }
 
 // View returns a workspace over groups [from, to) of w that shares its buffers
@@ -66,14 +61,18 @@ func (w *Workspace) allocGradients(keep bool) {
 // different goroutines.
 func (w *Workspace) View(from, to int) *Workspace {
 	v := &Workspace{net: w.net, groups: to - from}
-	cut := func(bufs [][]float32) (out [][]float32) {
+	one := func(b []float32) []float32 {
+		per, room := len(b)/w.groups, cap(b)/w.groups // without keep, layers of several sizes share b
+		return b[from*room : to*room : to*room][:(to-from)*per]
+	}
+	all := func(bufs [][]float32) (out [][]float32) {
 		for _, b := range bufs {
-			per, room := len(b)/w.groups, cap(b)/w.groups // without keep, layers of several sizes share b
-			out = append(out, b[from*room : to*room : to*room][:(to-from)*per])
+			out = append(out, one(b))
 		}
 		return out
 	}
-	v.acts, v.grads = cut(w.acts), cut(w.grads)
+	v.acts, v.grads = all(w.acts), all(w.grads)
+	v.sum, v.out, v.dout = one(w.sum), one(w.out), one(w.dout)
 	return v
 }
 
@@ -87,15 +86,26 @@ func (w *Workspace) Layout() Layout { return LaneGroups }
 // packages build on the same buffers.
 func (w *Workspace) Scratch() *kernels.Scratch { return &w.sc }
 
-// Logits returns the logits of the last forward pass, [group][class][8].
-func (w *Workspace) Logits() []float32 { return w.acts[len(w.acts)-1] }
+// Logits returns the outputs of the last forward pass, [group][class][8]; those
+// of a map are in channels-first order.
+func (w *Workspace) Logits() []float32 {
+	if w.net.mapped() {
+		return w.out
+	}
+	return w.acts[len(w.acts)-1]
+}
 
 // LogitGradient returns the buffer that Backward starts from, laid out as the
 // logits. Lanes without an image must hold zeros before WeightGradient.
-func (w *Workspace) LogitGradient() []float32 { return w.grads[len(w.grads)-1] }
+func (w *Workspace) LogitGradient() []float32 {
+	if w.net.mapped() {
+		return w.dout
+	}
+	return w.grads[len(w.grads)-1]
+}
 
-// Activation returns the input of layer i (or the logits, for i = number of
-// layers) of the last forward pass.
+// Activation returns activation i of the last forward pass, [group][H][W][C][8]:
+// the input after normalize, or the output of layer i−1.
 func (w *Workspace) Activation(i int) []float32 { return w.acts[i] }
 
 // Gradient returns the gradient at the output of layer i−1 before its ReLU
@@ -107,17 +117,25 @@ func (w *Workspace) Gradient(i int) []float32 { return w.grads[i] }
 // the batch-lane layout) and returns the logits, [group][class][8].
 func (w *Workspace) Forward(x []float32, groups int) []float32 {
 	w.mustHold(groups)
-	in := w.normalize(x, groups)
+	w.normalize(x, groups)
 	for i := range w.net.layers {
 		l := &w.net.layers[i]
-		l.run(&w.sc, w.acts[i+1], in, groups)
-		in = w.acts[i+1]
+		l.run(&w.sc, w.acts[i+1], w.acts[l.Src], groups)
+		if l.Skip >= 0 {
+			size := l.Shape.Out() * groups * kernels.Lanes
+			w.net.isa.Add(w.acts[i+1][:size], w.acts[l.Skip][:size], l.epilogue(), nil)
+		}
 	}
-	return in
+	if w.net.mapped() {
+		LaneGroups.orderOutputs(w.out, w.acts[len(w.acts)-1], w.net.output, groups)
+	}
+	return w.Logits()
 }
 
 // Backward carries the gradient in LogitGradient back through the pass that
-// Forward has just run, and returns the gradient to the pixels.
+// Forward has just run, and returns the gradient to the pixels. The gradients of
+// an activation that several layers read are added in the layers' order, the last
+// layer first.
 func (w *Workspace) Backward(groups int) []float32 {
 	return w.backward(groups, 0)
 }
@@ -126,33 +144,55 @@ func (w *Workspace) Backward(groups int) []float32 {
 // for WeightGradient.
 func (w *Workspace) BackwardToWeights(groups int) { w.backward(groups, 1) }
 
-func (w *Workspace) backward(groups, last int) []float32 {
+// backward stops at activation least.
+func (w *Workspace) backward(groups, least int) []float32 {
 	w.mustHold(groups)
 	if w.grads == nil {
 		panic("net: the network was compiled without backward passes")
 	}
-	for i := len(w.net.layers) - 1; i >= last; i-- {
+	n, last := w.net, len(w.net.layers)
+	size := n.layers[last-1].Shape.Out() * groups * kernels.Lanes
+	if n.mapped() {
+		LaneGroups.disorderOutputs(w.grads[last], w.dout, n.output, groups)
+	}
+	if n.layers[last-1].ReLU {
+		gateCopy(w.grads[last][:size], w.grads[last], w.acts[last])
+	}
+	for i := last - 1; i >= 0; i-- {
+		l, s := &n.layers[i], n.steps[i]
 		e := kernels.None
-		if i > 0 && w.net.layers[i-1].ReLU {
+		if s.srcGate {
 			e = kernels.Gate
 		}
-		w.net.layers[i].back(&w.sc, w.grads[i], w.grads[i+1], groups, e, w.acts[i])
+		switch {
+		case l.Src < least:
+		case s.srcAdd:
+			size := l.Shape.In() * groups * kernels.Lanes
+			l.back(&w.sc, w.sum, w.grads[i+1], groups, kernels.None, nil)
+			n.isa.Add(w.grads[l.Src][:size], w.sum[:size], e, w.acts[l.Src][:size])
+		default:
+			l.back(&w.sc, w.grads[l.Src], w.grads[i+1], groups, e, w.acts[l.Src])
+		}
+		if l.Skip >= least {
+			size := l.Shape.Out() * groups * kernels.Lanes
+			n.handOn(s, w.grads[l.Skip][:size], w.grads[i+1][:size], w.acts[l.Skip][:size])
+		}
 	}
-	if last == 0 {
+	if least == 0 {
 		w.scaleGradient(groups)
 	}
-	return w.grads[last]
+	return w.grads[least]
 }
 
-// normalize gives the input of the first layer: x copied as it is, or
-// (x − mean)/std, each operation rounded once.
-func (w *Workspace) normalize(x []float32, groups int) []float32 {
+// normalize gives activation 0: x copied as it is, or (x − mean)/std, each
+// operation rounded once.
+func (w *Workspace) normalize(x []float32, groups int) {
 	n := w.net.input.Size() * kernels.Lanes * groups
 	in := w.acts[0][:n]
 	mean, std := w.net.Normalization()
 	if mean == nil {
 		copy(in, x[:n])
-		return in
+		return
 	}
 	c := w.net.input.C
 	for i := 0; i < n; i += kernels.Lanes {
@@ -161,7 +201,6 @@ func (w *Workspace) normalize(x []float32, groups int) []float32 {
 			in[k] = (x[k] - m) / s
 		}
 	}
-	return in
 }
 
 // scaleGradient takes the gradient through the normalize layer.

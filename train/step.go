@@ -66,15 +66,16 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	if c.Method == IBP {
 		s.iv = newIntervals(n, groups)
 	}
-	layers := n.Layers()
-	k := layers[len(layers)-1].Shape.In()
 	chunks := net.Chunks(groups, pool.Workers())
 	for i := range chunks {
 		from, to := net.Chunk(groups, chunks, i)
 		p := part{from: from, to: to, ws: s.ws.View(from, to)}
 		size := (to - from) * kernels.Lanes * n.Input().Size()
 		p.x = kernels.Alloc(size)
-		p.z, p.dz, p.margin = make([]float32, n.Classes()), make([]float32, n.Classes()), make([]float32, 2*k)
+		p.z, p.dz = make([]float32, n.Classes()), make([]float32, n.Classes())
+		if s.iv != nil {
+			p.margin = make([]float32, 2*s.iv.last.k)
+		}
 		if c.Method == PGD {
 			p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size)
 			ball := net.Ball{Norm: net.Linf, Eps: c.TrainEps}

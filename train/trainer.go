@@ -56,6 +56,9 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkModel(m, &c); err != nil {
+		return nil, err
+	}
 	if err := checkData(m, d, &c); err != nil {
 		return nil, err
 	}
@@ -91,10 +94,29 @@ func checkData(m *model.Model, d *dataset.Set, c *Config) error {
 	if c.BatchSize > d.Len() {
 		return fieldErr("batchSize", c.BatchSize, "at most the %d images of the data", d.Len())
 	}
+	classes := m.Arch.Classes()
 	for i, y := range d.Y {
-		if y < 0 || y >= m.Arch.Classes() {
-			return fieldErr(fmt.Sprintf("data.label[%d]", i), y, "0 … %d, a class of the model", m.Arch.Classes()-1)
+		if y < 0 || y >= classes {
+			return fieldErr(fmt.Sprintf("data.label[%d]", i), y, "0 … %d, a class of the model", classes-1)
 		}
+	}
+	return nil
+}
+
+// checkModel refuses models that the method cannot train.
+func checkModel(m *model.Model, c *Config) error {
+	layers := m.Arch.Layers
+	if n := m.Arch.Classes(); n < 2 {
+		return fieldErr("model", fmt.Sprintf("%d output", n), "at least 2 classes")
+	}
+	if c.Method != IBP {
+		return nil
+	}
+	if !m.Arch.Sequential() {
+		return fieldErr("model", "a graph of layers", "a list, each reading the one before, for %q", IBP)
+	}
+	if last := layers[len(layers)-1].Kind; last != model.FC {
+		return fieldErr("model", fmt.Sprintf("%q as the last layer", last), "%q for %q", model.FC, IBP)
 	}
 	return nil
 }

@@ -275,3 +275,55 @@ func TestAdam(t *testing.T) {
 	}
 	assert.Equal(t, float32(0.5), w[0].W[2], "no gradient, no change")
 }
+
+// residualNet has a block with its input as the shortcut and one with a projection.
+func residualNet(t testing.TB) *model.Model {
+	conv := func(out, k, s, p int, in ...int) model.Layer {
+		return model.Layer{Kind: model.Conv, Inputs: in, Out: out, Kernel: [2]int{k, k}, Stride: [2]int{s, s}, Padding: [2]int{p, p}}
+	}
+	add := func(p, q int) model.Layer { return model.Layer{Kind: model.Add, Inputs: []int{p, q}} }
+	relu := model.Layer{Kind: model.ReLU}
+	return random(t, model.Architecture{Name: "residual", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
+		conv(4, 3, 1, 1), relu, conv(4, 3, 1, 1), add(2, 1), relu,
+		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), conv(6, 1, 2, 0, 4), add(7, 8), relu, {Kind: model.FC, Out: 5},
+	}})
+}
+
+// TestResidual: standard and pgd learn a residual net by heart, the same bits with
+// any number of threads; ibp says that it cannot.
+func TestResidual(t *testing.T) {
+	m := residualNet(t)
+	d := noise(m, 32)
+	for _, method := range []Method{Standard, PGD} {
+		var hash string
+		for threads := 1; threads <= 2; threads++ {
+			c := DefaultConfig(method)
+			c.Epochs, c.BatchSize, c.LR, c.Threads = 60, 8, 1e-2, threads
+			if method == PGD {
+				c.TrainEps = net.MustEpsilon("0.01")
+			}
+			tr, err := New(m, d, c)
+			require.NoError(t, err)
+			trained, epochs, err := tr.Run(t.Context())
+			require.NoError(t, err)
+			last := epochs[len(epochs)-1]
+			require.Less(t, last.Loss, epochs[0].Loss/4, method)
+			require.Greater(t, last.CleanAccuracy, 0.9, method)
+			if hash == "" {
+				hash = trained.Hash()
+			}
+			require.Equal(t, hash, trained.Hash())
+		}
+	}
+	refused := func(m *model.Model, method Method, got string) {
+		_, err := New(m, noise(m, 32), DefaultConfig(method))
+		var te *Error
+		require.ErrorAs(t, err, &te)
+		require.Equal(t, "model", te.Field)
+		require.Contains(t, te.Got, got)
+	}
+	refused(m, IBP, "a graph of layers")
+	in := model.Shape{C: 1, H: 2, W: 2}
+	refused(random(t, model.Architecture{Input: in, Layers: []model.Layer{{Kind: model.FC, Out: 3}, {Kind: model.ReLU}}}), IBP, `"relu" as the last layer`)
+	refused(random(t, model.Architecture{Input: in, Layers: []model.Layer{{Kind: model.FC, Out: 1}}}), Standard, "1 output")
+}

@@ -6,13 +6,14 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Interval bounds the outputs of an affine layer before its ReLU, exact and as
-// executed, channels first.
+// Interval bounds the outputs of an affine layer, with what it adds, before its
+// ReLU, exact and as executed, channels first.
 type Interval struct{ Lower, Upper []float32 }
 
-// Bounds returns the intervals of all affine layers but the last for the ball
-// around one image x, and a lower bound of z_y − z_j for every j (+Inf at y).
-// It allocates its results.
+// Bounds returns the intervals of the affine layers, in the order of
+// net.Network.Layers, for the ball around one image x, and a lower bound of z_y − z_j for every j (+Inf at y).
+// The last layer's interval is missing where it is merged with the margins: in
+// networks that end in conv or fc with one pixel. It allocates its results.
 func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, error) {
 	if err := ball.Validate(); err != nil {
 		return nil, nil, err
@@ -33,11 +34,11 @@ func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, 
 	w.load(0, 0, ball.Norm, ball.Box())
 	w.bound(ball.Norm, 1)
 	w.trace, v.b = nil, Batch{}
-	margins := make([]float32, v.spec.classes)
+	margins := make([]float32, v.spec.outputs.Size())
 	for j := range margins {
 		margins[j] = float32(math.Inf(1))
 		if j != y {
-			margins[j] = v.spec.low(w.spec[0], w.spec[1], w.spec[2], int(w.layout), y, j)
+			margins[j] = w.low(0, y, j)
 		}
 	}
 	return out, margins, nil

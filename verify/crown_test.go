@@ -26,7 +26,7 @@ func newCROWN(t testing.TB, m *model.Model, threads int, c Config) *CROWN {
 }
 
 func deeper() []*model.Architecture {
-	return append(architectures()[:5:5],
+	return append(architectures()[:11:11],
 		&model.Architecture{Name: "padded", Input: model.Shape{C: 2, H: 6, W: 7}, Layers: []model.Layer{
 			conv(3, 3, 1, 1), relu, conv(4, 3, 2, 1), relu, conv(3, 2, 1, 1), relu, fc(5), relu, fc(3)}},
 		&model.Architecture{Name: "strided", Input: model.Shape{C: 1, H: 9, W: 8}, Layers: []model.Layer{
@@ -57,7 +57,7 @@ func TestRelaxedSoundness(t *testing.T) {
 }
 
 func TestCROWNSmoke(t *testing.T) {
-	m, err := model.Random(deeper()[5], 1)
+	m, err := model.Random(deeper()[11], 1)
 	require.NoError(t, err)
 	x := randomImage(m.Arch.Input.Size(), rand.New(rand.NewPCG(1, 1)))
 	for method := range Methods() {

@@ -56,8 +56,11 @@ func newGraph(n *net.Network) (*graph, error) {
 	for i := range layers {
 		a := &layers[i]
 		s := a.Shape
-		d := node{affine: a, src: i, skip: -1, shape: s, plans: map[planKey]plan{}}
+		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s, plans: map[planKey]plan{}}
 		readers[d.src]++
+		if d.skip >= 0 {
+			readers[d.skip]++
+		}
 		src := g.maps[d.src]
 		d.flat = s.InH == 1 && s.InW == 1 && src.h*src.w > 1
 		var err error
@@ -167,9 +170,10 @@ func (g *graph) planAll() {
 				continue
 			}
 			if k := d.key(w); d.plans[k].adjoint == nil {
+				reads := d.shape.Reads(w) // of whole maps perhaps not all, with a stride
 				p := plan{adjoint: d.adjoint}
-				if w != g.maps[i+1].full() {
-					p.adjoint = d.adjoint.Windowed(w, d.shape.Reads(w))
+				if w != g.maps[i+1].full() || reads.H() < d.shape.InH || reads.W() < d.shape.InW {
+					p.adjoint = d.adjoint.Windowed(w, reads)
 				}
 				d.plans[k] = p
 			}

@@ -21,6 +21,14 @@ func conv(out, k, s, p int) model.Layer {
 
 func fc(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }
 
+// from is l with its input.
+func from(k int, l model.Layer) model.Layer {
+	l.Inputs = []int{k}
+	return l
+}
+
+func add(p, q int) model.Layer { return model.Layer{Kind: model.Add, Inputs: []int{p, q}} }
+
 var relu = model.Layer{Kind: model.ReLU}
 
 func architectures() []*model.Architecture {
@@ -31,6 +39,17 @@ func architectures() []*model.Architecture {
 		{Name: "fc", Input: model.Shape{C: 1, H: 3, W: 3}, Layers: []model.Layer{fc(9), relu, fc(7), relu, fc(5)}},
 		{Name: "linear", Input: model.Shape{C: 2, H: 4, W: 5}, Layers: []model.Layer{fc(3)}},
 		{Name: "linear-norm", Input: model.Shape{C: 3, H: 2, W: 3}, Layers: []model.Layer{norm, fc(3)}},
+		{Name: "residual", Input: model.Shape{C: 3, H: 5, W: 5}, Layers: []model.Layer{
+			norm, conv(3, 3, 1, 1), relu, conv(3, 3, 1, 1), add(3, 2), relu,
+			conv(4, 3, 2, 1), relu, conv(4, 3, 1, 1), from(5, conv(4, 1, 2, 0)), add(9, 8), relu, fc(4),
+		}},
+		{Name: "input-added", Input: model.Shape{C: 3, H: 3, W: 3}, Layers: []model.Layer{
+			norm, conv(3, 3, 1, 1), add(0, 1), relu, from(0, conv(3, 1, 1, 0)), add(3, 4), fc(5), relu, fc(3),
+		}},
+		{Name: "ends-in-relu", Input: model.Shape{C: 1, H: 4, W: 3}, Layers: []model.Layer{conv(3, 2, 1, 0), relu, fc(5), relu}},
+		{Name: "ends-in-map", Input: model.Shape{C: 2, H: 4, W: 4}, Layers: []model.Layer{conv(3, 3, 1, 1), relu, conv(2, 2, 2, 0)}},
+		{Name: "ends-in-add", Input: model.Shape{C: 1, H: 3, W: 3}, Layers: []model.Layer{fc(6), relu, fc(6), add(1, 2)}},
+		{Name: "ends-in-pixel", Input: model.Shape{C: 2, H: 3, W: 3}, Layers: []model.Layer{conv(3, 2, 1, 0), relu, conv(4, 2, 1, 0)}},
 		{Name: "many", Input: model.Shape{C: 1, H: 2, W: 3}, Layers: []model.Layer{fc(8), relu, fc(maxMerged + 2)}},
 	}
 }
@@ -233,6 +252,58 @@ func TestPlantedUnsoundBound(t *testing.T) {
 	require.Greater(t, found, 20, "of 40 planted bounds without rounding")
 }
 
+// TestPlantedUnsoundSum is the same for the rounding of adds. It shows where the
+// input is added alone: elsewhere, step 3 has widened the summands before.
+func TestPlantedUnsoundSum(t *testing.T) {
+	a := &model.Architecture{Name: "sum", Input: model.Shape{C: 3, H: 1, W: 1}, Layers: []model.Layer{fc(3), add(-1, 0)}}
+	r := rand.New(rand.NewPCG(8, 8))
+	keep := sumConstants
+	defer func() { sumConstants = keep }()
+	found := 0
+	for round := range 40 {
+		m, err := model.Random(a, uint64(round))
+		require.NoError(t, err)
+		// x_k + 1024·x_0: all rounding is that of the add, and margins are small.
+		copy(m.Params[0].W, []float32{1024, 0, 0, 1024, 0, 0, 1024, 0, 0})
+		clear(m.Params[0].B)
+		v := newIBP(t, m, 1)
+		x := randomImage(3, r)
+		ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0")}
+		sumConstants = keep
+		require.Nil(t, search(t, v, m, ball, x, 0, r, 8))
+		sumConstants = kernels.IntervalConstants{MulR: 1}
+		v.feeds[0].delta = 0 // forget the rounding of products, which is larger
+		v.layers[0].maps.e = v.layers[0].maps.small.PadBias(make([]float32, 3))
+		if search(t, v, m, ball, x, 0, r, 8) != nil {
+			found++
+		}
+	}
+	require.Greater(t, found, 5, "of 40 planted bounds without rounding")
+}
+
+// TestRandomGraphs: what holds for the networks above holds for any wiring.
+func TestRandomGraphs(t *testing.T) {
+	rounds := 250
+	if testing.Short() {
+		rounds = 40
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	for round := 0; round < rounds; {
+		a := plain.RandomGraph(r)
+		m, err := model.Random(a, uint64(round))
+		if err != nil || a.Classes() < 2 {
+			continue
+		}
+		round++
+		twist(m, r)
+		v := newIBP(t, m, 1)
+		x := randomImage(a.Input.Size(), r)
+		ball := net.Ball{Norm: net.Norm(r.IntN(2)), Eps: net.MustEpsilon(epsilons[r.IntN(len(epsilons))])}
+		bad := search(t, v, m, ball, x, r.IntN(a.Classes()), r, 16)
+		require.Nil(t, bad, "%s, %v", a.CanonicalJSON(), ball)
+	}
+}
+
 // TestTightness: without rounding to speak of, the bounds of a linear net are
 // attained, so they are not sound by being useless.
 func TestTightness(t *testing.T) {
@@ -348,7 +419,7 @@ func TestISAs(t *testing.T) {
 func TestRadius(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		for _, a := range architectures()[:5] {
+		for _, a := range architectures()[:12] {
 			m, err := model.Random(a, 2)
 			require.NoError(t, err)
 			v := newIBP(t, m, 2)
@@ -409,6 +480,9 @@ func TestBadInput(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, what)
 	}
+	one, err := model.Random(&model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(1)}}, 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, newIBP(t, one, 1).Certify(ctx, ok, Batch{x[:1], []int{0}}, &res), "at least 2 classes", "a margin to no class is none")
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	require.ErrorIs(t, v.Certify(cancelled, ok, Batch{x, []int{0}}, &res), context.Canceled)
@@ -417,12 +491,18 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestCertifyDoesNotAllocate(t *testing.T) {
-	m, err := model.Random(architectures()[0], 1)
-	require.NoError(t, err)
+	for _, i := range []int{0, 5, 6} {
+		m, err := model.Random(architectures()[i], 1)
+		require.NoError(t, err)
+		certifyDoesNotAllocate(t, m)
+	}
+}
+
+func certifyDoesNotAllocate(t *testing.T, m *model.Model) {
 	for threads := 1; threads <= 2; threads++ {
 		v := newIBP(t, m, threads)
 		for _, n := range []int{60, 2} {
-			x, y := make([]float32, n*49), make([]int, n)
+			x, y := make([]float32, n*m.Arch.Input.Size()), make([]int, n)
 			var res Result
 			ball := net.Ball{Eps: net.MustEpsilon("0.1")}
 			ctx := context.Background()

@@ -78,6 +78,26 @@ import (
 // L1 ball the dual norm is the largest magnitude; the rest is the same, as |x′ − x| ≤
 // ε in each pixel.
 //
+// 6. Adds. Let a sum p + q have summands, exact and executed, within R of C and
+// within ρ of κ, all float32. The executed one is rounded once more, |fl(p + q) −
+// (p + q)| ≤ u|p + q|, and so is the centre, |C + κ − c| ≤ u|c| for c = fl(C + κ).
+// Both errors together are below 2u|c| + u(R + ρ) + u²|c|, so that exact and
+// executed sums lie within
+//
+//	(1 + u)(R + ρ) + (2u + u²)|c|
+//
+// of c. IntervalAdd computes ((R + ρ)·MulR + |c|·MulC) + Add. Each term goes through
+// at most four roundings, and the two products may lose η/2 besides: MulR = 1 + 16u,
+// MulC = 4u, Add ≥ 2η cover that. For R it takes that of step 2 (or 5), for κ and ρ
+// centre and r′ of the activation added: r′ ≥ r by (i). An activation that several
+// layers read has the r′ of the largest δ among them, which (i) allows; one that is
+// only added has δ = 0. If the input is added, for an L2 ball, ρ = (ε/s + 8u|ĉ|)(1 +
+// slack) + Add: by step 5, |x̂ − ĉ| ≤ ε/s + 3u|ĉ| + 3u|x̂| + 2η.
+//
+// 7. Networks that do not end in an affine layer of one pixel. All outputs have
+// bounds, C and R of step 2 or 6, or those behind their ReLU by step 3, exact and
+// executed. A margin is above the difference of two.
+//
 // Constants are derived in float64 and enlarged by a factor 1 + slack, which
 // covers float64 rounding and every (1 + cu) with c ≤ 8 left open above.
 // Products that are added are rounded explicitly, so that the constants, and
@@ -116,6 +136,9 @@ const (
 	extraFirst  = 16 // step 5
 )
 
+// sumConstants are those of step 6.
+var sumConstants = kernels.IntervalConstants{MulR: 1 + 16*u, MulC: 4 * u, Add: tiny}
+
 // interval gives the constants of the pass that feeds the layer (step 3).
 func (b bound) interval(relu bool) kernels.IntervalConstants {
 	d := b.delta
@@ -146,6 +169,11 @@ func (b bound) executed(v float64) float64 {
 // dualRadius returns r′ of step 5 for a centre and ε/s.
 func (b bound) dualRadius(c, epsStd float64) float32 {
 	return up32(float64(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack)) + tiny)
+}
+
+// inputRadius returns ρ of step 6 for the centre and ε/s of a pixel.
+func inputRadius(c, epsStd float64) float32 {
+	return up32(float64((epsStd+float64(8*u*math.Abs(c)))*(1+slack)) + tiny)
 }
 
 // normalizeOut widens the executed bounds of a normalize layer (step 5).

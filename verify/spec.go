@@ -3,7 +3,7 @@ package verify
 import (
 	"math"
 
-	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -11,31 +11,40 @@ import (
 // the specification: classes·(classes−1)/2 rows.
 const maxMerged = 128
 
-// spec bounds the margins between the logits of the last layer.
+// spec bounds the margins between the network's outputs. The last layer is merged
+// with it where it can be; otherwise, the outputs are bounded, and differences taken.
 type spec struct {
-	classes int
+	outputs model.Shape
 	merged  bool
-	rows    intervalMap // D, β for each pair i < j, or the logits themselves; |D| from e
-	logits  linear      // |W| from |b|: V of step 4 (merged)
-	bound   bound
-	dual    dual // of each row, if the last layer is the first
+
+	// Of a merged layer:
+	affine *net.Affine
+	rows   intervalMap // D, β for each pair i < j; |D| from e
+	logits linear      // |W| from |b|: V of step 4
+	bound  bound
+	dual   dual // of each row, if the last layer is the first
+}
+
+// mergeable tells whether the last layer's outputs are the rows of one matrix, few
+// enough to pair them all, with nothing after it.
+func mergeable(n *net.Network, last *net.Affine) bool {
+	classes := n.Classes()
+	return last.Skip < 0 && !last.ReLU && classes == last.Shape.OutC && classes > 1 && classes <= maxMerged
 }
 
 func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
-	s := spec{classes: n.Classes(), merged: n.Classes() <= maxMerged}
+	s := spec{outputs: n.Output(), merged: true, affine: a}
 	fan := a.Shape.FanIn()
 	var err error
 	if s.bound, err = newBound(fan, extra); err != nil {
 		return s, err
 	}
-	w, b := a.W, a.B
-	if s.merged {
-		w, b = pairRows(w, b, fan)
-		s.logits = newLinear(n, kernels.FC(fan, s.classes), a.W, absAll(a.B), true)
-	}
-	shape := kernels.FC(fan, len(b))
+	w, b := pairRows(a.W, a.B, fan)
+	s.logits = newLinear(n, a.Shape, a.W, absAll(a.B), true)
+	shape := a.Shape
+	shape.OutC = len(b)
 	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, w, s.bound.radiusBias(b))
-	if len(n.Layers()) == 1 {
+	if a.Src == 0 {
 		s.dual = dualNorms(n, w, shape)
 		for _, d := range [][]float32{s.dual.l2, s.dual.max} {
 			for i := range d { // of W_i − W_j, not of its rounded D
@@ -70,26 +79,28 @@ func absAll(s []float32) []float32 {
 	return out
 }
 
-// rowCount returns the number of rows that are bounded.
-func (s *spec) rowCount() int {
-	if s.merged {
-		return s.classes * (s.classes - 1) / 2
+// rowCount returns the number of rows of a merged layer.
+func (s *spec) rowCount() int { return s.outputs.C * (s.outputs.C - 1) / 2 }
+
+// apart returns a proved lower bound of z_y − z_j from the centres and radii of the
+// outputs of one image, [H][W][C], whose elements lie stride apart.
+func (s *spec) apart(c, r []float32, stride, y, j int) float32 {
+	at := func(t []float32, i int) float64 { // i counts channels first
+		hw := s.outputs.H * s.outputs.W
+		return float64(t[(i%hw*s.outputs.C+i/hw)*stride])
 	}
-	return s.classes
+	return lowOf(at(c, y), at(r, y), at(c, j), at(r, j))
 }
 
-// low returns a proved lower bound of z_y − z_j from C, R, V of one image, whose
-// elements lie stride apart.
+// low returns a proved lower bound of z_y − z_j from C, R, V of a merged layer
+// and one image, whose elements lie stride apart.
 func (s *spec) low(c, r, v []float32, stride, y, j int) float32 {
 	at := func(t []float32, i int) float64 { return float64(t[i*stride]) }
-	if !s.merged { // each logit has its own bounds, executed ones by step 2
-		return lowOf(at(c, y), at(r, y), at(c, j), at(r, j))
-	}
 	ey, ej := s.bound.executed(at(v, y)), s.bound.executed(at(v, j))
 	if y < j {
-		p := pair(y, j, s.classes)
+		p := pair(y, j, s.outputs.C)
 		return lowOf(at(c, p), at(r, p), ey, ej)
 	}
-	p := pair(j, y, s.classes)
+	p := pair(j, y, s.outputs.C)
 	return lowOf(-at(c, p), at(r, p), ey, ej)
 }

@@ -59,7 +59,8 @@ func (r *Result) resize(n int) {
 // It must be used by one goroutine at a time.
 type IBP struct {
 	net     *net.Network
-	layers  []layer // all but the last
+	layers  []layer // all but one that is merged with the specification
+	feeds   []bound // of each activation: the constants of the reader with the largest
 	spec    spec
 	pool    *kernels.Pool
 	workers []*worker // on lanes, one for each of the pool
@@ -85,7 +86,7 @@ type layer struct {
 	affine *net.Affine
 	maps   intervalMap // W, and |W| starting from e
 	bound  bound
-	dual   dual // for the first layer
+	dual   dual // if the layer reads the input
 }
 
 // NewIBP prepares a network for verification. For large batches it packs |W| of
@@ -94,26 +95,40 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
-	v := &IBP{net: n, pool: pool}
 	layers := n.Layers()
-	for i := range layers[:len(layers)-1] {
+	v := &IBP{net: n, pool: pool, feeds: make([]bound, len(layers)+1)}
+	feed := func(src int, b bound) {
+		if b.delta > v.feeds[src].delta {
+			v.feeds[src] = b
+		}
+	}
+	last := &layers[len(layers)-1]
+	merged := mergeable(n, last)
+	for i := range layers {
 		a := &layers[i]
-		b, err := newBound(a.Shape.FanIn(), first(i, extraLayer))
+		if a == last && merged {
+			break
+		}
+		b, err := newBound(a.Shape.FanIn(), extra(a, extraLayer))
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
+		feed(a.Src, b)
 		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
 		w.small, _ = a.Small(1, 1)
 		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.W, b.radiusBias(a.B))}
-		if i == 0 {
+		if a.Src == 0 {
 			l.dual = dualNorms(n, a.W, a.Shape)
 		}
 		v.layers = append(v.layers, l)
 	}
-	last := &layers[len(layers)-1]
-	var err error
-	if v.spec, err = newSpec(n, last, first(len(layers)-1, extraMargin)); err != nil {
-		return nil, fmt.Errorf("layer %s: %w", last.Name, err)
+	v.spec = spec{outputs: n.Output()}
+	if merged {
+		var err error
+		if v.spec, err = newSpec(n, last, extra(last, extraMargin)); err != nil {
+			return nil, fmt.Errorf("layer %s: %w", last.Name, err)
+		}
+		feed(last.Src, v.spec.bound)
 	}
 	v.f = v.chunk
 	return v, nil
@@ -134,11 +149,12 @@ func (v *IBP) singles() *worker {
 	return v.few
 }
 
-func first(i, extra int) int {
-	if i == 0 {
+// extra is the number of roundings that a layer's δ covers beyond its fan-in.
+func extra(a *net.Affine, other int) int {
+	if a.Src == 0 {
 		return extraFirst
 	}
-	return extra
+	return other
 }
 
 // dual holds the norms of rows W_i S⁻¹ that are dual to L2 and L1, rounded up.

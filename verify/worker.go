@@ -12,9 +12,10 @@ import (
 type worker struct {
 	v        *IBP
 	layout   net.Layout
-	c, r     [2][]float32 // alternate from layer to layer
+	c, r     [][]float32  // of each activation; they share memory as net.Network.Buffers says
+	input    []float32    // radii of activation 0 as a summand, for norms other than Linf
 	m        []float32    // M of step 4, the input of the last layer in magnitude
-	spec     [3][]float32 // C, R, V of the last layer
+	spec     [3][]float32 // C, R, V of the last layer, if merged
 	lo1, hi1 []float32    // one image, channels first
 	eps      [net.ChunkGroups * kernels.Lanes]float64
 	sc       []kernels.Scratch
@@ -31,18 +32,29 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 	w := &worker{v: v, layout: layout, sc: make([]kernels.Scratch, goroutines), boxes: map[int]net.Box{}}
 	w.part = w.applyPart
 	size := v.net.Input().Size()
-	largest, last := size, size
-	for _, l := range v.layers {
-		last = l.affine.Shape.Out()
-		largest = max(largest, last)
-	}
 	alloc := func(size int) []float32 { return kernels.Alloc(layout.Len(layout.Blocks(slots), size)) }
-	for i := range 2 {
-		w.c[i], w.r[i] = alloc(largest), alloc(largest)
+	buffers := v.net.Buffers()
+	most := make([]int, len(buffers))
+	most[buffers[0]] = size
+	for i, l := range v.layers {
+		b := &most[buffers[i+1]]
+		*b = max(*b, l.affine.Shape.Out())
+		if l.affine.Skip == 0 && w.input == nil {
+			w.input = alloc(size)
+		}
 	}
-	w.m = alloc(last)
-	rows := v.spec.rowCount()
-	w.spec = [3][]float32{alloc(rows), alloc(rows), alloc(v.spec.classes)}
+	c, r := make([][]float32, len(most)), make([][]float32, len(most))
+	for i, size := range most {
+		c[i], r[i] = alloc(size), alloc(size)
+	}
+	for i := range len(v.layers) + 1 {
+		w.c, w.r = append(w.c, c[buffers[i]]), append(w.r, r[buffers[i]])
+	}
+	if s := &v.spec; s.merged {
+		rows := s.rowCount()
+		w.m = alloc(s.affine.Shape.In())
+		w.spec = [3][]float32{alloc(rows), alloc(rows), alloc(s.outputs.Size())}
+	}
 	w.lo1, w.hi1 = make([]float32, size), make([]float32, size)
 	return w
 }
@@ -86,46 +98,52 @@ func (w *worker) bound(norm net.Norm, n int) {
 	if norm != net.Linf {
 		w.dualInput(blocks)
 	} else {
-		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.boundOf(0).interval(false))
+		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.feeds[0].interval(false))
 	}
-	cur := 0
 	for i := range v.layers {
 		l := &v.layers[i]
-		next := 1 - cur
-		w.applyBoth(&l.maps, w.c[next], w.c[cur], w.r[next], w.r[cur], blocks)
-		size := l.affine.Shape.Out()
+		a, c, r := l.affine, w.c[i+1], w.r[i+1]
+		w.applyBoth(&l.maps, c, w.c[a.Src], r, w.r[a.Src], blocks)
+		size := a.Shape.Out()
 		out := w.layout.Len(blocks, size)
-		if norm != net.Linf && i == 0 {
-			w.addDual(w.r[next], l.dual.of(norm), blocks, size)
+		c, r = c[:out], r[:out]
+		if norm != net.Linf && a.Src == 0 {
+			w.addDual(r, l.dual.of(norm), blocks, size)
+		}
+		if a.Skip >= 0 {
+			skip := w.r[a.Skip]
+			if norm != net.Linf && a.Skip == 0 {
+				skip = w.input
+			}
+			isa.IntervalAdd(sc, c, r, w.c[a.Skip][:out], skip[:out], sumConstants)
 		}
 		if w.trace != nil {
-			w.trace(i, w.c[next], w.r[next])
+			w.trace(i, c, r)
 		}
-		isa.IntervalAffine(sc, w.c[next][:out], w.r[next][:out], v.boundOf(i+1).interval(l.affine.ReLU))
-		cur = next
-	}
-	s := &v.spec
-	w.applyBoth(&s.rows, w.spec[0], w.c[cur], w.spec[1], w.r[cur], blocks)
-	if norm != net.Linf && len(v.layers) == 0 {
-		w.addDual(w.spec[1], s.dual.of(norm), blocks, s.rowCount())
-	}
-	if s.merged {
-		if norm == net.Linf || len(v.layers) > 0 {
-			in := w.c[cur][:blocks*int(w.layout)*s.bound.fanIn]
-			for k, c := range in {
-				w.m[k] = float32(math.Abs(float64(c))) + w.r[cur][k]
-			}
+		if a.ReLU || i < len(v.net.Layers())-1 {
+			isa.IntervalAffine(sc, c, r, v.feeds[i+1].interval(a.ReLU))
 		}
-		w.apply(&s.logits, w.spec[2], w.m, blocks)
+	}
+	if v.spec.merged {
+		w.boundMargins(norm, blocks)
 	}
 }
 
-// boundOf returns the constants of affine layer i.
-func (v *IBP) boundOf(i int) *bound {
-	if i < len(v.layers) {
-		return &v.layers[i].bound
+// boundMargins bounds the rows of the merged last layer.
+func (w *worker) boundMargins(norm net.Norm, blocks int) {
+	s := &w.v.spec
+	src := s.affine.Src
+	w.applyBoth(&s.rows, w.spec[0], w.c[src], w.spec[1], w.r[src], blocks)
+	if norm != net.Linf && src == 0 {
+		w.addDual(w.spec[1], s.dual.of(norm), blocks, s.rowCount())
 	}
-	return &v.spec.bound
+	if norm == net.Linf || src > 0 {
+		in := w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()]
+		for k, c := range in {
+			w.m[k] = float32(math.Abs(float64(c))) + w.r[src][k]
+		}
+	}
+	w.apply(&s.logits, w.spec[2], w.m, blocks)
 }
 
 // slotOf returns the slot of element k of a tensor with size elements an image.
@@ -135,11 +153,11 @@ func (w *worker) slotOf(k, size int) int {
 }
 
 // dualInput fills the radii for an L2 or L1 ball from the centres (step 5), and m in
-// case the first layer is the last.
+// case the first layer is the last, and input in case the input is a shortcut.
 func (w *worker) dualInput(blocks int) {
 	n, l := w.v.net, int(w.layout)
 	_, std := n.Normalization()
-	b := w.v.boundOf(0)
+	b := &w.v.feeds[0]
 	size, ch := n.Input().Size(), n.Input().C
 	for k := range blocks * size * l {
 		eps := w.eps[w.slotOf(k, size)]
@@ -148,13 +166,17 @@ func (w *worker) dualInput(blocks int) {
 		}
 		c := float64(w.c[0][k])
 		w.r[0][k] = b.dualRadius(c, eps)
-		if len(w.v.layers) == 0 {
+		if len(w.v.layers) == 0 { // the only layer, merged
 			w.m[k] = up32(float64((math.Abs(c)+eps)*(1+slack)) + tiny)
+		}
+		if w.input != nil {
+			w.input[k] = inputRadius(c, eps)
 		}
 	}
 }
 
-// addDual adds ε·dual to the radii of the first layer's outputs, size an image.
+// addDual adds ε·dual to the radii of the outputs, size an image, of a layer that
+// reads the input.
 func (w *worker) addDual(r, dual []float32, blocks, size int) {
 	l := int(w.layout)
 	for k := range r[:blocks*size*l] {
@@ -165,15 +187,24 @@ func (w *worker) addDual(r, dual []float32, blocks, size int) {
 
 // margin returns a proved lower bound of the smallest margin of label y.
 func (w *worker) margin(slot, y int) float32 {
-	s := &w.v.spec
-	rows := s.rowCount()
-	c, r := w.layout.Slot(w.spec[0], rows, slot), w.layout.Slot(w.spec[1], rows, slot)
-	v := w.layout.Slot(w.spec[2], s.classes, slot)
 	low := float32(math.Inf(1))
-	for j := range s.classes {
+	for j := range w.v.spec.outputs.Size() {
 		if j != y {
-			low = min(low, s.low(c, r, v, int(w.layout), y, j))
+			low = min(low, w.low(slot, y, j))
 		}
 	}
 	return low
+}
+
+// low returns a proved lower bound of z_y − z_j of an image.
+func (w *worker) low(slot, y, j int) float32 {
+	s := &w.v.spec
+	classes, l := s.outputs.Size(), w.layout
+	if !s.merged {
+		last := len(w.c) - 1
+		c, r := l.Slot(w.c[last], classes, slot), l.Slot(w.r[last], classes, slot)
+		return s.apart(c, r, int(l), y, j)
+	}
+	rows := s.rowCount()
+	return s.low(l.Slot(w.spec[0], rows, slot), l.Slot(w.spec[1], rows, slot), l.Slot(w.spec[2], classes, slot), int(l), y, j)
 }

@@ -42,7 +42,10 @@ func backwardTraffic(n *net.Network, i, images int) float64 {
 func intervalTraffic(n *net.Network, i, images int) float64 { return 2 * forwardTraffic(n, i, images) }
 
 // gated tells whether the gradient at the input of layer i passes a ReLU.
-func gated(n *net.Network, i int) bool { return i > 0 && n.Layers()[i-1].ReLU }
+func gated(n *net.Network, i int) bool {
+	src := n.Layers()[i].Src
+	return src > 0 && n.Layers()[src-1].ReLU
+}
 
 // traffic is that of a pass: the sum over its layers.
 func (p *pass) traffic(n *net.Network, images int) float64 {

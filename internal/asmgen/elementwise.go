@@ -12,6 +12,9 @@ func emitElementwise(t target) {
 	interval(t, true)
 	interval(t, false)
 	boxEnd(t)
+	add(t)
+	addGate(t)
+	intervalAdd(t)
 }
 
 // pgdStep emits the fused Linf ascent step with projection.
@@ -213,6 +216,99 @@ within doubt of the float32 nearest to it, or below 2^-20 in magnitude.`,
 	t.vstore(0, at(dst, 0))
 	t.addImm(dst, 32)
 	t.addImm(x, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// add emits the end of a residual block.
+func add(t target) {
+	const dst, src, n reg = 0, 1, 2
+	const relu, zeroV vec = 6, 7
+	t.text("Add", `is v = dst + src; dst = relu is all ones ? (0 > v ? 0 : v) : v for n lane
+vectors.`, "dst, src unsafe.Pointer, n int, relu uint32", 28)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(n, "n", 16)
+	t.splatArg(relu, "relu", 24)
+	t.vzero(zeroV)
+	t.label("loop")
+	t.vload(0, at(dst, 0))
+	t.vload(1, at(src, 0))
+	t.vadd(0, 0, 1)
+	t.vmax(1, zeroV, 0)
+	t.vand(1, 1, relu)
+	t.vandNot(0, relu, 0)
+	t.vor(0, 0, 1)
+	t.vstore(0, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addImm(src, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// addGate emits the sum of two gradients behind a ReLU.
+func addGate(t target) {
+	const dst, src, gate, n reg = 0, 1, 2, 3
+	const zeroV vec = 7
+	t.text("AddGate", "is dst = gate > 0 ? dst + src : +0 for n lane vectors.",
+		"dst, src, gate unsafe.Pointer, n int", 32)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(gate, "gate", 16)
+	t.loadArg(n, "n", 24)
+	t.vzero(zeroV)
+	t.label("loop")
+	t.vload(0, at(dst, 0))
+	t.vload(1, at(src, 0))
+	t.vadd(0, 0, 1)
+	t.vload(1, at(gate, 0))
+	t.vgate(0, 1, zeroV)
+	t.vstore(0, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addImm(src, 32)
+	t.addImm(gate, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// intervalAdd emits the sum of two intervals.
+func intervalAdd(t target) {
+	const c, r, sc, sr, n, args reg = 0, 1, 2, 3, 4, 5
+	const abs, mulR, mulC, add vec = 9, 12, 13, 14
+	t.text("IntervalAdd", `is c = c + sc; r = ((r + sr)*MulR + |c|*MulC) + Add for n lane vectors of
+centres and radii. Every operation rounds once, none is fused.`,
+		"c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs", 48)
+	var a asm.IntervalArgs
+	t.loadArg(c, "c", 0)
+	t.loadArg(r, "r", 8)
+	t.loadArg(sc, "sc", 16)
+	t.loadArg(sr, "sr", 24)
+	t.loadArg(n, "n", 32)
+	t.loadArg(args, "a", 40)
+	t.vconst(abs, "abs8")
+	t.vsplat(mulR, at(args, int(unsafe.Offsetof(a.MulR))))
+	t.vsplat(mulC, at(args, int(unsafe.Offsetof(a.MulC))))
+	t.vsplat(add, at(args, int(unsafe.Offsetof(a.Add))))
+	t.label("loop")
+	t.vload(0, at(c, 0))
+	t.vload(1, at(sc, 0))
+	t.vadd(0, 0, 1)
+	t.vload(1, at(r, 0))
+	t.vload(2, at(sr, 0))
+	t.vadd(1, 1, 2)
+	t.vmul(1, 1, mulR)
+	t.vand(2, 0, abs)
+	t.vmul(2, 2, mulC)
+	t.vadd(1, 1, 2)
+	t.vadd(1, 1, add)
+	t.vstore(0, at(c, 0))
+	t.vstore(1, at(r, 0))
+	for _, p := range []reg{c, r, sc, sr} {
+		t.addImm(p, 32)
+	}
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

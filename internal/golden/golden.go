@@ -24,7 +24,7 @@ const (
 const Targeted = ".targeted"
 
 // Names lists the cases.
-func Names() []string { return []string{"strided", "padded", "dense"} }
+func Names() []string { return []string{"strided", "padded", "dense", "residual"} }
 
 // Case is a model, N images and the references, channels first, row-major, all
 // in float64 but the images.
@@ -39,7 +39,7 @@ type Case struct {
 	Losses map[string]Loss
 	Params []Param     // gradient of the summed cross-entropy, by layer of the architecture
 	PGD    [][]float32 // the N images after each step
-	Bounds []Bounds    // by layer of the architecture, empty but for conv and fc
+	Bounds []Bounds    // by layer of the architecture, empty but for conv, fc and add
 	Margin []float64   // [N][classes]: lower bounds of z_y − z_j from merged rows
 }
 
@@ -110,13 +110,15 @@ func (a *arrays) fill(c *Case) {
 	}
 	c.Params, c.Bounds = make([]Param, len(layers)), make([]Bounds, len(layers))
 	for i, l := range layers {
+		if l.Kind == model.Add || l.HasParams() {
+			lower := take[float64](a, fmt.Sprint("ibp.lower.", i), -1)
+			c.Bounds[i] = Bounds{lower, take[float64](a, fmt.Sprint("ibp.upper.", i), len(lower))}
+		}
 		if !l.HasParams() {
 			continue
 		}
 		p := c.Model.Params[i]
 		c.Params[i] = Param{take[float64](a, fmt.Sprint("weight.", i), len(p.W)), take[float64](a, fmt.Sprint("bias.", i), len(p.B))}
-		lower := take[float64](a, fmt.Sprint("ibp.lower.", i), -1)
-		c.Bounds[i] = Bounds{lower, take[float64](a, fmt.Sprint("ibp.upper.", i), len(lower))}
 	}
 	for name := range a.left {
 		a.fail(name, errors.New("unknown array"))

@@ -9,14 +9,12 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Float64 returns the output of every conv and fc layer (before its ReLU) for
-// one image, in float64.
+// Float64 returns, for one image, in float64, the output of every conv and fc
+// layer, before its ReLU and after the add that package net joins with it, in the
+// order of net.Network.Layers, and at the end the network's outputs, if these are
+// others than the last layer's.
 func Float64(m *model.Model, x []float32) [][]float64 {
-	in := make([]float64, len(x))
-	for i, v := range x {
-		in[i] = float64(v)
-	}
-	return Eval(m, in, nil)
+	return Eval(m, widen(x), nil)
 }
 
 // Eval is Float64 on float64 pixels. visit, if not nil, sees each term list
@@ -35,10 +33,11 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 	if err != nil {
 		panic(err)
 	}
-	act := x
+	acts := [][]float64{x}
 	var terms []float64
 	for i, l := range m.Arch.Layers {
-		in, out := shapes[i], shapes[i+1]
+		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
+		act := acts[m.Arch.InputsOf(i)[0]+1]
 		next := make([]float64, out.Size())
 		switch l.Kind {
 		case model.Normalize:
@@ -50,6 +49,11 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 			for k, v := range act {
 				next[k] = max(v, 0)
 			}
+		case model.Add:
+			for k, v := range acts[l.Inputs[1]+1] {
+				next[k] = act[k] + v
+			}
+			outs = append(outs, next)
 		default:
 			for o := range next {
 				terms = append(terms[:0], 0)
@@ -59,11 +63,28 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 				terms[0] = float64(m.Params[i].B[o/(out.H*out.W)])
 				next[o] = sum(terms)
 			}
-			outs = append(outs, next)
+			if !branch(&m.Arch, i) {
+				outs = append(outs, next)
+			}
 		}
-		act = next
+		acts = append(acts, next)
+	}
+	if m.Arch.Layers[len(m.Arch.Layers)-1].Kind == model.ReLU {
+		outs = append(outs, acts[len(acts)-1])
 	}
 	return outs
+}
+
+// branch tells whether an add takes layer i as its branch.
+func branch(a *model.Architecture, i int) bool {
+	for k, l := range a.Layers[i:] {
+		if l.Kind == model.Add {
+			if b, _ := a.Residual(i + k); b == i {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // each calls f(weight index, input index) for every term of output o.
@@ -95,10 +116,11 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 	if err != nil {
 		panic(err)
 	}
-	act := x
+	acts := [][]float32{x}
 	var terms []float32
 	for i, l := range m.Arch.Layers {
-		in, out := shapes[i], shapes[i+1]
+		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
+		act := acts[m.Arch.InputsOf(i)[0]+1]
 		next := make([]float32, out.Size())
 		switch l.Kind {
 		case model.Normalize:
@@ -110,21 +132,37 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 			for k, v := range act {
 				next[k] = max(v, 0)
 			}
+		case model.Add:
+			for k, v := range acts[l.Inputs[1]+1] {
+				next[k] = float32(act[k] + v)
+			}
+			outs = append(outs, widen(next))
 		default:
-			wide := make([]float64, out.Size())
 			for o := range next {
 				terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
 				each(l, in, out, o, func(w, k int) {
 					terms = append(terms, float32(m.Params[i].W[w]*act[k]))
 				})
 				next[o] = sum32(terms, r)
-				wide[o] = float64(next[o])
 			}
-			outs = append(outs, wide)
+			if !branch(&m.Arch, i) {
+				outs = append(outs, widen(next))
+			}
 		}
-		act = next
+		acts = append(acts, next)
+	}
+	if m.Arch.Layers[len(m.Arch.Layers)-1].Kind == model.ReLU {
+		outs = append(outs, widen(acts[len(acts)-1]))
 	}
 	return outs
+}
+
+func widen(v []float32) []float64 {
+	w := make([]float64, len(v))
+	for i, x := range v {
+		w[i] = float64(x)
+	}
+	return w
 }
 
 // sum32 adds the terms in a random order, as a random tree half of the time.

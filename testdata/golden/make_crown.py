@@ -40,34 +40,49 @@ def normalize(mean, std):
     return m
 
 
-def load(path):
-    modules, flat, kinds = [], False, []
-    with safe_open(path, "numpy") as f:
-        arch = json.loads(f.metadata()["architecture"])
-        for i, l in enumerate(arch["layers"]):
-            if l["type"] == "relu":
-                modules.append(torch.nn.ReLU())
-                kinds[-1] = True
+class Graph(torch.nn.Module):
+    """The layers of a model file, each reading the outputs it names (-1: the input)."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.steps, self.relu = torch.nn.ModuleList(), []
+        self.inputs = []
+        with safe_open(path, "numpy") as f:
+            arch = json.loads(f.metadata()["architecture"])
+            for i, l in enumerate(arch["layers"]):
+                kind = l["type"]
+                self.inputs.append(l.get("inputs", [i - 1]))
+                if kind in ("relu", "add"):
+                    self.steps.append(torch.nn.ReLU())
+                    self.relu[-1] |= kind == "relu"
+                elif kind == "normalize":
+                    self.steps.append(normalize(l["mean"], l["std"]))
+                else:
+                    w, b = (torch.from_numpy(f.get_tensor(f"layers.{i}.{n}")).double() for n in ("weight", "bias"))
+                    if kind == "conv":
+                        m = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2:], l.get("stride", (1, 1)), l.get("padding", (0, 0)))
+                    else:
+                        m = torch.nn.Linear(w.shape[1], w.shape[0])
+                    m.weight.data, m.bias.data = w, b
+                    self.steps.append(m)
+                    self.relu.append(False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x):
+        acts = [x]
+        for m, inputs in zip(self.steps, self.inputs):
+            a = [acts[i + 1] for i in inputs]
+            if len(a) == 2:
+                acts.append(a[0] + a[1])
                 continue
-            if l["type"] == "normalize":
-                modules.append(normalize(l["mean"], l["std"]))
-                continue
-            w, b = (torch.from_numpy(f.get_tensor(f"layers.{i}.{n}")) for n in ("weight", "bias"))
-            if l["type"] == "conv":
-                m = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2:], l.get("stride", (1, 1)), l.get("padding", (0, 0)))
-            else:
-                if not flat:
-                    modules.append(torch.nn.Flatten())
-                    flat = True
-                m = torch.nn.Linear(w.shape[1], w.shape[0])
-            m.weight.data, m.bias.data = w, b
-            modules.append(m)
-            kinds.append(False)
-    return torch.nn.Sequential(*modules).double().eval().requires_grad_(False), kinds
+            if isinstance(m, torch.nn.Linear) and a[0].dim() > 2:
+                a[0] = a[0].flatten(1)
+            acts.append(m(a[0]))
+        return acts[-1]
 
 
 def bounds(out, name, path, x, y, eps, method):
-    module, kinds = load(path)
+    module = Graph(path)
     x = torch.from_numpy(x).double()
     lo, hi = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
     bounded = lirpa.BoundedModule(module, torch.zeros_like(x), bound_opts={"conv_mode": "matrix", "sparse_intermediate_bounds": False}, device="cpu")
@@ -84,7 +99,7 @@ def bounds(out, name, path, x, y, eps, method):
     out[f"{name}.{method.lower()}.margin"] = margin
     if method == "CROWN":
         before = [m for m in bounded._modules.values() if type(m).__name__ == "BoundRelu"]
-        inner = [i for i, relu in enumerate(kinds) if relu]
+        inner = [i for i, relu in enumerate(module.relu) if relu]
         assert len(before) == len(inner)
         for i, m in zip(inner, before):
             node = m.inputs[0]
@@ -94,7 +109,7 @@ def bounds(out, name, path, x, y, eps, method):
 
 def main():
     out = {}
-    for name in ("strided", "padded", "dense"):
+    for name in ("strided", "padded", "dense", "residual"):
         with np.load(HERE / f"{name}.npz") as f:
             x, y = f["x"], f["y"]
         for method in ("CROWN", "CROWN-IBP"):

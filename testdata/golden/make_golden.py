@@ -2,7 +2,7 @@
 NAME.npz, what PyTorch says about it. The tests of packages net and verify
 compare epsball with them.
 
-    python make_golden.py
+    python make_golden.py [NAME...]
 
 Last run with Python 3.11.7, torch 2.15.0, numpy 2.4.6, on one thread of an
 x86-64 CPU. Models, images and the PGD trajectory come out bit for bit the same
@@ -19,8 +19,8 @@ I the index of a layer in the architecture:
                      the suffix .targeted; the gradient is to the pixels
     weight.I, bias.I f8                gradient of the summed cross-entropy
     pgd              [10, N, C, H, W] f4    the images after each step
-    ibp.lower.I, ibp.upper.I  [N, outputs] f8   interval bounds of layer I
-                     before its ReLU, channels first
+    ibp.lower.I, ibp.upper.I  [N, outputs] f8   interval bounds of layer I (conv,
+                     fc, add) before its ReLU, channels first
     ibp.margin       [N, K] f8         lower bounds of z_y - z_j, through the
                      rows W_y - W_j of the last layer; 0 at j = y
 
@@ -37,6 +37,7 @@ import itertools
 import json
 import pathlib
 import struct
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -47,8 +48,12 @@ STEPS, STEP = 10, 0.025
 EPS = Fraction(1, 10)
 
 
-def conv(out, kernel, stride, padding):
-    return {"type": "conv", "out": out, "kernel": kernel, "stride": stride, "padding": padding}
+def conv(out, kernel, stride, padding, **inputs):
+    return {"type": "conv", **inputs, "out": out, "kernel": kernel, "stride": stride, "padding": padding}
+
+
+def add(*inputs):
+    return {"type": "add", "inputs": list(inputs)}
 
 
 def fc(out):
@@ -64,7 +69,23 @@ NETS = [
     ("padded", 9, (3, 7, 6), [{"type": "normalize", "mean": [0.4914, 0.4822, 0.4465], "std": [0.247, 0.2435, 0.2616]},
                               conv(5, [3, 3], [1, 1], [1, 1]), RELU, conv(7, [3, 2], [2, 2], [1, 1]), RELU, fc(5)]),
     ("dense", 5, (2, 3, 3), [fc(9), RELU, fc(6), RELU, fc(4)]),
+    # a block whose shortcut is its input, one with a projection of stride 2
+    ("residual", 9, (2, 6, 6), [{"type": "normalize", "mean": [0.45, 0.4], "std": [0.25, 0.3]},
+                                conv(4, [3, 3], [1, 1], [1, 1]), RELU,
+                                conv(4, [3, 3], [1, 1], [1, 1]), RELU, conv(4, [3, 3], [1, 1], [1, 1]), add(5, 2), RELU,
+                                conv(5, [3, 3], [2, 2], [1, 1]), RELU, conv(5, [3, 3], [1, 1], [1, 1]),
+                                conv(5, [1, 1], [2, 2], [0, 0], inputs=[7]), add(10, 11), RELU,
+                                fc(5)]),
 ]
+
+
+def inputs(layers, i):
+    """The layers that layer i reads; -1 is the network's input."""
+    return layers[i].get("inputs", [i - 1])
+
+
+def version(layers):
+    return "2" if any("inputs" in layer for layer in layers) else "1"
 
 
 class Net:
@@ -72,7 +93,10 @@ class Net:
 
     def __init__(self, shape, layers, rng):
         self.layers, self.params = layers, {}
+        shapes = [shape]
         for i, layer in enumerate(layers):
+            shape = shapes[inputs(layers, i)[0] + 1]
+            shapes.append(shape)
             if layer["type"] == "conv":
                 size = (layer["out"], shape[0], *layer["kernel"])
                 shape = (layer["out"], *((s + 2 * p - k) // t + 1 for s, p, k, t in
@@ -82,6 +106,7 @@ class Net:
                 shape = (layer["out"],)
             else:
                 continue
+            shapes[-1] = shape
             unit = 1 / np.sqrt(np.prod(size[1:]))
             self.params[i] = (torch.tensor(rng.uniform(-unit, unit, size).astype(np.float32) * np.float32(2.5)),
                               torch.tensor(rng.uniform(-unit, unit, size[0]).astype(np.float32)))
@@ -102,25 +127,34 @@ class Net:
 
     def forward(self, x, params=None):
         """Returns the logits and what enters each ReLU."""
-        pre = []
+        pre, outs = [], [x]
         for i, layer in enumerate(self.layers):
+            x = outs[inputs(self.layers, i)[0] + 1]
             if layer["type"] == "normalize":
                 x = self.normalize(layer, x)
             elif layer["type"] == "relu":
                 pre.append(x)
                 x = F.relu(x)
+            elif layer["type"] == "add":
+                x = x + outs[layer["inputs"][1] + 1]
             else:
                 x = self.affine(layer, x, *self.cast(i, x.dtype, params))
+            outs.append(x)
         return x, pre
 
     def bounds(self, lo, hi, y):
-        """Interval bounds of each affine layer, and merged margins."""
-        result = {}
+        """Interval bounds of each layer with weights and each sum, and merged margins."""
+        result, outs = {}, [(lo, hi)]
         for i, layer in enumerate(self.layers):
+            lo, hi = outs[inputs(self.layers, i)[0] + 1]
             if layer["type"] == "normalize":
                 lo, hi = self.normalize(layer, lo), self.normalize(layer, hi)
             elif layer["type"] == "relu":
                 lo, hi = lo.clamp(min=0), hi.clamp(min=0)
+            elif layer["type"] == "add":
+                lo2, hi2 = outs[layer["inputs"][1] + 1]
+                lo, hi = lo + lo2, hi + hi2
+                result[f"lower.{i}"], result[f"upper.{i}"] = lo.flatten(1), hi.flatten(1)
             else:
                 w, b = self.cast(i, torch.float64, None)
                 if i == len(self.layers) - 1:
@@ -132,6 +166,7 @@ class Net:
                 lo, hi = (self.affine(layer, lo, pos, b) + self.affine(layer, hi, neg, zero),
                           self.affine(layer, hi, pos, b) + self.affine(layer, lo, neg, zero))
                 result[f"lower.{i}"], result[f"upper.{i}"] = lo.flatten(1), hi.flatten(1)
+            outs.append((lo, hi))
         return result
 
 
@@ -221,7 +256,7 @@ def weight_gradients(net, x, y):
 
 def save_model(path, name, shape, net):
     architecture = {"name": name, "input": shape, "layers": net.layers}
-    header = {"__metadata__": {"format": "epsball", "version": "1", "architecture": json.dumps(architecture)}}
+    header = {"__metadata__": {"format": "epsball", "version": version(net.layers), "architecture": json.dumps(architecture)}}
     data = b""
     for i, pair in net.params.items():
         for kind, p in zip(("weight", "bias"), pair):
@@ -265,4 +300,5 @@ def make(folder, name, count, shape, layers):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for spec in NETS:
-        make(pathlib.Path(__file__).parent, *spec)
+        if spec[0] in sys.argv[1:] or len(sys.argv) == 1:
+            make(pathlib.Path(__file__).parent, *spec)

@@ -1,0 +1,276 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"unicode"
+	"unicode/utf8"
+)
+
+// smallestStd is the smallest normal float32: its reciprocal is still finite.
+const smallestStd = 0x1p-126
+
+// walked is what one pass over the layers finds out.
+type walked struct {
+	shapes       []Shape
+	macs, params int64
+}
+
+// walk checks every rule and adds up the sizes on the way, so that no size is
+// ever computed from unchecked numbers.
+func (a *Architecture) walk() (*walked, error) {
+	if err := checkName(a.Name); err != nil {
+		return nil, err
+	}
+	for i, d := range [3]int{a.Input.C, a.Input.H, a.Input.W} {
+		if d < 1 || d > maxSide {
+			return nil, fieldErr(fmt.Sprintf("input[%d]", i), "got %d, expected 1 to %d", d, maxSide)
+		}
+	}
+	if _, ok := product(maxActivation, a.Input.C, a.Input.H, a.Input.W); !ok {
+		return nil, fieldErr("input", "got %v, expected at most %d elements", a.Input, maxActivation)
+	}
+	if n := len(a.Layers); n < 1 || n > maxLayers {
+		return nil, fieldErr("layers", "got %d layers, expected 1 to %d", n, maxLayers)
+	}
+	for i := range a.Layers {
+		if err := a.checkInputs(i); err != nil {
+			return nil, err
+		}
+	}
+	readers := a.readers()
+	w := &walked{shapes: make([]Shape, 1, len(a.Layers)+1)}
+	w.shapes[0] = a.Input
+	for i := range a.Layers {
+		l := &a.Layers[i]
+		if err := a.checkPlace(i, readers); err != nil {
+			return nil, err
+		}
+		if err := l.checkUnset(i); err != nil {
+			return nil, err
+		}
+		if l.Kind == Add {
+			if err := a.checkAdd(i, w.shapes, readers); err != nil {
+				return nil, err
+			}
+		}
+		in := a.InputShape(i, w.shapes)
+		out, err := l.output(i, in)
+		if err != nil {
+			return nil, err
+		}
+		w.shapes = append(w.shapes, out)
+		if !l.HasParams() {
+			continue
+		}
+		weights, ok := product(maxWeight, l.WeightShape(in)...)
+		if !ok {
+			return nil, layerErr(i, "out", "got a weight of shape %v, expected at most %d elements",
+				l.WeightShape(in), maxWeight)
+		}
+		w.params += weights + int64(l.Out)
+		w.macs += weights * int64(out.H) * int64(out.W)
+		if w.macs > maxMACs {
+			return nil, layerErr(i, "out", "got %d multiply-accumulates up to here, expected at most %d",
+				w.macs, int64(maxMACs))
+		}
+	}
+	if len(a.Layers) == 1 && a.Layers[0].Kind == Normalize {
+		return nil, layerErr(0, "type", "got %q as the last layer, expected %q, %q, %q or %q", Normalize, Conv, FC, ReLU, Add)
+	}
+	return w, nil
+}
+
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fieldErr("name", "got %d bytes, expected at most %d", len(name), maxName)
+	}
+	if !utf8.ValidString(name) {
+		return fieldErr("name", "got %s, expected valid UTF-8", quote(name))
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return fieldErr("name", "got %s, expected no control characters", quote(name))
+		}
+	}
+	return nil
+}
+
+// checkInputs checks the number and the range of layer i's inputs.
+func (a *Architecture) checkInputs(i int) error {
+	l := &a.Layers[i]
+	n := len(l.Inputs)
+	switch {
+	case l.Kind == Add && n != 2:
+		return layerErr(i, "inputs", "got %d, expected 2 for %q", n, Add)
+	case l.Kind == Normalize && n > 0:
+		return layerErr(i, "inputs", "got %d, expected none for %q", n, Normalize)
+	case l.Kind != Add && n > 1:
+		return layerErr(i, "inputs", "got %d, expected at most 1 for %q", n, l.Kind)
+	}
+	for _, k := range l.Inputs {
+		if k < NetInput || k >= i {
+			return layerErr(i, "inputs", "got %d, expected a layer before, 0 to %d, or %d, the network's input",
+				k, i-1, NetInput)
+		}
+		if k == NetInput && a.Layers[0].Kind == Normalize {
+			return layerErr(i, "inputs", "got %d, the network's input, expected 0, the same normalized", k)
+		}
+	}
+	return nil
+}
+
+// checkPlace checks layer i's kind against its neighbours. Layers before i have
+// been checked.
+func (a *Architecture) checkPlace(i int, readers []int) error {
+	switch kind := a.Layers[i].Kind; kind {
+	case Normalize:
+		if i > 0 {
+			return layerErr(i, "type", "got %q, expected it only as the first layer", kind)
+		}
+	case Conv, FC, Add:
+	case ReLU:
+		before := Kind("") // of the layer before
+		if i > 0 {
+			before = a.Layers[i-1].Kind
+		}
+		if before != Conv && before != FC && before != Add {
+			return layerErr(i, "type", "got %q, expected it only directly after %q, %q or %q", kind, Conv, FC, Add)
+		}
+		if k := a.source(i); k != i-1 {
+			return layerErr(i, "inputs", "got %d, expected %d, the layer before, for %q", k, i-1, kind)
+		}
+		if readers[i] > 1 {
+			return layerErr(i, "inputs", "got %d, whose output other layers read as well, expected %q alone", i-1, kind)
+		}
+	default:
+		return layerErr(i, "type", "got %s, expected %q, %q, %q, %q or %q",
+			quote(string(kind)), Normalize, Conv, FC, ReLU, Add)
+	}
+	if i < len(a.Layers)-1 && readers[i+1] == 0 {
+		return fieldErr(fmt.Sprintf("layers[%d]", i), "got an output that no layer reads, expected that of the last layer alone")
+	}
+	return nil
+}
+
+// checkAdd checks the inputs of layer i, an add, whose shapes are known.
+func (a *Architecture) checkAdd(i int, shapes []Shape, readers []int) error {
+	p, q := a.Layers[i].Inputs[0], a.Layers[i].Inputs[1]
+	if s, t := shapes[p+1], shapes[q+1]; s != t {
+		return layerErr(i, "inputs", "got outputs of %v and %v, expected two of one shape", s, t)
+	}
+	if !a.branch(p, readers) && !a.branch(q, readers) {
+		return layerErr(i, "inputs", "got [%d,%d], expected one of the two to be %q or %q and read by this layer alone",
+			p, q, Conv, FC)
+	}
+	return nil
+}
+
+// checkUnset refuses fields that mean nothing for the layer's kind: two
+// architectures that compute the same are then equal as data.
+func (l *Layer) checkUnset(i int) error {
+	var zero [2]int
+	if l.Kind != Normalize {
+		if len(l.Mean) > 0 {
+			return layerErr(i, "mean", "got %d values, expected none for %q", len(l.Mean), l.Kind)
+		}
+		if len(l.Std) > 0 {
+			return layerErr(i, "std", "got %d values, expected none for %q", len(l.Std), l.Kind)
+		}
+	}
+	if !l.HasParams() && l.Out != 0 {
+		return layerErr(i, "out", "got %d, expected 0 for %q", l.Out, l.Kind)
+	}
+	if l.Kind == Conv {
+		return nil
+	}
+	if l.Kernel != zero {
+		return layerErr(i, "kernel", "got %v, expected zeros for %q", l.Kernel, l.Kind)
+	}
+	if l.Stride != zero {
+		return layerErr(i, "stride", "got %v, expected zeros for %q", l.Stride, l.Kind)
+	}
+	if l.Padding != zero {
+		return layerErr(i, "padding", "got %v, expected zeros for %q", l.Padding, l.Kind)
+	}
+	return nil
+}
+
+// output checks layer i's own numbers and returns the shape of its output.
+func (l *Layer) output(i int, in Shape) (Shape, error) {
+	switch l.Kind {
+	case Normalize:
+		return in, l.checkNormalize(i, in.C)
+	case ReLU, Add:
+		return in, nil
+	}
+	if l.Out < 1 || l.Out > maxActivation {
+		return Shape{}, layerErr(i, "out", "got %d, expected 1 to %d", l.Out, maxActivation)
+	}
+	if l.Kind == FC {
+		return Shape{l.Out, 1, 1}, nil
+	}
+	var side [2]int
+	for d, n := range [2]int{in.H, in.W} {
+		k, s, p := l.Kernel[d], l.Stride[d], l.Padding[d]
+		if k < 1 || k > maxSide {
+			return Shape{}, layerErr(i, "kernel", "got %v, expected each 1 to %d", l.Kernel, maxSide)
+		}
+		if s < 1 || s > maxSide {
+			return Shape{}, layerErr(i, "stride", "got %v, expected each 1 to %d", l.Stride, maxSide)
+		}
+		if p < 0 || p >= k {
+			return Shape{}, layerErr(i, "padding", "got %v, expected each at least 0 and less than the kernel %v",
+				l.Padding, l.Kernel)
+		}
+		if k > n+2*p {
+			return Shape{}, layerErr(i, "kernel", "got %v, expected each at most the padded input, here %d",
+				l.Kernel, n+2*p)
+		}
+		side[d] = (n+2*p-k)/s + 1
+	}
+	out := Shape{l.Out, side[0], side[1]}
+	if _, ok := product(maxActivation, out.C, out.H, out.W); !ok {
+		return Shape{}, layerErr(i, "out", "got an output of %v, expected at most %d elements", out, maxActivation)
+	}
+	return out, nil
+}
+
+func (l *Layer) checkNormalize(i, channels int) error {
+	if len(l.Mean) != channels {
+		return layerErr(i, "mean", "got %d values, expected %d, one for each input channel", len(l.Mean), channels)
+	}
+	if len(l.Std) != channels {
+		return layerErr(i, "std", "got %d values, expected %d, one for each input channel", len(l.Std), channels)
+	}
+	for c, v := range l.Mean {
+		if !finite(v) {
+			return layerErr(i, fmt.Sprintf("mean[%d]", c), "got %v, expected a finite number", v)
+		}
+	}
+	for c, v := range l.Std {
+		if !finite(v) || v < smallestStd {
+			return layerErr(i, fmt.Sprintf("std[%d]", c),
+				"got %v, expected a finite number > 0, not subnormal", v)
+		}
+	}
+	return nil
+}
+
+// product multiplies dims, each 1 to 2³¹-1, and reports whether the result is
+// at most limit ≤ 2³¹. It stops at the limit, so it never overflows.
+func product(limit int64, dims ...int) (int64, bool) {
+	p := int64(1)
+	for _, d := range dims {
+		p *= int64(d)
+		if p > limit {
+			return 0, false
+		}
+	}
+	return p, true
+}
+
+func finite(v float32) bool {
+	const exponent = 0x7f800000
+	return math.Float32bits(v)&exponent != exponent
+}

@@ -180,7 +180,7 @@ func TestLossNames(t *testing.T) {
 		require.Equal(t, Norm(i), n)
 		require.Equal(t, name, n.String())
 	}
-	for _, name := range []string{"", "CE", "ce ", "l1", "cross-entropy", "linf\x00"} {
+	for _, name := range []string{"", "CE", "ce ", "l3", "cross-entropy", "linf\x00"} {
 		_, err := ParseLoss(name)
 		require.ErrorContains(t, err, "ce, margin, dlr")
 		_, err = ParseNorm(name)

@@ -123,7 +123,7 @@ func near(t *testing.T, want, have, sign float64, errors bool, format string, ar
 	if errors && (have-want)*sign < -1e-12*scale {
 		require.Failf(t, "tighter than the exact bound", "%v, exact %v: "+format, append([]any{have, want}, args...)...)
 	}
-	most := 6e-2 // of which nearly all is what float32 executions may err
+	most := 0.2 // of which nearly all is what float32 executions may err
 	if !errors {
 		most = 3e-3 // of chains in float32
 	}

@@ -84,6 +84,7 @@ type CROWN struct {
 	ibp     *IBP // nil with a specification
 	workers []*climber
 	f       func(worker, task int)
+	one     func(w *climber, image int) // certify
 
 	// The batch being verified.
 	ctx  context.Context
@@ -124,6 +125,7 @@ func NewCROWN(n *net.Network, pool *kernels.Pool, c Config) (*CROWN, error) {
 			return nil, err
 		}
 	}
+	v.one = v.certify
 	v.f = func(worker, task int) {
 		if v.ctx.Err() == nil {
 			v.do(v.workers[worker], v.todo[task])
@@ -191,7 +193,7 @@ func (v *CROWN) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result
 		}
 	}
 	v.ball, v.box, v.res = ball, ball.Box(), res
-	err := v.run(ctx, b, v.certify)
+	err := v.run(ctx, b, v.one)
 	v.res = nil
 	return err
 }

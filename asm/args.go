@@ -149,3 +149,25 @@ type AdamArgs struct {
 	Alpha        float32 // step size
 	Tiny         float32 // added to the root of the second moment
 }
+
+// RelaxParams is the number of parameters of a neuron: lower slope, upper slope,
+// upper intercept, bias, error.
+const RelaxParams = 5
+
+// RelaxArgs describes one call of a Relax kernel: Rows runs of N neurons, one
+// lane vector each. Params skip ParamSkip bytes after each run; Dst, which may be Src,
+// Src and, for RelaxLanes, Lower are contiguous. For each neuron, with the parameters
+// low, up, t, b, e:
+//
+//	p = 0 > v ? 0 : v; n = 0 < v ? 0 : v
+//	out = fma(n, up, p*low)
+//	Sums[0] = fma(n, t, Sums[0])
+//	Sums[1] = fma(out, b, Sums[1])
+//	Sums[2] = fma(|out|, e, Sums[2])
+//
+// The sums start at zero.
+type RelaxArgs struct {
+	Dst, Src, Params, Lower unsafe.Pointer
+	N, Rows, ParamSkip      int
+	Sums                    [3][8]float32
+}

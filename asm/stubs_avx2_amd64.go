@@ -100,6 +100,12 @@ func Conv8x1AVX2(a *ConvArgs)
 //go:noescape
 func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 
+// GatherLanesAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
+// k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
+//
+//go:noescape
+func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+
 // GatherRowsAVX2 copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.
 //
 //go:noescape
@@ -213,6 +219,18 @@ func PeakFMAAVX2(n int)
 //
 //go:noescape
 func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
+
+// RelaxAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is the neuron's first parameter.
+//
+//go:noescape
+func RelaxAVX2(a *RelaxArgs)
+
+// RelaxLanesAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of Lower.
+//
+//go:noescape
+func RelaxLanesAVX2(a *RelaxArgs)
 
 // SelectLanesAVX2 copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.
 //

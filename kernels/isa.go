@@ -20,21 +20,24 @@ type ISA struct {
 	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
-	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
-	selectMask func(dst, src, mask unsafe.Pointer, n int)
-	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
-	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
-	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
-	pause      func(n int)
-	adamStep   func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
-	transpose4 func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
-	dealRows   func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
-	gatherRows func(dst, src unsafe.Pointer, rowStride, n int)
-	add        func(dst, src unsafe.Pointer, n int, relu uint32)
-	addGate    func(dst, src, gate unsafe.Pointer, n int)
-	boxAdd     func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
-	peakFMA    func(n int)
-	readMemory func(p unsafe.Pointer, n, reps int)
+	pgdStep     func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
+	selectMask  func(dst, src, mask unsafe.Pointer, n int)
+	affine      func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	box         func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	gatherLanes func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+	relax       func(*asm.RelaxArgs)
+	relaxLanes  func(*asm.RelaxArgs)
+	boxEnd      func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+	pause       func(n int)
+	adamStep    func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
+	transpose4  func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	dealRows    func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	gatherRows  func(dst, src unsafe.Pointer, rowStride, n int)
+	add         func(dst, src unsafe.Pointer, n int, relu uint32)
+	addGate     func(dst, src, gate unsafe.Pointer, n int)
+	boxAdd      func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
+	peakFMA     func(n int)
+	readMemory  func(p unsafe.Pointer, n, reps int)
 }
 
 // Name returns the name users give: "generic", "avx2", "avx512".
@@ -102,7 +105,9 @@ type Scratch struct {
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
 	adam     asm.AdamArgs
+	relax    asm.RelaxArgs
 	mask     [Lanes]uint32
+	offset   [Lanes]int
 
 	sums      []float32 // of WeightGrad
 	copied    []float32 // of its input

@@ -25,15 +25,11 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 	if err := v.check(b); err != nil {
 		return err
 	}
-	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
-		return fmt.Errorf("largest radius: %w", err)
-	}
-	steps, err := net.RadiusSteps(resolution, max)
+	steps, err := radiusSteps(norm, resolution, max)
 	if err != nil {
 		return err
 	}
-	n := len(b.Y)
-	*res = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
+	res.resize(len(b.Y))
 	for _, w := range v.workers {
 		clear(w.boxes)
 	}
@@ -41,6 +37,26 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 		clear(v.few.boxes)
 	}
 	return v.run(ctx, b, &radiusJob{v, norm, resolution, steps, res})
+}
+
+// radiusSteps returns how many steps of the resolution lead to the largest radius.
+func radiusSteps(norm net.Norm, resolution, max net.Epsilon) (int, error) {
+	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
+		return 0, fmt.Errorf("largest radius: %w", err)
+	}
+	return net.RadiusSteps(resolution, max)
+}
+
+func (r *RadiusResult) resize(n int) {
+	*r = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
+}
+
+// set finishes image i.
+func (r *RadiusResult) set(i, steps int, resolution net.Epsilon) {
+	r.Steps[i], r.Done[i] = steps, true
+	if steps > 0 {
+		r.Radius[i], _ = resolution.Times(steps).Bounds()
+	}
 }
 
 type radiusJob struct {
@@ -87,10 +103,7 @@ func (j *radiusJob) chunk(w *worker, from, to int) {
 		}
 	}
 	for i := range n {
-		j.res.Steps[from+i], j.res.Done[from+i] = lo[i], true
-		if lo[i] > 0 {
-			j.res.Radius[from+i], _ = j.resolution.Times(lo[i]).Bounds()
-		}
+		j.res.set(from+i, lo[i], j.resolution)
 	}
 }
 

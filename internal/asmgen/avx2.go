@@ -183,6 +183,19 @@ func (a *avx2) vstoreHalf(src vec, high int, m mem) {
 	a.op("VEXTRACTF128", "$1", src.amd64(), m.amd64())
 }
 
+func (a *avx2) vgather(dst, tmp vec, base reg, index [8]reg) {
+	for half, v := range []vec{dst, tmp} {
+		for l, i := range index[4*half : 4*half+4] {
+			if l == 0 {
+				a.op("VMOVSS", atIndex(base, i, 0).amd64(), v.xmm())
+			} else {
+				a.op("VINSERTPS", imm(l<<4), atIndex(base, i, 0).amd64(), v.xmm(), v.xmm())
+			}
+		}
+	}
+	a.op("VINSERTF128", "$1", tmp.xmm(), dst.amd64(), dst.amd64())
+}
+
 func (a *avx2) lane8Sum(v, tmp vec, m mem) {
 	a.op("VEXTRACTF128", "$1", v.amd64(), tmp.xmm())
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())

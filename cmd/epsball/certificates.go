@@ -19,10 +19,17 @@ type certificates struct {
 
 // run names what was asked for: only such lines can be resumed.
 func (f *certifyFlags) run() string {
-	if f.radius {
-		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", f.method.v, f.resolution.v, f.maxRadius.v)
+	how := f.method.v.String()
+	if f.ladder {
+		how += ", ladder"
 	}
-	return fmt.Sprintf("%s, eps %s", f.method.v, f.eps.v)
+	if f.iterations != 0 {
+		how += fmt.Sprintf(", iterations %d", f.iterations)
+	}
+	if f.radius {
+		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", how, f.resolution.v, f.maxRadius.v)
+	}
+	return fmt.Sprintf("%s, eps %s", how, f.eps.v)
 }
 
 // openOut opens the file of --out and puts what it holds already into p.
@@ -82,7 +89,8 @@ func (c *certificates) take(d *certcheck.Certificate, i, label int, p *proofs) e
 }
 
 // write appends the lines of those images at that are done.
-func (c *certificates) write(s *subject, p *proofs, at []int) error {
+func (c *certificates) write(r *certifyRun, at []int) error {
+	s, p := r.s, r.p
 	var lines []*certcheck.Certificate
 	for _, i := range at {
 		if !p.done[i] {
@@ -90,12 +98,10 @@ func (c *certificates) write(s *subject, p *proofs, at []int) error {
 		}
 		l := c.common
 		l.Index, l.Input, l.Label = c.f.data.offset+i, c.hashes[i], s.y[i]
-		proof := cert.Proof{Method: c.f.method.v, Certified: p.proved[i]}
+		proof := r.statement(i)
 		eps := c.f.eps.v
 		if c.f.radius {
 			eps = c.f.resolution.v.Times(max(0, p.steps[i]))
-		} else {
-			proof.Margin = p.margin[i]
 		}
 		l.Eps = epsText(eps)
 		proof.Fill(&l)

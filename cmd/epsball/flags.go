@@ -58,6 +58,17 @@ func positiveFlag(text string) *value[net.Epsilon] {
 
 func normFlag() *value[net.Norm] { return newValue("norm", "linf", net.ParseNorm) }
 
+// attackNormFlag leaves out what attacks do not have.
+func attackNormFlag() *value[net.Norm] {
+	return newValue("norm", "linf", func(s string) (net.Norm, error) {
+		n, err := net.ParseNorm(s)
+		if err != nil || n == net.L1 {
+			return n, errors.New("want one of linf, l2")
+		}
+		return n, nil
+	})
+}
+
 // choiceFlag is a flag with a fixed list of values.
 func choiceFlag(kind, text string, choices ...string) *value[string] {
 	return newValue(kind, text, func(s string) (string, error) {

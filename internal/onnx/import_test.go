@@ -338,7 +338,8 @@ func TestWireTypes(t *testing.T) {
 		text(nil, 2, "\xff\xfe"), // producer_name
 		message(nil, 7, varint(nil, 1, 1)),
 		protowire.AppendTag(nil, 7, protowire.BytesType),
-		{}, []byte("\x89HDF\r\n\x1a\n"), []byte("PK\x03\x04"),
+		{},
+		[]byte("\x89HDF\r\n\x1a\n"), []byte("PK\x03\x04"),
 	} {
 		_, err := Decode(data, "f.onnx")
 		var fe *model.FormatError

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/onnx"
@@ -35,6 +36,8 @@ type Model struct {
 	runner *net.Runner
 	back   func() (*net.Network, error) // compiled for attacks, once
 	ibp    *verify.IBP
+
+	attacking atomic.Int64 // bytes of back's result
 }
 
 // Option changes how a Model runs.
@@ -96,7 +99,11 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	e.net = n
 	e.runner = n.NewRunner(e.pool)
 	e.back = sync.OnceValues(func() (*net.Network, error) {
-		return net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: e.opts.Batches})
+		b, err := net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: e.opts.Batches})
+		if err == nil {
+			e.attacking.Store(int64(b.Bytes()))
+		}
+		return b, err
 	})
 	return e, nil
 }
@@ -115,6 +122,18 @@ func (m *Model) Classes() int { return m.net.Classes() }
 
 // Hash identifies architecture and weights: hex SHA-256.
 func (m *Model) Hash() string { return m.model.Hash() }
+
+// Bytes returns the memory that the weights take: as they were read, packed for
+// Classify, and packed for Attack and Certify once these have been called.
+func (m *Model) Bytes() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 4*int(m.model.Arch.Parameters()) + m.net.Bytes() + int(m.attacking.Load())
+	if m.ibp != nil {
+		n += m.ibp.Bytes()
+	}
+	return n
+}
 
 // Prediction is the outcome of Classify.
 type Prediction struct {

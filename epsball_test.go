@@ -28,6 +28,29 @@ func randomModel(t *testing.T) *model.Model {
 	return m
 }
 
+// TestBytes: a model holds its weights as read and packed, and more once it is
+// attacked and certified; for few images alone it holds less.
+func TestBytes(t *testing.T) {
+	m := randomModel(t)
+	all, err := epsball.New(m)
+	require.NoError(t, err)
+	few, err := epsball.New(m, epsball.FewImages())
+	require.NoError(t, err)
+	weights := 4 * int(m.Arch.Parameters())
+	require.Greater(t, few.Bytes(), 2*weights)
+	require.Greater(t, all.Bytes(), few.Bytes())
+
+	x, ctx := randomBatch(1), context.Background()
+	before := few.Bytes()
+	_, err = epsball.Attack(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.FGSM{})
+	require.NoError(t, err)
+	require.Greater(t, few.Bytes(), before+weights)
+	before = few.Bytes()
+	_, err = epsball.Certify(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.IBP)
+	require.NoError(t, err)
+	require.Greater(t, few.Bytes(), before)
+}
+
 func randomBatch(n int) epsball.Batch {
 	x := epsball.Batch{Data: make([]float32, n*36), N: n}
 	for i := range x.Data {

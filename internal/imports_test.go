@@ -15,20 +15,20 @@ const module = "github.com/epsball/epsball"
 // allowed lists what each package of the module may import of the module;
 // those not listed (commands, generators, test helpers) are free.
 var allowed = map[string][]string{
-	"asm":     {},
-	"kernels": {"asm"},
-	"model":   {},
-	"dataset": {},
-	"net":     {"kernels", "model"},
-	"attack":  {"net", "kernels", "model"},
-	"verify":  {"net", "kernels", "model"},
-	"audit":   {"attack", "verify", "net", "kernels", "model"},
-	"train":   {"attack", "verify", "net", "kernels", "model", "dataset"},
-	"zoo":     {"model"},
-
+	"asm":           {},
+	"kernels":       {"asm"},
+	"model":         {},
+	"dataset":       {},
+	"net":           {"kernels", "model"},
+	"attack":        {"net", "kernels", "model"},
+	"verify":        {"net", "kernels", "model"},
+	"verify/check":  {"model"},
+	"verify/cert":   {"verify/check"},
+	"audit":         {"attack", "verify", "net", "kernels", "model"},
+	"train":         {"attack", "verify", "net", "kernels", "model", "dataset"},
+	"zoo":           {"model"},
 	"internal/onnx": {"model"},
-
-	"": {"internal/onnx", "audit", "attack", "verify", "net", "kernels", "model"},
+	"":              {"internal/onnx", "audit", "attack", "verify", "net", "kernels", "model"},
 }
 
 // light lists the only modules that the core may pull into a program.

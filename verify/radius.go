@@ -2,9 +2,7 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/big"
 
 	"github.com/epsball/epsball/net"
 )
@@ -30,14 +28,9 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
 		return fmt.Errorf("largest radius: %w", err)
 	}
-	if resolution.Rat().Sign() <= 0 {
-		return errors.New("resolution: want a value > 0")
-	}
-	q := new(big.Rat).Quo(max.Rat(), resolution.Rat())
-	steps := new(big.Int).Quo(q.Num(), q.Denom())
-	const limit = 1 << 24
-	if steps.Cmp(big.NewInt(limit)) > 0 {
-		return fmt.Errorf("resolution: %s divides the largest radius %s into more than %d steps", resolution, max, limit)
+	steps, err := net.RadiusSteps(resolution, max)
+	if err != nil {
+		return err
 	}
 	n := len(b.Y)
 	*res = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
@@ -47,7 +40,7 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 	if v.few != nil {
 		clear(v.few.boxes)
 	}
-	return v.run(ctx, b, &radiusJob{v, norm, resolution, int(steps.Int64()), res})
+	return v.run(ctx, b, &radiusJob{v, norm, resolution, steps, res})
 }
 
 type radiusJob struct {

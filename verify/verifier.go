@@ -56,7 +56,7 @@ func (r *Result) resize(n int) {
 type IBP struct {
 	net     *net.Network
 	layers  []layer // all but one that is merged with the specification
-	feeds   []bound // of each activation: the constants of the reader with the largest
+	feeds   []bound // of each activation: the largest of the layers that read or add it
 	spec    spec
 	pool    *kernels.Pool
 	workers []*worker // on lanes, one for each of the pool
@@ -110,6 +110,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
 		feed(a.Src, b)
+		if a.Skip >= 0 {
+			feed(a.Skip, b)
+		}
 		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
 		w.small, _ = a.Small(1, 1)
 		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.W, b.radiusBias(a.B))}

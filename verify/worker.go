@@ -170,7 +170,7 @@ func (w *worker) dualInput(blocks int) {
 			w.m[k] = up32(float64((math.Abs(c)+eps)*(1+slack)) + tiny)
 		}
 		if w.input != nil {
-			w.input[k] = inputRadius(c, eps)
+			w.input[k] = b.inputRadius(c, eps)
 		}
 	}
 }

@@ -26,6 +26,8 @@ type certifyFlags struct {
 	radius     bool
 	resolution *value[net.Epsilon]
 	maxRadius  *value[net.Epsilon]
+	out        string
+	resume     bool
 }
 
 // certifyReport has eps with --eps, and resolution, max_radius, mean_radius and
@@ -50,6 +52,8 @@ type certifyReport struct {
 	Timings    certifyTimings `json:"timings"`
 	ISA        string         `json:"isa"`
 	Threads    int            `json:"threads"`
+
+	proved int // images of this run, not of one it resumed
 }
 
 type quantile struct {
@@ -83,9 +87,14 @@ summation. Fractions are of all images.
 With --eps, certified are the images proved at that radius. With --radius, each
 image gets the largest multiple of --resolution, up to --max-radius, at which it
 is proved; certified are those with a radius above 0, and images without count
-as 0 in mean_radius.`,
+as 0 in mean_radius.
+
+With --out, each image gets a line (docs/certificate.md) that check proves anew:
+its certificate, or that there is none. Lines are written and synced as the proofs
+are found; with --resume, a run that was killed goes on with what is there.`,
 		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
-  epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --json`,
+  epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --json
+  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1 --out certs.jsonl --resume`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.certify(c.Context(), f) },
 	}
@@ -98,10 +107,18 @@ as 0 in mean_radius.`,
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16)")
+	fl.StringVar(&f.out, "out", "", "`file` for the certificates, one a line")
+	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	return c
 }
 
 func (f *certifyFlags) check() error {
+	if f.resume && f.out == "" {
+		return errors.New("--resume: has no meaning without --out")
+	}
+	if err := checkOut("out", f.out); err != nil {
+		return err
+	}
 	if f.eps.set == f.radius {
 		return errors.New("want one of --eps and --radius, and not both")
 	}
@@ -147,15 +164,26 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 		return fmt.Errorf("model %s: %w", f.model, err)
 	}
 	r := f.newReport(a, s)
-	start := time.Now()
-	pred, err := s.predict(ctx, s.x, len(s.y))
-	r.Timings.Forward = time.Since(start).Seconds()
 	n := len(s.y)
-	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n)}
+	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n), make([]float64, n)}
+	var out *certificates
+	if f.out != "" {
+		if out, err = f.openOut(s, &p); err != nil {
+			return err
+		}
+		defer out.close()
+		if done := countTrue(p.done); done > 0 {
+			a.logf("%s: %d of %s are there", f.out, done, count(n, "certificate"))
+		}
+	}
+	r.proved = n - countTrue(p.done)
+	start := time.Now()
+	pred, err := s.predict(ctx, s.x, n)
+	r.Timings.Forward = time.Since(start).Seconds()
 	if err == nil {
 		ibpStart := time.Now()
 		bar := a.newBar()
-		err = f.prove(ctx, ibp, s, &p, bar)
+		err = f.prove(ctx, ibp, s, &p, out, bar)
 		bar.clear()
 		r.Timings.IBP = time.Since(ibpStart).Seconds()
 	}
@@ -179,42 +207,56 @@ type proofs struct {
 	proved []bool    // right, at some radius
 	radius []float64 // with --radius
 	steps  []int     // with --radius: the same in units of the resolution, −1 where not proved
+	margin []float64 // without --radius
 }
 
 // proveBlock is the number of images after which the progress is shown.
 const proveBlock = 512
 
-// prove fills p, block by block: what is proved of an image does not depend on
-// its neighbours.
-func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p *proofs, bar *bar) error {
-	n := len(s.y)
-	size := s.net.Input().Size()
-	for from := 0; from < n; from += proveBlock {
-		bar.show(f.method.v, from, n)
-		to := min(from+proveBlock, n)
-		b := verify.Batch{X: s.x[from*size : to*size], Y: s.y[from:to]}
-		if err := f.proveBatch(ctx, ibp, b, p, from); err != nil {
+// prove fills p for the images that are not done, block by block: what is proved
+// of an image does not depend on its neighbours. Each block goes to out, if there
+// is one.
+func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p *proofs, out *certificates, bar *bar) error {
+	var todo []int
+	for i, done := range p.done {
+		if !done {
+			todo = append(todo, i)
+		}
+	}
+	var b verify.Batch
+	for block := range slices.Chunk(todo, proveBlock) {
+		bar.show(f.method.v, block[0], len(s.y))
+		b.X, b.Y = b.X[:0], b.Y[:0]
+		for _, i := range block {
+			b.X, b.Y = append(b.X, s.image(s.x, i)...), append(b.Y, s.y[i])
+		}
+		err := f.proveBatch(ctx, ibp, b, p, block)
+		if out != nil {
+			err = errors.Join(err, out.write(s, p, block))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *certifyFlags) proveBatch(ctx context.Context, ibp *verify.IBP, b verify.Batch, p *proofs, from int) error {
+// proveBatch fills p for the images at.
+func (f *certifyFlags) proveBatch(ctx context.Context, ibp *verify.IBP, b verify.Batch, p *proofs, at []int) error {
 	if !f.radius {
 		var res verify.Result
 		err := ibp.Certify(ctx, net.Ball{Norm: f.norm.v, Eps: f.eps.v}, b, &res)
-		copy(p.done[from:], res.Done)
-		copy(p.proved[from:], res.Certified)
+		for k, done := range res.Done {
+			i := at[k]
+			p.done[i], p.proved[i], p.margin[i] = done, res.Certified[k], float64(res.Margin[k])
+		}
 		return err
 	}
 	var res verify.RadiusResult
 	err := ibp.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
-	copy(p.done[from:], res.Done)
-	copy(p.radius[from:], res.Radius)
-	copy(p.steps[from:], res.Steps)
-	for i, k := range res.Steps {
-		p.proved[from+i] = k >= 0
+	for k, done := range res.Done {
+		i := at[k]
+		p.done[i], p.proved[i], p.radius[i], p.steps[i] = done, res.Steps[k] >= 0, res.Radius[k], res.Steps[k]
 	}
 	return err
 }
@@ -326,7 +368,7 @@ func certifyTable(r *certifyReport, f *certifyFlags) string {
 		pairs = append(pairs, "mean radius", fmt.Sprintf("%.4g", *r.MeanRadius))
 	}
 	pairs = append(pairs, "time", fmt.Sprintf("%s: forward %s, %s %s (%s images/s)", seconds(r.Seconds),
-		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.IBP), rate(perSecond(int64(r.N), r.Timings.IBP))))
+		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.IBP), rate(perSecond(int64(r.proved), r.Timings.IBP))))
 	out := facts(pairs...)
 	if len(r.Quantiles) > 0 {
 		t := newTable("images with at most", "radius")

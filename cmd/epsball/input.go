@@ -124,11 +124,12 @@ func (d *data) known() error {
 
 // subject is one model with data that fits it, ready to run.
 type subject struct {
-	name string
-	net  *net.Network
-	pool *kernels.Pool
-	x    []float32
-	y    []int
+	name  string
+	model *model.Model
+	net   *net.Network
+	pool  *kernels.Pool
+	x     []float32
+	y     []int
 }
 
 // subject loads what most commands work on.
@@ -156,7 +157,7 @@ func (a *app) prepare(m *model.Model, modelSpec string, d *data) (*subject, erro
 	if err != nil {
 		return nil, err
 	}
-	return &subject{modelName(modelSpec), n, kernels.NewPool(a.threads), set.X, set.Y}, nil
+	return &subject{modelName(modelSpec), m, n, kernels.NewPool(a.threads), set.X, set.Y}, nil
 }
 
 // image returns the pixels of image i.

@@ -52,6 +52,7 @@ type trainFlags struct {
 	pgdSteps           int
 	pgdStepSize, kappa float64
 	seed               uint64
+	winograd           bool
 	given              func(flag string) bool
 	defaultCheckpoint  bool // not named by --checkpoint
 }
@@ -134,6 +135,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.IntVar(&f.pgdSteps, "pgd-steps", 0, defaults("pgd-steps", "steps of the attack trained on", func(c train.Config) any { return c.PGDSteps }))
 	fl.Float64Var(&f.pgdStepSize, "pgd-step-size", 0, defaults("pgd-step-size", "their length as a fraction of the radius", func(c train.Config) any { return c.PGDStepSize }))
 	fl.Float64Var(&f.kappa, "kappa", 0, defaults("kappa", "weight of the clean loss at the end", func(c train.Config) any { return c.KappaFinal }))
+	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings (standard, pgd)")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
 }
@@ -170,13 +172,14 @@ func defaults(flag, usage string, field func(train.Config) any) string {
 var onlyFor = map[string][]train.Method{
 	"train-eps": {train.PGD, train.IBP}, "warmup": {train.PGD, train.IBP}, "ramp": {train.PGD, train.IBP},
 	"pgd-steps": {train.PGD}, "pgd-step-size": {train.PGD}, "kappa": {train.IBP},
+	"winograd": {train.Standard, train.PGD},
 }
 
 // config turns the flags into a configuration.
 func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
 	c := train.DefaultConfig(m)
-	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa"} {
+	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa", "winograd"} {
 		if used := onlyFor[name]; f.given(name) && !slices.Contains(used, m) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
@@ -197,6 +200,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 		"warmup": func() { c.WarmupEpochs = f.warmup }, "ramp": func() { c.RampEpochs = f.ramp },
 		"pgd-steps": func() { c.PGDSteps = f.pgdSteps }, "pgd-step-size": func() { c.PGDStepSize = f.pgdStepSize },
 		"kappa": func() { c.KappaFinal = f.kappa }, "seed": func() { c.Seed = f.seed },
+		"winograd": func() { c.Winograd = f.winograd },
 	} {
 		if f.given(name) {
 			set()
@@ -230,6 +234,9 @@ func (f *trainFlags) settings(c *train.Config) string {
 	put("lr", c.LR)
 	put("lr-final", c.LRFinal)
 	put("seed", c.Seed)
+	if c.Winograd {
+		b.WriteString(" --winograd")
+	}
 	return "epsball train" + b.String()
 }
 

@@ -1,0 +1,145 @@
+// Package cert writes certificates (docs/certificate.md): it encodes what a
+// verifier has proved and streams it to a file that survives a kill. Package
+// check reads them.
+package cert
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+
+	"github.com/epsball/epsball/verify/check"
+)
+
+// line is a certificate in the order of its keys.
+type line struct {
+	Format    string      `json:"format"`
+	Version   int         `json:"version"`
+	Model     string      `json:"model"`
+	Level     string      `json:"level"`
+	Data      string      `json:"data"`
+	Index     int         `json:"index"`
+	Input     string      `json:"input"`
+	Label     *int        `json:"label,omitempty"`
+	Rows      [][]float64 `json:"rows,omitempty"`
+	Offsets   []float64   `json:"offsets,omitempty"`
+	Norm      string      `json:"norm"`
+	Eps       string      `json:"eps"`
+	Run       string      `json:"run"`
+	Method    string      `json:"method"`
+	Certified bool        `json:"certified"`
+	Margin    *float64    `json:"margin,omitempty"`
+	Slopes    []slopes    `json:"slopes,omitempty"`
+}
+
+type slopes struct {
+	For   any    `json:"for"`
+	ReLU  int    `json:"relu"`
+	Alpha string `json:"alpha"`
+}
+
+// Append appends the line of a certificate, with its newline, to dst. What is
+// not Certified is written without slopes and margin. It returns an error for a
+// certificate that check.Parse would not read back.
+func Append(dst []byte, c *check.Certificate) ([]byte, error) {
+	l := line{
+		Format: check.Format, Version: check.Version, Model: c.Model, Level: c.Level, Data: c.Data, Index: c.Index,
+		Input: c.Input, Rows: c.Rows, Offsets: c.Offsets, Norm: c.Norm, Eps: c.Eps, Run: c.Run, Method: c.Method,
+		Certified: c.Certified,
+	}
+	if len(c.Rows) == 0 {
+		l.Label = &c.Label
+	}
+	if c.Certified {
+		if c.Margin != 0 {
+			l.Margin = &c.Margin
+		}
+		for _, s := range c.Slopes {
+			b := slopes{s.For, s.ReLU, s.Alpha}
+			switch s.For {
+			case check.ForAll:
+				b.For = "all"
+			case check.ForRows:
+				b.For = "rows"
+			}
+			l.Slopes = append(l.Slopes, b)
+		}
+	}
+	var buf bytes.Buffer
+	e := json.NewEncoder(&buf)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(l); err != nil {
+		return dst, fmt.Errorf("certificate of image %d: %w", c.Index, err)
+	}
+	body := bytes.TrimSuffix(buf.Bytes(), []byte("}\n"))
+	sealed := append([]byte{}, body...)
+	sealed = append(sealed, `,"sum":"`+check.Seal(body)+`"}`...)
+	if _, err := check.Parse(sealed); err != nil {
+		return dst, fmt.Errorf("certificate of image %d: %w", c.Index, err)
+	}
+	return append(append(dst, sealed...), '\n'), nil
+}
+
+// Alpha encodes the slopes of one ReLU layer, channels first, or those of one
+// such vector after the other, in the shortest way that keeps their bits: bits
+// if all are 0 or 1, bytes if all are float32(k)/255, float32 otherwise. A
+// slope outside of [0, 1] is written as it is, for the checker to refuse.
+func Alpha(a []float32) string {
+	bits, bytes := true, true
+	for _, v := range a {
+		bits = bits && (v == 0 || v == 1)
+		bytes = bytes && v >= 0 && v <= 1 && float32(byteSlope(v))/255 == v
+	}
+	var data []byte
+	name := "f32:"
+	switch {
+	case bits:
+		name = "bits:"
+		data = make([]byte, (len(a)+7)/8)
+		for i, v := range a {
+			data[i/8] |= byte(v) << (i % 8)
+		}
+	case bytes:
+		name = "u8:"
+		for _, v := range a {
+			data = append(data, byteSlope(v))
+		}
+	default:
+		for _, v := range a {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+	}
+	return name + base64.StdEncoding.EncodeToString(data)
+}
+
+func byteSlope(v float32) byte { return byte(math.Round(float64(v) * 255)) }
+
+// Margin returns a lower bound to claim for one that was proved: 1 % less, in
+// three digits, so that the rounding of another checker does not matter. It
+// returns 0, no claim, for what has no such number.
+func Margin(proved float64) float64 {
+	v := proved * 0.99
+	if !(v > 0x1p-1000) || math.IsInf(v, 0) {
+		return 0
+	}
+	f, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 2, 64), 64)
+	if f > v { // a step down in the third digit
+		digit := math.Pow(10, math.Floor(math.Log10(v))-2)
+		f, _ = strconv.ParseFloat(strconv.FormatFloat(v-digit/2, 'e', 2, 64), 64)
+	}
+	return min(f, v)
+}
+
+// Eps spells a radius for a certificate: as it was written, if certificates
+// allow that, or else in lowest terms.
+func Eps(written string, exact *big.Rat) string {
+	if r, err := check.ParseEps(written); err == nil && r.Cmp(exact) == 0 {
+		return written
+	}
+	return exact.RatString()
+}

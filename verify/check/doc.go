@@ -1,0 +1,15 @@
+// Package check re-verifies certificates (docs/certificate.md) from nothing but
+// the model, the image and the certificate's line. It shares no code with the
+// prover: scalar float64 with outward rounding, meant to be read in one sitting.
+//
+//	certificate.go  reads a line, strictly
+//	slopes.go       the lower slopes a line states
+//	network.go      the model as a list of nodes
+//	rounding.go     the proof, and every constant
+//	interval.go     intervals, forward
+//	backward.go     linear bounds, backward
+//	check.go        the verdict
+//
+// A verdict is valid only if this package itself proves the claim; what a line
+// says beyond the claim (slopes, margin) can make it fail, not pass.
+package check

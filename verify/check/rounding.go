@@ -1,0 +1,180 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+
+	"github.com/epsball/epsball/model"
+)
+
+// The proof.
+//
+// u = 2⁻²⁴, η = 2⁻¹⁴⁹; v = 2⁻⁵³, ζ = 2⁻¹⁰⁷⁴ (the same for float64). γₙ(u) =
+// nu/(1 − nu) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
+// ch. 3): a sum of n or fewer rounded products, in any order, with or without
+// fused multiply-adds, is within γₙ(u)·Σ|terms| + (number of products)·η of the
+// exact one, where a term passes n or fewer roundings; only products underflow,
+// by η/2 each, and what follows at most doubles that.
+//
+// 1. What is bounded. A trace is what one evaluation of the network on one x′ of
+// the ball gives: a value v_i for each node i. At level real there is one trace
+// for x′. At level executed there is one for every order of summation, with or
+// without FMA, and the exact one. In all of them
+//
+//	|v_i − f_i(v_p)| ≤ E_i,    f_i exact, p the nodes that i reads,
+//
+// with E_i = 0 at level real and at ReLUs, and else, for |v_p| ≤ M_p,
+//
+//	conv, fc    γ_{K+1}(u)·(|W|M_p + |b|) + Kη    K products and the bias, K sums
+//	normalize   3u·max|f_i| + η                   a difference, a quotient
+//	add         u·max|f_i|                        one sum, which cannot underflow
+//
+// (K ≤ 2²⁰ keeps γ small.) If (|W|M_p + |b|)(1 + γ) + Kη, which bounds every
+// partial sum, is a float32, nothing overflows; if not, the level is not
+// proved. Zeros of padding change nothing.
+//
+// 2. Our own rounding. Let S_i = |W|M_p + |b| (normalize: (M_p + |mean|)/std; add:
+// the sum of both M_p; ReLU: M_p + the intercept of the upper line, or 0 if u ≤ 0;
+// input: M)
+// and N be at least the number of roundings that any term passes in this
+// package: network.chain adds up the sizes of all nodes, all fan-ins and
+// fan-outs, and 64. With g = 4Nv, and Nv ≤ 2⁻¹⁰, γ_N(v) ≤ g/3. Let
+//
+//	D_i = E_i + g·S_i.
+//
+// Forward. The interval of node i is computed as C ± R, C = W·c + b, R = |W|·r,
+// for |v_p − c| ≤ r, r ≤ M_p(1 + 2v): both are within γ_N(v)S_i(1 + 2v) of exact,
+// so C − R − D_i and C + R + D_i, as rounded, bound v_i. The others alike.
+//
+// Backward. With T a row of the specification, or ±v_k of a node, there are
+// coefficients â, constants ĉ and err ≥ 0 so that in every trace
+//
+//	T ≥ Σ_i â_i·v_i + ĉ − err                                        (*)
+//
+// This holds at the start, with exact â. A step replaces node i, the last with
+// â_i ≠ 0, by the nodes it reads: â_i·v_i ≥ â_i·f_i(v_p) − |â_i|E_i, where for a
+// ReLU f_i is a line: z itself if l ≥ 0, 0 if u ≤ 0, else α·z (any α in [0, 1])
+// for â_i ≥ 0 and s·z + t for â_i < 0, where s is any number in [0, 1] and t ≥
+// max(0, −s·l, u − s·u), so that the line is above max(z, 0) on [l, u]: that
+// function minus the line is convex, thus largest at l or u. The â_p
+// and ĉ computed differ from those of the exact f_i by at most γ_N(v) times the
+// sum of the absolute terms that went into them, so Σ|â_p − exact|·M_p + |ĉ −
+// exact| ≤ γ_N(v)·Σ_i|â_i|S_i. So (*) holds if err grows by Σ|â_i|D_i for each
+// step. At the end, over the input alone, Σâ_0·v_0 is at least Σ min(â_0·lo,
+// â_0·hi), or Σâ_0·x − ε‖â_0‖ in the dual norm, computed within γ_N(v)·Σ|â_0|M_0
+// and, for the norm, within a factor of 1 ± γ_N(v); |â_0|D_0 and ball.lower pay.
+// err is itself rounded, by a factor above 1 − g: the 3 in g/3 has room for it,
+// for S_i computed too low by as much, and for the last three sums.
+//
+// 3. Underflow here. Each product errs by ζ/2 beyond the above, twice that in the
+// end, times an M ≤ 2²⁰⁰ (larger ones are refused). There are fewer than 2²⁰⁰
+// products, so flat = 2⁻⁴⁰⁰ covers them all.
+//
+// 4. NaN and overflow. Every bound is refused unless it is a number of magnitude
+// at most 2²⁰⁰; a comparison with NaN is never in favour.
+
+const (
+	u32     = 0x1p-24
+	eta     = 0x1p-149
+	flat    = 0x1p-400
+	largest = 0x1p200
+	maxFan  = 1 << 20
+)
+
+var errUnbounded = errors.New("a bound is not finite")
+
+// constants returns g, or an error for a network too large for it.
+func (n *network) constants() (g float64, err error) {
+	if n.chain > 1<<43 {
+		return 0, fmt.Errorf("network too large: chains of %d roundings", n.chain)
+	}
+	return 4 * float64(n.chain) * 0x1p-53, nil
+}
+
+// executed returns E_i of a conv, fc, normalize or add node for S_i and
+// max|f_i|, or an error where float32 may overflow.
+func (d *node) executed(s, f float64) (float64, error) {
+	const room = 1 + 0x1p-20 // for float64 rounding in here
+	e := 3*u32*f*room + eta
+	switch d.kind {
+	case model.Conv, model.FC:
+		k := float64(d.fanIn)
+		gamma := (k + 1) * u32 / (1 - (k+1)*u32)
+		e = (float64(gamma*s) + float64(k*eta)) * room
+	case model.Add:
+		e = u32 * f * room
+	}
+	if !((s+e)*room <= math.MaxFloat32) {
+		return 0, errors.New("float32 execution may overflow")
+	}
+	return e, nil
+}
+
+// upperLine returns a slope in [0, 1] and an intercept ≥ 0 of a line above
+// max(z, 0) on [l, u], l < 0 < u.
+func upperLine(l, u float64) (slope, intercept float64) {
+	slope = min(1, u/(u-l))
+	atL := up(float64(-slope * l))
+	atU := up(u - down(float64(slope*u)))
+	return slope, max(0, atL, atU)
+}
+
+func up(v float64) float64   { return math.Nextafter(v, math.Inf(1)) }
+func down(v float64) float64 { return math.Nextafter(v, math.Inf(-1)) }
+
+// above returns a float64 that is at least r.
+func above(r *big.Rat) float64 {
+	f, exact := r.Float64()
+	if exact {
+		return f
+	}
+	return up(f)
+}
+
+// ball is the set of images: the pixel box within ε of x, and the norm.
+type ball struct {
+	norm   string
+	x      []float64 // channels last
+	eps, g float64   // at least ε; of rounding.go
+	lo, hi []float64 // contain [0, 1] ∩ [x − ε, x + ε]
+}
+
+func newBall(norm string, eps *big.Rat, x []float32, s model.Shape, g float64) *ball {
+	b := &ball{norm: norm, eps: above(eps), g: g}
+	for i := range x {
+		v := float64(x[channelsFirst(i, s)])
+		b.x = append(b.x, v)
+		lo, hi := v, v
+		if b.eps > 0 {
+			lo, hi = down(v-b.eps), up(v+b.eps)
+		}
+		b.lo, b.hi = append(b.lo, max(0, lo)), append(b.hi, min(1, hi))
+	}
+	return b
+}
+
+// lower returns a lower bound of a·x′ over the ball, but for the |a|·D of 2. For
+// l2 and l1 it is the better of the dual norm and the box.
+func (b *ball) lower(a []float64) float64 {
+	box, centre, largest, sum := 0.0, 0.0, 0.0, 0.0
+	for i, v := range a {
+		if v == 0 {
+			continue
+		}
+		box += min(float64(v*b.lo[i]), float64(v*b.hi[i]))
+		centre += float64(v * b.x[i])
+		largest = max(largest, math.Abs(v))
+		sum += float64(v * v)
+	}
+	dual := largest
+	switch b.norm {
+	case "linf":
+		return box
+	case "l2":
+		// Squares that underflow are below ζ: together below 2⁻⁵⁰⁰ of the norm.
+		dual = up(float64(math.Sqrt(sum)*(1+b.g)) + 0x1p-500)
+	}
+	return max(box, down(centre-up(float64(b.eps*dual))))
+}

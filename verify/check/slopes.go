@@ -1,0 +1,136 @@
+package check
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/epsball/epsball/model"
+)
+
+// alpha holds the slopes of one ReLU layer, channels first, as stated.
+type alpha struct {
+	bits  int // of one slope: 1, 8 or 32
+	data  []byte
+	size  int  // elements of the layer
+	byRow bool // one vector for each row of the specification
+}
+
+// encodings lists the bits of one slope of each.
+var encodings = map[string]int{"bits": 1, "u8": 8, "f32": 32}
+
+// Adaptive is the Alpha of slopes that the checker sets from its own bounds.
+const Adaptive = "adaptive"
+
+// readAlpha decodes slopes for a layer of size elements; rows > 1 vectors may
+// be stated. The length is checked before anything is allocated.
+func readAlpha(s string, size, rows int) (*alpha, error) {
+	name, body, _ := strings.Cut(s, ":")
+	a := &alpha{bits: encodings[name], size: size}
+	if a.bits == 0 {
+		return nil, fmt.Errorf("alpha: got %.20q, expected adaptive, or bits:, u8: or f32: and base64", name)
+	}
+	length := func(n int) int { return (n*a.bits + 7) / 8 }
+	switch enc := base64.StdEncoding; len(body) {
+	case enc.EncodedLen(length(size)):
+	case enc.EncodedLen(length(size * rows)):
+		a.byRow = true
+	default:
+		return nil, fmt.Errorf("alpha: got %d characters, expected %d for %d slopes", len(body), enc.EncodedLen(length(size)), size)
+	}
+	var err error
+	if a.data, err = base64.StdEncoding.Strict().DecodeString(body); err != nil {
+		return nil, fmt.Errorf("alpha: %w", err)
+	}
+	n := size
+	if len(a.data) != length(n) { // lengths of one and of all rows can share a base64 length
+		if n *= rows; len(a.data) != length(n) {
+			return nil, fmt.Errorf("alpha: got %d bytes, expected %d for %d slopes", len(a.data), length(size), size)
+		}
+		a.byRow = true
+	} else {
+		a.byRow = false
+	}
+	if a.bits == 1 && n%8 != 0 && a.data[len(a.data)-1]>>(n%8) != 0 {
+		return nil, errors.New("alpha: got bits beyond the last slope")
+	}
+	for i := range n {
+		if v := a.at(i); !(v >= 0 && v <= 1) {
+			return nil, fmt.Errorf("alpha: got a slope of %v, expected one in [0, 1]", v)
+		}
+	}
+	return a, nil
+}
+
+func (a *alpha) at(i int) float64 {
+	switch a.bits {
+	case 1:
+		return float64(a.data[i/8] >> (i % 8) & 1)
+	case 8:
+		return float64(a.data[i]) / 255
+	}
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(a.data[4*i:])))
+}
+
+// fill writes the slopes for one row, channels last.
+func (a *alpha) fill(dst []float64, row int, s model.Shape) {
+	from := 0
+	if a.byRow {
+		from = row * a.size
+	}
+	for i := range dst {
+		dst[i] = a.at(from + channelsFirst(i, s))
+	}
+}
+
+// slopesFor tells which slopes a bounded node and a ReLU node use; nil: adaptive.
+type slopesFor map[[2]int]*alpha
+
+// readSlopes checks every block of the certificate against the network. Keys
+// are nodes, or ForAll and ForRows, and the ReLU node.
+func (n *network) readSlopes(c *Certificate, rows int) (slopesFor, error) {
+	out := slopesFor{}
+	for i, s := range c.Slopes {
+		a, key, err := n.readBlock(c.Method, s, rows)
+		if err != nil {
+			return nil, fmt.Errorf("slopes[%d]: %w", i, err)
+		}
+		if _, ok := out[key]; ok {
+			return nil, fmt.Errorf("slopes[%d]: got slopes for the same layers twice", i)
+		}
+		out[key] = a
+	}
+	return out, nil
+}
+
+func (n *network) readBlock(method string, s Slopes, rows int) (*alpha, [2]int, error) {
+	key := [2]int{s.For, s.ReLU + 1}
+	if s.ReLU < 0 || key[1] >= len(n.nodes) || n.nodes[key[1]].kind != model.ReLU {
+		return nil, key, fmt.Errorf("relu: got layer %d, expected a ReLU layer", s.ReLU)
+	}
+	if s.For != ForRows {
+		rows = 1
+	}
+	if s.For >= 0 {
+		key[0] = s.For + 1
+		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.nodes[key[0]].bounded || key[0] < key[1] {
+			return nil, key, fmt.Errorf("for: got layer %d, expected one that %s bounds, after the ReLU", s.For, method)
+		}
+	}
+	if s.Alpha == Adaptive {
+		return nil, key, nil
+	}
+	a, err := readAlpha(s.Alpha, n.nodes[key[1]].shape.Size(), rows)
+	return a, key, err
+}
+
+// of returns the slopes of a ReLU node for a bounded node or ForRows.
+func (s slopesFor) of(bounded, relu int) *alpha {
+	if a, ok := s[[2]int{bounded, relu}]; ok {
+		return a
+	}
+	return s[[2]int{ForAll, relu}]
+}

@@ -8,8 +8,10 @@ import (
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -34,6 +36,8 @@ type Model struct {
 	runner *net.Runner
 	back   func() (*net.Network, error) // compiled for attacks, once
 	ibp    *verify.IBP
+
+	attacking atomic.Int64 // bytes of back's result
 }
 
 // Option changes how a Model runs.
@@ -51,10 +55,15 @@ func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 // for that alone, which takes half the memory. Larger batches are slow then.
 func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
-// Load reads a model file (see docs/model-format.md). The error names the file
+// Load reads a model file (see docs/model-format.md) or, from a name that ends in
+// .onnx or .onnx.gz, an ONNX network (see docs/onnx.md). The error names the file
 // and the field that is wrong.
 func Load(path string, opts ...Option) (*Model, error) {
-	m, err := model.Load(path)
+	load := model.Load
+	if onnx.IsFile(path) {
+		load = onnx.Load
+	}
+	m, err := load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +72,11 @@ func Load(path string, opts ...Option) (*Model, error) {
 
 // LoadFS is Load from a file system, an embed.FS for example.
 func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
-	m, err := model.LoadFS(fsys, name)
+	load := model.LoadFS
+	if onnx.IsFile(name) {
+		load = onnx.LoadFS
+	}
+	m, err := load(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +99,11 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	e.net = n
 	e.runner = n.NewRunner(e.pool)
 	e.back = sync.OnceValues(func() (*net.Network, error) {
-		return net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: e.opts.Batches})
+		b, err := net.Compile(m, net.Options{ISA: e.opts.ISA, Backward: true, Batches: e.opts.Batches})
+		if err == nil {
+			e.attacking.Store(int64(b.Bytes()))
+		}
+		return b, err
 	})
 	return e, nil
 }
@@ -105,6 +122,18 @@ func (m *Model) Classes() int { return m.net.Classes() }
 
 // Hash identifies architecture and weights: hex SHA-256.
 func (m *Model) Hash() string { return m.model.Hash() }
+
+// Bytes returns the memory that the weights take: as they were read, packed for
+// Classify, and packed for Attack and Certify once these have been called.
+func (m *Model) Bytes() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 4*int(m.model.Arch.Parameters()) + m.net.Bytes() + int(m.attacking.Load())
+	if m.ibp != nil {
+		n += m.ibp.Bytes()
+	}
+	return n
+}
 
 // Prediction is the outcome of Classify.
 type Prediction struct {

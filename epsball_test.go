@@ -3,6 +3,8 @@ package epsball_test
 import (
 	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 )
 
@@ -23,6 +26,29 @@ func randomModel(t *testing.T) *model.Model {
 	}}, 1)
 	require.NoError(t, err)
 	return m
+}
+
+// TestBytes: a model holds its weights as read and packed, and more once it is
+// attacked and certified; for few images alone it holds less.
+func TestBytes(t *testing.T) {
+	m := randomModel(t)
+	all, err := epsball.New(m)
+	require.NoError(t, err)
+	few, err := epsball.New(m, epsball.FewImages())
+	require.NoError(t, err)
+	weights := 4 * int(m.Arch.Parameters())
+	require.Greater(t, few.Bytes(), 2*weights)
+	require.Greater(t, all.Bytes(), few.Bytes())
+
+	x, ctx := randomBatch(1), context.Background()
+	before := few.Bytes()
+	_, err = epsball.Attack(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.FGSM{})
+	require.NoError(t, err)
+	require.Greater(t, few.Bytes(), before+weights)
+	before = few.Bytes()
+	_, err = epsball.Certify(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.IBP)
+	require.NoError(t, err)
+	require.Greater(t, few.Bytes(), before)
 }
 
 func randomBatch(n int) epsball.Batch {
@@ -175,4 +201,24 @@ func TestBadInput(t *testing.T) {
 	require.ErrorContains(t, err, "no-such-file")
 	_, err = epsball.New(randomModel(t), epsball.ISA("sse"))
 	require.ErrorContains(t, err, "sse")
+}
+
+// TestONNX: an ONNX file is loaded like a model file.
+func TestONNX(t *testing.T) {
+	m := randomModel(t)
+	data, err := onnx.Encode(m)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	require.NoError(t, os.WriteFile(path, data, 0o666))
+	a, err := epsball.Load(path)
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := epsball.LoadFS(fstest.MapFS{"m.onnx": {Data: data}}, "m.onnx")
+	require.NoError(t, err)
+	defer b.Close()
+	require.Equal(t, m.Hash(), a.Hash())
+	require.Equal(t, m.Hash(), b.Hash())
+	require.NoError(t, os.WriteFile(path, data[:100], 0o666))
+	_, err = epsball.Load(path)
+	require.ErrorContains(t, err, "m.onnx: ")
 }

@@ -40,6 +40,9 @@ const MaxPixels = 8
 // the last, In[p] and Out[p] become InBase and OutBase plus the next pair of
 // int32, counting lane vectors, of Table from its byte Next on. The kernel changes
 // In, Out, Next and Batches.
+//
+// Conv8x1 takes tiles of four channels in pairs, WTile bytes apart: Tiles counts
+// pairs, WTileSkip leads from the end of the first to the next pair.
 type ConvArgs struct {
 	Tiles     int
 	Segs      int
@@ -47,7 +50,7 @@ type ConvArgs struct {
 	SegSkip   int
 	WSegSkip  int
 	WTileSkip int
-	WTile     int // SmallPx4 and BothPx4 alone
+	WTile     int // SmallPx4, BothPx4 and Conv8x1 alone
 	W         unsafe.Pointer
 	Bias      unsafe.Pointer
 	Epilogue  int
@@ -94,8 +97,8 @@ type ConvArgs struct {
 //
 // where DY and X move by *Col after each column, by *Row more after each row
 // and by *Group more after each group. If Sums is not nil, acc begins with a lane
-// vector there and goes back to it, and nothing is written to Out: that of (t, r,
-// k) lies at Sums + 32*((t*R+r)*K+k).
+// vector there: that of (t, r, k) lies at Sums + 32*((t*R+r)*K+k). If Out is nil,
+// acc goes back to it instead.
 type GradArgs struct {
 	Tiles, Groups, Rows, Cols int
 	DYCol, DYRow, DYGroup     int
@@ -137,4 +140,34 @@ type IntervalArgs struct {
 	MulC float32 // factor of |centre| in the inflated radius
 	Add  float32 // absolute term of the inflated radius
 	ReLU uint32  // all ones: clamp bounds at zero first; 0: do not
+}
+
+// AdamArgs are the constants of the AdamStep kernel.
+type AdamArgs struct {
+	Beta1, Rest1 float32 // decay of the first moment and the gradient's share
+	Beta2, Rest2 float32 // the same of the second moment
+	Alpha        float32 // step size
+	Tiny         float32 // added to the root of the second moment
+}
+
+// RelaxParams is the number of parameters of a neuron: lower slope, upper slope,
+// upper intercept, bias, error.
+const RelaxParams = 5
+
+// RelaxArgs describes one call of a Relax kernel: Rows runs of N neurons, one
+// lane vector each. Params skip ParamSkip bytes after each run; Dst, which may be Src,
+// Src and, for RelaxLanes, Lower are contiguous. For each neuron, with the parameters
+// low, up, t, b, e:
+//
+//	p = 0 > v ? 0 : v; n = 0 < v ? 0 : v
+//	out = fma(n, up, p*low)
+//	Sums[0] = fma(n, t, Sums[0])
+//	Sums[1] = fma(out, b, Sums[1])
+//	Sums[2] = fma(|out|, e, Sums[2])
+//
+// The sums start at zero.
+type RelaxArgs struct {
+	Dst, Src, Params, Lower unsafe.Pointer
+	N, Rows, ParamSkip      int
+	Sums                    [3][8]float32
 }

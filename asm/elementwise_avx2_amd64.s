@@ -236,6 +236,154 @@ loop:
 	VZEROUPPER
 	RET
 
+// func AdamStepAVX2(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
+TEXT ·AdamStepAVX2(SB), NOSPLIT, $0-48
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), BX
+	MOVQ         m+16(FP), CX
+	MOVQ         v+24(FP), DX
+	MOVQ         n+32(FP), SI
+	MOVQ         a+40(FP), DI
+	VBROADCASTSS (DI), Y6
+	VBROADCASTSS 4(DI), Y7
+	VBROADCASTSS 8(DI), Y8
+	VBROADCASTSS 12(DI), Y9
+	VBROADCASTSS 16(DI), Y10
+	VBROADCASTSS 20(DI), Y11
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VMULPS       Y6, Y1, Y1
+	VMULPS       Y7, Y0, Y3
+	VADDPS       Y3, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y0, Y0, Y4
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y1, (CX)
+	VMOVUPS      Y2, (DX)
+	VSQRTPS      Y2, Y3
+	VADDPS       Y11, Y3, Y3
+	VMULPS       Y10, Y1, Y4
+	VDIVPS       Y3, Y4, Y4
+	VMOVUPS      (AX), Y5
+	VSUBPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	ADDQ         $32, DX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func Transpose4AVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+TEXT ·Transpose4AVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         dstStride+16(FP), CX
+	MOVQ         rowStride+24(FP), DX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mask+40(FP), Y15
+	MOVQ         CX, DI
+	ADDQ         CX, DI
+	MOVQ         DI, R8
+	ADDQ         CX, R8
+	MOVQ         BX, R9
+	ADDQ         DX, R9
+	ADDQ         DX, R9
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VANDPS       Y15, Y0, Y0
+	VMOVUPS      (BX)(DX*1), Y1
+	VANDPS       Y15, Y1, Y1
+	VMOVUPS      (R9), Y2
+	VANDPS       Y15, Y2, Y2
+	VMOVUPS      (R9)(DX*1), Y3
+	VANDPS       Y15, Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y0
+	VUNPCKHPD    Y6, Y4, Y1
+	VUNPCKLPD    Y7, Y5, Y2
+	VUNPCKHPD    Y7, Y5, Y3
+	VMOVUPS      X0, (AX)
+	VMOVUPS      X1, (AX)(CX*1)
+	VMOVUPS      X2, (AX)(DI*1)
+	VMOVUPS      X3, (AX)(R8*1)
+	ADDQ         DI, AX
+	ADDQ         DI, AX
+	VEXTRACTF128 $1, Y0, (AX)
+	VEXTRACTF128 $1, Y1, (AX)(CX*1)
+	VEXTRACTF128 $1, Y2, (AX)(DI*1)
+	VEXTRACTF128 $1, Y3, (AX)(R8*1)
+	ADDQ         DI, AX
+	ADDQ         DI, AX
+	ADDQ         $32, BX
+	ADDQ         $32, R9
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+TEXT ·DealRowsAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         dstStride+16(FP), CX
+	MOVQ         rowStride+24(FP), DX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mask+40(FP), Y15
+	MOVQ         CX, DI
+	ADDQ         CX, DI
+	MOVQ         DI, R8
+	ADDQ         CX, R8
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VANDPS       Y15, Y0, Y0
+	VANDPS       Y15, Y1, Y1
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $1, Y0, (AX)(CX*1)
+	VMOVUPS      X1, (AX)(DI*1)
+	VEXTRACTF128 $1, Y1, (AX)(R8*1)
+	ADDQ         DX, BX
+	ADDQ         $16, AX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func GatherRowsAVX2(dst, src unsafe.Pointer, rowStride, n int)
+TEXT ·GatherRowsAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), BX
+	MOVQ         rowStride+16(FP), CX
+	MOVQ         n+24(FP), DX
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VMOVUPS      64(BX), Y2
+	VMOVUPS      96(BX), Y3
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         CX, BX
+	ADDQ         $128, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
 // func AddAVX2(dst, src unsafe.Pointer, n int, relu uint32)
 TEXT ·AddAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX

@@ -28,6 +28,7 @@ tile:
 	VMOVUPS      288(R13), Y9
 	VMOVUPS      320(R13), Y10
 	VMOVUPS      352(R13), Y11
+	ADDQ         $384, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -84,21 +85,20 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	VMOVUPS      Y4, 128(R13)
-	VMOVUPS      Y5, 160(R13)
-	VMOVUPS      Y6, 192(R13)
-	VMOVUPS      Y7, 224(R13)
-	VMOVUPS      Y8, 256(R13)
-	VMOVUPS      Y9, 288(R13)
-	VMOVUPS      Y10, 320(R13)
-	VMOVUPS      Y11, 352(R13)
-	ADDQ         $384, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -384(R13)
+	VMOVUPS      Y1, -352(R13)
+	VMOVUPS      Y2, -320(R13)
+	VMOVUPS      Y3, -288(R13)
+	VMOVUPS      Y4, -256(R13)
+	VMOVUPS      Y5, -224(R13)
+	VMOVUPS      Y6, -192(R13)
+	VMOVUPS      Y7, -160(R13)
+	VMOVUPS      Y8, -128(R13)
+	VMOVUPS      Y9, -96(R13)
+	VMOVUPS      Y10, -64(R13)
+	VMOVUPS      Y11, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -218,6 +218,7 @@ tile:
 	VMOVUPS      160(R13), Y5
 	VMOVUPS      192(R13), Y6
 	VMOVUPS      224(R13), Y7
+	ADDQ         $256, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -265,17 +266,16 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	VMOVUPS      Y4, 128(R13)
-	VMOVUPS      Y5, 160(R13)
-	VMOVUPS      Y6, 192(R13)
-	VMOVUPS      Y7, 224(R13)
-	ADDQ         $256, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -256(R13)
+	VMOVUPS      Y1, -224(R13)
+	VMOVUPS      Y2, -192(R13)
+	VMOVUPS      Y3, -160(R13)
+	VMOVUPS      Y4, -128(R13)
+	VMOVUPS      Y5, -96(R13)
+	VMOVUPS      Y6, -64(R13)
+	VMOVUPS      Y7, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -363,6 +363,7 @@ tile:
 	VMOVUPS      32(R13), Y1
 	VMOVUPS      64(R13), Y2
 	VMOVUPS      96(R13), Y3
+	ADDQ         $128, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -401,13 +402,12 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	ADDQ         $128, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -128(R13)
+	VMOVUPS      Y1, -96(R13)
+	VMOVUPS      Y2, -64(R13)
+	VMOVUPS      Y3, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -472,6 +472,7 @@ tile:
 	VMOVUPS      192(R13), Y6
 	VMOVUPS      224(R13), Y7
 	VMOVUPS      256(R13), Y8
+	ADDQ         $288, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -521,18 +522,17 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	VMOVUPS      Y4, 128(R13)
-	VMOVUPS      Y5, 160(R13)
-	VMOVUPS      Y6, 192(R13)
-	VMOVUPS      Y7, 224(R13)
-	VMOVUPS      Y8, 256(R13)
-	ADDQ         $288, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -288(R13)
+	VMOVUPS      Y1, -256(R13)
+	VMOVUPS      Y2, -224(R13)
+	VMOVUPS      Y3, -192(R13)
+	VMOVUPS      Y4, -160(R13)
+	VMOVUPS      Y5, -128(R13)
+	VMOVUPS      Y6, -96(R13)
+	VMOVUPS      Y7, -64(R13)
+	VMOVUPS      Y8, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -628,6 +628,7 @@ tile:
 	VMOVUPS      96(R13), Y3
 	VMOVUPS      128(R13), Y4
 	VMOVUPS      160(R13), Y5
+	ADDQ         $192, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -670,15 +671,14 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	VMOVUPS      Y4, 128(R13)
-	VMOVUPS      Y5, 160(R13)
-	ADDQ         $192, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -192(R13)
+	VMOVUPS      Y1, -160(R13)
+	VMOVUPS      Y2, -128(R13)
+	VMOVUPS      Y3, -96(R13)
+	VMOVUPS      Y4, -64(R13)
+	VMOVUPS      Y5, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -750,6 +750,7 @@ tile:
 	VMOVUPS      (R13), Y0
 	VMOVUPS      32(R13), Y1
 	VMOVUPS      64(R13), Y2
+	ADDQ         $96, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -785,12 +786,11 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	ADDQ         $96, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -96(R13)
+	VMOVUPS      Y1, -64(R13)
+	VMOVUPS      Y2, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -844,6 +844,7 @@ tile:
 	VMOVUPS      96(R13), Y3
 	VMOVUPS      128(R13), Y4
 	VMOVUPS      160(R13), Y5
+	ADDQ         $192, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -886,15 +887,14 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	VMOVUPS      Y4, 128(R13)
-	VMOVUPS      Y5, 160(R13)
-	ADDQ         $192, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -192(R13)
+	VMOVUPS      Y1, -160(R13)
+	VMOVUPS      Y2, -128(R13)
+	VMOVUPS      Y3, -96(R13)
+	VMOVUPS      Y4, -64(R13)
+	VMOVUPS      Y5, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -966,6 +966,7 @@ tile:
 	VMOVUPS      32(R13), Y1
 	VMOVUPS      64(R13), Y2
 	VMOVUPS      96(R13), Y3
+	ADDQ         $128, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -1003,13 +1004,12 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	VMOVUPS      Y3, 96(R13)
-	ADDQ         $128, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -128(R13)
+	VMOVUPS      Y1, -96(R13)
+	VMOVUPS      Y2, -64(R13)
+	VMOVUPS      Y3, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -1065,6 +1065,7 @@ tile:
 	JZ           fresh
 	VMOVUPS      (R13), Y0
 	VMOVUPS      32(R13), Y1
+	ADDQ         $64, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -1097,11 +1098,10 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	ADDQ         $64, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -64(R13)
+	VMOVUPS      Y1, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -1144,6 +1144,7 @@ tile:
 	VMOVUPS      (R13), Y0
 	VMOVUPS      32(R13), Y1
 	VMOVUPS      64(R13), Y2
+	ADDQ         $96, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -1179,12 +1180,11 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	VMOVUPS      Y2, 64(R13)
-	ADDQ         $96, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -96(R13)
+	VMOVUPS      Y1, -64(R13)
+	VMOVUPS      Y2, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -1232,6 +1232,7 @@ tile:
 	JZ           fresh
 	VMOVUPS      (R13), Y0
 	VMOVUPS      32(R13), Y1
+	ADDQ         $64, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -1264,11 +1265,10 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	VMOVUPS      Y1, 32(R13)
-	ADDQ         $64, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -64(R13)
+	VMOVUPS      Y1, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -1308,6 +1308,7 @@ tile:
 	CMPQ         R13, $0
 	JZ           fresh
 	VMOVUPS      (R13), Y0
+	ADDQ         $32, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -1337,10 +1338,9 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Y0, (R13)
-	ADDQ         $32, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Y0, -32(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX

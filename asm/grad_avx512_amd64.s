@@ -44,6 +44,7 @@ tile:
 	VMOVUPS      1344(R13), Z21
 	VMOVUPS      1408(R13), Z22
 	VMOVUPS      1472(R13), Z23
+	ADDQ         $1536, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -127,33 +128,32 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Z0, (R13)
-	VMOVUPS      Z1, 64(R13)
-	VMOVUPS      Z2, 128(R13)
-	VMOVUPS      Z3, 192(R13)
-	VMOVUPS      Z4, 256(R13)
-	VMOVUPS      Z5, 320(R13)
-	VMOVUPS      Z6, 384(R13)
-	VMOVUPS      Z7, 448(R13)
-	VMOVUPS      Z8, 512(R13)
-	VMOVUPS      Z9, 576(R13)
-	VMOVUPS      Z10, 640(R13)
-	VMOVUPS      Z11, 704(R13)
-	VMOVUPS      Z12, 768(R13)
-	VMOVUPS      Z13, 832(R13)
-	VMOVUPS      Z14, 896(R13)
-	VMOVUPS      Z15, 960(R13)
-	VMOVUPS      Z16, 1024(R13)
-	VMOVUPS      Z17, 1088(R13)
-	VMOVUPS      Z18, 1152(R13)
-	VMOVUPS      Z19, 1216(R13)
-	VMOVUPS      Z20, 1280(R13)
-	VMOVUPS      Z21, 1344(R13)
-	VMOVUPS      Z22, 1408(R13)
-	VMOVUPS      Z23, 1472(R13)
-	ADDQ         $1536, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Z0, -1536(R13)
+	VMOVUPS      Z1, -1472(R13)
+	VMOVUPS      Z2, -1408(R13)
+	VMOVUPS      Z3, -1344(R13)
+	VMOVUPS      Z4, -1280(R13)
+	VMOVUPS      Z5, -1216(R13)
+	VMOVUPS      Z6, -1152(R13)
+	VMOVUPS      Z7, -1088(R13)
+	VMOVUPS      Z8, -1024(R13)
+	VMOVUPS      Z9, -960(R13)
+	VMOVUPS      Z10, -896(R13)
+	VMOVUPS      Z11, -832(R13)
+	VMOVUPS      Z12, -768(R13)
+	VMOVUPS      Z13, -704(R13)
+	VMOVUPS      Z14, -640(R13)
+	VMOVUPS      Z15, -576(R13)
+	VMOVUPS      Z16, -512(R13)
+	VMOVUPS      Z17, -448(R13)
+	VMOVUPS      Z18, -384(R13)
+	VMOVUPS      Z19, -320(R13)
+	VMOVUPS      Z20, -256(R13)
+	VMOVUPS      Z21, -192(R13)
+	VMOVUPS      Z22, -128(R13)
+	VMOVUPS      Z23, -64(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -279,6 +279,7 @@ tile:
 	VMOVUPS      832(R13), Z13
 	VMOVUPS      896(R13), Z14
 	VMOVUPS      960(R13), Z15
+	ADDQ         $1024, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -344,25 +345,24 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Z0, (R13)
-	VMOVUPS      Z1, 64(R13)
-	VMOVUPS      Z2, 128(R13)
-	VMOVUPS      Z3, 192(R13)
-	VMOVUPS      Z4, 256(R13)
-	VMOVUPS      Z5, 320(R13)
-	VMOVUPS      Z6, 384(R13)
-	VMOVUPS      Z7, 448(R13)
-	VMOVUPS      Z8, 512(R13)
-	VMOVUPS      Z9, 576(R13)
-	VMOVUPS      Z10, 640(R13)
-	VMOVUPS      Z11, 704(R13)
-	VMOVUPS      Z12, 768(R13)
-	VMOVUPS      Z13, 832(R13)
-	VMOVUPS      Z14, 896(R13)
-	VMOVUPS      Z15, 960(R13)
-	ADDQ         $1024, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Z0, -1024(R13)
+	VMOVUPS      Z1, -960(R13)
+	VMOVUPS      Z2, -896(R13)
+	VMOVUPS      Z3, -832(R13)
+	VMOVUPS      Z4, -768(R13)
+	VMOVUPS      Z5, -704(R13)
+	VMOVUPS      Z6, -640(R13)
+	VMOVUPS      Z7, -576(R13)
+	VMOVUPS      Z8, -512(R13)
+	VMOVUPS      Z9, -448(R13)
+	VMOVUPS      Z10, -384(R13)
+	VMOVUPS      Z11, -320(R13)
+	VMOVUPS      Z12, -256(R13)
+	VMOVUPS      Z13, -192(R13)
+	VMOVUPS      Z14, -128(R13)
+	VMOVUPS      Z15, -64(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX
@@ -453,6 +453,7 @@ tile:
 	VMOVUPS      320(R13), Z5
 	VMOVUPS      384(R13), Z6
 	VMOVUPS      448(R13), Z7
+	ADDQ         $512, R13
 	JMP          ready
 fresh:
 	VXORPS       X0, X0, X0
@@ -500,17 +501,16 @@ colloop:
 	ADDQ         72(AX), CX
 	DECQ         DI
 	JNZ          group
-	CMPQ         R13, $0
-	JZ           total
-	VMOVUPS      Z0, (R13)
-	VMOVUPS      Z1, 64(R13)
-	VMOVUPS      Z2, 128(R13)
-	VMOVUPS      Z3, 192(R13)
-	VMOVUPS      Z4, 256(R13)
-	VMOVUPS      Z5, 320(R13)
-	VMOVUPS      Z6, 384(R13)
-	VMOVUPS      Z7, 448(R13)
-	ADDQ         $512, R13
+	CMPQ         R9, $0
+	JNZ          total
+	VMOVUPS      Z0, -512(R13)
+	VMOVUPS      Z1, -448(R13)
+	VMOVUPS      Z2, -384(R13)
+	VMOVUPS      Z3, -320(R13)
+	VMOVUPS      Z4, -256(R13)
+	VMOVUPS      Z5, -192(R13)
+	VMOVUPS      Z6, -128(R13)
+	VMOVUPS      Z7, -64(R13)
 	JMP          next
 total:
 	MOVQ         R9, BX

@@ -4,6 +4,16 @@
 
 #include "textflag.h"
 
+// func PauseAVX2(n int)
+TEXT ·PauseAVX2(SB), NOSPLIT, $0-8
+	MOVQ         n+0(FP), AX
+again:
+	PAUSE
+	DECQ         AX
+	JNZ          again
+	VZEROUPPER
+	RET
+
 // func PeakFMAAVX2(n int)
 TEXT ·PeakFMAAVX2(SB), NOSPLIT, $0-8
 	MOVQ         n+0(FP), AX

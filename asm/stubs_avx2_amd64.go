@@ -6,6 +6,16 @@ package asm
 
 import "unsafe"
 
+// AdamStepAVX2 updates n lane vectors of weights w and their moments m and v by the
+// gradient grad, in place:
+// m = m*Beta1 + grad*Rest1
+// v = v*Beta2 + (grad*grad)*Rest2
+// w = w - (m*Alpha) / (sqrt(v) + Tiny)
+// Every operation rounds once, none is fused.
+//
+//go:noescape
+func AdamStepAVX2(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
+
 // AddAVX2 is v = dst + src; dst = relu is all ones ? (0 > v ? 0 : v) : v for n lane
 // vectors.
 //
@@ -78,6 +88,28 @@ func Conv4x2AVX2(a *ConvArgs)
 //
 //go:noescape
 func Conv4x3AVX2(a *ConvArgs)
+
+// Conv8x1AVX2 computes 8 output channels of 1 pixels; see ConvArgs.
+//
+//go:noescape
+func Conv8x1AVX2(a *ConvArgs)
+
+// DealRowsAVX2 takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
+// with mask and appends four each to the places at dst, dstStride bytes apart.
+//
+//go:noescape
+func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+
+// GatherLanesAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
+// k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
+//
+//go:noescape
+func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+
+// GatherRowsAVX2 copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.
+//
+//go:noescape
+func GatherRowsAVX2(dst, src unsafe.Pointer, rowStride, n int)
 
 // Grad1x1AVX2 computes the gradient of 1 output channels by 1 weights; see GradArgs.
 //
@@ -173,6 +205,11 @@ func IntervalBoxAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func PGDStepAVX2(x, grad, lo, hi unsafe.Pointer, n int, alpha float32)
 
+// PauseAVX2 tells the CPU n times that the thread is waiting.
+//
+//go:noescape
+func PauseAVX2(n int)
+
 // PeakFMAAVX2 runs n × 24 independent FMAs on lane vectors: the arithmetic limit.
 //
 //go:noescape
@@ -182,6 +219,18 @@ func PeakFMAAVX2(n int)
 //
 //go:noescape
 func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
+
+// RelaxAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is the neuron's first parameter.
+//
+//go:noescape
+func RelaxAVX2(a *RelaxArgs)
+
+// RelaxLanesAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of Lower.
+//
+//go:noescape
+func RelaxLanesAVX2(a *RelaxArgs)
 
 // SelectLanesAVX2 copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.
 //
@@ -217,6 +266,12 @@ func Small6x2AVX2(a *ConvArgs)
 //
 //go:noescape
 func Small8x1AVX2(a *ConvArgs)
+
+// Transpose4AVX2 writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
+// four at dst, dstStride bytes apart, each word ANDed with mask.
+//
+//go:noescape
+func Transpose4AVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 
 // WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
 //

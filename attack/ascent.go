@@ -47,10 +47,15 @@ type Ascent struct {
 // NewAscent returns a step rule on the passes of a network compiled with
 // backward passes: steps of length alpha in the norm of ball.
 func NewAscent(n *net.Network, ws Passes, ball net.Ball, loss net.Loss, alpha float32) *Ascent {
-	a := &Ascent{ws: ws, layout: ws.Layout(), isa: n.ISA(), norm: ball.Norm, loss: loss, alpha: alpha, size: n.Input().Size()}
-	a.eps, _ = ball.Eps.Bounds()
+	a := &Ascent{ws: ws, layout: ws.Layout(), isa: n.ISA(), loss: loss, size: n.Input().Size()}
+	a.aim(ball, alpha)
 	a.z, a.dz = make([]float32, n.Classes()), make([]float32, n.Classes())
 	return a
+}
+
+func (a *Ascent) aim(ball net.Ball, alpha float32) {
+	a.norm, a.alpha = ball.Norm, alpha
+	a.eps, _ = ball.Eps.Bounds()
 }
 
 // Step does one whole step for trainers: forward, gradient of the loss for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/epsball/epsball/kernels"
@@ -17,6 +18,13 @@ type Batch struct {
 	Y       []int     // their labels
 	Targets []int     // nil, or the class each is to be taken for (Config.Targeted)
 	First   int       // index of the first image: picks the random numbers
+
+	// Index picks the random numbers of each image instead; nil: First, First+1, …
+	Index []int
+
+	// Start holds the points where the first restarts begin, one an image, brought
+	// into the ball; nil: Config.RandomStart decides.
+	Start []float32
 }
 
 // Result is what an attack found, one entry an image.
@@ -108,6 +116,16 @@ func New(n *net.Network, c Config, pool *kernels.Pool) (*Attacker, error) {
 	return a, nil
 }
 
+// aim points the attacker at another ball of the same norm.
+func (a *Attacker) aim(b net.Ball) {
+	a.cfg.Ball, a.box = b, b.Box()
+	for _, w := range append(a.workers[:len(a.workers):len(a.workers)], a.few) {
+		if w != nil {
+			w.asc.aim(b, a.cfg.alpha())
+		}
+	}
+}
+
 // lanes and singles make the buffers for a kind of batch, when the first comes.
 func (a *Attacker) lanes() {
 	for len(a.workers) < a.pool.Workers() {
@@ -139,7 +157,15 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 			return err
 		}
 	}
-	if b.First < 0 {
+	if b.Start != nil {
+		if err := a.net.CheckImages(b.Start, n); err != nil {
+			return fmt.Errorf("start points: %w", err)
+		}
+	}
+	if b.Index != nil && len(b.Index) != n {
+		return fmt.Errorf("indices: %d, want one for each of %d images", len(b.Index), n)
+	}
+	if b.First < 0 || len(b.Index) > 0 && slices.Min(b.Index) < 0 {
 		return fmt.Errorf("first index: %d, want ≥ 0", b.First)
 	}
 	res.resize(n, a.net.Input().Size())
@@ -176,6 +202,14 @@ func (a *Attacker) checkTargets(b Batch) error {
 		}
 	}
 	return nil
+}
+
+// index returns what picks the random numbers of image i.
+func (b *Batch) index(i int) uint64 {
+	if b.Index != nil {
+		return uint64(b.Index[i])
+	}
+	return uint64(b.First) + uint64(i)
 }
 
 // take returns the next image that no worker has, or −1.

@@ -199,7 +199,7 @@ func (w *worker) decide(sl *slot, z []float32) action {
 		}
 		sl.clean = true
 		w.choose(sl, z)
-		if c.RandomStart {
+		if c.RandomStart || w.a.b.Start != nil {
 			return start
 		}
 	}
@@ -270,8 +270,11 @@ func (w *worker) begin(i int) {
 	x := w.img
 	orig := w.a.b.X[sl.image*w.asc.size : (sl.image+1)*w.asc.size]
 	copy(x, orig)
-	if w.a.cfg.RandomStart {
-		s := kernels.NewStream(w.a.cfg.Seed, uint64(w.a.b.First)+uint64(sl.image), uint32(sl.restart))
+	switch {
+	case w.a.b.Start != nil && sl.restart == 0:
+		copy(x, w.a.b.Start[sl.image*w.asc.size:])
+	case w.a.cfg.RandomStart:
+		s := kernels.NewStream(w.a.cfg.Seed, w.a.b.index(sl.image), uint32(sl.restart))
 		randomPoint(x, &s, w.a.cfg.Ball)
 	}
 	w.put(w.x, i, x)

@@ -15,23 +15,25 @@ const module = "github.com/epsball/epsball"
 // allowed lists what each package of the module may import of the module;
 // those not listed (commands, generators, test helpers) are free.
 var allowed = map[string][]string{
-	"asm":          {},
-	"kernels":      {"asm"},
-	"model":        {},
-	"dataset":      {},
-	"net":          {"kernels", "model"},
-	"attack":       {"net", "kernels", "model"},
-	"verify":       {"net", "kernels", "model"},
-	"verify/check": {"model"},
-	"verify/cert":  {"verify/check"},
-	"audit":        {"attack", "verify", "net", "kernels", "model"},
-	"train":        {"attack", "verify", "net", "kernels", "model", "dataset"},
-	"zoo":          {"model"},
-	"":             {"audit", "attack", "verify", "net", "kernels", "model"},
+	"asm":           {},
+	"kernels":       {"asm"},
+	"model":         {},
+	"dataset":       {},
+	"net":           {"kernels", "model"},
+	"attack":        {"net", "kernels", "model"},
+	"verify":        {"net", "kernels", "model"},
+	"verify/check":  {"model"},
+	"verify/cert":   {"verify/check"},
+	"audit":         {"attack", "verify", "net", "kernels", "model"},
+	"train":         {"attack", "verify", "net", "kernels", "model", "dataset"},
+	"zoo":           {"model"},
+	"internal/onnx": {"model"},
+	"":              {"internal/onnx", "audit", "attack", "verify", "net", "kernels", "model"},
 }
 
 // light lists the only modules that the core may pull into a program.
-var light = []string{"github.com/klauspost/cpuid/v2", "golang.org/x/sys"}
+// (protobuf: encoding/protowire alone, see TestProtowireAlone).
+var light = []string{"github.com/klauspost/cpuid/v2", "golang.org/x/sys", "google.golang.org/protobuf"}
 
 type pkg struct {
 	ImportPath, Dir string
@@ -89,5 +91,18 @@ func TestCoreIsLight(t *testing.T) {
 			continue
 		}
 		require.Contains(t, light, p.Module.Path, "the core pulls in %s", p.ImportPath)
+	}
+}
+
+// TestProtowireAlone: the protobuf runtime registers types and reflects; only its
+// wire format is wanted.
+func TestProtowireAlone(t *testing.T) {
+	for path := range list(t, "-deps", ".") {
+		if strings.HasPrefix(path, "google.golang.org/protobuf/") {
+			require.Contains(t, []string{
+				"google.golang.org/protobuf/encoding/protowire", "google.golang.org/protobuf/internal/errors",
+				"google.golang.org/protobuf/internal/detrand",
+			}, path)
+		}
 	}
 }

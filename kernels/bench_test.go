@@ -35,7 +35,8 @@ func BenchmarkConv(b *testing.B) {
 				{"adjoint", func() { adj.Apply(sc, x, y, groups, None, nil) }},
 				{"weights", func() {
 					for t := range wg.Tasks() {
-						wg.Apply(sc, dw, db, y, x, groups, t)
+						from, to := wg.Channels(t)
+						wg.Apply(sc, dw[from*s.FanIn():to*s.FanIn()], db[from:to], y, x, groups, t)
 					}
 				}},
 			} {
@@ -78,6 +79,9 @@ func BenchmarkElementwise(b *testing.B) {
 				vek32.Maximum_Inplace(x, lo)
 				vek32.Minimum_Inplace(x, hi)
 			}},
+			{"adam-step", 28, func() {
+				isa.AdamStep(sc, x, g, s, t, AdamConstants{0.9, 0.1, 0.999, 0.001, 1e-6, 1e-8})
+			}},
 			{"interval", 16, func() { isa.IntervalAffine(sc, s, t, IntervalConstants{Rel: 1e-7, MulR: 1, MulC: 1e-7, ReLU: true}) }},
 		} {
 			b.Run(fmt.Sprintf("%s/%dKiB", p.name, n*4>>10), func(b *testing.B) {
@@ -85,6 +89,35 @@ func BenchmarkElementwise(b *testing.B) {
 					p.run()
 				}
 				b.ReportMetric(float64(p.bytes*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+		}
+	}
+}
+
+// BenchmarkPack times what a trainer does to the weights after each update, in
+// GB/s read and written.
+func BenchmarkPack(b *testing.B) {
+	isa := mustChoose(b)
+	for _, s := range []Shape{FC(3200, 100), FC(32768, 512), {128, 16, 16, 128, 3, 3, 1, 1, 1, 1}} {
+		w, d := Alloc(s.Weights()), Alloc(s.Weights())
+		fwd, adj := NewForward(isa, s), NewAdjoint(isa, s)
+		for _, p := range []struct {
+			name string
+			run  func()
+		}{
+			{"forward", func() { fwd.Pack(w, false) }},
+			{"adjoint", func() { adj.Pack(w, true) }},
+			{"transpose", func() {
+				for n := s.FanIn(); len(w) >= n; n += s.FanIn() {
+					isa.Transpose(d[n-s.FanIn():n], w[n-s.FanIn():n], 128, s.FanIn()/128)
+				}
+			}},
+		} {
+			b.Run(fmt.Sprintf("%s/%d-%d_%dx%d", p.name, s.InC, s.OutC, s.KH, s.KW), func(b *testing.B) {
+				for b.Loop() {
+					p.run()
+				}
+				b.ReportMetric(float64(8*len(w))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 			})
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type intervalFunc = func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 
 // The element-wise passes over the batch-lane layout. Slices of one call have
-// equal lengths, a multiple of Lanes.
+// equal lengths, a multiple of Lanes but for AdamStep.
 
 // PGDStep moves each x by alpha along the sign of g (not at all where g is
 // zero or NaN) and clamps it to [lo, hi], in place.
@@ -58,6 +58,37 @@ func (i *ISA) BoxEnd(dst, x []float32, e1, e2, doubt float32, up bool) {
 		raceWrite(dst)
 		i.boxEnd(base(dst), base(x), n, e1, e2, doubt, mask)
 	}
+}
+
+// AdamConstants are the numbers of an update: the decays of both moments, what
+// the gradient and its square are multiplied with, step size, and what is added
+// to the root.
+type AdamConstants struct{ Beta1, Rest1, Beta2, Rest2, Alpha, Tiny float32 }
+
+// AdamStep updates weights w with gradient g and their moments m and v, of any
+// one length, in place:
+//
+//	m = m·Beta1 + g·Rest1
+//	v = v·Beta2 + g²·Rest2
+//	w −= (m·Alpha) / (√v + Tiny)
+//
+// with every operation rounded.
+func (i *ISA) AdamStep(sc *Scratch, w, g, m, v []float32, k AdamConstants) {
+	mustLen("gradient", len(g), len(w))
+	mustLen("first moment", len(m), len(w))
+	mustLen("second moment", len(v), len(w))
+	a := &sc.adam
+	*a = asm.AdamArgs(k)
+	n := len(w) / Lanes
+	if n > 0 {
+		raceRead(g)
+		raceWrite(w)
+		raceWrite(m)
+		raceWrite(v)
+		i.adamStep(base(w), base(g), base(m), base(v), n, a)
+	}
+	n *= Lanes
+	adamValues(w[n:], g[n:], m[n:], v[n:], a)
 }
 
 // Add stores e(dst + src) in dst; e may be any epilogue. gate is read for Gate

@@ -292,6 +292,64 @@ func TestIntervalAffine(t *testing.T) {
 	})
 }
 
+// TestAdamStep tries every length around the vectors, and whole vectors of
+// values whose quotients and roots are hard to round.
+func TestAdamStep(t *testing.T) {
+	sc := new(Scratch)
+	reference := func(b [][]float32, k AdamConstants) {
+		for i, g := range b[1] {
+			decayed, share := float32(b[2][i]*k.Beta1), float32(g*k.Rest1) // float32(): arm64 would fuse
+			m := decayed + share
+			square := float32(g * g)
+			decayed, share = float32(b[3][i]*k.Beta2), float32(square*k.Rest2)
+			v := decayed + share
+			below := float32(math.Sqrt(float64(v))) + k.Tiny
+			step := m * k.Alpha
+			b[0][i], b[2][i], b[3][i] = b[0][i]-float32(step/below), m, v
+		}
+	}
+	constants := []AdamConstants{
+		{0.9, 0.1, 0.999, 0.001, 1e-3, 1e-8},
+		{0.9, 0.1, 0.999, 0.001, 3e-4, 3e-10},
+		{0.5, 0.5, 0.75, 0.25, float32(math.Inf(1)), 0},
+		{1, 0, 1, 0, 0x1p-149, 0x1p-149},
+	}
+	for _, isa := range Available() {
+		for _, special := range []bool{false, true} {
+			r := rand.New(rand.NewPCG(5, 6))
+			for n := range 7 * Lanes {
+				var all, bufs [][]float32
+				for range 4 {
+					a, b := guarded(n)
+					if special {
+						fillSpecial(r, b)
+					} else {
+						fillRandom(r, b)
+					}
+					all, bufs = append(all, a), append(bufs, b)
+				}
+				if !special {
+					for i, v := range bufs[3] {
+						bufs[3][i] = abs32(v)
+					}
+				}
+				want, k := copies(bufs), constants[n%len(constants)]
+				reference(want, k)
+				isa.AdamStep(sc, bufs[0], bufs[1], bufs[2], bufs[3], k)
+				for i := range want {
+					requireSameBits(t, want[i], bufs[i], fmt.Sprintf("%s: buffer %d of %d values", isa.Name(), i, n))
+					requireGuards(t, all[i])
+				}
+			}
+		}
+		short, long := make([]float32, 8), make([]float32, 9)
+		require.Panics(t, func() { isa.AdamStep(sc, long, short, long, long, constants[0]) })
+		require.Panics(t, func() { isa.AdamStep(sc, long, long, short, long, constants[0]) })
+		require.Panics(t, func() { isa.AdamStep(sc, long, long, long, short, constants[0]) })
+		require.Zero(t, testing.AllocsPerRun(5, func() { isa.AdamStep(sc, long, long, long, long, constants[0]) }))
+	}
+}
+
 // TestElementwiseAllPairs tries every pair of special values.
 func TestElementwiseAllPairs(t *testing.T) {
 	n := len(specials)

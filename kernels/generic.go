@@ -11,11 +11,12 @@ import (
 // The kernels in pure Go: the meaning of every other set, bit for bit.
 
 var generic = &ISA{
-	name:    "generic",
-	conv:    genericConvs(),
-	grad:    genericGrads(),
-	pixels:  narrowPixels,
-	weights: narrowWeights,
+	name:     "generic",
+	conv:     genericConvs(),
+	convPair: genericConvPair,
+	grad:     genericGrads(),
+	pixels:   narrowPixels,
+	weights:  narrowWeights,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: genericSmall(8, 1, false)},
 		6: {2: genericSmall(6, 2, false)},
@@ -30,16 +31,24 @@ var generic = &ISA{
 		2: {2: genericSmall(2, 2, true), 4: genericSmall(2, 4, true)},
 	},
 	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
-	pgdStep:    genericPGDStep,
-	selectMask: genericSelect,
-	affine:     genericAffine,
-	box:        genericBox,
-	boxEnd:     genericBoxEnd,
-	add:        genericAdd,
-	addGate:    genericAddGate,
-	boxAdd:     genericBoxAdd,
-	peakFMA:    genericPeakFMA,
-	readMemory: genericReadMemory,
+	pgdStep:     genericPGDStep,
+	selectMask:  genericSelect,
+	affine:      genericAffine,
+	box:         genericBox,
+	boxEnd:      genericBoxEnd,
+	pause:       func(int) {},
+	adamStep:    genericAdamStep,
+	transpose4:  genericTranspose4,
+	dealRows:    genericDealRows,
+	gatherRows:  genericGatherRows,
+	gatherLanes: genericGatherLanes,
+	relax:       func(a *asm.RelaxArgs) { genericRelax(a, false) },
+	relaxLanes:  func(a *asm.RelaxArgs) { genericRelax(a, true) },
+	add:         genericAdd,
+	addGate:     genericAddGate,
+	boxAdd:      genericBoxAdd,
+	peakFMA:     genericPeakFMA,
+	readMemory:  genericReadMemory,
 }
 
 // genericConvs has every tile that any set may have.
@@ -133,6 +142,21 @@ func genericTiles(a *asm.ConvArgs, r, p int) {
 	}
 }
 
+// genericConvPair is Conv8x1: the first tiles of all pairs, and the second ones.
+func genericConvPair(a *asm.ConvArgs) {
+	one := *a
+	tile := one.Segs * (one.SegLen/vecBytes*4*tileChannels + one.WSegSkip)
+	for t := range a.Tiles {
+		for half := range 2 {
+			one.Tiles, one.Batches = 1, 1
+			one.W = unsafe.Add(a.W, t*(tile+a.WTileSkip)+half*a.WTile)
+			one.Bias = unsafe.Add(a.Bias, 4*tileChannels*(2*t+half))
+			one.Out[0] = unsafe.Add(a.Out[0], vecBytes*tileChannels*(2*t+half))
+			genericTiles(&one, tileChannels, 1)
+		}
+	}
+}
+
 func genericGrad(r, k int) func(*asm.GradArgs) {
 	return func(a *asm.GradArgs) {
 		for t := range a.Tiles {
@@ -161,7 +185,7 @@ func genericGrad(r, k int) func(*asm.GradArgs) {
 						dy += a.DYGroup
 						x += a.XGroup
 					}
-					if a.Sums != nil {
+					if a.Out == nil {
 						*sums = acc
 					} else {
 						*(*float32)(unsafe.Add(a.Out, i*a.OutStride+4*(t*k+j))) = laneSum(&acc)
@@ -235,6 +259,47 @@ func genericBox(c, r unsafe.Pointer, n int, a *asm.IntervalArgs) {
 		}
 		cs[i] = mid
 		rs[i] = float32(float32(up*a.MulR)+float32(abs32(mid)*a.MulC)) + a.Add
+	}
+}
+
+func genericAdamStep(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs) {
+	n *= Lanes
+	adamValues(unsafe.Slice((*float32)(w), n), unsafe.Slice((*float32)(g), n), unsafe.Slice((*float32)(m), n), unsafe.Slice((*float32)(v), n), a)
+}
+
+func adamValues(w, g, m, v []float32, a *asm.AdamArgs) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for i, gi := range g {
+		mi := float32(m[i]*a.Beta1) + float32(gi*a.Rest1)
+		vi := float32(v[i]*a.Beta2) + float32(float32(gi*gi)*a.Rest2)
+		m[i], v[i] = mi, vi
+		root := float32(math.Sqrt(float64(vi))) // of a float32: rounded once
+		w[i] -= float32(mi*a.Alpha) / float32(root+a.Tiny)
+	}
+}
+
+func genericTranspose4(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for i := range 4 {
+		s, d := unsafe.Add(src, i*rowStride), unsafe.Add(dst, 4*i)
+		for k := range 8 * n {
+			*(*uint32)(unsafe.Add(d, k*dstStride)) = *(*uint32)(unsafe.Add(s, 4*k)) & mask
+		}
+	}
+}
+
+func genericDealRows(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32) {
+	for k := range n {
+		s := (*[16]uint32)(unsafe.Add(src, k*rowStride))
+		for i, v := range s {
+			*(*uint32)(unsafe.Add(dst, i/4*dstStride+16*k+4*(i%4))) = v & mask
+		}
+	}
+}
+
+func genericGatherRows(dst, src unsafe.Pointer, rowStride, n int) {
+	type row = [4 * Lanes]float32
+	for k := range n {
+		*(*row)(unsafe.Add(dst, k*4*vecBytes)) = *(*row)(unsafe.Add(src, k*rowStride))
 	}
 }
 

@@ -2,10 +2,13 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/asm"
 )
 
 // TestWeightGradBlocks: taking the pixels in blocks keeps every chain, whatever
@@ -28,14 +31,23 @@ func TestWeightGradBlocks(t *testing.T) {
 					allB, db := guarded(len(wantB))
 					wg, sc := NewWeightGrad(isa, s), new(Scratch)
 					for task := range wg.Tasks() {
-						wg.Apply(sc, wantW, wantB, dy, x, groups, task)
-						wg.applyBlocks(sc, dw, db, dy, x, groups, task)
+						from, to := wg.Channels(task)
+						wg.Apply(sc, wantW[from*s.FanIn():to*s.FanIn()], wantB[from:to], dy, x, groups, task)
+						for _, pixels := range []int{1, 7, 40} {
+							for i := range dw[from*s.FanIn() : to*s.FanIn()] {
+								dw[from*s.FanIn()+i] = float32(math.NaN())
+							}
+							sc.grad = asm.GradArgs{OutStride: 4 * s.FanIn()}
+							p := gradPart{wg, sc, &sc.grad, dw[from*s.FanIn() : to*s.FanIn()], db[from:to], dy, x, from}
+							p.conv(groups, pixels)
+						}
 					}
 					requireBits(t, wantW, dw)
 					requireBits(t, wantB, db)
 					requireGuards(t, allW)
 					requireGuards(t, allB)
-					require.Zero(t, testing.AllocsPerRun(2, func() { wg.applyBlocks(sc, dw, db, dy, x, groups, 0) }))
+					_, first := wg.Channels(0)
+					require.Zero(t, testing.AllocsPerRun(2, func() { wg.Apply(sc, dw[:first*s.FanIn()], db[:first], dy, x, groups, 0) }))
 				})
 			}
 		}

@@ -13,22 +13,31 @@ import (
 type ISA struct {
 	name                    string
 	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
+	convPair                func(*asm.ConvArgs)                                      // one pixel, two tiles of channels
 	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
 	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
 	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1
 	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
-	pgdStep    func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
-	selectMask func(dst, src, mask unsafe.Pointer, n int)
-	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
-	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
-	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
-	add        func(dst, src unsafe.Pointer, n int, relu uint32)
-	addGate    func(dst, src, gate unsafe.Pointer, n int)
-	boxAdd     func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
-	peakFMA    func(n int)
-	readMemory func(p unsafe.Pointer, n, reps int)
+	pgdStep     func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
+	selectMask  func(dst, src, mask unsafe.Pointer, n int)
+	affine      func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	box         func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	gatherLanes func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+	relax       func(*asm.RelaxArgs)
+	relaxLanes  func(*asm.RelaxArgs)
+	boxEnd      func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
+	pause       func(n int)
+	adamStep    func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
+	transpose4  func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	dealRows    func(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+	gatherRows  func(dst, src unsafe.Pointer, rowStride, n int)
+	add         func(dst, src unsafe.Pointer, n int, relu uint32)
+	addGate     func(dst, src, gate unsafe.Pointer, n int)
+	boxAdd      func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
+	peakFMA     func(n int)
+	readMemory  func(p unsafe.Pointer, n, reps int)
 }
 
 // Name returns the name users give: "generic", "avx2", "avx512".
@@ -95,9 +104,14 @@ type Scratch struct {
 	conv     asm.ConvArgs
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
+	adam     asm.AdamArgs
+	relax    asm.RelaxArgs
 	mask     [Lanes]uint32
+	offset   [Lanes]int
 
 	sums      []float32 // of WeightGrad
+	copied    []float32 // of its input
+	room      []float32 // callers'
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

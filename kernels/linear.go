@@ -149,37 +149,6 @@ func (l *Linear) Bytes() int {
 func (l *Linear) In() int  { return l.in }
 func (l *Linear) Out() int { return l.out }
 
-// Pack takes the weights, [OutC][InC][KH][KW] of the convolution for a forward
-// map and its adjoint alike; with abs their absolute values. It must not run
-// while another goroutine uses l.
-func (l *Linear) Pack(w []float32, abs bool) {
-	s := l.shape
-	mustLen("weights", len(w), s.Weights())
-	dstStride, srcStride := s.InC*s.KH*s.KW, s.KH*s.KW
-	if l.adjoint {
-		dstStride, srcStride = srcStride, dstStride
-	}
-	mask := float32Mask(abs)
-	for _, p := range l.phases {
-		d := l.packed[p.offset:]
-		for o := 0; o < l.outC; o += tileChannels {
-			r := min(tileChannels, l.outC-o)
-			for _, ky := range p.tapsY {
-				for _, kx := range p.tapsX {
-					src := w[o*dstStride+ky*s.KW+kx:]
-					for range l.inC {
-						for i := range r {
-							d[i] = maskFloat32(src[i*dstStride], mask)
-						}
-						d = d[r:]
-						src = src[min(srcStride, len(src)):]
-					}
-				}
-			}
-		}
-	}
-}
-
 // SetBias sets the constant each sum starts from, one for each output channel.
 func (l *Linear) SetBias(b []float32) {
 	mustLen("bias", len(b), l.outC)
@@ -245,7 +214,7 @@ func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, firs
 
 	in, out := base(src), unsafe.Add(base(dst), first*tileChannels*vecBytes)
 	from := l.bulk(a, c, in, out, groups, r)
-	l.rest(a, c.pixels[from:], in, out, groups, r)
+	l.rest(a, c.pixels[from:], in, out, groups, r, tileBytes)
 }
 
 // bulk lets the kernels walk the pixels of each group by themselves, in full
@@ -278,7 +247,7 @@ func (l *Linear) bulk(a *asm.ConvArgs, c *class, in, out unsafe.Pointer, groups,
 
 // rest computes pixels of all groups, batches reaching over from one group to
 // the next.
-func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, groups, r int) {
+func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, groups, r, tileBytes int) {
 	a.Batches = 1
 	inGroup, outGroup := l.in*vecBytes, l.out*vecBytes
 	q := 0
@@ -297,9 +266,29 @@ func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, g
 				a.In[j], a.Out[j] = a.In[left-1], a.Out[left-1]
 			}
 		}
-		l.isa.conv[r][n](a)
 		left -= n
+		if n == 1 && left == 0 && r == tileChannels && a.Tiles > 1 {
+			l.lastPixel(a, tileBytes)
+			return
+		}
+		l.isa.conv[r][n](a)
 	}
+}
+
+// lastPixel computes one pixel, tiles in pairs: one tile alone has too few sums to
+// fill the pipes.
+func (l *Linear) lastPixel(a *asm.ConvArgs, tileBytes int) {
+	pairs, odd, skip := a.Tiles/2, a.Tiles%2, a.WTileSkip
+	a.Tiles, a.WTile, a.WTileSkip = pairs, tileBytes, skip+tileBytes
+	l.isa.convPair(a)
+	if odd == 0 {
+		return
+	}
+	a.Tiles, a.WTileSkip = 1, skip
+	a.W = unsafe.Add(a.W, 2*pairs*tileBytes)
+	a.Bias = unsafe.Add(a.Bias, 2*pairs*tileChannels*4)
+	a.Out[0] = unsafe.Add(a.Out[0], 2*pairs*tileChannels*vecBytes)
+	l.isa.conv[tileChannels][1](a)
 }
 
 // fill stores what is left of a sum without taps: its bias.

@@ -226,7 +226,8 @@ func TestLinearMeaning(t *testing.T) {
 					allW, dw := guarded(len(wantW))
 					allB, db := guarded(len(wantB))
 					for task := range wg.Tasks() {
-						wg.Apply(sc, dw, db, dy, x, groups, task)
+						from, to := wg.Channels(task)
+						wg.Apply(sc, dw[from*s.FanIn():to*s.FanIn()], db[from:to], dy, x, groups, task)
 					}
 					requireBits(t, wantW, dw)
 					requireBits(t, wantB, db)

@@ -130,3 +130,41 @@ func TestGradTiles(t *testing.T) {
 		}
 	}
 }
+
+// TestConvPair holds the kernel of one pixel and pairs of tiles to the generic
+// one, which is made of single tiles.
+func TestConvPair(t *testing.T) {
+	const maxIn, maxOut = 1024, 3 * 2 * tileChannels * Lanes
+	r := rand.New(rand.NewPCG(6, 6))
+	_, in := guarded(maxIn)
+	_, w := guarded(8 << 10)
+	_, bias := guarded(3 * 2 * tileChannels)
+	_, gate := guarded(maxOut)
+	for _, s := range [][]float32{in, w, bias, gate} {
+		fillRandom(r, s)
+	}
+	allOut, out := guarded(maxOut)
+	want := make([]float32, len(out))
+	for _, isa := range testSets() {
+		for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 13} {
+			for trial := range 12 {
+				a := &new(Scratch).conv // in the heap
+				a.Tiles, a.Segs, a.SegLen = 1+trial%3, 1+r.IntN(3), k*vecBytes
+				a.SegSkip, a.WSegSkip, a.WTileSkip = r.IntN(3)*vecBytes, 4*r.IntN(5), 4*r.IntN(900)
+				a.WTile = 4 * r.IntN(800)
+				a.W, a.Bias, a.Epilogue = base(w), base(bias), trial%3
+				for _, f := range []struct {
+					run func(*asm.ConvArgs)
+					out []float32
+				}{{genericConvPair, want}, {isa.convPair, out}} {
+					clear(f.out)
+					a.Batches, a.In[0], a.Out[0] = 1, base(in), base(f.out)
+					a.GateOff = int(uintptr(base(gate)) - uintptr(base(f.out)))
+					f.run(a)
+				}
+				requireBits(t, want, out)
+				requireGuards(t, allOut)
+			}
+		}
+	}
+}

@@ -69,11 +69,9 @@ func (w *Winograd) Bytes() int { return frequencies * w.freq[0].Bytes() }
 func (w *Winograd) Pack(weights []float32) {
 	s := w.shape
 	mustLen("weights", len(weights), s.Weights())
-	u := make([][]float32, frequencies)
-	for f := range u {
-		u[f] = make([]float32, w.outC*w.inC)
-	}
 	for o := range w.outC {
+		tile := o / tileChannels * tileChannels
+		at, r := tile*w.inC+o-tile, min(tileChannels, w.outC-tile) // see phase
 		for c := range w.inC {
 			var g [9]float64
 			for k := range g {
@@ -84,12 +82,9 @@ func (w *Winograd) Pack(weights []float32) {
 				}
 			}
 			for f, v := range winogradKernel(&g) {
-				u[f][o*w.inC+c] = float32(v)
+				w.freq[f].packed[at+c*r] = float32(v)
 			}
 		}
-	}
-	for f := range u {
-		w.freq[f].Pack(u[f], false)
 	}
 }
 

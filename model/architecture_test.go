@@ -171,10 +171,15 @@ func residual() *Architecture {
 	}
 	add := func(p, q int) Layer { return Layer{Kind: Add, Inputs: []int{p, q}} }
 	return &Architecture{Name: "residual", Input: Shape{2, 6, 5}, Layers: []Layer{
-		conv(3, 3, 1, 1), {Kind: ReLU},
-		conv(3, 3, 1, 1), add(2, 1), {Kind: ReLU},
-		conv(4, 3, 2, 1), {Kind: ReLU}, conv(4, 3, 1, 1), conv(4, 1, 2, 0, 4), add(7, 8),
-		conv(4, 1, 1, 0, 9), add(9, 10), {Kind: ReLU},
+		conv(3, 3, 1, 1),
+		{Kind: ReLU},
+		conv(3, 3, 1, 1), add(2, 1),
+		{Kind: ReLU},
+		conv(4, 3, 2, 1),
+		{Kind: ReLU},
+		conv(4, 3, 1, 1), conv(4, 1, 2, 0, 4), add(7, 8),
+		conv(4, 1, 1, 0, 9), add(9, 10),
+		{Kind: ReLU},
 	}}
 }
 

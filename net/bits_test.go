@@ -241,7 +241,7 @@ func TestReload(t *testing.T) {
 			copy(m.Params[i].B, p.B)
 		}
 		var wg sync.WaitGroup
-		for i := range n.Layers() {
+		for i := range n.ReloadTasks() {
 			wg.Go(func() { n.Reload(i) })
 		}
 		wg.Wait()
@@ -324,8 +324,9 @@ func TestLanes(t *testing.T) {
 	}
 	src := randomImages(r, 4, s.Size())
 	dst, back := make([]float32, len(src)), make([]float32, len(src))
-	MapColumns(dst, src, s)
-	UnmapColumns(back, dst, s)
+	isa := kernels.Available()[0]
+	MapColumns(isa, dst, src, s)
+	UnmapColumns(isa, back, dst, s)
 	require.Equal(t, src, back)
 	require.Equal(t, src[s.Size()+(2*s.H+1)*s.W+3], dst[s.Size()+(1*s.W+3)*s.C+2])
 }

@@ -112,3 +112,18 @@ func (e Epsilon) Float64() float64 { return e.f }
 
 // Bounds returns the float64 neighbours lo ≤ e ≤ hi, equal if e is a float64.
 func (e Epsilon) Bounds() (lo, hi float64) { return e.lo, e.hi }
+
+// RadiusSteps returns how many multiples of resolution there are up to max, for
+// searches over radii.
+func RadiusSteps(resolution, max Epsilon) (int, error) {
+	if resolution.Rat().Sign() <= 0 {
+		return 0, fmt.Errorf("resolution: %s, want a value > 0", resolution)
+	}
+	q := new(big.Rat).Quo(max.Rat(), resolution.Rat())
+	steps := new(big.Int).Quo(q.Num(), q.Denom())
+	const limit = 1 << 24
+	if steps.Cmp(big.NewInt(limit)) > 0 {
+		return 0, fmt.Errorf("resolution: %s divides the largest radius %s into more than %d steps", resolution, max, limit)
+	}
+	return int(steps.Int64()), nil
+}

@@ -71,9 +71,14 @@ func TestGraph(t *testing.T) {
 		have = append(have, wiring{l.Index, l.Add, l.Src, l.Skip, l.ReLU})
 	}
 	require.Equal(t, []wiring{
-		{1, -1, 0, -1, true}, {3, -1, 1, -1, true}, {5, 6, 2, 1, true},
-		{8, -1, 3, -1, true}, {10, -1, 4, -1, false}, {11, 12, 3, 5, true},
-		{14, -1, 6, -1, true}, {16, -1, 7, -1, false},
+		{1, -1, 0, -1, true},
+		{3, -1, 1, -1, true},
+		{5, 6, 2, 1, true},
+		{8, -1, 3, -1, true},
+		{10, -1, 4, -1, false},
+		{11, 12, 3, 5, true},
+		{14, -1, 6, -1, true},
+		{16, -1, 7, -1, false},
 	}, have, "the later one of two branches is computed last")
 	require.Equal(t, model.Shape{C: 4, H: 1, W: 1}, n.Output())
 

@@ -46,6 +46,7 @@ type Network struct {
 	norm    []model.Layer // the normalize layer, if any
 	options Options
 	layers  []Affine
+	parts   []reloadPart
 
 	// See schedule.
 	steps       []step
@@ -86,14 +87,45 @@ func (a *Affine) permuted() bool {
 // SmallBatches, or if Winograd's algorithm takes its place.
 func (a *Affine) Lanes() *kernels.Linear { return a.forward }
 
-// Reload packs affine layer i again after a trainer has changed the model's
-// weights in place. Nothing else may use the network meanwhile, except Reload
-// of other layers.
-func (n *Network) Reload(i int) {
-	a := &n.layers[i]
-	if a.permuted() {
-		MapColumns(a.W, n.model.Params[a.Index].W, a.in)
+// reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
+type reloadPart struct{ layer, part int }
+
+// ReloadTasks returns the number of parts of Reload.
+func (n *Network) ReloadTasks() int { return len(n.parts) }
+
+// Reload packs part task of the weights again after a trainer has changed the
+// model's in place. Nothing else may use the network meanwhile, except Reload
+// of other parts.
+func (n *Network) Reload(task int) {
+	p := n.parts[task]
+	a := &n.layers[p.layer]
+	w := n.model.Params[a.Index].W
+	if !a.parted() {
+		if a.permuted() {
+			MapColumns(n.isa, a.W, w, a.in)
+		}
+		a.pack()
+		return
 	}
+	if a.permuted() {
+		from, to := a.Shape.PackRows(p.part)
+		row := a.Shape.FanIn()
+		MapColumns(n.isa, a.W[from*row:to*row], w[from*row:to*row], a.in)
+	}
+	a.forward.PackPart(a.W, false, p.part)
+	if p.part == 0 {
+		a.forward.SetBias(a.B)
+	}
+	if a.adjoint != nil {
+		a.adjoint.PackPart(a.W, false, p.part)
+	}
+}
+
+// parted tells whether the weights can be packed in parts: as a trainer has them.
+func (a *Affine) parted() bool { return a.small == nil && a.forward != nil }
+
+// pack is Reload of a whole layer that is not parted.
+func (a *Affine) pack() {
 	if a.forward != nil {
 		a.forward.Pack(a.W, false)
 		a.forward.SetBias(a.B)
@@ -152,7 +184,14 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 		return a
 	})
 	for i := range n.layers {
-		n.Reload(i)
+		parts := 1
+		if a := &n.layers[i]; a.parted() {
+			parts = a.Shape.PackParts()
+		}
+		for p := range parts {
+			n.parts = append(n.parts, reloadPart{i, p})
+			n.Reload(len(n.parts) - 1)
+		}
 	}
 	return n, nil
 }
@@ -230,25 +269,6 @@ func Geometry(l model.Layer, in model.Shape) kernels.Shape {
 		KH: l.Kernel[0], KW: l.Kernel[1], StrideH: l.Stride[0], StrideW: l.Stride[1],
 		PadH: l.Padding[0], PadW: l.Padding[1],
 	}
-}
-
-// MapColumns copies the rows of a matrix over the elements of shape in from
-// channels-first column order (src) to channels-last (dst).
-func MapColumns(dst, src []float32, in model.Shape) {
-	hw, size := in.H*in.W, in.Size()
-	for row := 0; row < len(src); row += size {
-		d, s := dst[row:row+size], src[row:row+size]
-		for c := range in.C {
-			for p := range hw {
-				d[p*in.C+c] = s[c*hw+p]
-			}
-		}
-	}
-}
-
-// UnmapColumns undoes MapColumns.
-func UnmapColumns(dst, src []float32, in model.Shape) {
-	MapColumns(dst, src, model.Shape{C: in.H * in.W, H: in.C, W: 1})
 }
 
 // Model returns the model the network was compiled from.

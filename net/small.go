@@ -18,7 +18,7 @@ func (n *Network) Few(images int) bool {
 
 // splitMACs is the work from which a layer of a small batch is shared among
 // workers: below, waking them costs more than they save.
-const splitMACs = 4_000_000
+const splitMACs = 100_000
 
 // SmallParts returns the number of parts into which passes split l, of macs
 // multiply-adds an image, for n ≤ MaxSmall images.

@@ -18,8 +18,7 @@ type WeightGradient struct {
 
 type gradLayer struct {
 	grad *kernels.WeightGrad
-	dw   []float32   // columns as the kernels see them: channels last
-	cols model.Shape // shape of one row of dw
+	cols model.Shape // of a row of weights
 }
 
 type gradTask struct{ layer, part int }
@@ -34,7 +33,7 @@ func (n *Network) NewWeightGradient() *WeightGradient {
 		if l.permuted() {
 			cols = l.in
 		}
-		gl := gradLayer{grad: kernels.NewWeightGrad(n.isa, l.Shape), dw: make([]float32, len(l.W)), cols: cols}
+		gl := gradLayer{grad: kernels.NewWeightGrad(n.isa, l.Shape), cols: cols}
 		g.layers = append(g.layers, gl)
 		for p := range gl.grad.Tasks() {
 			g.tasks = append(g.tasks, gradTask{i, p})
@@ -52,8 +51,15 @@ func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task i
 	t := g.tasks[task]
 	gl, l := &g.layers[t.layer], &w.net.layers[t.layer]
 	p := g.Params[l.Index]
-	gl.grad.Apply(sc, gl.dw, p.B, w.grads[t.layer+1], w.acts[l.Src], groups, t.part)
 	row := gl.cols.Size()
-	from, to := t.part*kernels.PartChannels*row, min((t.part+1)*kernels.PartChannels*row, len(gl.dw))
-	UnmapColumns(p.W[from:to], gl.dw[from:to], gl.cols)
+	from, to := gl.grad.Channels(t.part)
+	pw := p.W[from*row : to*row]
+	dw := pw
+	if !sameColumns(gl.cols) {
+		dw = sc.Room(len(pw))
+	}
+	gl.grad.Apply(sc, dw, p.B[from:to], w.grads[t.layer+1], w.acts[l.Src], groups, t.part)
+	if !sameColumns(gl.cols) {
+		UnmapColumns(w.net.isa, pw, dw, gl.cols)
+	}
 }

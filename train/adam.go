@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 
+	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
 
@@ -52,15 +53,16 @@ func (a *adam) split(w, g, m, v []float32) {
 	}
 }
 
-// adamRate is the part of an update that all weights share.
-type adamRate struct{ alpha, tiny float32 }
-
-// rate returns the step size with the corrections of both moments' bias for
-// update number t (from 1): α√(1−β₂ᵗ)/(1−β₁ᵗ), and the ε̂ that goes with it
+// rate returns the numbers of update t (from 1), with the corrections of both
+// moments' bias in the step size, α√(1−β₂ᵗ)/(1−β₁ᵗ), and the ε̂ that goes with it
 // (Kingma & Ba 2015, end of section 2).
-func rate(lr float64, t int) adamRate {
+func rate(lr float64, t int) kernels.AdamConstants {
 	c2 := math.Sqrt(1 - power(beta2, t))
-	return adamRate{float32(float64(lr*c2) / (1 - power(beta1, t))), float32(adamTiny * c2)}
+	return kernels.AdamConstants{
+		Beta1: beta1, Rest1: 1 - beta1, Beta2: beta2, Rest2: 1 - beta2,
+		Alpha: float32(float64(lr*c2) / (1 - power(beta1, t))),
+		Tiny:  float32(adamTiny * c2),
+	}
 }
 
 // power is bⁿ by squaring: products only, the same bits on every machine.
@@ -75,19 +77,9 @@ func power(b float64, n int) float64 {
 	return p
 }
 
-// update takes one step on block i: m = β₁m + (1−β₁)g, v = β₂v + (1−β₂)g²,
-// w −= α·m/(√v + ε̂). One plain loop with every operation rounded: division and
-// square root of the vector library are approximations that differ from machine
-// to machine.
-func (a *adam) update(i int, r adamRate) {
+// update takes one step on block i. The kernel rounds every operation, division
+// and square root too, so that all machines train the same weights.
+func (a *adam) update(isa *kernels.ISA, sc *kernels.Scratch, i int, r kernels.AdamConstants) {
 	b := &a.blocks[i]
-	g, m, v := b.g[:len(b.w)], b.m[:len(b.w)], b.v[:len(b.w)]
-	for k, w := range b.w {
-		gk := g[k]
-		mk := float32(beta1*m[k]) + float32((1-beta1)*gk)
-		vk := float32(beta2*v[k]) + float32((1-beta2)*float32(gk*gk))
-		m[k], v[k] = mk, vk
-		root := float32(math.Sqrt(float64(vk)))
-		b.w[k] = w - float32(float32(r.alpha*mk)/float32(root+r.tiny))
-	}
+	isa.AdamStep(sc, b.w, b.g, b.m, b.v, r)
 }

@@ -2,7 +2,7 @@ package train
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/epsball/epsball/kernels"
@@ -18,13 +18,20 @@ func BenchmarkStep(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, batch := range []int{16, 128} {
-			b.Run(fmt.Sprintf("%s/b%d", name, batch), func(b *testing.B) {
+		for _, variant := range []string{"b16", "b128", "b16/winograd", "b128/winograd"} {
+			batch, winograd := 16, strings.HasSuffix(variant, "winograd")
+			if strings.HasPrefix(variant, "b128") {
+				batch = 128
+			}
+			if winograd && name == "mnist-small" {
+				continue // has no 3×3 layer
+			}
+			b.Run(name+"/"+variant, func(b *testing.B) {
 				m, err := model.Random(arch, 1)
 				if err != nil {
 					b.Fatal(err)
 				}
-				n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches})
+				n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches, Winograd: winograd})
 				if err != nil {
 					b.Fatal(err)
 				}

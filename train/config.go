@@ -46,6 +46,11 @@ type Config struct {
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
 
+	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
+	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
+	// ibp, whose bounds it has no proof for.
+	Winograd bool `json:"winograd,omitempty"`
+
 	Host `json:"-"`
 }
 
@@ -112,6 +117,9 @@ func (c *Config) validate() error {
 	}
 	if err := inRange("lrFinal", c.LRFinal, 0, c.LR); err != nil {
 		return err
+	}
+	if c.Winograd && c.Method == IBP {
+		return fieldErr("winograd", true, "false: bounds do not cover its rounding")
 	}
 	if err := inRange("threads", float64(c.Threads), 0, maxThreads); err != nil {
 		return err

@@ -27,7 +27,8 @@ type intervals struct {
 	// Of the last layer's input and of v, an image a row; see marginLayer.
 	lastC, lastR, v, dv []float32
 
-	tasks []boundTask
+	tasks []boundTask // of the gradient
+	packs []boundTask // of reload
 }
 
 type boundLayer struct {
@@ -37,8 +38,7 @@ type boundLayer struct {
 	absForward       *kernels.Linear // of |W|
 	absAdjoint       *kernels.Linear // nil, as adjoint, in the first layer
 	grad             *kernels.WeightGrad
-	dwc, dwr         []float32 // gradients through W·c and |W|·r, channels last
-	dbc, dbr         []float32
+	dbias            []float32
 	cols             model.Shape
 	param            int // in the model's list
 }
@@ -77,7 +77,9 @@ func newIntervals(n *net.Network, groups int) *intervals {
 		}
 		iv.add(i, l, cols)
 	}
-	iv.reload(-1)
+	for p := range iv.packs {
+		iv.reload(p)
+	}
 	return iv
 }
 
@@ -85,9 +87,8 @@ func (iv *intervals) add(i int, l net.Affine, cols model.Shape) {
 	b := boundLayer{
 		w: l.W, b: l.B, relu: l.ReLU, cols: cols, param: l.Index,
 		forward: kernels.NewForward(iv.isa, l.Shape), absForward: kernels.NewForward(iv.isa, l.Shape),
-		grad: kernels.NewWeightGrad(iv.isa, l.Shape),
-		dwc:  make([]float32, len(l.W)), dwr: make([]float32, len(l.W)),
-		dbc: make([]float32, len(l.B)), dbr: make([]float32, len(l.B)),
+		grad:  kernels.NewWeightGrad(iv.isa, l.Shape),
+		dbias: make([]float32, len(l.B)),
 	}
 	if i > 0 {
 		b.adjoint, b.absAdjoint = kernels.NewAdjoint(iv.isa, l.Shape), kernels.NewAdjoint(iv.isa, l.Shape)
@@ -96,35 +97,27 @@ func (iv *intervals) add(i int, l net.Affine, cols model.Shape) {
 	for p := range b.grad.Tasks() {
 		iv.tasks = append(iv.tasks, boundTask{i, p})
 	}
+	for p := range l.Shape.PackParts() {
+		iv.packs = append(iv.packs, boundTask{i, p})
+	}
 }
 
 // reloadTasks is the number of parts of reload.
-func (iv *intervals) reloadTasks() int { return 4 * len(iv.layers) }
+func (iv *intervals) reloadTasks() int { return len(iv.packs) }
 
-// reload takes over the network's weights, after its own Reload has renewed them; the parts are
-// independent, −1 does them all.
-func (iv *intervals) reload(part int) {
-	if part < 0 {
-		for p := range iv.reloadTasks() {
-			iv.reload(p)
-		}
-		return
-	}
-	l := &iv.layers[part/4]
-	switch part % 4 {
-	case 0:
-		l.forward.Pack(l.w, false)
+// reload takes over part task of the network's weights, after its own Reload
+// has renewed them; the parts are independent.
+func (iv *intervals) reload(task int) {
+	t := iv.packs[task]
+	l := &iv.layers[t.layer]
+	l.forward.PackPart(l.w, false, t.part)
+	l.absForward.PackPart(l.w, true, t.part)
+	if t.part == 0 {
 		l.forward.SetBias(l.b)
-	case 1:
-		l.absForward.Pack(l.w, true)
-	case 2:
-		if l.adjoint != nil {
-			l.adjoint.Pack(l.w, false)
-		}
-	case 3:
-		if l.absAdjoint != nil {
-			l.absAdjoint.Pack(l.w, true)
-		}
+	}
+	if l.adjoint != nil {
+		l.adjoint.PackPart(l.w, false, t.part)
+		l.absAdjoint.PackPart(l.w, true, t.part)
 	}
 }
 
@@ -224,16 +217,20 @@ func (iv *intervals) addGradient(sc *kernels.Scratch, p []model.Param, labels []
 		return
 	}
 	l := &iv.layers[t.layer]
-	l.grad.Apply(sc, l.dwc, l.dbc, iv.dc[t.layer+1], iv.c[t.layer], groups, t.part)
-	l.grad.Apply(sc, l.dwr, l.dbr, iv.dr[t.layer+1], iv.r[t.layer], groups, t.part)
-	w, d := iv.params[l.param].W, p[l.param]
 	row := l.cols.Size()
-	first := t.part * kernels.PartChannels
-	for o := first; o < min(first+kernels.PartChannels, len(l.b)); o++ {
-		d.B[o] += l.dbc[o] // the radius has no bias
-		from, to := o*row, (o+1)*row
-		addUnmapped(d.W[from:to], l.dwc[from:to], l.cols)
-		addSigned(d.W[from:to], w[from:to], l.dwr[from:to], l.cols)
+	first, last := l.grad.Channels(t.part)
+	w, d := iv.params[l.param].W[first*row:last*row], p[l.param].W[first*row:last*row]
+	dw, db, sum := sc.Room(len(d)), l.dbias[first:last], p[l.param].B[first:last]
+	l.grad.Apply(sc, dw, db, iv.dc[t.layer+1], iv.c[t.layer], groups, t.part)
+	for o, v := range db {
+		sum[o] += v
+	}
+	for at := 0; at < len(d); at += row {
+		addUnmapped(d[at:at+row], dw[at:at+row], l.cols)
+	}
+	l.grad.Apply(sc, dw, db, iv.dr[t.layer+1], iv.r[t.layer], groups, t.part) // the radius has no bias
+	for at := 0; at < len(d); at += row {
+		addSigned(d[at:at+row], w[at:at+row], dw[at:at+row], l.cols)
 	}
 }
 

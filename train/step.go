@@ -29,7 +29,7 @@ type stepper struct {
 	ctx    context.Context
 	step   int // from 0
 	at     point
-	rate   adamRate
+	rate   kernels.AdamConstants
 	images []int32 // of the batch, indices into the data
 	labels []int
 
@@ -95,7 +95,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
 		}
 	}
-	s.optimise = func(_, task int) { s.adam.update(task, s.rate) }
+	s.optimise = func(worker, task int) { s.adam.update(n.ISA(), &s.sc[worker], task, s.rate) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.reload(task) }
 	return s
@@ -134,7 +134,7 @@ func (s *stepper) bounds() bool { return s.iv != nil && s.at.kappa < 1 }
 
 // reload packs the changed weights for the passes.
 func (s *stepper) reload() {
-	s.pool.Run(len(s.net.Layers()), s.reloadNet)
+	s.pool.Run(s.net.ReloadTasks(), s.reloadNet)
 	if s.iv != nil {
 		s.pool.Run(s.iv.reloadTasks(), s.reloadBounds)
 	}

@@ -67,7 +67,7 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 }
 
 func (t *Trainer) compile() error {
-	n, err := net.Compile(t.model, net.Options{ISA: t.c.ISA, Backward: true, Batches: net.LargeBatches})
+	n, err := net.Compile(t.model, net.Options{ISA: t.c.ISA, Backward: true, Batches: net.LargeBatches, Winograd: t.c.Winograd})
 	if err != nil {
 		return err
 	}

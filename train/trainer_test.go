@@ -112,6 +112,45 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// TestWinograd: a net of 3×3 layers learns with Winograd's algorithm, to other
+// bits, without allocating; ibp refuses it.
+func TestWinograd(t *testing.T) {
+	conv := model.Layer{Kind: model.Conv, Out: 16, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}, Padding: [2]int{1, 1}}
+	relu := model.Layer{Kind: model.ReLU}
+	m, err := model.Random(&model.Architecture{Name: "wino", Input: model.Shape{C: 1, H: 8, W: 8}, Layers: []model.Layer{
+		conv, relu, conv, relu, {Kind: model.FC, Out: 3},
+	}}, 1)
+	require.NoError(t, err)
+	for _, method := range []Method{Standard, PGD} {
+		c := quick(method)
+		c.Epochs, c.BatchSize = 6, 20
+		direct, history := train(t, m, noise(m, 60), c)
+		c.Winograd = true
+		fast, fastHistory := train(t, m, noise(m, 60), c)
+		assert.NotEqual(t, direct.Hash(), fast.Hash())
+		first, last := history[0], history[5]
+		assert.InDelta(t, first.Loss, fastHistory[0].Loss, 0.02*first.Loss)
+		assert.Less(t, fastHistory[5].Loss, first.Loss)
+		assert.InDelta(t, last.Loss, fastHistory[5].Loss, 0.2*first.Loss)
+	}
+	n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches, Winograd: true})
+	require.NoError(t, err)
+	require.True(t, n.HasWinograd())
+	c := quick(Standard)
+	d := noise(m, 40)
+	s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(1))
+	order, ctx := make([]int32, c.BatchSize), context.Background()
+	assert.Zero(t, testing.AllocsPerRun(10, func() {
+		if s.losses(ctx, 1, point{lr: 1e-3, kappa: 1}, order) != nil || s.update(ctx) != nil {
+			t.Fatal("step failed")
+		}
+	}))
+	c = quick(IBP)
+	c.Winograd = true
+	_, err = New(m, noise(m, 60), c)
+	require.ErrorContains(t, err, "winograd")
+}
+
 func TestSeedMatters(t *testing.T) {
 	c := quick(Standard)
 	a, _ := train(t, tinyNet(t), noise(tinyNet(t), 60), c)
@@ -261,7 +300,7 @@ func TestSchedule(t *testing.T) {
 func TestAdam(t *testing.T) {
 	w := []model.Param{{W: []float32{1, -2, 0.5}, B: []float32{0}}}
 	g := []model.Param{{W: []float32{0.1, -3, 0}, B: []float32{1e-6}}}
-	a := newAdam(w, g)
+	a, isa, sc := newAdam(w, g), kernels.Available()[0], new(kernels.Scratch)
 	want, m, v := 1.0, 0.0, 0.0
 	for k := 1; k <= 20; k++ {
 		g[0].W[0] = float32(math.Sin(float64(k)))
@@ -269,7 +308,7 @@ func TestAdam(t *testing.T) {
 		m, v = 0.9*m+0.1*gk, 0.999*v+0.001*gk*gk
 		want -= 0.01 * (m / (1 - math.Pow(0.9, float64(k)))) / (math.Sqrt(v/(1-math.Pow(0.999, float64(k)))) + 1e-8)
 		for i := range a.blocks {
-			a.update(i, rate(0.01, k))
+			a.update(isa, sc, i, rate(0.01, k))
 		}
 		assert.InDelta(t, want, w[0].W[0], 1e-6)
 	}
@@ -285,7 +324,8 @@ func residualNet(t testing.TB) *model.Model {
 	relu := model.Layer{Kind: model.ReLU}
 	return random(t, model.Architecture{Name: "residual", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
 		conv(4, 3, 1, 1), relu, conv(4, 3, 1, 1), add(2, 1), relu,
-		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), conv(6, 1, 2, 0, 4), add(7, 8), relu, {Kind: model.FC, Out: 5},
+		conv(6, 3, 2, 1), relu, conv(6, 3, 1, 1), conv(6, 1, 2, 0, 4), add(7, 8), relu,
+		{Kind: model.FC, Out: 5},
 	}})
 }
 

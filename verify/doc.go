@@ -6,7 +6,8 @@
 //	(a) in exact real arithmetic over the float32 weights, and
 //	(b) for every float32 image x′, as executed in float32 with
 //	    round-to-nearest: any order of summation, with or without fused
-//	    multiply-adds, as long as nothing overflows.
+//	    multiply-adds, residual adds within the sums or after them, as long as
+//	    nothing overflows.
 //
 // rounding.go holds the proof and is the only place that knows error bounds.
 // Whatever cannot be bounded (NaN, overflow) is not certified.

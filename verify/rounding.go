@@ -74,23 +74,25 @@ import (
 //	ε‖W_i S⁻¹‖₂ + |W_i|(2γ|ĉ| + γ·ε/s + 8u|ĉ| + 4u·ε/s + 3η)(1 + γ) + 2γ|b_i| + 2Kη
 //
 // of C, γ = γ_{K+1}. The |W| pass with r′ = δ(1 + 2δ)(2|ĉ| + ε/s) + Add, δ ≥
-// γ_{K+16}, covers all but the first term, which is added to R, rounded up.
+// γ_{K+16}, covers all but the first term, which is added to R, rounded up. For an
+// L1 ball the dual norm is the largest magnitude; the rest is the same, as |x′ − x| ≤
+// ε in each pixel.
 //
-// 6. Adds. Let a sum p + q have summands, exact and executed, within R of C and
-// within ρ of κ, all float32. The executed one is rounded once more, |fl(p + q) −
-// (p + q)| ≤ u|p + q|, and so is the centre, |C + κ − c| ≤ u|c| for c = fl(C + κ).
-// Both errors together are below 2u|c| + u(R + ρ) + u²|c|, so that exact and
-// executed sums lie within
+// 6. Adds. A layer that adds s, within ρ of κ, exact and executed, gives Wx + b + s.
+// In any order of summation, be s the start of the sum or added at the end, each
+// term goes through at most one product and K + 1 sums:
 //
-//	(1 + u)(R + ρ) + (2u + u²)|c|
+//	|executed − (Wx + b + s)| ≤ γ_{K+2}(|W||x| + |b| + |s|) + Kη.
 //
-// of c. IntervalAdd computes ((R + ρ)·MulR + |c|·MulC) + Add. Each term goes through
-// at most four roundings, and the two products may lose η/2 besides: MulR = 1 + 16u,
-// MulC = 4u, Add ≥ 2η cover that. For R it takes that of step 2 (or 5), for κ and ρ
-// centre and r′ of the activation added: r′ ≥ r by (i). An activation that several
-// layers read has the r′ of the largest δ among them, which (i) allows; one that is
-// only added has δ = 0. If the input is added, for an L2 ball, ρ = (ε/s + 8u|ĉ|)(1 +
-// slack) + Add: by step 5, |x̂ − ĉ| ≤ ε/s + 3u|ĉ| + 3u|x̂| + 2η.
+// With δ ≥ γ_{K+2}, R of step 2 (or 5) covers what is not s. So exact and executed
+// outputs lie within R + ρ′ of C + κ, ρ′ = ρ + γ_{K+2}(|κ| + ρ), and as the centre is
+// c = fl(C + κ), within R + ρ′ + u|c| of c. For ρ′ serves the r′ of the activation
+// added: by (i) it is large enough if the δ of this layer is among those it was made
+// for. An activation that several layers read or add is given the r′ of the largest
+// δ among them. IntervalAdd computes ((R + ρ′)·MulR + |c|·MulC) + Add; each term
+// goes through at most four roundings, and the two products may lose η/2 besides:
+// MulR = 1 + 16u, MulC = 4u, Add ≥ 2η cover that. If the input is added, for an L2
+// ball, ρ = ε/s + 8u|ĉ| + 2η: by step 5, |x̂ − ĉ| ≤ ε/s + 3u|ĉ| + 3u|x̂| + 2η.
 //
 // 7. Networks that do not end in an affine layer of one pixel. All outputs have
 // bounds, C and R of step 2 or 6, or those behind their ReLU by step 3, exact and
@@ -129,7 +131,7 @@ func newBound(fanIn, extra int) (bound, error) {
 }
 
 const (
-	extraLayer  = 2  // step 2 needs 1
+	extraLayer  = 2  // step 2 needs 1, step 6 needs 2
 	extraMargin = 4  // step 4 needs 2
 	extraFirst  = 16 // step 5
 )
@@ -169,9 +171,11 @@ func (b bound) dualRadius(c, epsStd float64) float32 {
 	return up32(float64(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack)) + tiny)
 }
 
-// inputRadius returns ρ of step 6 for the centre and ε/s of a pixel.
-func inputRadius(c, epsStd float64) float32 {
-	return up32(float64((epsStd+float64(8*u*math.Abs(c)))*(1+slack)) + tiny)
+// inputRadius returns ρ′ of step 6 for the centre and ε/s of a pixel.
+func (b bound) inputRadius(c, epsStd float64) float32 {
+	c = math.Abs(c)
+	rho := epsStd + float64(8*u*c)
+	return up32(float64((rho+float64(b.delta*(c+rho)))*(1+slack)) + tiny)
 }
 
 // normalizeOut widens the executed bounds of a normalize layer (step 5).

@@ -21,7 +21,7 @@ import timing
 from worker import Worker
 
 OURS = "epsball"
-WINOGRAD = "epsball Winograd"  # an option that attacks and inference have, proofs do not
+WINOGRAD = "epsball Winograd"  # an option that inference, attacks and training have, proofs do not
 
 
 def check(cell, name, ours, theirs):
@@ -56,7 +56,7 @@ def measure(cell, workers, options):
     if "none fooled" in cell.label and first.any():
         raise ValueError(f"{cell}: {first.sum():g} images are fooled, want none")
     runs, deviations = {OURS: ours}, {}
-    if cell.work in ("forward", "pgd-step", "pgd") and cell.batch >= 8:
+    if cell.work != "ibp" and cell.batch >= 8:
         found = workers[1].prepare(cell, winograd=True)
         if found:
             deviations[WINOGRAD] = check(cell, WINOGRAD, first, found[0])

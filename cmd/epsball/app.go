@@ -66,9 +66,10 @@ func (a *app) rootCommand() *cobra.Command {
 		Short: "Attack, bound and certify image classifiers on the CPU",
 		Long: `epsball attacks, bounds and certifies convolutional image classifiers on the CPU.
 
-Models are builtin:NAME or a .safetensors file; data is builtin:mnist, a folder
-of IDX, CIFAR-10 or PNG files, or an .npz with x and y. Pixels are in [0,1]; a
-radius is in pixel units and may be written 0.1 or 8/255.
+Models are builtin:NAME, a .safetensors file or an ONNX network (.onnx, .onnx.gz);
+data is builtin:mnist, a folder of IDX, CIFAR-10 or PNG files, or an .npz with x
+and y. Pixels are in [0,1]; a radius is in pixel units and may be written 0.1 or
+8/255.
 
 Exit status: 0 done; 1 the thing checked does not hold or was not decided (also
 after ^C, with the results so far); 2 bad usage or bad input.`,
@@ -85,7 +86,8 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
 	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
-	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand())
+	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand(),
+		a.importCommand(), a.exportCommand())
 	return root
 }
 

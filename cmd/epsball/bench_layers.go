@@ -199,7 +199,8 @@ func (w *layerWork) backwardWeights() {
 	dw, db := make([]float32, s.Weights()), make([]float32, s.OutC)
 	dy, x := w.tensor(w.groups, s.Out()), w.tensor(w.groups, s.In())
 	w.setRun(g.Tasks(), func(worker, i int) {
-		g.Apply(&w.scratch[worker], dw, db, dy, x, w.groups, i)
+		from, to := g.Channels(i)
+		g.Apply(&w.scratch[worker], dw[from*s.FanIn():to*s.FanIn()], db[from:to], dy, x, w.groups, i)
 	})
 }
 

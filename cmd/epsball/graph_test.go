@@ -18,8 +18,11 @@ func residualArch() *model.Architecture {
 	}
 	relu := model.Layer{Kind: model.ReLU}
 	return &model.Architecture{Name: "residual", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
-		conv(4, 3, 2, 1), relu, conv(4, 3, 1, 1), {Kind: model.Add, Inputs: []int{2, 1}}, relu,
-		{Kind: model.Conv, Out: 5, Kernel: [2]int{3, 2}, Stride: [2]int{1, 1}}, relu,
+		conv(4, 3, 2, 1), relu, conv(4, 3, 1, 1),
+		{Kind: model.Add, Inputs: []int{2, 1}},
+		relu,
+		{Kind: model.Conv, Out: 5, Kernel: [2]int{3, 2}, Stride: [2]int{1, 1}},
+		relu,
 	}}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/epsball/epsball/dataset"
 	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -18,10 +19,13 @@ import (
 
 const builtinPrefix = "builtin:"
 
-// loadModel loads builtin:NAME or a model file.
+// loadModel loads builtin:NAME, a model file or an ONNX file.
 func (a *app) loadModel(spec string) (*model.Model, error) {
 	name, ok := strings.CutPrefix(spec, builtinPrefix)
 	if !ok {
+		if onnx.IsFile(spec) {
+			return onnx.Load(spec)
+		}
 		return model.Load(spec)
 	}
 	known := a.models.names()
@@ -42,7 +46,8 @@ func modelName(spec string) string {
 	if name, ok := strings.CutPrefix(spec, builtinPrefix); ok {
 		return name
 	}
-	return strings.TrimSuffix(filepath.Base(spec), ".safetensors")
+	name := strings.TrimSuffix(filepath.Base(spec), ".gz")
+	return strings.TrimSuffix(strings.TrimSuffix(name, modelFile), onnxFile)
 }
 
 // data is the part of a data set that a command looks at.
@@ -92,11 +97,19 @@ func (d *data) load() error {
 // fit checks that the data is something the model takes, and gives it the
 // model's classes.
 func (d *data) fit(m *model.Model, spec string) (*dataset.Set, error) {
-	in := m.Arch.Input
-	if got := (model.Shape{C: d.set.C, H: d.set.H, W: d.set.W}); got != in {
-		return nil, fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, got, spec, in)
+	in, set := m.Arch.Input, *d.set
+	if got := (model.Shape{C: set.C, H: set.H, W: set.W}); got != in {
+		// A vector may be any image, channels first: imported networks of fully
+		// connected layers often take one.
+		if n := in.Size(); n != got.Size() || max(in.C, in.H, in.W) != n {
+			return nil, fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, got, spec, in)
+		}
+		set.C, set.H, set.W = in.C, in.H, in.W
 	}
-	return d.set.WithClasses(m.Arch.Classes())
+	if m.Arch.Classes() < 2 {
+		return nil, fmt.Errorf("model %s: got 1 output, expected at least 2: the logits of classes", spec)
+	}
+	return set.WithClasses(m.Arch.Classes())
 }
 
 // known checks that every image has a label.

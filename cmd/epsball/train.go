@@ -15,6 +15,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
@@ -51,6 +52,7 @@ type trainFlags struct {
 	pgdSteps           int
 	pgdStepSize, kappa float64
 	seed               uint64
+	winograd           bool
 	given              func(flag string) bool
 	defaultCheckpoint  bool // not named by --checkpoint
 }
@@ -114,7 +116,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
-		", or a .json file; a .safetensors file also gives the first weights (required)")
+		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
 	fl.Var(f.method, "method", "standard, pgd or ibp")
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
@@ -133,6 +135,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.IntVar(&f.pgdSteps, "pgd-steps", 0, defaults("pgd-steps", "steps of the attack trained on", func(c train.Config) any { return c.PGDSteps }))
 	fl.Float64Var(&f.pgdStepSize, "pgd-step-size", 0, defaults("pgd-step-size", "their length as a fraction of the radius", func(c train.Config) any { return c.PGDStepSize }))
 	fl.Float64Var(&f.kappa, "kappa", 0, defaults("kappa", "weight of the clean loss at the end", func(c train.Config) any { return c.KappaFinal }))
+	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings (standard, pgd)")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
 }
@@ -169,13 +172,14 @@ func defaults(flag, usage string, field func(train.Config) any) string {
 var onlyFor = map[string][]train.Method{
 	"train-eps": {train.PGD, train.IBP}, "warmup": {train.PGD, train.IBP}, "ramp": {train.PGD, train.IBP},
 	"pgd-steps": {train.PGD}, "pgd-step-size": {train.PGD}, "kappa": {train.IBP},
+	"winograd": {train.Standard, train.PGD},
 }
 
 // config turns the flags into a configuration.
 func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
 	c := train.DefaultConfig(m)
-	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa"} {
+	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa", "winograd"} {
 		if used := onlyFor[name]; f.given(name) && !slices.Contains(used, m) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
@@ -196,6 +200,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 		"warmup": func() { c.WarmupEpochs = f.warmup }, "ramp": func() { c.RampEpochs = f.ramp },
 		"pgd-steps": func() { c.PGDSteps = f.pgdSteps }, "pgd-step-size": func() { c.PGDStepSize = f.pgdStepSize },
 		"kappa": func() { c.KappaFinal = f.kappa }, "seed": func() { c.Seed = f.seed },
+		"winograd": func() { c.Winograd = f.winograd },
 	} {
 		if f.given(name) {
 			set()
@@ -229,6 +234,9 @@ func (f *trainFlags) settings(c *train.Config) string {
 	put("lr", c.LR)
 	put("lr-final", c.LRFinal)
 	put("seed", c.Seed)
+	if c.Winograd {
+		b.WriteString(" --winograd")
+	}
 	return "epsball train" + b.String()
 }
 
@@ -283,7 +291,7 @@ func (f *trainFlags) check() error {
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, ".safetensors"), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, modelFile), onnx.IsFile(spec), strings.HasPrefix(spec, builtinPrefix):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err
@@ -302,7 +310,7 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	default:
 		var err error
 		if arch, err = model.Preset(spec); err != nil {
-			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json or .safetensors file", spec, strings.Join(model.Presets(), ", "))
+			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file", spec, strings.Join(model.Presets(), ", "))
 		}
 	}
 	m, err := model.Random(arch, seed)

@@ -97,7 +97,8 @@ func (a *avx2) jump(c cond, label string) {
 	a.op(map[cond]string{always: "JMP", zero: "JZ", notZero: "JNZ", less: "JLT", lessEqual: "JLE", greater: "JGT"}[c], label)
 }
 
-func (a *avx2) ret() { a.op("VZEROUPPER"); a.op("RET") }
+func (a *avx2) ret()   { a.op("VZEROUPPER"); a.op("RET") }
+func (a *avx2) pause() { a.op("PAUSE") }
 
 func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64()) }
 func (a *avx2) load32(dst reg, m mem)     { a.op("MOVLQSX", m.amd64(), dst.amd64()) }
@@ -129,6 +130,8 @@ func (a *avx2) vzero(dst vec)         { a.op("VXORPS", dst.xmm(), dst.xmm(), dst
 func (a *avx2) vadd(dst, x, y vec)    { a.op("VADDPS", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vsub(dst, x, y vec)    { a.op("VSUBPS", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vmul(dst, x, y vec)    { a.op("VMULPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vdiv(dst, x, y vec)    { a.op("VDIVPS", y.amd64(), x.amd64(), dst.amd64()) }
+func (a *avx2) vsqrt(dst, x vec)      { a.op("VSQRTPS", x.amd64(), dst.amd64()) }
 func (a *avx2) vfma(acc, x, y vec)    { a.op("VFMADD231PS", y.amd64(), x.amd64(), acc.amd64()) }
 
 func (a *avx2) vfmaMem(acc, x vec, m mem)   { a.op("VFMADD231PS", m.amd64(), x.amd64(), acc.amd64()) }
@@ -159,6 +162,38 @@ func (a *avx2) vsubInt(dst, x, y vec) { a.op("VPSUBD", y.amd64(), x.amd64(), dst
 
 func (a *avx2) vselect(dst, mask, yes, no vec) {
 	a.op("VBLENDVPS", mask.amd64(), yes.amd64(), no.amd64(), dst.amd64())
+}
+
+func (a *avx2) vtranspose4(v, tmp [4]vec) {
+	pairs := func(low, high string, x, y, lowTo, highTo vec) {
+		a.op(low, y.amd64(), x.amd64(), lowTo.amd64())
+		a.op(high, y.amd64(), x.amd64(), highTo.amd64())
+	}
+	pairs("VUNPCKLPS", "VUNPCKHPS", v[0], v[1], tmp[0], tmp[1])
+	pairs("VUNPCKLPS", "VUNPCKHPS", v[2], v[3], tmp[2], tmp[3])
+	pairs("VUNPCKLPD", "VUNPCKHPD", tmp[0], tmp[2], v[0], v[1])
+	pairs("VUNPCKLPD", "VUNPCKHPD", tmp[1], tmp[3], v[2], v[3])
+}
+
+func (a *avx2) vstoreHalf(src vec, high int, m mem) {
+	if high == 0 {
+		a.op("VMOVUPS", src.xmm(), m.amd64())
+		return
+	}
+	a.op("VEXTRACTF128", "$1", src.amd64(), m.amd64())
+}
+
+func (a *avx2) vgather(dst, tmp vec, base reg, index [8]reg) {
+	for half, v := range []vec{dst, tmp} {
+		for l, i := range index[4*half : 4*half+4] {
+			if l == 0 {
+				a.op("VMOVSS", atIndex(base, i, 0).amd64(), v.xmm())
+			} else {
+				a.op("VINSERTPS", imm(l<<4), atIndex(base, i, 0).amd64(), v.xmm(), v.xmm())
+			}
+		}
+	}
+	a.op("VINSERTF128", "$1", tmp.xmm(), dst.amd64(), dst.amd64())
 }
 
 func (a *avx2) lane8Sum(v, tmp vec, m mem) {

@@ -19,6 +19,7 @@ var convTiles = map[string][][2]int{
 
 var convArg struct {
 	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
+	wTile                                                                                  int
 	batches, table, next, inBase, outBase                                                  int
 }
 
@@ -28,6 +29,7 @@ func init() {
 	o.tiles, o.segs = int(unsafe.Offsetof(c.Tiles)), int(unsafe.Offsetof(c.Segs))
 	o.segLen, o.segSkip = int(unsafe.Offsetof(c.SegLen)), int(unsafe.Offsetof(c.SegSkip))
 	o.wSegSkip, o.wTileSkip = int(unsafe.Offsetof(c.WSegSkip)), int(unsafe.Offsetof(c.WTileSkip))
+	o.wTile = int(unsafe.Offsetof(c.WTile))
 	o.w, o.bias = int(unsafe.Offsetof(c.W)), int(unsafe.Offsetof(c.Bias))
 	o.epilogue, o.gateOff = int(unsafe.Offsetof(c.Epilogue)), int(unsafe.Offsetof(c.GateOff))
 	o.in, o.out = int(unsafe.Offsetof(c.In)), int(unsafe.Offsetof(c.Out))
@@ -41,7 +43,10 @@ const prefetchAhead = 4096
 
 func emitConv(t target) {
 	for _, rp := range convTiles[t.isa()] {
-		convKernel(t, rp[0], rp[1])
+		convKernel(t, rp[0], rp[1], false)
+	}
+	if t.span() == 1 {
+		convKernel(t, 8, 1, true)
 	}
 }
 
@@ -53,16 +58,29 @@ func emitConv(t target) {
 // With pairs a row is two channels: R/2 rows, the last may be one channel. A
 // weight register then holds two weights, an input register the same input
 // twice, and a pair of outputs is contiguous in memory.
+// 8x1 takes two tiles of four channels at a time, for a single pixel has too few
+// sums to fill the pipes: its channels 4 … 7 have their weights at w2.
 // General registers: args, w (walks the packed weights), segs (counts
 // segments), off (counts −SegLen … 0 along a segment), ptr[p] (end of the
 // segment of pixel p; the output pointers during the epilogue), outOff (byte
 // offset of the tile's first channel), tiles (counts down).
-func convKernel(t target, r, p int) {
+func convKernel(t target, r, p int, pair bool) {
 	const (
 		args, w, segs, off reg = 0, 1, 2, 3
 		ptr0               reg = 4
 		outOff, tiles      reg = 12, 13
+		w2                 reg = 5 // of pairs, which have one pixel
 	)
+	perTile := r // channels of a tile
+	if pair {
+		perTile = r / 2
+	}
+	weight := func(u, i int) mem { // of channel i
+		if i >= perTile {
+			return at(w2, 4*(u*perTile+i-perTile))
+		}
+		return at(w, 4*(u*perTile+i))
+	}
 	ptr := func(j int) reg { return ptr0 + reg(j) }
 	chans := units(t, r)
 	acc := func(i, j int) vec { return chans[i].of(vec(i*p + j)) }
@@ -94,12 +112,19 @@ func convKernel(t target, r, p int) {
 	for j := range p {
 		t.load(ptr(j), at(args, convArg.in+8*j))
 	}
+	if pair {
+		t.move(w2, w)
+		t.addMem(w2, at(args, convArg.wTile))
+	}
 	t.load(segs, at(args, convArg.segs))
 
 	// step is one k: R·P FMAs. disp is where the inputs of this k lie.
 	step := func(u, disp int) {
 		if u == unroll/2 { // weights of large layers come from memory faster than it is noticed that they are walked
 			t.prefetch(at(w, prefetchAhead))
+			if pair {
+				t.prefetch(at(w2, prefetchAhead))
+			}
 		}
 		if p <= len(chans) { // hold the inputs, stream the weights
 			for j := range p {
@@ -107,7 +132,7 @@ func convKernel(t target, r, p int) {
 			}
 			for i, c := range chans {
 				b := c.of(next(i))
-				t.vsplat(b, at(w, 4*(u*r+c.first)))
+				t.vsplat(b, weight(u, c.first))
 				for j := range p {
 					t.vfma(acc(i, j), c.of(held+vec(j)), b)
 				}
@@ -115,7 +140,7 @@ func convKernel(t target, r, p int) {
 			return
 		}
 		for i, c := range chans { // hold the weights, stream the inputs
-			t.vsplat(c.of(held+vec(i)), at(w, 4*(u*r+c.first)))
+			t.vsplat(c.of(held+vec(i)), weight(u, c.first))
 		}
 		for j := range p {
 			x := next(j)
@@ -130,7 +155,10 @@ func convKernel(t target, r, p int) {
 		}
 	}
 
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * r, step}
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * perTile, step}
+	if pair {
+		walk.weights = append(walk.weights, w2)
+	}
 	walk.emit(t)
 
 	t.addMem(w, at(args, convArg.wTileSkip))

@@ -12,6 +12,10 @@ func emitElementwise(t target) {
 	interval(t, true)
 	interval(t, false)
 	boxEnd(t)
+	adamStep(t)
+	transpose(t)
+	dealRows(t)
+	gatherRows(t)
 	add(t)
 	addGate(t)
 	intervalAdd(t)
@@ -216,6 +220,157 @@ within doubt of the float32 nearest to it, or below 2^-20 in magnitude.`,
 	t.vstore(0, at(dst, 0))
 	t.addImm(dst, 32)
 	t.addImm(x, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// adamStep emits an update of the weights.
+//
+// Register map: 0 gradient, 1 and 2 moments, 3–5 scratch, 6–11 the constants of
+// AdamArgs.
+func adamStep(t target) {
+	const w, g, m, v, n, args reg = 0, 1, 2, 3, 4, 5
+	const grad, first, second, t0, t1, t2, beta1, rest1, beta2, rest2, alpha, tiny vec = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+	t.text("AdamStep", `updates n lane vectors of weights w and their moments m and v by the
+gradient grad, in place:
+m = m*Beta1 + grad*Rest1
+v = v*Beta2 + (grad*grad)*Rest2
+w = w - (m*Alpha) / (sqrt(v) + Tiny)
+Every operation rounds once, none is fused.`,
+		"w, grad, m, v unsafe.Pointer, n int, a *AdamArgs", 48)
+	var a asm.AdamArgs
+	t.loadArg(w, "w", 0)
+	t.loadArg(g, "grad", 8)
+	t.loadArg(m, "m", 16)
+	t.loadArg(v, "v", 24)
+	t.loadArg(n, "n", 32)
+	t.loadArg(args, "a", 40)
+	t.vsplat(beta1, at(args, int(unsafe.Offsetof(a.Beta1))))
+	t.vsplat(rest1, at(args, int(unsafe.Offsetof(a.Rest1))))
+	t.vsplat(beta2, at(args, int(unsafe.Offsetof(a.Beta2))))
+	t.vsplat(rest2, at(args, int(unsafe.Offsetof(a.Rest2))))
+	t.vsplat(alpha, at(args, int(unsafe.Offsetof(a.Alpha))))
+	t.vsplat(tiny, at(args, int(unsafe.Offsetof(a.Tiny))))
+	t.label("loop")
+	t.vload(grad, at(g, 0))
+	t.vload(first, at(m, 0))
+	t.vload(second, at(v, 0))
+	t.vmul(first, first, beta1)
+	t.vmul(t0, grad, rest1)
+	t.vadd(first, first, t0)
+	t.vmul(second, second, beta2)
+	t.vmul(t1, grad, grad)
+	t.vmul(t1, t1, rest2)
+	t.vadd(second, second, t1)
+	t.vstore(first, at(m, 0))
+	t.vstore(second, at(v, 0))
+	t.vsqrt(t0, second)
+	t.vadd(t0, t0, tiny)
+	t.vmul(t1, first, alpha)
+	t.vdiv(t1, t1, t0)
+	t.vload(t2, at(w, 0))
+	t.vsub(t2, t2, t1)
+	t.vstore(t2, at(w, 0))
+	for _, r := range []reg{w, g, m, v} {
+		t.addImm(r, 32)
+	}
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// transpose emits a transposition of four rows.
+func transpose(t target) {
+	const dst, src, stride, rows, n, by2, by3, src2 reg = 0, 1, 2, 3, 4, 5, 6, 7
+	const mask vec = 15
+	t.text("Transpose4", `writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
+four at dst, dstStride bytes apart, each word ANDed with mask.`,
+		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(stride, "dstStride", 16)
+	t.loadArg(rows, "rowStride", 24)
+	t.loadArg(n, "n", 32)
+	t.splatArg(mask, "mask", 40)
+	t.move(by2, stride)
+	t.addReg(by2, stride)
+	t.move(by3, by2)
+	t.addReg(by3, stride)
+	t.move(src2, src)
+	t.addReg(src2, rows)
+	t.addReg(src2, rows)
+	t.label("loop")
+	v, tmp := [4]vec{0, 1, 2, 3}, [4]vec{4, 5, 6, 7}
+	for i, m := range []mem{at(src, 0), atIndex(src, rows, 0), at(src2, 0), atIndex(src2, rows, 0)} {
+		t.vload(v[i], m)
+		t.vand(v[i], v[i], mask)
+	}
+	t.vtranspose4(v, tmp)
+	for half := range 2 {
+		for i, m := range []mem{at(dst, 0), atIndex(dst, stride, 0), atIndex(dst, by2, 0), atIndex(dst, by3, 0)} {
+			t.vstoreHalf(v[i], half, m)
+		}
+		t.addReg(dst, by2)
+		t.addReg(dst, by2)
+	}
+	t.addImm(src, 32)
+	t.addImm(src2, 32)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// dealRows emits the copy of a column of cache lines to four places.
+func dealRows(t target) {
+	const dst, src, stride, rows, n, by2, by3 reg = 0, 1, 2, 3, 4, 5, 6
+	const mask vec = 15
+	t.text("DealRows", `takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
+with mask and appends four each to the places at dst, dstStride bytes apart.`,
+		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(stride, "dstStride", 16)
+	t.loadArg(rows, "rowStride", 24)
+	t.loadArg(n, "n", 32)
+	t.splatArg(mask, "mask", 40)
+	t.move(by2, stride)
+	t.addReg(by2, stride)
+	t.move(by3, by2)
+	t.addReg(by3, stride)
+	t.label("loop")
+	t.vload(0, at(src, 0))
+	t.vload(1, at(src, 32))
+	t.vand(0, 0, mask)
+	t.vand(1, 1, mask)
+	for i, m := range []mem{at(dst, 0), atIndex(dst, stride, 0), atIndex(dst, by2, 0), atIndex(dst, by3, 0)} {
+		t.vstoreHalf(vec(i/2), i%2, m)
+	}
+	t.addReg(src, rows)
+	t.addImm(dst, 16)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// gatherRows emits the copy of four lane vectors of each row.
+func gatherRows(t target) {
+	const dst, src, rows, n reg = 0, 1, 2, 3
+	t.text("GatherRows", "copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.",
+		"dst, src unsafe.Pointer, rowStride, n int", 32)
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(rows, "rowStride", 16)
+	t.loadArg(n, "n", 24)
+	t.label("loop")
+	for i := range 4 {
+		t.vload(vec(i), at(src, 32*i))
+	}
+	for i := range 4 {
+		t.vstore(vec(i), at(dst, 32*i))
+	}
+	t.addReg(src, rows)
+	t.addImm(dst, 128)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.ret()

@@ -62,10 +62,10 @@ func gradKernel(t target, r, k int) {
 	t.load(xCol, field(unsafe.Offsetof(a.XCol)))
 	t.clear(tmp) // byte offset of the tile's first input vector
 	t.load(sums, field(unsafe.Offsetof(a.Sums)))
-	eachSum := func(f func(v vec, m mem)) {
+	eachSum := func(f func(v vec, m mem), from int) {
 		for i := range r {
 			for j, u := range weights {
-				f(acc(i, j), at(sums, 32*(i*k+u.first)))
+				f(acc(i, j), at(sums, 32*(i*k+u.first)+from))
 			}
 		}
 	}
@@ -73,7 +73,8 @@ func gradKernel(t target, r, k int) {
 	t.label("tile")
 	t.compareImm(sums, 0)
 	t.jump(zero, "fresh")
-	eachSum(t.vload)
+	eachSum(t.vload, 0)
+	t.addImm(sums, 32*r*k)
 	t.jump(always, "ready")
 	t.label("fresh")
 	for v := range held {
@@ -111,10 +112,9 @@ func gradKernel(t target, r, k int) {
 	t.dec(groups)
 	t.jump(notZero, "group")
 
-	t.compareImm(sums, 0)
-	t.jump(zero, "total")
-	eachSum(t.vstore)
-	t.addImm(sums, 32*r*k)
+	t.compareImm(out, 0)
+	t.jump(notZero, "total")
+	eachSum(t.vstore, -32*r*k)
 	t.jump(always, "next")
 
 	t.label("total")

@@ -1,8 +1,17 @@
 package main
 
-// emitLimits emits the probes of the machine's own limits.
+// emitLimits emits the probes of the machine's own limits, and what waits.
 func emitLimits(t target) {
 	const n reg = 0
+	if t.span() == 1 {
+		t.text("Pause", "tells the CPU n times that the thread is waiting.", "n int", 8)
+		t.loadArg(n, "n", 0)
+		t.label("again")
+		t.pause()
+		t.dec(n)
+		t.jump(notZero, "again")
+		t.ret()
+	}
 	const accs = 12
 	t.text("PeakFMA", "runs n × 24 independent FMAs on lane vectors: the arithmetic limit.", "n int", 8)
 	t.loadArg(n, "n", 0)

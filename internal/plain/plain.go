@@ -109,7 +109,8 @@ func each(l model.Layer, in, out model.Shape, o int, f func(w, k int)) {
 }
 
 // Float32 is Float64 as executed in float32: every product and sum rounds, the
-// terms of each sum come in an order that r shuffles (nil: as they stand).
+// terms of each sum come in an order that r shuffles (nil: as they stand). With r,
+// half of the adds are terms of their branch's sums.
 func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 	var outs [][]float64
 	shapes, err := m.Arch.Shapes()
@@ -118,6 +119,15 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 	}
 	acts := [][]float32{x}
 	var terms []float32
+	sum := func(i, o int, more ...float32) float32 { // of output o of layer i
+		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
+		act := acts[m.Arch.InputsOf(i)[0]+1]
+		terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
+		each(m.Arch.Layers[i], in, out, o, func(w, k int) {
+			terms = append(terms, float32(m.Params[i].W[w]*act[k]))
+		})
+		return sum32(append(terms, more...), r)
+	}
 	for i, l := range m.Arch.Layers {
 		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
 		act := acts[m.Arch.InputsOf(i)[0]+1]
@@ -133,17 +143,18 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 				next[k] = max(v, 0)
 			}
 		case model.Add:
-			for k, v := range acts[l.Inputs[1]+1] {
-				next[k] = float32(act[k] + v)
+			b, skip := m.Arch.Residual(i)
+			fused := r != nil && r.IntN(2) == 0
+			for k, v := range acts[skip+1] {
+				next[k] = float32(acts[b+1][k] + v)
+				if fused {
+					next[k] = sum(b, k, v)
+				}
 			}
 			outs = append(outs, widen(next))
 		default:
 			for o := range next {
-				terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
-				each(l, in, out, o, func(w, k int) {
-					terms = append(terms, float32(m.Params[i].W[w]*act[k]))
-				})
-				next[o] = sum32(terms, r)
+				next[o] = sum(i, o)
 			}
 			if !branch(&m.Arch, i) {
 				outs = append(outs, widen(next))

@@ -31,7 +31,7 @@ func RandomGraph(r *rand.Rand) *model.Architecture {
 	}
 	if r.IntN(3) > 0 {
 		out := model.Shape{C: 2 + r.IntN(4), H: 1, W: 1}
-		at = g.put(model.Layer{Kind: model.FC, Out: out.C, Inputs: []int{at}}, out)
+		g.put(model.Layer{Kind: model.FC, Out: out.C, Inputs: []int{at}}, out)
 	}
 	return g.a
 }

@@ -87,7 +87,7 @@ func firstLosses(b *batch) ([]float32, error) {
 func (b *batch) trainConfig(epochs int, lr float64) train.Config {
 	c := train.DefaultConfig(train.Standard)
 	c.Epochs, c.BatchSize, c.Threads = epochs, b.data.Len(), b.Threads
-	c.LR, c.LRFinal = lr, lr
+	c.LR, c.LRFinal, c.Winograd = lr, lr, b.Winograd
 	return c
 }
 

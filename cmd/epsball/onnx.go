@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/model"
+)
+
+// convertReport is what import and export print.
+type convertReport struct {
+	Model      string `json:"model"`
+	Out        string `json:"out"`
+	Name       string `json:"name"`
+	Input      string `json:"input"`
+	Outputs    int    `json:"outputs"`
+	Layers     int    `json:"layers"`
+	Parameters int64  `json:"parameters"`
+	MACs       int64  `json:"macs"`
+	Hash       string `json:"hash"`
+	Source     string `json:"source,omitempty"`
+	Notes      string `json:"notes,omitempty"`
+}
+
+// The kinds of files that --out may name.
+const (
+	modelFile = ".safetensors"
+	onnxFile  = ".onnx"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "import NET.onnx --out M.safetensors",
+		Short: "Convert an ONNX network to a model file",
+		Long: `Converts an ONNX network, gzipped if its name ends in .gz, to a model file. All
+commands take .onnx files directly as well; this one shows what they make of it.
+docs/onnx.md lists the operators and says which conversions are exact.`,
+		Example: "  epsball import resnet_2b.onnx --out resnet.safetensors",
+		Args:    oneArg("NET.onnx"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !onnx.IsFile(args[0]) {
+				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])
+			}
+			return a.convert(args[0], out, modelFile, (*model.Model).Encode)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	return c
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:     "export MODEL --out NET.onnx",
+		Short:   "Convert a model to ONNX",
+		Long:    `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.`,
+		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
+		Args:    oneArg("MODEL"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.convert(args[0], out, onnxFile, onnx.Encode)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	return c
+}
+
+// oneArg asks for one argument that is not a flag.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return fmt.Errorf("%s: %s: required", c.Name(), what)
+		case len(args) > 1:
+			return fmt.Errorf("%s: unexpected argument %q", c.Name(), args[1])
+		}
+		return nil
+	}
+}
+
+// convert loads a model and writes it in another form.
+func (a *app) convert(spec, out, kind string, encode func(*model.Model) ([]byte, error)) error {
+	if out == "" {
+		return fmt.Errorf("--out: required")
+	}
+	if !strings.HasSuffix(out, kind) {
+		return fmt.Errorf("--out: %s: want a file named %s", out, kind)
+	}
+	if err := checkOut("out", out); err != nil {
+		return err
+	}
+	m, err := a.loadModel(spec)
+	if err != nil {
+		return err
+	}
+	data, err := encode(m)
+	if err != nil {
+		return fmt.Errorf("%s: %w", spec, err)
+	}
+	err = dataset.WriteFile(out, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r := &convertReport{
+		Model: spec, Out: out, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
+		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
+	}
+	return a.print(r, func() string {
+		pairs := []string{
+			"written", r.Out, "name", or(r.Name, "–"), "input", r.Input, "outputs", fmt.Sprint(r.Outputs),
+			"layers", fmt.Sprint(r.Layers), "parameters", fmt.Sprint(r.Parameters), "multiply-adds", fmt.Sprint(r.MACs),
+			"hash", r.Hash,
+		}
+		if r.Source != "" {
+			pairs = append(pairs, "source", r.Source)
+		}
+		if r.Notes != "" {
+			pairs = append(pairs, "notes", r.Notes)
+		}
+		return facts(pairs...)
+	})
+}

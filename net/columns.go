@@ -1,0 +1,27 @@
+package net
+
+import (
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+)
+
+// MapColumns copies the rows of a matrix over the elements of shape in from
+// channels-first column order (src) to channels-last (dst).
+func MapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
+	transposeRows(isa, dst, src, in.C, in.H*in.W)
+}
+
+// UnmapColumns undoes MapColumns.
+func UnmapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
+	transposeRows(isa, dst, src, in.H*in.W, in.C)
+}
+
+// sameColumns tells whether both orders are one.
+func sameColumns(in model.Shape) bool { return in.C == 1 || in.H*in.W == 1 }
+
+// transposeRows takes each row of src for a rows×cols matrix.
+func transposeRows(isa *kernels.ISA, dst, src []float32, rows, cols int) {
+	for size := rows * cols; len(src) > 0; dst, src = dst[size:], src[size:] {
+		isa.Transpose(dst[:size], src[:size], rows, cols)
+	}
+}

@@ -1,0 +1,31 @@
+package verify
+
+// Bytes returns the memory held by the weights that the verifier has packed
+// besides the network's own.
+func (v *IBP) Bytes() int {
+	n := v.spec.logits.bytes() + v.spec.rows.linear.bytes() + v.spec.rows.magnitudes()
+	for _, l := range v.layers {
+		n += l.maps.magnitudes()
+	}
+	return n
+}
+
+func (l *linear) bytes() int {
+	n := 0
+	if l.lanes != nil {
+		n += l.lanes.Bytes()
+	}
+	if l.small != nil {
+		n += l.small.Bytes()
+	}
+	return n
+}
+
+// magnitudes returns the memory of |w| and e.
+func (m *intervalMap) magnitudes() int {
+	n := 4 * cap(m.e)
+	if m.abs != nil {
+		n += m.abs.Bytes()
+	}
+	return n
+}

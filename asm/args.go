@@ -138,3 +138,26 @@ type IntervalArgs struct {
 	Add  float32 // absolute term of the inflated radius
 	ReLU uint32  // all ones: clamp bounds at zero first; 0: do not
 }
+
+// RelaxParams is the number of parameters of a neuron: lower slope, upper slope,
+// upper intercept, bias, error.
+const RelaxParams = 5
+
+// RelaxArgs describes one call of a Relax kernel: Rows runs of N neurons, one
+// lane vector each. Dst, which may be Src, and Src are contiguous; Params and, for
+// RelaxLanes, Lower skip ParamSkip and LowerSkip bytes after each run. For each
+// neuron, with the parameters low, up, t, b, e:
+//
+//	p = 0 > v ? 0 : v; n = 0 < v ? 0 : v
+//	out = fma(n, up, p*low)
+//	Sums[0] = fma(n, t, Sums[0])
+//	Sums[1] = fma(out, b, Sums[1])
+//	Sums[2] = fma(|out|, e, Sums[2])
+//
+// The sums start at zero.
+type RelaxArgs struct {
+	Dst, Src, Params, Lower unsafe.Pointer
+	N, Rows                 int
+	ParamSkip, LowerSkip    int
+	Sums                    [3][8]float32
+}

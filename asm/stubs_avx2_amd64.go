@@ -79,6 +79,12 @@ func Conv4x2AVX2(a *ConvArgs)
 //go:noescape
 func Conv4x3AVX2(a *ConvArgs)
 
+// GatherRowsAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
+// k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
+//
+//go:noescape
+func GatherRowsAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+
 // Grad1x1AVX2 computes the gradient of 1 output channels by 1 weights; see GradArgs.
 //
 //go:noescape
@@ -182,6 +188,18 @@ func PeakFMAAVX2(n int)
 //
 //go:noescape
 func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
+
+// RelaxAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is the neuron's first parameter.
+//
+//go:noescape
+func RelaxAVX2(a *RelaxArgs)
+
+// RelaxLanesAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of Lower.
+//
+//go:noescape
+func RelaxLanesAVX2(a *RelaxArgs)
 
 // SelectLanesAVX2 copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.
 //

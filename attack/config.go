@@ -69,6 +69,9 @@ func (c *Config) alpha() float32 {
 // Validate names the first field that makes no sense for a network of the
 // given number of classes.
 func (c *Config) Validate(classes int) error {
+	if c.Ball.Norm != net.Linf && c.Ball.Norm != net.L2 {
+		return fmt.Errorf("norm %s: attacks know linf and l2", c.Ball.Norm)
+	}
 	if err := c.Ball.Validate(); err != nil {
 		return err
 	}

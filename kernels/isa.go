@@ -23,6 +23,9 @@ type ISA struct {
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	gatherRows func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+	relax      func(*asm.RelaxArgs)
+	relaxLanes func(*asm.RelaxArgs)
 	boxEnd     func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	add        func(dst, src unsafe.Pointer, n int, relu uint32)
 	addGate    func(dst, src, gate unsafe.Pointer, n int)
@@ -95,7 +98,9 @@ type Scratch struct {
 	conv     asm.ConvArgs
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
+	relax    asm.RelaxArgs
 	mask     [Lanes]uint32
+	offset   [Lanes]int
 
 	sums      []float32 // of WeightGrad
 	wino      asm.WinogradArgs

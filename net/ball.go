@@ -15,10 +15,11 @@ type Norm int
 const (
 	Linf Norm = iota // largest absolute difference of a pixel
 	L2               // root of the sum of squared differences
+	L1               // sum of absolute differences: for proofs, no attack knows it
 )
 
 // Norms lists the names ParseNorm knows.
-func Norms() []string { return []string{"linf", "l2"} }
+func Norms() []string { return []string{"linf", "l2", "l1"} }
 
 func (n Norm) String() string { return Norms()[n] }
 
@@ -44,7 +45,7 @@ type Ball struct {
 // Validate refuses an Linf ball with ε > 1, which is all images, and thus a
 // mistake of units.
 func (b Ball) Validate() error {
-	if b.Norm != Linf && b.Norm != L2 {
+	if b.Norm < Linf || b.Norm > L1 {
 		return fmt.Errorf("norm %d: want one of %s", int(b.Norm), strings.Join(Norms(), ", "))
 	}
 	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
@@ -77,7 +78,7 @@ func (b Ball) Box() Box {
 }
 
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
-// of [0, 1] ∩ [x − ε, x + ε]; for L2 it bounds the ball but is not inside it.
+// of [0, 1] ∩ [x − ε, x + ε]; for L2 and L1 it bounds the ball but is not inside it.
 // All slices have one length.
 func (b Box) Inner(lo, hi, x []float32) { b.fill(lo, hi, x, true) }
 
@@ -163,7 +164,7 @@ func (b Ball) Contains(centre, x []float32) bool {
 	if len(centre) != len(x) {
 		return false
 	}
-	var largest, sum2 float64
+	var largest, sum, sum2 float64
 	for i, v := range x {
 		c := centre[i]
 		if !(v >= 0 && v <= 1 && c >= 0 && c <= 1) {
@@ -171,11 +172,15 @@ func (b Ball) Contains(centre, x []float32) bool {
 		}
 		d := math.Abs(float64(v) - float64(c))
 		largest = max(largest, d)
+		sum += d
 		sum2 += float64(d * d)
 	}
 	distance := largest
-	if b.Norm == L2 {
+	switch b.Norm {
+	case L2:
 		distance = math.Sqrt(sum2)
+	case L1:
+		distance = sum
 	}
 	doubt := float64(len(x)+8) * 0x1p-52 // of differences, squares, their sum, ε and the root
 	switch eps := b.Eps.Float64(); {
@@ -188,18 +193,25 @@ func (b Ball) Contains(centre, x []float32) bool {
 }
 
 func (b Ball) containsExactly(centre, x []float32) bool {
-	var sum2, d big.Rat
+	var sum, sum2, d big.Rat
 	eps := b.Eps.Rat()
 	for i, v := range x {
 		if v == centre[i] {
 			continue
 		}
 		d.Sub(new(big.Rat).SetFloat64(float64(v)), new(big.Rat).SetFloat64(float64(centre[i])))
-		if b.Norm == L2 {
-			sum2.Add(&sum2, d.Mul(&d, &d))
-		} else if d.Abs(&d).Cmp(eps) > 0 {
+		d.Abs(&d)
+		if b.Norm == Linf && d.Cmp(eps) > 0 {
 			return false
 		}
+		sum.Add(&sum, &d)
+		sum2.Add(&sum2, d.Mul(&d, &d))
 	}
-	return b.Norm == Linf || sum2.Cmp(eps.Mul(eps, eps)) <= 0
+	switch b.Norm {
+	case L2:
+		return sum2.Cmp(eps.Mul(eps, eps)) <= 0
+	case L1:
+		return sum.Cmp(eps) <= 0
+	}
+	return true
 }

@@ -180,7 +180,7 @@ func TestBallContainsRefuses(t *testing.T) {
 }
 
 func TestBallValidate(t *testing.T) {
-	for _, b := range []Ball{{}, {Linf, MustEpsilon("1")}, {Linf, MustEpsilon("0")}, {L2, MustEpsilon("28")}, {L2, MustEpsilon("1e6")}, {Linf, MustEpsilon("1e-999")}} {
+	for _, b := range []Ball{{}, {Linf, MustEpsilon("1")}, {Linf, MustEpsilon("0")}, {L2, MustEpsilon("28")}, {L2, MustEpsilon("1e6")}, {L1, MustEpsilon("30")}, {Linf, MustEpsilon("1e-999")}} {
 		require.NoError(t, b.Validate(), "%v", b)
 	}
 	for _, c := range []struct {
@@ -191,7 +191,7 @@ func TestBallValidate(t *testing.T) {
 		{Ball{Linf, MustEpsilon("1.00000000000000000000000000001")}, "at most 1"},
 		{Ball{L2, MustEpsilon("1000001")}, "1e6"},
 		{Ball{L2, MustEpsilon("1e9999")}, "1e6"},
-		{Ball{Norm(2), MustEpsilon("0.1")}, "norm"},
+		{Ball{Norm(3), MustEpsilon("0.1")}, "norm"},
 		{Ball{Norm(-1), MustEpsilon("0.1")}, "norm"},
 	} {
 		require.ErrorContains(t, c.b.Validate(), c.want)

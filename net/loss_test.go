@@ -180,11 +180,11 @@ func TestLossNames(t *testing.T) {
 		require.Equal(t, Norm(i), n)
 		require.Equal(t, name, n.String())
 	}
-	for _, name := range []string{"", "CE", "ce ", "l1", "cross-entropy", "linf\x00"} {
+	for _, name := range []string{"", "CE", "ce ", "l3", "cross-entropy", "linf\x00"} {
 		_, err := ParseLoss(name)
 		require.ErrorContains(t, err, "ce, margin, dlr")
 		_, err = ParseNorm(name)
-		require.ErrorContains(t, err, "linf, l2")
+		require.ErrorContains(t, err, "linf, l2, l1")
 	}
 	require.Equal(t, []int{2, 2, 2, 2, 3, 4}, []int{
 		CrossEntropy.MinClasses(false), CrossEntropy.MinClasses(true),

@@ -86,21 +86,29 @@ func twist(m *model.Model, r *rand.Rand) {
 
 type violation struct{ what string }
 
+type bounder interface {
+	Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, error)
+	compiled() *net.Network
+}
+
+func (v *IBP) compiled() *net.Network { return v.net }
+
 // search looks for a point of the ball that breaks the bounds: random points,
 // corners and edges, evaluated in float64, in float32 in shuffled orders, and by
 // the kernels.
-func search(t *testing.T, v *IBP, m *model.Model, ball net.Ball, x []float32, y int, r *rand.Rand, points int) *violation {
+func search(t *testing.T, v bounder, m *model.Model, ball net.Ball, x []float32, y int, r *rand.Rand, points int) *violation {
 	t.Helper()
 	bounds, margins, err := v.Bounds(ball, x, y)
 	require.NoError(t, err)
 	lo, hi := make([]float32, len(x)), make([]float32, len(x))
 	ball.Box().Inner(lo, hi, x)
-	size, classes := len(x), v.net.Classes()
-	ws := v.net.NewWorkspace(1, false)
+	n := v.compiled()
+	size, classes := len(x), n.Classes()
+	ws := n.NewWorkspace(1, false)
 	lanes, logits := make([]float32, size*kernels.Lanes), make([]float32, classes)
 	p := make([]float32, size)
-	for n := range points {
-		mode := n % 4
+	for point := range points {
+		mode := point % 4
 		for k := range p {
 			switch {
 			case mode == 0 || mode == 1 && r.IntN(2) == 0:
@@ -115,7 +123,7 @@ func search(t *testing.T, v *IBP, m *model.Model, ball net.Ball, x []float32, y 
 		if !ball.Contains(x, p) {
 			continue
 		}
-		net.PackLanes(lanes, p, v.net.Input(), 1)
+		net.PackLanes(lanes, p, n.Input(), 1)
 		net.GatherLane(logits, ws.Forward(lanes, 1), 0)
 		wide := make([]float64, classes)
 		for j, z := range logits {
@@ -145,16 +153,23 @@ func search(t *testing.T, v *IBP, m *model.Model, ball net.Ball, x []float32, y 
 	return nil
 }
 
-// shrinkInto moves p towards the centre until an L2 ball holds it.
+// shrinkInto moves p towards the centre until an L2 or L1 ball holds it.
 func shrinkInto(ball net.Ball, x, p []float32) {
 	if ball.Norm == net.Linf {
 		return
 	}
 	d := 0.0
 	for k := range p {
-		d += (float64(p[k]) - float64(x[k])) * (float64(p[k]) - float64(x[k]))
+		e := math.Abs(float64(p[k]) - float64(x[k]))
+		if ball.Norm == net.L2 {
+			e *= e
+		}
+		d += e
 	}
-	if s := ball.Eps.Float64() / math.Sqrt(d) * (1 - 1e-6); s < 1 {
+	if ball.Norm == net.L2 {
+		d = math.Sqrt(d)
+	}
+	if s := ball.Eps.Float64() / d * (1 - 1e-6); s < 1 {
 		for k := range p {
 			p[k] = x[k] + float32(s)*(p[k]-x[k])
 		}
@@ -203,7 +218,7 @@ func TestSoundness(t *testing.T) {
 				twist(m, r)
 				v := newIBP(t, m, 1)
 				x := randomImage(a.Input.Size(), r)
-				ball := net.Ball{Norm: net.Norm(r.IntN(2)), Eps: net.MustEpsilon(epsilons[r.IntN(len(epsilons))])}
+				ball := net.Ball{Norm: net.Norm(r.IntN(3)), Eps: net.MustEpsilon(epsilons[r.IntN(len(epsilons))])}
 				bad := search(t, v, m, ball, x, r.IntN(a.Classes()), r, 24)
 				require.Nil(t, bad, "round %d, %v", round, ball)
 			}

@@ -74,7 +74,9 @@ import (
 //	ε‖W_i S⁻¹‖₂ + |W_i|(2γ|ĉ| + γ·ε/s + 8u|ĉ| + 4u·ε/s + 3η)(1 + γ) + 2γ|b_i| + 2Kη
 //
 // of C, γ = γ_{K+1}. The |W| pass with r′ = δ(1 + 2δ)(2|ĉ| + ε/s) + Add, δ ≥
-// γ_{K+16}, covers all but the first term, which is added to R, rounded up.
+// γ_{K+16}, covers all but the first term, which is added to R, rounded up. For an
+// L1 ball the dual norm is the largest magnitude; the rest is the same, as |x′ − x| ≤
+// ε in each pixel.
 //
 // 6. Adds. Let a sum p + q have summands, exact and executed, within R of C and
 // within ρ of κ, all float32. The executed one is rounded once more, |fl(p + q) −

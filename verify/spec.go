@@ -22,7 +22,7 @@ type spec struct {
 	rows   intervalMap // D, β for each pair i < j; |D| from e
 	logits linear      // |W| from |b|: V of step 4
 	bound  bound
-	dual   []float32 // of each row, if the last layer is the first
+	dual   dual // of each row, if the last layer is the first
 }
 
 // mergeable tells whether the last layer's outputs are the rows of one matrix, few
@@ -46,8 +46,10 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, w, s.bound.radiusBias(b))
 	if a.Src == 0 {
 		s.dual = dualNorms(n, w, shape)
-		for i := range s.dual { // of W_i − W_j, not of its rounded D
-			s.dual[i] = up32(float64(s.dual[i]) * (1 + slack))
+		for _, d := range [][]float32{s.dual.l2, s.dual.max} {
+			for i := range d { // of W_i − W_j, not of its rounded D
+				d[i] = up32(float64(d[i]) * (1 + slack))
+			}
 		}
 	}
 	return s, nil

@@ -23,6 +23,9 @@ type Result struct {
 	// over the ball, as executed in float32; −Inf where no bound was found.
 	Margin []float32
 	Done   []bool // false where a cancelled run did not get to
+	// Method is the one that Margin is of: the first to certify where several were
+	// tried, or the last.
+	Method []Method
 }
 
 // Count returns the numbers of images done and certified.
@@ -39,10 +42,11 @@ func (r *Result) Count() (done, certified int) {
 }
 
 func (r *Result) resize(n int) {
-	if cap(r.Done) < n {
-		*r = Result{Certified: make([]bool, n), Margin: make([]float32, n), Done: make([]bool, n)}
+	if cap(r.Done) < n || cap(r.Method) < n {
+		*r = Result{Certified: make([]bool, n), Margin: make([]float32, n), Done: make([]bool, n), Method: make([]Method, n)}
 	}
-	r.Certified, r.Margin, r.Done = r.Certified[:n], r.Margin[:n], r.Done[:n]
+	r.Certified, r.Margin, r.Done, r.Method = r.Certified[:n], r.Margin[:n], r.Done[:n], r.Method[:n]
+	clear(r.Method)
 	clear(r.Certified)
 	clear(r.Done)
 	for i := range r.Margin {
@@ -82,7 +86,7 @@ type layer struct {
 	affine *net.Affine
 	maps   intervalMap // W, and |W| starting from e
 	bound  bound
-	dual   []float32 // ‖W_i S⁻¹‖₂ rounded up, if the layer reads the input
+	dual   dual // if the layer reads the input
 }
 
 // NewIBP prepares a network for verification. For large batches it packs |W| of
@@ -153,28 +157,39 @@ func extra(a *net.Affine, other int) int {
 	return other
 }
 
-// dualNorms returns ‖W_i S⁻¹‖₂ of each output channel over its full kernel (a
-// pixel at the border has fewer taps, hence a smaller norm), rounded up.
-func dualNorms(n *net.Network, w []float32, s kernels.Shape) []float32 {
+// dual holds the norms of rows W_i S⁻¹ that are dual to L2 and L1, rounded up.
+type dual struct{ l2, max []float32 }
+
+func (d *dual) of(n net.Norm) []float32 {
+	if n == net.L1 {
+		return d.max
+	}
+	return d.l2
+}
+
+// dualNorms returns the norms of each output channel over its full kernel (a
+// pixel at the border has fewer taps, hence a smaller norm).
+func dualNorms(n *net.Network, w []float32, s kernels.Shape) dual {
 	_, std := n.Normalization()
-	norms := make([]float32, s.OutC)
+	d := dual{make([]float32, s.OutC), make([]float32, s.OutC)}
 	fan := s.FanIn()
 	channels, taps := s.InC, s.KH*s.KW
 	if taps == 1 { // perhaps fully connected on [H][W][C]: the channel is fastest
 		channels = n.Input().C
 	}
-	for o := range norms {
-		sum := 0.0
+	for o := range s.OutC {
+		sum, most := 0.0, 0.0
 		for k, v := range w[o*fan : (o+1)*fan] {
 			a := float64(v)
 			if std != nil {
 				a /= float64(std[k/taps%channels])
 			}
 			sum += float64(a * a)
+			most = max(most, math.Abs(a))
 		}
-		norms[o] = up32(math.Sqrt(sum) * (1 + slack))
+		d.l2[o], d.max[o] = up32(math.Sqrt(sum)*(1+slack)), up32(most*(1+slack))
 	}
-	return norms
+	return d
 }
 
 // Certify tries to prove, for each image, that no image of the ball around it

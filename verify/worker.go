@@ -60,7 +60,7 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 }
 
 // load puts the input of image i into slot: the outer box for Linf (lo in
-// c, hi in r), the centre alone for L2.
+// c, hi in r), the centre alone for L2 and L1.
 func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	n := w.v.net
 	in := n.Input()
@@ -68,7 +68,7 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	img := w.v.b.X[i*size : (i+1)*size]
 	mean, std := n.Normalization()
 	w.eps[slot] = box.EpsHi()
-	if norm == net.L2 {
+	if norm != net.Linf {
 		copy(w.lo1, img)
 		for k := range w.lo1 {
 			if mean != nil {
@@ -95,7 +95,7 @@ func (w *worker) bound(norm net.Norm, n int) {
 	blocks := w.layout.Blocks(n)
 	isa, sc := v.net.ISA(), &w.sc[0]
 	len0 := w.layout.Len(blocks, v.net.Input().Size())
-	if norm == net.L2 {
+	if norm != net.Linf {
 		w.dualInput(blocks)
 	} else {
 		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.feeds[0].interval(false))
@@ -107,12 +107,12 @@ func (w *worker) bound(norm net.Norm, n int) {
 		size := a.Shape.Out()
 		out := w.layout.Len(blocks, size)
 		c, r = c[:out], r[:out]
-		if norm == net.L2 && a.Src == 0 {
-			w.addDual(r, l.dual, blocks, size)
+		if norm != net.Linf && a.Src == 0 {
+			w.addDual(r, l.dual.of(norm), blocks, size)
 		}
 		if a.Skip >= 0 {
 			skip := w.r[a.Skip]
-			if norm == net.L2 && a.Skip == 0 {
+			if norm != net.Linf && a.Skip == 0 {
 				skip = w.input
 			}
 			isa.IntervalAdd(sc, c, r, w.c[a.Skip][:out], skip[:out], sumConstants)
@@ -134,8 +134,8 @@ func (w *worker) boundMargins(norm net.Norm, blocks int) {
 	s := &w.v.spec
 	src := s.affine.Src
 	w.applyBoth(&s.rows, w.spec[0], w.c[src], w.spec[1], w.r[src], blocks)
-	if norm == net.L2 && src == 0 {
-		w.addDual(w.spec[1], s.dual, blocks, s.rowCount())
+	if norm != net.Linf && src == 0 {
+		w.addDual(w.spec[1], s.dual.of(norm), blocks, s.rowCount())
 	}
 	if norm == net.Linf || src > 0 {
 		in := w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()]
@@ -152,7 +152,7 @@ func (w *worker) slotOf(k, size int) int {
 	return k/(size*l)*l + k%l
 }
 
-// dualInput fills the radii for an L2 ball from the centres (step 5), and m in
+// dualInput fills the radii for an L2 or L1 ball from the centres (step 5), and m in
 // case the first layer is the last, and input in case the input is a shortcut.
 func (w *worker) dualInput(blocks int) {
 	n, l := w.v.net, int(w.layout)

@@ -161,6 +161,19 @@ func (a *avx2) vselect(dst, mask, yes, no vec) {
 	a.op("VBLENDVPS", mask.amd64(), yes.amd64(), no.amd64(), dst.amd64())
 }
 
+func (a *avx2) vgather(dst, tmp vec, base reg, index [8]reg) {
+	for half, v := range []vec{dst, tmp} {
+		for l, i := range index[4*half : 4*half+4] {
+			if l == 0 {
+				a.op("VMOVSS", atIndex(base, i, 0).amd64(), v.xmm())
+			} else {
+				a.op("VINSERTPS", imm(l<<4), atIndex(base, i, 0).amd64(), v.xmm(), v.xmm())
+			}
+		}
+	}
+	a.op("VINSERTF128", "$1", tmp.xmm(), dst.amd64(), dst.amd64())
+}
+
 func (a *avx2) lane8Sum(v, tmp vec, m mem) {
 	a.op("VEXTRACTF128", "$1", v.amd64(), tmp.xmm())
 	a.op("VADDPS", tmp.xmm(), v.xmm(), v.xmm())

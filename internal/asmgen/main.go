@@ -1,7 +1,7 @@
 // Command asmgen writes the assembly of package asm: one description of each
-// kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, limits.go),
-// one target for each ISA (avx2.go, avx512.go). Its test is the drift check: the
-// files in asm must be what it prints.
+// kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go,
+// limits.go), one target for each ISA (avx2.go, avx512.go). Its test is the drift
+// check: the files in asm must be what it prints.
 package main
 
 import (
@@ -67,5 +67,6 @@ var families = []struct {
 	{"grad", emitGrad, true},
 	{"winograd", emitWinograd, false},
 	{"elementwise", emitElementwise, false},
+	{"relax", emitRelax, false},
 	{"limits", emitLimits, true},
 }

@@ -104,22 +104,23 @@ type target interface {
 	vadd(dst, a, b vec)
 	vsub(dst, a, b vec)
 	vmul(dst, a, b vec)
-	vfma(acc, a, b vec)             // acc = a*b + acc, one rounding
-	vfmaMem(acc, a vec, m mem)      // acc = a*mem + acc
-	vmax(dst, a, b vec)             // a > b ? a : b, lane by lane
-	vmin(dst, a, b vec)             // a < b ? a : b
-	vand(dst, a, b vec)             // bitwise
-	vor(dst, a, b vec)              // bitwise
-	vxor(dst, a, b vec)             // bitwise
-	vandNot(dst, mask, v vec)       // ^mask & v
-	vgate(v, gate, zero vec)        // v = gate > 0 ? v : +0; gate is lost
-	vnonzero(dst, a, zero vec)      // all ones where a < 0 or a > 0 (not for NaN)
-	vless(dst, a, b vec)            // all ones where a < b
-	vaddInt(dst, a, b vec)          // of 32 bits
-	vsubInt(dst, a, b vec)          // of 32 bits
-	vselect(dst, mask, yes, no vec) // mask's sign bit picks yes or no
-	vconst(dst vec, name string)    // a named constant of the file
-	lane8Sum(v, tmp vec, m mem)     // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
+	vfma(acc, a, b vec)                           // acc = a*b + acc, one rounding
+	vfmaMem(acc, a vec, m mem)                    // acc = a*mem + acc
+	vmax(dst, a, b vec)                           // a > b ? a : b, lane by lane
+	vmin(dst, a, b vec)                           // a < b ? a : b
+	vand(dst, a, b vec)                           // bitwise
+	vor(dst, a, b vec)                            // bitwise
+	vxor(dst, a, b vec)                           // bitwise
+	vandNot(dst, mask, v vec)                     // ^mask & v
+	vgate(v, gate, zero vec)                      // v = gate > 0 ? v : +0; gate is lost
+	vnonzero(dst, a, zero vec)                    // all ones where a < 0 or a > 0 (not for NaN)
+	vless(dst, a, b vec)                          // all ones where a < b
+	vaddInt(dst, a, b vec)                        // of 32 bits
+	vsubInt(dst, a, b vec)                        // of 32 bits
+	vgather(dst, tmp vec, base reg, index [8]reg) // lane l from base + index[l]
+	vselect(dst, mask, yes, no vec)               // mask's sign bit picks yes or no
+	vconst(dst vec, name string)                  // a named constant of the file
+	lane8Sum(v, tmp vec, m mem)                   // ((0+4)+(2+6)) + ((1+5)+(3+7)) to memory
 
 	source() []byte
 	stubs() []stub

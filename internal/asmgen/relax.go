@@ -1,0 +1,112 @@
+package main
+
+import (
+	"unsafe"
+
+	"github.com/epsball/epsball/asm"
+)
+
+func emitRelax(t target) {
+	gatherRows(t)
+	relax(t, false)
+	relax(t, true)
+}
+
+// gatherRows emits the start of rows: columns of a matrix side by side.
+func gatherRows(t target) {
+	const dst, src, n, stride, list reg = 0, 1, 2, 3, 4
+	const v, tmp, sign vec = 0, 1, 2
+	t.text("GatherRows", `writes n lane vectors: lane l of vector k is the float32 at src +
+k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.`,
+		"dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32", 48)
+	t.loadArg(list, "sign", 40)
+	t.vload(sign, at(list, 0))
+	t.loadArg(list, "offset", 32)
+	var index [8]reg
+	for l := range index {
+		index[l] = list + reg(l) + 1
+		t.load(index[l], at(list, 8*l))
+	}
+	t.loadArg(dst, "dst", 0)
+	t.loadArg(src, "src", 8)
+	t.loadArg(n, "n", 16)
+	t.loadArg(stride, "stride", 24)
+	t.label("loop")
+	t.vgather(v, tmp, src, index)
+	t.vxor(v, v, sign)
+	t.vstore(v, at(dst, 0))
+	t.addImm(dst, 32)
+	t.addReg(src, stride)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.ret()
+}
+
+// relax emits the step of a linear bound backward through a ReLU.
+//
+// Register map: 0 v, 1 its positive part, 2 its negative part, 3 out, 4 scratch;
+// 10–12 the sums, 13 zero, 14 abs mask.
+func relax(t target, lanes bool) {
+	const dst, src, par, low, n, rows, args reg = 0, 1, 2, 3, 4, 5, 6
+	const v, pos, neg, out, tmp, sumT, sumB, sumE, zeroV, abs vec = 0, 1, 2, 3, 4, 10, 11, 12, 13, 14
+	name, slope := "Relax", "the neuron's first parameter"
+	if lanes {
+		name, slope = "RelaxLanes", "its lane of Lower"
+	}
+	t.text(name, `takes the coefficients of eight rows backward through ReLUs, as
+RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
+	var a asm.RelaxArgs
+	field := func(off uintptr) mem { return at(args, int(off)) }
+	t.loadArg(args, "a", 0)
+	t.load(dst, field(unsafe.Offsetof(a.Dst)))
+	t.load(src, field(unsafe.Offsetof(a.Src)))
+	t.load(par, field(unsafe.Offsetof(a.Params)))
+	if lanes {
+		t.load(low, field(unsafe.Offsetof(a.Lower)))
+	}
+	t.load(rows, field(unsafe.Offsetof(a.Rows)))
+	for _, s := range []vec{sumT, sumB, sumE, zeroV} {
+		t.vzero(s)
+	}
+	t.vconst(abs, "abs8")
+	t.label("row")
+	t.load(n, field(unsafe.Offsetof(a.N)))
+	t.label("loop")
+	t.vload(v, at(src, 0))
+	t.vmax(pos, zeroV, v)
+	t.vmin(neg, zeroV, v)
+	if lanes {
+		t.vload(tmp, at(low, 0))
+	} else {
+		t.vsplat(tmp, at(par, 0))
+	}
+	t.vmul(out, pos, tmp)
+	t.vsplat(tmp, at(par, 4))
+	t.vfma(out, neg, tmp)
+	t.vstore(out, at(dst, 0))
+	t.vsplat(tmp, at(par, 8))
+	t.vfma(sumT, neg, tmp)
+	t.vsplat(tmp, at(par, 12))
+	t.vfma(sumB, out, tmp)
+	t.vand(out, out, abs)
+	t.vsplat(tmp, at(par, 16))
+	t.vfma(sumE, out, tmp)
+	t.addImm(dst, 32)
+	t.addImm(src, 32)
+	if lanes {
+		t.addImm(low, 32)
+	}
+	t.addImm(par, 4*asm.RelaxParams)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.addMem(par, field(unsafe.Offsetof(a.ParamSkip)))
+	if lanes {
+		t.addMem(low, field(unsafe.Offsetof(a.LowerSkip)))
+	}
+	t.dec(rows)
+	t.jump(notZero, "row")
+	for i, s := range []vec{sumT, sumB, sumE} {
+		t.vstore(s, field(unsafe.Offsetof(a.Sums)+uintptr(32*i)))
+	}
+	t.ret()
+}

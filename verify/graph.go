@@ -1,0 +1,191 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// graph is the network as linear bounds see it: activation 0 is the normalized
+// input, activation i+1 the output of affine layer i. It is read-only.
+type graph struct {
+	net   *net.Network
+	maps  []extent // of each activation
+	nodes []node
+}
+
+// extent is the size of a map, [H][W][C] in memory.
+type extent struct{ h, w, c int }
+
+func (e extent) size() int            { return e.h * e.w * e.c }
+func (e extent) full() kernels.Window { return kernels.Window{Y1: e.h, X1: e.w} }
+
+// node is an affine layer, its skip and its ReLU.
+type node struct {
+	affine    *net.Affine
+	src, skip int              // activations; skip −1: none
+	shape     kernels.Shape    // of the affine layer
+	flat      bool             // reads its source as one long pixel
+	small     *kernels.Small   // W from b
+	both      []float32        // e of step 2, padded
+	abs       *kernels.Small   // |W| from |b|
+	adjoint   *kernels.Linear  // of the whole map
+	forward   *kernels.Linear  // W from b on lanes; nil unless slopes are optimised
+	columns   []float32        // W, [KH][KW][InC][OutC]
+	interval  bound            // of step 2
+	relax     relaxBound       // of step 8
+	plans     map[planKey]plan // by window
+	readers   int              // of the source
+}
+
+// plan is an adjoint on windows.
+type plan struct {
+	adjoint *kernels.Linear
+	reads   kernels.Window
+}
+
+type planKey [6]int
+
+func newGraph(n *net.Network) (*graph, error) {
+	g := &graph{net: n}
+	in := n.Input()
+	g.maps = append(g.maps, extent{in.H, in.W, in.C})
+	layers := n.Layers()
+	readers := make([]int, len(layers)+1)
+	for i := range layers {
+		a := &layers[i]
+		s := a.Shape
+		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s, plans: map[planKey]plan{}}
+		readers[d.src]++
+		if d.skip >= 0 {
+			readers[d.skip]++
+		}
+		src := g.maps[d.src]
+		d.flat = s.InH == 1 && s.InW == 1 && src.h*src.w > 1
+		var err error
+		if d.interval, err = newBound(s.FanIn(), extraLayer); err != nil {
+			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
+		}
+		if s.OutC*s.KH*s.KW > maxFan {
+			return nil, fmt.Errorf("layer %s: %d terms backward: rounding is bounded up to %d", a.Name, s.OutC*s.KH*s.KW, maxFan)
+		}
+		d.pack(n.ISA())
+		g.maps = append(g.maps, extent{s.OutH(), s.OutW(), s.OutC})
+		g.nodes = append(g.nodes, d)
+	}
+	for i := range g.nodes {
+		d := &g.nodes[i]
+		d.readers = readers[d.src]
+		if d.skip >= 0 {
+			d.readers = max(d.readers, readers[d.skip])
+		}
+		d.relax = newRelaxBound(d.shape, d.readers)
+	}
+	g.planAll()
+	return g, nil
+}
+
+func (d *node) pack(isa *kernels.ISA) {
+	a, s := d.affine, d.shape
+	d.small, _ = a.Small(1, 1)
+	if d.small == nil {
+		d.small = kernels.NewSmall(isa, s)
+		d.small.Pack(a.W, false)
+		d.small.SetBias(a.B)
+	}
+	d.both = d.small.PadBias(d.interval.radiusBias(a.B))
+	d.abs = kernels.NewSmall(isa, s)
+	d.abs.Pack(a.W, true)
+	d.abs.SetBias(absAll(a.B))
+	d.adjoint = kernels.NewAdjoint(isa, s)
+	d.adjoint.Pack(a.W, false)
+	taps := s.KH * s.KW
+	d.columns = make([]float32, len(a.W))
+	for o := range s.OutC {
+		for c := range s.InC {
+			for k := range taps {
+				d.columns[(k*s.InC+c)*s.OutC+o] = a.W[(o*s.InC+c)*taps+k]
+			}
+		}
+	}
+}
+
+// reads returns the window of the source that the outputs in w depend on.
+func (g *graph) reads(d *node, w kernels.Window) kernels.Window {
+	if d.flat {
+		return g.maps[d.src].full()
+	}
+	return d.shape.Reads(w)
+}
+
+// plan returns the adjoint of a node on a window that planAll has seen.
+func (g *graph) plan(d *node, w kernels.Window) plan {
+	p := d.plans[d.key(w)]
+	p.reads = g.reads(d, w)
+	return p
+}
+
+// key is the same for windows with the same plan.
+func (d *node) key(w kernels.Window) planKey { return d.shape.Same(w, d.shape.Reads(w)) }
+
+// windows fills win with the window of each activation that the outputs in start of
+// node from depend on, empty where they do not.
+func (g *graph) windows(win []kernels.Window, from int, start kernels.Window) {
+	clear(win)
+	win[from+1] = start
+	for i := from; i >= 0; i-- {
+		w := win[i+1]
+		if w.H() == 0 {
+			continue
+		}
+		d := &g.nodes[i]
+		win[d.src] = union(win[d.src], g.reads(d, w))
+		if d.skip >= 0 {
+			win[d.skip] = union(win[d.skip], w)
+		}
+	}
+}
+
+// union is the smallest window around two, of which one may be empty.
+func union(a, b kernels.Window) kernels.Window {
+	switch {
+	case a.H() == 0:
+		return b
+	case b.H() == 0:
+		return a
+	}
+	return kernels.Window{Y0: min(a.Y0, b.Y0), Y1: max(a.Y1, b.Y1), X0: min(a.X0, b.X0), X1: max(a.X1, b.X1)}
+}
+
+// planAll makes the plans of all windows that single neurons lead to, and of whole
+// maps. There are few: windows differ at the borders of maps alone.
+func (g *graph) planAll() {
+	win := make([]kernels.Window, len(g.maps))
+	add := func(from int, start kernels.Window) {
+		g.windows(win, from, start)
+		for i := range from + 1 {
+			d, w := &g.nodes[i], win[i+1]
+			if w.H() == 0 {
+				continue
+			}
+			if k := d.key(w); d.plans[k].adjoint == nil {
+				reads := d.shape.Reads(w) // of whole maps perhaps not all, with a stride
+				p := plan{adjoint: d.adjoint}
+				if w != g.maps[i+1].full() || reads.H() < d.shape.InH || reads.W() < d.shape.InW {
+					p.adjoint = d.adjoint.Windowed(w, reads)
+				}
+				d.plans[k] = p
+			}
+		}
+	}
+	for i := range g.nodes {
+		m := g.maps[i+1]
+		for y := range m.h {
+			for x := range m.w {
+				add(i, kernels.Window{Y0: y, Y1: y + 1, X0: x, X1: x + 1})
+			}
+		}
+		add(i, m.full())
+	}
+}

@@ -1,0 +1,175 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+)
+
+// The proof for linear relaxations. Notation as in rounding.go; steps 1 to 3 of it
+// bound intervals. A trace is one evaluation of the network, exact or executed, on
+// an input of the ball: ẑ are its values before a ReLU, a after it.
+//
+// 6. What a trace obeys. Layer i reads the activation a (and adds the activation
+// s, if it has a skip): by 1, with M ≥ |a| and Mₛ ≥ |s|,
+//
+//	|ẑ − (Wa + b + s)| ≤ γ_{K+2}(|W|M + |b| + Mₛ) + Kη,
+//
+// 0 if exact. A ReLU gives a = max(ẑ, 0) in either case. l ≤ ẑ ≤ h and M hold
+// for exact and executed traces alike, by 3 and by what follows.
+//
+// 7. Backward through a ReLU. Given a row λ of float32 (any: a lower bound of Σλa
+// is wanted), p = max(λ, 0), n = min(λ, 0), the kernel computes
+//
+//	λ′ = fl(p·α) + fl(n·s),  one of them zero.
+//
+// p·max(ẑ, 0) ≥ p·α′·ẑ for every slope α′ in [0, 1]. fl(pα) lies in [0, p], for
+// rounding is monotone and both ends are floats: it is p times such a slope, exactly.
+// No rounding is to be covered. (l ≥ 0: α = s = 1; h ≤ 0: 0.)
+//
+// n·max(ẑ, 0) ≥ n(s′ẑ + t) if the line s′ẑ + t is nowhere below max(ẑ, 0) on [l, h]:
+// if s′l + t ≥ 0 and s′h + t ≥ h. With s ≥ h/(h − l) and t ≥ −sl these hold for s′
+// = s. fl(ns) = n·s′ + e, |s′ − s| ≤ us, |e| ≤ η/2: t ≥ −sl + us·max(−l, h) is
+// enough for s′, and |e·ẑ| ≤ η·max(−l, h)/2 is counted in 10.
+//
+// 8. Backward through an affine layer. By 6
+//
+//	Σλ′ẑ ≥ Σ (λ′W)a + Σλ′b + Σλ′s − Σ|λ′|(γ_{K+2}(|W|M + |b| + Mₛ) + Kη).
+//
+// The adjoint kernel computes μ, one FMA chain of at most n terms an element, and
+// rows that meet at an activation with R readers are added: μ errs by at most
+// γ_{n+R}|λ′||W| + nη an element, a skipped row by γ_R|λ′|. Times M that is again
+// |λ′| times (|W|M + Mₛ), so one dot with
+//
+//	E ≥ (γ_{K+2} + γ_{n+R})(|W|M + |b| + Mₛ) + γ_{m+2}|b| + Kη
+//
+// covers execution and rounding of our own, but for nη·ΣM (10). The third term is
+// for Σλ′b: chains of at most m = RelaxBlock FMAs from zero in float32, which are
+// added in float64 (their own rounding is below 2u of Σ|λ′b| for 2²⁸ chains). |W|M
+// + |b| is one FMA chain V of terms that are not negative: at most (V + Kη)(1 +
+// 2γ_K). All t ≥ 0, n ≤ 0, E ≥ 0: the chains T of Σnt and S of Σ|λ′|E have terms of
+// one sign, so the exact sums are at least T(1 + 2γₘ) − mη and at most S(1 + 2γₘ) + mη
+// for each chain.
+//
+// A row of a single neuron starts as ±(w, b, E): exact. A row over several outputs
+// starts as if through a ReLU with α = s = 1.
+//
+// 9. The input. In a box, |a − c| ≤ r with float32 c and r: Σμa ≥ Σμc − Σ|μ|r, so c
+// takes the place of b and r + γ_{m+2}|c| that of E, with S as above. For a ball in
+// the dual norm, a = (x′ − mean)/std exactly or executed: by 5 within 4u|a| + 2η of
+// ĉ + (x′ − x)/std, ĉ within 4u|ĉ| + 2η of (x − mean)/std, so
+//
+//	Σμa ≥ Σμĉ − ε‖μ/std‖* − Σ|μ|(4uM + 4u|ĉ| + 4η)  (Hölder).
+//
+// ‖·‖* is ‖·‖₂ for L2 and the largest magnitude for L1, computed in float64. Both
+// bounds hold for ball ∩ pixel box, as the box of the ball in Linf contains it: the
+// larger one is taken. The larger of several lower bounds may be taken anywhere: a
+// row may stop at the box of any activation (9 with its c and r) as well.
+//
+// 10. Underflow, for each layer that a row passes, below
+//
+//	η((n + R + 2)·Σ_j M_j + Σ max(−l, h) + 3·neurons).
+//
+// Everything is finally put together in float64, rounded downward (lowOf). NaN and
+// Inf anywhere give NaN or an infinite sum, or an infinite S: −Inf, not certified.
+//
+// Sources: Wong & Kolter 2018 (rows backward by adjoints, dual norms), Zhang et al.
+// 2018 (CROWN: the choice of α), Singh et al. 2019 (DeepPoly: rounding in
+// abstract interpreters), Xu et al. 2021 (α-CROWN).
+
+// relaxExtra are the roundings of 6 and 8 beyond the terms of a chain.
+const relaxExtra = 4
+
+// relaxBound holds the constants of one layer (8, 10).
+type relaxBound struct {
+	exec, back float64 // γ_{K+2}, γ_{n+R}
+	chain      float64 // 1 + 2γ_K
+	fanIn      float64
+	terms      float64 // n + R + 2
+}
+
+func newRelaxBound(s kernels.Shape, readers int) relaxBound {
+	ceil := func(a, b int) int { return (a + b - 1) / b }
+	n := s.OutC*ceil(s.KH, s.StrideH)*ceil(s.KW, s.StrideW) + readers
+	k := s.FanIn()
+	return relaxBound{gamma(k + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
+}
+
+// chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}.
+var (
+	chainSlack = 1 + 2*gamma(kernels.RelaxBlock)
+	gammaChain = gamma(kernels.RelaxBlock + 2)
+)
+
+// error returns E of 8 from V, Mₛ and b.
+func (r *relaxBound) error(v, skip, b float64) float32 {
+	e := float64((r.exec+r.back)*(float64((v+r.fanIn*eta)*r.chain)+skip)) + float64(gammaChain*math.Abs(b)) + (r.fanIn+4)*eta
+	return over(e)
+}
+
+// over returns a float32 not below v ≥ 0, by little.
+func over(v float64) float32 { return float32(float64(v*(1+slack)) + tiny) }
+
+// inputParams gives c and E of 9 for the box [lo, hi].
+func inputParams(p, lo, hi []float32) {
+	for k := range lo {
+		c := float32((float64(lo[k]) + float64(hi[k])) / 2)
+		r := max(float64(hi[k])-float64(c), float64(c)-float64(lo[k])) // exact but for 2⁻⁵³
+		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, c, over(r+float64(gammaChain*math.Abs(float64(c)))))
+	}
+}
+
+// dualParams is inputParams for a ball around c in the dual norm, its ε/std left out.
+func dualParams(p, c, lo, hi []float32) {
+	for k, v := range c {
+		m := max(math.Abs(float64(lo[k])), math.Abs(float64(hi[k])))
+		a := math.Abs(float64(v))
+		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, v, over(float64(8*u*m)+float64((8*u+gammaChain)*a)))
+	}
+}
+
+func setParams(p []float32, low, up, t, b, e float32) {
+	p = p[:kernels.RelaxParams]
+	p[kernels.RelaxLower], p[kernels.RelaxUpper], p[kernels.RelaxIntercept] = low, up, t
+	p[kernels.RelaxBias], p[kernels.RelaxError] = b, e
+}
+
+// relaxation returns the slopes of 7 and t for a ReLU on [l, h]. The lower slope is
+// that of CROWN: the line that cuts off less.
+func relaxation(l, h float32) (low, up, t float32) {
+	switch {
+	case l >= 0:
+		return 1, 1, 0
+	case h <= 0:
+		return 0, 0, 0
+	}
+	lo, hi := float64(l), float64(h)
+	s := float32(min(1, float64(hi/(hi-lo)*(1+4*u))+0x1p-120)) // NaN stays
+	c := float64(s)
+	t = float32(float64((-c*lo+float64(4*u*c*max(-lo, hi)))*(1+4*u)) + 0x1p-120)
+	if hi > -lo {
+		low = 1
+	}
+	return low, s, t
+}
+
+// underflow returns the bound of 10 for a layer with the given sums of M over its
+// source and of max(−l, h) over its neurons.
+func (r *relaxBound) underflow(sumM, sumZ float64, neurons int) float64 {
+	return eta * (float64(r.terms*sumM) + sumZ + 3*float64(neurons))
+}
+
+// rowLow puts a row's sums together: a float64 not above the bound, −Inf for anything
+// not finite. d is a constant of the row; less, ≥ 0, is taken off.
+func rowLow(s *kernels.RelaxSums, lane int, d, less float64) float64 {
+	t, e := float64(s.T[lane]*chainSlack), float64(s.E[lane]*chainSlack)
+	sum := math.Abs(t) + math.Abs(s.B[lane]) + math.Abs(e) + math.Abs(d) + less
+	m := t + s.B[lane] + d - e - less - float64(sum*0x1p-48)
+	if !(sum <= math.MaxFloat32) {
+		return math.Inf(-1)
+	}
+	return m
+}
+
+// down32 rounds to float32, downward.
+func down32(v float64) float32 { return -up32(-v) }

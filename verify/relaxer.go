@@ -1,0 +1,265 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// relaxer bounds one image at a time: intervals forward, rows backward. It belongs
+// to one goroutine at a time.
+type relaxer struct {
+	*rows
+	lo, hi     [][]float32 // of each node before its ReLU
+	actLo      [][]float32 // of each activation
+	actHi      [][]float32
+	centre     []float32 // of the input, for L1 and L2
+	c, r, m    []float32 // of a source: centre, radius, magnitude
+	cOut, rOut []float32
+	vOut       []float32
+	stop       [][]float32 // parameters of boxes where rows may stop
+	list       []neuron
+	count      [maxGroups]int // rows of each group
+	mid        [][]float32    // activations of the centre
+
+	bothSides bool // bound stable neurons from both sides
+	pure      bool // rows alone, no interval: tests compare with other implementations
+}
+
+func newRelaxer(g *graph) *relaxer {
+	w := &relaxer{rows: newRows(g)}
+	alloc := func(n int) []float32 { return kernels.Alloc(kernels.Groups(n) * kernels.Lanes) }
+	largest := 0
+	for a, m := range g.maps {
+		largest = max(largest, m.size())
+		w.mid = append(w.mid, alloc(m.size()))
+		w.actLo, w.actHi = append(w.actLo, alloc(m.size())[:m.size()]), append(w.actHi, alloc(m.size())[:m.size()])
+		if a > 0 {
+			w.lo, w.hi = append(w.lo, make([]float32, m.size())), append(w.hi, make([]float32, m.size()))
+		}
+		w.stop = append(w.stop, nil)
+	}
+	last := &g.nodes[len(g.nodes)-1]
+	for _, a := range []int{last.src, last.skip} {
+		if a > 0 {
+			w.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
+		}
+	}
+	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
+		*p = alloc(largest)
+	}
+	w.centre = make([]float32, g.maps[0].size())
+	return w
+}
+
+// load sets the ball around an image, channels first.
+func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
+	in := w.g.net.Input()
+	hw := in.H * in.W
+	mean, std := w.g.net.Normalization()
+	lo, hi := w.c[:len(x)], w.r[:len(x)]
+	box.Outer(lo, hi, x)
+	w.norm, w.eps, w.less = ball.Norm, box.EpsHi(), 0
+	for c := range in.C {
+		for p := range hw {
+			k, i := p*in.C+c, c*hw+p
+			l, h, v := lo[i], hi[i], x[i]
+			if mean != nil {
+				m, s := mean[c], std[c]
+				l, h = normalizeOut((l-m)/s, (h-m)/s)
+				v = (v - m) / s
+			}
+			w.actLo[0][k], w.actHi[0][k], w.centre[k] = l, h, v
+		}
+	}
+	inputParams(w.input, w.actLo[0], w.actHi[0])
+	if w.norm != net.Linf {
+		dualParams(w.dual, w.centre, w.actLo[0], w.actHi[0])
+	}
+	w.less += eta * 8 * float64(len(x))
+}
+
+// forward bounds node i from the boxes of what it reads, and sets its errors.
+func (w *relaxer) forward(i int) {
+	d := &w.g.nodes[i]
+	isa := w.g.net.ISA()
+	srcLo, srcHi := w.actLo[d.src], w.actHi[d.src]
+	n := kernels.Groups(len(srcLo)) * kernels.Lanes
+	c, r, m := w.c[:n], w.r[:n], w.m[:n]
+	copy(c, srcLo)
+	copy(r, srcHi)
+	sumM := 0.0
+	for k, l := range srcLo {
+		v := max(float32(math.Abs(float64(l))), float32(math.Abs(float64(srcHi[k]))))
+		m[k] = v
+		sumM += float64(v)
+	}
+	isa.IntervalBox(&w.sc, c, r, d.interval.interval(false))
+	d.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, d.both, 1, 0, 1)
+	d.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
+	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
+	channels := d.shape.OutC
+	sumZ, ch := 0.0, 0
+	for k := range lo {
+		c, r := w.cOut[k], w.rOut[k]
+		l, h := c-r, c+r
+		l -= float32(float32(math.Abs(float64(l)))*relStep) + float32(tiny)
+		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
+		skip, b := 0.0, d.affine.B[ch]
+		if d.skip >= 0 {
+			sl, sh := w.actLo[d.skip][k], w.actHi[d.skip][k]
+			l, h = widenOut(float64(l)+float64(sl), float64(h)+float64(sh))
+			skip = max(math.Abs(float64(sl)), math.Abs(float64(sh)))
+		}
+		lo[k], hi[k] = l, h
+		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
+		q[kernels.RelaxBias], q[kernels.RelaxError] = b, d.relax.error(float64(w.vOut[k]), skip, float64(b))
+		sumZ += max(-float64(l), float64(h))
+		if ch++; ch == channels {
+			ch = 0
+		}
+	}
+	w.less += d.relax.underflow(sumM, sumZ, len(lo))
+}
+
+// settle fixes the slopes of node i and the box of its output.
+func (w *relaxer) settle(i int) {
+	d := &w.g.nodes[i]
+	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
+	outLo, outHi := w.actLo[i+1], w.actHi[i+1]
+	for k, l := range lo {
+		h := hi[k]
+		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
+		low, up, t := float32(1), float32(1), float32(0)
+		if d.affine.ReLU {
+			low, up, t = relaxation(l, h)
+			l, h = max(l, 0), max(h, 0)
+		}
+		q[kernels.RelaxLower], q[kernels.RelaxUpper], q[kernels.RelaxIntercept] = low, up, t
+		outLo[k], outHi[k] = l, h
+	}
+}
+
+// trace computes the activations of the ball's centre. They steer the order of work,
+// no bound.
+func (w *relaxer) trace() {
+	copy(w.mid[0], w.centre)
+	for i := range w.g.nodes {
+		d := &w.g.nodes[i]
+		out := w.mid[i+1]
+		d.small.Apply(&w.sc, out, w.mid[d.src], 1, kernels.None, nil, 0, 1)
+		for k, v := range out[:w.g.maps[i+1].size()] {
+			if d.skip >= 0 {
+				v += w.mid[d.skip][k]
+			}
+			if d.affine.ReLU {
+				v = max(v, 0)
+			}
+			out[k] = v
+		}
+	}
+}
+
+// tighten bounds the unstable neurons of node i by rows: first the side that may show
+// a neuron to be stable, then, unless it did, the other. What is bounded better by its
+// interval keeps it.
+func (w *relaxer) tighten(i int) {
+	lo, hi := w.lo[i], w.hi[i]
+	w.list = w.list[:0]
+	for k := range lo {
+		if w.pure || lo[k] < 0 && hi[k] > 0 {
+			w.list = append(w.list, neuron{int32(k), !(w.mid[i+1][k] > 0)})
+		}
+	}
+	w.boundNeurons(i, w.list)
+	n := 0
+	for _, r := range w.list {
+		if w.pure || w.bothSides || lo[r.index] < 0 && hi[r.index] > 0 {
+			w.list[n] = neuron{r.index, !r.minus}
+			n++
+		}
+	}
+	w.boundNeurons(i, w.list[:n])
+}
+
+// boundNeurons bounds the rows of list, sorted by position. Eight of one position
+// make a group; groups of several positions go backward together.
+func (w *relaxer) boundNeurons(i int, list []neuron) {
+	m := w.g.maps[i+1]
+	last, groups, atOnce, first := -1, 0, 0, 0
+	flush := func(end int) {
+		if groups > 0 {
+			w.boundGroups(i, groups, list[first:end])
+		}
+		groups, first = 0, end
+	}
+	for from, to := 0, 0; from < len(list); from = to {
+		p := int(list[from].index) / m.c
+		for to = from + 1; to < len(list) && to < from+kernels.Lanes && int(list[to].index)/m.c == p; to++ {
+		}
+		if p != last {
+			atOnce = w.begin(i, kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1})
+			last = p
+		}
+		if groups > 0 && (groups >= atOnce || !w.fits()) {
+			flush(from)
+		}
+		w.place(groups)
+		w.fill(i, groups, list[from:to])
+		w.count[groups] = to - from
+		groups++
+	}
+	flush(len(list))
+}
+
+// boundGroups takes groups of rows that are filled backward.
+func (w *relaxer) boundGroups(i, groups int, list []neuron) {
+	w.run(i-1, groups, nil)
+	w.finish(groups)
+	for g := range groups {
+		for l, n := range list[:w.count[g]] {
+			low := w.low[g][l]
+			switch {
+			case n.minus && w.pure:
+				w.hi[i][n.index] = up32(-low)
+			case n.minus:
+				w.hi[i][n.index] = min(w.hi[i][n.index], up32(-low))
+			case w.pure:
+				w.lo[i][n.index] = down32(low)
+			default:
+				w.lo[i][n.index] = max(w.lo[i][n.index], down32(low))
+			}
+		}
+		list = list[w.count[g]:]
+	}
+}
+
+// bounds carries the loaded image to the last layer but for the rows of the
+// specification; with backward, every unstable layer is bounded by rows.
+func (w *relaxer) bounds(backward bool) {
+	last := len(w.g.nodes) - 1
+	if backward {
+		w.trace()
+	}
+	for i := range w.g.nodes {
+		d := &w.g.nodes[i]
+		w.forward(i)
+		// In an Linf box intervals of the first layer are as good as rows.
+		exact := d.src == 0 && d.skip < 0 && w.norm == net.Linf
+		if (backward || d.src == 0 && w.norm != net.Linf) && d.affine.ReLU && !exact {
+			w.tighten(i)
+		}
+		w.settle(i)
+	}
+	for _, a := range []int{w.g.nodes[last].src, w.g.nodes[last].skip} {
+		if a > 0 {
+			inputParams(w.stop[a], w.actLo[a], w.actHi[a])
+		}
+	}
+}
+
+// widenOut rounds sums of float32 outward, and covers one rounding of theirs.
+func widenOut(lo, hi float64) (float32, float32) {
+	return float32(lo - float64(math.Abs(lo)*relStep) - tiny), float32(hi + float64(math.Abs(hi)*relStep) + tiny)
+}

@@ -14,10 +14,13 @@ type form struct {
 	region
 }
 
+// through lets lower go on to the input.
+const through = -1
+
 // lower returns a lower bound of Σ seed_k·v_k over the elements of node i, which
-// has been seeded: by (*), down to the input, or, if it is to stop there, to
-// the ReLUs it meets first.
-func (s *state) lower(ctx context.Context, i int, stop bool) (float64, error) {
+// has been seeded: by (*), down to the input or to the ReLUs it meets first
+// among the nodes up to stop.
+func (s *state) lower(ctx context.Context, i, stop int) (float64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -31,7 +34,7 @@ func (s *state) lower(ctx context.Context, i int, stop bool) (float64, error) {
 		switch kind := s.nodes[i].kind; {
 		case kind == "":
 			constant += s.ball.lower(f.a)
-		case kind == model.ReLU && stop:
+		case kind == model.ReLU && i <= stop:
 			constant += s.atReLU(i)
 		case kind == model.ReLU:
 			constant += s.throughReLU(i)

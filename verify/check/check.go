@@ -180,34 +180,48 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 		s.use(slopes, i, 0)
 		err := s.tighten(i, dual, func(sign float64, k int) (float64, error) {
 			s.seed(i, k, sign)
-			return s.lower(ctx, i, false)
+			return s.lower(ctx, i, through)
 		})
 		if err != nil {
 			return 0, err
 		}
 	}
-	last := len(s.nodes) - 1
 	margin := math.Inf(1)
 	for r, row := range rows {
-		s.seedRow(last, row)
-		low, err := s.lower(ctx, last, true)
+		s.use(slopes, ForRows, r)
+		low, err := s.row(ctx, row, cert.Method == IBP)
 		if err != nil {
 			return 0, err
 		}
-		if cert.Method != IBP {
-			s.use(slopes, ForRows, r)
-			s.seedRow(last, row)
-			deep, err := s.lower(ctx, last, false)
-			if err != nil {
-				return 0, err
-			}
-			low = max(low, deep)
-		}
-		if margin = min(margin, down(low+row[len(row)-1])); math.IsNaN(margin) {
-			return 0, errUnbounded
-		}
+		margin = min(margin, low)
 	}
 	return margin, nil
+}
+
+// row returns a lower bound of a row of the specification, the best of those from
+// the ReLUs before the outputs, and, unless intervals are all, from the input.
+func (s *state) row(ctx context.Context, row []float64, intervals bool) (float64, error) {
+	last := len(s.nodes) - 1
+	stops := []int{last}
+	if s.nodes[last].kind == model.ReLU {
+		stops = append(stops, last-1)
+	}
+	if !intervals {
+		stops = append(stops, through)
+	}
+	best := math.Inf(-1)
+	for _, stop := range stops {
+		s.seedRow(last, row)
+		low, err := s.lower(ctx, last, stop)
+		if err != nil {
+			return 0, err
+		}
+		best = max(best, low)
+	}
+	if best = down(best + row[len(row)-1]); !(math.Abs(best) <= largest) {
+		return 0, errUnbounded
+	}
+	return best, nil
 }
 
 // seedRow starts a form with a row over the outputs, channels first.

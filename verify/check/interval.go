@@ -176,7 +176,9 @@ func (s *state) relu(n *node, b *bounds) {
 				b.low[k] = 1
 			}
 		}
-		b.d[k] = s.g * (p.m[k] + b.intercept[k])
+		if u > 0 { // or the output is 0, exactly
+			b.d[k] = s.g * (p.m[k] + b.intercept[k])
+		}
 	}
 }
 

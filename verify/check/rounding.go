@@ -36,7 +36,8 @@ import (
 // proved. Zeros of padding change nothing.
 //
 // 2. Our own rounding. Let S_i = |W|M_p + |b| (normalize: (M_p + |mean|)/std; add:
-// the sum of both M_p; ReLU: M_p + the intercept of the upper line; input: M)
+// the sum of both M_p; ReLU: M_p + the intercept of the upper line, or 0 if u ≤ 0;
+// input: M)
 // and N be at least the number of roundings that any term passes in this
 // package: network.chain adds up the sizes of all nodes, all fan-ins and
 // fan-outs, and 64. With g = 4Nv, and Nv ≤ 2⁻¹⁰, γ_N(v) ≤ g/3. Let

@@ -144,9 +144,9 @@ type IntervalArgs struct {
 const RelaxParams = 5
 
 // RelaxArgs describes one call of a Relax kernel: Rows runs of N neurons, one
-// lane vector each. Dst, which may be Src, and Src are contiguous; Params and, for
-// RelaxLanes, Lower skip ParamSkip and LowerSkip bytes after each run. For each
-// neuron, with the parameters low, up, t, b, e:
+// lane vector each. Params skip ParamSkip bytes after each run; Dst, which may be Src,
+// Src and, for RelaxLanes, Lower are contiguous. For each neuron, with the parameters
+// low, up, t, b, e:
 //
 //	p = 0 > v ? 0 : v; n = 0 < v ? 0 : v
 //	out = fma(n, up, p*low)
@@ -157,7 +157,6 @@ const RelaxParams = 5
 // The sums start at zero.
 type RelaxArgs struct {
 	Dst, Src, Params, Lower unsafe.Pointer
-	N, Rows                 int
-	ParamSkip, LowerSkip    int
+	N, Rows, ParamSkip      int
 	Sums                    [3][8]float32
 }

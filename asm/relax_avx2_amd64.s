@@ -86,9 +86,9 @@ loop:
 	ADDQ         48(R8), CX
 	DECQ         DI
 	JNZ          row
-	VMOVUPS      Y10, 64(R8)
-	VMOVUPS      Y11, 96(R8)
-	VMOVUPS      Y12, 128(R8)
+	VMOVUPS      Y10, 56(R8)
+	VMOVUPS      Y11, 88(R8)
+	VMOVUPS      Y12, 120(R8)
 	VZEROUPPER
 	RET
 
@@ -131,11 +131,10 @@ loop:
 	DECQ         SI
 	JNZ          loop
 	ADDQ         48(R8), CX
-	ADDQ         56(R8), DX
 	DECQ         DI
 	JNZ          row
-	VMOVUPS      Y10, 64(R8)
-	VMOVUPS      Y11, 96(R8)
-	VMOVUPS      Y12, 128(R8)
+	VMOVUPS      Y10, 56(R8)
+	VMOVUPS      Y11, 88(R8)
+	VMOVUPS      Y12, 120(R8)
 	VZEROUPPER
 	RET

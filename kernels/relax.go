@@ -36,8 +36,8 @@ type RelaxRun struct{ Rows, N, Stride int }
 //	out = p·α + n·s; T += n·t; B += out·b; E += |out|·e
 //
 // dst, which may be src, and src hold one lane vector a neuron of the window,
-// without gaps; params and lower start at its first neuron in the map. lower, if
-// not nil, has one lower slope a neuron and row, in place of α.
+// without gaps, and so does lower: if not nil, its lower slopes, one for each row, take
+// the place of α. params starts at the window's first neuron in the map.
 func (i *ISA) Relax(sc *Scratch, dst, src, params, lower []float32, run RelaxRun, sums *RelaxSums) {
 	if run.Rows == 0 || run.N == 0 {
 		return
@@ -52,7 +52,7 @@ func (i *ISA) Relax(sc *Scratch, dst, src, params, lower []float32, run RelaxRun
 	params = params[:mustFit("parameters", len(params), reach*RelaxParams)]
 	kernel := i.relax
 	if lower != nil {
-		lower = lower[:mustFit("lower slopes", len(lower), reach*Lanes)]
+		lower = lower[:mustFit("lower slopes", len(lower), count*Lanes)]
 		raceRead(lower)
 		kernel = i.relaxLanes
 	}
@@ -60,12 +60,12 @@ func (i *ISA) Relax(sc *Scratch, dst, src, params, lower []float32, run RelaxRun
 	raceRead(params)
 	raceWrite(dst)
 	a := &sc.relax
-	a.ParamSkip, a.LowerSkip = (run.Stride-run.N)*RelaxParams*4, (run.Stride-run.N)*vecBytes
+	a.ParamSkip = (run.Stride - run.N) * RelaxParams * 4
 	call := func(done, at, n, rows int) {
 		a.Dst, a.Src = unsafe.Pointer(&dst[done*Lanes]), unsafe.Pointer(&src[done*Lanes])
 		a.Params = unsafe.Pointer(&params[at*RelaxParams])
 		if lower != nil {
-			a.Lower = unsafe.Pointer(&lower[at*Lanes])
+			a.Lower = unsafe.Pointer(&lower[done*Lanes])
 		}
 		a.N, a.Rows = n, rows
 		kernel(a)
@@ -96,7 +96,7 @@ func (s *RelaxSums) add(v *[3][Lanes]float32) {
 func genericRelax(a *asm.RelaxArgs, lanes bool) {
 	a.Sums = [3][Lanes]float32{}
 	sumT, sumB, sumE := &a.Sums[0], &a.Sums[1], &a.Sums[2]
-	par, lower, done := 0, 0, 0
+	par, done := 0, 0
 	for range a.Rows {
 		for range a.N {
 			k := (*[RelaxParams]float32)(unsafe.Add(a.Params, par))
@@ -110,7 +110,7 @@ func genericRelax(a *asm.RelaxArgs, lanes bool) {
 					n = 0
 				}
 				if lanes {
-					low = vector(a.Lower, lower)[l]
+					low = vector(a.Lower, done)[l]
 				}
 				out := FMA32(n, k[RelaxUpper], float32(p*low))
 				dst[l] = out
@@ -118,9 +118,9 @@ func genericRelax(a *asm.RelaxArgs, lanes bool) {
 				sumB[l] = FMA32(out, k[RelaxBias], sumB[l])
 				sumE[l] = FMA32(abs32(out), k[RelaxError], sumE[l])
 			}
-			par, lower, done = par+RelaxParams*4, lower+vecBytes, done+vecBytes
+			par, done = par+RelaxParams*4, done+vecBytes
 		}
-		par, lower = par+a.ParamSkip, lower+a.LowerSkip
+		par += a.ParamSkip
 	}
 }
 

@@ -42,7 +42,7 @@ func plainRelax(dst, src, params, lower []float32, run RelaxRun, sums *RelaxSums
 				i := (y*n+x)*Lanes + l
 				v, low := src[i], p[0]
 				if lower != nil {
-					low = lower[k*Lanes+l]
+					low = lower[i]
 				}
 				var out float32
 				switch {
@@ -86,7 +86,7 @@ func TestRelax(t *testing.T) {
 					reach := max(0, (run.Rows-1)*run.Stride+run.N)
 					all, src := guarded(run.Rows * run.N * Lanes)
 					allP, params := guarded(reach * RelaxParams)
-					allL, lower := guarded(reach * Lanes)
+					allL, lower := guarded(run.Rows * run.N * Lanes)
 					fill(r, src)
 					fill(r, params)
 					fill(r, lower)
@@ -168,7 +168,7 @@ func TestWindowed(t *testing.T) {
 			}
 		}
 	}
-	require.Panics(t, func() { NewForward(generic, FC(2, 2)).Windowed(Window{0, 1, 0, 1}, Window{0, 1, 0, 1}) })
+	require.Panics(t, func() { NewAdjoint(generic, FC(2, 2)).Windowed(Window{0, 0, 0, 1}, Window{0, 1, 0, 1}) })
 }
 
 func TestGatherRows(t *testing.T) {
@@ -198,4 +198,40 @@ func TestGatherRows(t *testing.T) {
 		}
 		require.Panics(t, func() { isa.GatherRows(sc, make([]float32, 8), make([]float32, 3), 1, 3, &[Lanes]Row{{Index: 3}}) })
 	}
+}
+
+// TestWindowedForward: outputs of a window from a window of inputs.
+func TestWindowedForward(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for _, isa := range testSets() {
+		for _, s := range shapes {
+			w, b := make([]float32, s.Weights()), make([]float32, s.OutC)
+			fillRandom(r, w)
+			fillRandom(r, b)
+			full := NewForward(isa, s)
+			full.Pack(w, false)
+			full.SetBias(b)
+			src, want := make([]float32, s.In()*Lanes), make([]float32, s.Out()*Lanes)
+			fillRandom(r, src)
+			full.Apply(new(Scratch), want, src, 1, None, nil)
+			for range 6 {
+				y, x := r.IntN(s.OutH()), r.IntN(s.OutW())
+				out := Window{y, y + 1 + r.IntN(s.OutH()-y), x, x + 1 + r.IntN(s.OutW()-x)}
+				in := s.Reads(out)
+				in.Y0, in.X1 = r.IntN(in.Y0+1), in.X1+r.IntN(s.InW-in.X1+1)
+				part := make([]float32, 0, len(src))
+				for y := in.Y0; y < in.Y1; y++ {
+					part = append(part, src[(y*s.InW+in.X0)*s.InC*Lanes:(y*s.InW+in.X1)*s.InC*Lanes]...)
+				}
+				have := make([]float32, out.H()*out.W()*s.OutC*Lanes)
+				full.Windowed(out, in).Apply(new(Scratch), have, part, 1, None, nil)
+				for y := range out.H() {
+					n := out.W() * s.OutC * Lanes
+					requireBits(t, want[((out.Y0+y)*s.OutW()+out.X0)*s.OutC*Lanes:][:n], have[y*n:][:n])
+				}
+			}
+		}
+	}
+	s := Shape{1, 5, 5, 1, 3, 3, 1, 1, 0, 0}
+	require.Panics(t, func() { NewForward(generic, s).Windowed(Window{0, 1, 0, 1}, Window{0, 2, 0, 3}) })
 }

@@ -34,16 +34,34 @@ func (s Shape) Same(out, in Window) [6]int {
 
 // Windowed returns the adjoint l for a source that is zero outside the window out
 // of the layer's outputs and holds those alone, and for a destination that is the
-// window in of the layer's inputs. It shares the weights of l.
+// window in of the layer's inputs. For a forward map l it returns the outputs in out
+// from inputs of which the source holds those in in, which must be all they depend
+// on. It shares the weights of l.
 func (l *Linear) Windowed(out, in Window) *Linear {
 	s := l.shape
-	if !l.adjoint || out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
-		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs, adjoint %v", out, in, l.adjoint))
+	if out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
+		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs", out, in))
 	}
 	n := &Linear{
-		isa: l.isa, shape: s, adjoint: true, inC: l.inC, outC: l.outC,
-		in: l.inC * out.H() * out.W(), out: l.outC * in.H() * in.W(), packed: l.packed, bias: l.bias,
+		isa: l.isa, shape: s, adjoint: l.adjoint, inC: l.inC, outC: l.outC, packed: l.packed, bias: l.bias,
+		in: s.InC * in.H() * in.W(), out: s.OutC * out.H() * out.W(),
 	}
+	if !l.adjoint {
+		need := s.Reads(out)
+		if need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1 {
+			panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
+		}
+		move := func(s span, by int) span {
+			s.in -= by
+			return s
+		}
+		n.plan(out.H(), out.W(), in.W(), 1, 1,
+			func(o int) span { return move(forwardSpan(s.InH, s.KH, s.StrideH, s.PadH, out.Y0+o), in.Y0) },
+			func(o int) span { return move(forwardSpan(s.InW, s.KW, s.StrideW, s.PadW, out.X0+o), in.X0) },
+			func(int) []int { return ascending(s.KH) }, func(int) []int { return ascending(s.KW) })
+		return n
+	}
+	n.in, n.out = n.out, n.in
 	n.plan(in.H(), in.W(), out.W(), s.StrideH, s.StrideW,
 		func(i int) span { return windowSpan(s.KH, s.StrideH, s.PadH, out.Y0, out.Y1, in.Y0+i) },
 		func(i int) span { return windowSpan(s.KW, s.StrideW, s.PadW, out.X0, out.X1, in.X0+i) },

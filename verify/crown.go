@@ -103,12 +103,15 @@ func NewCROWN(n *net.Network, pool *kernels.Pool, c Config) (*CROWN, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
-	g, err := newGraph(n)
+	g, err := newGraph(n, c.Method == MethodAlphaCROWN)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.Validate(g.outputs()); err != nil {
 		return nil, err
+	}
+	if c.Iterations == 0 {
+		c.Iterations = 20
 	}
 	v := &CROWN{g: g, cfg: c, pool: pool}
 	if c.Spec == nil {
@@ -141,7 +144,9 @@ func (v *CROWN) check(b Batch) error {
 func (v *CROWN) run(ctx context.Context, b Batch, do func(w *climber, image int)) error {
 	for len(v.workers) < v.pool.Workers() {
 		rows := statement{spec: v.cfg.Spec}.rows(v.g.outputs())
-		v.workers = append(v.workers, &climber{newRelaxer(v.g), make([]float32, rows)})
+		w := &climber{newRelaxer(v.g), make([]float32, rows)}
+		w.early = v.cfg.Ladder
+		v.workers = append(v.workers, w)
 	}
 	v.ctx, v.b, v.do = ctx, b, do
 	v.pool.Run(len(v.todo), v.f)
@@ -216,8 +221,13 @@ func (v *CROWN) climb(w *climber, i int, ball net.Ball, box net.Box, ibp float32
 
 // attempt bounds the rows of s for the loaded image.
 func (w *relaxer) attempt(m Method, s statement, low []float32, iterations int) {
-	w.bounds(m >= MethodCROWN)
-	w.prove(s, low, m == MethodIBP)
+	if m < MethodAlphaCROWN {
+		iterations = 0
+	} else if w.ascent == nil {
+		w.ascent = newAscent(w.rows)
+	}
+	w.bounds(m >= MethodCROWN, iterations)
+	w.prove(s, low, m == MethodIBP, iterations)
 }
 
 func (v *CROWN) statement(i int) statement {

@@ -47,7 +47,9 @@ type plan struct {
 
 type planKey [6]int
 
-func newGraph(n *net.Network) (*graph, error) {
+// newGraph packs what the linear bounds of n need; with forward, also what optimising
+// slopes does.
+func newGraph(n *net.Network, forward bool) (*graph, error) {
 	g := &graph{net: n}
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
@@ -71,6 +73,11 @@ func newGraph(n *net.Network) (*graph, error) {
 			return nil, fmt.Errorf("layer %s: %d terms backward: rounding is bounded up to %d", a.Name, s.OutC*s.KH*s.KW, maxFan)
 		}
 		d.pack(n.ISA())
+		if forward {
+			if d.forward = a.Lanes(); d.forward == nil {
+				d.forward = newLanes(n, s, a.W, a.B, false)
+			}
+		}
 		g.maps = append(g.maps, extent{s.OutH(), s.OutW(), s.OutC})
 		g.nodes = append(g.nodes, d)
 	}

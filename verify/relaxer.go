@@ -23,6 +23,9 @@ type relaxer struct {
 	count      [maxGroups]int // rows of each group
 	mid        [][]float32    // activations of the centre
 
+	ascent    *ascent
+	steps     int  // gradient steps for the rows of neurons
+	early     bool // stop optimising when the statement is proved
 	bothSides bool // bound stable neurons from both sides
 	pure      bool // rows alone, no interval: tests compare with other implementations
 }
@@ -164,7 +167,7 @@ func (w *relaxer) trace() {
 // tighten bounds the unstable neurons of node i by rows: first the side that may show
 // a neuron to be stable, then, unless it did, the other. What is bounded better by its
 // interval keeps it.
-func (w *relaxer) tighten(i int) {
+func (w *relaxer) tighten(i, iterations int) {
 	lo, hi := w.lo[i], w.hi[i]
 	w.list = w.list[:0]
 	for k := range lo {
@@ -180,7 +183,35 @@ func (w *relaxer) tighten(i int) {
 			n++
 		}
 	}
+	w.list = w.list[:n]
+	w.boundNeurons(i, w.list)
+	if iterations > 0 && w.g.nodes[i].src > 0 {
+		w.sharpen(i, iterations)
+	}
+}
+
+// sharpen bounds what is still unstable once more, with optimised slopes.
+func (w *relaxer) sharpen(i, iterations int) {
+	lo, hi := w.lo[i], w.hi[i]
+	n := 0
+	for _, r := range w.list {
+		if lo[r.index] < 0 && hi[r.index] > 0 {
+			w.list[n] = r
+			n++
+		}
+	}
+	w.list = w.list[:n]
+	w.steps = iterations
+	w.boundNeurons(i, w.list)
+	n = 0
+	for _, r := range w.list {
+		if lo[r.index] < 0 && hi[r.index] > 0 {
+			w.list[n] = neuron{r.index, !r.minus}
+			n++
+		}
+	}
 	w.boundNeurons(i, w.list[:n])
+	w.steps = 0
 }
 
 // boundNeurons bounds the rows of list, sorted by position. Eight of one position
@@ -215,8 +246,19 @@ func (w *relaxer) boundNeurons(i int, list []neuron) {
 
 // boundGroups takes groups of rows that are filled backward.
 func (w *relaxer) boundGroups(i, groups int, list []neuron) {
-	w.run(i-1, groups, nil)
-	w.finish(groups)
+	if w.steps > 0 {
+		w.ascend(w.ascent, i-1, groups, w.steps, false, func() {
+			rest := list
+			for g := range groups {
+				w.sums[g] = kernels.RelaxSums{}
+				w.fill(i, g, rest[:w.count[g]])
+				rest = rest[w.count[g]:]
+			}
+		})
+	} else {
+		w.run(i-1, groups, nil)
+		w.finish(groups)
+	}
 	for g := range groups {
 		for l, n := range list[:w.count[g]] {
 			low := w.low[g][l]
@@ -236,8 +278,9 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 }
 
 // bounds carries the loaded image to the last layer but for the rows of the
-// specification; with backward, every unstable layer is bounded by rows.
-func (w *relaxer) bounds(backward bool) {
+// specification; with backward, every unstable layer is bounded by rows, with
+// iterations > 0 by optimised ones.
+func (w *relaxer) bounds(backward bool, iterations int) {
 	last := len(w.g.nodes) - 1
 	if backward {
 		w.trace()
@@ -248,7 +291,7 @@ func (w *relaxer) bounds(backward bool) {
 		// In an Linf box intervals of the first layer are as good as rows.
 		exact := d.src == 0 && d.skip < 0 && w.norm == net.Linf
 		if (backward || d.src == 0 && w.norm != net.Linf) && d.affine.ReLU && !exact {
-			w.tighten(i)
+			w.tighten(i, iterations)
 		}
 		w.settle(i)
 	}

@@ -196,7 +196,7 @@ func (r *rows) run(from, groups int, visit func(node int)) {
 		}
 		r.relax(i+1, groups, r.params[i])
 		r.started[i+1] = false
-		r.back(i, groups)
+		r.back(i, r.v[i+1], groups)
 		if visit != nil {
 			visit(i)
 		}
@@ -214,27 +214,25 @@ func (r *rows) relax(a, groups int, params []float32) {
 func (r *rows) relaxGroup(dst, v []float32, a, g int, params, lower []float32) {
 	w, m := r.placed[g][a], r.g.maps[a]
 	at := (w.Y0*m.w + w.X0) * m.c
-	if lower != nil {
-		lower = lower[at*kernels.Lanes:]
-	}
 	run := kernels.RelaxRun{Rows: w.H(), N: w.W() * m.c, Stride: m.w * m.c}
 	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, &r.sums[g])
 }
 
-// back takes the rows through the affine layer of node i.
-func (r *rows) back(i, groups int) {
+// back takes the rows with coefficients v on its output through the affine layer of
+// node i.
+func (r *rows) back(i int, v []float32, groups int) {
 	d := &r.g.nodes[i]
 	w := r.placed[0]
 	p := r.g.plan(d, w[i+1])
 	if !r.started[d.src] && p.reads == w[d.src] {
-		p.adjoint.Apply(&r.sc, r.v[d.src], r.v[i+1], groups, kernels.None, nil)
+		p.adjoint.Apply(&r.sc, r.v[d.src], v, groups, kernels.None, nil)
 		r.started[d.src] = true
 	} else {
-		p.adjoint.Apply(&r.sc, r.tmp, r.v[i+1], groups, kernels.None, nil)
+		p.adjoint.Apply(&r.sc, r.tmp, v, groups, kernels.None, nil)
 		r.add(d.src, p.reads, r.tmp, groups)
 	}
 	if d.skip >= 0 {
-		r.add(d.skip, w[i+1], r.v[i+1], groups)
+		r.add(d.skip, w[i+1], v, groups)
 	}
 }
 

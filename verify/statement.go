@@ -71,7 +71,7 @@ func at(o int, m extent) int { return o%(m.h*m.w)*m.c + o/(m.h*m.w) }
 
 // prove returns lower bounds of the statement's rows: from the input, or from the
 // boxes before the last layer where that is better; with intervals, from those alone.
-func (w *relaxer) prove(s statement, low []float32, intervals bool) {
+func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations int) {
 	last := len(w.g.nodes) - 1
 	m := w.g.maps[last+1]
 	atOnce := w.begin(last, m.full())
@@ -82,12 +82,17 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool) {
 		for g := range groups {
 			w.place(g)
 		}
-		v := w.v[last+1][:groups*m.size()*kernels.Lanes]
-		clear(v)
-		w.started[last+1] = true
-		for j := range some {
-			w.sums[j/kernels.Lanes].B[j%kernels.Lanes] = s.fill(w.group(v, last+1, j/kernels.Lanes), j%kernels.Lanes, from+j, m)
+		start := func() {
+			v := w.v[last+1][:groups*m.size()*kernels.Lanes]
+			clear(v)
+			w.started[last+1] = true
+			clear(w.sums[:groups])
+			for j := range groups * kernels.Lanes {
+				row := from + min(j, some-1) // the last group repeats the last row
+				w.sums[j/kernels.Lanes].B[j%kernels.Lanes] = s.fill(w.group(v, last+1, j/kernels.Lanes), j%kernels.Lanes, row, m)
+			}
 		}
+		start()
 		for j := range some {
 			low[from+j] = float32(math.Inf(-1))
 		}
@@ -99,7 +104,11 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool) {
 		if intervals && w.g.nodes[last].src != 0 {
 			continue
 		}
-		w.finish(groups)
+		if iterations > 0 {
+			w.ascend(w.ascent, last, groups, iterations, w.early, start)
+		} else {
+			w.finish(groups)
+		}
 		for j := range some {
 			low[from+j] = max(low[from+j], down32(w.low[j/kernels.Lanes][j%kernels.Lanes]))
 		}

@@ -100,9 +100,6 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.addMem(par, field(unsafe.Offsetof(a.ParamSkip)))
-	if lanes {
-		t.addMem(low, field(unsafe.Offsetof(a.LowerSkip)))
-	}
 	t.dec(rows)
 	t.jump(notZero, "row")
 	for i, s := range []vec{sumT, sumB, sumE} {

@@ -1,0 +1,251 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// ascent optimises the lower slopes α of rows by projected gradient steps (Xu et al.
+// 2021). Any α in [0, 1] gives a sound bound: what happens here decides how tight it
+// is, nothing else.
+//
+// A bound is the minimum of a function of the input that is linear between the ReLUs'
+// lines; its derivative to α of a neuron with coefficient λ is max(λ, 0)·z, z being
+// the neuron's value at the minimising input in the network of these lines. So a step
+// is a pass backward, one forward from that input, and an update by Adam.
+type ascent struct {
+	alpha, m, s [][]float32 // of each activation: [group][window], eight rows each
+	out         [][]float32 // coefficients after the ReLU; v keeps those before it
+	z           [][]float32 // values at the minimising inputs
+	used        []bool
+	best        [maxGroups][kernels.Lanes]float64
+	plans       []map[[10]int]*kernels.Linear // forward, of each node
+}
+
+const (
+	stepSize  = 0.25
+	stepDecay = 0.96
+	beta1     = 0.9
+	beta2     = 0.98
+)
+
+func newAscent(r *rows) *ascent {
+	a := &ascent{used: make([]bool, len(r.v))}
+	for _, v := range r.v {
+		alloc := func() []float32 { return kernels.Alloc(len(v)) }
+		a.alpha, a.m, a.s = append(a.alpha, alloc()), append(a.m, alloc()), append(a.s, alloc())
+		a.out, a.z = append(a.out, alloc()), append(a.z, alloc())
+	}
+	for i := range r.g.nodes {
+		d := &r.g.nodes[i]
+		a.plans = append(a.plans, map[[10]int]*kernels.Linear{})
+		if d.forward == nil {
+			panic("verify: graph without forward maps")
+		}
+	}
+	return a
+}
+
+// ascend bounds groups of rows that start at the outputs of node from or before, as
+// begin sets them up, by steps gradient steps. With early it stops when all bounds are
+// positive. low then holds the best bounds.
+func (r *rows) ascend(a *ascent, from, groups, steps int, early bool, begin func()) {
+	clear(a.used)
+	for i := range groups {
+		for l := range kernels.Lanes {
+			a.best[i][l] = math.Inf(-1)
+		}
+	}
+	for step := 0; ; step++ {
+		clear(r.started)
+		begin()
+		for i := from; i >= 0; i-- {
+			if !r.started[i+1] {
+				continue
+			}
+			if step == 0 {
+				r.initial(a, i, groups)
+			}
+			r.relaxSlopes(a, i, groups)
+			r.started[i+1] = false
+			r.back(i, a.out[i+1], groups)
+		}
+		r.finish(groups)
+		done := early
+		for i := range groups {
+			for l, v := range r.low[i] {
+				a.best[i][l] = max(a.best[i][l], v)
+				done = done && a.best[i][l] > 0
+			}
+		}
+		if step == steps || done {
+			break
+		}
+		r.corners(a, groups)
+		rate := stepSize * math.Pow(stepDecay, float64(step))
+		c1, c2 := 1-math.Pow(beta1, float64(step+1)), 1-math.Pow(beta2, float64(step+1))
+		for i := range from + 1 {
+			if a.used[i+1] {
+				r.values(a, i, groups)
+				r.update(a, i, groups, float32(rate/c1), float32(1/c2))
+			}
+		}
+	}
+	copy(r.low[:groups], a.best[:groups])
+}
+
+// initial sets the slopes of node i to those of CROWN.
+func (r *rows) initial(a *ascent, i, groups int) {
+	a.used[i+1] = true
+	n := groups * r.size(i+1) * kernels.Lanes
+	clear(a.m[i+1][:n])
+	clear(a.s[i+1][:n])
+	for g := range groups {
+		alpha := r.group(a.alpha[i+1], i+1, g)
+		r.each(g, i+1, func(at, k int) {
+			v := r.params[i][k*kernels.RelaxParams+kernels.RelaxLower]
+			for l := range kernels.Lanes {
+				alpha[at*kernels.Lanes+l] = v
+			}
+		})
+	}
+}
+
+// each calls f for every neuron of the window of an activation: where it lies in the
+// window and in the map.
+func (r *rows) each(g, a int, f func(at, k int)) {
+	w, m := r.placed[g][a], r.g.maps[a]
+	at := 0
+	for y := w.Y0; y < w.Y1; y++ {
+		for k := (y*m.w + w.X0) * m.c; k < (y*m.w+w.X1)*m.c; k++ {
+			f(at, k)
+			at++
+		}
+	}
+}
+
+func (r *rows) relaxSlopes(a *ascent, i, groups int) {
+	for g := range groups {
+		r.relaxGroup(r.group(a.out[i+1], i+1, g), r.group(r.v[i+1], i+1, g), i+1, g, r.params[i], r.group(a.alpha[i+1], i+1, g))
+	}
+}
+
+// corners finds the inputs that the bounds are attained at.
+func (r *rows) corners(a *ascent, groups int) {
+	for g := range groups {
+		v, z := r.group(r.v[0], 0, g), r.group(a.z[0], 0, g)
+		if r.norm == net.Linf {
+			r.each(g, 0, func(at, k int) {
+				p := r.input[k*kernels.RelaxParams:]
+				c, e := p[kernels.RelaxBias], p[kernels.RelaxError]
+				for l := at * kernels.Lanes; l < (at+1)*kernels.Lanes; l++ {
+					z[l] = c + e
+					if v[l] > 0 {
+						z[l] = c - e
+					}
+				}
+			})
+			continue
+		}
+		r.dualCorners(g, v, z)
+	}
+}
+
+// dualCorners is corners in the dual norm: x′ − x against μ/std, of length ε.
+func (r *rows) dualCorners(g int, v, z []float32) {
+	r.dualNorms(v)
+	channels := r.g.maps[0].c
+	r.each(g, 0, func(at, k int) {
+		s := 1.0
+		if r.std != nil {
+			s = 1 / float64(r.std[k%channels])
+		}
+		c := r.dual[k*kernels.RelaxParams+kernels.RelaxBias]
+		for l, n := range r.norms {
+			i := at*kernels.Lanes + l
+			z[i] = c
+			y := float64(v[i]) * s
+			switch {
+			case n == 0:
+			case r.norm == net.L2:
+				z[i] -= float32(r.eps * y / n * s)
+			case math.Abs(y) == n:
+				z[i] -= float32(math.Copysign(r.eps*s, y))
+			}
+		}
+	})
+}
+
+// values computes z of node i from the values of what it reads.
+func (r *rows) values(a *ascent, i, groups int) {
+	d := &r.g.nodes[i]
+	w := r.placed[0]
+	out, in := w[i+1], w[d.src]
+	if d.flat {
+		out, in = kernels.Window{Y1: 1, X1: 1}, kernels.Window{Y1: 1, X1: 1}
+	}
+	same := d.shape.Same(out, in)
+	reads := d.shape.Reads(out)
+	key := [10]int{same[0], same[1], same[2], same[3], same[4], same[5], reads.Y0 - in.Y0, reads.X0 - in.X0, reads.H(), reads.W()}
+	p := a.plans[i][key]
+	if p == nil {
+		p = d.forward.Windowed(out, in)
+		a.plans[i][key] = p
+	}
+	p.Apply(&r.sc, a.z[i+1], a.z[d.src], groups, kernels.None, nil)
+	if d.skip < 0 {
+		return
+	}
+	m, all := r.g.maps[d.skip], w[d.skip]
+	n := w[i+1].W() * m.c * kernels.Lanes
+	for g := range groups {
+		z, s := r.group(a.z[i+1], i+1, g), r.group(a.z[d.skip], d.skip, g)
+		for y := range w[i+1].H() {
+			at := ((w[i+1].Y0+y-all.Y0)*all.W() + w[i+1].X0 - all.X0) * m.c * kernels.Lanes
+			for k, v := range s[at : at+n] {
+				z[y*n+k] += v
+			}
+		}
+	}
+}
+
+// update moves the slopes of node i up their gradients and turns its values into
+// those after the ReLUs' lines.
+func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
+	if !r.g.nodes[i].affine.ReLU {
+		return
+	}
+	for g := range groups {
+		v, z := r.group(r.v[i+1], i+1, g), r.group(a.z[i+1], i+1, g)
+		alpha, m, s := r.group(a.alpha[i+1], i+1, g), r.group(a.m[i+1], i+1, g), r.group(a.s[i+1], i+1, g)
+		r.each(g, i+1, func(at, k int) {
+			p := r.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams]
+			up, t := p[kernels.RelaxUpper], p[kernels.RelaxIntercept]
+			from, to := at*kernels.Lanes, (at+1)*kernels.Lanes
+			if t == 0 { // stable
+				for l, x := range z[from:to] {
+					z[from+l] = x * up
+				}
+				return
+			}
+			for l := from; l < to; l++ {
+				x, row := z[l], v[l]
+				if !(row > 0) {
+					z[l] = float32(up*x) + t
+					continue
+				}
+				z[l] = alpha[l] * x
+				grad := row * x
+				m[l] = float32(beta1*m[l]) + float32((1-beta1)*grad)
+				s[l] = float32(beta2*s[l]) + float32((1-beta2)*float32(grad*grad))
+				step := float32(rate*m[l]) / (float32(math.Sqrt(float64(s[l]*scale))) + 1e-12)
+				alpha[l] = min(max(alpha[l]+step, 0), 1)
+				if alpha[l] != alpha[l] {
+					alpha[l] = 0
+				}
+			}
+		})
+	}
+}

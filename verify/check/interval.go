@@ -24,8 +24,7 @@ type state struct {
 	ball     *ball
 	g        float64
 	executed bool
-	bounds   []bounds // by node, as far as they are known
-	rows     [][]float64
+	bounds   []bounds    // by node, as far as they are known
 	alpha    [][]float64 // by ReLU node: the slopes in use; nil: adaptive
 	scratch  [][]float64 // by ReLU node: room for them
 	forms    []form      // by node

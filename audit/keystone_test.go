@@ -66,11 +66,11 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 	for i := range y {
 		y[i] = max(0, net.Argmax(logits[i*c:(i+1)*c]))
 	}
-	ibp, err := verify.NewIBP(n, pool)
+	prover, err := verify.NewCROWN(n, pool, verify.Config{Method: verify.Method(seed % 4), Ladder: seed%8 < 4, Iterations: 2})
 	require.NoError(t, err)
 	step := net.MustEpsilon(resolution)
 	var radius verify.RadiusResult
-	require.NoError(t, ibp.Radius(ctx, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
+	require.NoError(t, prover.Radius(ctx, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
 	for i, k := range radius.Steps {
 		img, label := x[i*size:(i+1)*size], y[i:i+1]
 		for _, steps := range []int{k, k + 1, 2*k + 2, 20*k + 20} {
@@ -79,7 +79,7 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 				continue
 			}
 			var cert verify.Result
-			require.NoError(t, ibp.Certify(ctx, ball, verify.Batch{X: img, Y: label}, &cert))
+			require.NoError(t, prover.Certify(ctx, ball, verify.Batch{X: img, Y: label}, &cert))
 			for _, loss := range []net.Loss{net.Margin, net.CrossEntropy} {
 				cfg := attack.PGD(ball, 12, seed)
 				cfg.Loss, cfg.Restarts = loss, 2

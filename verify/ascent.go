@@ -20,6 +20,7 @@ type ascent struct {
 	out         [][]float32 // coefficients after the ReLU; v keeps those before it
 	z           [][]float32 // values at the minimising inputs
 	used        []bool
+	kept        [][]float32 // slopes of the best bounds, for a proof; else nil
 	best        [maxGroups][kernels.Lanes]float64
 	plans       []map[[10]int]*kernels.Linear // forward, of each node
 }
@@ -50,8 +51,8 @@ func newAscent(r *rows) *ascent {
 
 // ascend bounds groups of rows that start at the outputs of node from or before, as
 // begin sets them up, by steps gradient steps. With early it stops when all bounds are
-// positive. low then holds the best bounds.
-func (r *rows) ascend(a *ascent, from, groups, steps int, early bool, begin func()) {
+// positive; with keep it keeps the slopes. low then holds the best bounds.
+func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begin func()) {
 	clear(a.used)
 	for i := range groups {
 		for l := range kernels.Lanes {
@@ -76,7 +77,12 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early bool, begin func
 		done := early
 		for i := range groups {
 			for l, v := range r.low[i] {
-				a.best[i][l] = max(a.best[i][l], v)
+				if v > a.best[i][l] {
+					a.best[i][l] = v
+					if keep {
+						r.keep(a, i, l)
+					}
+				}
 				done = done && a.best[i][l] > 0
 			}
 		}
@@ -94,6 +100,23 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early bool, begin func
 		}
 	}
 	copy(r.low[:groups], a.best[:groups])
+}
+
+// keep copies the slopes of a lane of group g.
+func (r *rows) keep(a *ascent, g, lane int) {
+	if a.kept == nil {
+		for _, v := range a.alpha {
+			a.kept = append(a.kept, kernels.Alloc(len(v)))
+		}
+	}
+	for act, used := range a.used {
+		if used {
+			from, to := r.group(a.alpha[act], act, g), r.group(a.kept[act], act, g)
+			for k := lane; k < len(from); k += kernels.Lanes {
+				to[k] = from[k]
+			}
+		}
+	}
 }
 
 // initial sets the slopes of node i to those of CROWN.

@@ -27,27 +27,47 @@ func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Eps
 	if err := v.check(b); err != nil {
 		return err
 	}
-	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
-		return fmt.Errorf("largest radius: %w", err)
+	steps, err := radiusSteps(norm, resolution, max)
+	if err != nil {
+		return err
 	}
-	if resolution.Rat().Sign() <= 0 {
-		return errors.New("resolution: want a value > 0")
-	}
-	q := new(big.Rat).Quo(max.Rat(), resolution.Rat())
-	steps := new(big.Int).Quo(q.Num(), q.Denom())
-	const limit = 1 << 24
-	if steps.Cmp(big.NewInt(limit)) > 0 {
-		return fmt.Errorf("resolution: %s divides the largest radius %s into more than %d steps", resolution, max, limit)
-	}
-	n := len(b.Y)
-	*res = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
+	res.resize(len(b.Y))
 	for _, w := range v.workers {
 		clear(w.boxes)
 	}
 	if v.few != nil {
 		clear(v.few.boxes)
 	}
-	return v.run(ctx, b, &radiusJob{v, norm, resolution, int(steps.Int64()), res})
+	return v.run(ctx, b, &radiusJob{v, norm, resolution, steps, res})
+}
+
+// radiusSteps returns how many steps of the resolution lead to the largest radius.
+func radiusSteps(norm net.Norm, resolution, max net.Epsilon) (int, error) {
+	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
+		return 0, fmt.Errorf("largest radius: %w", err)
+	}
+	if resolution.Rat().Sign() <= 0 {
+		return 0, errors.New("resolution: want a value > 0")
+	}
+	q := new(big.Rat).Quo(max.Rat(), resolution.Rat())
+	steps := new(big.Int).Quo(q.Num(), q.Denom())
+	const limit = 1 << 24
+	if steps.Cmp(big.NewInt(limit)) > 0 {
+		return 0, fmt.Errorf("resolution: %s divides the largest radius %s into more than %d steps", resolution, max, limit)
+	}
+	return int(steps.Int64()), nil
+}
+
+func (r *RadiusResult) resize(n int) {
+	*r = RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
+}
+
+// set finishes image i.
+func (r *RadiusResult) set(i, steps int, resolution net.Epsilon) {
+	r.Steps[i], r.Done[i] = steps, true
+	if steps > 0 {
+		r.Radius[i], _ = resolution.Times(steps).Bounds()
+	}
 }
 
 type radiusJob struct {
@@ -94,10 +114,7 @@ func (j *radiusJob) chunk(w *worker, from, to int) {
 		}
 	}
 	for i := range n {
-		j.res.Steps[from+i], j.res.Done[from+i] = lo[i], true
-		if lo[i] > 0 {
-			j.res.Radius[from+i], _ = j.resolution.Times(lo[i]).Bounds()
-		}
+		j.res.set(from+i, lo[i], j.resolution)
 	}
 }
 

@@ -24,10 +24,12 @@ type relaxer struct {
 	mid        [][]float32    // activations of the centre
 
 	ascent    *ascent
-	steps     int  // gradient steps for the rows of neurons
-	early     bool // stop optimising when the statement is proved
-	bothSides bool // bound stable neurons from both sides
-	pure      bool // rows alone, no interval: tests compare with other implementations
+	steps     int    // gradient steps for the rows of neurons
+	rowsOnly  bool   // optimise the slopes of the statement alone
+	proof     *Proof // wanted; else nil
+	early     bool   // stop optimising when the statement is proved
+	bothSides bool   // bound stable neurons from both sides
+	pure      bool   // rows alone, no interval: tests compare with other implementations
 }
 
 func newRelaxer(g *graph) *relaxer {
@@ -185,7 +187,7 @@ func (w *relaxer) tighten(i, iterations int) {
 	}
 	w.list = w.list[:n]
 	w.boundNeurons(i, w.list)
-	if iterations > 0 && w.g.nodes[i].src > 0 {
+	if iterations > 0 && !w.rowsOnly && w.g.nodes[i].src > 0 {
 		w.sharpen(i, iterations)
 	}
 }
@@ -247,7 +249,7 @@ func (w *relaxer) boundNeurons(i int, list []neuron) {
 // boundGroups takes groups of rows that are filled backward.
 func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 	if w.steps > 0 {
-		w.ascend(w.ascent, i-1, groups, w.steps, false, func() {
+		w.ascend(w.ascent, i-1, groups, w.steps, false, false, func() {
 			rest := list
 			for g := range groups {
 				w.sums[g] = kernels.RelaxSums{}

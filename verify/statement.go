@@ -105,9 +105,15 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 			continue
 		}
 		if iterations > 0 {
-			w.ascend(w.ascent, last, groups, iterations, w.early, start)
+			w.ascend(w.ascent, last, groups, iterations, w.early, w.proof != nil, start)
+			if w.proof != nil {
+				w.stateSlopes(w.ascent, some)
+			}
 		} else {
 			w.finish(groups)
+			if w.proof != nil {
+				w.stateSlopes(nil, some)
+			}
 		}
 		for j := range some {
 			low[from+j] = max(low[from+j], down32(w.low[j/kernels.Lanes][j%kernels.Lanes]))

@@ -1,0 +1,105 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Proof is what a checker needs to bound the statement for one image again by the
+// same method: the lower slopes. It computes everything else, intervals and upper
+// lines, itself.
+type Proof struct {
+	Method    Method // the first rung to certify, or the last
+	Certified bool
+	Margin    float32
+	Rows      []float32 // lower bounds of the statement's rows
+	Slopes    []Slopes  // of each ReLU, in order; none for MethodIBP
+}
+
+// Slopes are the lower slopes, in [0, 1], of the ReLU after affine layer Layer of
+// net.Network.Layers, channels first. Those of stable neurons mean nothing.
+type Slopes struct {
+	Layer int
+	Alpha []float32   // for rows of neurons of later layers, and of the statement
+	Rows  [][]float32 // instead of it, for each row of the statement; nil unless optimised
+}
+
+// Prove is Certify for one image, with what a certificate of it needs. It allocates
+// its result. Intermediate bounds are those of MethodCROWN: a certificate has no room
+// for slopes of every neuron's rows (Config.RowsOnly).
+func (v *CROWN) Prove(ctx context.Context, ball net.Ball, x []float32, y int) (*Proof, error) {
+	if err := ball.Validate(); err != nil {
+		return nil, err
+	}
+	b := Batch{X: x, Y: []int{y}}
+	if v.cfg.Spec != nil {
+		b.Y = nil
+	}
+	if err := v.check(b); err != nil {
+		return nil, err
+	}
+	var p Proof
+	v.todo = append(v.todo[:0], 0)
+	err := v.run(ctx, b, func(w *climber, _ int) {
+		first := v.cfg.Method
+		if v.cfg.Ladder {
+			first = MethodIBP
+		}
+		for m := first; ; m++ {
+			p = Proof{Method: m}
+			w.load(x, ball, ball.Box())
+			w.proof, w.rowsOnly = &p, true
+			w.attempt(m, v.statement(0), w.low, v.cfg.Iterations)
+			w.proof, w.rowsOnly = nil, v.cfg.RowsOnly
+			p.Rows = append(p.Rows, w.low...)
+			p.Margin = worst(w.low)
+			p.Certified = p.Margin > 0
+			if p.Certified || m == v.cfg.Method || ctx.Err() != nil {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// stateSlopes adds the slopes of the rows to the proof that is wanted; of a, if they
+// are optimised, those of the groups just bounded, which hold some rows.
+func (w *relaxer) stateSlopes(a *ascent, some int) {
+	p := w.proof
+	if p.Slopes == nil {
+		for i := range w.g.nodes {
+			if w.g.nodes[i].affine.ReLU {
+				s := Slopes{Layer: i, Alpha: make([]float32, w.g.maps[i+1].size())}
+				for o := range s.Alpha {
+					s.Alpha[o] = w.params[i][at(o, w.g.maps[i+1])*kernels.RelaxParams+kernels.RelaxLower]
+				}
+				p.Slopes = append(p.Slopes, s)
+			}
+		}
+	}
+	if a == nil {
+		return
+	}
+	for k := range p.Slopes {
+		s := &p.Slopes[k]
+		act := s.Layer + 1
+		m := w.g.maps[act]
+		hw := m.h * m.w
+		for j := range some {
+			row := append([]float32(nil), s.Alpha...)
+			if a.used[act] {
+				g, l := j/kernels.Lanes, j%kernels.Lanes
+				kept := w.group(a.kept[act], act, g)
+				w.each(g, act, func(at, k int) {
+					row[k%m.c*hw+k/m.c] = kept[at*kernels.Lanes+l]
+				})
+			}
+			s.Rows = append(s.Rows, row)
+		}
+	}
+}

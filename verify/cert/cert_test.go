@@ -90,6 +90,7 @@ func TestAppend(t *testing.T) {
 // TestAlpha: the shortest encoding is chosen.
 func TestAlpha(t *testing.T) {
 	require.Equal(t, "bits:BQE=", cert.Alpha([]float32{1, 0, 1, 0, 0, 0, 0, 0, 1}))
+	require.Equal(t, "bits:AQIA", cert.Alpha([]float32{1, 0}, []float32{0, 1}, []float32{0, 0}), "vectors start at a byte")
 	require.Equal(t, "u8:AAH/", cert.Alpha([]float32{0, float32(1) / 255, 1}))
 	require.Equal(t, "f32:AAAAPwAAgD8=", cert.Alpha([]float32{0.5, 1}))
 	require.True(t, strings.HasPrefix(cert.Alpha([]float32{-1}), "f32:"))
@@ -118,11 +119,11 @@ func TestMargin(t *testing.T) {
 // room, or nothing.
 func TestFill(t *testing.T) {
 	p := cert.Proof{Method: check.CROWN, Certified: true, Margin: 2, Slopes: []cert.Slopes{
-		{For: check.ForRows, ReLU: 1, Alpha: []float32{1, 0}}, {For: 4, ReLU: 3},
+		{For: check.ForRows, ReLU: 1, Alpha: [][]float32{{1, 0}, {0, 1}}}, {For: 4, ReLU: 3},
 	}}
 	c := sample(0)
 	p.Fill(c)
-	require.Equal(t, []check.Slopes{{For: check.ForRows, ReLU: 1, Alpha: "bits:AQ=="}, {For: 4, ReLU: 3, Alpha: "adaptive"}}, c.Slopes)
+	require.Equal(t, []check.Slopes{{For: check.ForRows, ReLU: 1, Alpha: "bits:AQI="}, {For: 4, ReLU: 3, Alpha: "adaptive"}}, c.Slopes)
 	require.Equal(t, 1.98, c.Margin)
 	p.Certified = false
 	p.Fill(c)

@@ -85,33 +85,42 @@ func Append(dst []byte, c *check.Certificate) ([]byte, error) {
 	return append(append(dst, sealed...), '\n'), nil
 }
 
-// Alpha encodes the slopes of one ReLU layer, channels first, or those of one
-// such vector after the other, in the shortest way that keeps their bits: bits
-// if all are 0 or 1, bytes if all are float32(k)/255, float32 otherwise. A
-// slope outside of [0, 1] is written as it is, for the checker to refuse.
-func Alpha(a []float32) string {
+// Alpha encodes the slopes of one ReLU layer, channels first: one vector, or one for
+// each row of the specification. It takes the shortest way that keeps their bits:
+// bits if all are 0 or 1, bytes if all are float32(k)/255, float32 otherwise. A slope
+// outside of [0, 1] is written as it is, for the checker to refuse.
+func Alpha(vectors ...[]float32) string {
 	bits, bytes := true, true
-	for _, v := range a {
-		bits = bits && (v == 0 || v == 1)
-		bytes = bytes && v >= 0 && v <= 1 && float32(byteSlope(v))/255 == v
+	for _, a := range vectors {
+		for _, v := range a {
+			bits = bits && (v == 0 || v == 1)
+			bytes = bytes && v >= 0 && v <= 1 && float32(byteSlope(v))/255 == v
+		}
 	}
 	var data []byte
 	name := "f32:"
 	switch {
 	case bits:
 		name = "bits:"
-		data = make([]byte, (len(a)+7)/8)
-		for i, v := range a {
-			data[i/8] |= byte(v) << (i % 8)
+		for _, a := range vectors {
+			from := len(data)
+			data = append(data, make([]byte, (len(a)+7)/8)...)
+			for i, v := range a {
+				data[from+i/8] |= byte(v) << (i % 8)
+			}
 		}
 	case bytes:
 		name = "u8:"
-		for _, v := range a {
-			data = append(data, byteSlope(v))
+		for _, a := range vectors {
+			for _, v := range a {
+				data = append(data, byteSlope(v))
+			}
 		}
 	default:
-		for _, v := range a {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		for _, a := range vectors {
+			for _, v := range a {
+				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+			}
 		}
 	}
 	return name + base64.StdEncoding.EncodeToString(data)

@@ -15,9 +15,9 @@ type Proof struct {
 // a checker may choose otherwise. Slopes of neurons that are not unstable do not
 // matter; zeros are shortest.
 type Slopes struct {
-	For   int       // index of the bounded layer, check.ForAll or check.ForRows
-	ReLU  int       // index of the ReLU layer
-	Alpha []float32 // channels first; for check.ForRows perhaps one vector after the other, a row each; nil: adaptive
+	For   int         // index of the bounded layer, check.ForAll or check.ForRows
+	ReLU  int         // index of the ReLU layer
+	Alpha [][]float32 // channels first: one vector, or with check.ForRows one for each row; nil: adaptive
 }
 
 // Fill sets the part of a certificate that says how it was proved.
@@ -30,7 +30,7 @@ func (p *Proof) Fill(c *check.Certificate) {
 	for _, s := range p.Slopes {
 		alpha := check.Adaptive
 		if s.Alpha != nil {
-			alpha = Alpha(s.Alpha)
+			alpha = Alpha(s.Alpha...)
 		}
 		c.Slopes = append(c.Slopes, check.Slopes{For: s.For, ReLU: s.ReLU, Alpha: alpha})
 	}

@@ -70,7 +70,7 @@ func zooModel(t testing.TB, name string, n int) (*model.Model, *dataset.Set) {
 // it: any slopes are sound. spread 0: 0 and 1; 1: bytes; 2: any.
 func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand) []check.Slopes {
 	shapes, _ := m.Arch.Shapes()
-	draw := func(size int) string {
+	vector := func(size int) []float32 {
 		a := make([]float32, size)
 		for i := range a {
 			switch spread {
@@ -82,8 +82,9 @@ func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand)
 				a[i] = r.Float32()
 			}
 		}
-		return cert.Alpha(a)
+		return a
 	}
+	draw := func(size int) string { return cert.Alpha(vector(size)) }
 	var out []check.Slopes
 	var relus []int
 	for i := range m.Arch.Layers {
@@ -100,7 +101,11 @@ func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand)
 	for _, k := range relus {
 		switch r.IntN(4) {
 		case 0:
-			out = append(out, check.Slopes{For: check.ForRows, ReLU: k, Alpha: draw(rows * shapes[k+1].Size())})
+			var vectors [][]float32
+			for range rows {
+				vectors = append(vectors, vector(shapes[k+1].Size()))
+			}
+			out = append(out, check.Slopes{For: check.ForRows, ReLU: k, Alpha: cert.Alpha(vectors...)})
 		case 1:
 			out = append(out, check.Slopes{For: check.ForRows, ReLU: k, Alpha: draw(shapes[k+1].Size())})
 		case 2:

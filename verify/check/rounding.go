@@ -97,7 +97,7 @@ func (n *network) constants() (g float64, err error) {
 // max|f_i|, or an error where float32 may overflow.
 func (d *node) executed(s, f float64) (float64, error) {
 	const room = 1 + 0x1p-20 // for float64 rounding in here
-	e := 3*u32*f*room + eta
+	e := float64(3*u32*f*room) + eta
 	switch d.kind {
 	case model.Conv, model.FC:
 		k := float64(d.fanIn)

@@ -11,12 +11,14 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// alpha holds the slopes of one ReLU layer, channels first, as stated.
+// alpha holds the slopes of one ReLU layer, channels first, as stated: one vector,
+// or one for each row of the specification. Vectors start at a byte.
 type alpha struct {
-	bits  int // of one slope: 1, 8 or 32
-	data  []byte
-	size  int  // elements of the layer
-	byRow bool // one vector for each row of the specification
+	bits   int // of one slope: 1, 8 or 32
+	data   []byte
+	stride int // bytes of a vector
+	size   int // elements of a vector
+	byRow  bool
 }
 
 // encodings lists the bits of one slope of each.
@@ -25,7 +27,7 @@ var encodings = map[string]int{"bits": 1, "u8": 8, "f32": 32}
 // Adaptive is the Alpha of slopes that the checker sets from its own bounds.
 const Adaptive = "adaptive"
 
-// readAlpha decodes slopes for a layer of size elements; rows > 1 vectors may
+// readAlpha decodes slopes for a layer of size elements; as many vectors as rows may
 // be stated. The length is checked before anything is allocated.
 func readAlpha(s string, size, rows int) (*alpha, error) {
 	name, body, _ := strings.Cut(s, ":")
@@ -33,56 +35,54 @@ func readAlpha(s string, size, rows int) (*alpha, error) {
 	if a.bits == 0 {
 		return nil, fmt.Errorf("alpha: got %.20q, expected adaptive, or bits:, u8: or f32: and base64", name)
 	}
-	length := func(n int) int { return (n*a.bits + 7) / 8 }
-	switch enc := base64.StdEncoding; len(body) {
-	case enc.EncodedLen(length(size)):
-	case enc.EncodedLen(length(size * rows)):
-		a.byRow = true
-	default:
-		return nil, fmt.Errorf("alpha: got %d characters, expected %d for %d slopes", len(body), enc.EncodedLen(length(size)), size)
+	a.stride = (size*a.bits + 7) / 8
+	enc := base64.StdEncoding.Strict()
+	if n := len(body); n != enc.EncodedLen(a.stride) && n != enc.EncodedLen(a.stride*rows) {
+		return nil, fmt.Errorf("alpha: got %d characters, expected %d for %d slopes", n, enc.EncodedLen(a.stride), size)
 	}
 	var err error
-	if a.data, err = base64.StdEncoding.Strict().DecodeString(body); err != nil {
+	if a.data, err = enc.DecodeString(body); err != nil {
 		return nil, fmt.Errorf("alpha: %w", err)
 	}
-	n := size
-	if len(a.data) != length(n) { // lengths of one and of all rows can share a base64 length
-		if n *= rows; len(a.data) != length(n) {
-			return nil, fmt.Errorf("alpha: got %d bytes, expected %d for %d slopes", len(a.data), length(size), size)
-		}
+	switch len(a.data) {
+	case a.stride:
+		rows = 1
+	case a.stride * rows:
 		a.byRow = true
-	} else {
-		a.byRow = false
+	default: // some lengths share that of their base64
+		return nil, fmt.Errorf("alpha: got %d bytes, expected %d for %d slopes", len(a.data), a.stride, size)
 	}
-	if a.bits == 1 && n%8 != 0 && a.data[len(a.data)-1]>>(n%8) != 0 {
-		return nil, errors.New("alpha: got bits beyond the last slope")
-	}
-	for i := range n {
-		if v := a.at(i); !(v >= 0 && v <= 1) {
-			return nil, fmt.Errorf("alpha: got a slope of %v, expected one in [0, 1]", v)
+	for row := range rows {
+		if a.bits == 1 && size%8 != 0 && a.data[(row+1)*a.stride-1]>>(size%8) != 0 {
+			return nil, errors.New("alpha: got bits beyond the last slope")
+		}
+		for i := range size {
+			if v := a.at(row, i); !(v >= 0 && v <= 1) {
+				return nil, fmt.Errorf("alpha: got a slope of %v, expected one in [0, 1]", v)
+			}
 		}
 	}
 	return a, nil
 }
 
-func (a *alpha) at(i int) float64 {
+func (a *alpha) at(row, i int) float64 {
+	data := a.data[row*a.stride:]
 	switch a.bits {
 	case 1:
-		return float64(a.data[i/8] >> (i % 8) & 1)
+		return float64(data[i/8] >> (i % 8) & 1)
 	case 8:
-		return float64(a.data[i]) / 255
+		return float64(data[i]) / 255
 	}
-	return float64(math.Float32frombits(binary.LittleEndian.Uint32(a.data[4*i:])))
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 }
 
 // fill writes the slopes for one row, channels last.
 func (a *alpha) fill(dst []float64, row int, s model.Shape) {
-	from := 0
-	if a.byRow {
-		from = row * a.size
+	if !a.byRow {
+		row = 0
 	}
 	for i := range dst {
-		dst[i] = a.at(from + channelsFirst(i, s))
+		dst[i] = a.at(row, channelsFirst(i, s))
 	}
 }
 

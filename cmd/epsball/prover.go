@@ -171,13 +171,9 @@ func (r *certifyRun) statement(i int) cert.Proof {
 	for _, s := range v.Slopes {
 		l := r.s.net.Layers()[s.Layer]
 		relu := max(l.Index, l.Add) + 1
-		p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: relu, Alpha: s.Alpha})
+		p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: relu, Alpha: [][]float32{s.Alpha}})
 		if s.Rows != nil {
-			var rows []float32
-			for _, row := range s.Rows {
-				rows = append(rows, row...)
-			}
-			p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: relu, Alpha: rows})
+			p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: relu, Alpha: s.Rows})
 		}
 	}
 	return p

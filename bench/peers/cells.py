@@ -54,6 +54,7 @@ def every(options, folder, worker):
         if not options.quick:
             yield from unfooled_random(net, label, folder)
     yield from zoo_attacks(folder, worker, (16,) if options.quick else (1, 16, 128))
+    yield from linear_bounds(folder, worker, options.quick)
 
 
 def unfooled_random(net, label, folder):
@@ -84,6 +85,21 @@ def zoo_attacks(folder, worker, batches):
             data = save(folder / f"{net.name}-{label}-{batch}.npz", bx, by)
             for threads in (1, 2):
                 yield Cell("pgd", net, label, batch, threads, bx, by, data)
+
+
+def linear_bounds(folder, worker, quick):
+    """CROWN and its kin, 9 margins an image, on one thread: on a trained net with some
+    unstable neurons, and on random weights with hardly a stable one."""
+    x, y = nets.mnist(ROOT)
+    standard = nets.load(ROOT / "zoo" / "mnist-small-standard.safetensors")
+    path = folder / "mnist-small.safetensors"
+    worker.ask(op="random", preset="mnist-small", seed=1, model=str(path))
+    for net, label, eps in (standard, "A standard, ε 0.02", "0.02"), (nets.load(path), "A random, ε 0.1", "0.1"):
+        for work, batch in ("crown-ibp", 32), ("crown", 8 if quick else 32), ("alpha-crown", 2):
+            if work == "alpha-crown" and (quick or eps != "0.02"):
+                continue  # minutes
+            data = save(folder / f"bounds-{work}-{eps}.npz", x[:batch], y[:batch])
+            yield Cell(work, net, label, batch, 1, x[:batch], y[:batch], data, eps=eps, steps=20)
 
 
 def save(path, x, y):

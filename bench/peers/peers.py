@@ -229,10 +229,26 @@ def foolbox_pgd(cell):
 
 
 def lirpa_ibp(cell):
+    return lirpa_bounds(cell, "IBP")
+
+
+def lirpa_crown_ibp(cell):
+    return lirpa_bounds(cell, "CROWN-IBP")
+
+
+def lirpa_crown(cell):
+    return lirpa_bounds(cell, "CROWN")
+
+
+def lirpa_alpha_crown(cell):
+    return lirpa_bounds(cell, "CROWN-Optimized")
+
+
+def lirpa_bounds(cell, method):
     if lirpa.BoundedModule is None:
         raise ImportError(lirpa.why)
     module, x, y = module_and_batch(cell)
-    bounded = lirpa.BoundedModule(module, torch.zeros_like(x))
+    bounded = lirpa.BoundedModule(module, torch.zeros_like(x), bound_opts={"optimize_bound_args": {"iteration": cell.steps}})
     box_around = lirpa.PerturbationLpNorm(
         norm=float("inf"), eps=cell.eps_float,
         x_L=(x - cell.eps_float).clamp(min=0), x_U=(x + cell.eps_float).clamp(max=1))
@@ -241,9 +257,14 @@ def lirpa_ibp(cell):
     eye = torch.eye(nets.CLASSES)
     rows = eye[y][:, None] - eye[torch.from_numpy(others)]
 
-    @torch.no_grad()  # not inference mode: auto_LiRPA keeps tensors between calls
+    def bounds():
+        return bounded.compute_bounds(x=(inputs,), C=rows, method=method, bound_upper=False)[0]
+
     def call():
-        return bounded.compute_bounds(x=(inputs,), C=rows, method="IBP", bound_upper=False)[0]
+        if method == "CROWN-Optimized":
+            return bounds().detach()
+        with torch.no_grad():  # not inference mode: auto_LiRPA keeps tensors between calls
+            return bounds()
     return call().min(1).values.numpy(), call
 
 
@@ -284,6 +305,9 @@ CONTESTANTS = {
         "ONNX Runtime": ort_ibp,
         "auto_LiRPA": lirpa_ibp,
     },
+    "crown-ibp": {"auto_LiRPA": lirpa_crown_ibp},
+    "crown": {"auto_LiRPA": lirpa_crown},
+    "alpha-crown": {"auto_LiRPA": lirpa_alpha_crown},
     "train": {
         "PyTorch": torch_train,
         "PyTorch channels_last": torch_train_channels_last,

@@ -15,6 +15,9 @@ WORKS = {
     "pgd-step": "PGD step, image-steps/s",
     "pgd": "PGD-40, images/s",
     "ibp": "IBP, images/s",
+    "crown-ibp": "CROWN-IBP, images/s",
+    "crown": "CROWN, images/s",
+    "alpha-crown": "α-CROWN, 20 iterations, images/s",
     "train": "training step, images/s",
 }
 

@@ -38,7 +38,7 @@ type request struct {
 	Threads int     `json:"threads"` // ≥ 1
 	Eps     string  `json:"eps"`     // radius of the Linf ball
 	Step    float64 `json:"step"`    // step size of the attacks
-	Steps   int     `json:"steps"`   // of pgd
+	Steps   int     `json:"steps"`   // of pgd, and of alpha-crown's slopes
 	LR      float64 `json:"lr"`      // learning rate of train
 	Calls   int     `json:"calls"`   // of run
 

@@ -25,14 +25,18 @@ type pass struct {
 //	forward   logits, [n][classes]
 //	pgd-step  the images after one step from themselves, channels first
 //	pgd       1 for each image the attack fools, else 0
-//	ibp       lower bound of each image's smallest margin
+//	ibp       lower bound of each image's smallest margin; so crown-ibp, crown and alpha-crown
 //	train     the mean losses of two steps, the second after an update
 var passes = map[string]func(*batch) (*pass, error){
 	"forward":  forward,
 	"pgd-step": pgdStep,
 	"pgd":      pgd,
 	"ibp":      ibp,
-	"train":    trainSteps,
+
+	"crown-ibp":   linear(verify.MethodCROWNIBP),
+	"crown":       linear(verify.MethodCROWN),
+	"alpha-crown": linear(verify.MethodAlphaCROWN),
+	"train":       trainSteps,
 }
 
 // batch is what a pass works on.
@@ -180,4 +184,23 @@ func ibp(b *batch) (*pass, error) {
 	return b.opened(
 		func() error { return v.Certify(ctx, b.ball, in, &res) },
 		func() []float32 { return res.Margin })
+}
+
+// linear gives bounds by one method alone, without the rungs below it.
+func linear(m verify.Method) func(*batch) (*pass, error) {
+	return func(b *batch) (*pass, error) {
+		c := verify.Config{Method: m}
+		if m == verify.MethodAlphaCROWN {
+			c.Iterations = b.Steps
+		}
+		v, err := verify.NewCROWN(b.net, b.pool, c)
+		if err != nil {
+			return nil, err
+		}
+		in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
+		var res verify.Result
+		return b.opened(
+			func() error { return v.Certify(ctx, b.ball, in, &res) },
+			func() []float32 { return res.Margin })
+	}
 }

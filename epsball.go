@@ -32,10 +32,10 @@ type Model struct {
 	pool  *kernels.Pool
 	net   *net.Network
 
-	mu     sync.Mutex // guards runner and ibp: buffers of one call at a time
+	mu     sync.Mutex // guards runner and bounds: buffers of one call at a time
 	runner *net.Runner
 	back   func() (*net.Network, error) // compiled for attacks, once
-	ibp    *verify.IBP
+	bounds [AlphaCROWN + 1]verifier     // those asked for
 
 	attacking atomic.Int64 // bytes of back's result
 }
@@ -129,8 +129,10 @@ func (m *Model) Bytes() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 4*int(m.model.Arch.Parameters()) + m.net.Bytes() + int(m.attacking.Load())
-	if m.ibp != nil {
-		n += m.ibp.Bytes()
+	for _, v := range m.bounds {
+		if v != nil {
+			n += v.Bytes()
+		}
 	}
 	return n
 }
@@ -262,8 +264,14 @@ func Attack(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Method)
 // Bound is a way to prove robustness.
 type Bound int
 
-// IBP is interval bound propagation, sound in float32.
-const IBP Bound = 0
+// The ways to prove, the cheaper and looser first; each includes those before it,
+// which are tried first. All are sound in float32 (docs/verification.md).
+const (
+	IBP        Bound = iota // interval bound propagation
+	CROWNIBP                // intervals, and linear bounds of the margins
+	CROWN                   // linear bounds of every neuron that is not stable
+	AlphaCROWN              // the same with optimised slopes
+)
 
 // Certificate is the outcome of Certify, one entry an image.
 type Certificate struct {
@@ -277,22 +285,42 @@ func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound)
 	if err := check(x, y, b); err != nil {
 		return nil, err
 	}
-	if how != IBP {
-		return nil, fmt.Errorf("bound %d: want IBP", how)
+	if how < IBP || how > AlphaCROWN {
+		return nil, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ibp == nil {
-		var err error
-		if m.ibp, err = verify.NewIBP(m.net, m.pool); err != nil {
-			return nil, err
-		}
+	v, err := m.verifier(how)
+	if err != nil {
+		return nil, err
 	}
 	var r verify.Result
-	if err := m.ibp.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
+	if err := v.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
 		return nil, err
 	}
 	return &Certificate{r.Certified, r.Margin}, nil
+}
+
+// verifier makes the verifier of a bound when it is first asked for.
+func (m *Model) verifier(how Bound) (v verifier, err error) {
+	if m.bounds[how] == nil {
+		if how == IBP {
+			m.bounds[how], err = verify.NewIBP(m.net, m.pool)
+		} else {
+			m.bounds[how], err = verify.NewCROWN(m.net, m.pool, verify.Config{Method: verify.Method(how), Ladder: true})
+		}
+		if err != nil {
+			m.bounds[how] = nil
+			return nil, err
+		}
+	}
+	return m.bounds[how], nil
+}
+
+// verifier is *verify.IBP or *verify.CROWN.
+type verifier interface {
+	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
+	Bytes() int
 }
 
 func check(x Batch, y []int, b Ball) error {

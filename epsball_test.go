@@ -45,10 +45,33 @@ func TestBytes(t *testing.T) {
 	_, err = epsball.Attack(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.FGSM{})
 	require.NoError(t, err)
 	require.Greater(t, few.Bytes(), before+weights)
-	before = few.Bytes()
-	_, err = epsball.Certify(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.IBP)
+	for _, how := range []epsball.Bound{epsball.IBP, epsball.CROWN} {
+		before = few.Bytes()
+		_, err = epsball.Certify(ctx, few, x, []int{0}, epsball.Linf(0.1), how)
+		require.NoError(t, err)
+		require.Greater(t, few.Bytes(), before)
+	}
+}
+
+// TestBounds: a tighter bound proves no less.
+func TestBounds(t *testing.T) {
+	e, err := epsball.New(randomModel(t))
 	require.NoError(t, err)
-	require.Greater(t, few.Bytes(), before)
+	x, ctx := randomBatch(12), context.Background()
+	pred, err := e.Classify(ctx, x)
+	require.NoError(t, err)
+	last := make([]bool, 12)
+	for how := epsball.IBP; how <= epsball.AlphaCROWN; how++ {
+		c, err := epsball.Certify(ctx, e, x, pred.Label, epsball.Linf(0.02), how)
+		require.NoError(t, err)
+		for i, robust := range c.Robust {
+			require.True(t, robust || !last[i], "image %d by bound %d", i, how)
+			require.Equal(t, robust, c.Margin[i] > 0)
+		}
+		last = c.Robust
+	}
+	_, err = epsball.Certify(ctx, e, x, pred.Label, epsball.Linf(0.02), epsball.AlphaCROWN+1)
+	require.ErrorContains(t, err, "want IBP, CROWNIBP, CROWN or AlphaCROWN")
 }
 
 func randomBatch(n int) epsball.Batch {

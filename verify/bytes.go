@@ -29,3 +29,27 @@ func (m *intervalMap) magnitudes() int {
 	}
 	return n
 }
+
+// Bytes returns the memory held by the weights that the verifier has packed
+// besides the network's own.
+func (v *CROWN) Bytes() int {
+	n := 0
+	if v.ibp != nil {
+		n += v.ibp.Bytes()
+	}
+	for i := range v.g.nodes {
+		n += v.g.nodes[i].bytes()
+	}
+	return n
+}
+
+func (d *node) bytes() int {
+	n := d.abs.Bytes() + d.adjoint.Bytes() + 4*(cap(d.columns)+cap(d.both))
+	if own, _ := d.affine.Small(1, 1); d.small != own {
+		n += d.small.Bytes()
+	}
+	if d.forward != nil && d.forward != d.affine.Lanes() {
+		n += d.forward.Bytes()
+	}
+	return n
+}

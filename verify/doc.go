@@ -8,6 +8,7 @@
 //	    round-to-nearest: any order of summation, with or without fused
 //	    multiply-adds, as long as nothing overflows.
 //
-// rounding.go holds the proof and is the only place that knows error bounds.
+// rounding.go (intervals) and relaxation.go (linear bounds) hold the proofs and are the
+// only places that know error bounds.
 // Whatever cannot be bounded (NaN, overflow) is not certified.
 package verify

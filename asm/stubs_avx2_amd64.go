@@ -236,6 +236,21 @@ func Small6x2AVX2(a *ConvArgs)
 //go:noescape
 func Small8x1AVX2(a *ConvArgs)
 
+// Sparse1AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse1AVX2(a *SparseArgs)
+
+// Sparse2AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse2AVX2(a *SparseArgs)
+
+// Sparse3AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse3AVX2(a *SparseArgs)
+
 // WinogradInAVX2 transforms the 6×6 input pixels of one tile; see WinogradArgs.
 //
 //go:noescape

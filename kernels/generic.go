@@ -35,6 +35,7 @@ var generic = &ISA{
 	affine:     genericAffine,
 	box:        genericBox,
 	boxEnd:     genericBoxEnd,
+	sparse:     [4]func(*asm.SparseArgs){1: genericSparse(1), 2: genericSparse(2), 3: genericSparse(3)},
 	gatherRows: genericGatherRows,
 	relax:      func(a *asm.RelaxArgs) { genericRelax(a, false) },
 	relaxLanes: func(a *asm.RelaxArgs) { genericRelax(a, true) },

@@ -23,6 +23,7 @@ type ISA struct {
 	selectMask func(dst, src, mask unsafe.Pointer, n int)
 	affine     func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box        func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
+	sparse     [asm.SparseGroups + 1]func(*asm.SparseArgs) // by groups
 	gatherRows func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 	relax      func(*asm.RelaxArgs)
 	relaxLanes func(*asm.RelaxArgs)
@@ -99,6 +100,7 @@ type Scratch struct {
 	grad     asm.GradArgs
 	interval asm.IntervalArgs
 	relax    asm.RelaxArgs
+	sparse   asm.SparseArgs
 	mask     [Lanes]uint32
 	offset   [Lanes]int
 

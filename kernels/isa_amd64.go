@@ -53,6 +53,7 @@ var avx2 = &ISA{
 	affine:     asm.IntervalAffineAVX2,
 	box:        asm.IntervalBoxAVX2,
 	boxEnd:     asm.BoxEndAVX2,
+	sparse:     [4]func(*asm.SparseArgs){1: asm.Sparse1AVX2, 2: asm.Sparse2AVX2, 3: asm.Sparse3AVX2},
 	gatherRows: asm.GatherRowsAVX2,
 	relax:      asm.RelaxAVX2,
 	relaxLanes: asm.RelaxLanesAVX2,

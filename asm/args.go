@@ -171,3 +171,24 @@ type RelaxArgs struct {
 	N, Rows, ParamSkip      int
 	Sums                    [3][8]float32
 }
+
+// SparseGroups is the largest number of lane groups that a SparseP kernel takes.
+const SparseGroups = 3
+
+// SparseEntry is a term of a sum: the offsets in bytes of its input and of its
+// weights.
+type SparseEntry struct{ In, W int32 }
+
+// SparseArgs describes one call of a SparseP kernel: Tiles × 4 channels of an output
+// pixel of P lane groups. For each tile t, group p, channel i < 4 and lane l:
+//
+//	acc := +0
+//	for e in List[:N] { acc = fma(W[t*WTile + e.W + 4*i], In[p][e.In + 4*l], acc) }
+//	Out[p][(t*4+i)*32 + 4*l] = acc
+type SparseArgs struct {
+	Tiles, N int
+	List     unsafe.Pointer // to SparseEntry
+	W        unsafe.Pointer
+	WTile    int
+	In, Out  [SparseGroups]unsafe.Pointer
+}

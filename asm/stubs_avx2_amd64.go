@@ -267,6 +267,21 @@ func Small6x2AVX2(a *ConvArgs)
 //go:noescape
 func Small8x1AVX2(a *ConvArgs)
 
+// Sparse1AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse1AVX2(a *SparseArgs)
+
+// Sparse2AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse2AVX2(a *SparseArgs)
+
+// Sparse3AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse3AVX2(a *SparseArgs)
+
 // Transpose4AVX2 writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
 // four at dst, dstStride bytes apart, each word ANDed with mask.
 //

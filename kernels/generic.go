@@ -49,6 +49,7 @@ var generic = &ISA{
 	boxAdd:      genericBoxAdd,
 	peakFMA:     genericPeakFMA,
 	readMemory:  genericReadMemory,
+	sparse:      [4]func(*asm.SparseArgs){1: genericSparse(1), 2: genericSparse(2), 3: genericSparse(3)},
 }
 
 // genericConvs has every tile that any set may have.

@@ -38,6 +38,7 @@ type ISA struct {
 	boxAdd      func(c, r, sc, sr unsafe.Pointer, n int, a *asm.IntervalArgs)
 	peakFMA     func(n int)
 	readMemory  func(p unsafe.Pointer, n, reps int)
+	sparse      [asm.SparseGroups + 1]func(*asm.SparseArgs) // by groups
 }
 
 // Name returns the name users give: "generic", "avx2", "avx512".
@@ -106,6 +107,7 @@ type Scratch struct {
 	interval asm.IntervalArgs
 	adam     asm.AdamArgs
 	relax    asm.RelaxArgs
+	sparse   asm.SparseArgs
 	mask     [Lanes]uint32
 	offset   [Lanes]int
 

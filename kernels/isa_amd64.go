@@ -67,6 +67,7 @@ var avx2 = &ISA{
 	boxAdd:      asm.IntervalAddAVX2,
 	peakFMA:     asm.PeakFMAAVX2,
 	readMemory:  asm.ReadMemoryAVX2,
+	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1AVX2, 2: asm.Sparse2AVX2, 3: asm.Sparse3AVX2},
 }
 
 var avx512 = newAVX512(!doublePumped())

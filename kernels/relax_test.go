@@ -235,3 +235,47 @@ func TestWindowedForward(t *testing.T) {
 	s := Shape{1, 5, 5, 1, 3, 3, 1, 1, 0, 0}
 	require.Panics(t, func() { NewForward(generic, s).Windowed(Window{0, 1, 0, 1}, Window{0, 2, 0, 3}) })
 }
+
+// TestSparse: the adjoint of what is chosen is the whole adjoint of a source that is
+// zero elsewhere, bit for bit.
+func TestSparse(t *testing.T) {
+	r := rand.New(rand.NewPCG(10, 10))
+	for _, isa := range testSets() {
+		tried := 0
+		for _, s := range append([]Shape{{8, 9, 8, 12, 3, 3, 2, 2, 1, 1}, {16, 7, 7, 8, 4, 4, 1, 1, 0, 0}, {4, 6, 6, 5, 2, 2, 3, 3, 0, 0}}, shapes...) {
+			w := make([]float32, s.Weights())
+			fillRandom(r, w)
+			full := NewAdjoint(isa, s)
+			full.Pack(w, false)
+			sparse := full.NewSparse()
+			require.Equal(t, s.InC%tileChannels == 0, sparse != nil)
+			if sparse == nil {
+				continue
+			}
+			tried++
+			for groups := 1; groups <= 7; groups++ {
+				src := make([]float32, groups*s.Out()*Lanes)
+				fillRandom(r, src)
+				use := make([]bool, s.Out())
+				share := []int{0, 1, 3, 10}[groups%4]
+				for k := range use {
+					use[k] = r.IntN(10) < share
+					for g := range groups {
+						if !use[k] {
+							clear(src[(g*s.Out()+k)*Lanes:][:Lanes])
+						}
+					}
+				}
+				want := make([]float32, groups*s.In()*Lanes)
+				all, have := guarded(len(want))
+				full.Apply(new(Scratch), want, src, groups, None, nil)
+				sparse.Choose(use)
+				sparse.Apply(new(Scratch), have, src, groups)
+				requireBits(t, want, have)
+				requireGuards(t, all)
+			}
+		}
+		require.Greater(t, tried, 2)
+	}
+	require.Nil(t, NewForward(generic, FC(4, 4)).NewSparse())
+}

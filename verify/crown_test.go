@@ -293,3 +293,47 @@ func TestCROWNDoesNotAllocate(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(5, certify), "%v", Method(method))
 	}
 }
+
+// TestRelaxedFailsClosed: what overflows is not certified, by any method.
+func TestRelaxedFailsClosed(t *testing.T) {
+	for _, scale := range []float32{1e13, 1e25, 1e38} {
+		a := deeper()[2]
+		m, err := model.Random(a, 3)
+		require.NoError(t, err)
+		for i := range m.Params {
+			for k := range m.Params[i].W {
+				m.Params[i].W[k] *= scale
+			}
+		}
+		x := randomImage(9, rand.New(rand.NewPCG(1, 1)))
+		for method := range Methods() {
+			for norm := range 3 {
+				v := newCROWN(t, m, 1, Config{Method: Method(method)})
+				for y := range 5 {
+					var res Result
+					require.NoError(t, v.Certify(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, Batch{x, []int{y}}, &res))
+					require.False(t, res.Certified[0], "%v %v: margin %v", scale, Method(method), res.Margin[0])
+				}
+			}
+		}
+	}
+}
+
+// TestConfig names what makes no sense.
+func TestConfig(t *testing.T) {
+	for i, name := range Methods() {
+		m, err := ParseMethod(name)
+		require.NoError(t, err)
+		require.Equal(t, Method(i), m)
+	}
+	_, err := ParseMethod("deeppoly")
+	require.ErrorContains(t, err, "ibp, crown-ibp, crown, alpha-crown")
+	for _, c := range []struct {
+		c    Config
+		want string
+	}{{Config{Method: 4}, "method"}, {Config{Method: -1}, "method"}, {Config{Iterations: -1}, "iterations"}} {
+		require.ErrorContains(t, c.c.Validate(3), c.want)
+	}
+	require.ErrorContains(t, (&Config{}).Validate(1), "at least 2 classes")
+	require.NoError(t, (&Config{Spec: &Spec{C: []float32{1}}}).Validate(1))
+}

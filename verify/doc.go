@@ -9,6 +9,7 @@
 //	    multiply-adds, residual adds within the sums or after them, as long as
 //	    nothing overflows.
 //
-// rounding.go holds the proof and is the only place that knows error bounds.
+// rounding.go (intervals) and relaxation.go (linear bounds) hold the proofs and are the
+// only places that know error bounds.
 // Whatever cannot be bounded (NaN, overflow) is not certified.
 package verify

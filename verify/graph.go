@@ -34,7 +34,7 @@ type node struct {
 	forward   *kernels.Linear  // W from b on lanes; nil unless slopes are optimised
 	columns   []float32        // W, [KH][KW][InC][OutC]
 	interval  bound            // of step 2
-	relax     relaxBound       // of step 8
+	relax     relaxBound       // of step 10
 	plans     map[planKey]plan // by window
 	readers   int              // of the source
 }

@@ -10,7 +10,7 @@ import (
 // bound intervals. A trace is one evaluation of the network, exact or executed, on
 // an input of the ball: ẑ are its values before a ReLU, a after it.
 //
-// 6. What a trace obeys. Layer i reads the activation a (and adds the activation
+// 8. What a trace obeys. Layer i reads the activation a (and adds the activation
 // s, if it has a skip): by 1, with M ≥ |a| and Mₛ ≥ |s|,
 //
 //	|ẑ − (Wa + b + s)| ≤ γ_{K+2}(|W|M + |b| + Mₛ) + Kη,
@@ -18,7 +18,7 @@ import (
 // 0 if exact. A ReLU gives a = max(ẑ, 0) in either case. l ≤ ẑ ≤ h and M hold
 // for exact and executed traces alike, by 3 and by what follows.
 //
-// 7. Backward through a ReLU. Given a row λ of float32 (any: a lower bound of Σλa
+// 9. Backward through a ReLU. Given a row λ of float32 (any: a lower bound of Σλa
 // is wanted), p = max(λ, 0), n = min(λ, 0), the kernel computes
 //
 //	λ′ = fl(p·α) + fl(n·s),  one of them zero.
@@ -32,7 +32,7 @@ import (
 // = s. fl(ns) = n·s′ + e, |s′ − s| ≤ us, |e| ≤ η/2: t ≥ −sl + us·max(−l, h) is
 // enough for s′, and |e·ẑ| ≤ η·max(−l, h)/2 is counted in 10.
 //
-// 8. Backward through an affine layer. By 6
+// 10. Backward through an affine layer. By 8
 //
 //	Σλ′ẑ ≥ Σ (λ′W)a + Σλ′b + Σλ′s − Σ|λ′|(γ_{K+2}(|W|M + |b| + Mₛ) + Kη).
 //
@@ -54,7 +54,7 @@ import (
 // A row of a single neuron starts as ±(w, b, E): exact. A row over several outputs
 // starts as if through a ReLU with α = s = 1.
 //
-// 9. The input. In a box, |a − c| ≤ r with float32 c and r: Σμa ≥ Σμc − Σ|μ|r, so c
+// 11. The input. In a box, |a − c| ≤ r with float32 c and r: Σμa ≥ Σμc − Σ|μ|r, so c
 // takes the place of b and r + γ_{m+2}|c| that of E, with S as above. For a ball in
 // the dual norm, a = (x′ − mean)/std exactly or executed: by 5 within 4u|a| + 2η of
 // ĉ + (x′ − x)/std, ĉ within 4u|ĉ| + 2η of (x − mean)/std, so
@@ -66,7 +66,7 @@ import (
 // larger one is taken. The larger of several lower bounds may be taken anywhere: a
 // row may stop at the box of any activation (9 with its c and r) as well.
 //
-// 10. Underflow, for each layer that a row passes, below
+// 12. Underflow, for each layer that a row passes, below
 //
 //	η((n + R + 2)·Σ_j M_j + Σ max(−l, h) + 3·neurons).
 //
@@ -77,7 +77,7 @@ import (
 // 2018 (CROWN: the choice of α), Singh et al. 2019 (DeepPoly: rounding in
 // abstract interpreters), Xu et al. 2021 (α-CROWN).
 
-// relaxExtra are the roundings of 6 and 8 beyond the terms of a chain.
+// relaxExtra are the roundings of 8 and 10 beyond the terms of a chain.
 const relaxExtra = 4
 
 // relaxBound holds the constants of one layer (8, 10).
@@ -101,7 +101,7 @@ var (
 	gammaChain = gamma(kernels.RelaxBlock + 2)
 )
 
-// errors returns what gives E of 8: the factor of V, that of Mₛ, and, for each output
+// errors returns what gives E of 10: the factor of V, that of Mₛ, and, for each output
 // channel, the rest.
 func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
 	ofSkip = (r.exec + r.back) * (1 + slack)
@@ -115,7 +115,7 @@ func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64
 // over returns a float32 not below v ≥ 0, by little.
 func over(v float64) float32 { return float32(float64(v*(1+slack)) + tiny) }
 
-// inputParams gives c and E of 9 for the box [lo, hi].
+// inputParams gives c and E of 11 for the box [lo, hi].
 func inputParams(p, lo, hi []float32) {
 	for k := range lo {
 		c := float32((float64(lo[k]) + float64(hi[k])) / 2)
@@ -139,7 +139,7 @@ func setParams(p []float32, low, up, t, b, e float32) {
 	p[kernels.RelaxBias], p[kernels.RelaxError] = b, e
 }
 
-// relaxation returns the slopes of 7 and t for a ReLU on [l, h]. The lower slope is
+// relaxation returns the slopes of 9 and t for a ReLU on [l, h]. The lower slope is
 // that of CROWN: the line that cuts off less.
 func relaxation(l, h float32) (low, up, t float32) {
 	switch {

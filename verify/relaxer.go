@@ -140,6 +140,7 @@ func (w *relaxer) settle(i int) {
 	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
 	outLo, outHi := w.actLo[i+1], w.actHi[i+1]
+	w.sparse[i].known = false
 	for k, l := range lo {
 		h := hi[k]
 		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]

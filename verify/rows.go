@@ -32,6 +32,7 @@ type rows struct {
 	low     [maxGroups][kernels.Lanes]float64
 	norms   [kernels.Lanes]float64
 
+	sparse []sparse    // of each node, for the loaded image
 	params [][]float32 // of each node: RelaxParams a neuron
 	input  []float32   // of the input box
 	dual   []float32   // of the ball around the centre; used for L1 and L2
@@ -57,6 +58,7 @@ func newRows(g *graph) *rows {
 		r.v[a] = kernels.Alloc(n * kernels.Lanes)
 	}
 	r.tmp = kernels.Alloc(largest * kernels.Lanes)
+	r.sparse = make([]sparse, len(g.nodes))
 	for i := range g.nodes {
 		r.params = append(r.params, make([]float32, g.maps[i+1].size()*kernels.RelaxParams))
 	}
@@ -224,16 +226,65 @@ func (r *rows) back(i int, v []float32, groups int) {
 	d := &r.g.nodes[i]
 	w := r.placed[0]
 	p := r.g.plan(d, w[i+1])
+	apply := func(dst []float32) {
+		if s := r.sparseOf(i); s != nil && p.adjoint == d.adjoint {
+			s.Apply(&r.sc, dst, v, groups)
+			return
+		}
+		p.adjoint.Apply(&r.sc, dst, v, groups, kernels.None, nil)
+	}
 	if !r.started[d.src] && p.reads == w[d.src] {
-		p.adjoint.Apply(&r.sc, r.v[d.src], v, groups, kernels.None, nil)
+		apply(r.v[d.src])
 		r.started[d.src] = true
 	} else {
-		p.adjoint.Apply(&r.sc, r.tmp, v, groups, kernels.None, nil)
+		apply(r.tmp)
 		r.add(d.src, p.reads, r.tmp, groups)
 	}
 	if d.skip >= 0 {
 		r.add(d.skip, w[i+1], v, groups)
 	}
+}
+
+// sparseOf returns the adjoint of node i on whole maps without the neurons that are
+// inactive for the loaded image, whose coefficients are zero; nil where that does not
+// pay.
+func (r *rows) sparseOf(i int) *kernels.Sparse {
+	s := &r.sparse[i]
+	if s.known {
+		if s.pays {
+			return s.adjoint
+		}
+		return nil
+	}
+	s.known, s.pays = true, false
+	d := &r.g.nodes[i]
+	if s.adjoint == nil {
+		if s.adjoint = d.adjoint.NewSparse(); s.adjoint == nil || !d.affine.ReLU {
+			return nil
+		}
+	}
+	p, n := r.params[i], r.g.maps[i+1].size()
+	s.use = slices.Grow(s.use[:0], n)[:n]
+	count := 0
+	for k := range s.use {
+		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
+		s.use[k] = q[kernels.RelaxLower] != 0 || q[kernels.RelaxUpper] != 0
+		if s.use[k] {
+			count++
+		}
+	}
+	if s.pays = count*4 < n*3; s.pays {
+		s.adjoint.Choose(s.use)
+		return s.adjoint
+	}
+	return nil
+}
+
+// sparse is what sparseOf knows of a node.
+type sparse struct {
+	adjoint     *kernels.Sparse
+	use         []bool
+	known, pays bool
 }
 
 // add adds coefficients on the window w to those of activation a.

@@ -1,6 +1,6 @@
 // Command asmgen writes the assembly of package asm: one description of each
 // kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go,
-// limits.go), one target for each ISA (avx2.go, avx512.go). Its test is the drift
+// sparse.go, limits.go), one target for each ISA (avx2.go, avx512.go). Its test is the drift
 // check: the files in asm must be what it prints.
 package main
 
@@ -68,5 +68,6 @@ var families = []struct {
 	{"winograd", emitWinograd, false},
 	{"elementwise", emitElementwise, false},
 	{"relax", emitRelax, false},
+	{"sparse", emitSparse, false},
 	{"limits", emitLimits, true},
 }

@@ -66,7 +66,7 @@ type distance struct {
 
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: normFlag(), eps: epsilonFlag("0.1"),
+		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
 		stepSize: positiveFlag(""), loss: newValue("loss", "ce", net.ParseLoss),
 	}
 	c := &cobra.Command{

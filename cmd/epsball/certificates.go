@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/big"
 
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
@@ -15,6 +18,7 @@ type certificates struct {
 	file   *cert.File
 	common certcheck.Certificate // what all lines have in common
 	hashes []string              // of the images
+	relus  []int                 // the model's ReLU layers
 }
 
 // run names what was asked for: only such lines can be resumed.
@@ -32,6 +36,11 @@ func (f *certifyFlags) openOut(s *subject, p *proofs) (*certificates, error) {
 	}}
 	for i := range s.y {
 		c.hashes = append(c.hashes, certcheck.InputHash(s.image(s.x, i)))
+	}
+	for i := range s.model.Arch.Layers {
+		if s.model.Arch.Layers[i].Kind == model.ReLU {
+			c.relus = append(c.relus, i)
+		}
 	}
 	var err error
 	if !f.resume {
@@ -82,7 +91,7 @@ func (c *certificates) take(d *certcheck.Certificate, i, label int, p *proofs) e
 }
 
 // write appends the lines of those images at that are done.
-func (c *certificates) write(s *subject, p *proofs, at []int) error {
+func (c *certificates) write(ctx context.Context, prover *verify.CROWN, s *subject, p *proofs, at []int) error {
 	var lines []*certcheck.Certificate
 	for _, i := range at {
 		if !p.done[i] {
@@ -90,14 +99,19 @@ func (c *certificates) write(s *subject, p *proofs, at []int) error {
 		}
 		l := c.common
 		l.Index, l.Input, l.Label = c.f.data.offset+i, c.hashes[i], s.y[i]
-		proof := cert.Proof{Method: c.f.method.v, Certified: p.proved[i]}
-		eps := c.f.eps.v
+		ball := net.Ball{Norm: c.f.norm.v, Eps: c.f.eps.v}
 		if c.f.radius {
-			eps = c.f.resolution.v.Times(max(0, p.steps[i]))
-		} else {
-			proof.Margin = p.margin[i]
+			ball.Eps = c.f.resolution.v.Times(max(0, p.steps[i]))
 		}
-		l.Eps = epsText(eps)
+		l.Eps = cert.Eps(ball.Eps.String(), ball.Eps.Rat())
+		proof := cert.Proof{Method: p.method[i].String(), Certified: p.proved[i], Margin: p.margin[i]}
+		if p.proved[i] && c.f.method.v != verify.MethodIBP {
+			found, err := prover.Prove(ctx, ball, s.image(s.x, i), s.y[i])
+			if err != nil {
+				return err
+			}
+			proof = c.proof(found)
+		}
 		proof.Fill(&l)
 		lines = append(lines, &l)
 	}
@@ -110,6 +124,16 @@ func (c *certificates) write(s *subject, p *proofs, at []int) error {
 	return nil
 }
 
-func epsText(e net.Epsilon) string { return cert.Eps(e.String(), e.Rat()) }
+// proof states what package verify found. Its slopes are those of each ReLU, in order.
+func (c *certificates) proof(p *verify.Proof) cert.Proof {
+	out := cert.Proof{Method: p.Method.String(), Certified: p.Certified, Margin: float64(p.Margin)}
+	for k, s := range p.Slopes {
+		out.Slopes = append(out.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: c.relus[k], Alpha: [][]float32{s.Alpha}})
+		if s.Rows != nil {
+			out.Slopes = append(out.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: c.relus[k], Alpha: s.Rows})
+		}
+	}
+	return out
+}
 
 func (c *certificates) close() { _ = c.file.Close() } // each line has been synced

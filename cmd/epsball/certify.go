@@ -20,7 +20,7 @@ const level = "exact and float32 execution"
 type certifyFlags struct {
 	model      string
 	data       data
-	method     *value[string]
+	method     *value[verify.Method]
 	norm       *value[net.Norm]
 	eps        *value[net.Epsilon]
 	radius     bool
@@ -74,7 +74,7 @@ type certifyTimings struct {
 
 func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
-		method: choiceFlag("method", "ibp", "ibp"), norm: normFlag(), eps: epsilonFlag(""),
+		method: newValue("method", "ibp", verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
 	}
 	c := &cobra.Command{
@@ -101,12 +101,12 @@ are found; with --resume, a run that was killed goes on with what is there.`,
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to certify (required)")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.method, "method", "how to prove: ibp (interval bounds)")
-	fl.Var(f.norm, "norm", "linf or l2")
+	fl.Var(f.method, "method", "how to prove: ibp (interval bounds), or up to crown-ibp, crown or alpha-crown (linear bounds)")
+	fl.Var(f.norm, "norm", "linf, l2 or l1")
 	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")
-	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16)")
+	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16; l1: 256)")
 	fl.StringVar(&f.out, "out", "", "`file` for the certificates, one a line")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	return c
@@ -135,8 +135,11 @@ func (f *certifyFlags) check() error {
 	}
 	if !f.maxRadius.set {
 		f.maxRadius.v = net.MustEpsilon("1")
-		if f.norm.v == net.L2 {
+		switch f.norm.v {
+		case net.L2:
 			f.maxRadius.v = net.MustEpsilon("16")
+		case net.L1:
+			f.maxRadius.v = net.MustEpsilon("256")
 		}
 	}
 	if err := (net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}).Validate(); err != nil {
@@ -159,13 +162,14 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err := f.data.known(); err != nil {
 		return err
 	}
-	ibp, err := verify.NewIBP(s.net, s.pool)
+	// What a certificate cannot state must not be used for one.
+	prover, err := verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: true, RowsOnly: f.out != ""})
 	if err != nil {
 		return fmt.Errorf("model %s: %w", f.model, err)
 	}
 	r := f.newReport(a, s)
 	n := len(s.y)
-	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n), make([]float64, n)}
+	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n), make([]verify.Method, n), make([]float64, n)}
 	var out *certificates
 	if f.out != "" {
 		if out, err = f.openOut(s, &p); err != nil {
@@ -183,7 +187,7 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err == nil {
 		ibpStart := time.Now()
 		bar := a.newBar()
-		err = f.prove(ctx, ibp, s, &p, out, bar)
+		err = f.prove(ctx, prover, s, &p, out, bar)
 		bar.clear()
 		r.Timings.IBP = time.Since(ibpStart).Seconds()
 	}
@@ -204,19 +208,24 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 // proofs are the outcomes of either mode, one entry an image.
 type proofs struct {
 	done   []bool
-	proved []bool    // right, at some radius
-	radius []float64 // with --radius
-	steps  []int     // with --radius: the same in units of the resolution, −1 where not proved
-	margin []float64 // without --radius
+	proved []bool          // right, at some radius
+	radius []float64       // with --radius
+	steps  []int           // with --radius: the same in units of the resolution, −1 where not proved
+	method []verify.Method // without --radius: that decided
+	margin []float64       // without --radius
 }
 
-// proveBlock is the number of images after which the progress is shown.
-const proveBlock = 512
+// proveBlock is the number of images after which the progress is shown and
+// certificates are written: by intervals, or by linear bounds, which take longer.
+const (
+	proveBlock  = 512
+	linearBlock = 32
+)
 
 // prove fills p for the images that are not done, block by block: what is proved
 // of an image does not depend on its neighbours. Each block goes to out, if there
 // is one.
-func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p *proofs, out *certificates, bar *bar) error {
+func (f *certifyFlags) prove(ctx context.Context, prover *verify.CROWN, s *subject, p *proofs, out *certificates, bar *bar) error {
 	var todo []int
 	for i, done := range p.done {
 		if !done {
@@ -224,15 +233,19 @@ func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p
 		}
 	}
 	var b verify.Batch
-	for block := range slices.Chunk(todo, proveBlock) {
-		bar.show(f.method.v, block[0], len(s.y))
+	size := proveBlock
+	if f.method.v != verify.MethodIBP {
+		size = linearBlock
+	}
+	for block := range slices.Chunk(todo, size) {
+		bar.show(f.method.v.String(), block[0], len(s.y))
 		b.X, b.Y = b.X[:0], b.Y[:0]
 		for _, i := range block {
 			b.X, b.Y = append(b.X, s.image(s.x, i)...), append(b.Y, s.y[i])
 		}
-		err := f.proveBatch(ctx, ibp, b, p, block)
+		err := f.proveBatch(ctx, prover, b, p, block)
 		if out != nil {
-			err = errors.Join(err, out.write(s, p, block))
+			err = errors.Join(err, out.write(context.WithoutCancel(ctx), prover, s, p, block))
 		}
 		if err != nil {
 			return err
@@ -242,18 +255,18 @@ func (f *certifyFlags) prove(ctx context.Context, ibp *verify.IBP, s *subject, p
 }
 
 // proveBatch fills p for the images at.
-func (f *certifyFlags) proveBatch(ctx context.Context, ibp *verify.IBP, b verify.Batch, p *proofs, at []int) error {
+func (f *certifyFlags) proveBatch(ctx context.Context, prover *verify.CROWN, b verify.Batch, p *proofs, at []int) error {
 	if !f.radius {
 		var res verify.Result
-		err := ibp.Certify(ctx, net.Ball{Norm: f.norm.v, Eps: f.eps.v}, b, &res)
+		err := prover.Certify(ctx, net.Ball{Norm: f.norm.v, Eps: f.eps.v}, b, &res)
 		for k, done := range res.Done {
 			i := at[k]
-			p.done[i], p.proved[i], p.margin[i] = done, res.Certified[k], float64(res.Margin[k])
+			p.done[i], p.proved[i], p.method[i], p.margin[i] = done, res.Certified[k], res.Method[k], float64(res.Margin[k])
 		}
 		return err
 	}
 	var res verify.RadiusResult
-	err := ibp.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
+	err := prover.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
 	for k, done := range res.Done {
 		i := at[k]
 		p.done[i], p.proved[i], p.radius[i], p.steps[i] = done, res.Steps[k] >= 0, res.Radius[k], res.Steps[k]
@@ -263,7 +276,7 @@ func (f *certifyFlags) proveBatch(ctx context.Context, ibp *verify.IBP, b verify
 
 func (f *certifyFlags) newReport(a *app, s *subject) *certifyReport {
 	r := &certifyReport{
-		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Method: f.method.v, Level: level,
+		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Method: f.method.v.String(), Level: level,
 		Norm: f.norm.v.String(), ISA: a.isa.Name(), Threads: a.threads,
 	}
 	if f.radius {

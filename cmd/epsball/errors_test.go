@@ -119,7 +119,7 @@ func TestBadInput(t *testing.T) {
 		{"check c.jsonl --data " + path("shape.npz") + " --model " + f.model, []string{"shape.npz", "3x2x2"}},
 		{"check c.jsonl --data= --model " + f.model, []string{"--data", "required"}},
 		{"check c.jsonl --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
-		{certify + " --eps 0.1 --method crown", []string{"--method", "crown", "ibp"}},
+		{certify + " --eps 0.1 --method dual", []string{"--method", "dual", "ibp, crown-ibp"}},
 		{certify + " --radius --resolution 0", []string{"--resolution", "above 0"}},
 		{certify + " --radius --resolution 2", []string{"--resolution", "2"}},
 		{certify + " --radius --resolution 1/999999999", []string{"resolution", "1/999999999"}},

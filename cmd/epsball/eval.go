@@ -39,7 +39,7 @@ type evalReport struct {
 }
 
 func (a *app) evalCommand() *cobra.Command {
-	f := &evalFlags{eps: epsilonFlag("0.1"), norm: normFlag()}
+	f := &evalFlags{eps: epsilonFlag("0.1"), norm: attackNormFlag()}
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",

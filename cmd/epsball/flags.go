@@ -58,6 +58,17 @@ func positiveFlag(text string) *value[net.Epsilon] {
 
 func normFlag() *value[net.Norm] { return newValue("norm", "linf", net.ParseNorm) }
 
+// attackNormFlag takes the norms that attacks know.
+func attackNormFlag() *value[net.Norm] {
+	return newValue("norm", "linf", func(s string) (net.Norm, error) {
+		n, err := net.ParseNorm(s)
+		if err == nil && n == net.L1 {
+			err = errors.New("attacks know linf and l2")
+		}
+		return n, err
+	})
+}
+
 // choiceFlag is a flag with a fixed list of values.
 func choiceFlag(kind, text string, choices ...string) *value[string] {
 	return newValue(kind, text, func(s string) (string, error) {

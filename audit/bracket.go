@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/net"
@@ -23,11 +24,11 @@ type Brackets struct {
 }
 
 // Bracket closes in on the robust radius of each image from both sides: proof
-// first, then the attack above what is proved. first is the index of the first
-// image, for the attack's random numbers. If a radius is both proved and attacked
+// first, then the attack above what is proved. index, one entry an image, picks the
+// attack's random numbers and names the image in errors. If a radius is both proved and attacked
 // the error is a *Contradiction. When ctx ends it returns the context's error and
 // what is done.
-func Bracket(ctx context.Context, p RadiusProver, s *attack.RadiusSearch, x []float32, y []int, first int) (*Brackets, error) {
+func Bracket(ctx context.Context, p RadiusProver, s *attack.RadiusSearch, x []float32, y, index []int) (*Brackets, error) {
 	norm := s.Attack.Ball.Norm
 	var proved verify.RadiusResult
 	b := &Brackets{}
@@ -37,14 +38,17 @@ func Bracket(ctx context.Context, p RadiusProver, s *attack.RadiusSearch, x []fl
 	if err != nil {
 		return b, err
 	}
+	if len(index) != len(y) {
+		return b, fmt.Errorf("indices: %d, want one for each of %d images", len(index), len(y))
+	}
 	var fooled attack.RadiusResult
-	err = s.Run(ctx, attack.Batch{X: x, Y: y, First: first}, b.Certified, &fooled)
+	err = s.Run(ctx, attack.Batch{X: x, Y: y, Index: index}, b.Certified, &fooled)
 	if fooled.Steps != nil {
 		b.Attacked, b.AttackDone = fooled.Steps, fooled.Done
 	}
 	for i, k := range b.Attacked {
 		if b.AttackDone[i] && k >= 0 && b.Certified[i] >= k {
-			return b, &Contradiction{first + i, net.Ball{Norm: norm, Eps: s.Resolution.Times(k)}}
+			return b, &Contradiction{index[i], net.Ball{Norm: norm, Eps: s.Resolution.Times(k)}}
 		}
 	}
 	return b, err

@@ -43,10 +43,14 @@ func TestBracket(t *testing.T) {
 	ibp, err := verify.NewIBP(n, pool)
 	require.NoError(t, err)
 	ctx := context.Background()
+	index := make([]int, 40)
+	for i := range index {
+		index[i] = 7 + i
+	}
 	for norm, resolution := range map[net.Norm]string{net.Linf: "1/1000", net.L2: "1/50"} {
 		s, err := attack.NewRadiusSearch(n, attack.PGD(net.Ball{Norm: norm}, 20, 1), net.MustEpsilon(resolution), net.MustEpsilon("1"), pool)
 		require.NoError(t, err)
-		b, err := Bracket(ctx, ibp, s, images.X, images.Y, 0)
+		b, err := Bracket(ctx, ibp, s, images.X, images.Y, index)
 		require.NoError(t, err)
 		require.Equal(t, -1, b.Certified[5])
 		require.Zero(t, b.Attacked[5])
@@ -65,7 +69,7 @@ func TestBracket(t *testing.T) {
 		require.Greater(t, proved, 30)
 
 		// A prover that claims too much is found out.
-		_, err = Bracket(ctx, liar{300}, s, images.X, images.Y, 7)
+		_, err = Bracket(ctx, liar{300}, s, images.X, images.Y, index)
 		var c *Contradiction
 		require.ErrorAs(t, err, &c)
 	}
@@ -74,7 +78,7 @@ func TestBracket(t *testing.T) {
 	require.NoError(t, err)
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
-	b, err := Bracket(stopped, ibp, s, images.X, images.Y, 0)
+	b, err := Bracket(stopped, ibp, s, images.X, images.Y, index)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotContains(t, b.AttackDone, true)
 }

@@ -40,31 +40,64 @@ func (v *CROWN) Prove(ctx context.Context, ball net.Ball, x []float32, y int) (*
 	if err := v.check(b); err != nil {
 		return nil, err
 	}
-	var p Proof
-	v.todo = append(v.todo[:0], 0)
-	err := v.run(ctx, b, func(w *climber, _ int) {
-		first := v.cfg.Method
-		if v.cfg.Ladder {
-			first = MethodIBP
-		}
-		for m := first; ; m++ {
-			p = Proof{Method: m}
-			w.load(x, ball, ball.Box())
-			w.proof, w.rowsOnly = &p, true
-			w.attempt(m, v.statement(0), w.low, v.cfg.Iterations)
-			w.proof, w.rowsOnly = nil, v.cfg.RowsOnly
-			p.Rows = append(p.Rows, w.low...)
-			p.Margin = worst(w.low)
-			p.Certified = p.Margin > 0
-			if p.Certified || m == v.cfg.Method || ctx.Err() != nil {
-				return
-			}
-		}
-	})
+	proofs, err := v.proofs(ctx, b, 1, func(int) (net.Ball, bool) { return ball, true })
 	if err != nil {
 		return nil, err
 	}
-	return &p, nil
+	return proofs[0], nil
+}
+
+// ProveAll is Prove for those images of b for which ball returns true, spread over
+// the workers; the others' proofs are nil.
+func (v *CROWN) ProveAll(ctx context.Context, b Batch, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
+	if err := v.check(b); err != nil {
+		return nil, err
+	}
+	n := len(b.X) / v.g.net.Input().Size()
+	for i := range n {
+		if c, ok := ball(i); ok {
+			if err := c.Validate(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v.proofs(ctx, b, n, ball)
+}
+
+func (v *CROWN) proofs(ctx context.Context, b Batch, n int, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
+	v.todo = v.todo[:0]
+	for i := range n {
+		if _, ok := ball(i); ok {
+			v.todo = append(v.todo, i)
+		}
+	}
+	out := make([]*Proof, n)
+	err := v.run(ctx, b, func(w *climber, i int) {
+		c, _ := ball(i)
+		out[i] = v.climbProof(w, i, c)
+	})
+	return out, err
+}
+
+// climbProof is climb with a proof.
+func (v *CROWN) climbProof(w *climber, i int, ball net.Ball) *Proof {
+	rung := v.cfg.Method
+	if v.cfg.Ladder {
+		rung = MethodIBP
+	}
+	for ; ; rung++ {
+		p := Proof{Method: rung}
+		w.load(v.image(i), ball, ball.Box())
+		w.proof, w.rowsOnly = &p, true
+		w.attempt(rung, v.statement(i), w.low, v.cfg.Iterations)
+		w.proof, w.rowsOnly = nil, v.cfg.RowsOnly
+		p.Rows = append(p.Rows, w.low...)
+		p.Margin = worst(w.low)
+		p.Certified = p.Margin > 0
+		if p.Certified || rung == v.cfg.Method || v.ctx.Err() != nil {
+			return &p
+		}
+	}
 }
 
 // stateSlopes adds the slopes of the rows to the proof that is wanted; of a, if they

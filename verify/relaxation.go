@@ -101,10 +101,15 @@ var (
 	gammaChain = gamma(kernels.RelaxBlock + 2)
 )
 
-// error returns E of 8 from V, Mₛ and b.
-func (r *relaxBound) error(v, skip, b float64) float32 {
-	e := float64((r.exec+r.back)*(float64((v+r.fanIn*eta)*r.chain)+skip)) + float64(gammaChain*math.Abs(b)) + (r.fanIn+4)*eta
-	return over(e)
+// errors returns what gives E of 8: the factor of V, that of Mₛ, and, for each output
+// channel, the rest.
+func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
+	ofSkip = (r.exec + r.back) * (1 + slack)
+	ofV = ofSkip * r.chain
+	for c, b := range bias {
+		rest[c] = (float64(ofV*r.fanIn*eta)+float64(gammaChain*math.Abs(float64(b)))+(r.fanIn+4)*eta)*(1+slack) + tiny
+	}
+	return ofV, ofSkip
 }
 
 // over returns a float32 not below v ≥ 0, by little.

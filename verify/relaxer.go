@@ -18,6 +18,7 @@ type relaxer struct {
 	c, r, m    []float32 // of a source: centre, radius, magnitude
 	cOut, rOut []float32
 	vOut       []float32
+	rest       []float64   // of errors, by channel
 	stop       [][]float32 // parameters of boxes where rows may stop
 	list       []neuron
 	count      [maxGroups]int // rows of each group
@@ -54,6 +55,11 @@ func newRelaxer(g *graph) *relaxer {
 	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
 		*p = alloc(largest)
 	}
+	channels := 0
+	for _, m := range g.maps {
+		channels = max(channels, m.c)
+	}
+	w.rest = make([]float64, channels)
 	w.centre = make([]float32, g.maps[0].size())
 	return w
 }
@@ -104,24 +110,25 @@ func (w *relaxer) forward(i int) {
 	d.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, d.both, 1, 0, 1)
 	d.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
-	channels := d.shape.OutC
+	ofV, ofSkip := d.relax.errors(w.rest, d.affine.B)
+	rest, bias := w.rest[:d.shape.OutC], d.affine.B[:d.shape.OutC]
 	sumZ, ch := 0.0, 0
 	for k := range lo {
 		c, r := w.cOut[k], w.rOut[k]
 		l, h := c-r, c+r
 		l -= float32(float32(math.Abs(float64(l)))*relStep) + float32(tiny)
 		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
-		skip, b := 0.0, d.affine.B[ch]
+		e := float64(ofV*float64(w.vOut[k])) + rest[ch]
 		if d.skip >= 0 {
 			sl, sh := w.actLo[d.skip][k], w.actHi[d.skip][k]
 			l, h = widenOut(float64(l)+float64(sl), float64(h)+float64(sh))
-			skip = max(math.Abs(float64(sl)), math.Abs(float64(sh)))
+			e += float64(ofSkip * max(math.Abs(float64(sl)), math.Abs(float64(sh))))
 		}
 		lo[k], hi[k] = l, h
 		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
-		q[kernels.RelaxBias], q[kernels.RelaxError] = b, d.relax.error(float64(w.vOut[k]), skip, float64(b))
+		q[kernels.RelaxBias], q[kernels.RelaxError] = bias[ch], float32(float64(e*(1+slack)))
 		sumZ += max(-float64(l), float64(h))
-		if ch++; ch == channels {
+		if ch++; ch == len(rest) {
 			ch = 0
 		}
 	}
@@ -137,9 +144,13 @@ func (w *relaxer) settle(i int) {
 		h := hi[k]
 		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
 		low, up, t := float32(1), float32(1), float32(0)
-		if d.affine.ReLU {
+		switch {
+		case !d.affine.ReLU || l >= 0:
+		case h <= 0:
+			low, up, l, h = 0, 0, 0, 0
+		default:
 			low, up, t = relaxation(l, h)
-			l, h = max(l, 0), max(h, 0)
+			l = max(l, 0) // NaN stays
 		}
 		q[kernels.RelaxLower], q[kernels.RelaxUpper], q[kernels.RelaxIntercept] = low, up, t
 		outLo[k], outHi[k] = l, h

@@ -11,7 +11,7 @@ import (
 const (
 	// rowBudget is the number of lane vectors of one activation that a chunk of
 	// groups should not exceed, so that two activations stay in the L2 cache.
-	rowBudget = 8 << 10
+	rowBudget = 16 << 10
 	minGroups = 2
 	maxGroups = 16
 )

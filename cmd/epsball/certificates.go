@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/big"
 
-	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/verify/cert"
@@ -18,15 +16,21 @@ type certificates struct {
 	file   *cert.File
 	common certcheck.Certificate // what all lines have in common
 	hashes []string              // of the images
-	relus  []int                 // the model's ReLU layers
 }
 
 // run names what was asked for: only such lines can be resumed.
 func (f *certifyFlags) run() string {
-	if f.radius {
-		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", f.method.v, f.resolution.v, f.maxRadius.v)
+	how := f.method.v.String()
+	if f.ladder {
+		how += ", ladder"
 	}
-	return fmt.Sprintf("%s, eps %s", f.method.v, f.eps.v)
+	if f.iterations != 0 {
+		how += fmt.Sprintf(", iterations %d", f.iterations)
+	}
+	if f.radius {
+		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", how, f.resolution.v, f.maxRadius.v)
+	}
+	return fmt.Sprintf("%s, eps %s", how, f.eps.v)
 }
 
 // openOut opens the file of --out and puts what it holds already into p.
@@ -36,11 +40,6 @@ func (f *certifyFlags) openOut(s *subject, p *proofs) (*certificates, error) {
 	}}
 	for i := range s.y {
 		c.hashes = append(c.hashes, certcheck.InputHash(s.image(s.x, i)))
-	}
-	for i := range s.model.Arch.Layers {
-		if s.model.Arch.Layers[i].Kind == model.ReLU {
-			c.relus = append(c.relus, i)
-		}
 	}
 	var err error
 	if !f.resume {
@@ -70,6 +69,10 @@ func (c *certificates) take(d *certcheck.Certificate, i, label int, p *proofs) e
 	if d.Input != c.hashes[i] || d.Label != label {
 		return fmt.Errorf("not the image or the label of data %s", c.f.data.spec)
 	}
+	var err error
+	if p.rung[i], err = verify.ParseMethod(d.Method); err != nil {
+		return err
+	}
 	p.done[i], p.proved[i] = true, d.Certified
 	if !c.f.radius {
 		return nil
@@ -91,7 +94,8 @@ func (c *certificates) take(d *certcheck.Certificate, i, label int, p *proofs) e
 }
 
 // write appends the lines of those images at that are done.
-func (c *certificates) write(ctx context.Context, prover *verify.CROWN, s *subject, p *proofs, at []int) error {
+func (c *certificates) write(r *certifyRun, at []int) error {
+	s, p := r.s, r.p
 	var lines []*certcheck.Certificate
 	for _, i := range at {
 		if !p.done[i] {
@@ -99,19 +103,12 @@ func (c *certificates) write(ctx context.Context, prover *verify.CROWN, s *subje
 		}
 		l := c.common
 		l.Index, l.Input, l.Label = c.f.data.offset+i, c.hashes[i], s.y[i]
-		ball := net.Ball{Norm: c.f.norm.v, Eps: c.f.eps.v}
+		proof := r.statement(i)
+		eps := c.f.eps.v
 		if c.f.radius {
-			ball.Eps = c.f.resolution.v.Times(max(0, p.steps[i]))
+			eps = c.f.resolution.v.Times(max(0, p.steps[i]))
 		}
-		l.Eps = cert.Eps(ball.Eps.String(), ball.Eps.Rat())
-		proof := cert.Proof{Method: p.method[i].String(), Certified: p.proved[i], Margin: p.margin[i]}
-		if p.proved[i] && c.f.method.v != verify.MethodIBP {
-			found, err := prover.Prove(ctx, ball, s.image(s.x, i), s.y[i])
-			if err != nil {
-				return err
-			}
-			proof = c.proof(found)
-		}
+		l.Eps = epsText(eps)
 		proof.Fill(&l)
 		lines = append(lines, &l)
 	}
@@ -124,16 +121,6 @@ func (c *certificates) write(ctx context.Context, prover *verify.CROWN, s *subje
 	return nil
 }
 
-// proof states what package verify found. Its slopes are those of each ReLU, in order.
-func (c *certificates) proof(p *verify.Proof) cert.Proof {
-	out := cert.Proof{Method: p.Method.String(), Certified: p.Certified, Margin: float64(p.Margin)}
-	for k, s := range p.Slopes {
-		out.Slopes = append(out.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: c.relus[k], Alpha: [][]float32{s.Alpha}})
-		if s.Rows != nil {
-			out.Slopes = append(out.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: c.relus[k], Alpha: s.Rows})
-		}
-	}
-	return out
-}
+func epsText(e net.Epsilon) string { return cert.Eps(e.String(), e.Rat()) }
 
 func (c *certificates) close() { _ = c.file.Close() } // each line has been synced

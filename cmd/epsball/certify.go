@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -21,6 +24,8 @@ type certifyFlags struct {
 	model      string
 	data       data
 	method     *value[verify.Method]
+	ladder     bool
+	iterations int
 	norm       *value[net.Norm]
 	eps        *value[net.Epsilon]
 	radius     bool
@@ -28,6 +33,11 @@ type certifyFlags struct {
 	maxRadius  *value[net.Epsilon]
 	out        string
 	resume     bool
+
+	attackSteps int // of the other side of --radius
+	seed        uint64
+	plot        string
+	given       func(flag string) bool
 }
 
 // certifyReport has eps with --eps, and resolution, max_radius, mean_radius and
@@ -48,6 +58,8 @@ type certifyReport struct {
 	MeanRadius *float64       `json:"mean_radius"`
 	Quantiles  []quantile     `json:"quantiles"`
 	Curve      []curvePoint   `json:"certified_at"`
+	Brackets   []bracket      `json:"brackets"`   // with --radius: one an image, from offset on
+	DecidedBy  map[string]int `json:"decided_by"` // without --radius: images that each method has certified
 	Seconds    float64        `json:"seconds"`
 	Timings    certifyTimings `json:"timings"`
 	ISA        string         `json:"isa"`
@@ -66,10 +78,17 @@ type curvePoint struct {
 	Fraction float64 `json:"fraction"` // of images certified at it
 }
 
-// certifyTimings are in seconds.
+// bracket holds the ends of what is known of an image's robust radius: null where
+// it is not proved at all, or not fooled up to the largest radius.
+type bracket struct {
+	Certified *float64 `json:"certified"`
+	Attacked  *float64 `json:"attacked"`
+}
+
+// certifyTimings are in seconds. Proof includes the attack of --radius.
 type certifyTimings struct {
 	Forward float64 `json:"forward"`
-	IBP     float64 `json:"ibp"`
+	Proof   float64 `json:"proof"`
 }
 
 func (a *app) certifyCommand() *cobra.Command {
@@ -84,29 +103,49 @@ func (a *app) certifyCommand() *cobra.Command {
 than its label: in exact arithmetic, and as executed in float32 in any order of
 summation. Fractions are of all images.
 
-With --eps, certified are the images proved at that radius. With --radius, each
-image gets the largest multiple of --resolution, up to --max-radius, at which it
-is proved; certified are those with a radius above 0, and images without count
-as 0 in mean_radius.
+  method       bounds                                            cost of an image
+  ibp          intervals                                         two forward passes
+  crown-ibp    intervals, the margins by linear relaxation       some backward passes
+  crown        every unstable neuron by linear relaxation        hundreds of them
+  alpha-crown  the same, slopes optimised                        tens of times crown
+
+The cheaper methods come first, and the next one for images that are still
+undecided alone, up to --method (--ladder=false: that one alone).
+
+With --eps, certified are the images proved at that radius. With --radius, the
+robust radius of each image is bracketed: from below by the largest multiple of
+--resolution, up to --max-radius, at which it is proved, from above by the
+smallest at which an attack (PGD, --attack-steps; 0: none) fools it. Certified are
+then those proved at a radius above 0, and images without count as 0 in
+mean_radius. --plot draws both sides.
 
 With --out, each image gets a line (docs/certificate.md) that check proves anew:
 its certificate, or that there is none. Lines are written and synced as the proofs
 are found; with --resume, a run that was killed goes on with what is there.`,
 		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
-  epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --json
+  epsball certify --model net.onnx --method alpha-crown --eps 2/255 --data cifar --n 100
+  epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --plot radii.svg
   epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1 --out certs.jsonl --resume`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.certify(c.Context(), f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.given = c.Flags().Changed
+			return a.certify(c.Context(), f)
+		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to certify (required)")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.method, "method", "how to prove: ibp (interval bounds), or up to crown-ibp, crown or alpha-crown (linear bounds)")
-	fl.Var(f.norm, "norm", "linf, l2 or l1")
+	fl.Var(f.method, "method", "how to prove: "+strings.Join(verify.Methods(), ", "))
+	fl.BoolVar(&f.ladder, "ladder", true, "try the cheaper methods first")
+	fl.IntVar(&f.iterations, "iterations", 0, "gradient steps of alpha-crown (default 20)")
+	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", "))
 	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")
-	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16; l1: 256)")
+	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
+	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
+	fl.StringVar(&f.plot, "plot", "", "`file` for a picture of certified accuracy against the radius (SVG)")
 	fl.StringVar(&f.out, "out", "", "`file` for the certificates, one a line")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	return c
@@ -122,7 +161,29 @@ func (f *certifyFlags) check() error {
 	if f.eps.set == f.radius {
 		return errors.New("want one of --eps and --radius, and not both")
 	}
+	if err := checkOut("plot", f.plot); err != nil {
+		return err
+	}
+	switch {
+	case f.iterations < 0 || f.iterations > 100_000:
+		return fmt.Errorf("--iterations: got %d, want 1 … 100000, or 0 for 20", f.iterations)
+	case f.iterations != 0 && f.method.v != verify.MethodAlphaCROWN:
+		return fmt.Errorf("--iterations: has no meaning with --method %s", f.method.v)
+	case f.attackSteps < 0:
+		return fmt.Errorf("--attack-steps: got %d, want at least 0", f.attackSteps)
+	case f.norm.v == net.L1 && f.attackSteps > 0 && f.given("attack-steps"):
+		return errors.New("--attack-steps: got norm l1, which attacks do not have")
+	case f.norm.v == net.L1:
+		f.attackSteps = 0
+	}
+	f.ladder = f.ladder && f.method.v != verify.MethodIBP
 	if !f.radius {
+		for _, name := range []string{"attack-steps", "seed", "plot"} {
+			if f.given(name) {
+				return fmt.Errorf("--%s: has no meaning without --radius", name)
+			}
+		}
+		f.attackSteps = 0
 		for name, flag := range map[string]*value[net.Epsilon]{"resolution": f.resolution, "max-radius": f.maxRadius} {
 			if flag.set {
 				return fmt.Errorf("--%s: has no meaning without --radius", name)
@@ -139,7 +200,7 @@ func (f *certifyFlags) check() error {
 		case net.L2:
 			f.maxRadius.v = net.MustEpsilon("16")
 		case net.L1:
-			f.maxRadius.v = net.MustEpsilon("256")
+			f.maxRadius.v = net.MustEpsilon("64")
 		}
 	}
 	if err := (net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}).Validate(); err != nil {
@@ -162,20 +223,20 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err := f.data.known(); err != nil {
 		return err
 	}
-	// What a certificate cannot state must not be used for one.
-	prover, err := verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: true, RowsOnly: f.out != ""})
+	run := &certifyRun{f: f, s: s, p: newProofs(len(s.y))}
+	if run.prover, err = f.newProver(s); err == nil {
+		run.search, err = f.newSearch(s)
+	}
 	if err != nil {
 		return fmt.Errorf("model %s: %w", f.model, err)
 	}
 	r := f.newReport(a, s)
-	n := len(s.y)
-	p := proofs{make([]bool, n), make([]bool, n), make([]float64, n), make([]int, n), make([]verify.Method, n), make([]float64, n)}
-	var out *certificates
+	n, p := len(s.y), run.p
 	if f.out != "" {
-		if out, err = f.openOut(s, &p); err != nil {
+		if run.out, err = f.openOut(s, p); err != nil {
 			return err
 		}
-		defer out.close()
+		defer run.out.close()
 		if done := countTrue(p.done); done > 0 {
 			a.logf("%s: %d of %s are there", f.out, done, count(n, "certificate"))
 		}
@@ -185,11 +246,11 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	pred, err := s.predict(ctx, s.x, n)
 	r.Timings.Forward = time.Since(start).Seconds()
 	if err == nil {
-		ibpStart := time.Now()
+		proofStart := time.Now()
 		bar := a.newBar()
-		err = f.prove(ctx, prover, s, &p, out, bar)
+		err = run.prove(ctx, bar)
 		bar.clear()
-		r.Timings.IBP = time.Since(ibpStart).Seconds()
+		r.Timings.Proof = time.Since(proofStart).Seconds()
 	}
 	r.Seconds = time.Since(start).Seconds()
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -199,53 +260,47 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err != nil {
 		failure = interrupted("%d of %s done", countTrue(p.done), count(f.data.n, "image"))
 	}
-	if err := r.fill(f, s, pred, &p); err != nil {
+	if err := r.fill(f, s, pred, p); err != nil {
 		failure = err
+	}
+	if f.plot != "" && r.N > 0 {
+		if err := r.plot(f, p); err != nil {
+			return err
+		}
 	}
 	return errors.Join(a.print(r, func() string { return certifyTable(r, f) }), failure)
 }
 
-// proofs are the outcomes of either mode, one entry an image.
-type proofs struct {
-	done   []bool
-	proved []bool          // right, at some radius
-	radius []float64       // with --radius
-	steps  []int           // with --radius: the same in units of the resolution, −1 where not proved
-	method []verify.Method // without --radius: that decided
-	margin []float64       // without --radius
+// certifyRun is a run of the command under way.
+type certifyRun struct {
+	f      *certifyFlags
+	s      *subject
+	prover prover
+	search *attack.RadiusSearch // nil: no attack
+	p      *proofs
+	out    *certificates // nil: none
 }
-
-// proveBlock is the number of images after which the progress is shown and
-// certificates are written: by intervals, or by linear bounds, which take longer.
-const (
-	proveBlock  = 512
-	linearBlock = 32
-)
 
 // prove fills p for the images that are not done, block by block: what is proved
 // of an image does not depend on its neighbours. Each block goes to out, if there
 // is one.
-func (f *certifyFlags) prove(ctx context.Context, prover *verify.CROWN, s *subject, p *proofs, out *certificates, bar *bar) error {
-	var todo []int
-	for i, done := range p.done {
-		if !done {
+func (r *certifyRun) prove(ctx context.Context, bar *bar) error {
+	var todo, resumed []int
+	for i, done := range r.p.done {
+		if done {
+			resumed = append(resumed, i)
+		} else {
 			todo = append(todo, i)
 		}
 	}
-	var b verify.Batch
-	size := proveBlock
-	if f.method.v != verify.MethodIBP {
-		size = linearBlock
+	if err := r.attackResumed(ctx, resumed, bar); err != nil {
+		return err
 	}
-	for block := range slices.Chunk(todo, size) {
-		bar.show(f.method.v.String(), block[0], len(s.y))
-		b.X, b.Y = b.X[:0], b.Y[:0]
-		for _, i := range block {
-			b.X, b.Y = append(b.X, s.image(s.x, i)...), append(b.Y, s.y[i])
-		}
-		err := f.proveBatch(ctx, prover, b, p, block)
-		if out != nil {
-			err = errors.Join(err, out.write(context.WithoutCancel(ctx), prover, s, p, block))
+	for block := range slices.Chunk(todo, r.f.block(r.s)) {
+		bar.show(r.f.method.text, block[0], len(r.s.y))
+		err := r.proveBatch(ctx, r.batch(block), block)
+		if r.out != nil {
+			err = errors.Join(err, r.out.write(r, block))
 		}
 		if err != nil {
 			return err
@@ -254,24 +309,12 @@ func (f *certifyFlags) prove(ctx context.Context, prover *verify.CROWN, s *subje
 	return nil
 }
 
-// proveBatch fills p for the images at.
-func (f *certifyFlags) proveBatch(ctx context.Context, prover *verify.CROWN, b verify.Batch, p *proofs, at []int) error {
-	if !f.radius {
-		var res verify.Result
-		err := prover.Certify(ctx, net.Ball{Norm: f.norm.v, Eps: f.eps.v}, b, &res)
-		for k, done := range res.Done {
-			i := at[k]
-			p.done[i], p.proved[i], p.method[i], p.margin[i] = done, res.Certified[k], res.Method[k], float64(res.Margin[k])
-		}
-		return err
+// batch gathers images.
+func (r *certifyRun) batch(at []int) (b verify.Batch) {
+	for _, i := range at {
+		b.X, b.Y = append(b.X, r.s.image(r.s.x, i)...), append(b.Y, r.s.y[i])
 	}
-	var res verify.RadiusResult
-	err := prover.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
-	for k, done := range res.Done {
-		i := at[k]
-		p.done[i], p.proved[i], p.radius[i], p.steps[i] = done, res.Steps[k] >= 0, res.Radius[k], res.Steps[k]
-	}
-	return err
+	return b
 }
 
 func (f *certifyFlags) newReport(a *app, s *subject) *certifyReport {
@@ -284,7 +327,7 @@ func (f *certifyFlags) newReport(a *app, s *subject) *certifyReport {
 		r.Resolution, r.MaxRadius = &resolution, &most
 	} else {
 		eps := f.eps.v.Float64()
-		r.Eps = &eps
+		r.Eps, r.DecidedBy = &eps, map[string]int{}
 	}
 	return r
 }
@@ -309,6 +352,9 @@ func (r *certifyReport) fill(f *certifyFlags, s *subject, pred []int, p *proofs)
 			ball.Eps = f.resolution.v.Times(max(0, p.steps[i]))
 			steps = append(steps, p.steps[i])
 			sum += p.radius[i]
+			r.Brackets = append(r.Brackets, f.bracket(p, i))
+		} else if p.proved[i] {
+			r.DecidedBy[p.rung[i].String()]++
 		}
 		if p.proved[i] && (!f.radius || p.steps[i] > 0) {
 			certified++
@@ -324,6 +370,42 @@ func (r *certifyReport) fill(f *certifyFlags, s *subject, pred []int, p *proofs)
 		r.fillRadii(steps, f.resolution.v)
 	}
 	return failure
+}
+
+func (f *certifyFlags) bracket(p *proofs, i int) (b bracket) {
+	if p.proved[i] {
+		b.Certified = &p.radius[i]
+	}
+	if f.attackSteps > 0 && p.fooled[i] >= 0 {
+		r := f.resolution.v.Times(p.fooled[i]).Float64()
+		b.Attacked = &r
+	}
+	return b
+}
+
+// plot draws the radii of the images that are done.
+func (r *certifyReport) plot(f *certifyFlags, p *proofs) error {
+	c := radiusPlot{
+		title:    "Certified accuracy of " + r.Model,
+		subtitle: fmt.Sprintf("%s images of %s; method %s%s", fmt.Sprint(r.N), r.Data, r.Method, map[bool]string{true: fmt.Sprintf(", attack PGD-%d", f.attackSteps)}[f.attackSteps > 0]),
+		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: f.resolution.v.Float64(),
+	}
+	for i, done := range p.done {
+		if done {
+			c.certified = append(c.certified, p.steps[i])
+			if f.attackSteps > 0 {
+				c.attacked = append(c.attacked, p.fooled[i])
+			}
+		}
+	}
+	file, err := os.Create(f.plot)
+	if err != nil {
+		return fmt.Errorf("--plot: %w", err)
+	}
+	if err := errors.Join(c.write(file), file.Close()); err != nil {
+		return fmt.Errorf("--plot: %s: %w", f.plot, err)
+	}
+	return nil
 }
 
 // fillRadii describes the radii, given in units of the resolution, so that no
@@ -362,6 +444,27 @@ func roundStep(v int) int {
 	return unit
 }
 
+// bracketText sums up how far apart proof and attack are.
+func (r *certifyReport) bracketText() string {
+	var fooled, gap float64
+	n := 0
+	for _, b := range r.Brackets {
+		if b.Attacked == nil {
+			continue
+		}
+		n++
+		fooled += *b.Attacked
+		gap += *b.Attacked
+		if b.Certified != nil {
+			gap -= *b.Certified
+		}
+	}
+	if n == 0 {
+		return "no image is fooled"
+	}
+	return fmt.Sprintf("%d of %d are fooled, at %.4g on average, %.4g above what is proved of them", n, r.N, fooled/float64(n), gap/float64(n))
+}
+
 func certifyTable(r *certifyReport, f *certifyFlags) string {
 	if r.N == 0 {
 		return ""
@@ -377,11 +480,23 @@ func certifyTable(r *certifyReport, f *certifyFlags) string {
 		"clean", percent(r.Clean),
 		"certified", percent(r.Certified) + "  " + proved,
 	}
+	if len(r.DecidedBy) > 0 && f.ladder {
+		var by []string
+		for _, m := range verify.Methods() {
+			if n := r.DecidedBy[m]; n > 0 {
+				by = append(by, fmt.Sprintf("%s %d", m, n))
+			}
+		}
+		pairs = append(pairs, "decided by", strings.Join(by, ", "))
+	}
 	if f.radius {
 		pairs = append(pairs, "mean radius", fmt.Sprintf("%.4g", *r.MeanRadius))
+		if f.attackSteps > 0 {
+			pairs = append(pairs, "bracket", r.bracketText())
+		}
 	}
 	pairs = append(pairs, "time", fmt.Sprintf("%s: forward %s, %s %s (%s images/s)", seconds(r.Seconds),
-		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.IBP), rate(perSecond(int64(r.proved), r.Timings.IBP))))
+		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.Proof), rate(perSecond(int64(r.proved), r.Timings.Proof))))
 	out := facts(pairs...)
 	if len(r.Quantiles) > 0 {
 		t := newTable("images with at most", "radius")

@@ -160,12 +160,12 @@ func TestUnknownLabels(t *testing.T) {
 func TestCertify(t *testing.T) {
 	f := newFiles(t)
 	want := []string{
-		"certified", "certified_at", "clean", "data", "eps", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
+		"brackets", "certified", "certified_at", "clean", "data", "decided_by", "eps", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
 		"norm", "offset", "quantiles", "resolution", "seconds", "threads", "timings",
 	}
 	at := document(t, 0, args("certify --model %s --data %s --eps 0.01", f.model, f.data)...)
 	assert.Equal(t, want, keys(at))
-	assert.Equal(t, []string{"forward", "ibp"}, keys(at["timings"]))
+	assert.Equal(t, []string{"forward", "proof"}, keys(at["timings"]))
 	assert.Equal(t, "exact and float32 execution", at["level"])
 	assert.Nil(t, at["mean_radius"])
 	assert.Equal(t, 0.01, at["eps"])
@@ -193,11 +193,64 @@ func TestCertify(t *testing.T) {
 			assert.LessOrEqual(t, p.(map[string]any)["fraction"], curve[i-1].(map[string]any)["fraction"])
 		}
 	}
-	for _, extra := range []string{"--norm l2 --eps 1/10", "--norm l2 --radius", "--radius --n 5"} {
+	for _, extra := range []string{
+		"--norm l2 --eps 1/10", "--norm l2 --radius --resolution 0.1", "--radius --n 5", "--norm l1 --eps 1/2 --method crown",
+		"--norm l1 --radius --resolution 1/4 --method crown-ibp", "--method alpha-crown --iterations 2 --ladder=false --eps 0.01 --n 4",
+	} {
 		r := run(append(args("certify --model %s --data %s", f.model, f.data), strings.Fields(extra)...)...)
 		assert.Zero(t, r.code, "%s: %s", extra, r.stderr)
 		assert.Contains(t, r.stdout, "certified")
 	}
+}
+
+// TestCertifyMethods: a tighter method proves no less, and the table says which one
+// decided.
+func TestCertifyMethods(t *testing.T) {
+	f := newFiles(t)
+	last := 0.0
+	for _, m := range []string{"ibp", "crown-ibp", "crown", "alpha-crown"} {
+		line := args("certify --model %s --data %s --eps 0.02 --n 40 --method %s", f.model, f.data, m)
+		doc := document(t, 0, line...)
+		certified := doc["certified"].(float64)
+		assert.GreaterOrEqual(t, certified, last, m)
+		last = certified
+		decided := 0.0
+		for _, n := range doc["decided_by"].(map[string]any) {
+			decided += n.(float64)
+		}
+		assert.InDelta(t, 40*certified, decided, 1e-9, m)
+		if m == "crown" {
+			assert.Contains(t, run(line...).stdout, "decided by")
+		}
+	}
+	assert.Positive(t, last)
+}
+
+// TestCertifyBrackets: proof and attack enclose each radius.
+func TestCertifyBrackets(t *testing.T) {
+	f := newFiles(t)
+	plot := filepath.Join(f.dir, "radii.svg")
+	doc := document(t, 0, args("certify --model %s --data %s --radius --resolution 1/500 --method crown --n 40 --plot %s", f.model, f.data, plot)...)
+	brackets := doc["brackets"].([]any)
+	require.Len(t, brackets, 40)
+	open := 0
+	for i, v := range brackets {
+		b := v.(map[string]any)
+		if b["attacked"] == nil {
+			continue
+		}
+		if b["certified"] == nil {
+			continue
+		}
+		assert.Less(t, b["certified"], b["attacked"], "image %d", i)
+		open++
+	}
+	assert.Positive(t, open)
+	svg, err := os.ReadFile(plot)
+	require.NoError(t, err)
+	assert.Contains(t, string(svg), "</svg>")
+	alone := document(t, 0, args("certify --model %s --data %s --radius --resolution 1/500 --method crown --n 1 --offset 3", f.model, f.data)...)
+	assert.Equal(t, brackets[3], alone["brackets"].([]any)[0], "the neighbours do not matter")
 }
 
 func TestRadiusSummary(t *testing.T) {

@@ -119,7 +119,14 @@ func TestBadInput(t *testing.T) {
 		{"check c.jsonl --data " + path("shape.npz") + " --model " + f.model, []string{"shape.npz", "3x2x2"}},
 		{"check c.jsonl --data= --model " + f.model, []string{"--data", "required"}},
 		{"check c.jsonl --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
-		{certify + " --eps 0.1 --method dual", []string{"--method", "dual", "ibp, crown-ibp"}},
+		{certify + " --eps 0.1 --method kroun", []string{"--method", "kroun", "ibp, crown-ibp, crown, alpha-crown"}},
+		{certify + " --eps 0.1 --method crown --iterations 3", []string{"--iterations", "crown"}},
+		{certify + " --eps 0.1 --method alpha-crown --iterations -3", []string{"--iterations", "-3"}},
+		{certify + " --eps 0.1 --plot p.svg", []string{"--plot", "--radius"}},
+		{certify + " --eps 0.1 --attack-steps 3", []string{"--attack-steps", "--radius"}},
+		{certify + " --radius --attack-steps -1", []string{"--attack-steps", "-1"}},
+		{certify + " --radius --norm l1 --attack-steps 5", []string{"--attack-steps", "l1"}},
+		{certify + " --radius --plot no/such/p.svg", []string{"--plot", "no/such"}},
 		{certify + " --radius --resolution 0", []string{"--resolution", "above 0"}},
 		{certify + " --radius --resolution 2", []string{"--resolution", "2"}},
 		{certify + " --radius --resolution 1/999999999", []string{"resolution", "1/999999999"}},
@@ -293,7 +300,7 @@ func TestCancelled(t *testing.T) {
 
 func TestCancelCertify(t *testing.T) {
 	f := newFiles(t)
-	for _, mode := range []string{"--eps 0.1", "--radius"} {
+	for _, mode := range []string{"--eps 0.1", "--radius --attack-steps 0"} {
 		line := args("certify --model %s --data %s --threads 1 --json %s", f.model, f.data, mode)
 		some := 0
 		for n := int64(1); n < 60; n++ {

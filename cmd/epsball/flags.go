@@ -58,14 +58,14 @@ func positiveFlag(text string) *value[net.Epsilon] {
 
 func normFlag() *value[net.Norm] { return newValue("norm", "linf", net.ParseNorm) }
 
-// attackNormFlag takes the norms that attacks know.
+// attackNormFlag leaves out what attacks do not have.
 func attackNormFlag() *value[net.Norm] {
 	return newValue("norm", "linf", func(s string) (net.Norm, error) {
 		n, err := net.ParseNorm(s)
-		if err == nil && n == net.L1 {
-			err = errors.New("attacks know linf and l2")
+		if err != nil || n == net.L1 {
+			return n, errors.New("want one of linf, l2")
 		}
-		return n, err
+		return n, nil
 	})
 }
 

@@ -99,8 +99,13 @@ func (im *importer) charge(n int64) error {
 
 // note records a conversion that is not exact or not obvious.
 func (im *importer) note(format string, args ...any) {
+	const longest = 1000
+	s := fmt.Sprintf(format, args...)
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "…"
+	}
 	if len(im.notes) < 64 {
-		im.notes = append(im.notes, fmt.Sprintf(format, args...))
+		im.notes = append(im.notes, s)
 	}
 }
 

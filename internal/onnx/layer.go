@@ -12,8 +12,8 @@ type layer struct {
 	in    []int // indices of the layers it reads, netInput
 	shape model.Shape
 
-	// A conv or fc layer computes scale·(w·(x·inScale)) + bias; nil: 1. One inScale for each
-	// input channel (conv) or feature (fc), one scale for each output.
+	// A conv or fc layer computes scale·(w·(x·inScale)) + bias; nil: 1. One inScale
+	// for each input channel (conv) or feature (fc), one scale for each output.
 	w       []float32
 	inScale []float64
 	scale   []float64
@@ -114,8 +114,9 @@ type window struct {
 }
 
 // conv returns a convolution layer over a view of an image of shape in, whose
-// padding it takes in; w is [Out][C][KH][KW]. Padding that differs from side to side becomes the larger
-// of the two and zero weights where the kernel then begins or ends: the same sums.
+// padding it takes in; w is [Out][C][KH][KW]. Padding that differs from side to
+// side becomes the larger of the two and zero weights where the kernel then begins
+// or ends: the same sums.
 func (im *importer) conv(n *node, a *act, in model.Shape, w []float32, bias []float64, win window) (*layer, error) {
 	out := len(bias)
 	l := &layer{in: []int{a.src}, w: w, bias: bias}

@@ -10,9 +10,9 @@ import (
 // painted returns a view of a fully connected layer's output that a convolution
 // reads as an image, where a model has no reshape: as the output of a convolution
 // whose kernel and padding are so large that each output pixel sees its only input
-// pixel through a tap of its own. Biases, one for each element, come from a channel that
-// is always 1. The sums are those of the fully connected layer. A view of anything else is
-// returned as it is.
+// pixel through a tap of its own. Biases, one for each element, come from a channel
+// that is always 1. The sums are those of the fully connected layer. A view of
+// anything else is returned as it is.
 func (im *importer) painted(a *act, s model.Shape) (*act, error) {
 	const most = 4096 // side of a model's kernel
 	l := im.layers[a.src]

@@ -142,7 +142,12 @@ func (im *importer) placed(a *act) (*act, error) {
 	if a.src != netInput || a.placed {
 		return a, nil
 	}
-	if !im.in.known {
+	switch {
+	case im.in.known:
+	case a.order != nil && a.lead && len(a.dims) == 3 && len(im.in.dims) == 3 &&
+		slices.Equal(a.order, permuted(im.in.dims, []int{2, 0, 1})): // from channels last
+		im.settleInput(model.Shape{C: a.dims[0], H: a.dims[1], W: a.dims[2]}, a.order)
+	default:
 		im.in.asDeclared()
 	}
 	b := *a
@@ -173,6 +178,14 @@ func (im *importer) placed(a *act) (*act, error) {
 	return &b, nil
 }
 
+// settleInput is input.settleAs, with a note if that is not as declared.
+func (im *importer) settleInput(s model.Shape, order []int32) {
+	im.in.settleAs(s, order)
+	if order != nil {
+		im.note("input %s: taken channels first, as the first layer reads it, not as declared %v", quote(im.in.name), im.in.dims)
+	}
+}
+
 // image returns a view as what a convolution reads, and the shape of its source:
 // the view must be the source itself, but for zeros around it.
 func (im *importer) image(n *node, a *act) (*act, model.Shape, error) {
@@ -185,10 +198,7 @@ func (im *importer) image(n *node, a *act) (*act, model.Shape, error) {
 	}
 	want := model.Shape{C: d[0], H: d[1] - a.pad[0] - a.pad[2], W: d[2] - a.pad[1] - a.pad[3]}
 	if a.src == netInput && !im.in.known {
-		im.in.settleAs(want, a.order)
-		if a.order != nil {
-			im.note("input %s: taken channels first, as the convolutions read it, not as declared %v", quote(im.in.name), im.in.dims)
-		}
+		im.settleInput(want, a.order)
 	}
 	b, err := im.placed(a)
 	if err != nil {

@@ -57,7 +57,7 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 		default:
 			for o := range next {
 				terms = append(terms[:0], 0)
-				each(l, in, out, o, func(w, k int) {
+				Each(l, in, out, o, func(w, k int) {
 					terms = append(terms, float64(m.Params[i].W[w])*act[k])
 				})
 				terms[0] = float64(m.Params[i].B[o/(out.H*out.W)])
@@ -87,8 +87,8 @@ func branch(a *model.Architecture, i int) bool {
 	return false
 }
 
-// each calls f(weight index, input index) for every term of output o.
-func each(l model.Layer, in, out model.Shape, o int, f func(w, k int)) {
+// Each calls f(weight index, input index) for every term of output o.
+func Each(l model.Layer, in, out model.Shape, o int, f func(w, k int)) {
 	if l.Kind == model.FC {
 		for k := range in.Size() {
 			f(o*in.Size()+k, k)
@@ -123,7 +123,7 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
 		act := acts[m.Arch.InputsOf(i)[0]+1]
 		terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
-		each(m.Arch.Layers[i], in, out, o, func(w, k int) {
+		Each(m.Arch.Layers[i], in, out, o, func(w, k int) {
 			terms = append(terms, float32(m.Params[i].W[w]*act[k]))
 		})
 		return sum32(append(terms, more...), r)

@@ -177,6 +177,9 @@ func (v *CROWN) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result
 	n := len(b.X) / v.g.net.Input().Size()
 	if v.ibp != nil {
 		if err := v.ibp.Certify(ctx, ball, b, res); err != nil {
+			for i, done := range res.Done { // the others have rungs left
+				res.Done[i] = done && (res.Certified[i] && v.cfg.Ladder || v.cfg.Method == MethodIBP)
+			}
 			return err
 		}
 		if v.cfg.Method == MethodIBP {
@@ -201,6 +204,9 @@ func (v *CROWN) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result
 func (v *CROWN) certify(w *climber, i int) {
 	res := v.res
 	m, method := v.climb(w, i, v.ball, v.box, res.Margin[i])
+	if m <= 0 && v.ctx.Err() != nil {
+		return // rungs may be left
+	}
 	res.Margin[i], res.Certified[i], res.Method[i], res.Done[i] = m, m > 0, method, true
 }
 

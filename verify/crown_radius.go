@@ -21,6 +21,9 @@ func (v *CROWN) Radius(ctx context.Context, norm net.Norm, resolution, max net.E
 	n := len(b.X) / v.g.net.Input().Size()
 	if v.ibp != nil {
 		if err := v.ibp.Radius(ctx, norm, resolution, max, b, res); err != nil {
+			if v.cfg.Method != MethodIBP {
+				clear(res.Done)
+			}
 			return err
 		}
 		if v.cfg.Method == MethodIBP {
@@ -64,6 +67,8 @@ func (v *CROWN) Radius(ctx context.Context, norm net.Norm, resolution, max net.E
 				hi = mid
 			}
 		}
-		res.set(i, lo, resolution)
+		if v.ctx.Err() == nil { // if not, the last ball may have been given up
+			res.set(i, lo, resolution)
+		}
 	})
 }

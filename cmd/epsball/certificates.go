@@ -5,6 +5,7 @@ import (
 	"math/big"
 
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
@@ -67,6 +68,10 @@ func (f *certifyFlags) openOut(s *subject, p *proofs) (*certificates, error) {
 func (c *certificates) take(d *certcheck.Certificate, i, label int, p *proofs) error {
 	if d.Input != c.hashes[i] || d.Label != label {
 		return fmt.Errorf("not the image or the label of data %s", c.f.data.spec)
+	}
+	var err error
+	if p.rung[i], err = verify.ParseMethod(d.Method); err != nil {
+		return err
 	}
 	p.done[i], p.proved[i] = true, d.Certified
 	if !c.f.radius {

@@ -27,7 +27,9 @@ func certified(t *testing.T, f files, extra string) string {
 // agree.
 func TestCertifyThenCheck(t *testing.T) {
 	f := newFiles(t)
-	for _, extra := range []string{"--eps 0.01", "--norm l2 --eps 1/100", "--radius --resolution 1/1000", "--radius --norm l2 --n 30 --offset 60"} {
+	for _, extra := range []string{"--eps 0.01", "--norm l2 --eps 1/100", "--radius --resolution 1/1000", "--radius --norm l2 --n 30 --offset 60",
+		"--method crown --eps 0.02", "--method crown-ibp --norm l1 --eps 0.1", "--method alpha-crown --eps 0.03", "--method alpha-crown --radius --resolution 1/100 --n 20",
+	} {
 		out := certified(t, f, extra)
 		doc := document(t, 0, append(args("certify --model %s --data %s", f.model, f.data), strings.Fields(extra)...)...)
 		for _, threads := range []string{"1", "3"} {
@@ -125,7 +127,7 @@ func TestCheckRejects(t *testing.T) {
 // one that was not.
 func TestCertifyResume(t *testing.T) {
 	f := newFiles(t)
-	for _, mode := range []string{"--eps 0.01", "--radius --resolution 1/1000"} {
+	for _, mode := range []string{"--eps 0.01", "--radius --resolution 1/1000", "--method alpha-crown --eps 0.02"} {
 		out := certified(t, f, mode)
 		whole := readFile(t, out)
 		line := append(args("certify --model %s --data %s --out %s", f.model, f.data, out), strings.Fields(mode)...)

@@ -74,6 +74,9 @@ func (r *certifyRun) proveBatch(ctx context.Context, b verify.Batch, at []int) e
 	for k, done := range res.Done {
 		i := at[k]
 		p.done[i], p.proved[i], p.margin[i], p.rung[i] = done && (err == nil || r.out == nil), res.Certified[k], float64(res.Margin[k]), res.Method[k]
+		if v := p.proof[i]; v != nil { // found again for the certificate, perhaps by a cheaper one
+			p.rung[i] = v.Method
+		}
 	}
 	return err
 }

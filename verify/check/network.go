@@ -28,7 +28,7 @@ type node struct {
 // network is a model as nodes in the order of its layers.
 type network struct {
 	nodes []node
-	chain int // N of rounding.go
+	chain int64 // N of rounding.go
 }
 
 // channelsFirst turns an index of a tensor that lies channels last into that of
@@ -41,7 +41,7 @@ func newNetwork(m *model.Model) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &network{nodes: []node{{shape: m.Arch.Input}}, chain: 64 + m.Arch.Input.Size()}
+	n := &network{nodes: []node{{shape: m.Arch.Input}}, chain: 64 + int64(m.Arch.Input.Size())}
 	for i := range m.Arch.Layers {
 		l := &m.Arch.Layers[i]
 		d := node{kind: l.Kind, shape: shapes[i+1]}
@@ -72,7 +72,7 @@ func newNetwork(m *model.Model) (*network, error) {
 			return nil, fmt.Errorf("layer %d: got %q, which has no checker", i, l.Kind)
 		}
 		n.nodes = append(n.nodes, d)
-		n.chain += d.shape.Size() + d.fanIn + l.Out*d.kernel[0]*d.kernel[1] + 4
+		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(l.Out)*int64(d.kernel[0]*d.kernel[1]) + 4
 	}
 	return n, nil
 }

@@ -163,11 +163,9 @@ func (r *rows) corners(a *ascent, groups int) {
 			r.each(g, 0, func(at, k int) {
 				p := r.input[k*kernels.RelaxParams:]
 				c, e := p[kernels.RelaxBias], p[kernels.RelaxError]
-				for l := at * kernels.Lanes; l < (at+1)*kernels.Lanes; l++ {
-					z[l] = c + e
-					if v[l] > 0 {
-						z[l] = c - e
-					}
+				from, to := v[at*kernels.Lanes:][:kernels.Lanes], z[at*kernels.Lanes:][:kernels.Lanes]
+				for l, x := range from {
+					to[l] = c - float32(math.Copysign(float64(e), float64(x)))
 				}
 			})
 			continue

@@ -50,10 +50,10 @@ func TestBuiltinLadder(t *testing.T) {
 func TestRelaxedRadius(t *testing.T) {
 	test, err := mnist.Test()
 	require.NoError(t, err)
-	count := 3
 	if len(kernels.Available()) == 1 {
-		count = 1
+		t.Skip("minutes without assembly")
 	}
+	const count = 3
 	digits := test.Slice(0, count)
 	m, err := zoo.Load("mnist-small-standard")
 	require.NoError(t, err)

@@ -337,3 +337,31 @@ func TestConfig(t *testing.T) {
 	require.ErrorContains(t, (&Config{}).Validate(1), "at least 2 classes")
 	require.NoError(t, (&Config{Spec: &Spec{C: []float32{1}}}).Validate(1))
 }
+
+// TestPlantedUnsoundRows: the search finds rows that are a little too small on their
+// way back, or it would prove nothing about them.
+func TestPlantedUnsoundRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	for _, a := range []*model.Architecture{deeper()[2], deeper()[5], deeper()[11]} {
+		found := 0
+		const rounds = 20
+		for round := range rounds {
+			m, err := model.Random(a, uint64(round))
+			require.NoError(t, err)
+			v := newCROWN(t, m, 1, Config{Method: MethodCROWN})
+			x := randomImage(a.Input.Size(), r)
+			ball := net.Ball{Eps: net.MustEpsilon("1e-4")}
+			require.Nil(t, search(t, v, m, ball, x, 0, r, 16))
+			d := &v.g.nodes[1]
+			w := append([]float32(nil), d.affine.W...)
+			for i := range w {
+				w[i] *= 0.99
+			}
+			d.adjoint.Pack(w, false)
+			if search(t, v, m, ball, x, 0, r, 16) != nil {
+				found++
+			}
+		}
+		require.Greater(t, found, rounds/4, a.Name)
+	}
+}

@@ -126,9 +126,13 @@ func (g *graph) reads(d *node, w kernels.Window) kernels.Window {
 	return d.shape.Reads(w)
 }
 
-// plan returns the adjoint of a node on a window that planAll has seen.
+// plan returns the adjoint of a node on a window, nearly always one that planAll has
+// seen.
 func (g *graph) plan(d *node, w kernels.Window) plan {
-	p := d.plans[d.key(w)]
+	p, ok := d.plans[d.key(w)]
+	if !ok {
+		p.adjoint = d.adjoint.Windowed(w, d.shape.Reads(w))
+	}
 	p.reads = g.reads(d, w)
 	return p
 }
@@ -154,6 +158,12 @@ func (g *graph) windows(win []kernels.Window, from int, start kernels.Window) {
 	}
 }
 
+// middle tells whether coordinate i of n is far from both ends.
+func middle(i, n int) bool {
+	const border = 40
+	return i > border && i < n-border
+}
+
 // union is the smallest window around two, of which one may be empty.
 func union(a, b kernels.Window) kernels.Window {
 	switch {
@@ -166,7 +176,8 @@ func union(a, b kernels.Window) kernels.Window {
 }
 
 // planAll makes the plans of all windows that single neurons lead to, and of whole
-// maps. There are few: windows differ at the borders of maps alone.
+// maps. There are few: windows differ at the borders of maps alone, so of large maps
+// the middle is left out.
 func (g *graph) planAll() {
 	win := make([]kernels.Window, len(g.maps))
 	add := func(from int, start kernels.Window) {
@@ -190,6 +201,9 @@ func (g *graph) planAll() {
 		m := g.maps[i+1]
 		for y := range m.h {
 			for x := range m.w {
+				if middle(y, m.h) || middle(x, m.w) {
+					continue
+				}
 				add(i, kernels.Window{Y0: y, Y1: y + 1, X0: x, X1: x + 1})
 			}
 		}

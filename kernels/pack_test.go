@@ -41,7 +41,9 @@ func plainPack(l *Linear, w []float32, abs bool) []float32 {
 func TestPack(t *testing.T) {
 	list := append([]Shape{
 		FC(40, 70), FC(35, 33), FC(16, 16), FC(5000, 21), FC(4096, 40), FC(8, 4), FC(7, 2),
-		{12, 3, 3, 20, 1, 1, 1, 1, 0, 0}, {9, 5, 5, 20, 1, 1, 2, 2, 0, 0}, {128, 2, 2, 130, 3, 3, 1, 1, 1, 1},
+		{12, 3, 3, 20, 1, 1, 1, 1, 0, 0},
+		{9, 5, 5, 20, 1, 1, 2, 2, 0, 0},
+		{128, 2, 2, 130, 3, 3, 1, 1, 1, 1},
 	}, shapes...)
 	for _, isa := range Available() {
 		for _, s := range list {

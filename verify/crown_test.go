@@ -29,9 +29,11 @@ func newCROWN(t testing.TB, m *model.Model, threads int, c Config) *CROWN {
 func deeper() []*model.Architecture {
 	return append(architectures()[:11:11],
 		&model.Architecture{Name: "padded", Input: model.Shape{C: 2, H: 6, W: 7}, Layers: []model.Layer{
-			conv(3, 3, 1, 1), relu, conv(4, 3, 2, 1), relu, conv(3, 2, 1, 1), relu, fc(5), relu, fc(3)}},
+			conv(3, 3, 1, 1), relu, conv(4, 3, 2, 1), relu, conv(3, 2, 1, 1), relu, fc(5), relu, fc(3),
+		}},
 		&model.Architecture{Name: "strided", Input: model.Shape{C: 1, H: 9, W: 8}, Layers: []model.Layer{
-			conv(4, 3, 2, 2), relu, conv(5, 4, 3, 1), conv(3, 1, 1, 0), relu, fc(3)}})
+			conv(4, 3, 2, 2), relu, conv(5, 4, 3, 1), conv(3, 1, 1, 0), relu, fc(3),
+		}})
 }
 
 // TestRelaxedSoundness looks for points outside the bounds of every method.

@@ -27,7 +27,8 @@ func certified(t *testing.T, f files, extra string) string {
 // agree.
 func TestCertifyThenCheck(t *testing.T) {
 	f := newFiles(t)
-	for _, extra := range []string{"--eps 0.01", "--norm l2 --eps 1/100", "--radius --resolution 1/1000", "--radius --norm l2 --n 30 --offset 60",
+	for _, extra := range []string{
+		"--eps 0.01", "--norm l2 --eps 1/100", "--radius --resolution 1/1000", "--radius --norm l2 --n 30 --offset 60",
 		"--method crown --eps 0.02", "--method crown-ibp --norm l1 --eps 0.1", "--method alpha-crown --eps 0.03", "--method alpha-crown --radius --resolution 1/100 --n 20",
 	} {
 		out := certified(t, f, extra)

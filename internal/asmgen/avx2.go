@@ -119,6 +119,7 @@ func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.amd64(), m.amd64
 func (a *avx2) vstoreMask(src, mask vec, m mem) {
 	a.op("VMASKMOVPS", src.amd64(), mask.amd64(), m.amd64())
 }
+
 func (a *avx2) vloadMask(dst, mask vec, m mem) {
 	a.op("VMASKMOVPS", m.amd64(), mask.amd64(), dst.amd64())
 }

@@ -29,7 +29,8 @@ func sample(i int) *check.Certificate {
 	if c.Certified {
 		c.Margin = 0.25 * float64(1+i)
 		c.Slopes = []check.Slopes{
-			{For: check.ForAll, ReLU: 1, Alpha: cert.Alpha([]float32{0, 1, 1})}, {For: check.ForRows, ReLU: 3, Alpha: check.Adaptive},
+			{For: check.ForAll, ReLU: 1, Alpha: cert.Alpha([]float32{0, 1, 1})},
+			{For: check.ForRows, ReLU: 3, Alpha: check.Adaptive},
 			{For: 2, ReLU: 1, Alpha: cert.Alpha([]float32{0.5})},
 		}
 	}

@@ -34,8 +34,10 @@ func TestIBPAgreesWithProver(t *testing.T) {
 			trained = k
 		}
 		for _, ball := range []net.Ball{
-			{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, {Norm: net.Linf, Eps: net.MustEpsilon("1/255")},
-			{Norm: net.L2, Eps: net.MustEpsilon("0.3")}, {Norm: net.Linf},
+			{Norm: net.Linf, Eps: net.MustEpsilon("0.1")},
+			{Norm: net.Linf, Eps: net.MustEpsilon("1/255")},
+			{Norm: net.L2, Eps: net.MustEpsilon("0.3")},
+			{Norm: net.Linf},
 		} {
 			var res verify.Result
 			require.NoError(t, ibp.Certify(context.Background(), ball, verify.Batch{X: set.X, Y: set.Y}, &res))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -35,22 +36,36 @@ const (
 
 func (a *app) importCommand() *cobra.Command {
 	var out string
+	var mean, std []float32
 	c := &cobra.Command{
 		Use:   "import NET.onnx --out M.safetensors",
 		Short: "Convert an ONNX network to a model file",
 		Long: `Converts an ONNX network, gzipped if its name ends in .gz, to a model file. All
 commands take .onnx files directly as well; this one shows what they make of it.
-docs/onnx.md lists the operators and says which conversions are exact.`,
-		Example: "  epsball import resnet_2b.onnx --out resnet.safetensors",
+docs/onnx.md lists the operators and says which conversions are exact.
+
+A network that wants its pixels normalized outside of itself gets a normalize layer
+with --mean and --std, so that images and radii are in [0, 1] again.`,
+		Example: "  epsball import resnet_2b.onnx --mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616 --out resnet.safetensors",
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !onnx.IsFile(args[0]) {
 				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])
 			}
-			return a.convert(args[0], out, modelFile, (*model.Model).Encode)
+			if (len(mean) == 0) != (len(std) == 0) {
+				return errors.New("want both of --mean and --std, or neither")
+			}
+			return a.convert(args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
+				if len(mean) == 0 {
+					return m, nil
+				}
+				return m.WithNormalize(mean, std)
+			}, (*model.Model).Encode)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	c.Flags().Float32SliceVar(&mean, "mean", nil, "`means` of the channels that the network wants subtracted")
+	c.Flags().Float32SliceVar(&std, "std", nil, "standard `deviations` it wants to divide by")
 	return c
 }
 
@@ -63,7 +78,8 @@ func (a *app) exportCommand() *cobra.Command {
 		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.convert(args[0], out, onnxFile, onnx.Encode)
+			same := func(m *model.Model) (*model.Model, error) { return m, nil }
+			return a.convert(args[0], out, onnxFile, same, onnx.Encode)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "`file` to write")
@@ -83,8 +99,8 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// convert loads a model and writes it in another form.
-func (a *app) convert(spec, out, kind string, encode func(*model.Model) ([]byte, error)) error {
+// convert loads a model, changes it and writes it in another form.
+func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
 	if out == "" {
 		return fmt.Errorf("--out: required")
 	}
@@ -97,6 +113,9 @@ func (a *app) convert(spec, out, kind string, encode func(*model.Model) ([]byte,
 	m, err := a.loadModel(spec)
 	if err != nil {
 		return err
+	}
+	if m, err = change(m); err != nil {
+		return fmt.Errorf("%s: %w", spec, err)
 	}
 	data, err := encode(m)
 	if err != nil {

@@ -12,6 +12,25 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
+// TestImportNormalize: a network gets its normalize layer.
+func TestImportNormalize(t *testing.T) {
+	f := newFiles(t)
+	path := func(name string) string { return filepath.Join(f.dir, name) }
+	document(t, 0, "export", f.model, "--out", path("m.onnx"))
+	in := document(t, 0, "import", path("m.onnx"), "--mean", "0.1307", "--std", "0.3081", "--out", path("n.safetensors"))
+	assert.EqualValues(t, 4, in["layers"])
+	m, err := model.Load(path("n.safetensors"))
+	require.NoError(t, err)
+	assert.Equal(t, model.Normalize, m.Arch.Layers[0].Kind)
+	for _, c := range [][]string{
+		{"--mean", "0.1"}, {"--mean", "0.1,0.2", "--std", "1,1"}, {"--mean", "0.1", "--std", "0"}, {"--mean", "x", "--std", "1"},
+	} {
+		r := run(append([]string{"import", path("m.onnx"), "--out", path("x.safetensors")}, c...)...)
+		assert.Equal(t, 2, r.code, c)
+		assert.NotEmpty(t, r.stderr)
+	}
+}
+
 // TestExportImport: there and back is the same file, and a command says the same of
 // either.
 func TestExportImport(t *testing.T) {

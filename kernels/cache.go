@@ -2,12 +2,15 @@ package kernels
 
 import "github.com/klauspost/cpuid/v2"
 
-// caches holds the size in bytes of the L2 cache of one core, a typical one where
-// the CPU does not tell. It steers speed alone, no result.
-var caches = func() (c struct{ l2 int }) {
-	c.l2 = 512 << 10
+// l2Cache is the size in bytes of the L2 cache of one core, a typical one where the
+// CPU does not tell. It steers speed alone, no result.
+var l2Cache = func() int {
 	if n := cpuid.CPU.Cache.L2; n >= 64<<10 {
-		c.l2 = n
+		return n
 	}
-	return c
+	return 512 << 10
 }()
+
+// tilesInCache returns how many tiles of weights of the given size stay in the L2
+// cache while a sweep goes from pixel to pixel, perhaps 0.
+func tilesInCache(bytes int) int { return l2Cache / 4 / bytes }

@@ -194,7 +194,7 @@ func (l *Linear) Apply(sc *Scratch, dst, src []float32, groups int, e Epilogue, 
 // tilesAtOnce bounds the weights that one sweep over the pixels touches, so
 // that they stay in the L2 cache from pixel to pixel.
 func (l *Linear) tilesAtOnce(c *class) int {
-	return max(1, caches.l2/4/(c.y.n*c.x.n*l.inC*tileChannels*4))
+	return max(1, tilesInCache(c.y.n*c.x.n*l.inC*tileChannels*4))
 }
 
 // run computes tiles × r channels from tile first on, at all pixels of c.

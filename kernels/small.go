@@ -208,8 +208,7 @@ func (l *Small) apply(a *asm.ConvArgs, w smallWork) {
 
 // tilesAtOnce is Linear's for these tiles, an even number.
 func (l *Small) tilesAtOnce(c *class) int {
-	const budget = 256 << 10
-	return max(2, budget/(c.y.n*c.x.n*l.plan.inC*smallTile*4)&^1)
+	return max(2, tilesInCache(c.y.n*c.x.n*l.plan.inC*smallTile*4)&^1)
 }
 
 // run computes tiles tiles of width channels from first on, at some pixels of c

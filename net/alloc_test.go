@@ -40,12 +40,12 @@ func TestPassesDoNotAllocate(t *testing.T) {
 				logits := w.Forward(packed, groups)
 				for i := range images {
 					g, l := i/kernels.Lanes, i%kernels.Lanes
-					GatherLane(z, Group(logits, n.Classes(), g), l)
+					LaneGroups.Gather(z, Group(logits, n.Classes(), g), l)
 					for _, loss := range allLosses {
 						loss.loss.Gradient(d, z, 0, Untargeted)
 						loss.loss.Gradient(d, z, 0, 1)
 					}
-					ScatterLane(Group(w.LogitGradient(), n.Classes(), g), d, l)
+					LaneGroups.Scatter(Group(w.LogitGradient(), n.Classes(), g), d, l)
 				}
 				w.Backward(groups)
 				for task := range wg.Tasks() {

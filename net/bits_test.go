@@ -171,7 +171,7 @@ func testViewsAreDisjoint(t *testing.T, n *Network) {
 func unpackAll(t []float32, s model.Shape, n int) []float32 {
 	out := make([]float32, n*s.Size())
 	for i := range n {
-		UnpackLane(out[i*s.Size():(i+1)*s.Size()], Group(t, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
+		LaneGroups.Unpack(out[i*s.Size():(i+1)*s.Size()], Group(t, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
 	}
 	return out
 }
@@ -315,7 +315,7 @@ func TestLanes(t *testing.T) {
 		require.Equal(t, x, unpackAll(packed, s, n))
 		for i := n; i < kernels.Groups(n)*kernels.Lanes; i++ {
 			img := make([]float32, s.Size())
-			UnpackLane(img, Group(packed, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
+			LaneGroups.Unpack(img, Group(packed, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
 			require.Equal(t, make([]float32, s.Size()), img, "lane without an image")
 		}
 		if n > 0 { // [group][H][W][C][8]

@@ -85,13 +85,13 @@ func TestGoldenPGD(t *testing.T) {
 			logits := w.Forward(x, groups)
 			for i := range c.N {
 				group, lane := i/kernels.Lanes, i%kernels.Lanes
-				GatherLane(z, Group(logits, n.Classes(), group), lane)
+				LaneGroups.Gather(z, Group(logits, n.Classes(), group), lane)
 				CrossEntropy.Gradient(d, z, c.Y[i], Untargeted)
-				ScatterLane(Group(w.LogitGradient(), n.Classes(), group), d, lane)
+				LaneGroups.Scatter(Group(w.LogitGradient(), n.Classes(), group), d, lane)
 			}
 			isa.PGDStep(x, w.Backward(groups), lo, hi, golden.Alpha)
 			for i := range c.N {
-				UnpackLane(have[i*s.Size():(i+1)*s.Size()], Group(x, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
+				LaneGroups.Unpack(have[i*s.Size():(i+1)*s.Size()], Group(x, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
 			}
 			requireBits(t, want, have, "step ", step)
 		}

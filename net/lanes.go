@@ -24,12 +24,12 @@ func PackLanes(dst, x []float32, s model.Shape, n int) {
 				}
 				continue
 			}
-			PackLane(d, x[i*size:(i+1)*size], s, l)
+			LaneGroups.Pack(d, x[i*size:(i+1)*size], s, l)
 		}
 	}
 }
 
-// packGroup is PackLane for the eight images of a full group, one lane vector
+// packGroup is Layout.Pack for the eight images of a full group, one lane vector
 // after the other.
 func packGroup(d, x []float32, s model.Shape) {
 	size, hw := s.Size(), s.H*s.W
@@ -41,27 +41,6 @@ func packGroup(d, x []float32, s model.Shape) {
 			v := d[(p*s.C+c)*kernels.Lanes:][:kernels.Lanes]
 			v[0], v[1], v[2], v[3] = s0[p], s1[p], s2[p], s3[p]
 			v[4], v[5], v[6], v[7] = s4[p], s5[p], s6[p], s7[p]
-		}
-	}
-}
-
-// PackLane copies one channels-first image into lane l of a group.
-func PackLane(group, img []float32, s model.Shape, l int) {
-	hw := s.H * s.W
-	for c := range s.C {
-		for p, v := range img[c*hw : (c+1)*hw] {
-			group[(p*s.C+c)*kernels.Lanes+l] = v
-		}
-	}
-}
-
-// UnpackLane copies lane l of one group out of the batch-lane layout into one
-// channels-first image.
-func UnpackLane(img, group []float32, s model.Shape, l int) {
-	hw := s.H * s.W
-	for c := range s.C {
-		for p := range hw {
-			img[c*hw+p] = group[(p*s.C+c)*kernels.Lanes+l]
 		}
 	}
 }

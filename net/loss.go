@@ -190,17 +190,3 @@ func MarginOf(z []float32, y int) float32 {
 	}
 	return z[y] - z[argmaxExcept(z, y)]
 }
-
-// GatherLane copies lane l of one group of logits into z, one element a class.
-func GatherLane(z, group []float32, l int) {
-	for j := range z {
-		z[j] = group[j*kernels.Lanes+l]
-	}
-}
-
-// ScatterLane is the opposite of GatherLane.
-func ScatterLane(group, z []float32, l int) {
-	for j := range z {
-		group[j*kernels.Lanes+l] = z[j]
-	}
-}

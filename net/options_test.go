@@ -118,12 +118,12 @@ func inputGradient(n *Network, img []float32) []float32 {
 	PackLanes(lanes, img, n.Input(), 1)
 	z := ws.Forward(lanes, 1)
 	zi, dz := make([]float32, n.Classes()), make([]float32, n.Classes())
-	GatherLane(zi, z, 0)
+	LaneGroups.Gather(zi, z, 0)
 	CrossEntropy.Gradient(dz, zi, 1, Untargeted)
 	clear(ws.LogitGradient())
-	ScatterLane(ws.LogitGradient(), dz, 0)
+	LaneGroups.Scatter(ws.LogitGradient(), dz, 0)
 	out := make([]float32, len(img))
-	UnpackLane(out, ws.Backward(1), n.Input(), 0)
+	LaneGroups.Unpack(out, ws.Backward(1), n.Input(), 0)
 	return out
 }
 

@@ -217,14 +217,14 @@ func pass(w *Workspace, x []float32, n int, f lossOf) (loss, z, g []float32) {
 	clear(w.LogitGradient())
 	for i := range n {
 		zi := z[i*classes : (i+1)*classes]
-		GatherLane(zi, Group(logits, classes, i/kernels.Lanes), i%kernels.Lanes)
+		LaneGroups.Gather(zi, logits, i)
 		l, y, target := f(i)
 		loss[i] = l.Gradient(d, zi, y, target)
-		ScatterLane(Group(w.LogitGradient(), classes, i/kernels.Lanes), d, i%kernels.Lanes)
+		LaneGroups.Scatter(w.LogitGradient(), d, i)
 	}
 	dx := w.Backward(groups)
 	for i := range n {
-		UnpackLane(g[i*s.Size():(i+1)*s.Size()], Group(dx, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
+		LaneGroups.Unpack(g[i*s.Size():(i+1)*s.Size()], Group(dx, s.Size(), i/kernels.Lanes), s, i%kernels.Lanes)
 	}
 	return loss, z, g
 }

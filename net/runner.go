@@ -104,7 +104,7 @@ func (r *Runner) chunk(worker, task int) {
 	logits := r.ws[worker].Forward(x, to-from)
 	c := r.net.Classes()
 	for k := i; k < end; k++ {
-		GatherLane(r.dst[k*c:(k+1)*c], Group(logits, c, (k-i)/kernels.Lanes), (k-i)%kernels.Lanes)
+		LaneGroups.Gather(r.dst[k*c:(k+1)*c], logits, k-i)
 	}
 }
 

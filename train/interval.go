@@ -148,8 +148,8 @@ func (iv *intervals) forward(sc *kernels.Scratch, n *net.Network, from, to int, 
 	for s, y := range labels {
 		n := from*kernels.Lanes + s
 		ci, ri := iv.lastC[n*m.k:][:m.k], iv.lastR[n*m.k:][:m.k]
-		net.GatherLane(ci, net.Group(c, m.k, s/kernels.Lanes), s%kernels.Lanes)
-		net.GatherLane(ri, net.Group(r, m.k, s/kernels.Lanes), s%kernels.Lanes)
+		net.LaneGroups.Gather(ci, c, s)
+		net.LaneGroups.Gather(ri, r, s)
 		m.forward(iv.v[n*m.classes:][:m.classes], ci, ri, y)
 	}
 }
@@ -170,8 +170,8 @@ func (iv *intervals) backward(sc *kernels.Scratch, from, to int, labels []int, t
 			n := from*kernels.Lanes + s
 			m.backward(tc, tr, iv.dv[n*m.classes:][:m.classes], labels[s])
 		}
-		net.ScatterLane(net.Group(dc, m.k, s/kernels.Lanes), tc, s%kernels.Lanes)
-		net.ScatterLane(net.Group(dr, m.k, s/kernels.Lanes), tr, s%kernels.Lanes)
+		net.LaneGroups.Scatter(dc, tc, s)
+		net.LaneGroups.Scatter(dr, tr, s)
 	}
 	for ; i > 0; i-- {
 		if iv.layers[i-1].relu {

@@ -27,8 +27,7 @@ func (s *stepper) passPart(p *part) {
 	dz := p.ws.LogitGradient()
 	clear(dz[:groups*kernels.Lanes*len(p.z)]) // lanes without an image stay zero
 	for i, y := range labels {
-		n := len(p.z)
-		net.GatherLane(p.z, net.Group(z, n, i/kernels.Lanes), i%kernels.Lanes)
+		net.LaneGroups.Gather(p.z, z, i)
 		loss := net.CrossEntropy.Gradient(p.dz, p.z, y, net.Untargeted)
 		s.loss[first+i] = loss * float32(s.at.kappa)
 		right[first+i] = net.Argmax(p.z) == y
@@ -36,7 +35,7 @@ func (s *stepper) passPart(p *part) {
 		for j := range p.dz {
 			p.dz[j] *= a
 		}
-		net.ScatterLane(net.Group(dz, n, i/kernels.Lanes), p.dz, i%kernels.Lanes)
+		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	p.ws.BackwardToWeights(groups)
 	if s.bounds() {
@@ -51,7 +50,7 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 	groups := p.to - p.from
 	z := p.ws.Forward(p.x, groups)
 	for i, y := range labels {
-		net.GatherLane(p.z, net.Group(z, len(p.z), i/kernels.Lanes), i%kernels.Lanes)
+		net.LaneGroups.Gather(p.z, z, i)
 		s.clean[first+i] = net.Argmax(p.z) == y
 	}
 	box(p.lo, p.hi, p.x, s.at.eps)

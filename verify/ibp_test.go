@@ -124,7 +124,7 @@ func search(t *testing.T, v bounder, m *model.Model, ball net.Ball, x []float32,
 			continue
 		}
 		net.PackLanes(lanes, p, n.Input(), 1)
-		net.GatherLane(logits, ws.Forward(lanes, 1), 0)
+		net.LaneGroups.Gather(logits, ws.Forward(lanes, 1), 0)
 		wide := make([]float64, classes)
 		for j, z := range logits {
 			wide[j] = float64(z)

@@ -387,8 +387,11 @@ func (f *certifyFlags) bracket(p *proofs, i int) (b bracket) {
 func (r *certifyReport) plot(f *certifyFlags, p *proofs) error {
 	c := radiusPlot{
 		title:    "Certified accuracy of " + r.Model,
-		subtitle: fmt.Sprintf("%s images of %s; method %s%s", fmt.Sprint(r.N), r.Data, r.Method, map[bool]string{true: fmt.Sprintf(", attack PGD-%d", f.attackSteps)}[f.attackSteps > 0]),
+		subtitle: fmt.Sprintf("%s of %s; method %s", count(r.N, "image"), r.Data, r.Method),
 		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: f.resolution.v.Float64(),
+	}
+	if f.attackSteps > 0 {
+		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
 	}
 	for i, done := range p.done {
 		if done {

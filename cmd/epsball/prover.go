@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/epsball/epsball/attack"
@@ -91,12 +90,8 @@ func (r *certifyRun) bracketBatch(ctx context.Context, b verify.Batch, at []int)
 		err = r.prover.Radius(ctx, f.norm.v, f.resolution.v, f.maxRadius.v, b, &res)
 		steps, done = res.Steps, res.Done
 	} else {
-		index := make([]int, len(at))
-		for k, i := range at {
-			index[k] = f.data.offset + i
-		}
 		var res *audit.Brackets
-		res, err = audit.Bracket(ctx, r.prover, r.search, b.X, b.Y, index)
+		res, err = audit.Bracket(ctx, r.prover, r.search, b.X, b.Y, r.index(at))
 		steps, fooled, done = res.Certified, res.Attacked, res.AttackDone
 	}
 	if err == nil {
@@ -117,6 +112,15 @@ func (r *certifyRun) bracketBatch(ctx context.Context, b verify.Batch, at []int)
 	return err
 }
 
+// index returns the indices in the data set of the images at.
+func (r *certifyRun) index(at []int) []int {
+	index := make([]int, len(at))
+	for k, i := range at {
+		index[k] = r.f.data.offset + i
+	}
+	return index
+}
+
 // attackResumed attacks the images whose certified radius comes from --out, which
 // has no room for the other side.
 func (r *certifyRun) attackResumed(ctx context.Context, at []int, bar *bar) error {
@@ -125,10 +129,9 @@ func (r *certifyRun) attackResumed(ctx context.Context, at []int, bar *bar) erro
 	}
 	for block := range slices.Chunk(at, 64) {
 		bar.show("attack", block[0], len(r.s.y))
-		b, low := r.batch(block), make([]int, len(block))
-		index := make([]int, len(block))
+		b, index, low := r.batch(block), r.index(block), make([]int, len(block))
 		for k, i := range block {
-			low[k], index[k] = r.p.steps[i], r.f.data.offset+i
+			low[k] = r.p.steps[i]
 		}
 		var res attack.RadiusResult
 		if err := r.search.Run(ctx, attack.Batch{X: b.X, Y: b.Y, Index: index}, low, &res); err != nil {
@@ -186,9 +189,6 @@ func (r *certifyRun) statement(i int) cert.Proof {
 func (f *certifyFlags) newSearch(s *subject) (*attack.RadiusSearch, error) {
 	if !f.radius || f.attackSteps == 0 {
 		return nil, nil
-	}
-	if !s.net.HasBackward() {
-		return nil, errors.New("network: compiled without backward passes")
 	}
 	return attack.NewRadiusSearch(s.net, attack.PGD(net.Ball{Norm: f.norm.v}, f.attackSteps, f.seed), f.resolution.v, f.maxRadius.v, s.pool)
 }

@@ -231,15 +231,13 @@ func (w *workload) trainStep() (func(), error) {
 // seed writes the gradient of the cross-entropy of each lane's label, zeros
 // where a lane has no image.
 func (c *chunk) seed(dst, logits []float32, labels []int) {
-	classes := len(c.z)
-	for s := range len(dst) / classes {
-		g, l := s/kernels.Lanes, s%kernels.Lanes
+	for s := range len(dst) / len(c.z) {
 		if s < len(labels) {
-			net.GatherLane(c.z, net.Group(logits, classes, g), l)
+			net.LaneGroups.Gather(c.z, logits, s)
 			net.CrossEntropy.Gradient(c.dz, c.z, labels[s], net.Untargeted)
 		} else {
 			clear(c.dz)
 		}
-		net.ScatterLane(net.Group(dst, classes, g), c.dz, l)
+		net.LaneGroups.Scatter(dst, c.dz, s)
 	}
 }

@@ -179,28 +179,27 @@ func ibp(b *batch) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
-	var res verify.Result
-	return b.opened(
-		func() error { return v.Certify(ctx, b.ball, in, &res) },
-		func() []float32 { return res.Margin })
+	return b.margins(v)
 }
 
 // linear gives bounds by one method alone, without the rungs below it.
 func linear(m verify.Method) func(*batch) (*pass, error) {
 	return func(b *batch) (*pass, error) {
-		c := verify.Config{Method: m}
-		if m == verify.MethodAlphaCROWN {
-			c.Iterations = b.Steps
-		}
-		v, err := verify.NewCROWN(b.net, b.pool, c)
+		v, err := verify.NewCROWN(b.net, b.pool, verify.Config{Method: m, Iterations: b.Steps})
 		if err != nil {
 			return nil, err
 		}
-		in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
-		var res verify.Result
-		return b.opened(
-			func() error { return v.Certify(ctx, b.ball, in, &res) },
-			func() []float32 { return res.Margin })
+		return b.margins(v)
 	}
+}
+
+// margins is the certification of the batch by v.
+func (b *batch) margins(v interface {
+	Certify(context.Context, net.Ball, verify.Batch, *verify.Result) error
+}) (*pass, error) {
+	in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
+	var res verify.Result
+	return b.opened(
+		func() error { return v.Certify(ctx, b.ball, in, &res) },
+		func() []float32 { return res.Margin })
 }

@@ -196,7 +196,8 @@ func linear(m verify.Method) func(*batch) (*pass, error) {
 // margins is the certification of the batch by v.
 func (b *batch) margins(v interface {
 	Certify(context.Context, net.Ball, verify.Batch, *verify.Result) error
-}) (*pass, error) {
+},
+) (*pass, error) {
 	in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
 	var res verify.Result
 	return b.opened(

@@ -14,6 +14,7 @@ import (
 // them: as many pixels as there are pointers (1x8 has no pairs: AVX2's will do).
 var convTiles = map[string][][2]int{
 	"avx2":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
+	"neon":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
 	"avx512": {{4, 8}, {4, 6}, {4, 4}, {4, 3}, {4, 2}, {4, 1}, {3, 8}, {3, 4}, {2, 8}, {2, 4}},
 }
 
@@ -118,17 +119,23 @@ func convKernel(t target, r, p int, pair bool) {
 	}
 	t.load(segs, at(args, convArg.segs))
 
-	// step is one k: R·P FMAs. disp is where the inputs of this k lie.
-	step := func(u, disp int) {
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * perTile, nil}
+	if pair {
+		walk.weights = append(walk.weights, w2)
+	}
+	fetch := func(u int) {
 		if u == unroll/2 { // weights of large layers come from memory faster than it is noticed that they are walked
-			t.prefetch(at(w, prefetchAhead))
-			if pair {
-				t.prefetch(at(w2, prefetchAhead))
+			for _, w := range walk.weights {
+				t.prefetch(at(w, prefetchAhead))
 			}
 		}
+	}
+	// One step is R·P FMAs.
+	walk.turn = eachStep(func(u int, in func(j int) mem) {
+		fetch(u)
 		if p <= len(chans) { // hold the inputs, stream the weights
 			for j := range p {
-				t.vdup(chans[0].of(held+vec(j)), atIndex(ptr(j), off, disp))
+				t.vdup(chans[0].of(held+vec(j)), in(j))
 			}
 			for i, c := range chans {
 				b := c.of(next(i))
@@ -145,19 +152,17 @@ func convKernel(t target, r, p int, pair bool) {
 		for j := range p {
 			x := next(j)
 			if r == 1 {
-				t.vfmaMem(acc(0, j), held, atIndex(ptr(j), off, disp))
+				t.vfmaMem(acc(0, j), held, in(j))
 				continue
 			}
-			t.vdup(chans[0].of(x), atIndex(ptr(j), off, disp))
+			t.vdup(chans[0].of(x), in(j))
 			for i, c := range chans {
 				t.vfma(acc(i, j), c.of(x), c.of(held+vec(i)))
 			}
 		}
-	}
-
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * perTile, step}
-	if pair {
-		walk.weights = append(walk.weights, w2)
+	})
+	if e, ok := t.(byElement); ok {
+		walk.turn = convByElement(e, r, p, perTile, weight, fetch)
 	}
 	walk.emit(t)
 
@@ -172,7 +177,7 @@ func convKernel(t target, r, p int, pair bool) {
 	t.jump(greater, "gate")
 	for i, c := range chans {
 		for j := range p {
-			t.vmax(acc(i, j), c.of(stream), acc(i, j))
+			t.vrelu(acc(i, j), c.of(stream), c.of(held))
 		}
 	}
 	t.jump(always, "store")
@@ -220,4 +225,48 @@ func convKernel(t target, r, p int, pair bool) {
 	t.jump(always, "batch")
 	t.label("done")
 	t.ret()
+}
+
+// convByElement is the turn of convKernel where weights need no splat. A register
+// has the weights of four channels; inputs and weights are loaded as soon as the
+// register they go to has been used, for the cores that do not reorder: with 4x3
+// all 32 registers are at work.
+//
+// Register map: accumulators as in convKernel, then lane vectors of inputs, and at
+// the end the weights of two steps.
+func convByElement(t byElement, r, p, perTile int, weight func(u, i int) mem, fetch func(u int)) func(int, func(j, u int) mem) {
+	acc := func(i, j int) vec { return vec(i*p + j) }
+	tiles := r / perTile
+	weights := func(u, tile int) half { return half(2*t.vecs() - 1 - tiles*(u%2) - tile) }
+	load := func(u int) {
+		for tile := range tiles {
+			t.loadWords(weights(u, tile), perTile, weight(u, tile*perTile))
+		}
+	}
+	first := vec(r * p)
+	nInputs := t.vecs() - tiles - int(first)
+	return func(steps int, at func(j, u int) mem) {
+		items := steps * p // an item is one pixel of one step
+		input := func(k int) vec { return first + vec(k%nInputs) }
+		loadInput := func(k int) { t.vload(input(k), at(k%p, k/p)) }
+		load(0)
+		for k := range min(nInputs, items) {
+			loadInput(k)
+		}
+		for k := range items {
+			u, j := k/p, k%p
+			if j == 0 {
+				fetch(u)
+				if u+1 < steps {
+					load(u + 1)
+				}
+			}
+			for i := range r {
+				t.fmaElement(acc(i, j), input(k), weights(u, i/perTile), i%perTile)
+			}
+			if k+nInputs < items {
+				loadInput(k + nInputs)
+			}
+		}
+	}
 }

@@ -13,21 +13,16 @@ import (
 // a pair was slower (with three input channels, half of its loads would cross a
 // cache line).
 var gradTiles = map[string][][2]int{
-	"avx2": {
-		{4, 3},
-		{4, 2},
-		{4, 1},
-		{3, 3},
-		{3, 2},
-		{3, 1},
-		{2, 3},
-		{2, 2},
-		{2, 1},
-		{1, 3},
-		{1, 2},
-		{1, 1},
-	},
+	"avx2":   narrowGradTiles,
+	"neon":   narrowGradTiles,
 	"avx512": {{4, 12}, {4, 8}, {4, 4}},
+}
+
+var narrowGradTiles = [][2]int{
+	{4, 3}, {4, 2}, {4, 1},
+	{3, 3}, {3, 2}, {3, 1},
+	{2, 3}, {2, 2}, {2, 1},
+	{1, 3}, {1, 2}, {1, 1},
 }
 
 func emitGrad(t target) {

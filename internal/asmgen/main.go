@@ -1,6 +1,6 @@
 // Command asmgen writes the assembly of package asm: one description of each
 // kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go,
-// sparse.go, limits.go), one target for each ISA (avx2.go, avx512.go). Its test is the drift
+// sparse.go, limits.go), one target for each ISA (avx2.go, avx512.go, neon.go). Its test is the drift
 // check: the files in asm must be what it prints.
 package main
 
@@ -35,6 +35,7 @@ func generate() []file {
 	for _, newTarget := range []func() target{
 		func() target { return newAVX2() },
 		func() target { return newAVX512() },
+		func() target { return newNEON() },
 	} {
 		var stubs []stub
 		isa, suffix := "", ""
@@ -45,6 +46,10 @@ func generate() []file {
 			}
 			isa, suffix = t.isa(), t.suffix()
 			fam.emit(t)
+			if first, ok := t.(twice); ok {
+				t = first.again()
+				fam.emit(t)
+			}
 			files = append(files, file{fmt.Sprintf("%s_%s.s", fam.name, suffix), t.source()})
 			stubs = append(stubs, t.stubs()...)
 		}
@@ -53,6 +58,9 @@ func generate() []file {
 	}
 	return files
 }
+
+// twice is a target that must see its kernels before it can write them.
+type twice interface{ again() target }
 
 // families are the kernel descriptions, one generated file each. Those without
 // pairs are left out where a register holds two lane vectors: kernels of the

@@ -75,22 +75,19 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 	t.vload(v, at(src, 0))
 	t.vmax(pos, zeroV, v)
 	t.vmin(neg, zeroV, v)
+	p := relaxParams(t, par, tmp)
 	if lanes {
 		t.vload(tmp, at(low, 0))
+		t.vmul(out, pos, tmp)
 	} else {
-		t.vsplat(tmp, at(par, 0))
+		p.mul(out, pos, 0)
 	}
-	t.vmul(out, pos, tmp)
-	t.vsplat(tmp, at(par, 4))
-	t.vfma(out, neg, tmp)
+	p.fma(out, neg, 1)
 	t.vstore(out, at(dst, 0))
-	t.vsplat(tmp, at(par, 8))
-	t.vfma(sumT, neg, tmp)
-	t.vsplat(tmp, at(par, 12))
-	t.vfma(sumB, out, tmp)
+	p.fma(sumT, neg, 2)
+	p.fma(sumB, out, 3)
 	t.vand(out, out, abs)
-	t.vsplat(tmp, at(par, 16))
-	t.vfma(sumE, out, tmp)
+	p.fma(sumE, out, 4)
 	t.addImm(dst, 32)
 	t.addImm(src, 32)
 	if lanes {
@@ -106,4 +103,34 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 		t.vstore(s, field(unsafe.Offsetof(a.Sums)+uintptr(32*i)))
 	}
 	t.ret()
+}
+
+// params multiplies by the parameters of a neuron, counted from 0.
+type params struct {
+	mul, fma func(dst, x vec, i int)
+}
+
+// relaxParams reads them from memory at par; tmp is lost with each use.
+func relaxParams(t target, par reg, tmp vec) params {
+	e, ok := t.(byElement)
+	if !ok {
+		return params{
+			mul: func(dst, x vec, i int) {
+				t.vsplat(tmp, at(par, 4*i))
+				t.vmul(dst, x, tmp)
+			},
+			fma: func(acc, x vec, i int) {
+				t.vsplat(tmp, at(par, 4*i))
+				t.vfma(acc, x, tmp)
+			},
+		}
+	}
+	const four, last half = 30, 31 // of lane vector 15, which no ISA needs here
+	e.loadWords(four, 4, at(par, 0))
+	e.loadWords(last, 1, at(par, 16))
+	word := func(i int) half { return four + half(i/4) }
+	return params{
+		mul: func(dst, x vec, i int) { e.mulElement(dst, x, word(i), i%4) },
+		fma: func(acc, x vec, i int) { e.fmaElement(acc, x, word(i), i%4) },
+	}
 }

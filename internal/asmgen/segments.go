@@ -4,48 +4,76 @@ package main
 // inputs of some pixels and, within each, over k, four at a time.
 //
 // off counts −SegLen … 0 along a segment, in bytes, while the pixels' pointers
-// stand at its end; segs counts the segments down.
+// stand at its end; or, where an index costs an instruction, off counts SegLen … 0
+// and the pointers walk. segs counts the segments down.
 type segments struct {
 	args, segs, off reg
 	ptr             []reg // one a pixel, at the start of the first segment
 	in              int   // bytes of input a step
 	weights         []reg // walk the packed weights
 	weight          int   // bytes of weights a step
-	// step emits one k: step u of those unrolled, inputs at disp from off.
-	step func(u, disp int)
+	// turn emits some steps of k, one or unroll of them; at is where pixel j has its
+	// input of step u.
+	turn func(steps int, at func(j, u int) mem)
+}
+
+// eachStep is a turn of steps that know nothing of each other.
+func eachStep(step func(u int, in func(j int) mem)) func(int, func(j, u int) mem) {
+	return func(steps int, at func(j, u int) mem) {
+		for u := range steps {
+			step(u, func(j int) mem { return at(j, u) })
+		}
+	}
 }
 
 // unroll is the number of steps of one turn of the inner loop.
 const unroll = 4
 
 func (s *segments) emit(t target) {
-	advance := func(steps int) {
+	indexed := t.indexed()
+	// turn emits steps and moves on; off has already moved if it is an index.
+	turn := func(steps int) {
+		s.turn(steps, func(j, u int) mem {
+			switch {
+			case !indexed:
+				return at(s.ptr[j], s.in*u)
+			case steps == 1:
+				return atIndex(s.ptr[j], s.off, 0)
+			}
+			return atIndex(s.ptr[j], s.off, s.in*(u-unroll))
+		})
 		for _, w := range s.weights {
 			t.addImm(w, s.weight*steps)
+		}
+		if !indexed {
+			for _, p := range s.ptr {
+				t.addImm(p, s.in*steps)
+			}
 		}
 	}
 	t.label("seg")
 	t.load(s.off, at(s.args, convArg.segLen))
-	for _, p := range s.ptr {
-		t.addReg(p, s.off)
+	sign, beyond, within := 1, greater, lessEqual
+	if indexed {
+		for _, p := range s.ptr {
+			t.addReg(p, s.off)
+		}
+		t.neg(s.off)
+	} else {
+		sign, beyond, within = -1, less, greaterEqual
 	}
-	t.neg(s.off)
-	t.addImm(s.off, s.in*unroll)
-	t.jump(greater, "rest")
+	t.addImm(s.off, sign*s.in*unroll)
+	t.jump(beyond, "rest")
 	t.label("kloop")
-	for u := range unroll {
-		s.step(u, s.in*(u-unroll))
-	}
-	advance(unroll)
-	t.addImm(s.off, s.in*unroll)
-	t.jump(lessEqual, "kloop")
+	turn(unroll)
+	t.addImm(s.off, sign*s.in*unroll)
+	t.jump(within, "kloop")
 	t.label("rest")
-	t.addImm(s.off, -s.in*unroll)
+	t.addImm(s.off, -sign*s.in*unroll)
 	t.jump(zero, "segend")
 	t.label("single")
-	s.step(0, 0)
-	advance(1)
-	t.addImm(s.off, s.in)
+	turn(1)
+	t.addImm(s.off, sign*s.in)
 	t.jump(notZero, "single")
 	t.label("segend")
 	t.load(s.off, at(s.args, convArg.segSkip))

@@ -44,11 +44,11 @@ func smallKernel(t target, p, v int, both bool) {
 	acc := func(j, i int) vec { return vec(j*v + i) }
 	held := vec(p * v)
 	stream := held + vec(v)
-	abs, nStream, half := vec(t.vecs()-1), t.vecs()-int(stream), p
+	abs, nStream, plain := vec(t.vecs()-1), t.vecs()-int(stream), p
 	name, doc := fmt.Sprintf("Small%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels of single images; see ConvArgs.", 8*v, p)
 	if both {
-		nStream, half = nStream-1, p/2
-		name, doc = fmt.Sprintf("Both%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels, and with |w| of %d more; see ConvArgs.", 8*v, half, half)
+		nStream, plain = nStream-1, p/2
+		name, doc = fmt.Sprintf("Both%dx%d", p, v), fmt.Sprintf("computes %d output channels of %d pixels, and with |w| of %d more; see ConvArgs.", 8*v, plain, plain)
 	}
 	next := func(j int) vec { return stream + vec(j%nStream) }
 	pair := v > tileVecs
@@ -65,7 +65,8 @@ func smallKernel(t target, p, v int, both bool) {
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
 	t.clear(outOff)
-	if both {
+	elements, isByElement := t.(byElement)
+	if both && !isByElement {
 		t.vconst(abs, "abs8")
 	}
 
@@ -79,10 +80,10 @@ func smallKernel(t target, p, v int, both bool) {
 	}
 	t.label("tile")
 	t.load(segs, at(args, convArg.bias))
-	bias(0, half)
+	bias(0, plain)
 	if both {
 		t.load(segs, at(args, int(unsafe.Offsetof(a.AbsBias))))
-		bias(half, p)
+		bias(plain, p)
 	}
 	for j := range p {
 		t.load(ptr(j), at(args, convArg.in+8*j))
@@ -93,24 +94,27 @@ func smallKernel(t target, p, v int, both bool) {
 	}
 	t.load(segs, at(args, convArg.segs))
 
-	step := func(u, disp int) {
+	turn := eachStep(func(u int, in func(j int) mem) {
 		for i := range v {
 			t.vload(held+vec(i), weight(u, i))
 		}
 		for j := range p {
-			if j == half {
+			if j == plain {
 				for i := range v {
 					t.vand(held+vec(i), held+vec(i), abs)
 				}
 			}
 			x := next(j)
-			t.vsplat(x, atIndex(ptr(j), off, disp))
+			t.vsplat(x, in(j))
 			for i := range v {
 				t.vfma(acc(j, i), held+vec(i), x)
 			}
 		}
+	})
+	if isByElement {
+		turn = smallByElement(elements, p, v, plain, weight)
 	}
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, step}
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, turn}
 	if pair {
 		walk.weights = append(walk.weights, w2)
 	}
@@ -165,7 +169,7 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 	t.compareImm(e.off, asm.EpilogueReLU)
 	t.jump(less, prefix+"store")
 	t.jump(greater, prefix+"gate")
-	each(func(acc vec, _, _ int) { t.vmax(acc, e.zero, acc) })
+	each(func(acc vec, _, _ int) { t.vrelu(acc, e.zero, e.held) })
 	t.jump(always, prefix+"store")
 
 	t.label(prefix + "gate")
@@ -194,6 +198,46 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 		t.vload(e.held, at(mask, 32*i))
 		for j := range e.p {
 			t.vstoreMask(e.acc(j, i), e.held, atIndex(e.ptr(j), e.outOff, 32*i))
+		}
+	}
+}
+
+// smallByElement is the turn of smallKernel where inputs need no splat: a register
+// has a pixel's inputs of all steps. The pixels from plain on take |w|.
+//
+// Register map: accumulators as in smallKernel, then one register a pixel, then
+// halves of the weights, each loaded as soon as its register has been used.
+func smallByElement(t byElement, p, v, plain int, weight func(u, i int) mem) func(int, func(j, u int) mem) {
+	acc := func(j, h int) half { return vec(j*v + h/2).halves()[h%2] } // half h of the V vectors
+	input := func(j int) half { return half(2*p*v + j) }
+	first := input(p)
+	nWeights := 2*t.vecs() - int(first)
+	return func(steps int, at func(j, u int) mem) {
+		items := 2 * v * steps // an item is half a vector of weights
+		w := func(k int) half { return first + half(k%nWeights) }
+		load := func(k int) {
+			u, h := k/(2*v), k%(2*v)
+			m := weight(u, h/2)
+			m.disp += 16 * (h % 2)
+			t.loadHalf(w(k), m)
+		}
+		for j := range p {
+			t.loadWords(input(j), steps, at(j, 0))
+		}
+		for k := range min(nWeights, items) {
+			load(k)
+		}
+		for k := range items {
+			u, h := k/(2*v), k%(2*v)
+			for j := range p {
+				if j == plain {
+					t.absHalf(w(k))
+				}
+				t.fmaHalf(acc(j, h), w(k), input(j), u)
+			}
+			if k+nWeights < items {
+				load(k + nWeights)
+			}
 		}
 	}
 }

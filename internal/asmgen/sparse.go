@@ -47,10 +47,20 @@ func sparse(t target, groups int) {
 		t.vload(x(p), atIndex(in+reg(p), off, 0))
 	}
 	t.load32(off, at(list, 4))
+	e, isByElement := t.(byElement)
+	if isByElement {
+		e.loadWords(weight.halves()[0], 4, atIndex(w, off, 0))
+	}
 	for i := range 4 {
-		t.vsplat(weight, atIndex(w, off, 4*i))
+		if !isByElement {
+			t.vsplat(weight, atIndex(w, off, 4*i))
+		}
 		for p := range groups {
-			t.vfma(acc(p, i), x(p), weight)
+			if isByElement {
+				e.fmaElement(acc(p, i), x(p), weight.halves()[0], i)
+			} else {
+				t.vfma(acc(p, i), x(p), weight)
+			}
 		}
 	}
 	t.addImm(list, 8)

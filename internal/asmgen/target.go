@@ -59,6 +59,7 @@ const (
 	less
 	lessEqual
 	greater
+	greaterEqual
 )
 
 // target is an ISA as the kernel descriptions see it. Jumps test the result
@@ -68,6 +69,7 @@ type target interface {
 	suffix() string // of file names: "avx2_amd64"
 	vecs() int      // registers for lane vectors
 	span() int      // lane vectors one of them can hold: 1, or 2 with pairs
+	indexed() bool  // instructions take base + index + disp at no cost
 
 	text(name, doc, params string, argBytes int)
 	comment(format string, args ...any)
@@ -108,9 +110,10 @@ type target interface {
 	vdiv(dst, a, b vec) // a / b
 	vsqrt(dst, a vec)
 	vfma(acc, a, b vec)                           // acc = a*b + acc, one rounding
-	vfmaMem(acc, a vec, m mem)                    // acc = a*mem + acc
+	vfmaMem(acc, a vec, m mem)                    // acc = a*mem + acc; not for byElement
 	vmax(dst, a, b vec)                           // a > b ? a : b, lane by lane
 	vmin(dst, a, b vec)                           // a < b ? a : b
+	vrelu(v, zero, tmp vec)                       // v = 0 > v ? 0 : v; tmp is lost
 	vand(dst, a, b vec)                           // bitwise
 	vor(dst, a, b vec)                            // bitwise
 	vxor(dst, a, b vec)                           // bitwise
@@ -129,6 +132,18 @@ type target interface {
 
 	source() []byte
 	stubs() []stub
+}
+
+// byElement is a target whose FMAs take one factor from an element of a register, so
+// that weights need no splat. Its lane vectors are two halves: registers 2v and 2v+1.
+type byElement interface {
+	target
+	loadWords(dst half, n int, m mem)           // n ≤ 4 float32 from memory to the first elements
+	loadHalf(dst half, m mem)                   // four of them
+	fmaElement(acc, x vec, w half, element int) // acc = x*w[element] + acc
+	fmaHalf(acc, x, w half, element int)        // the same of four lanes
+	mulElement(dst, x vec, w half, element int) // x*w[element]
+	absHalf(h half)                             // |h|
 }
 
 // stub is the Go declaration of a kernel.

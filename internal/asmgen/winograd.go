@@ -156,7 +156,7 @@ func winogradOut(t target) {
 				t.vadd(v, v, bias)
 				switch mode {
 				case "relu":
-					t.vmax(v, zeroV, v)
+					t.vrelu(v, zeroV, 0)
 				case "gate":
 					t.move(wgBase, wgPtr)
 					t.addReg(wgBase, wgGate)

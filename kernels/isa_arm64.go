@@ -1,0 +1,60 @@
+//go:build !purego
+
+package kernels
+
+import "github.com/epsball/epsball/asm"
+
+// Every arm64 CPU that Go runs on has ASIMD.
+var available = []*ISA{neon, generic}
+
+var neon = &ISA{
+	name: "neon",
+	conv: [5][9]func(*asm.ConvArgs){
+		4: {1: asm.Conv4x1NEON, 2: asm.Conv4x2NEON, 3: asm.Conv4x3NEON},
+		3: {4: asm.Conv3x4NEON},
+		2: {6: asm.Conv2x6NEON},
+		1: {8: asm.Conv1x8NEON},
+	},
+	convPair: asm.Conv8x1NEON,
+	grad: [5][gradWeights + 1]func(*asm.GradArgs){
+		4: {1: asm.Grad4x1NEON, 2: asm.Grad4x2NEON, 3: asm.Grad4x3NEON},
+		3: {1: asm.Grad3x1NEON, 2: asm.Grad3x2NEON, 3: asm.Grad3x3NEON},
+		2: {1: asm.Grad2x1NEON, 2: asm.Grad2x2NEON, 3: asm.Grad2x3NEON},
+		1: {1: asm.Grad1x1NEON, 2: asm.Grad1x2NEON, 3: asm.Grad1x3NEON},
+	},
+	pixels:  narrowPixels,
+	weights: narrowWeights,
+	small: [9][5]func(*asm.ConvArgs){
+		8: {1: asm.Small8x1NEON},
+		6: {2: asm.Small6x2NEON},
+		3: {2: asm.Small3x2NEON},
+		2: {2: asm.Small2x2NEON},
+		1: {2: asm.Small1x2NEON, 4: asm.Small1x4NEON},
+	},
+	both: [9][5]func(*asm.ConvArgs){
+		8: {1: asm.Both8x1NEON},
+		6: {2: asm.Both6x2NEON},
+		4: {2: asm.Both4x2NEON},
+		2: {2: asm.Both2x2NEON, 4: asm.Both2x4NEON},
+	},
+	winogradIn: asm.WinogradInNEON, winogradOut: asm.WinogradOutNEON,
+	pgdStep:     asm.PGDStepNEON,
+	selectMask:  asm.SelectLanesNEON,
+	affine:      asm.IntervalAffineNEON,
+	box:         asm.IntervalBoxNEON,
+	boxEnd:      asm.BoxEndNEON,
+	pause:       asm.PauseNEON,
+	adamStep:    asm.AdamStepNEON,
+	transpose4:  asm.Transpose4NEON,
+	dealRows:    asm.DealRowsNEON,
+	gatherRows:  asm.GatherRowsNEON,
+	gatherLanes: asm.GatherLanesNEON,
+	relax:       asm.RelaxNEON,
+	relaxLanes:  asm.RelaxLanesNEON,
+	add:         asm.AddNEON,
+	addGate:     asm.AddGateNEON,
+	boxAdd:      asm.IntervalAddNEON,
+	peakFMA:     asm.PeakFMANEON,
+	readMemory:  asm.ReadMemoryNEON,
+	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1NEON, 2: asm.Sparse2NEON, 3: asm.Sparse3NEON},
+}

@@ -231,53 +231,53 @@ segend:
 	WORD   $0x6f00e41e // movi v30.2d, #0x0
 	WORD   $0x6f00e41f // movi v31.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      store
 gate:
@@ -286,69 +286,69 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad4365d8 // ldp q24, q25, [x14,#96]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	WORD   $0xad4365d8 // ldp q24, q25, [x14,#96]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	WORD   $0xad4365d8 // ldp q24, q25, [x14,#96]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 store:
@@ -583,37 +583,37 @@ segend:
 	WORD   $0x6f00e414 // movi v20.2d, #0x0
 	WORD   $0x6f00e415 // movi v21.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -622,46 +622,46 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad4245d0 // ldp q16, q17, [x14,#64]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad4345d0 // ldp q16, q17, [x14,#96]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	WORD   $0xad4245d0 // ldp q16, q17, [x14,#64]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	WORD   $0xad4345d0 // ldp q16, q17, [x14,#96]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -823,21 +823,21 @@ segend:
 	WORD   $0x6f00e40a // movi v10.2d, #0x0
 	WORD   $0x6f00e40b // movi v11.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      store
 gate:
@@ -846,23 +846,23 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	WORD   $0xad4225c8 // ldp q8, q9, [x14,#64]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad4325c8 // ldp q8, q9, [x14,#96]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 store:
@@ -1144,53 +1144,53 @@ segend:
 	WORD   $0x6f00e41e // movi v30.2d, #0x0
 	WORD   $0x6f00e41f // movi v31.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      store
 gate:
@@ -1199,72 +1199,72 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	WORD   $0xad4265d8 // ldp q24, q25, [x14,#64]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 store:
@@ -1596,53 +1596,53 @@ segend:
 	WORD   $0x6f00e41c // movi v28.2d, #0x0
 	WORD   $0x6f00e41d // movi v29.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      store
 gate:
@@ -1651,78 +1651,78 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 store:
@@ -2047,37 +2047,37 @@ segend:
 	WORD   $0x6f00e412 // movi v18.2d, #0x0
 	WORD   $0x6f00e413 // movi v19.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -2086,64 +2086,64 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R10, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R11, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -2436,37 +2436,37 @@ segend:
 	WORD   $0x6f00e412 // movi v18.2d, #0x0
 	WORD   $0x6f00e413 // movi v19.2d, #0x0
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -2475,43 +2475,43 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	WORD   $0xad4245d0 // ldp q16, q17, [x14,#64]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad4345d0 // ldp q16, q17, [x14,#96]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	WORD   $0xad4445d0 // ldp q16, q17, [x14,#128]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad4545d0 // ldp q16, q17, [x14,#160]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	WORD   $0xad4645d0 // ldp q16, q17, [x14,#192]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	WORD   $0xad4745d0 // ldp q16, q17, [x14,#224]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:

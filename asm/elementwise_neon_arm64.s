@@ -28,8 +28,8 @@ loop:
 	WORD   $0x6e3f1c63 // eor v3.16b, v3.16b, v31.16b
 	WORD   $0x4ea0f800 // fabs v0.4s, v0.4s
 	WORD   $0x4ea0f821 // fabs v1.4s, v1.4s
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201c42 // and v2.16b, v2.16b, v0.16b
 	WORD   $0x4e211c63 // and v3.16b, v3.16b, v1.16b
 	WORD   $0xad401404 // ldp q4, q5, [x0]
@@ -592,8 +592,8 @@ loop:
 	WORD   $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	WORD   $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
 	WORD   $0xad400c42 // ldp q2, q3, [x2]
-	WORD   $0x4ea0c842 // fcmgt v2.4s, v2.4s, #0.0
-	WORD   $0x4ea0c863 // fcmgt v3.4s, v3.4s, #0.0
+	WORD   $0x4ea0c842 // fcmgt v2.4s, v2.4s, #0
+	WORD   $0x4ea0c863 // fcmgt v3.4s, v3.4s, #0
 	WORD   $0x4e221c00 // and v0.16b, v0.16b, v2.16b
 	WORD   $0x4e231c21 // and v1.16b, v1.16b, v3.16b
 	WORD   $0xad000400 // stp q0, q1, [x0]

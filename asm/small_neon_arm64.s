@@ -254,53 +254,53 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      store
 gate:
@@ -309,78 +309,78 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 store:
@@ -411,53 +411,53 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      partstore
 partgate:
@@ -514,8 +514,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -567,8 +567,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	MOVD   R5, R3
@@ -623,8 +623,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -676,8 +676,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	MOVD   R6, R3
@@ -732,8 +732,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -785,8 +785,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	MOVD   R7, R3
@@ -841,8 +841,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -894,8 +894,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	MOVD   R8, R3
@@ -950,8 +950,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -1003,8 +1003,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R9, R3
@@ -1059,8 +1059,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -1112,8 +1112,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 partstore:
@@ -1674,29 +1674,29 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e80c // fcmlt v12.4s, v0.4s, #0.0
+	WORD   $0x4ea0e80c // fcmlt v12.4s, v0.4s, #0
 	WORD   $0x4e6c1c00 // bic v0.16b, v0.16b, v12.16b
-	WORD   $0x4ea0e82d // fcmlt v13.4s, v1.4s, #0.0
+	WORD   $0x4ea0e82d // fcmlt v13.4s, v1.4s, #0
 	WORD   $0x4e6d1c21 // bic v1.16b, v1.16b, v13.16b
-	WORD   $0x4ea0e84c // fcmlt v12.4s, v2.4s, #0.0
+	WORD   $0x4ea0e84c // fcmlt v12.4s, v2.4s, #0
 	WORD   $0x4e6c1c42 // bic v2.16b, v2.16b, v12.16b
-	WORD   $0x4ea0e86d // fcmlt v13.4s, v3.4s, #0.0
+	WORD   $0x4ea0e86d // fcmlt v13.4s, v3.4s, #0
 	WORD   $0x4e6d1c63 // bic v3.16b, v3.16b, v13.16b
-	WORD   $0x4ea0e88c // fcmlt v12.4s, v4.4s, #0.0
+	WORD   $0x4ea0e88c // fcmlt v12.4s, v4.4s, #0
 	WORD   $0x4e6c1c84 // bic v4.16b, v4.16b, v12.16b
-	WORD   $0x4ea0e8ad // fcmlt v13.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8ad // fcmlt v13.4s, v5.4s, #0
 	WORD   $0x4e6d1ca5 // bic v5.16b, v5.16b, v13.16b
-	WORD   $0x4ea0e8cc // fcmlt v12.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8cc // fcmlt v12.4s, v6.4s, #0
 	WORD   $0x4e6c1cc6 // bic v6.16b, v6.16b, v12.16b
-	WORD   $0x4ea0e8ed // fcmlt v13.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8ed // fcmlt v13.4s, v7.4s, #0
 	WORD   $0x4e6d1ce7 // bic v7.16b, v7.16b, v13.16b
-	WORD   $0x4ea0e90c // fcmlt v12.4s, v8.4s, #0.0
+	WORD   $0x4ea0e90c // fcmlt v12.4s, v8.4s, #0
 	WORD   $0x4e6c1d08 // bic v8.16b, v8.16b, v12.16b
-	WORD   $0x4ea0e92d // fcmlt v13.4s, v9.4s, #0.0
+	WORD   $0x4ea0e92d // fcmlt v13.4s, v9.4s, #0
 	WORD   $0x4e6d1d29 // bic v9.16b, v9.16b, v13.16b
-	WORD   $0x4ea0e94c // fcmlt v12.4s, v10.4s, #0.0
+	WORD   $0x4ea0e94c // fcmlt v12.4s, v10.4s, #0
 	WORD   $0x4e6c1d4a // bic v10.16b, v10.16b, v12.16b
-	WORD   $0x4ea0e96d // fcmlt v13.4s, v11.4s, #0.0
+	WORD   $0x4ea0e96d // fcmlt v13.4s, v11.4s, #0
 	WORD   $0x4e6d1d6b // bic v11.16b, v11.16b, v13.16b
 	B      store
 gate:
@@ -1705,39 +1705,39 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4035cc // ldp q12, q13, [x14]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
 	WORD   $0x4e2d1c21 // and v1.16b, v1.16b, v13.16b
 	WORD   $0xad4135cc // ldp q12, q13, [x14,#32]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c42 // and v2.16b, v2.16b, v12.16b
 	WORD   $0x4e2d1c63 // and v3.16b, v3.16b, v13.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4035cc // ldp q12, q13, [x14]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c84 // and v4.16b, v4.16b, v12.16b
 	WORD   $0x4e2d1ca5 // and v5.16b, v5.16b, v13.16b
 	WORD   $0xad4135cc // ldp q12, q13, [x14,#32]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1cc6 // and v6.16b, v6.16b, v12.16b
 	WORD   $0x4e2d1ce7 // and v7.16b, v7.16b, v13.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4035cc // ldp q12, q13, [x14]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1d08 // and v8.16b, v8.16b, v12.16b
 	WORD   $0x4e2d1d29 // and v9.16b, v9.16b, v13.16b
 	WORD   $0xad4135cc // ldp q12, q13, [x14,#32]
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
 	WORD   $0x4e2d1d6b // and v11.16b, v11.16b, v13.16b
 store:
@@ -1759,29 +1759,29 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e80c // fcmlt v12.4s, v0.4s, #0.0
+	WORD   $0x4ea0e80c // fcmlt v12.4s, v0.4s, #0
 	WORD   $0x4e6c1c00 // bic v0.16b, v0.16b, v12.16b
-	WORD   $0x4ea0e82d // fcmlt v13.4s, v1.4s, #0.0
+	WORD   $0x4ea0e82d // fcmlt v13.4s, v1.4s, #0
 	WORD   $0x4e6d1c21 // bic v1.16b, v1.16b, v13.16b
-	WORD   $0x4ea0e84c // fcmlt v12.4s, v2.4s, #0.0
+	WORD   $0x4ea0e84c // fcmlt v12.4s, v2.4s, #0
 	WORD   $0x4e6c1c42 // bic v2.16b, v2.16b, v12.16b
-	WORD   $0x4ea0e86d // fcmlt v13.4s, v3.4s, #0.0
+	WORD   $0x4ea0e86d // fcmlt v13.4s, v3.4s, #0
 	WORD   $0x4e6d1c63 // bic v3.16b, v3.16b, v13.16b
-	WORD   $0x4ea0e88c // fcmlt v12.4s, v4.4s, #0.0
+	WORD   $0x4ea0e88c // fcmlt v12.4s, v4.4s, #0
 	WORD   $0x4e6c1c84 // bic v4.16b, v4.16b, v12.16b
-	WORD   $0x4ea0e8ad // fcmlt v13.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8ad // fcmlt v13.4s, v5.4s, #0
 	WORD   $0x4e6d1ca5 // bic v5.16b, v5.16b, v13.16b
-	WORD   $0x4ea0e8cc // fcmlt v12.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8cc // fcmlt v12.4s, v6.4s, #0
 	WORD   $0x4e6c1cc6 // bic v6.16b, v6.16b, v12.16b
-	WORD   $0x4ea0e8ed // fcmlt v13.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8ed // fcmlt v13.4s, v7.4s, #0
 	WORD   $0x4e6d1ce7 // bic v7.16b, v7.16b, v13.16b
-	WORD   $0x4ea0e90c // fcmlt v12.4s, v8.4s, #0.0
+	WORD   $0x4ea0e90c // fcmlt v12.4s, v8.4s, #0
 	WORD   $0x4e6c1d08 // bic v8.16b, v8.16b, v12.16b
-	WORD   $0x4ea0e92d // fcmlt v13.4s, v9.4s, #0.0
+	WORD   $0x4ea0e92d // fcmlt v13.4s, v9.4s, #0
 	WORD   $0x4e6d1d29 // bic v9.16b, v9.16b, v13.16b
-	WORD   $0x4ea0e94c // fcmlt v12.4s, v10.4s, #0.0
+	WORD   $0x4ea0e94c // fcmlt v12.4s, v10.4s, #0
 	WORD   $0x4e6c1d4a // bic v10.16b, v10.16b, v12.16b
-	WORD   $0x4ea0e96d // fcmlt v13.4s, v11.4s, #0.0
+	WORD   $0x4ea0e96d // fcmlt v13.4s, v11.4s, #0
 	WORD   $0x4e6d1d6b // bic v11.16b, v11.16b, v13.16b
 	B      partstore
 partgate:
@@ -1838,8 +1838,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
 	WORD   $0x4e2d1c21 // and v1.16b, v1.16b, v13.16b
 	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
@@ -1891,8 +1891,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c42 // and v2.16b, v2.16b, v12.16b
 	WORD   $0x4e2d1c63 // and v3.16b, v3.16b, v13.16b
 	MOVD   R5, R3
@@ -1947,8 +1947,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1c84 // and v4.16b, v4.16b, v12.16b
 	WORD   $0x4e2d1ca5 // and v5.16b, v5.16b, v13.16b
 	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
@@ -2000,8 +2000,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1cc6 // and v6.16b, v6.16b, v12.16b
 	WORD   $0x4e2d1ce7 // and v7.16b, v7.16b, v13.16b
 	MOVD   R6, R3
@@ -2056,8 +2056,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1d08 // and v8.16b, v8.16b, v12.16b
 	WORD   $0x4e2d1d29 // and v9.16b, v9.16b, v13.16b
 	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
@@ -2109,8 +2109,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0.0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0.0
+	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
+	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
 	WORD   $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
 	WORD   $0x4e2d1d6b // and v11.16b, v11.16b, v13.16b
 partstore:
@@ -2442,21 +2442,21 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      store
 gate:
@@ -2465,26 +2465,26 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 store:
@@ -2503,21 +2503,21 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      partstore
 partgate:
@@ -2574,8 +2574,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
@@ -2627,8 +2627,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	MOVD   R5, R3
@@ -2683,8 +2683,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
@@ -2736,8 +2736,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 partstore:
@@ -3021,21 +3021,21 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      store
 gate:
@@ -3044,23 +3044,23 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	WORD   $0xad4225c8 // ldp q8, q9, [x14,#64]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad4325c8 // ldp q8, q9, [x14,#96]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 store:
@@ -3078,21 +3078,21 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      partstore
 partgate:
@@ -3149,8 +3149,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
@@ -3202,8 +3202,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	WORD   $0xad422428 // ldp q8, q9, [x1,#64]
@@ -3255,8 +3255,8 @@ partgate:
 	B      2(PC)
 	MOVWU  92(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad432428 // ldp q8, q9, [x1,#96]
@@ -3308,8 +3308,8 @@ partgate:
 	B      2(PC)
 	MOVWU  124(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 partstore:
@@ -3543,13 +3543,13 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e804 // fcmlt v4.4s, v0.4s, #0.0
+	WORD   $0x4ea0e804 // fcmlt v4.4s, v0.4s, #0
 	WORD   $0x4e641c00 // bic v0.16b, v0.16b, v4.16b
-	WORD   $0x4ea0e825 // fcmlt v5.4s, v1.4s, #0.0
+	WORD   $0x4ea0e825 // fcmlt v5.4s, v1.4s, #0
 	WORD   $0x4e651c21 // bic v1.16b, v1.16b, v5.16b
-	WORD   $0x4ea0e844 // fcmlt v4.4s, v2.4s, #0.0
+	WORD   $0x4ea0e844 // fcmlt v4.4s, v2.4s, #0
 	WORD   $0x4e641c42 // bic v2.16b, v2.16b, v4.16b
-	WORD   $0x4ea0e865 // fcmlt v5.4s, v3.4s, #0.0
+	WORD   $0x4ea0e865 // fcmlt v5.4s, v3.4s, #0
 	WORD   $0x4e651c63 // bic v3.16b, v3.16b, v5.16b
 	B      store
 gate:
@@ -3558,13 +3558,13 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4015c4 // ldp q4, q5, [x14]
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0.0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0.0
+	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
+	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
 	WORD   $0x4e241c00 // and v0.16b, v0.16b, v4.16b
 	WORD   $0x4e251c21 // and v1.16b, v1.16b, v5.16b
 	WORD   $0xad4115c4 // ldp q4, q5, [x14,#32]
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0.0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0.0
+	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
+	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
 	WORD   $0x4e241c42 // and v2.16b, v2.16b, v4.16b
 	WORD   $0x4e251c63 // and v3.16b, v3.16b, v5.16b
 store:
@@ -3580,13 +3580,13 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e804 // fcmlt v4.4s, v0.4s, #0.0
+	WORD   $0x4ea0e804 // fcmlt v4.4s, v0.4s, #0
 	WORD   $0x4e641c00 // bic v0.16b, v0.16b, v4.16b
-	WORD   $0x4ea0e825 // fcmlt v5.4s, v1.4s, #0.0
+	WORD   $0x4ea0e825 // fcmlt v5.4s, v1.4s, #0
 	WORD   $0x4e651c21 // bic v1.16b, v1.16b, v5.16b
-	WORD   $0x4ea0e844 // fcmlt v4.4s, v2.4s, #0.0
+	WORD   $0x4ea0e844 // fcmlt v4.4s, v2.4s, #0
 	WORD   $0x4e641c42 // bic v2.16b, v2.16b, v4.16b
-	WORD   $0x4ea0e865 // fcmlt v5.4s, v3.4s, #0.0
+	WORD   $0x4ea0e865 // fcmlt v5.4s, v3.4s, #0
 	WORD   $0x4e651c63 // bic v3.16b, v3.16b, v5.16b
 	B      partstore
 partgate:
@@ -3643,8 +3643,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de5 // mov v5.s[3], w15
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0.0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0.0
+	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
+	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
 	WORD   $0x4e241c00 // and v0.16b, v0.16b, v4.16b
 	WORD   $0x4e251c21 // and v1.16b, v1.16b, v5.16b
 	WORD   $0xad411424 // ldp q4, q5, [x1,#32]
@@ -3696,8 +3696,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de5 // mov v5.s[3], w15
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0.0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0.0
+	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
+	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
 	WORD   $0x4e241c42 // and v2.16b, v2.16b, v4.16b
 	WORD   $0x4e251c63 // and v3.16b, v3.16b, v5.16b
 partstore:
@@ -3977,37 +3977,37 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -4016,64 +4016,64 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R10, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R11, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -4102,37 +4102,37 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      partstore
 partgate:
@@ -4189,8 +4189,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	MOVD   R5, R3
@@ -4245,8 +4245,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R6, R3
@@ -4301,8 +4301,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	MOVD   R7, R3
@@ -4357,8 +4357,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R8, R3
@@ -4413,8 +4413,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	MOVD   R9, R3
@@ -4469,8 +4469,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R10, R3
@@ -4525,8 +4525,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R11, R3
@@ -4581,8 +4581,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 partstore:
@@ -5123,53 +5123,53 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      store
 gate:
@@ -5178,78 +5178,78 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4065d8 // ldp q24, q25, [x14]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 store:
@@ -5280,53 +5280,53 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0.0
+	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
-	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0.0
+	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
 	WORD   $0x4e791c21 // bic v1.16b, v1.16b, v25.16b
-	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0.0
+	WORD   $0x4ea0e858 // fcmlt v24.4s, v2.4s, #0
 	WORD   $0x4e781c42 // bic v2.16b, v2.16b, v24.16b
-	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0.0
+	WORD   $0x4ea0e879 // fcmlt v25.4s, v3.4s, #0
 	WORD   $0x4e791c63 // bic v3.16b, v3.16b, v25.16b
-	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0.0
+	WORD   $0x4ea0e898 // fcmlt v24.4s, v4.4s, #0
 	WORD   $0x4e781c84 // bic v4.16b, v4.16b, v24.16b
-	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b9 // fcmlt v25.4s, v5.4s, #0
 	WORD   $0x4e791ca5 // bic v5.16b, v5.16b, v25.16b
-	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d8 // fcmlt v24.4s, v6.4s, #0
 	WORD   $0x4e781cc6 // bic v6.16b, v6.16b, v24.16b
-	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f9 // fcmlt v25.4s, v7.4s, #0
 	WORD   $0x4e791ce7 // bic v7.16b, v7.16b, v25.16b
-	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0.0
+	WORD   $0x4ea0e918 // fcmlt v24.4s, v8.4s, #0
 	WORD   $0x4e781d08 // bic v8.16b, v8.16b, v24.16b
-	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0.0
+	WORD   $0x4ea0e939 // fcmlt v25.4s, v9.4s, #0
 	WORD   $0x4e791d29 // bic v9.16b, v9.16b, v25.16b
-	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0.0
+	WORD   $0x4ea0e958 // fcmlt v24.4s, v10.4s, #0
 	WORD   $0x4e781d4a // bic v10.16b, v10.16b, v24.16b
-	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0.0
+	WORD   $0x4ea0e979 // fcmlt v25.4s, v11.4s, #0
 	WORD   $0x4e791d6b // bic v11.16b, v11.16b, v25.16b
-	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0.0
+	WORD   $0x4ea0e998 // fcmlt v24.4s, v12.4s, #0
 	WORD   $0x4e781d8c // bic v12.16b, v12.16b, v24.16b
-	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b9 // fcmlt v25.4s, v13.4s, #0
 	WORD   $0x4e791dad // bic v13.16b, v13.16b, v25.16b
-	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d8 // fcmlt v24.4s, v14.4s, #0
 	WORD   $0x4e781dce // bic v14.16b, v14.16b, v24.16b
-	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f9 // fcmlt v25.4s, v15.4s, #0
 	WORD   $0x4e791def // bic v15.16b, v15.16b, v25.16b
-	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea18 // fcmlt v24.4s, v16.4s, #0
 	WORD   $0x4e781e10 // bic v16.16b, v16.16b, v24.16b
-	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea39 // fcmlt v25.4s, v17.4s, #0
 	WORD   $0x4e791e31 // bic v17.16b, v17.16b, v25.16b
-	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea58 // fcmlt v24.4s, v18.4s, #0
 	WORD   $0x4e781e52 // bic v18.16b, v18.16b, v24.16b
-	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea79 // fcmlt v25.4s, v19.4s, #0
 	WORD   $0x4e791e73 // bic v19.16b, v19.16b, v25.16b
-	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0.0
+	WORD   $0x4ea0ea98 // fcmlt v24.4s, v20.4s, #0
 	WORD   $0x4e781e94 // bic v20.16b, v20.16b, v24.16b
-	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0.0
+	WORD   $0x4ea0eab9 // fcmlt v25.4s, v21.4s, #0
 	WORD   $0x4e791eb5 // bic v21.16b, v21.16b, v25.16b
-	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0.0
+	WORD   $0x4ea0ead8 // fcmlt v24.4s, v22.4s, #0
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
-	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0.0
+	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
 	B      partstore
 partgate:
@@ -5383,8 +5383,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
 	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5436,8 +5436,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
 	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
 	MOVD   R5, R3
@@ -5492,8 +5492,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
 	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5545,8 +5545,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
 	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
 	MOVD   R6, R3
@@ -5601,8 +5601,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
 	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5654,8 +5654,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
 	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
 	MOVD   R7, R3
@@ -5710,8 +5710,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
 	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5763,8 +5763,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
 	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
 	MOVD   R8, R3
@@ -5819,8 +5819,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
 	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5872,8 +5872,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
 	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
 	MOVD   R9, R3
@@ -5928,8 +5928,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
 	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
 	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
@@ -5981,8 +5981,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0.0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0.0
+	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
+	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
 	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
 	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
 partstore:
@@ -6594,37 +6594,37 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -6633,52 +6633,52 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -6703,37 +6703,37 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      partstore
 partgate:
@@ -6790,8 +6790,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -6843,8 +6843,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R5, R3
@@ -6899,8 +6899,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -6952,8 +6952,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R6, R3
@@ -7008,8 +7008,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -7061,8 +7061,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R7, R3
@@ -7117,8 +7117,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -7170,8 +7170,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 partstore:
@@ -7589,21 +7589,21 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      store
 gate:
@@ -7612,26 +7612,26 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4025c8 // ldp q8, q9, [x14]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad4125c8 // ldp q8, q9, [x14,#32]
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 store:
@@ -7650,21 +7650,21 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0.0
+	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
-	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0.0
+	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
 	WORD   $0x4e691c21 // bic v1.16b, v1.16b, v9.16b
-	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0.0
+	WORD   $0x4ea0e848 // fcmlt v8.4s, v2.4s, #0
 	WORD   $0x4e681c42 // bic v2.16b, v2.16b, v8.16b
-	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0.0
+	WORD   $0x4ea0e869 // fcmlt v9.4s, v3.4s, #0
 	WORD   $0x4e691c63 // bic v3.16b, v3.16b, v9.16b
-	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0.0
+	WORD   $0x4ea0e888 // fcmlt v8.4s, v4.4s, #0
 	WORD   $0x4e681c84 // bic v4.16b, v4.16b, v8.16b
-	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8a9 // fcmlt v9.4s, v5.4s, #0
 	WORD   $0x4e691ca5 // bic v5.16b, v5.16b, v9.16b
-	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8c8 // fcmlt v8.4s, v6.4s, #0
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
-	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
 	B      partstore
 partgate:
@@ -7721,8 +7721,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
 	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
 	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
@@ -7774,8 +7774,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
 	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
 	MOVD   R5, R3
@@ -7830,8 +7830,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
 	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
 	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
@@ -7883,8 +7883,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0.0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0.0
+	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
+	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
 	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
 	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
 partstore:
@@ -8261,37 +8261,37 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -8300,46 +8300,46 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	WORD   $0xad4245d0 // ldp q16, q17, [x14,#64]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad4345d0 // ldp q16, q17, [x14,#96]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad4145d0 // ldp q16, q17, [x14,#32]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	WORD   $0xad4245d0 // ldp q16, q17, [x14,#64]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	WORD   $0xad4345d0 // ldp q16, q17, [x14,#96]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -8362,37 +8362,37 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      partstore
 partgate:
@@ -8449,8 +8449,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -8502,8 +8502,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	WORD   $0xad424430 // ldp q16, q17, [x1,#64]
@@ -8555,8 +8555,8 @@ partgate:
 	B      2(PC)
 	MOVWU  92(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	WORD   $0xad434430 // ldp q16, q17, [x1,#96]
@@ -8608,8 +8608,8 @@ partgate:
 	B      2(PC)
 	MOVWU  124(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R5, R3
@@ -8664,8 +8664,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
@@ -8717,8 +8717,8 @@ partgate:
 	B      2(PC)
 	MOVWU  60(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	WORD   $0xad424430 // ldp q16, q17, [x1,#64]
@@ -8770,8 +8770,8 @@ partgate:
 	B      2(PC)
 	MOVWU  92(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	WORD   $0xad434430 // ldp q16, q17, [x1,#96]
@@ -8823,8 +8823,8 @@ partgate:
 	B      2(PC)
 	MOVWU  124(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 partstore:
@@ -9316,37 +9316,37 @@ whole:
 	CMP    $1, R3
 	BLT    store
 	BGT    gate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      store
 gate:
@@ -9355,64 +9355,64 @@ gate:
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	MOVD   R5, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R6, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	MOVD   R7, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R8, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	MOVD   R9, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R10, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R11, R3
 	ADDS   R2, R3
 	ADD    R12, R3, R14
 	WORD   $0xad4045d0 // ldp q16, q17, [x14]
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 store:
@@ -9441,37 +9441,37 @@ part:
 	CMP    $1, R3
 	BLT    partstore
 	BGT    partgate
-	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0.0
+	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
-	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0.0
+	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
 	WORD   $0x4e711c21 // bic v1.16b, v1.16b, v17.16b
-	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0.0
+	WORD   $0x4ea0e850 // fcmlt v16.4s, v2.4s, #0
 	WORD   $0x4e701c42 // bic v2.16b, v2.16b, v16.16b
-	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0.0
+	WORD   $0x4ea0e871 // fcmlt v17.4s, v3.4s, #0
 	WORD   $0x4e711c63 // bic v3.16b, v3.16b, v17.16b
-	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0.0
+	WORD   $0x4ea0e890 // fcmlt v16.4s, v4.4s, #0
 	WORD   $0x4e701c84 // bic v4.16b, v4.16b, v16.16b
-	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0.0
+	WORD   $0x4ea0e8b1 // fcmlt v17.4s, v5.4s, #0
 	WORD   $0x4e711ca5 // bic v5.16b, v5.16b, v17.16b
-	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0.0
+	WORD   $0x4ea0e8d0 // fcmlt v16.4s, v6.4s, #0
 	WORD   $0x4e701cc6 // bic v6.16b, v6.16b, v16.16b
-	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0.0
+	WORD   $0x4ea0e8f1 // fcmlt v17.4s, v7.4s, #0
 	WORD   $0x4e711ce7 // bic v7.16b, v7.16b, v17.16b
-	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0.0
+	WORD   $0x4ea0e910 // fcmlt v16.4s, v8.4s, #0
 	WORD   $0x4e701d08 // bic v8.16b, v8.16b, v16.16b
-	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0.0
+	WORD   $0x4ea0e931 // fcmlt v17.4s, v9.4s, #0
 	WORD   $0x4e711d29 // bic v9.16b, v9.16b, v17.16b
-	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0.0
+	WORD   $0x4ea0e950 // fcmlt v16.4s, v10.4s, #0
 	WORD   $0x4e701d4a // bic v10.16b, v10.16b, v16.16b
-	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0.0
+	WORD   $0x4ea0e971 // fcmlt v17.4s, v11.4s, #0
 	WORD   $0x4e711d6b // bic v11.16b, v11.16b, v17.16b
-	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0.0
+	WORD   $0x4ea0e990 // fcmlt v16.4s, v12.4s, #0
 	WORD   $0x4e701d8c // bic v12.16b, v12.16b, v16.16b
-	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9b1 // fcmlt v17.4s, v13.4s, #0
 	WORD   $0x4e711dad // bic v13.16b, v13.16b, v17.16b
-	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9d0 // fcmlt v16.4s, v14.4s, #0
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
 	B      partstore
 partgate:
@@ -9528,8 +9528,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
 	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
 	MOVD   R5, R3
@@ -9584,8 +9584,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
 	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
 	MOVD   R6, R3
@@ -9640,8 +9640,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
 	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
 	MOVD   R7, R3
@@ -9696,8 +9696,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
 	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
 	MOVD   R8, R3
@@ -9752,8 +9752,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
 	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
 	MOVD   R9, R3
@@ -9808,8 +9808,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
 	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
 	MOVD   R10, R3
@@ -9864,8 +9864,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
 	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
 	MOVD   R11, R3
@@ -9920,8 +9920,8 @@ partgate:
 	B      2(PC)
 	MOVWU  28(R14), R15
 	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0.0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0.0
+	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
+	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
 	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
 	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
 partstore:

@@ -1187,36 +1187,36 @@ relu:
 	MOVD   120(R0), R6
 	WORD   $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD   $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0
 	WORD   $0x4e601dce // bic v14.16b, v14.16b, v0.16b
-	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0
 	WORD   $0x4e611def // bic v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad003dce // stp q14, q15, [x14]
 	MOVD   112(R0), R6
 	WORD   $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD   $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0
 	WORD   $0x4e601e52 // bic v18.16b, v18.16b, v0.16b
-	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0
 	WORD   $0x4e611e73 // bic v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad004dd2 // stp q18, q19, [x14]
 	MOVD   104(R0), R6
 	WORD   $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD   $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0
 	WORD   $0x4e601e10 // bic v16.16b, v16.16b, v0.16b
-	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0
 	WORD   $0x4e611e31 // bic v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0045d0 // stp q16, q17, [x14]
 	MOVD   96(R0), R6
 	WORD   $0x4e3cd58c // fadd v12.4s, v12.4s, v28.4s
 	WORD   $0x4e3dd5ad // fadd v13.4s, v13.4s, v29.4s
-	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0.0
+	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0
 	WORD   $0x4e601d8c // bic v12.16b, v12.16b, v0.16b
-	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0
 	WORD   $0x4e611dad // bic v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0035cc // stp q12, q13, [x14]
@@ -1253,36 +1253,36 @@ relu:
 	MOVD   88(R0), R6
 	WORD   $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD   $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0
 	WORD   $0x4e601dce // bic v14.16b, v14.16b, v0.16b
-	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0
 	WORD   $0x4e611def // bic v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad003dce // stp q14, q15, [x14]
 	MOVD   80(R0), R6
 	WORD   $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD   $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0
 	WORD   $0x4e601e52 // bic v18.16b, v18.16b, v0.16b
-	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0
 	WORD   $0x4e611e73 // bic v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad004dd2 // stp q18, q19, [x14]
 	MOVD   72(R0), R6
 	WORD   $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD   $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0
 	WORD   $0x4e601e10 // bic v16.16b, v16.16b, v0.16b
-	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0
 	WORD   $0x4e611e31 // bic v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0045d0 // stp q16, q17, [x14]
 	MOVD   64(R0), R6
 	WORD   $0x4e3cd58c // fadd v12.4s, v12.4s, v28.4s
 	WORD   $0x4e3dd5ad // fadd v13.4s, v13.4s, v29.4s
-	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0.0
+	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0
 	WORD   $0x4e601d8c // bic v12.16b, v12.16b, v0.16b
-	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0
 	WORD   $0x4e611dad // bic v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0035cc // stp q12, q13, [x14]
@@ -1319,36 +1319,36 @@ relu:
 	MOVD   56(R0), R6
 	WORD   $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD   $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0
 	WORD   $0x4e601dce // bic v14.16b, v14.16b, v0.16b
-	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0
 	WORD   $0x4e611def // bic v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad003dce // stp q14, q15, [x14]
 	MOVD   48(R0), R6
 	WORD   $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD   $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0
 	WORD   $0x4e601e52 // bic v18.16b, v18.16b, v0.16b
-	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0
 	WORD   $0x4e611e73 // bic v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad004dd2 // stp q18, q19, [x14]
 	MOVD   40(R0), R6
 	WORD   $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD   $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0
 	WORD   $0x4e601e10 // bic v16.16b, v16.16b, v0.16b
-	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0
 	WORD   $0x4e611e31 // bic v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0045d0 // stp q16, q17, [x14]
 	MOVD   32(R0), R6
 	WORD   $0x4e3cd58c // fadd v12.4s, v12.4s, v28.4s
 	WORD   $0x4e3dd5ad // fadd v13.4s, v13.4s, v29.4s
-	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0.0
+	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0
 	WORD   $0x4e601d8c // bic v12.16b, v12.16b, v0.16b
-	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0
 	WORD   $0x4e611dad // bic v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0035cc // stp q12, q13, [x14]
@@ -1385,36 +1385,36 @@ relu:
 	MOVD   24(R0), R6
 	WORD   $0x4e3cd5ce // fadd v14.4s, v14.4s, v28.4s
 	WORD   $0x4e3dd5ef // fadd v15.4s, v15.4s, v29.4s
-	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0.0
+	WORD   $0x4ea0e9c0 // fcmlt v0.4s, v14.4s, #0
 	WORD   $0x4e601dce // bic v14.16b, v14.16b, v0.16b
-	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0.0
+	WORD   $0x4ea0e9e1 // fcmlt v1.4s, v15.4s, #0
 	WORD   $0x4e611def // bic v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad003dce // stp q14, q15, [x14]
 	MOVD   16(R0), R6
 	WORD   $0x4e3cd652 // fadd v18.4s, v18.4s, v28.4s
 	WORD   $0x4e3dd673 // fadd v19.4s, v19.4s, v29.4s
-	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0.0
+	WORD   $0x4ea0ea40 // fcmlt v0.4s, v18.4s, #0
 	WORD   $0x4e601e52 // bic v18.16b, v18.16b, v0.16b
-	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0.0
+	WORD   $0x4ea0ea61 // fcmlt v1.4s, v19.4s, #0
 	WORD   $0x4e611e73 // bic v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad004dd2 // stp q18, q19, [x14]
 	MOVD   8(R0), R6
 	WORD   $0x4e3cd610 // fadd v16.4s, v16.4s, v28.4s
 	WORD   $0x4e3dd631 // fadd v17.4s, v17.4s, v29.4s
-	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0.0
+	WORD   $0x4ea0ea00 // fcmlt v0.4s, v16.4s, #0
 	WORD   $0x4e601e10 // bic v16.16b, v16.16b, v0.16b
-	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0.0
+	WORD   $0x4ea0ea21 // fcmlt v1.4s, v17.4s, #0
 	WORD   $0x4e611e31 // bic v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0045d0 // stp q16, q17, [x14]
 	MOVD   (R0), R6
 	WORD   $0x4e3cd58c // fadd v12.4s, v12.4s, v28.4s
 	WORD   $0x4e3dd5ad // fadd v13.4s, v13.4s, v29.4s
-	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0.0
+	WORD   $0x4ea0e980 // fcmlt v0.4s, v12.4s, #0
 	WORD   $0x4e601d8c // bic v12.16b, v12.16b, v0.16b
-	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0.0
+	WORD   $0x4ea0e9a1 // fcmlt v1.4s, v13.4s, #0
 	WORD   $0x4e611dad // bic v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
 	WORD   $0xad0035cc // stp q12, q13, [x14]
@@ -1457,8 +1457,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD   $0x4e211def // and v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1470,8 +1470,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD   $0x4e211e73 // and v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1483,8 +1483,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e10 // and v16.16b, v16.16b, v0.16b
 	WORD   $0x4e211e31 // and v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1496,8 +1496,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201d8c // and v12.16b, v12.16b, v0.16b
 	WORD   $0x4e211dad // and v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1539,8 +1539,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD   $0x4e211def // and v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1552,8 +1552,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD   $0x4e211e73 // and v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1565,8 +1565,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e10 // and v16.16b, v16.16b, v0.16b
 	WORD   $0x4e211e31 // and v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1578,8 +1578,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201d8c // and v12.16b, v12.16b, v0.16b
 	WORD   $0x4e211dad // and v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1621,8 +1621,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD   $0x4e211def // and v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1634,8 +1634,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD   $0x4e211e73 // and v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1647,8 +1647,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e10 // and v16.16b, v16.16b, v0.16b
 	WORD   $0x4e211e31 // and v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1660,8 +1660,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201d8c // and v12.16b, v12.16b, v0.16b
 	WORD   $0x4e211dad // and v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1703,8 +1703,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201dce // and v14.16b, v14.16b, v0.16b
 	WORD   $0x4e211def // and v15.16b, v15.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1716,8 +1716,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e52 // and v18.16b, v18.16b, v0.16b
 	WORD   $0x4e211e73 // and v19.16b, v19.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1729,8 +1729,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201e10 // and v16.16b, v16.16b, v0.16b
 	WORD   $0x4e211e31 // and v17.16b, v17.16b, v1.16b
 	ADD    R3, R6, R14
@@ -1742,8 +1742,8 @@ gate:
 	ADDS   R7, R1
 	ADD    R3, R1, R14
 	WORD   $0xad4005c0 // ldp q0, q1, [x14]
-	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0.0
-	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0.0
+	WORD   $0x4ea0c800 // fcmgt v0.4s, v0.4s, #0
+	WORD   $0x4ea0c821 // fcmgt v1.4s, v1.4s, #0
 	WORD   $0x4e201d8c // and v12.16b, v12.16b, v0.16b
 	WORD   $0x4e211dad // and v13.16b, v13.16b, v1.16b
 	ADD    R3, R6, R14

@@ -70,8 +70,8 @@ var twoMisc = map[string]struct {
 }{
 	"fsqrt":  {0x6ea1f800, "fsqrt vD.4s, vN.4s"},
 	"fabs":   {0x4ea0f800, "fabs vD.4s, vN.4s"},
-	"fcmgt0": {0x4ea0c800, "fcmgt vD.4s, vN.4s, #0.0"},
-	"fcmlt0": {0x4ea0e800, "fcmlt vD.4s, vN.4s, #0.0"},
+	"fcmgt0": {0x4ea0c800, "fcmgt vD.4s, vN.4s, #0"},
+	"fcmlt0": {0x4ea0e800, "fcmlt vD.4s, vN.4s, #0"},
 	"sshr31": {0x4f210400, "sshr vD.4s, vN.4s, #31"},
 	"dup":    {0x4e040400, "dup vD.4s, vN.s[0]"},
 	"faddp":  {0x7e30d800, "faddp sD, vN.2s"},

@@ -238,7 +238,13 @@ func convByElement(t byElement, r, p, perTile int, weight func(u, i int) mem, fe
 	acc := func(i, j int) vec { return vec(i*p + j) }
 	tiles := r / perTile
 	weights := func(u, tile int) half { return half(2*t.vecs() - 1 - tiles*(u%2) - tile) }
-	load := func(u int) {
+	load := func(u, steps int) {
+		if r == 1 && steps == unroll { // consecutive steps are elements of one register
+			if u == 0 {
+				t.loadWords(weights(0, 0), steps, weight(0, 0))
+			}
+			return
+		}
 		for tile := range tiles {
 			t.loadWords(weights(u, tile), perTile, weight(u, tile*perTile))
 		}
@@ -249,7 +255,7 @@ func convByElement(t byElement, r, p, perTile int, weight func(u, i int) mem, fe
 		items := steps * p // an item is one pixel of one step
 		input := func(k int) vec { return first + vec(k%nInputs) }
 		loadInput := func(k int) { t.vload(input(k), at(k%p, k/p)) }
-		load(0)
+		load(0, steps)
 		for k := range min(nInputs, items) {
 			loadInput(k)
 		}
@@ -258,11 +264,15 @@ func convByElement(t byElement, r, p, perTile int, weight func(u, i int) mem, fe
 			if j == 0 {
 				fetch(u)
 				if u+1 < steps {
-					load(u + 1)
+					load(u+1, steps)
 				}
 			}
 			for i := range r {
-				t.fmaElement(acc(i, j), input(k), weights(u, i/perTile), i%perTile)
+				w, element := weights(u, i/perTile), i%perTile
+				if r == 1 {
+					w, element = weights(0, 0), u
+				}
+				t.fmaElement(acc(i, j), input(k), w, element)
 			}
 			if k+nInputs < items {
 				loadInput(k + nInputs)

@@ -14,7 +14,12 @@ import (
 
 func main() {
 	dir := flag.String("dir", ".", "folder of package asm")
+	counts := flag.Bool("counts", false, "print what the kernels' inner loops consist of, and write nothing")
 	flag.Parse()
+	if *counts {
+		printCounts(os.Stdout, generate())
+		return
+	}
 	for _, f := range generate() {
 		if err := os.WriteFile(filepath.Join(*dir, f.name), f.data, 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, "asmgen:", err)

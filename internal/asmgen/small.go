@@ -205,38 +205,55 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 // smallByElement is the turn of smallKernel where inputs need no splat: a register
 // has a pixel's inputs of all steps. The pixels from plain on take |w|.
 //
-// Register map: accumulators as in smallKernel, then one register a pixel, then
-// halves of the weights, each loaded as soon as its register has been used.
+// Register map: accumulators as in smallKernel, then one register a pixel, then the
+// weights, loaded as soon as the registers they go to have been used: whole lane
+// vectors where there is room for two, or halves.
 func smallByElement(t byElement, p, v, plain int, weight func(u, i int) mem) func(int, func(j, u int) mem) {
 	acc := func(j, h int) half { return vec(j*v + h/2).halves()[h%2] } // half h of the V vectors
 	input := func(j int) half { return half(2*p*v + j) }
-	first := input(p)
-	nWeights := 2*t.vecs() - int(first)
+	first := (input(p) + 1) &^ 1
+	grain, room := 1, 2*t.vecs()-int(first) // halves in an item, and free
+	if room >= 4 {
+		grain = 2
+	}
+	room &^= grain - 1
 	return func(steps int, at func(j, u int) mem) {
-		items := 2 * v * steps // an item is half a vector of weights
-		w := func(k int) half { return first + half(k%nWeights) }
+		items := 2 * v * steps / grain
+		w := func(k, i int) half { return first + half((k*grain+i)%room) }
 		load := func(k int) {
-			u, h := k/(2*v), k%(2*v)
+			u, h := k*grain/(2*v), k*grain%(2*v)
 			m := weight(u, h/2)
+			if grain == 2 {
+				t.vload(vec(w(k, 0)/2), m)
+				return
+			}
 			m.disp += 16 * (h % 2)
-			t.loadHalf(w(k), m)
+			t.loadHalf(w(k, 0), m)
 		}
 		for j := range p {
 			t.loadWords(input(j), steps, at(j, 0))
 		}
-		for k := range min(nWeights, items) {
+		for k := range min(room/grain, items) {
 			load(k)
 		}
 		for k := range items {
-			u, h := k/(2*v), k%(2*v)
-			for j := range p {
-				if j == plain {
-					t.absHalf(w(k))
+			u, h := k*grain/(2*v), k*grain%(2*v)
+			pixels := func(from, to int) {
+				for i := range grain {
+					for j := from; j < to; j++ {
+						t.fmaHalf(acc(j, h+i), w(k, i), input(j), u)
+					}
 				}
-				t.fmaHalf(acc(j, h), w(k), input(j), u)
 			}
-			if k+nWeights < items {
-				load(k + nWeights)
+			pixels(0, plain)
+			if plain < p {
+				for i := range grain {
+					t.absHalf(w(k, i))
+				}
+				pixels(plain, p)
+			}
+			if next := k + room/grain; next < items {
+				load(next)
 			}
 		}
 	}

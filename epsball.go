@@ -47,8 +47,8 @@ type Option func(*Model)
 // goroutine is ever started.
 func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(max(1, n)) } }
 
-// ISA forces a kernel set ("generic", "avx2", "avx512"); the default is the best one the
-// machine has, or EPSBALL_ISA.
+// ISA forces a kernel set ("generic", "avx2", "avx512", "neon"); the default is the best one
+// the machine has, or EPSBALL_ISA.
 func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 
 // FewImages is for devices that see a few images at a time: it packs the weights

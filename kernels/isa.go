@@ -41,7 +41,7 @@ type ISA struct {
 	sparse      [asm.SparseGroups + 1]func(*asm.SparseArgs) // by groups
 }
 
-// Name returns the name users give: "generic", "avx2", "avx512".
+// Name returns the name users give: "generic", "avx2", "avx512", "neon".
 func (i *ISA) Name() string { return i.name }
 
 // nextPixels returns how many pixels the next call of a conv kernel computes

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,5 +60,29 @@ func TestFullRegisters(t *testing.T) {
 			}
 			require.Len(t, seen, 32, name)
 		}
+	}
+}
+
+// TestCountsInDocs checks the table of docs/arm64.md.
+func TestCountsInDocs(t *testing.T) {
+	counts := map[string]loopCount{}
+	for _, f := range generate() {
+		for _, isa := range []string{"avx2", "neon"} {
+			if strings.HasSuffix(f.name, ".s") && strings.Contains(f.name, "_"+isa+"_") {
+				for _, c := range countLoops(isa, f.data) {
+					counts[isa+c.kernel] = c
+				}
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "arm64.md"))
+	require.NoError(t, err)
+	rows := regexp.MustCompile(`(?m)^\| (\w+\d) \|[^|]*\|(.*)\|$`).FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, rows)
+	for _, row := range rows {
+		n, a := counts["neon"+row[1]], counts["avx2"+row[1]]
+		require.Positive(t, n.fmas, row[1])
+		per := func(c loopCount) float64 { return float64(c.instructions) / float64(c.fmas) }
+		require.Equal(t, fmt.Sprintf(" %d | %d | %d | %.2f | %.2f ", n.instructions, n.fmas, n.loads, per(n), per(a)), row[2], row[1])
 	}
 }

@@ -2,11 +2,14 @@ package model
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // CanonicalJSON returns the architecture as JSON in the one spelling that Hash
@@ -58,14 +61,12 @@ func appendNumbers(b []byte, v []float32) []byte {
 	return append(b, ']')
 }
 
-// appendString appends s as a JSON string, without the escapes for HTML.
+// appendString appends s, valid UTF-8, as a JSON string in encoding/json's spelling
+// less the escapes for HTML.
 func appendString(b []byte, s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	// A string and a bytes.Buffer cannot fail.
-	_ = enc.Encode(s)
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+	quoted, _ := jsontext.AppendQuote(nil, s)
+	b, _ = jsontext.AppendFormat(b, quoted, jsontext.EscapeForJS(true))
+	return b
 }
 
 // ParseArchitecture reads an architecture's JSON and validates it. Besides the
@@ -203,14 +204,22 @@ func (k keys) need(field string, want ...string) error {
 // checkJSON refuses what is not one JSON value. The functions below take only
 // what has passed it, so that they can cut it without looking for errors.
 func checkJSON(data []byte, field string) error {
-	if !utf8.Valid(data) { // encoding/json would replace the bytes silently
+	if !utf8.Valid(data) {
 		return fieldErr(field, "got invalid UTF-8, expected JSON")
 	}
-	if !json.Valid(data) {
-		var v json.RawMessage
-		return fieldErr(field, "got malformed JSON: %v", json.Unmarshal(data, &v))
+	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true)) // eachMember names them
+	err := d.SkipValue()
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("unexpected end")
 	}
-	return nil
+	if err == nil {
+		if _, err = d.ReadToken(); err == io.EOF {
+			return nil
+		} else if err == nil {
+			err = errors.New("more than one value")
+		}
+	}
+	return fieldErr(field, "got malformed JSON: %v", err)
 }
 
 // eachMember calls f for the members of a JSON object in their order. It
@@ -300,12 +309,11 @@ func stringEnd(b []byte) int {
 func trim(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
 
 func parseString(val []byte, field string) (string, error) {
-	var s string
-	// The first byte tells a string from null, which Unmarshal would skip.
-	if val[0] != '"' || json.Unmarshal(val, &s) != nil {
+	s, err := jsontext.AppendUnquote(nil, val)
+	if err != nil {
 		return "", fieldErr(field, "got %s, expected a string", quote(string(val)))
 	}
-	return s, nil
+	return string(s), nil
 }
 
 func parseInt64(val []byte, field string, bits int) (int64, error) {

@@ -66,9 +66,11 @@ type Affine struct {
 	Name    string
 	Shape   kernels.Shape
 	ReLU    bool
-	W       []float32   // [OutC][InC][KH][KW]; the columns of an FC layer in the order of Flatten
 	B       []float32   // [OutC]
 	in      model.Shape // of the input before it is flattened for an FC layer
+	isa     *kernels.ISA
+	param   *model.Param
+	rows    []float32 // Weights, where they are kept; nil: made when asked for
 	macs    int64
 	forward *kernels.Linear // nil for SmallBatches
 	adjoint *kernels.Linear // nil without Backward
@@ -78,9 +80,32 @@ type Affine struct {
 	winograd, winogradBack *kernels.Winograd // nil unless chosen; then forward and adjoint are not used
 }
 
-// permuted tells whether W is a reordered copy of the model's weights.
+// permuted tells whether Weights are in another order than the model's.
 func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
+}
+
+// Weights returns W, [OutC][InC][KH][KW], the columns of an FC layer in the order of
+// Flatten: not to be changed. Where the model stores weights otherwise, it is a copy
+// made for the call; but compiled for LargeBatches from float32 rows it is the same
+// memory each time, which Reload fills.
+func (a *Affine) Weights() []float32 {
+	if a.rows != nil {
+		return a.rows
+	}
+	return a.someWeights(0, a.Shape.OutC)
+}
+
+// someWeights returns the rows [from, to) of Weights anew.
+func (a *Affine) someWeights(from, to int) []float32 {
+	rows := make([]float32, (to-from)*a.Shape.FanIn())
+	a.param.Floats(rows, from)
+	if !a.permuted() {
+		return rows
+	}
+	w := make([]float32, len(rows))
+	MapColumns(a.isa, w, rows, a.in)
+	return w
 }
 
 // Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
@@ -99,53 +124,50 @@ func (n *Network) ReloadTasks() int { return len(n.parts) }
 func (n *Network) Reload(task int) {
 	p := n.parts[task]
 	a := &n.layers[p.layer]
-	w := n.model.Params[a.Index].W
 	if !a.parted() {
-		if a.permuted() {
-			MapColumns(n.isa, a.W, w, a.in)
-		}
 		a.pack()
 		return
 	}
 	if a.permuted() {
 		from, to := a.Shape.PackRows(p.part)
 		row := a.Shape.FanIn()
-		MapColumns(n.isa, a.W[from*row:to*row], w[from*row:to*row], a.in)
+		MapColumns(n.isa, a.rows[from*row:to*row], a.param.W[from*row:to*row], a.in)
 	}
-	a.forward.PackPart(a.W, false, p.part)
+	a.forward.PackPart(a.rows, false, p.part)
 	if p.part == 0 {
 		a.forward.SetBias(a.B)
 	}
 	if a.adjoint != nil {
-		a.adjoint.PackPart(a.W, false, p.part)
+		a.adjoint.PackPart(a.rows, false, p.part)
 	}
 }
 
 // parted tells whether the weights can be packed in parts: as a trainer has them.
-func (a *Affine) parted() bool { return a.small == nil && a.forward != nil }
+func (a *Affine) parted() bool { return a.small == nil && a.forward != nil && a.rows != nil }
 
 // pack is Reload of a whole layer that is not parted.
 func (a *Affine) pack() {
+	w := a.Weights()
 	if a.forward != nil {
-		a.forward.Pack(a.W, false)
+		a.forward.Pack(w, false)
 		a.forward.SetBias(a.B)
 	}
 	if a.adjoint != nil {
-		a.adjoint.Pack(a.W, false)
+		a.adjoint.Pack(w, false)
 	}
 	if a.small != nil {
-		a.small.Pack(a.W, false)
+		a.small.Pack(w, false)
 		a.small.SetBias(a.B)
 	}
 	if a.smallBack != nil {
-		a.smallBack.Pack(a.W, false)
+		a.smallBack.Pack(w, false)
 	}
 	if a.winograd != nil {
-		a.winograd.Pack(a.W)
+		a.winograd.Pack(w)
 		a.winograd.SetBias(a.B)
 	}
 	if a.winogradBack != nil {
-		a.winogradBack.Pack(a.W)
+		a.winogradBack.Pack(w)
 	}
 }
 
@@ -174,10 +196,14 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	n := &Network{options: o, model: m, isa: isa, input: m.Arch.Input}
 	n.build(&m.Arch, shapes, func(i int) Affine {
 		l, in := m.Arch.Layers[i], m.Arch.InputShape(i, shapes)
-		a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, in), in: in}
-		a.W, a.B = m.Params[i].W, m.Params[i].B
-		if a.permuted() {
-			a.W = make([]float32, len(a.W))
+		a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, in), in: in, isa: isa, param: &m.Params[i]}
+		a.B = a.param.B
+		switch {
+		case a.param.Stored != nil:
+		case !a.permuted():
+			a.rows = a.param.W
+		case o.Batches == LargeBatches: // as a trainer has it
+			a.rows = make([]float32, len(a.param.W))
 		}
 		a.macs = a.Shape.MACs()
 		a.prepare(isa, o)
@@ -323,7 +349,7 @@ func (n *Network) MACs() int64 {
 	return s
 }
 
-// Bytes returns the memory held by packed weights.
+// Bytes returns the memory held by packed weights, besides the model's own.
 func (n *Network) Bytes() int {
 	s := 0
 	for _, l := range n.layers {
@@ -346,7 +372,7 @@ func (n *Network) Bytes() int {
 			s += l.winogradBack.Bytes()
 		}
 		if l.permuted() {
-			s += 4 * len(l.W)
+			s += 4 * len(l.rows)
 		}
 	}
 	return s

@@ -80,96 +80,9 @@ type Affine struct {
 	winograd, winogradBack *kernels.Winograd // nil unless chosen; then forward and adjoint are not used
 }
 
-// permuted tells whether Weights are in another order than the model's.
-func (a *Affine) permuted() bool {
-	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
-}
-
-// Weights returns W, [OutC][InC][KH][KW], the columns of an FC layer in the order of
-// Flatten: not to be changed. Where the model stores weights otherwise, it is a copy
-// made for the call; but compiled for LargeBatches from float32 rows it is the same
-// memory each time, which Reload fills.
-func (a *Affine) Weights() []float32 {
-	if a.rows != nil {
-		return a.rows
-	}
-	return a.someWeights(0, a.Shape.OutC)
-}
-
-// someWeights returns the rows [from, to) of Weights anew.
-func (a *Affine) someWeights(from, to int) []float32 {
-	rows := make([]float32, (to-from)*a.Shape.FanIn())
-	a.param.Floats(rows, from)
-	if !a.permuted() {
-		return rows
-	}
-	w := make([]float32, len(rows))
-	MapColumns(a.isa, w, rows, a.in)
-	return w
-}
-
 // Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
 // SmallBatches, or if Winograd's algorithm takes its place.
 func (a *Affine) Lanes() *kernels.Linear { return a.forward }
-
-// reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
-type reloadPart struct{ layer, part int }
-
-// ReloadTasks returns the number of parts of Reload.
-func (n *Network) ReloadTasks() int { return len(n.parts) }
-
-// Reload packs part task of the weights again after a trainer has changed the
-// model's in place. Nothing else may use the network meanwhile, except Reload
-// of other parts.
-func (n *Network) Reload(task int) {
-	p := n.parts[task]
-	a := &n.layers[p.layer]
-	if !a.parted() {
-		a.pack()
-		return
-	}
-	if a.permuted() {
-		from, to := a.Shape.PackRows(p.part)
-		row := a.Shape.FanIn()
-		MapColumns(n.isa, a.rows[from*row:to*row], a.param.W[from*row:to*row], a.in)
-	}
-	a.forward.PackPart(a.rows, false, p.part)
-	if p.part == 0 {
-		a.forward.SetBias(a.B)
-	}
-	if a.adjoint != nil {
-		a.adjoint.PackPart(a.rows, false, p.part)
-	}
-}
-
-// parted tells whether the weights can be packed in parts: as a trainer has them.
-func (a *Affine) parted() bool { return a.small == nil && a.forward != nil && a.rows != nil }
-
-// pack is Reload of a whole layer that is not parted.
-func (a *Affine) pack() {
-	w := a.Weights()
-	if a.forward != nil {
-		a.forward.Pack(w, false)
-		a.forward.SetBias(a.B)
-	}
-	if a.adjoint != nil {
-		a.adjoint.Pack(w, false)
-	}
-	if a.small != nil {
-		a.small.Pack(w, false)
-		a.small.SetBias(a.B)
-	}
-	if a.smallBack != nil {
-		a.smallBack.Pack(w, false)
-	}
-	if a.winograd != nil {
-		a.winograd.Pack(w)
-		a.winograd.SetBias(a.B)
-	}
-	if a.winogradBack != nil {
-		a.winogradBack.Pack(w)
-	}
-}
 
 // Compile checks the model and packs it. The model must not change afterwards.
 func Compile(m *model.Model, o Options) (*Network, error) {
@@ -231,9 +144,13 @@ func (a *Affine) Winograd() bool {
 func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	s := a.Shape
 	if o.Batches != LargeBatches {
-		a.small = kernels.NewSmall(isa, s)
+		w := a.packAs()
+		a.small = a.inPlace(w)
+		if a.small == nil {
+			a.small = kernels.NewSmall16(isa, s, w)
+		}
 		if o.Backward {
-			a.smallBack = kernels.NewSmallAdjoint(isa, s)
+			a.smallBack = kernels.NewSmallAdjoint16(isa, s, w)
 		}
 	}
 	if o.Batches == SmallBatches {
@@ -345,35 +262,6 @@ func (n *Network) MACs() int64 {
 	var s int64
 	for _, l := range n.layers {
 		s += l.macs
-	}
-	return s
-}
-
-// Bytes returns the memory held by packed weights, besides the model's own.
-func (n *Network) Bytes() int {
-	s := 0
-	for _, l := range n.layers {
-		if l.forward != nil {
-			s += l.forward.Bytes()
-		}
-		if l.adjoint != nil {
-			s += l.adjoint.Bytes()
-		}
-		if l.small != nil {
-			s += l.small.Bytes()
-		}
-		if l.smallBack != nil {
-			s += l.smallBack.Bytes()
-		}
-		if l.winograd != nil {
-			s += l.winograd.Bytes()
-		}
-		if l.winogradBack != nil {
-			s += l.winogradBack.Bytes()
-		}
-		if l.permuted() {
-			s += 4 * len(l.rows)
-		}
 	}
 	return s
 }

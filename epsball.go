@@ -32,6 +32,8 @@ type Model struct {
 	pool  *kernels.Pool
 	net   *net.Network
 
+	mapped *model.Mapped // nil: the weights are in memory of our own
+
 	mu     sync.Mutex // guards runner and bounds: buffers of one call at a time
 	runner *net.Runner
 	back   func() (*net.Network, error) // compiled for attacks, once
@@ -108,8 +110,14 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	return e, nil
 }
 
-// Close ends the model's workers. The model must not be used afterwards.
-func (m *Model) Close() { m.pool.Close() }
+// Close ends the model's workers and unmaps its file, if there is one. The model must
+// not be used afterwards.
+func (m *Model) Close() {
+	m.pool.Close()
+	if m.mapped != nil {
+		_ = m.mapped.Close() // an address range of ours: cannot fail
+	}
+}
 
 // Input returns the number of channels, rows and columns of an image.
 func (m *Model) Input() (c, h, w int) {
@@ -124,11 +132,15 @@ func (m *Model) Classes() int { return m.net.Classes() }
 func (m *Model) Hash() string { return m.model.Hash() }
 
 // Bytes returns the memory that the weights take: as they were read, packed for
-// Classify, and packed for Attack and Certify once these have been called.
+// Classify, and packed for Attack and Certify once these have been called. Those in a
+// mapped file are not counted, see MappedBytes.
 func (m *Model) Bytes() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := 4*int(m.model.Arch.Parameters()) + m.net.Bytes() + int(m.attacking.Load())
+	n := m.net.Bytes() + int(m.attacking.Load())
+	if m.MappedBytes() == 0 {
+		n += m.model.Bytes()
+	}
 	for _, v := range m.bounds {
 		if v != nil {
 			n += v.Bytes()

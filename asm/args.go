@@ -81,6 +81,11 @@ type ConvArgs struct {
 // the kernel takes tiles in pairs, WTile bytes apart: Tiles counts pairs,
 // WTileSkip leads to the next pair. With V = 1 it takes one tile of 8 channels.
 //
+// SmallPxVBF16 and SmallPxVF16 are SmallPxV for packed weights of 16 bits, bfloat16 or
+// binary16, which they expand to the float32 that they are: the FMAs, and so the bits,
+// are those of SmallPxV with the expanded weights. The distances between weights,
+// WSegSkip, WTileSkip and WTile, count bytes here too.
+//
 // BothPxV is SmallPxV where the second half of the pixels takes |w| for w and
 // AbsBias for Bias: the same weights serve W·c and |W|·r.
 

@@ -32,25 +32,75 @@ func AddGateAVX2(dst, src, gate unsafe.Pointer, n int)
 //go:noescape
 func Both2x2AVX2(a *ConvArgs)
 
+// Both2x2BF16AVX2 computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2BF16AVX2(a *ConvArgs)
+
+// Both2x2F16AVX2 computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2F16AVX2(a *ConvArgs)
+
 // Both2x4AVX2 computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
 //
 //go:noescape
 func Both2x4AVX2(a *ConvArgs)
+
+// Both2x4BF16AVX2 computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4BF16AVX2(a *ConvArgs)
+
+// Both2x4F16AVX2 computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4F16AVX2(a *ConvArgs)
 
 // Both4x2AVX2 computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
 //
 //go:noescape
 func Both4x2AVX2(a *ConvArgs)
 
+// Both4x2BF16AVX2 computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2BF16AVX2(a *ConvArgs)
+
+// Both4x2F16AVX2 computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2F16AVX2(a *ConvArgs)
+
 // Both6x2AVX2 computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
 //
 //go:noescape
 func Both6x2AVX2(a *ConvArgs)
 
+// Both6x2BF16AVX2 computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2BF16AVX2(a *ConvArgs)
+
+// Both6x2F16AVX2 computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2F16AVX2(a *ConvArgs)
+
 // Both8x1AVX2 computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
 //
 //go:noescape
 func Both8x1AVX2(a *ConvArgs)
+
+// Both8x1BF16AVX2 computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1BF16AVX2(a *ConvArgs)
+
+// Both8x1F16AVX2 computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1F16AVX2(a *ConvArgs)
 
 // BoxEndAVX2 is dst = x + e1 + e2 for n lane vectors of pixels, rounded down, or up if
 // up is all ones, and clamped to [0, 1]; NaN where that is in doubt: where the sum is
@@ -242,30 +292,90 @@ func SelectLanesAVX2(dst, src, mask unsafe.Pointer, n int)
 //go:noescape
 func Small1x2AVX2(a *ConvArgs)
 
+// Small1x2BF16AVX2 computes 16 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x2BF16AVX2(a *ConvArgs)
+
+// Small1x2F16AVX2 computes 16 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x2F16AVX2(a *ConvArgs)
+
 // Small1x4AVX2 computes 32 output channels of 1 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small1x4AVX2(a *ConvArgs)
+
+// Small1x4BF16AVX2 computes 32 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x4BF16AVX2(a *ConvArgs)
+
+// Small1x4F16AVX2 computes 32 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x4F16AVX2(a *ConvArgs)
 
 // Small2x2AVX2 computes 16 output channels of 2 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small2x2AVX2(a *ConvArgs)
 
+// Small2x2BF16AVX2 computes 16 output channels of 2 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small2x2BF16AVX2(a *ConvArgs)
+
+// Small2x2F16AVX2 computes 16 output channels of 2 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small2x2F16AVX2(a *ConvArgs)
+
 // Small3x2AVX2 computes 16 output channels of 3 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small3x2AVX2(a *ConvArgs)
+
+// Small3x2BF16AVX2 computes 16 output channels of 3 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small3x2BF16AVX2(a *ConvArgs)
+
+// Small3x2F16AVX2 computes 16 output channels of 3 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small3x2F16AVX2(a *ConvArgs)
 
 // Small6x2AVX2 computes 16 output channels of 6 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small6x2AVX2(a *ConvArgs)
 
+// Small6x2BF16AVX2 computes 16 output channels of 6 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small6x2BF16AVX2(a *ConvArgs)
+
+// Small6x2F16AVX2 computes 16 output channels of 6 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small6x2F16AVX2(a *ConvArgs)
+
 // Small8x1AVX2 computes 8 output channels of 8 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small8x1AVX2(a *ConvArgs)
+
+// Small8x1BF16AVX2 computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1BF16AVX2(a *ConvArgs)
+
+// Small8x1F16AVX2 computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1F16AVX2(a *ConvArgs)
 
 // Sparse1AVX2 computes an output pixel of as many lane groups, as SparseArgs describes.
 //

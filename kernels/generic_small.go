@@ -6,10 +6,22 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// genericSmall is SmallPxV in pure Go, or with both BothPxV.
-func genericSmall(p, v int, both bool) func(*asm.ConvArgs) {
+// genericSmalls are the kernels that Small asks for.
+func genericSmalls(both bool, wt Weights) (f smallSet) {
+	list := [][2]int{{8, 1}, {6, 2}, {3, 2}, {2, 2}, {1, 2}, {1, 4}}
+	if both {
+		list = [][2]int{{8, 1}, {6, 2}, {4, 2}, {2, 2}, {2, 4}}
+	}
+	for _, pv := range list {
+		f[pv[0]][pv[1]] = genericSmall(pv[0], pv[1], both, wt)
+	}
+	return f
+}
+
+// genericSmall is SmallPxV in pure Go, or with both BothPxV, for weights of type wt.
+func genericSmall(p, v int, both bool, wt Weights) func(*asm.ConvArgs) {
 	value := func(b unsafe.Pointer, off int) float32 { return *(*float32)(unsafe.Add(b, off)) }
-	width := min(8*v, smallTile)
+	width, size := min(8*v, smallTile), wt.bytes()
 	return func(a *asm.ConvArgs) {
 		wBase := 0
 		for t := range a.Tiles {
@@ -20,12 +32,12 @@ func genericSmall(p, v int, both bool) func(*asm.ConvArgs) {
 				}
 				for c := range 8 * v {
 					acc := value(bias, 4*(t*8*v+c))
-					in, w := 0, wBase+4*(c%width)+c/width*a.WTile
+					in, w := 0, wBase+size*(c%width)+c/width*a.WTile
 					for range a.Segs {
 						for range a.SegLen / 4 {
-							acc = FMA32(maskFloat32(value(a.W, w), mask), value(a.In[j], in), acc)
+							acc = FMA32(maskFloat32(wt.at(unsafe.Add(a.W, w)), mask), value(a.In[j], in), acc)
 							in += 4
-							w += 4 * width
+							w += size * width
 						}
 						in += a.SegSkip
 						w += a.WSegSkip
@@ -41,7 +53,7 @@ func genericSmall(p, v int, both bool) func(*asm.ConvArgs) {
 					*(*float32)(unsafe.Add(a.Out[j], off)) = epilogue(acc, Epilogue(a.Epilogue), gate)
 				}
 			}
-			wBase += a.Segs*(a.SegLen/4*4*width+a.WSegSkip) + a.WTileSkip
+			wBase += a.Segs*(a.SegLen/4*size*width+a.WSegSkip) + a.WTileSkip
 		}
 	}
 }

@@ -18,6 +18,7 @@ type ISA struct {
 	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
 	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1
 	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
+	small16, both16         [2]smallSet                                              // the same for BFloat16 and Float16 weights; empty: none
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
 	pgdStep     func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)

@@ -12,6 +12,11 @@ var available = func() []*ISA {
 	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
 		return []*ISA{generic}
 	}
+	if !cpuid.CPU.Supports(cpuid.F16C) { // no CPU is known to lack it
+		for _, i := range []*ISA{avx2, avx512} {
+			i.small16[Float16-1], i.both16[Float16-1] = smallSet{}, smallSet{}
+		}
+	}
 	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
 		return []*ISA{avx2, generic}
 	}
@@ -47,6 +52,36 @@ var avx2 = &ISA{
 		6: {2: asm.Both6x2AVX2},
 		4: {2: asm.Both4x2AVX2},
 		2: {2: asm.Both2x2AVX2, 4: asm.Both2x4AVX2},
+	},
+	small16: [2]smallSet{
+		{
+			8: {1: asm.Small8x1BF16AVX2},
+			6: {2: asm.Small6x2BF16AVX2},
+			3: {2: asm.Small3x2BF16AVX2},
+			2: {2: asm.Small2x2BF16AVX2},
+			1: {2: asm.Small1x2BF16AVX2, 4: asm.Small1x4BF16AVX2},
+		},
+		{
+			8: {1: asm.Small8x1F16AVX2},
+			6: {2: asm.Small6x2F16AVX2},
+			3: {2: asm.Small3x2F16AVX2},
+			2: {2: asm.Small2x2F16AVX2},
+			1: {2: asm.Small1x2F16AVX2, 4: asm.Small1x4F16AVX2},
+		},
+	},
+	both16: [2]smallSet{
+		{
+			8: {1: asm.Both8x1BF16AVX2},
+			6: {2: asm.Both6x2BF16AVX2},
+			4: {2: asm.Both4x2BF16AVX2},
+			2: {2: asm.Both2x2BF16AVX2, 4: asm.Both2x4BF16AVX2},
+		},
+		{
+			8: {1: asm.Both8x1F16AVX2},
+			6: {2: asm.Both6x2F16AVX2},
+			4: {2: asm.Both4x2F16AVX2},
+			2: {2: asm.Both2x2F16AVX2, 4: asm.Both2x4F16AVX2},
+		},
 	},
 	winogradIn: asm.WinogradInAVX2, winogradOut: asm.WinogradOutAVX2,
 	pgdStep:     asm.PGDStepAVX2,

@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
 	"unsafe"
 
@@ -20,31 +22,62 @@ const (
 // so its results are the same bits. After Pack and SetBias it is read-only and
 // safe for concurrent use.
 type Small struct {
-	plan   *Linear
-	tiles  int       // of 16 channels, the last perhaps in part
-	narrow bool      // one tile of 8 behind them
-	width  int       // channels with those left empty
-	packed []float32 // [phase][tile][tapY][tapX][inC][channels of the tile]
-	bias   []float32
-	mask   [2 * smallTile]uint32 // ones, and the last tile's channels at the end; see cover
+	plan    *Linear
+	weights Weights
+	tiles   int    // of 16 channels, the last perhaps in part
+	narrow  bool   // one tile of 8 behind them
+	width   int    // channels with those left empty
+	packed  []byte // [phase][tile][tapY][tapX][inC][channels of the tile], in the machine's byte order
+	inPlace bool   // packed is the caller's
+	bias    []float32
+	mask    [2 * smallTile]uint32 // ones, and the last tile's channels at the end; see cover
 }
 
 // NewSmall returns y = W·x + b for a convolution of the given geometry, with
 // all weights zero.
-func NewSmall(isa *ISA, s Shape) *Small { return newSmall(forwardPlan(isa, s)) }
+func NewSmall(isa *ISA, s Shape) *Small { return NewSmall16(isa, s, Float32) }
 
 // NewSmallAdjoint returns dx = Wᵀ·dy, with all weights zero.
-func NewSmallAdjoint(isa *ISA, s Shape) *Small { return newSmall(adjointPlan(isa, s)) }
+func NewSmallAdjoint(isa *ISA, s Shape) *Small { return NewSmallAdjoint16(isa, s, Float32) }
 
-func newSmall(p *Linear) *Small {
-	l := &Small{plan: p, tiles: (p.outC + smallTile - narrowTile - 1) / smallTile}
+// NewSmall16 is NewSmall with the weights packed as w, for which isa must have
+// kernels. What it computes, bit for bit, is the map with their float32 values.
+func NewSmall16(isa *ISA, s Shape, w Weights) *Small { return newSmall(forwardPlan(isa, s), w, nil) }
+
+// NewSmallAdjoint16 is NewSmall16 for dx = Wᵀ·dy.
+func NewSmallAdjoint16(isa *ISA, s Shape, w Weights) *Small {
+	return newSmall(adjointPlan(isa, s), w, nil)
+}
+
+// NewSmallInPlace is NewSmall16 on weights that are packed already, which stay where
+// they are: tiles of 16 output channels, [tile][tapY][tapX][inC][16], little-endian,
+// the last tile of 8 where that is enough. They must not change, and nothing may
+// Pack. It returns nil if the machine cannot use them so.
+func NewSmallInPlace(isa *ISA, s Shape, w Weights, packed []byte) *Small {
+	little := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+	if aligned := uintptr(unsafe.Pointer(unsafe.SliceData(packed)))%uintptr(w.bytes()) == 0; !little || !aligned {
+		return nil
+	}
+	return newSmall(forwardPlan(isa, s), w, packed)
+}
+
+func newSmall(p *Linear, w Weights, packed []byte) *Small {
+	if !p.isa.Has(w) {
+		panic(fmt.Sprintf("kernels: weights: %s has no kernels for %v", p.isa.name, w))
+	}
+	l := &Small{plan: p, weights: w, tiles: (p.outC + smallTile - narrowTile - 1) / smallTile}
 	l.width = l.tiles * smallTile
 	last := smallTile
 	if l.width < p.outC {
 		l.narrow, last = true, narrowTile
 		l.width += narrowTile
 	}
-	l.packed = Alloc(p.size / p.outC * l.width)
+	size := p.size / p.outC * l.width * w.bytes()
+	if l.packed, l.inPlace = packed, packed != nil; l.inPlace {
+		l.packed = packed[:mustFit("packed weights", len(packed), size)]
+	} else {
+		l.packed = unsafe.Slice((*byte)(base(Alloc((size+3)/4))), size)
+	}
 	l.bias = Alloc(l.width)
 	for i := range l.mask {
 		if c := l.width - len(l.mask) + i; c < l.width-last || c < p.outC {
@@ -54,8 +87,23 @@ func newSmall(p *Linear) *Small {
 	return l
 }
 
-// Bytes returns the memory held by the packed weights and the plan.
-func (l *Small) Bytes() int { return 4*(cap(l.packed)+cap(l.bias)) + l.plan.Bytes() }
+// Bytes returns the memory held by the packed weights and the plan, without weights
+// in place.
+func (l *Small) Bytes() int {
+	n := 4*cap(l.bias) + l.plan.Bytes()
+	if !l.inPlace {
+		n += len(l.packed)
+	}
+	return n
+}
+
+// InPlace returns the bytes of the weights that are used where the caller has them.
+func (l *Small) InPlace() int {
+	if l.inPlace {
+		return len(l.packed)
+	}
+	return 0
+}
 
 // In and Out return the numbers of elements of one image of the source and of
 // the destination.
@@ -63,34 +111,58 @@ func (l *Small) In() int  { return l.plan.in }
 func (l *Small) Out() int { return l.plan.out }
 
 // phase returns the packed weights of phase i from tile on.
-func (l *Small) phase(i, tile int) []float32 {
+func (l *Small) phase(i, tile int) []byte {
 	p := &l.plan.phases[i]
-	return l.packed[p.offset/l.plan.outC*l.width+len(p.tapsY)*len(p.tapsX)*l.plan.inC*tile*smallTile:]
+	at := p.offset/l.plan.outC*l.width + len(p.tapsY)*len(p.tapsX)*l.plan.inC*tile*smallTile
+	return l.packed[at*l.weights.bytes():]
 }
 
-// Pack is Linear.Pack.
+// Pack is Linear.Pack. Weights of 16 bits are rounded; a caller that means w has such
+// values in it.
 func (l *Small) Pack(w []float32, abs bool) {
-	p, s := l.plan, l.plan.shape
-	mustLen("weights", len(w), s.Weights())
+	mustLen("weights", len(w), l.plan.shape.Weights())
+	for o := 0; o < l.plan.outC; o += smallTile {
+		l.packTile(w, 0, o, abs)
+	}
+}
+
+// PackRows is Pack of some output channels of NewSmall, a multiple of 16 from channel
+// from on, or up to the last: w has their rows alone.
+func (l *Small) PackRows(w []float32, from int) {
+	row := l.plan.shape.FanIn()
+	to := from + len(w)/row
+	if l.plan.adjoint || from%smallTile != 0 || to%smallTile != 0 && to != l.plan.outC || len(w)%row != 0 {
+		panic(fmt.Sprintf("kernels: weights: %d values from channel %d on", len(w), from))
+	}
+	for o := from; o < to; o += smallTile {
+		l.packTile(w, from, o, false)
+	}
+}
+
+// packTile packs the tile of output channels that begins with o; w begins with
+// channel from.
+func (l *Small) packTile(w []float32, from, o int, abs bool) {
+	if l.inPlace {
+		panic("kernels: weights in place are packed")
+	}
+	p, s, size := l.plan, l.plan.shape, l.weights.bytes()
 	dstStride, srcStride := s.InC*s.KH*s.KW, s.KH*s.KW
 	if p.adjoint {
 		dstStride, srcStride = srcStride, dstStride
 	}
 	mask := float32Mask(abs)
+	r, room := min(smallTile, p.outC-o), min(smallTile, l.width-o)
 	for i, ph := range p.phases {
-		for o := 0; o < p.outC; o += smallTile {
-			d := l.phase(i, o/smallTile)
-			r, room := min(smallTile, p.outC-o), min(smallTile, l.width-o)
-			for _, ky := range ph.tapsY {
-				for _, kx := range ph.tapsX {
-					src := w[o*dstStride+ky*s.KW+kx:]
-					for range p.inC {
-						for k := range r {
-							d[k] = maskFloat32(src[k*dstStride], mask)
-						}
-						d = d[room:]
-						src = src[min(srcStride, len(src)):]
+		d := l.phase(i, o/smallTile)
+		for _, ky := range ph.tapsY {
+			for _, kx := range ph.tapsX {
+				src := w[(o-from)*dstStride+ky*s.KW+kx:]
+				for range p.inC {
+					for k := range r {
+						l.weights.put(d[k*size:], maskFloat32(src[k*dstStride], mask))
 					}
+					d = d[room*size:]
+					src = src[min(srcStride, len(src)):]
 				}
 			}
 		}
@@ -208,18 +280,19 @@ func (l *Small) apply(a *asm.ConvArgs, w smallWork) {
 
 // tilesAtOnce is Linear's for these tiles, an even number.
 func (l *Small) tilesAtOnce(c *class) int {
-	return max(2, tilesInCache(c.y.n*c.x.n*l.plan.inC*smallTile*4)&^1)
+	return max(2, tilesInCache(c.y.n*c.x.n*l.plan.inC*smallTile*l.weights.bytes())&^1)
 }
 
 // run computes tiles tiles of width channels from first on, at some pixels of c
 // in every image.
 func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, w *smallWork, first, tiles, width int) {
 	p, ph := l.plan, &l.plan.phases[c.phase]
-	set, sets := &p.isa.small, 1 // kernels, and pixels they take for one of ours
+	set, sets := p.isa.tiles(l.weights, w.both), 1 // kernels, and pixels they take for one of ours
 	if w.both {
-		set, sets = &p.isa.both, 2
+		sets = 2
 	}
-	tapBytes := 4 * p.inC * width
+	size := l.weights.bytes()
+	tapBytes := size * p.inC * width
 	tileBytes := len(ph.tapsY) * len(ph.tapsX) * tapBytes
 	a.Segs = c.y.n
 	a.SegLen = 4 * c.x.n * p.inC
@@ -229,7 +302,7 @@ func (l *Small) run(a *asm.ConvArgs, c *class, pixels []pixel, w *smallWork, fir
 	used := a.Segs * len(ph.tapsX) * tapBytes
 	call := func(n, vecs, at, count int) { // count tiles, or pairs
 		a.Tiles = count
-		a.W = unsafe.Pointer(&l.phase(c.phase, at)[(c.y.first*len(ph.tapsX)+c.x.first)*p.inC*width])
+		a.W = unsafe.Pointer(&l.phase(c.phase, at)[(c.y.first*len(ph.tapsX)+c.x.first)*p.inC*width*size])
 		a.Bias = unsafe.Pointer(&l.bias[at*smallTile])
 		if w.both {
 			a.AbsBias = unsafe.Pointer(&w.absBias[at*smallTile])

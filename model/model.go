@@ -22,6 +22,39 @@ type Param struct {
 	// input flattened channels first (C·H·W), as in PyTorch.
 	W []float32
 	B []float32 // [Out]
+
+	// Stored, unless nil, holds the weight in W's place: a file's 16-bit or tiled
+	// one, or any of a mapped file. Rows gives it as W would be.
+	Stored *Stored
+}
+
+// Rows returns W or, new on each call, what Stored stands for.
+func (p *Param) Rows() []float32 {
+	if p.Stored != nil {
+		return p.Stored.Rows()
+	}
+	return p.W
+}
+
+// Floats fills dst with whole rows of the weight, the first being row from.
+func (p *Param) Floats(dst []float32, from int) {
+	if p.Stored != nil {
+		p.Stored.Floats(dst, from)
+		return
+	}
+	copy(dst, p.W[from*(len(p.W)/len(p.B)):])
+}
+
+// Storage returns the form in which the weight is held.
+func (p *Param) Storage() Storage {
+	if p.Stored != nil {
+		return p.Stored.storage
+	}
+	return Storage{}
+}
+
+func (p *Param) clone() Param {
+	return Param{slices.Clone(p.W), slices.Clone(p.B), p.Stored.clone()}
 }
 
 // Model is a network: an architecture, weights and a card.
@@ -36,7 +69,8 @@ type Model struct {
 
 // Validate returns nil or a *FormatError: the architecture's, or one for a
 // wrong length, for a weight that is NaN or infinite, or for a card that a file
-// cannot hold. It reads every weight.
+// cannot hold. It reads every weight but those that are Stored, which were checked
+// when they were made.
 func (m *Model) Validate() error {
 	w, err := m.Arch.walk()
 	if err != nil {
@@ -48,8 +82,17 @@ func (m *Model) Validate() error {
 	for i := range m.Arch.Layers {
 		var weights, biases int
 		if l := &m.Arch.Layers[i]; l.HasParams() {
-			n, _ := product(maxWeight, l.WeightShape(m.Arch.InputShape(i, w.shapes))...)
-			weights, biases = int(n), l.Out
+			x := l.matrix(m.Arch.InputShape(i, w.shapes))
+			weights, biases = x.size(), l.Out
+			if s := m.Params[i].Stored; s != nil { // finite: every way to make one checks
+				if s.shape != x {
+					return fieldErr(weightName(i), "got %d rows of %d×%d, expected %d of %d×%d", s.shape.out,
+						s.shape.channels, s.shape.positions, x.out, x.channels, x.positions)
+				}
+				weights = 0
+			}
+		} else if m.Params[i].Stored != nil {
+			return fieldErr(weightName(i), "got a weight, expected none for %q", l.Kind)
 		}
 		if err := checkTensor(weightName(i), m.Params[i].W, weights); err != nil {
 			return err
@@ -96,29 +139,40 @@ func (m *Model) checkCard() error {
 
 // Hash names the network: the SHA-256, in hexadecimal, of the architecture's
 // canonical JSON followed by each layer's weight and bias as little-endian
-// float32. It is the same on every machine and does not depend on the card. It
+// float32. It is the same on every machine and depends neither on the card nor on
+// how weights are stored: those of 16 bits count as the float32 that they are. It
 // is meant for valid models; -0 and +0 are different weights.
 func (m *Model) Hash() string {
 	h := sha256.New()
 	h.Write(m.Arch.CanonicalJSON())
 	buf := make([]byte, 0, 1<<14)
+	write := func(v []float32) {
+		for chunk := range slices.Chunk(v, cap(buf)/4) {
+			buf = appendFloats(buf[:0], chunk)
+			h.Write(buf)
+		}
+	}
 	for _, p := range m.Params {
-		for _, t := range [2][]float32{p.W, p.B} {
-			for chunk := range slices.Chunk(t, cap(buf)/4) {
-				buf = appendFloats(buf[:0], chunk)
-				h.Write(buf)
+		if s := p.Stored; s != nil {
+			cols := s.shape.cols()
+			rows := make([]float32, min(tileWidth, s.shape.out)*cols)
+			for o := 0; o < s.shape.out; o += tileWidth {
+				some := rows[:min(tileWidth, s.shape.out-o)*cols]
+				s.Floats(some, o)
+				write(some)
 			}
 		}
+		write(p.W)
+		write(p.B)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Clone returns a deep copy.
+// Clone returns a deep copy, which needs no mapping that m may need.
 func (m *Model) Clone() *Model {
 	c := &Model{Arch: *m.Arch.Clone(), Params: slices.Clone(m.Params), Card: maps.Clone(m.Card)}
 	for i := range c.Params {
-		c.Params[i].W = slices.Clone(c.Params[i].W)
-		c.Params[i].B = slices.Clone(c.Params[i].B)
+		c.Params[i] = m.Params[i].clone()
 	}
 	return c
 }

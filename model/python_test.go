@@ -36,7 +36,7 @@ func TestPythonGolden(t *testing.T) {
 		return v
 	}
 	assert.Equal(t, []Param{
-		{}, {want(36), want(3)}, {}, {want(24), want(2)}, {}, {want(24), want(3)},
+		{}, {W: want(36), B: want(3)}, {}, {W: want(24), B: want(2)}, {}, {W: want(24), B: want(3)},
 	}, m.Params)
 	assert.Equal(t, "fdaa69571d5c693183fb67d24159768b917f8c467841e5423aef13c062a9da3f", m.Hash())
 }

@@ -13,17 +13,18 @@ import (
 // A model file is a safetensors file: the header's length as a little-endian
 // uint64, the header (JSON), the tensors' bytes.
 const (
-	lengthBytes  = 8
-	maxHeader    = 16 << 20 // bytes
-	formatName   = "epsball"
-	versionList  = "1" // layers in a list that ends in fc
-	versionGraph = "2" // anything
-	metadataKey  = "__metadata__"
-	cardPrefix   = "card."
-	floatType    = "F32"
+	lengthBytes   = 8
+	maxHeader     = 16 << 20 // bytes
+	formatName    = "epsball"
+	versionList   = "1" // layers in a list that ends in fc, weights in rows of float32
+	versionGraph  = "2" // any layers
+	versionStored = "3" // weights of 16 bits or in tiles as well
+	metadataKey   = "__metadata__"
+	cardPrefix    = "card."
 )
 
 func weightName(i int) string { return fmt.Sprintf("layers.%d.weight", i) }
+func tilesName(i int) string  { return fmt.Sprintf("layers.%d.tiles", i) }
 func biasName(i int) string   { return fmt.Sprintf("layers.%d.bias", i) }
 
 // tensor is one entry of the header; the offsets count from the data's start.
@@ -34,23 +35,53 @@ type tensor struct {
 	begin, end int64
 }
 
+// param is a layer's weight, or its bias, as a tensor.
+type param struct {
+	tensor
+	layer   int
+	bias    bool
+	storage Storage
+	matrix  matrix
+}
+
 // wantTensors returns the tensors of an architecture in the order in which
-// Encode writes them, each layer's weight before its bias.
-func wantTensors(a *Architecture, shapes []Shape) []tensor {
-	var ts []tensor
-	at := int64(0)
-	add := func(name string, shape []int) {
-		n, _ := product(maxWeight, shape...)
-		ts = append(ts, tensor{name, floatType, shape, at, at + 4*n})
-		at += 4 * n
-	}
+// Encode writes them: layer by layer, each weight before its bias, but tiles come
+// first, so that they are aligned, and rows of 16 bits last, for the same reason.
+func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) []param {
+	var ps []param
 	for i := range a.Layers {
-		if l := &a.Layers[i]; l.HasParams() {
-			add(weightName(i), l.WeightShape(a.InputShape(i, shapes)))
-			add(biasName(i), []int{l.Out})
+		l := &a.Layers[i]
+		if !l.HasParams() {
+			continue
 		}
+		in := a.InputShape(i, shapes)
+		w := param{layer: i, storage: storage(i), matrix: l.matrix(in)}
+		w.name, w.shape = weightName(i), l.WeightShape(in)
+		if w.storage.Tiles {
+			w.name, w.shape = tilesName(i), []int{int(w.matrix.elements(w.storage))}
+		}
+		b := param{layer: i, bias: true, matrix: matrix{l.Out, 1, 1}}
+		b.name, b.shape = biasName(i), []int{l.Out}
+		ps = append(ps, w, b)
 	}
-	return ts
+	rank := func(s Storage) int {
+		switch {
+		case s.Tiles:
+			return 0
+		case s.Type == F32:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(ps, func(p, q param) int { return cmp.Compare(rank(p.storage), rank(q.storage)) })
+	at := int64(0)
+	for i := range ps {
+		p := &ps[i]
+		p.dtype = p.storage.Type.String()
+		p.begin, p.end = at, at+p.matrix.elements(p.storage)*int64(p.storage.Type.Size())
+		at = p.end
+	}
+	return ps
 }
 
 // Encode returns the model file. The same model always gives the same bytes.
@@ -63,26 +94,46 @@ func (m *Model) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	tensors := wantTensors(&m.Arch, shapes)
+	tensors := wantTensors(&m.Arch, shapes, func(i int) Storage { return m.Params[i].Storage() })
 	header := m.header(tensors)
 	if len(header) > maxHeader {
 		return nil, fieldErr("header", "got %d bytes, expected at most %d", len(header), maxHeader)
 	}
-	size := int64(lengthBytes+len(header)) + 4*m.Arch.Parameters()
+	size := int64(lengthBytes + len(header))
+	if n := len(tensors); n > 0 {
+		size += tensors[n-1].end
+	}
 	if size > math.MaxInt {
 		return nil, fieldErr("parameters", "got a file of %d bytes, expected at most %d", size, math.MaxInt)
 	}
 	b := make([]byte, 0, size)
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(header)))
 	b = append(b, header...)
-	for _, p := range m.Params {
-		b = appendFloats(appendFloats(b, p.W), p.B)
+	for _, t := range tensors {
+		switch p := &m.Params[t.layer]; {
+		case t.bias:
+			b = appendFloats(b, p.B)
+		case p.Stored != nil:
+			b = append(b, p.Stored.data...)
+		default:
+			b = appendFloats(b, p.W)
+		}
 	}
 	return b, nil
 }
 
-// version returns the file's version: the first that knows the architecture, so
-// that older readers take what they can.
+// version returns the file's version: the first that knows the model, so that
+// older readers take what they can.
+func (m *Model) version() string {
+	for i := range m.Params {
+		if m.Params[i].Storage() != (Storage{}) {
+			return versionStored
+		}
+	}
+	return m.Arch.version()
+}
+
+// version returns the first version that knows the architecture.
 func (a *Architecture) version() string {
 	last, fc := &a.Layers[len(a.Layers)-1], false
 	if last.Kind != FC || last.Out < 2 || !a.Sequential() {
@@ -97,8 +148,8 @@ func (a *Architecture) version() string {
 }
 
 // header returns the JSON, padded with spaces so that the data starts at a
-// multiple of 8.
-func (m *Model) header(tensors []tensor) []byte {
+// multiple of 8, or of a cache line where that may align tiles.
+func (m *Model) header(tensors []param) []byte {
 	var b []byte
 	pair := func(key, val string) {
 		b = append(appendString(b, key), ':')
@@ -106,7 +157,11 @@ func (m *Model) header(tensors []tensor) []byte {
 	}
 	b = append(b, `{"`+metadataKey+`":{`...)
 	pair("format", formatName)
-	pair("version", m.Arch.version())
+	version, align := m.version(), 8
+	if version == versionStored {
+		align = tensorAlign
+	}
+	pair("version", version)
 	pair("architecture", string(m.Arch.CanonicalJSON()))
 	for _, k := range slices.Sorted(maps.Keys(m.Card)) {
 		pair(cardPrefix+k, m.Card[k])
@@ -117,7 +172,7 @@ func (m *Model) header(tensors []tensor) []byte {
 			strings.ReplaceAll(fmt.Sprint(t.shape), " ", ","), t.begin, t.end)
 	}
 	b = append(b, '}')
-	for (lengthBytes+len(b))%8 != 0 {
+	for (lengthBytes+len(b))%align != 0 {
 		b = append(b, ' ')
 	}
 	return b
@@ -127,26 +182,32 @@ func (m *Model) header(tensors []tensor) []byte {
 // *FormatError. The result shares no memory with data. Hostile data can make
 // it fail but not panic, nor allocate more
 // than a small multiple of len(data).
-func Decode(data []byte, name string) (*Model, error) {
-	m, err := decode(data)
+func Decode(data []byte, name string) (*Model, error) { return decode(data, name, false) }
+
+// View is Decode without a copy of the weights: each is a Stored that lies in data,
+// which must neither change nor go away while the model, or anything made from
+// it but Clone and Store, is in use. net.Compile uses tiles where they lie.
+func View(data []byte, name string) (*Model, error) { return decode(data, name, true) }
+
+func decode(data []byte, name string, inPlace bool) (*Model, error) {
+	m, err := parse(data, inPlace)
 	if err != nil {
 		return nil, inFile(err, name)
 	}
 	return m, nil
 }
 
-func decode(data []byte) (*Model, error) {
+func parse(data []byte, inPlace bool) (*Model, error) {
 	header, data, err := splitHeader(data)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{}
+	m, version := &Model{}, ""
 	found := make(map[string]tensor)
-	seenMetadata := false
 	err = eachMember(header, "header", 1+2*maxLayers, func(key string, val []byte) (err error) {
 		if key == metadataKey {
-			seenMetadata = true
-			return m.parseMetadata(val)
+			version, err = m.parseMetadata(val)
+			return err
 		}
 		found[key], err = parseTensor(key, val)
 		return err
@@ -154,22 +215,45 @@ func decode(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !seenMetadata {
+	if version == "" {
 		return nil, fieldErr("header", "got no %q, expected the metadata of an epsball model", metadataKey)
 	}
 	shapes, err := m.Arch.Shapes()
 	if err != nil {
 		return nil, err
 	}
-	want := wantTensors(&m.Arch, shapes)
-	if err := checkTensors(found, want, int64(len(data))); err != nil {
+	storage := func(i int) (s Storage) {
+		if version != versionStored {
+			return s
+		}
+		t, tiles := found[tilesName(i)]
+		if s.Tiles = tiles; !tiles {
+			t = found[weightName(i)]
+		}
+		s.Type, _ = ParseDType(t.dtype)
+		return s
+	}
+	want := wantTensors(&m.Arch, shapes, storage)
+	if err := checkTensors(found, want, int64(len(data)), version); err != nil {
 		return nil, err
 	}
 	m.Params = make([]Param, len(m.Arch.Layers))
-	for i := range m.Params {
-		if m.Arch.Layers[i].HasParams() {
-			w, b := found[weightName(i)], found[biasName(i)]
-			m.Params[i] = Param{W: floats(data[w.begin:w.end]), B: floats(data[b.begin:b.end])}
+	for _, t := range want {
+		f, p := found[t.name], &m.Params[t.layer]
+		b := data[f.begin:f.end:f.end]
+		switch {
+		case t.bias:
+			p.B = floats(b)
+		case !inPlace && t.storage == Storage{}:
+			p.W = floats(b)
+		default:
+			p.Stored = &Stored{t.storage, t.matrix, b}
+			if err := p.Stored.validate(t.name); err != nil {
+				return nil, err
+			}
+			if !inPlace {
+				p.Stored = p.Stored.clone()
+			}
 		}
 	}
 	return m, m.Validate()
@@ -195,46 +279,47 @@ func splitHeader(file []byte) (header, data []byte, err error) {
 	return header, data, checkJSON(header, "header")
 }
 
-// parseMetadata fills in the architecture and the card.
-func (m *Model) parseMetadata(val []byte) error {
+// parseMetadata fills in the architecture and the card, and returns the version.
+func (m *Model) parseMetadata(val []byte) (version string, err error) {
 	texts := make(map[string]string)
-	err := eachMember(val, metadataKey, 3+maxCardEntries, func(key string, val []byte) (err error) {
+	err = eachMember(val, metadataKey, 3+maxCardEntries, func(key string, val []byte) (err error) {
 		texts[key], err = parseString(val, metadataKey+"."+quote(key))
 		return err
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	format, version := texts["format"], texts["version"]
 	for _, key := range [2]string{"format", "version"} {
 		if _, ok := texts[key]; !ok {
-			return fieldErr(metadataKey, "got no key %q, expected one", key)
+			return "", fieldErr(metadataKey, "got no key %q, expected one", key)
 		}
 		delete(texts, key)
 	}
 	if format != formatName {
-		return fieldErr(metadataKey+".format", "got %s, expected %q", quote(format), formatName)
+		return "", fieldErr(metadataKey+".format", "got %s, expected %q", quote(format), formatName)
 	}
-	if version != versionList && version != versionGraph {
-		return fieldErr(metadataKey+".version", "got %s, expected %q or %q", quote(version), versionList, versionGraph)
+	if version != versionList && version != versionGraph && version != versionStored {
+		return "", fieldErr(metadataKey+".version", "got %s, expected %q, %q or %q", quote(version),
+			versionList, versionGraph, versionStored)
 	}
 	text, ok := texts["architecture"]
 	if !ok {
-		return fieldErr(metadataKey, "got no key %q, expected the architecture's JSON", "architecture")
+		return "", fieldErr(metadataKey, "got no key %q, expected the architecture's JSON", "architecture")
 	}
 	delete(texts, "architecture")
 	arch, err := ParseArchitecture([]byte(text))
 	if err != nil {
-		return err
+		return "", err
 	}
 	m.Arch = *arch
 	if need := arch.version(); need > version {
-		return fieldErr(metadataKey+".version", "got %q, expected %q for this architecture", version, need)
+		return "", fieldErr(metadataKey+".version", "got %q, expected %q for this architecture", version, need)
 	}
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
 		name, ok := strings.CutPrefix(key, cardPrefix)
 		if !ok {
-			return fieldErr(metadataKey, "got unknown key %s, expected format, version, architecture or %s…",
+			return "", fieldErr(metadataKey, "got unknown key %s, expected format, version, architecture or %s…",
 				quote(key), cardPrefix)
 		}
 		if m.Card == nil {
@@ -242,7 +327,7 @@ func (m *Model) parseMetadata(val []byte) error {
 		}
 		m.Card[name] = texts[key]
 	}
-	return nil
+	return version, nil
 }
 
 func parseTensor(name string, val []byte) (tensor, error) {
@@ -282,15 +367,22 @@ func parseTensor(name string, val []byte) (tensor, error) {
 
 // checkTensors checks the header's tensors against the architecture's, and that
 // they cover the data exactly, without gaps and overlaps.
-func checkTensors(found map[string]tensor, want []tensor, size int64) error {
+func checkTensors(found map[string]tensor, want []param, size int64, version string) error {
 	at := make([]tensor, 0, len(want))
 	for _, w := range want {
 		t, ok := found[w.name]
 		if !ok {
 			return fieldErr(w.name, "got no such tensor, expected one of shape %v", w.shape)
 		}
-		if t.dtype != floatType {
-			return fieldErr(w.name+".dtype", "got %s, expected %q", quote(t.dtype), floatType)
+		if t.dtype != w.dtype {
+			if version == versionStored && !w.bias {
+				return fieldErr(w.name+".dtype", "got %s, expected %q, %q or %q", quote(t.dtype), F32, BF16, F16)
+			}
+			return fieldErr(w.name+".dtype", "got %s, expected %q", quote(t.dtype), F32)
+		}
+		if w.matrix.elements(w.storage) > maxWeight {
+			return fieldErr(w.name, "got %d elements with the padding of tiles, expected at most %d",
+				w.matrix.elements(w.storage), maxWeight)
 		}
 		if !slices.Equal(t.shape, w.shape) {
 			return fieldErr(w.name+".shape", "got %v, expected %v", t.shape, w.shape)

@@ -81,7 +81,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"metadata number", `__metadata__."format"`, "expected a string", with(`"epsball"`, `3`)},
 		{"no format", "__metadata__", `no key "format"`, with(`"format":"epsball",`, "")},
 		{"other format", "__metadata__.format", `got "pt", expected "epsball"`, with(`"epsball"`, `"pt"`)},
-		{"other version", "__metadata__.version", `got "3", expected "1" or "2"`, with(`"1"`, `"3"`)},
+		{"other version", "__metadata__.version", `got "4", expected "1", "2" or "3"`, with(`"1"`, `"4"`)},
 		{"old version", "__metadata__.version", `got "1", expected "2" for this`, with(`\"out\":2`, `\"out\":1`)},
 		{"unknown metadata", "__metadata__", `unknown key "note"`, with(`"version"`, `"note":"x","version"`)},
 		{"format twice", "__metadata__", `key "format" twice`, with(`"version"`, `"format":"epsball","version"`)},

@@ -66,9 +66,11 @@ type Affine struct {
 	Name    string
 	Shape   kernels.Shape
 	ReLU    bool
-	W       []float32   // [OutC][InC][KH][KW]; the columns of an FC layer in the order of Flatten
 	B       []float32   // [OutC]
 	in      model.Shape // of the input before it is flattened for an FC layer
+	isa     *kernels.ISA
+	param   *model.Param
+	rows    []float32 // Weights, where they are kept; nil: made when asked for
 	macs    int64
 	forward *kernels.Linear // nil for SmallBatches
 	adjoint *kernels.Linear // nil without Backward
@@ -78,76 +80,9 @@ type Affine struct {
 	winograd, winogradBack *kernels.Winograd // nil unless chosen; then forward and adjoint are not used
 }
 
-// permuted tells whether W is a reordered copy of the model's weights.
-func (a *Affine) permuted() bool {
-	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
-}
-
 // Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
 // SmallBatches, or if Winograd's algorithm takes its place.
 func (a *Affine) Lanes() *kernels.Linear { return a.forward }
-
-// reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
-type reloadPart struct{ layer, part int }
-
-// ReloadTasks returns the number of parts of Reload.
-func (n *Network) ReloadTasks() int { return len(n.parts) }
-
-// Reload packs part task of the weights again after a trainer has changed the
-// model's in place. Nothing else may use the network meanwhile, except Reload
-// of other parts.
-func (n *Network) Reload(task int) {
-	p := n.parts[task]
-	a := &n.layers[p.layer]
-	w := n.model.Params[a.Index].W
-	if !a.parted() {
-		if a.permuted() {
-			MapColumns(n.isa, a.W, w, a.in)
-		}
-		a.pack()
-		return
-	}
-	if a.permuted() {
-		from, to := a.Shape.PackRows(p.part)
-		row := a.Shape.FanIn()
-		MapColumns(n.isa, a.W[from*row:to*row], w[from*row:to*row], a.in)
-	}
-	a.forward.PackPart(a.W, false, p.part)
-	if p.part == 0 {
-		a.forward.SetBias(a.B)
-	}
-	if a.adjoint != nil {
-		a.adjoint.PackPart(a.W, false, p.part)
-	}
-}
-
-// parted tells whether the weights can be packed in parts: as a trainer has them.
-func (a *Affine) parted() bool { return a.small == nil && a.forward != nil }
-
-// pack is Reload of a whole layer that is not parted.
-func (a *Affine) pack() {
-	if a.forward != nil {
-		a.forward.Pack(a.W, false)
-		a.forward.SetBias(a.B)
-	}
-	if a.adjoint != nil {
-		a.adjoint.Pack(a.W, false)
-	}
-	if a.small != nil {
-		a.small.Pack(a.W, false)
-		a.small.SetBias(a.B)
-	}
-	if a.smallBack != nil {
-		a.smallBack.Pack(a.W, false)
-	}
-	if a.winograd != nil {
-		a.winograd.Pack(a.W)
-		a.winograd.SetBias(a.B)
-	}
-	if a.winogradBack != nil {
-		a.winogradBack.Pack(a.W)
-	}
-}
 
 // Compile checks the model and packs it. The model must not change afterwards.
 func Compile(m *model.Model, o Options) (*Network, error) {
@@ -174,10 +109,14 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	n := &Network{options: o, model: m, isa: isa, input: m.Arch.Input}
 	n.build(&m.Arch, shapes, func(i int) Affine {
 		l, in := m.Arch.Layers[i], m.Arch.InputShape(i, shapes)
-		a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, in), in: in}
-		a.W, a.B = m.Params[i].W, m.Params[i].B
-		if a.permuted() {
-			a.W = make([]float32, len(a.W))
+		a := Affine{Index: i, Name: fmt.Sprintf("%s%d", l.Kind, i), Shape: Geometry(l, in), in: in, isa: isa, param: &m.Params[i]}
+		a.B = a.param.B
+		switch {
+		case a.param.Stored != nil:
+		case !a.permuted():
+			a.rows = a.param.W
+		case o.Batches == LargeBatches: // as a trainer has it
+			a.rows = make([]float32, len(a.param.W))
 		}
 		a.macs = a.Shape.MACs()
 		a.prepare(isa, o)
@@ -205,9 +144,13 @@ func (a *Affine) Winograd() bool {
 func (a *Affine) prepare(isa *kernels.ISA, o Options) {
 	s := a.Shape
 	if o.Batches != LargeBatches {
-		a.small = kernels.NewSmall(isa, s)
+		w := a.packAs()
+		a.small = a.inPlace(w)
+		if a.small == nil {
+			a.small = kernels.NewSmall16(isa, s, w)
+		}
 		if o.Backward {
-			a.smallBack = kernels.NewSmallAdjoint(isa, s)
+			a.smallBack = kernels.NewSmallAdjoint16(isa, s, w)
 		}
 	}
 	if o.Batches == SmallBatches {
@@ -319,35 +262,6 @@ func (n *Network) MACs() int64 {
 	var s int64
 	for _, l := range n.layers {
 		s += l.macs
-	}
-	return s
-}
-
-// Bytes returns the memory held by packed weights.
-func (n *Network) Bytes() int {
-	s := 0
-	for _, l := range n.layers {
-		if l.forward != nil {
-			s += l.forward.Bytes()
-		}
-		if l.adjoint != nil {
-			s += l.adjoint.Bytes()
-		}
-		if l.small != nil {
-			s += l.small.Bytes()
-		}
-		if l.smallBack != nil {
-			s += l.smallBack.Bytes()
-		}
-		if l.winograd != nil {
-			s += l.winograd.Bytes()
-		}
-		if l.winogradBack != nil {
-			s += l.winogradBack.Bytes()
-		}
-		if l.permuted() {
-			s += 4 * len(l.W)
-		}
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func (n *Network) NewWeightGradient() *WeightGradient {
 	g := &WeightGradient{Params: make([]model.Param, len(n.model.Params))}
 	for i := range n.layers {
 		l := &n.layers[i]
-		g.Params[l.Index] = model.Param{W: make([]float32, len(l.W)), B: make([]float32, len(l.B))}
+		g.Params[l.Index] = model.Param{W: make([]float32, l.Shape.Weights()), B: make([]float32, len(l.B))}
 		cols := model.Shape{C: l.Shape.InC, H: l.Shape.KH, W: l.Shape.KW}
 		if l.permuted() {
 			cols = l.in

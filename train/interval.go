@@ -67,7 +67,7 @@ func newIntervals(n *net.Network, groups int) *intervals {
 		iv.dc, iv.dr = append(iv.dc, kernels.Alloc(size)), append(iv.dr, kernels.Alloc(size))
 		if i == len(layers)-1 {
 			k, classes, images := l.Shape.In(), l.Shape.OutC, groups*kernels.Lanes
-			iv.last = marginLayer{k: k, classes: classes, w: l.W, b: l.B, cols: cols, dw: make([]float32, len(l.W)), param: l.Index}
+			iv.last = marginLayer{k: k, classes: classes, w: l.Weights(), b: l.B, cols: cols, dw: make([]float32, l.Shape.Weights()), param: l.Index}
 			iv.lastC, iv.lastR = make([]float32, images*k), make([]float32, images*k)
 			iv.v, iv.dv = make([]float32, images*classes), make([]float32, images*classes)
 			for row := range classes {
@@ -85,7 +85,7 @@ func newIntervals(n *net.Network, groups int) *intervals {
 
 func (iv *intervals) add(i int, l net.Affine, cols model.Shape) {
 	b := boundLayer{
-		w: l.W, b: l.B, relu: l.ReLU, cols: cols, param: l.Index,
+		w: l.Weights(), b: l.B, relu: l.ReLU, cols: cols, param: l.Index,
 		forward: kernels.NewForward(iv.isa, l.Shape), absForward: kernels.NewForward(iv.isa, l.Shape),
 		grad:  kernels.NewWeightGrad(iv.isa, l.Shape),
 		dbias: make([]float32, len(l.B)),

@@ -62,7 +62,11 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 	if err := checkData(m, d, &c); err != nil {
 		return nil, err
 	}
-	t := &Trainer{c: c, model: m.Clone(), data: d}
+	rows, err := m.Store(func(int) model.Storage { return model.Storage{} }) // what an update can change
+	if err != nil {
+		return nil, err
+	}
+	t := &Trainer{c: c, model: rows, data: d}
 	return t, t.compile()
 }
 

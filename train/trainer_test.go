@@ -261,7 +261,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 		m := tinyNet(t)
 		d := noise(m, 40)
 		c := quick(method)
-		n, err := net.Compile(m, net.Options{Backward: true})
+		n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches})
 		require.NoError(t, err)
 		s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(2))
 		order := make([]int32, c.BatchSize)

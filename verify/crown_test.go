@@ -355,7 +355,7 @@ func TestPlantedUnsoundRows(t *testing.T) {
 			ball := net.Ball{Eps: net.MustEpsilon("1e-4")}
 			require.Nil(t, search(t, v, m, ball, x, 0, r, 16))
 			d := &v.g.nodes[1]
-			w := append([]float32(nil), d.affine.W...)
+			w := append([]float32(nil), d.affine.Weights()...)
 			for i := range w {
 				w[i] *= 0.99
 			}

@@ -75,7 +75,7 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		d.pack(n.ISA())
 		if forward {
 			if d.forward = a.Lanes(); d.forward == nil {
-				d.forward = newLanes(n, s, a.W, a.B, false)
+				d.forward = newLanes(n, s, a.Weights(), a.B, false)
 			}
 		}
 		g.maps = append(g.maps, extent{s.OutH(), s.OutW(), s.OutC})
@@ -95,24 +95,25 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 
 func (d *node) pack(isa *kernels.ISA) {
 	a, s := d.affine, d.shape
+	w := a.Weights()
 	d.small, _ = a.Small(1, 1)
 	if d.small == nil {
 		d.small = kernels.NewSmall(isa, s)
-		d.small.Pack(a.W, false)
+		d.small.Pack(w, false)
 		d.small.SetBias(a.B)
 	}
 	d.both = d.small.PadBias(d.interval.radiusBias(a.B))
 	d.abs = kernels.NewSmall(isa, s)
-	d.abs.Pack(a.W, true)
+	d.abs.Pack(w, true)
 	d.abs.SetBias(absAll(a.B))
 	d.adjoint = kernels.NewAdjoint(isa, s)
-	d.adjoint.Pack(a.W, false)
+	d.adjoint.Pack(w, false)
 	taps := s.KH * s.KW
-	d.columns = make([]float32, len(a.W))
+	d.columns = make([]float32, len(w))
 	for o := range s.OutC {
 		for c := range s.InC {
 			for k := range taps {
-				d.columns[(k*s.InC+c)*s.OutC+o] = a.W[(o*s.InC+c)*taps+k]
+				d.columns[(k*s.InC+c)*s.OutC+o] = w[(o*s.InC+c)*taps+k]
 			}
 		}
 	}

@@ -42,11 +42,12 @@ type intervalMap struct {
 	e   []float32       // padded; nil without single images
 }
 
-// newIntervalMap adds |w| from e to a map of shape s with weights w.
-func newIntervalMap(n *net.Network, l linear, s kernels.Shape, w, e []float32) intervalMap {
+// newIntervalMap adds |w| from e to a map of shape s with the weights that weights
+// returns, which it asks for only on lanes.
+func newIntervalMap(n *net.Network, l linear, s kernels.Shape, weights func() []float32, e []float32) intervalMap {
 	i := intervalMap{linear: l}
 	if l.lanes != nil {
-		i.abs = newLanes(n, s, w, e, true)
+		i.abs = newLanes(n, s, weights(), e, true)
 	}
 	if l.small != nil {
 		i.e = l.small.PadBias(e)

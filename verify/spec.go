@@ -39,11 +39,11 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 	if s.bound, err = newBound(fan, extra); err != nil {
 		return s, err
 	}
-	w, b := pairRows(a.W, a.B, fan)
-	s.logits = newLinear(n, a.Shape, a.W, absAll(a.B), true)
+	w, b := pairRows(a.Weights(), a.B, fan)
+	s.logits = newLinear(n, a.Shape, a.Weights(), absAll(a.B), true)
 	shape := a.Shape
 	shape.OutC = len(b)
-	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, w, s.bound.radiusBias(b))
+	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, func() []float32 { return w }, s.bound.radiusBias(b))
 	if a.Src == 0 {
 		s.dual = dualNorms(n, w, shape)
 		for _, d := range [][]float32{s.dual.l2, s.dual.max} {

@@ -119,9 +119,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 		}
 		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
 		w.small, _ = a.Small(1, 1)
-		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.W, b.radiusBias(a.B))}
+		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.Weights, b.radiusBias(a.B))}
 		if a.Src == 0 {
-			l.dual = dualNorms(n, a.W, a.Shape)
+			l.dual = dualNorms(n, a.Weights(), a.Shape)
 		}
 		v.layers = append(v.layers, l)
 	}

@@ -139,7 +139,7 @@ func (w *layerWork) forward() {
 		return
 	}
 	l := kernels.NewForward(w.isa, w.layer.Shape)
-	l.Pack(w.layer.W, false)
+	l.Pack(w.layer.Weights(), false)
 	l.SetBias(w.layer.B)
 	w.chunks(l, w.epilogue())
 }
@@ -170,7 +170,7 @@ func (w *layerWork) backwardInput() {
 		return
 	}
 	l := kernels.NewAdjoint(w.isa, w.layer.Shape)
-	l.Pack(w.layer.W, false)
+	l.Pack(w.layer.Weights(), false)
 	w.chunks(l, e)
 }
 

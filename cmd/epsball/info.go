@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strconv"
@@ -48,10 +49,18 @@ type modelInfo struct {
 
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "info",
-		Short: "Show the CPU, the kernel sets and the built-in models",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Use:   "info [MODEL]",
+		Short: "Show the CPU, the kernel sets and the built-in models, or what a model holds",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return oneArg("MODEL")(c, args)
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.modelInfo(args[0])
+			}
 			r, err := a.info()
 			if err != nil {
 				return err
@@ -89,6 +98,41 @@ func (a *app) info() (*infoReport, error) {
 		r.Presets = append(r.Presets, describe(name, arch))
 	}
 	return r, nil
+}
+
+// modelReport is what info says of one model.
+type modelReport struct {
+	modelInfo
+	Bytes   int           `json:"weight_bytes"`
+	Weights []storedLayer `json:"weights"`
+}
+
+func (a *app) modelInfo(spec string) error {
+	m, err := a.loadModel(spec)
+	if err != nil {
+		return err
+	}
+	r := &modelReport{modelInfo: describe(m.Arch.Name, &m.Arch), Bytes: m.Bytes()}
+	r.Hash, r.Card = m.Hash(), m.Card
+	if r.Weights, err = storedLayers(m); err != nil {
+		return err
+	}
+	return a.print(r, func() string { return modelText(r) })
+}
+
+func modelText(r *modelReport) string {
+	pairs := []string{
+		"name", or(r.Name, "–"), "input", r.Input, "outputs", strconv.Itoa(r.Classes), "parameters", fmt.Sprint(r.Parameters),
+		"multiply-adds", fmt.Sprint(r.MACs), "weights", bytesText(r.Bytes), "hash", r.Hash,
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.Card)) {
+		pairs = append(pairs, k, oneLine(r.Card[k]))
+	}
+	t := newTable("weight", "kind", "shape", "type", "layout", "size")
+	for _, w := range r.Weights {
+		t.AppendRow([]any{w.Tensor, w.Kind, dims(w.Shape), w.Type, w.Layout, bytesText(w.Bytes)})
+	}
+	return facts(pairs...) + "\n" + render(t)
 }
 
 func describe(name string, arch *model.Architecture) modelInfo {

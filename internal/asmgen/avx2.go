@@ -117,6 +117,14 @@ func (a *avx2) dec(dst reg)               { a.op("DECQ", dst.amd64()) }
 func (a *avx2) compareImm(r reg, n int)   { a.op("CMPQ", r.amd64(), imm(n)) }
 func (a *avx2) vload(dst vec, m mem)      { a.op("VMOVUPS", m.amd64(), dst.amd64()) }
 func (a *avx2) vstore(src vec, m mem)     { a.op("VMOVUPS", src.amd64(), m.amd64()) }
+
+func (a *avx2) vloadBF16(dst vec, m mem) {
+	a.op("VPMOVZXWD", m.amd64(), dst.amd64())
+	a.op("VPSLLD", "$16", dst.amd64(), dst.amd64())
+}
+
+func (a *avx2) vloadF16(dst vec, m mem) { a.op("VCVTPH2PS", m.amd64(), dst.amd64()) }
+
 func (a *avx2) vstoreMask(src, mask vec, m mem) {
 	a.op("VMASKMOVPS", src.amd64(), mask.amd64(), m.amd64())
 }

@@ -77,6 +77,7 @@ var families = []struct {
 }{
 	{"conv", emitConv, true},
 	{"small", emitSmall, false},
+	{"small16", emitSmall16, false},
 	{"grad", emitGrad, true},
 	{"winograd", emitWinograd, false},
 	{"elementwise", emitElementwise, false},

@@ -16,12 +16,28 @@ var smallTiles = [][2]int{{6, 2}, {3, 2}, {2, 2}, {1, 4}, {1, 2}, {8, 1}}
 // bothTiles are the BothPxV kernels, chosen likewise: here 2x4 is for one image.
 var bothTiles = [][2]int{{6, 2}, {4, 2}, {2, 2}, {2, 4}, {8, 1}}
 
-func emitSmall(t target) {
+func emitSmall(t target) { emitTiles(t, weightType{"", 32, t.vload}) }
+
+// emitSmall16 emits the kernels for weights of 16 bits, which they expand.
+func emitSmall16(t target) {
+	emitTiles(t, weightType{"BF16", 16, t.vloadBF16})
+	emitTiles(t, weightType{"F16", 16, t.vloadF16})
+}
+
+// weightType is a type of packed weights: its name, the bytes of eight of them, and
+// what loads eight as a lane vector.
+type weightType struct {
+	suffix string
+	bytes  int
+	load   func(dst vec, m mem)
+}
+
+func emitTiles(t target, wt weightType) {
 	for _, pv := range smallTiles {
-		smallKernel(t, pv[0], pv[1], false)
+		smallKernel(t, pv[0], pv[1], false, wt)
 	}
 	for _, pv := range bothTiles {
-		smallKernel(t, pv[0], pv[1], true)
+		smallKernel(t, pv[0], pv[1], true, wt)
 	}
 }
 
@@ -31,7 +47,7 @@ func emitSmall(t target) {
 // by row; the next V hold the weights, the rest stream the pixels' inputs,
 // broadcast (the last has the mask of |w|, if both are wanted). General registers as in convKernel, and w2, the second tile of a
 // pair. With V = 1 there is one tile: its eight pixels take w2's register.
-func smallKernel(t target, p, v int, both bool) {
+func smallKernel(t target, p, v int, both bool, wt weightType) {
 	const (
 		args, w, segs, off reg = 0, 1, 2, 3
 		ptr0               reg = 4
@@ -52,15 +68,15 @@ func smallKernel(t target, p, v int, both bool) {
 	}
 	next := func(j int) vec { return stream + vec(j%nStream) }
 	pair := v > tileVecs
-	stride := 32 * min(v, tileVecs) // bytes of the weights of a step
-	weight := func(u, i int) mem {  // vector i of step u
+	stride := wt.bytes * min(v, tileVecs) // of the weights of a step
+	weight := func(u, i int) mem {        // vector i of step u
 		if i >= tileVecs {
-			return at(w2, stride*u+32*(i-tileVecs))
+			return at(w2, stride*u+wt.bytes*(i-tileVecs))
 		}
-		return at(w, stride*u+32*i)
+		return at(w, stride*u+wt.bytes*i)
 	}
 
-	t.text(name, doc, "a *ConvArgs", 8)
+	t.text(name+wt.suffix, doc, "a *ConvArgs", 8)
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))
@@ -96,7 +112,7 @@ func smallKernel(t target, p, v int, both bool) {
 
 	turn := eachStep(func(u int, in func(j int) mem) {
 		for i := range v {
-			t.vload(held+vec(i), weight(u, i))
+			wt.load(held+vec(i), weight(u, i))
 		}
 		for j := range p {
 			if j == plain {

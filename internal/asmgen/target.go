@@ -96,6 +96,8 @@ type target interface {
 	compareImm(r reg, imm int)
 
 	vload(dst vec, m mem)
+	vloadBF16(dst vec, m mem) // eight bfloat16 as float32, exactly
+	vloadF16(dst vec, m mem)  // eight binary16 as float32, exactly; subnormals too
 	vstore(src vec, m mem)
 	vstoreMask(src, mask vec, m mem) // the lanes whose mask is negative
 	vloadMask(dst, mask vec, m mem)  // the same; the other lanes get zeros and are not read

@@ -132,7 +132,7 @@ func (e *encoder) shaped(layer int, by string, flat bool) string {
 // param writes the weight and the bias of layer i.
 func (e *encoder) param(i int, name string) {
 	l := &e.m.Arch.Layers[i]
-	e.init(name+".weight", l.WeightShape(e.m.Arch.InputShape(i, e.shapes)), e.m.Params[i].W)
+	e.init(name+".weight", l.WeightShape(e.m.Arch.InputShape(i, e.shapes)), e.m.Params[i].Rows())
 	e.init(name+".bias", []int{l.Out}, e.m.Params[i].B)
 }
 

@@ -55,10 +55,11 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 			}
 			outs = append(outs, next)
 		default:
+			rows := m.Params[i].Rows()
 			for o := range next {
 				terms = append(terms[:0], 0)
 				Each(l, in, out, o, func(w, k int) {
-					terms = append(terms, float64(m.Params[i].W[w])*act[k])
+					terms = append(terms, float64(rows[w])*act[k])
 				})
 				terms[0] = float64(m.Params[i].B[o/(out.H*out.W)])
 				next[o] = sum(terms)
@@ -119,12 +120,16 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 	}
 	acts := [][]float32{x}
 	var terms []float32
+	rows := make([][]float32, len(m.Params))
+	for i := range rows {
+		rows[i] = m.Params[i].Rows()
+	}
 	sum := func(i, o int, more ...float32) float32 { // of output o of layer i
 		in, out := m.Arch.InputShape(i, shapes), shapes[i+1]
 		act := acts[m.Arch.InputsOf(i)[0]+1]
 		terms = append(terms[:0], m.Params[i].B[o/(out.H*out.W)])
 		Each(m.Arch.Layers[i], in, out, o, func(w, k int) {
-			terms = append(terms, float32(m.Params[i].W[w]*act[k]))
+			terms = append(terms, float32(rows[i][w]*act[k]))
 		})
 		return sum32(append(terms, more...), r)
 	}

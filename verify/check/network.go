@@ -58,10 +58,11 @@ func newNetwork(m *model.Model) (*network, error) {
 			d.b = wide(m.Params[i].B)
 			d.fanIn = in.shape.C * d.kernel[0] * d.kernel[1]
 			d.w = make([]float64, l.Out*d.fanIn)
+			rows := m.Params[i].Rows()
 			kernel := model.Shape{C: in.shape.C, H: d.kernel[0], W: d.kernel[1]}
 			for k := range d.w {
 				o, t := k/d.fanIn, k%d.fanIn
-				d.w[k] = float64(m.Params[i].W[o*d.fanIn+channelsFirst(t, kernel)])
+				d.w[k] = float64(rows[o*d.fanIn+channelsFirst(t, kernel)])
 			}
 		case model.Normalize:
 			d.mean, d.std = wide(l.Mean), wide(l.Std)

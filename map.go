@@ -1,0 +1,38 @@
+package epsball
+
+import (
+	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/model"
+)
+
+// Map is Load for devices with little memory: it maps the model file, read only and
+// shared with other processes, instead of reading it, and with FewImages Classify uses
+// weights where they lie, if `epsball convert --layout tiles` has put them in the
+// order for that. What Attack and Certify need besides is packed when they are first
+// called, as ever. Close unmaps the file; no call may be running then. The file must
+// not be changed in place meanwhile (see model.Mapped). ONNX networks are loaded.
+func Map(path string, opts ...Option) (*Model, error) {
+	if onnx.IsFile(path) {
+		return Load(path, opts...)
+	}
+	f, err := model.Map(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := New(f.Model, opts...)
+	if err != nil {
+		_ = f.Close() // the error is about the model
+		return nil, err
+	}
+	m.mapped = f
+	return m, nil
+}
+
+// MappedBytes returns the length of the mapped file, 0 without one. It takes memory
+// once for all processes that map it, and only as far as it was touched lately.
+func (m *Model) MappedBytes() int {
+	if m.mapped == nil {
+		return 0
+	}
+	return m.mapped.Bytes()
+}

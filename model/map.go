@@ -1,0 +1,60 @@
+package model
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Mapped is a model whose weights lie in a file that is mapped into memory, read
+// only and shared: processes that map the same file share one copy, which the
+// system drops and reads again as it likes.
+//
+// The file must not be changed in place or truncated while it is mapped. Reading a
+// page that is gone ends the process (SIGBUS), and changed weights have been
+// checked by nobody. Save and other writers that rename a new file over the old one
+// do no harm.
+type Mapped struct {
+	Model *Model // see View
+
+	once sync.Once
+	data []byte
+	free func() error // nil: data is memory like any other
+}
+
+// Map is Load without a copy of the weights. It reads every page once, to check the
+// weights. Where the system cannot map files it reads the file as a whole.
+func Map(path string) (*Mapped, error) {
+	data, free, err := mapFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	f := &Mapped{data: data, free: free}
+	if f.Model, err = View(data, path); err != nil {
+		_ = f.Close() // the error is about the file
+		return nil, err
+	}
+	return f, nil
+}
+
+// Bytes returns the length of the mapping: address space, of which memory holds
+// what was touched lately. It is 0 where the file was read.
+func (f *Mapped) Bytes() int {
+	if f.free == nil {
+		return 0
+	}
+	return len(f.data)
+}
+
+// Close unmaps the file. Before, whatever uses the weights must have ended for
+// good: every call on the model, on networks compiled from it (net.Compile uses
+// tiles in place, and packs the rest from the model when it is asked to), on attacks
+// and verifiers made of those. A later use ends the process. A second Close does
+// nothing.
+func (f *Mapped) Close() (err error) {
+	f.once.Do(func() {
+		if f.free != nil {
+			err = f.free()
+		}
+	})
+	return err
+}

@@ -1,0 +1,175 @@
+package net
+
+import (
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+)
+
+// permuted tells whether Weights are in another order than the model's.
+func (a *Affine) permuted() bool {
+	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
+}
+
+// Weights returns W, [OutC][InC][KH][KW], the columns of an FC layer in the order of
+// Flatten: not to be changed. Where the model stores weights otherwise, it is a copy
+// made for the call; but compiled for LargeBatches from float32 rows it is the same
+// memory each time, which Reload fills.
+func (a *Affine) Weights() []float32 {
+	if a.rows != nil {
+		return a.rows
+	}
+	return a.someWeights(0, a.Shape.OutC)
+}
+
+// someWeights returns the rows [from, to) of Weights anew.
+func (a *Affine) someWeights(from, to int) []float32 {
+	rows := make([]float32, (to-from)*a.Shape.FanIn())
+	a.param.Floats(rows, from)
+	if !a.permuted() {
+		return rows
+	}
+	w := make([]float32, len(rows))
+	MapColumns(a.isa, w, rows, a.in)
+	return w
+}
+
+// reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
+type reloadPart struct{ layer, part int }
+
+// ReloadTasks returns the number of parts of Reload.
+func (n *Network) ReloadTasks() int { return len(n.parts) }
+
+// Reload packs part task of the weights again after a trainer has changed the
+// model's in place. Nothing else may use the network meanwhile, except Reload
+// of other parts.
+func (n *Network) Reload(task int) {
+	p := n.parts[task]
+	a := &n.layers[p.layer]
+	if !a.parted() {
+		a.pack()
+		return
+	}
+	if a.permuted() {
+		from, to := a.Shape.PackRows(p.part)
+		row := a.Shape.FanIn()
+		MapColumns(n.isa, a.rows[from*row:to*row], a.param.W[from*row:to*row], a.in)
+	}
+	a.forward.PackPart(a.rows, false, p.part)
+	if p.part == 0 {
+		a.forward.SetBias(a.B)
+	}
+	if a.adjoint != nil {
+		a.adjoint.PackPart(a.rows, false, p.part)
+	}
+}
+
+// parted tells whether the weights can be packed in parts: as a trainer has them.
+func (a *Affine) parted() bool { return a.small == nil && a.forward != nil && a.rows != nil }
+
+// pack is Reload of a whole layer that is not parted.
+func (a *Affine) pack() {
+	if a.small != nil {
+		a.packSmall()
+	}
+	if a.forward == nil && a.smallBack == nil && a.winograd == nil {
+		return
+	}
+	w := a.Weights()
+	if a.forward != nil {
+		a.forward.Pack(w, false)
+		a.forward.SetBias(a.B)
+	}
+	if a.adjoint != nil {
+		a.adjoint.Pack(w, false)
+	}
+	if a.smallBack != nil {
+		a.smallBack.Pack(w, false)
+	}
+	if a.winograd != nil {
+		a.winograd.Pack(w)
+		a.winograd.SetBias(a.B)
+	}
+	if a.winogradBack != nil {
+		a.winogradBack.Pack(w)
+	}
+}
+
+var weightTypes = [...]kernels.Weights{model.F32: kernels.Float32, model.BF16: kernels.BFloat16, model.F16: kernels.Float16}
+
+// packAs returns the type in which a layer's kernels for a few images hold its
+// weights: 16 bits where the model has them so and memory is what the layer waits
+// for. Convolutions use a weight for many pixels and would pay for the expansion.
+func (a *Affine) packAs() kernels.Weights {
+	w := weightTypes[a.param.Storage().Type]
+	if a.Shape != kernels.FC(a.Shape.InC, a.Shape.OutC) || !a.isa.Has(w) {
+		return kernels.Float32
+	}
+	return w
+}
+
+// inPlace returns kernels on the model's own tiles; nil if they are of another type
+// than w, or this machine cannot use them as they lie.
+func (a *Affine) inPlace(w kernels.Weights) *kernels.Small {
+	s := a.param.Stored
+	if s == nil || !s.Storage().Tiles || weightTypes[s.Storage().Type] != w {
+		return nil
+	}
+	return kernels.NewSmallInPlace(a.isa, a.Shape, w, s.Data())
+}
+
+// packSmall packs a few rows at a time: a copy of all of them may be all the memory
+// there is.
+func (a *Affine) packSmall() {
+	const some = 16
+	a.small.SetBias(a.B)
+	switch {
+	case a.small.InPlace() > 0:
+	case a.rows != nil:
+		a.small.Pack(a.rows, false)
+	default:
+		for from := 0; from < a.Shape.OutC; from += some {
+			a.small.PackRows(a.someWeights(from, min(from+some, a.Shape.OutC)), from)
+		}
+	}
+}
+
+// InPlace returns the bytes of weights that the network uses where the model has them,
+// in a mapped file perhaps: Bytes does not count them.
+func (n *Network) InPlace() int {
+	s := 0
+	for _, l := range n.layers {
+		if l.small != nil {
+			s += l.small.InPlace()
+		}
+	}
+	return s
+}
+
+// Bytes returns the memory held by packed weights, besides the model's own.
+func (n *Network) Bytes() int {
+	s := 0
+	for _, l := range n.layers {
+		if l.forward != nil {
+			s += l.forward.Bytes()
+		}
+		if l.adjoint != nil {
+			s += l.adjoint.Bytes()
+		}
+		if l.small != nil {
+			s += l.small.Bytes()
+		}
+		if l.smallBack != nil {
+			s += l.smallBack.Bytes()
+		}
+		if l.winograd != nil {
+			s += l.winograd.Bytes()
+		}
+		if l.winogradBack != nil {
+			s += l.winogradBack.Bytes()
+		}
+		if l.permuted() {
+			s += 4 * len(l.rows)
+		}
+	}
+	return s
+}

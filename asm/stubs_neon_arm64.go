@@ -27,25 +27,75 @@ func AddGateNEON(dst, src, gate unsafe.Pointer, n int)
 //go:noescape
 func AddNEON(dst, src unsafe.Pointer, n int, relu uint32)
 
+// Both2x2BF16NEON computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2BF16NEON(a *ConvArgs)
+
+// Both2x2F16NEON computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x2F16NEON(a *ConvArgs)
+
 // Both2x2NEON computes 16 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
 //
 //go:noescape
 func Both2x2NEON(a *ConvArgs)
+
+// Both2x4BF16NEON computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4BF16NEON(a *ConvArgs)
+
+// Both2x4F16NEON computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
+//
+//go:noescape
+func Both2x4F16NEON(a *ConvArgs)
 
 // Both2x4NEON computes 32 output channels of 1 pixels, and with |w| of 1 more; see ConvArgs.
 //
 //go:noescape
 func Both2x4NEON(a *ConvArgs)
 
+// Both4x2BF16NEON computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2BF16NEON(a *ConvArgs)
+
+// Both4x2F16NEON computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
+//
+//go:noescape
+func Both4x2F16NEON(a *ConvArgs)
+
 // Both4x2NEON computes 16 output channels of 2 pixels, and with |w| of 2 more; see ConvArgs.
 //
 //go:noescape
 func Both4x2NEON(a *ConvArgs)
 
+// Both6x2BF16NEON computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2BF16NEON(a *ConvArgs)
+
+// Both6x2F16NEON computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
+//
+//go:noescape
+func Both6x2F16NEON(a *ConvArgs)
+
 // Both6x2NEON computes 16 output channels of 3 pixels, and with |w| of 3 more; see ConvArgs.
 //
 //go:noescape
 func Both6x2NEON(a *ConvArgs)
+
+// Both8x1BF16NEON computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1BF16NEON(a *ConvArgs)
+
+// Both8x1F16NEON computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
+//
+//go:noescape
+func Both8x1F16NEON(a *ConvArgs)
 
 // Both8x1NEON computes 8 output channels of 4 pixels, and with |w| of 4 more; see ConvArgs.
 //
@@ -237,30 +287,90 @@ func RelaxNEON(a *RelaxArgs)
 //go:noescape
 func SelectLanesNEON(dst, src, mask unsafe.Pointer, n int)
 
+// Small1x2BF16NEON computes 16 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x2BF16NEON(a *ConvArgs)
+
+// Small1x2F16NEON computes 16 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x2F16NEON(a *ConvArgs)
+
 // Small1x2NEON computes 16 output channels of 1 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small1x2NEON(a *ConvArgs)
+
+// Small1x4BF16NEON computes 32 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x4BF16NEON(a *ConvArgs)
+
+// Small1x4F16NEON computes 32 output channels of 1 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small1x4F16NEON(a *ConvArgs)
 
 // Small1x4NEON computes 32 output channels of 1 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small1x4NEON(a *ConvArgs)
 
+// Small2x2BF16NEON computes 16 output channels of 2 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small2x2BF16NEON(a *ConvArgs)
+
+// Small2x2F16NEON computes 16 output channels of 2 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small2x2F16NEON(a *ConvArgs)
+
 // Small2x2NEON computes 16 output channels of 2 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small2x2NEON(a *ConvArgs)
+
+// Small3x2BF16NEON computes 16 output channels of 3 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small3x2BF16NEON(a *ConvArgs)
+
+// Small3x2F16NEON computes 16 output channels of 3 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small3x2F16NEON(a *ConvArgs)
 
 // Small3x2NEON computes 16 output channels of 3 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small3x2NEON(a *ConvArgs)
 
+// Small6x2BF16NEON computes 16 output channels of 6 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small6x2BF16NEON(a *ConvArgs)
+
+// Small6x2F16NEON computes 16 output channels of 6 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small6x2F16NEON(a *ConvArgs)
+
 // Small6x2NEON computes 16 output channels of 6 pixels of single images; see ConvArgs.
 //
 //go:noescape
 func Small6x2NEON(a *ConvArgs)
+
+// Small8x1BF16NEON computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1BF16NEON(a *ConvArgs)
+
+// Small8x1F16NEON computes 8 output channels of 8 pixels of single images; see ConvArgs.
+//
+//go:noescape
+func Small8x1F16NEON(a *ConvArgs)
 
 // Small8x1NEON computes 8 output channels of 8 pixels of single images; see ConvArgs.
 //

@@ -37,6 +37,36 @@ var neon = &ISA{
 		4: {2: asm.Both4x2NEON},
 		2: {2: asm.Both2x2NEON, 4: asm.Both2x4NEON},
 	},
+	small16: [2]smallSet{
+		{
+			8: {1: asm.Small8x1BF16NEON},
+			6: {2: asm.Small6x2BF16NEON},
+			3: {2: asm.Small3x2BF16NEON},
+			2: {2: asm.Small2x2BF16NEON},
+			1: {2: asm.Small1x2BF16NEON, 4: asm.Small1x4BF16NEON},
+		},
+		{
+			8: {1: asm.Small8x1F16NEON},
+			6: {2: asm.Small6x2F16NEON},
+			3: {2: asm.Small3x2F16NEON},
+			2: {2: asm.Small2x2F16NEON},
+			1: {2: asm.Small1x2F16NEON, 4: asm.Small1x4F16NEON},
+		},
+	},
+	both16: [2]smallSet{
+		{
+			8: {1: asm.Both8x1BF16NEON},
+			6: {2: asm.Both6x2BF16NEON},
+			4: {2: asm.Both4x2BF16NEON},
+			2: {2: asm.Both2x2BF16NEON, 4: asm.Both2x4BF16NEON},
+		},
+		{
+			8: {1: asm.Both8x1F16NEON},
+			6: {2: asm.Both6x2F16NEON},
+			4: {2: asm.Both4x2F16NEON},
+			2: {2: asm.Both2x2F16NEON, 4: asm.Both2x4F16NEON},
+		},
+	},
 	winogradIn: asm.WinogradInNEON, winogradOut: asm.WinogradOutNEON,
 	pgdStep:     asm.PGDStepNEON,
 	selectMask:  asm.SelectLanesNEON,

@@ -229,6 +229,25 @@ func (a *neon) loadWords(dst half, n int, m mem) {
 
 func (a *neon) loadHalf(dst half, m mem) { a.scalar("ldr", "q", dst, m) }
 
+// widen loads 16-bit values as float32: eight for a lane vector, by what takes the
+// lower four of a register and what takes the upper four, or four for a half.
+func (a *neon) widen(low, high string, dst vec, m mem) {
+	h := dst.halves()
+	a.scalar("ldr", "q", h[0], m)
+	a.word(encTwo(high, h[1], h[0]), h[1])
+	a.word(encTwo(low, h[0], h[0]))
+}
+
+func (a *neon) widenHalf(low string, dst half, m mem) {
+	a.scalar("ldr", "d", dst, m)
+	a.word(encTwo(low, dst, dst))
+}
+
+func (a *neon) vloadBF16(dst vec, m mem)     { a.widen("shll", "shll2", dst, m) }
+func (a *neon) vloadF16(dst vec, m mem)      { a.widen("fcvtl", "fcvtl2", dst, m) }
+func (a *neon) loadHalfBF16(dst half, m mem) { a.widenHalf("shll", dst, m) }
+func (a *neon) loadHalfF16(dst half, m mem)  { a.widenHalf("fcvtl", dst, m) }
+
 func (a *neon) fmaElement(acc, x vec, w half, element int) {
 	for i, h := range acc.halves() {
 		a.fmaHalf(h, x.halves()[i], w, element)

@@ -16,20 +16,31 @@ var smallTiles = [][2]int{{6, 2}, {3, 2}, {2, 2}, {1, 4}, {1, 2}, {8, 1}}
 // bothTiles are the BothPxV kernels, chosen likewise: here 2x4 is for one image.
 var bothTiles = [][2]int{{6, 2}, {4, 2}, {2, 2}, {2, 4}, {8, 1}}
 
-func emitSmall(t target) { emitTiles(t, weightType{"", 32, t.vload}) }
+func emitSmall(t target) {
+	wt := weightType{"", 32, t.vload, nil}
+	if e, ok := t.(byElement); ok {
+		wt.loadHalf = e.loadHalf
+	}
+	emitTiles(t, wt)
+}
 
 // emitSmall16 emits the kernels for weights of 16 bits, which they expand.
 func emitSmall16(t target) {
-	emitTiles(t, weightType{"BF16", 16, t.vloadBF16})
-	emitTiles(t, weightType{"F16", 16, t.vloadF16})
+	bf16, f16 := weightType{"BF16", 16, t.vloadBF16, nil}, weightType{"F16", 16, t.vloadF16, nil}
+	if e, ok := t.(byElement); ok {
+		bf16.loadHalf, f16.loadHalf = e.loadHalfBF16, e.loadHalfF16
+	}
+	emitTiles(t, bf16)
+	emitTiles(t, f16)
 }
 
 // weightType is a type of packed weights: its name, the bytes of eight of them, and
-// what loads eight as a lane vector.
+// what loads eight as a lane vector, or four as half of one where there are halves.
 type weightType struct {
-	suffix string
-	bytes  int
-	load   func(dst vec, m mem)
+	suffix   string
+	bytes    int
+	load     func(dst vec, m mem)
+	loadHalf func(dst half, m mem)
 }
 
 func emitTiles(t target, wt weightType) {
@@ -128,7 +139,7 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 		}
 	})
 	if isByElement {
-		turn = smallByElement(elements, p, v, plain, weight)
+		turn = smallByElement(elements, p, v, plain, wt, weight)
 	}
 	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, turn}
 	if pair {
@@ -224,7 +235,7 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 // Register map: accumulators as in smallKernel, then one register a pixel, then the
 // weights, loaded as soon as the registers they go to have been used: whole lane
 // vectors where there is room for two, or halves.
-func smallByElement(t byElement, p, v, plain int, weight func(u, i int) mem) func(int, func(j, u int) mem) {
+func smallByElement(t byElement, p, v, plain int, wt weightType, weight func(u, i int) mem) func(int, func(j, u int) mem) {
 	acc := func(j, h int) half { return vec(j*v + h/2).halves()[h%2] } // half h of the V vectors
 	input := func(j int) half { return half(2*p*v + j) }
 	first := (input(p) + 1) &^ 1
@@ -240,11 +251,11 @@ func smallByElement(t byElement, p, v, plain int, weight func(u, i int) mem) fun
 			u, h := k*grain/(2*v), k*grain%(2*v)
 			m := weight(u, h/2)
 			if grain == 2 {
-				t.vload(vec(w(k, 0)/2), m)
+				wt.load(vec(w(k, 0)/2), m)
 				return
 			}
-			m.disp += 16 * (h % 2)
-			t.loadHalf(w(k, 0), m)
+			m.disp += wt.bytes / 2 * (h % 2)
+			wt.loadHalf(w(k, 0), m)
 		}
 		for j := range p {
 			t.loadWords(input(j), steps, at(j, 0))

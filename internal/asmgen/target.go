@@ -140,8 +140,10 @@ type target interface {
 // that weights need no splat. Its lane vectors are two halves: registers 2v and 2v+1.
 type byElement interface {
 	target
-	loadWords(dst half, n int, m mem)           // n ≤ 4 float32 from memory to the first elements
-	loadHalf(dst half, m mem)                   // four of them
+	loadWords(dst half, n int, m mem) // n ≤ 4 float32 from memory to the first elements
+	loadHalf(dst half, m mem)         // four of them
+	loadHalfBF16(dst half, m mem)     // four of 16 bits, as vloadBF16
+	loadHalfF16(dst half, m mem)
 	fmaElement(acc, x vec, w half, element int) // acc = x*w[element] + acc
 	fmaHalf(acc, x, w half, element int)        // the same of four lanes
 	mulElement(dst, x vec, w half, element int) // x*w[element]

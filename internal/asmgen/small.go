@@ -110,6 +110,12 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 	t.load(segs, at(args, convArg.segs))
 
 	step := func(u, disp int) {
+		if half == 1 && wt.bytes < 32 && stride*u%64 == 0 { // one image: each weight comes from memory (float32 streams well without)
+			t.prefetch(at(w, stride*u+prefetchAhead))
+			if pair {
+				t.prefetch(at(w2, stride*u+prefetchAhead))
+			}
+		}
 		for i := range v {
 			wt.load(held+vec(i), weight(u, i))
 		}

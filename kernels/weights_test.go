@@ -139,6 +139,10 @@ func TestSmallInPlace(t *testing.T) {
 				tiles := unsafe.Slice((*byte)(base(mem)), 4*len(mem))[4*len(mem)-len(own.packed):]
 				copy(tiles, own.packed)
 				l := NewSmallInPlace(isa, s, wt, tiles)
+				if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+					require.Nil(t, l, "the bytes are in another order")
+					continue
+				}
 				require.NotNil(t, l)
 				require.Equal(t, len(tiles), l.InPlace())
 				require.Equal(t, own.Bytes()-len(tiles), l.Bytes())

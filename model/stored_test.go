@@ -324,28 +324,31 @@ func TestPythonStored(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	plain := filepath.Join(dir, "plain.safetensors")
-	require.NoError(t, m.Save(plain))
-	for _, typ := range []DType{BF16, F16} {
-		ours, theirs := filepath.Join(dir, typ.String()), filepath.Join(dir, typ.String()+".theirs")
-		require.NoError(t, storedAs(t, m, Storage{typ, false}).Save(ours))
-		runPython(t, exe, `
+	path := func(name string) string { return filepath.Join(dir, name) }
+	require.NoError(t, m.Save(path("plain")))
+	types := []DType{BF16, F16}
+	for _, typ := range types {
+		require.NoError(t, storedAs(t, m, Storage{typ, false}).Save(path(typ.String())))
+	}
+	runPython(t, exe, `
 import sys, torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-dtype = {"BF16": torch.bfloat16, "F16": torch.float16}[sys.argv[1]]
-tensors = {}
-with safe_open(sys.argv[2], "pt") as plain, safe_open(sys.argv[3], "pt") as stored:
-    metadata = stored.metadata()
-    for name in plain.keys():
-        want = plain.get_tensor(name)
-        if name.endswith("weight"):
-            want = want.to(dtype)
-        have = tensors[name] = stored.get_tensor(name)
-        assert have.dtype == want.dtype and torch.equal(have, want), name
-save_file(tensors, sys.argv[4], metadata=metadata)
-`, typ.String(), plain, ours, theirs)
-		back, err := Load(theirs)
+dir = sys.argv[1] + "/"
+for name, dtype in ("BF16", torch.bfloat16), ("F16", torch.float16):
+    tensors = {}
+    with safe_open(dir + "plain", "pt") as plain, safe_open(dir + name, "pt") as stored:
+        metadata = stored.metadata()
+        for key in plain.keys():
+            want = plain.get_tensor(key)
+            if key.endswith("weight"):
+                want = want.to(dtype)
+            have = tensors[key] = stored.get_tensor(key)
+            assert have.dtype == want.dtype and torch.equal(have, want), key
+    save_file(tensors, dir + name + ".theirs", metadata=metadata)
+`, dir)
+	for _, typ := range types {
+		back, err := Load(path(typ.String() + ".theirs"))
 		require.NoError(t, err)
 		require.Equal(t, storedAs(t, m, Storage{typ, false}), back)
 	}

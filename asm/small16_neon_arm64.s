@@ -2975,6 +2975,8 @@ kloop:
 	WORD   $0x3dc0115e // ldr q30, [x10,#64]
 	WORD   $0x6e613bdf // shll2 v31.4s, v30.8h, #16
 	WORD   $0x2e613bde // shll v30.4s, v30.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x3dc0154a // ldr q10, [x10,#80]
@@ -3006,6 +3008,8 @@ kloop:
 	WORD   $0x4fa812e5 // fmla v5.4s, v23.4s, v8.s[1]
 	WORD   $0x4fa81306 // fmla v6.4s, v24.4s, v8.s[1]
 	WORD   $0x4fa81327 // fmla v7.4s, v25.4s, v8.s[1]
+	PRFM   4160(R1), PLDL1KEEP
+	PRFM   4160(R10), PLDL1KEEP
 	WORD   $0x4f881b40 // fmla v0.4s, v26.4s, v8.s[2]
 	WORD   $0x4f881b61 // fmla v1.4s, v27.4s, v8.s[2]
 	WORD   $0x4f881b82 // fmla v2.4s, v28.4s, v8.s[2]
@@ -3044,6 +3048,8 @@ single:
 	WORD   $0x3dc00550 // ldr q16, [x10,#16]
 	WORD   $0x6e613a11 // shll2 v17.4s, v16.8h, #16
 	WORD   $0x2e613a10 // shll v16.4s, v16.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
@@ -3552,6 +3558,7 @@ kloop:
 	WORD   $0x3dc01c34 // ldr q20, [x1,#112]
 	WORD   $0x6e613a95 // shll2 v21.4s, v20.8h, #16
 	WORD   $0x2e613a94 // shll v20.4s, v20.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
 	WORD   $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
 	WORD   $0x4f841102 // fmla v2.4s, v8.4s, v4.s[0]
@@ -3560,6 +3567,7 @@ kloop:
 	WORD   $0x4fa41161 // fmla v1.4s, v11.4s, v4.s[1]
 	WORD   $0x4fa41182 // fmla v2.4s, v12.4s, v4.s[1]
 	WORD   $0x4fa411a3 // fmla v3.4s, v13.4s, v4.s[1]
+	PRFM   4160(R1), PLDL1KEEP
 	WORD   $0x4f8419c0 // fmla v0.4s, v14.4s, v4.s[2]
 	WORD   $0x4f8419e1 // fmla v1.4s, v15.4s, v4.s[2]
 	WORD   $0x4f841a02 // fmla v2.4s, v16.4s, v4.s[2]
@@ -3583,6 +3591,7 @@ single:
 	WORD   $0x3dc00428 // ldr q8, [x1,#16]
 	WORD   $0x6e613909 // shll2 v9.4s, v8.8h, #16
 	WORD   $0x2e613908 // shll v8.4s, v8.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
 	WORD   $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
 	WORD   $0x4f841102 // fmla v2.4s, v8.4s, v4.s[0]
@@ -7598,6 +7607,7 @@ kloop:
 	WORD   $0x3dc01c38 // ldr q24, [x1,#112]
 	WORD   $0x6e613b19 // shll2 v25.4s, v24.8h, #16
 	WORD   $0x2e613b18 // shll v24.4s, v24.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4ea0f94a // fabs v10.4s, v10.4s
@@ -7622,6 +7632,7 @@ kloop:
 	WORD   $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD   $0x4fa91206 // fmla v6.4s, v16.4s, v9.s[1]
 	WORD   $0x4fa91227 // fmla v7.4s, v17.4s, v9.s[1]
+	PRFM   4160(R1), PLDL1KEEP
 	WORD   $0x4f881a40 // fmla v0.4s, v18.4s, v8.s[2]
 	WORD   $0x4f881a61 // fmla v1.4s, v19.4s, v8.s[2]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s
@@ -7663,6 +7674,7 @@ single:
 	WORD   $0x3dc0042c // ldr q12, [x1,#16]
 	WORD   $0x6e61398d // shll2 v13.4s, v12.8h, #16
 	WORD   $0x2e61398c // shll v12.4s, v12.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4ea0f94a // fabs v10.4s, v10.4s
@@ -8193,6 +8205,8 @@ kloop:
 	WORD   $0x3dc0095e // ldr q30, [x10,#32]
 	WORD   $0x6e613bdf // shll2 v31.4s, v30.8h, #16
 	WORD   $0x2e613bde // shll v30.4s, v30.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
 	WORD   $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s
@@ -8265,6 +8279,8 @@ kloop:
 	WORD   $0x3dc01952 // ldr q18, [x10,#96]
 	WORD   $0x6e613a53 // shll2 v19.4s, v18.8h, #16
 	WORD   $0x2e613a52 // shll v18.4s, v18.4h, #16
+	PRFM   4160(R1), PLDL1KEEP
+	PRFM   4160(R10), PLDL1KEEP
 	WORD   $0x4f901a80 // fmla v0.4s, v20.4s, v16.s[2]
 	WORD   $0x4f901aa1 // fmla v1.4s, v21.4s, v16.s[2]
 	WORD   $0x4ea0fa94 // fabs v20.4s, v20.4s
@@ -8340,6 +8356,8 @@ single:
 	WORD   $0x3dc00558 // ldr q24, [x10,#16]
 	WORD   $0x6e613b19 // shll2 v25.4s, v24.8h, #16
 	WORD   $0x2e613b18 // shll v24.4s, v24.4h, #16
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
 	WORD   $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s
@@ -13303,6 +13321,8 @@ kloop:
 	WORD   $0x3dc0115e // ldr q30, [x10,#64]
 	WORD   $0x4e217bdf // fcvtl2 v31.4s, v30.8h
 	WORD   $0x0e217bde // fcvtl v30.4s, v30.4h
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x3dc0154a // ldr q10, [x10,#80]
@@ -13334,6 +13354,8 @@ kloop:
 	WORD   $0x4fa812e5 // fmla v5.4s, v23.4s, v8.s[1]
 	WORD   $0x4fa81306 // fmla v6.4s, v24.4s, v8.s[1]
 	WORD   $0x4fa81327 // fmla v7.4s, v25.4s, v8.s[1]
+	PRFM   4160(R1), PLDL1KEEP
+	PRFM   4160(R10), PLDL1KEEP
 	WORD   $0x4f881b40 // fmla v0.4s, v26.4s, v8.s[2]
 	WORD   $0x4f881b61 // fmla v1.4s, v27.4s, v8.s[2]
 	WORD   $0x4f881b82 // fmla v2.4s, v28.4s, v8.s[2]
@@ -13372,6 +13394,8 @@ single:
 	WORD   $0x3dc00550 // ldr q16, [x10,#16]
 	WORD   $0x4e217a11 // fcvtl2 v17.4s, v16.8h
 	WORD   $0x0e217a10 // fcvtl v16.4s, v16.4h
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4f881182 // fmla v2.4s, v12.4s, v8.s[0]
@@ -13880,6 +13904,7 @@ kloop:
 	WORD   $0x3dc01c34 // ldr q20, [x1,#112]
 	WORD   $0x4e217a95 // fcvtl2 v21.4s, v20.8h
 	WORD   $0x0e217a94 // fcvtl v20.4s, v20.4h
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
 	WORD   $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
 	WORD   $0x4f841102 // fmla v2.4s, v8.4s, v4.s[0]
@@ -13888,6 +13913,7 @@ kloop:
 	WORD   $0x4fa41161 // fmla v1.4s, v11.4s, v4.s[1]
 	WORD   $0x4fa41182 // fmla v2.4s, v12.4s, v4.s[1]
 	WORD   $0x4fa411a3 // fmla v3.4s, v13.4s, v4.s[1]
+	PRFM   4160(R1), PLDL1KEEP
 	WORD   $0x4f8419c0 // fmla v0.4s, v14.4s, v4.s[2]
 	WORD   $0x4f8419e1 // fmla v1.4s, v15.4s, v4.s[2]
 	WORD   $0x4f841a02 // fmla v2.4s, v16.4s, v4.s[2]
@@ -13911,6 +13937,7 @@ single:
 	WORD   $0x3dc00428 // ldr q8, [x1,#16]
 	WORD   $0x4e217909 // fcvtl2 v9.4s, v8.8h
 	WORD   $0x0e217908 // fcvtl v8.4s, v8.4h
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f8410c0 // fmla v0.4s, v6.4s, v4.s[0]
 	WORD   $0x4f8410e1 // fmla v1.4s, v7.4s, v4.s[0]
 	WORD   $0x4f841102 // fmla v2.4s, v8.4s, v4.s[0]
@@ -17926,6 +17953,7 @@ kloop:
 	WORD   $0x3dc01c38 // ldr q24, [x1,#112]
 	WORD   $0x4e217b19 // fcvtl2 v25.4s, v24.8h
 	WORD   $0x0e217b18 // fcvtl v24.4s, v24.4h
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4ea0f94a // fabs v10.4s, v10.4s
@@ -17950,6 +17978,7 @@ kloop:
 	WORD   $0x4ea0fa31 // fabs v17.4s, v17.4s
 	WORD   $0x4fa91206 // fmla v6.4s, v16.4s, v9.s[1]
 	WORD   $0x4fa91227 // fmla v7.4s, v17.4s, v9.s[1]
+	PRFM   4160(R1), PLDL1KEEP
 	WORD   $0x4f881a40 // fmla v0.4s, v18.4s, v8.s[2]
 	WORD   $0x4f881a61 // fmla v1.4s, v19.4s, v8.s[2]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s
@@ -17991,6 +18020,7 @@ single:
 	WORD   $0x3dc0042c // ldr q12, [x1,#16]
 	WORD   $0x4e21798d // fcvtl2 v13.4s, v12.8h
 	WORD   $0x0e21798c // fcvtl v12.4s, v12.4h
+	PRFM   4096(R1), PLDL1KEEP
 	WORD   $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
 	WORD   $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
 	WORD   $0x4ea0f94a // fabs v10.4s, v10.4s
@@ -18521,6 +18551,8 @@ kloop:
 	WORD   $0x3dc0095e // ldr q30, [x10,#32]
 	WORD   $0x4e217bdf // fcvtl2 v31.4s, v30.8h
 	WORD   $0x0e217bde // fcvtl v30.4s, v30.4h
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
 	WORD   $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s
@@ -18593,6 +18625,8 @@ kloop:
 	WORD   $0x3dc01952 // ldr q18, [x10,#96]
 	WORD   $0x4e217a53 // fcvtl2 v19.4s, v18.8h
 	WORD   $0x0e217a52 // fcvtl v18.4s, v18.4h
+	PRFM   4160(R1), PLDL1KEEP
+	PRFM   4160(R10), PLDL1KEEP
 	WORD   $0x4f901a80 // fmla v0.4s, v20.4s, v16.s[2]
 	WORD   $0x4f901aa1 // fmla v1.4s, v21.4s, v16.s[2]
 	WORD   $0x4ea0fa94 // fabs v20.4s, v20.4s
@@ -18668,6 +18702,8 @@ single:
 	WORD   $0x3dc00558 // ldr q24, [x10,#16]
 	WORD   $0x4e217b19 // fcvtl2 v25.4s, v24.8h
 	WORD   $0x0e217b18 // fcvtl v24.4s, v24.4h
+	PRFM   4096(R1), PLDL1KEEP
+	PRFM   4096(R10), PLDL1KEEP
 	WORD   $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
 	WORD   $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
 	WORD   $0x4ea0fa52 // fabs v18.4s, v18.4s

@@ -16,8 +16,9 @@ const module = "github.com/epsball/epsball"
 // those not listed (commands, generators, test helpers) are free.
 var allowed = map[string][]string{
 	"asm":           {},
-	"kernels":       {"asm"},
-	"model":         {},
+	"kernels":       {"asm", "internal/half"},
+	"internal/half": {},
+	"model":         {"internal/half"},
 	"dataset":       {},
 	"net":           {"kernels", "model"},
 	"attack":        {"net", "kernels", "model"},

@@ -133,26 +133,30 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestDecodeTruncated(t *testing.T) {
-	data, err := testModel(t).Encode()
-	require.NoError(t, err)
-	for n := range data {
-		m, err := Decode(data[:n:n], "cut")
-		var fe *FormatError
-		require.ErrorAs(t, err, &fe, "%d bytes", n)
-		require.Nil(t, m)
+	for _, m := range []*Model{testModel(t), stored(t)} {
+		data, err := m.Encode()
+		require.NoError(t, err)
+		for n := range data {
+			m, err := Decode(data[:n:n], "cut")
+			var fe *FormatError
+			require.ErrorAs(t, err, &fe, "%d bytes", n)
+			require.Nil(t, m)
+		}
 	}
 }
 
 // TestDecodeCorrupted changes the length, the header and the first weights byte
 // by byte. Some changes give another valid model; none panics.
 func TestDecodeCorrupted(t *testing.T) {
-	data, err := testModel(t).Encode()
-	require.NoError(t, err)
-	for i := range len(data) - 4*int(testArch().Parameters()) + 32 {
-		for _, flip := range []byte{0x01, 0x80} {
-			data[i] ^= flip
-			checkDecode(t, data)
-			data[i] ^= flip
+	for _, m := range []*Model{testModel(t), stored(t)} {
+		data, err := m.Encode()
+		require.NoError(t, err)
+		for i := range len(data) - m.Bytes() + 32 {
+			for _, flip := range []byte{0x01, 0x80} {
+				data[i] ^= flip
+				checkDecode(t, data)
+				data[i] ^= flip
+			}
 		}
 	}
 }
@@ -174,6 +178,9 @@ func checkDecode(t *testing.T, data []byte) {
 	require.NoError(t, err)
 	require.Equal(t, m, back)
 	require.Equal(t, m.Hash(), back.Hash())
+	view, err := View(data, "hostile")
+	require.NoError(t, err)
+	require.Equal(t, m.Hash(), view.Hash())
 }
 
 // TestDecodeAllocations feeds Decode what asks for much memory in few bytes.
@@ -250,6 +257,9 @@ func FuzzDecode(f *testing.F) {
 	m, err := Random(residual(), 1)
 	require.NoError(f, err)
 	data, err = m.Encode()
+	require.NoError(f, err)
+	f.Add(data)
+	data, err = stored(f).Encode()
 	require.NoError(f, err)
 	f.Add(data)
 	f.Add(file(smallHeader, 1, 2, 3, 4, 5, 6))

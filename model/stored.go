@@ -284,7 +284,7 @@ func (s *Stored) clone() *Stored {
 }
 
 // Store returns a copy of the model that holds the weight of each conv and fc layer
-// i as storage(i) says; biases stay float32. Rounding is to nearest, of two to
+// i as storage(i) says, the plain one in Param.W; biases stay float32. Rounding is to nearest, of two to
 // the even one, so the copy is another network, with another hash, wherever a
 // weight was not of the type before. The error is a *FormatError that names a
 // weight beyond the type's range, or Validate's.
@@ -307,11 +307,11 @@ func (m *Model) Store(storage func(layer int) Storage) (*Model, error) {
 		if int(want.Type) >= len(dtypes) {
 			return nil, fieldErr(weightName(i), "got %v, expected F32, BF16 or F16", want.Type)
 		}
-		switch {
-		case p.Storage() == want:
+		if want == (Storage{}) {
+			c.Params[i].W, c.Params[i].Stored = c.Params[i].Rows(), nil
 			continue
-		case want == Storage{}:
-			c.Params[i] = Param{W: p.Rows(), B: c.Params[i].B}
+		}
+		if p.Stored != nil && p.Storage() == want {
 			continue
 		}
 		x := l.matrix(m.Arch.InputShape(i, shapes))

@@ -121,7 +121,19 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 	}
 	t.load(segs, at(args, convArg.segs))
 
-	turn := eachStep(func(u int, in func(j int) mem) {
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, nil}
+	if pair {
+		walk.weights = append(walk.weights, w2)
+	}
+	fetch := func(u int) {
+		if plain == 1 && wt.bytes < 32 && stride*u%64 == 0 { // one image: each weight comes from memory (float32 streams well without)
+			for _, w := range walk.weights {
+				t.prefetch(at(w, stride*u+prefetchAhead))
+			}
+		}
+	}
+	walk.turn = eachStep(func(u int, in func(j int) mem) {
+		fetch(u)
 		for i := range v {
 			wt.load(held+vec(i), weight(u, i))
 		}
@@ -139,11 +151,7 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 		}
 	})
 	if isByElement {
-		turn = smallByElement(elements, p, v, plain, wt, weight)
-	}
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, turn}
-	if pair {
-		walk.weights = append(walk.weights, w2)
+		walk.turn = smallByElement(elements, p, v, plain, wt, weight, fetch)
 	}
 	walk.emit(t)
 
@@ -235,7 +243,7 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 // Register map: accumulators as in smallKernel, then one register a pixel, then the
 // weights, loaded as soon as the registers they go to have been used: whole lane
 // vectors where there is room for two, or halves.
-func smallByElement(t byElement, p, v, plain int, wt weightType, weight func(u, i int) mem) func(int, func(j, u int) mem) {
+func smallByElement(t byElement, p, v, plain int, wt weightType, weight func(u, i int) mem, fetch func(u int)) func(int, func(j, u int) mem) {
 	acc := func(j, h int) half { return vec(j*v + h/2).halves()[h%2] } // half h of the V vectors
 	input := func(j int) half { return half(2*p*v + j) }
 	first := (input(p) + 1) &^ 1
@@ -265,6 +273,9 @@ func smallByElement(t byElement, p, v, plain int, wt weightType, weight func(u, 
 		}
 		for k := range items {
 			u, h := k*grain/(2*v), k*grain%(2*v)
+			if h == 0 {
+				fetch(u)
+			}
 			pixels := func(from, to int) {
 				for i := range grain {
 					for j := from; j < to; j++ {

@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,16 +55,6 @@ func appendNumbers(b []byte, v []float32) []byte {
 		b = strconv.AppendFloat(b, float64(x), 'g', -1, 32)
 	}
 	return append(b, ']')
-}
-
-// appendString appends s as a JSON string, without the escapes for HTML.
-func appendString(b []byte, s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	// A string and a bytes.Buffer cannot fail.
-	_ = enc.Encode(s)
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 
 // ParseArchitecture reads an architecture's JSON and validates it. Besides the
@@ -203,12 +192,11 @@ func (k keys) need(field string, want ...string) error {
 // checkJSON refuses what is not one JSON value. The functions below take only
 // what has passed it, so that they can cut it without looking for errors.
 func checkJSON(data []byte, field string) error {
-	if !utf8.Valid(data) { // encoding/json would replace the bytes silently
+	if !utf8.Valid(data) {
 		return fieldErr(field, "got invalid UTF-8, expected JSON")
 	}
-	if !json.Valid(data) {
-		var v json.RawMessage
-		return fieldErr(field, "got malformed JSON: %v", json.Unmarshal(data, &v))
+	if err := scanJSON(data); err != nil {
+		return fieldErr(field, "got malformed JSON: %v", err)
 	}
 	return nil
 }
@@ -300,12 +288,10 @@ func stringEnd(b []byte) int {
 func trim(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
 
 func parseString(val []byte, field string) (string, error) {
-	var s string
-	// The first byte tells a string from null, which Unmarshal would skip.
-	if val[0] != '"' || json.Unmarshal(val, &s) != nil {
+	if val[0] != '"' {
 		return "", fieldErr(field, "got %s, expected a string", quote(string(val)))
 	}
-	return s, nil
+	return unquote(val), nil
 }
 
 func parseInt64(val []byte, field string, bits int) (int64, error) {

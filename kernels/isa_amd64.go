@@ -3,16 +3,16 @@
 package kernels
 
 import (
-	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/cpu"
 
 	"github.com/epsball/epsball/asm"
 )
 
 var available = func() []*ISA {
-	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
 		return []*ISA{generic}
 	}
-	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512DQ || !cpu.X86.HasAVX512VL {
 		return []*ISA{avx2, generic}
 	}
 	return []*ISA{avx512, avx2, generic}
@@ -113,5 +113,6 @@ var pixels512 = [tileChannels + 1][]int{
 // the shuffles of conv512 cost FMAs and win nothing: AMD's Zen 4.
 func doublePumped() bool {
 	const zen3And4 = 0x19
-	return cpuid.CPU.VendorID == cpuid.AMD && cpuid.CPU.Family == zen3And4
+	vendor, family := cpuFamily()
+	return vendor == "AuthenticAMD" && family == zen3And4
 }

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -99,18 +98,19 @@ func (m *Model) checkCard() error {
 // float32. It is the same on every machine and does not depend on the card. It
 // is meant for valid models; -0 and +0 are different weights.
 func (m *Model) Hash() string {
-	h := sha256.New()
-	h.Write(m.Arch.CanonicalJSON())
+	h := newSHA256()
+	h.write(m.Arch.CanonicalJSON())
 	buf := make([]byte, 0, 1<<14)
 	for _, p := range m.Params {
 		for _, t := range [2][]float32{p.W, p.B} {
 			for chunk := range slices.Chunk(t, cap(buf)/4) {
 				buf = appendFloats(buf[:0], chunk)
-				h.Write(buf)
+				h.write(buf)
 			}
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := h.sum()
+	return hex.EncodeToString(sum[:])
 }
 
 // Clone returns a deep copy.

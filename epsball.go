@@ -15,7 +15,6 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
-	"github.com/epsball/epsball/verify"
 )
 
 // Batch is N images, one after the other: channels first, pixels in [0, 1].
@@ -77,6 +76,21 @@ func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
 		load = onnx.LoadFS
 	}
 	m, err := load(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	return New(m, opts...)
+}
+
+// LoadBytes is Load for a model file in memory, one that go:embed put there for
+// example; name stands for it in errors. data must not change while the model is in
+// use. It reads no ONNX, so that a program that never calls Load or LoadFS does not
+// carry the importer.
+func LoadBytes(data []byte, name string, opts ...Option) (*Model, error) {
+	if onnx.IsFile(name) {
+		return nil, fmt.Errorf("model: %s: got the name of an ONNX network, expected a model file: LoadFS reads both", name)
+	}
+	m, err := model.Decode(data, name)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +226,28 @@ func newBall(norm net.Norm, eps float64) Ball {
 	return Ball{b, b.Validate()}
 }
 
+// Times returns the ball of k times the radius, exactly; k ≥ 0.
+func (b Ball) Times(k int) Ball {
+	if b.err != nil {
+		return b
+	}
+	if k < 0 {
+		return Ball{err: fmt.Errorf("epsilon: %d times %s, want at least 0 times", k, b.ball.Eps)}
+	}
+	b.ball.Eps = b.ball.Eps.Times(k)
+	b.err = b.ball.Validate()
+	return b
+}
+
+// Eps returns the radius as an exact decimal or fraction; "invalid" for a ball that
+// every function refuses.
+func (b Ball) Eps() string {
+	if b.err != nil {
+		return "invalid"
+	}
+	return b.ball.Eps.String()
+}
+
 // Method is an attack: FGSM or PGD.
 type Method interface{ config(net.Ball) attack.Config }
 
@@ -259,68 +295,6 @@ func Attack(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Method)
 	}
 	r := new(attack.Result)
 	return r, a.Run(ctx, attack.Batch{X: x.Data, Y: y}, r)
-}
-
-// Bound is a way to prove robustness.
-type Bound int
-
-// The ways to prove, the cheaper and looser first; each includes those before it,
-// which are tried first. All are sound in float32 (docs/verification.md).
-const (
-	IBP        Bound = iota // interval bound propagation
-	CROWNIBP                // intervals, and linear bounds of the margins
-	CROWN                   // linear bounds of every neuron that is not stable
-	AlphaCROWN              // the same with optimised slopes
-)
-
-// Certificate is the outcome of Certify, one entry an image.
-type Certificate struct {
-	Robust []bool    // proved: no image of the ball is classified other than y
-	Margin []float32 // proved lower bound of the label's lead in logits; −Inf if none
-}
-
-// Certify tries to prove that the model classifies every image of the ball
-// around each image as y says, in exact arithmetic and as executed in float32.
-func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound) (*Certificate, error) {
-	if err := check(x, y, b); err != nil {
-		return nil, err
-	}
-	if how < IBP || how > AlphaCROWN {
-		return nil, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v, err := m.verifier(how)
-	if err != nil {
-		return nil, err
-	}
-	var r verify.Result
-	if err := v.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
-		return nil, err
-	}
-	return &Certificate{r.Certified, r.Margin}, nil
-}
-
-// verifier makes the verifier of a bound when it is first asked for.
-func (m *Model) verifier(how Bound) (v verifier, err error) {
-	if m.bounds[how] == nil {
-		if how == IBP {
-			m.bounds[how], err = verify.NewIBP(m.net, m.pool)
-		} else {
-			m.bounds[how], err = verify.NewCROWN(m.net, m.pool, verify.Config{Method: verify.Method(how), Ladder: true})
-		}
-		if err != nil {
-			m.bounds[how] = nil
-			return nil, err
-		}
-	}
-	return m.bounds[how], nil
-}
-
-// verifier is *verify.IBP or *verify.CROWN.
-type verifier interface {
-	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
-	Bytes() int
 }
 
 func check(x Batch, y []int, b Ball) error {

@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/epsball/epsball/model"
 )
 
@@ -147,7 +145,7 @@ func (e *encoder) init(name string, dims []int, v []float32) {
 func (e *encoder) tensor(name string, dims []int, dtype int, raw []byte) {
 	t := varint(packed(nil, 1, dims), 2, dtype)
 	t = text(t, 8, name)
-	t = protowire.AppendBytes(protowire.AppendTag(t, 9, protowire.BytesType), raw)
+	t = appendBytes(appendTag(t, 9, bytesType), raw)
 	e.inits = message(e.inits, 5, t)
 }
 
@@ -179,22 +177,22 @@ func info(name string, dims ...int) []byte {
 	return message(text(nil, 1, name), 2, message(nil, 1, t))
 }
 
-func varint(b []byte, num protowire.Number, v int) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), uint64(v))
+func varint(b []byte, num number, v int) []byte {
+	return appendVarint(appendTag(b, num, varintType), uint64(v))
 }
 
-func text(b []byte, num protowire.Number, s string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
+func text(b []byte, num number, s string) []byte {
+	return appendBytes(appendTag(b, num, bytesType), s)
 }
 
-func message(b []byte, num protowire.Number, m []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), m)
+func message(b []byte, num number, m []byte) []byte {
+	return appendBytes(appendTag(b, num, bytesType), m)
 }
 
-func packed(b []byte, num protowire.Number, v []int) []byte {
+func packed(b []byte, num number, v []int) []byte {
 	var p []byte
 	for _, x := range v {
-		p = protowire.AppendVarint(p, uint64(x))
+		p = appendVarint(p, uint64(x))
 	}
 	return message(b, num, p)
 }

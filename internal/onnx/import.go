@@ -158,9 +158,9 @@ func (im *importer) convert(n *node) error {
 	if !isStandard(n.domain) {
 		return n.errorf("", "got an operator of the domain %s, expected ONNX's own", quote(n.domain))
 	}
-	f := operators[n.op]
+	f := operator(n.op)
 	if f == nil {
-		return n.errorf("", "this operator is not supported%s", hints[n.op])
+		return n.errorf("", "this operator is not supported%s", hint(n.op))
 	}
 	v, err := f(im, n)
 	if err != nil {
@@ -184,11 +184,13 @@ func (im *importer) convert(n *node) error {
 	return nil
 }
 
-// hints say what to do about operators that people meet.
-var hints = map[string]string{
-	"Softmax":    ": end the network at the logits",
-	"LogSoftmax": ": end the network at the logits",
-	"Sigmoid":    ": end the network at the logits",
+// hint says what to do about operators that people meet.
+func hint(op string) string {
+	switch op {
+	case "Softmax", "LogSoftmax", "Sigmoid":
+		return ": end the network at the logits"
+	}
+	return ""
 }
 
 // operand returns input i of a node.

@@ -7,39 +7,67 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// operators converts each operator: it returns what the node's first output is.
-var operators map[string]func(im *importer, n *node) (value, error)
-
-func init() { // the table is used by what it holds
-	operators = map[string]func(im *importer, n *node) (value, error){
-		"Add":                convertAdd,
-		"AveragePool":        convertAveragePool,
-		"BatchNormalization": convertBatchNorm,
-		"Cast":               convertCast,
-		"Concat":             convertConcat,
-		"Constant":           convertConstant,
-		"ConstantOfShape":    convertConstantOfShape,
-		"Conv":               convertConv,
-		"Div":                convertDiv,
-		"Dropout":            convertDropout,
-		"Flatten":            convertFlatten,
-		"Gather":             convertGather,
-		"Gemm":               convertGemm,
-		"GlobalAveragePool":  convertGlobalAveragePool,
-		"Identity":           convertIdentity,
-		"MatMul":             convertMatMul,
-		"Mul":                convertMul,
-		"Pad":                convertPad,
-		"ReduceMean":         convertReduceMean,
-		"Relu":               convertRelu,
-		"Reshape":            convertReshape,
-		"Shape":              convertShape,
-		"Slice":              convertSlice,
-		"Squeeze":            convertSqueeze,
-		"Sub":                convertSub,
-		"Transpose":          convertTranspose,
-		"Unsqueeze":          convertUnsqueeze,
+// operator returns what converts an operator to what its first output is, nil if
+// nothing does. (A switch: a table would be made before main, in programs too that
+// read no ONNX, and keep all of this package in them.)
+func operator(name string) func(im *importer, n *node) (value, error) {
+	switch name {
+	case "Add":
+		return convertAdd
+	case "AveragePool":
+		return convertAveragePool
+	case "BatchNormalization":
+		return convertBatchNorm
+	case "Cast":
+		return convertCast
+	case "Concat":
+		return convertConcat
+	case "Constant":
+		return convertConstant
+	case "ConstantOfShape":
+		return convertConstantOfShape
+	case "Conv":
+		return convertConv
+	case "Div":
+		return convertDiv
+	case "Dropout":
+		return convertDropout
+	case "Flatten":
+		return convertFlatten
+	case "Gather":
+		return convertGather
+	case "Gemm":
+		return convertGemm
+	case "GlobalAveragePool":
+		return convertGlobalAveragePool
+	case "Identity":
+		return convertIdentity
+	case "MatMul":
+		return convertMatMul
+	case "Mul":
+		return convertMul
+	case "Pad":
+		return convertPad
+	case "ReduceMean":
+		return convertReduceMean
+	case "Relu":
+		return convertRelu
+	case "Reshape":
+		return convertReshape
+	case "Shape":
+		return convertShape
+	case "Slice":
+		return convertSlice
+	case "Squeeze":
+		return convertSqueeze
+	case "Sub":
+		return convertSub
+	case "Transpose":
+		return convertTranspose
+	case "Unsqueeze":
+		return convertUnsqueeze
 	}
+	return nil
 }
 
 func convertBatchNorm(im *importer, n *node) (value, error) {

@@ -5,8 +5,6 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/epsball/epsball/model"
 )
 
@@ -86,8 +84,8 @@ type valueInfo struct {
 
 // field is one field of a message.
 type field struct {
-	num protowire.Number
-	typ protowire.Type
+	num number
+	typ wireType
 	u   uint64 // varint and fixed
 	b   []byte // bytes
 }
@@ -99,25 +97,27 @@ func malformed(what, format string, args ...any) error {
 // eachField calls f for the fields of a message.
 func eachField(what string, b []byte, f func(v field) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
+		num, typ, n := consumeTag(b)
 		if n < 0 {
 			return malformed(what, "got bytes that are no protocol buffer, expected an ONNX model")
 		}
 		b = b[n:]
 		v := field{num: num, typ: typ}
 		switch typ {
-		case protowire.VarintType:
-			v.u, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed32Type:
+		case varintType:
+			v.u, n = consumeVarint(b)
+		case fixed32Type:
 			var u uint32
-			u, n = protowire.ConsumeFixed32(b)
+			u, n = consumeFixed32(b)
 			v.u = uint64(u)
-		case protowire.Fixed64Type:
-			v.u, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			v.b, n = protowire.ConsumeBytes(b)
-		default: // groups, which ONNX does not use
-			n = protowire.ConsumeFieldValue(num, typ, b)
+		case fixed64Type:
+			v.u, n = consumeFixed64(b)
+		case bytesType:
+			v.b, n = consumeBytes(b)
+		case groupType: // which ONNX does not use
+			n = skipGroup(num, b, 0)
+		default:
+			n = -1
 		}
 		if n < 0 {
 			return malformed(what, "got field %d cut short, expected a complete ONNX model", num)
@@ -131,7 +131,7 @@ func eachField(what string, b []byte, f func(v field) error) error {
 }
 
 // need checks the field's wire type.
-func (v *field) need(what string, typ protowire.Type) error {
+func (v *field) need(what string, typ wireType) error {
 	if v.typ != typ {
 		return malformed(what, "got field %d with wire type %d, expected %d as in onnx.proto", v.num, v.typ, typ)
 	}
@@ -140,7 +140,7 @@ func (v *field) need(what string, typ protowire.Type) error {
 
 func (v *field) integer(what string, to *int64) error {
 	*to = int64(v.u)
-	return v.need(what, protowire.VarintType)
+	return v.need(what, varintType)
 }
 
 func (v *field) text(what string, to *string) error {
@@ -148,30 +148,30 @@ func (v *field) text(what string, to *string) error {
 		return malformed(what, "got field %d in invalid UTF-8, expected text", v.num)
 	}
 	*to = string(v.b)
-	return v.need(what, protowire.BytesType)
+	return v.need(what, bytesType)
 }
 
 // eachNumber calls f for the numbers of a repeated field, packed or not.
-func (v *field) eachNumber(what string, typ protowire.Type, f func(u uint64)) error {
+func (v *field) eachNumber(what string, typ wireType, f func(u uint64)) error {
 	if v.typ == typ {
 		f(v.u)
 		return nil
 	}
-	if err := v.need(what, protowire.BytesType); err != nil {
+	if err := v.need(what, bytesType); err != nil {
 		return err
 	}
 	for b := v.b; len(b) > 0; {
 		var u uint64
 		var n int
 		switch typ {
-		case protowire.Fixed32Type:
+		case fixed32Type:
 			var u32 uint32
-			u32, n = protowire.ConsumeFixed32(b)
+			u32, n = consumeFixed32(b)
 			u = uint64(u32)
-		case protowire.Fixed64Type:
-			u, n = protowire.ConsumeFixed64(b)
+		case fixed64Type:
+			u, n = consumeFixed64(b)
 		default:
-			u, n = protowire.ConsumeVarint(b)
+			u, n = consumeVarint(b)
 		}
 		if n < 0 {
 			return malformed(what, "got field %d with numbers cut short", v.num)
@@ -183,7 +183,7 @@ func (v *field) eachNumber(what string, typ protowire.Type, f func(u uint64)) er
 }
 
 func (v *field) floats(what string, to *[]float32) error {
-	return v.eachNumber(what, protowire.Fixed32Type, func(u uint64) {
+	return v.eachNumber(what, fixed32Type, func(u uint64) {
 		*to = append(*to, math.Float32frombits(uint32(u)))
 	})
 }
@@ -193,28 +193,28 @@ func (v *field) integers(what string, to *[]int64) error {
 	if len(*to)+len(v.b) > maxInts {
 		return malformed(what, "got more than %d bytes of integers, expected at most that", maxInts)
 	}
-	return v.eachNumber(what, protowire.VarintType, func(u uint64) { *to = append(*to, int64(u)) })
+	return v.eachNumber(what, varintType, func(u uint64) { *to = append(*to, int64(u)) })
 }
 
 // varints keeps the numbers of a repeated field as they are.
 func (v *field) varints(what string, to *[]byte) error {
 	switch {
-	case v.typ == protowire.VarintType:
-		*to = protowire.AppendVarint(*to, v.u)
+	case v.typ == varintType:
+		*to = appendVarint(*to, v.u)
 	case *to == nil:
 		*to = v.b[:len(v.b):len(v.b)]
 	default:
 		*to = append(*to, v.b...)
 	}
-	if v.typ != protowire.VarintType {
-		return v.need(what, protowire.BytesType)
+	if v.typ != varintType {
+		return v.need(what, bytesType)
 	}
 	return nil
 }
 
 // message parses a nested message.
 func (v *field) message(what string, f func(v field) error) error {
-	if err := v.need(what, protowire.BytesType); err != nil {
+	if err := v.need(what, bytesType); err != nil {
 		return err
 	}
 	return eachField(what, v.b, f)

@@ -2,8 +2,6 @@ package onnx
 
 import (
 	"math"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 func (n *node) parse(g *graph, v field) error {
@@ -46,12 +44,12 @@ func (a *attribute) parse(v field) error {
 		return v.text(what, &a.name)
 	case 2:
 		a.f = math.Float32frombits(uint32(v.u))
-		return v.need(what, protowire.Fixed32Type)
+		return v.need(what, fixed32Type)
 	case 3:
 		return v.integer(what, &a.i)
 	case 4:
 		a.s = v.b
-		return v.need(what, protowire.BytesType)
+		return v.need(what, bytesType)
 	case 5:
 		if a.t == nil {
 			a.t = &tensor{}
@@ -91,16 +89,16 @@ func (t *tensor) parse(v field) error {
 		return v.text(what, &t.name)
 	case 9:
 		t.raw, t.hasRaw = v.b, true
-		return v.need(what, protowire.BytesType)
+		return v.need(what, bytesType)
 	case 10:
-		return v.eachNumber(what, protowire.Fixed64Type, func(u uint64) {
+		return v.eachNumber(what, fixed64Type, func(u uint64) {
 			t.doubles = append(t.doubles, math.Float64frombits(u))
 		})
 	case 13:
 		t.external = true
 	case 14:
 		t.external = t.external || v.u != 0
-		return v.need(what, protowire.VarintType)
+		return v.need(what, varintType)
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/epsball/epsball/model"
 )
 
@@ -20,14 +18,14 @@ const (
 	typeBFloat16 = 16
 )
 
-var typeNames = map[int64]string{
+var typeNames = [...]string{
 	1: "FLOAT", 2: "UINT8", 3: "INT8", 4: "UINT16", 5: "INT16", 6: "INT32", 7: "INT64", 8: "STRING", 9: "BOOL",
 	10: "FLOAT16", 11: "DOUBLE", 12: "UINT32", 13: "UINT64", 14: "COMPLEX64", 15: "COMPLEX128", 16: "BFLOAT16",
 }
 
 func typeName(t int64) string {
-	if s, ok := typeNames[t]; ok {
-		return s
+	if t > 0 && t < int64(len(typeNames)) {
+		return typeNames[t]
 	}
 	return fmt.Sprintf("type %d", t)
 }
@@ -149,7 +147,7 @@ func (t *tensor) reader(damaged *bool) func(k int) uint64 {
 	}
 	rest := t.varints
 	return func(int) uint64 {
-		v, n := protowire.ConsumeVarint(rest)
+		v, n := consumeVarint(rest)
 		if n < 0 {
 			*damaged = true
 			return 0

@@ -6,7 +6,10 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// genericSmall is SmallPxV in pure Go, or with both BothPxV.
+// genericSmall is SmallPxV in pure Go, or with both BothPxV. Inlined it would be
+// compiled once for each entry of the table.
+//
+//go:noinline
 func genericSmall(p, v int, both bool) func(*asm.ConvArgs) {
 	value := func(b unsafe.Pointer, off int) float32 { return *(*float32)(unsafe.Add(b, off)) }
 	width := min(8*v, smallTile)

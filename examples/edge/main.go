@@ -10,10 +10,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/epsball/epsball"
@@ -26,7 +27,7 @@ const embeddedName = "mnist-small-ibp-0.1"
 var embedded = zoo.MNISTSmallIBP
 
 func main() {
-	if err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(2) // all that can go wrong is the input
 	}
@@ -35,47 +36,78 @@ func main() {
 type options struct {
 	picture, model, method, step string
 	threads                      int
-	invert, certify, few, time   bool
+	invert, certify, all, time   bool
 }
+
+const maxThreads = 1024
 
 var bounds = []struct {
 	name string
 	how  epsball.Bound
 }{{"ibp", epsball.IBP}, {"crown-ibp", epsball.CROWNIBP}, {"crown", epsball.CROWN}, {"alpha-crown", epsball.AlphaCROWN}}
 
-func parse(args []string, stderr io.Writer) (*options, error) {
-	o := &options{}
-	f := flag.NewFlagSet("edge", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() {
-		fmt.Fprintln(stderr, "edge [flags] [picture]: classify a PNG, PGM or PPM file, or standard input")
-		f.PrintDefaults()
+const usage = `edge [flags] [picture]: classify a PNG, PGM or PPM file, or standard input
+  --certify       say up to which ε (linf, pixels in [0, 1]) the prediction is proved
+  --method NAME   bound to prove with, the cheap ones first: ibp (default), crown-ibp, crown, alpha-crown
+  --step ε        ε is proved in multiples of this decimal or fraction (default 0.001)
+  --invert        the digit is black on white
+  --model FILE    model file in place of the built-in one
+  --threads N     number of workers (default 1)
+  --all-batches   pack the weights for large batches too
+  --time          print what each step takes
+`
+
+var errHelp = errors.New("help")
+
+// parse reads the arguments. Package flag would add 50 KB to the program.
+func parse(args []string) (*options, error) {
+	o := &options{method: "ibp", step: "0.001", threads: 1}
+	switches := map[string]*bool{
+		"--certify": &o.certify, "--invert": &o.invert, "--all-batches": &o.all, "--time": &o.time,
 	}
-	f.BoolVar(&o.certify, "certify", false, "say up to which ε (linf, pixels in [0, 1]) the prediction is proved")
-	f.StringVar(&o.method, "method", "ibp", "`bound` to prove with: ibp, crown-ibp, crown or alpha-crown, the cheap ones first")
-	f.StringVar(&o.step, "step", "0.001", "`ε` is proved in multiples of this decimal or fraction")
-	f.BoolVar(&o.invert, "invert", false, "the digit is black on white")
-	f.StringVar(&o.model, "model", "", "model `file` to use in place of the built-in "+embeddedName)
-	f.IntVar(&o.threads, "threads", 1, "number of workers")
-	f.BoolVar(&o.few, "few", true, "pack the weights for a few images at a time only")
-	f.BoolVar(&o.time, "time", false, "print what each step takes")
-	for rest := args; ; rest = f.Args()[1:] {
-		if err := f.Parse(rest); err != nil {
-			return nil, err
+	values := map[string]*string{"--method": &o.method, "--step": &o.step, "--model": &o.model, "--threads": new(string)}
+	for ; len(args) > 0; args = args[1:] {
+		arg := args[0]
+		name, value, given := strings.Cut(arg, "=")
+		switch {
+		case arg == "-h" || arg == "--help":
+			return nil, errHelp
+		case switches[arg] != nil:
+			*switches[arg] = true
+		case values[name] != nil:
+			if !given {
+				if len(args) == 1 {
+					return nil, fmt.Errorf("%s: got no value, expected one", name)
+				}
+				args = args[1:]
+				value = args[0]
+			}
+			*values[name] = value
+		case strings.HasPrefix(arg, "-") && arg != "-":
+			return nil, fmt.Errorf("argument %q: got an unknown flag, expected one of --help's", arg)
+		case o.picture != "":
+			return nil, fmt.Errorf("argument %q: got a second picture, expected one", arg)
+		default:
+			o.picture = arg
 		}
-		if f.NArg() == 0 {
-			return o, nil
-		}
-		if o.picture != "" {
-			return nil, fmt.Errorf("argument %q: got a second picture, expected one", f.Arg(0))
-		}
-		o.picture = f.Arg(0)
 	}
+	if s := *values["--threads"]; s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxThreads {
+			return nil, fmt.Errorf("--threads: got %q, expected 1 to %d", s, maxThreads)
+		}
+		o.threads = n
+	}
+	return o, nil
 }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	start := time.Now()
-	o, err := parse(args, stderr)
+	o, err := parse(args)
+	if errors.Is(err, errHelp) {
+		_, err = io.WriteString(stdout, usage)
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -132,9 +164,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 
 // check reads what the proof is to be before anything is loaded.
 func (o *options) check() (epsball.Bound, epsball.Ball, error) {
-	if o.threads < 1 {
-		return 0, epsball.Ball{}, fmt.Errorf("--threads: got %d, expected at least 1", o.threads)
-	}
 	step, err := epsball.ParseBall("linf", o.step)
 	if err == nil && step.Eps() == "0" {
 		err = errors.New("got 0, expected more")
@@ -152,7 +181,7 @@ func (o *options) check() (epsball.Bound, epsball.Ball, error) {
 
 func (o *options) load() (*epsball.Model, error) {
 	opts := []epsball.Option{epsball.Threads(o.threads)}
-	if o.few {
+	if !o.all {
 		opts = append(opts, epsball.FewImages())
 	}
 	if o.model == "" {

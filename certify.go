@@ -51,8 +51,9 @@ func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound)
 type Radii struct {
 	// Steps is the proved radius in steps: the ball step.Times(Steps[i]) is proved.
 	// It is −1 where not even the image alone is.
-	Steps []int
-	Eps   []float64 // the same radius, rounded down; 0 where Steps is −1
+	Steps  []int
+	Eps    []string  // the same radius, exactly, as ParseBall reads it; "none" for −1
+	Radius []float64 // the same radius, rounded down; 0 for −1
 }
 
 // Radius finds how far each image is proved to keep the class y: the largest multiple
@@ -78,7 +79,13 @@ func Radius(ctx context.Context, m *Model, x Batch, y []int, step Ball, limit in
 	if err := v.Radius(ctx, step.ball.Norm, step.ball.Eps, largest, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
 		return nil, err
 	}
-	return &Radii{r.Steps, r.Radius}, nil
+	eps := make([]string, x.N)
+	for i, k := range r.Steps {
+		if eps[i] = "none"; k >= 0 {
+			eps[i] = step.Times(k).Eps()
+		}
+	}
+	return &Radii{r.Steps, eps, r.Radius}, nil
 }
 
 // largest returns the radius after limit steps, or where a search without limit ends.

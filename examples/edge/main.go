@@ -154,10 +154,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 		return err
 	}
 	lap("certify")
-	if k := r.Steps[0]; k < 0 {
+	if r.Steps[0] < 0 {
 		fmt.Fprintf(stdout, "not proved, not even for the picture alone (%s)\n", o.method)
 	} else {
-		fmt.Fprintf(stdout, "proved for every picture within ε = %s (linf, %s)\n", step.Times(k).Eps(), o.method)
+		fmt.Fprintf(stdout, "proved for every picture within ε = %s (linf, %s)\n", r.Eps[0], o.method)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ const usage = `edge [flags] [picture]: classify a PNG, PGM or PPM file, or stand
   --model FILE    model file in place of the built-in one
   --threads N     number of workers (default 1)
   --all-batches   pack the weights for large batches too
-  --time          print what each step takes
+  --time          print what each step takes, and memory
 `
 
 var errHelp = errors.New("help")
@@ -103,6 +103,7 @@ func parse(args []string) (*options, error) {
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	start := time.Now()
+	began := start
 	o, err := parse(args)
 	if errors.Is(err, errHelp) {
 		_, err = io.WriteString(stdout, usage)
@@ -144,22 +145,34 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if class < 0 {
 		return fmt.Errorf("%s: the network's outputs overflow: no class", o.source())
 	}
-	fmt.Fprintf(stdout, "class %d, margin %.3g\n", class, margin(pred.Logits, class))
-	if !o.certify {
-		return nil
+	text := fmt.Sprintf("class %d, margin %.3g\n", class, margin(pred.Logits, class))
+	if o.certify {
+		r, err := epsball.Radius(ctx, m, x, pred.Label, step, 0, how)
+		if err != nil {
+			return err
+		}
+		lap("certify")
+		if r.Steps[0] < 0 {
+			text += fmt.Sprintf("not proved, not even for the picture alone (%s)\n", o.method)
+		} else {
+			text += fmt.Sprintf("proved for every picture within ε = %s (linf, %s)\n", r.Eps[0], o.method)
+		}
 	}
+	if o.time {
+		fmt.Fprintf(stderr, "%-9s %7.3f ms\n%-9s %7.2f MB\n", "all", float64(time.Since(began))/1e6, "memory", peakMemory())
+	}
+	_, err = io.WriteString(stdout, text)
+	return err
+}
 
-	r, err := epsball.Radius(ctx, m, x, pred.Label, step, 0, how)
-	if err != nil {
-		return err
-	}
-	lap("certify")
-	if r.Steps[0] < 0 {
-		fmt.Fprintf(stdout, "not proved, not even for the picture alone (%s)\n", o.method)
-	} else {
-		fmt.Fprintf(stdout, "proved for every picture within ε = %s (linf, %s)\n", r.Eps[0], o.method)
-	}
-	return nil
+// peakMemory returns the most megabytes that were resident so far; 0 where the system
+// does not say it as Linux does.
+func peakMemory() float64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, line, _ := strings.Cut(string(status), "VmHWM:")
+	line, _, _ = strings.Cut(line, " kB")
+	kB, _ := strconv.Atoi(strings.TrimSpace(line))
+	return float64(kB) * 1024 / 1e6
 }
 
 // check reads what the proof is to be before anything is loaded.

@@ -42,7 +42,7 @@ func readPicture(r io.Reader, c, h, w int) ([]float32, error) {
 	x := make([]float32, c*h*w)
 	for i := range h * w {
 		v := p(i%w, i/w)
-		if c == 1 && v[0] != v[1] || v[1] != v[2] {
+		if c == 1 && (v[0] != v[1] || v[1] != v[2]) {
 			g := color.Gray16Model.Convert(color.RGBA64{v[0], v[1], v[2], 0xffff}).(color.Gray16).Y
 			v = [3]uint16{g, g, g}
 		}

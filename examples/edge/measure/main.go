@@ -1,7 +1,8 @@
 // Measure builds examples/edge and prints the tables of docs/edge.md: the size of the
-// program for several platforms, and what it takes here from start to prediction.
+// program for several platforms, the memory of weights, and what the program takes
+// here from start to prediction.
 //
-//	go run ./examples/edge/measure          # both
+//	go run ./examples/edge/measure          # all of it, in the root of the repository
 //	go run ./examples/edge/measure --check  # sizes alone; fails above 4 MiB on linux/amd64 and linux/arm64
 package main
 
@@ -53,6 +54,10 @@ func run(check bool) error {
 	}
 	if check {
 		return nil
+	}
+	fmt.Println()
+	if err := weights(); err != nil {
+		return err
 	}
 	fmt.Println()
 	return start(dir)

@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/zoo"
 )
 
 // The headline benchmarks: one thread, the three reference nets with random
@@ -131,6 +133,22 @@ func batches(b *testing.B, name, suffix string, n *net.Network, opsPerMAC float6
 			b.ReportMetric(images, "images/s")
 			b.ReportMetric(gflops, "GFLOP/s")
 			b.ReportMetric(gflops/peak, "of-peak")
+		})
+	}
+}
+
+// BenchmarkLoad is what an embedded model takes before its first prediction.
+func BenchmarkLoad(b *testing.B) {
+	for name, opts := range map[string][]epsball.Option{"all": nil, "few": {epsball.FewImages()}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(zoo.MNISTSmallIBP())))
+			for b.Loop() {
+				m, err := epsball.LoadBytes(zoo.MNISTSmallIBP(), "embedded", append(opts, epsball.Threads(1))...)
+				if err != nil {
+					b.Fatal(err)
+				}
+				m.Close()
+			}
 		})
 	}
 }

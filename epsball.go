@@ -11,11 +11,10 @@ import (
 	"sync/atomic"
 
 	"github.com/epsball/epsball/attack"
-	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
-	"github.com/epsball/epsball/verify"
 )
 
 // Batch is N images, one after the other: channels first, pixels in [0, 1].
@@ -58,14 +57,10 @@ func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
 // Load reads a model file (see docs/model-format.md) or, from a name that ends in
-// .onnx or .onnx.gz, an ONNX network (see docs/onnx.md). The error names the file
-// and the field that is wrong.
+// .onnx or .onnx.gz, an ONNX network (see docs/onnx.md) if the program imports package
+// epsball/onnx. The error names the file and the field that is wrong.
 func Load(path string, opts ...Option) (*Model, error) {
-	load := model.Load
-	if onnx.IsFile(path) {
-		load = onnx.Load
-	}
-	m, err := load(path)
+	m, err := formats.Load(path)
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +69,21 @@ func Load(path string, opts ...Option) (*Model, error) {
 
 // LoadFS is Load from a file system, an embed.FS for example.
 func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
-	load := model.LoadFS
-	if onnx.IsFile(name) {
-		load = onnx.LoadFS
+	m, err := formats.LoadFS(fsys, name)
+	if err != nil {
+		return nil, err
 	}
-	m, err := load(fsys, name)
+	return New(m, opts...)
+}
+
+// LoadBytes is Load for a model file in memory, one that go:embed put there for
+// example; name stands for it in errors. data must not change while the model is in
+// use. It reads no ONNX.
+func LoadBytes(data []byte, name string, opts ...Option) (*Model, error) {
+	if formats.IsONNX(name) {
+		return nil, fmt.Errorf("model: %s: got the name of an ONNX network, expected a model file: LoadFS reads both", name)
+	}
+	m, err := model.Decode(data, name)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +229,28 @@ func newBall(norm net.Norm, eps float64) Ball {
 	return Ball{b, b.Validate()}
 }
 
+// Times returns the ball of k times the radius, exactly; k ≥ 0.
+func (b Ball) Times(k int) Ball {
+	if b.err != nil {
+		return b
+	}
+	if k < 0 {
+		return Ball{err: fmt.Errorf("epsilon: %d times %s, want at least 0 times", k, b.ball.Eps)}
+	}
+	b.ball.Eps = b.ball.Eps.Times(k)
+	b.err = b.ball.Validate()
+	return b
+}
+
+// Eps returns the radius as an exact decimal or fraction; "invalid" for a ball that
+// every function refuses.
+func (b Ball) Eps() string {
+	if b.err != nil {
+		return "invalid"
+	}
+	return b.ball.Eps.String()
+}
+
 // Method is an attack: FGSM or PGD.
 type Method interface{ config(net.Ball) attack.Config }
 
@@ -271,68 +298,6 @@ func Attack(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Method)
 	}
 	r := new(attack.Result)
 	return r, a.Run(ctx, attack.Batch{X: x.Data, Y: y}, r)
-}
-
-// Bound is a way to prove robustness.
-type Bound int
-
-// The ways to prove, the cheaper and looser first; each includes those before it,
-// which are tried first. All are sound in float32 (docs/verification.md).
-const (
-	IBP        Bound = iota // interval bound propagation
-	CROWNIBP                // intervals, and linear bounds of the margins
-	CROWN                   // linear bounds of every neuron that is not stable
-	AlphaCROWN              // the same with optimised slopes
-)
-
-// Certificate is the outcome of Certify, one entry an image.
-type Certificate struct {
-	Robust []bool    // proved: no image of the ball is classified other than y
-	Margin []float32 // proved lower bound of the label's lead in logits; −Inf if none
-}
-
-// Certify tries to prove that the model classifies every image of the ball
-// around each image as y says, in exact arithmetic and as executed in float32.
-func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound) (*Certificate, error) {
-	if err := check(x, y, b); err != nil {
-		return nil, err
-	}
-	if how < IBP || how > AlphaCROWN {
-		return nil, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v, err := m.verifier(how)
-	if err != nil {
-		return nil, err
-	}
-	var r verify.Result
-	if err := v.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
-		return nil, err
-	}
-	return &Certificate{r.Certified, r.Margin}, nil
-}
-
-// verifier makes the verifier of a bound when it is first asked for.
-func (m *Model) verifier(how Bound) (v verifier, err error) {
-	if m.bounds[how] == nil {
-		if how == IBP {
-			m.bounds[how], err = verify.NewIBP(m.net, m.pool)
-		} else {
-			m.bounds[how], err = verify.NewCROWN(m.net, m.pool, verify.Config{Method: verify.Method(how), Ladder: true})
-		}
-		if err != nil {
-			m.bounds[how] = nil
-			return nil, err
-		}
-	}
-	return m.bounds[how], nil
-}
-
-// verifier is *verify.IBP or *verify.CROWN.
-type verifier interface {
-	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
-	Bytes() int
 }
 
 func check(x Batch, y []int, b Ball) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
+	_ "github.com/epsball/epsball/onnx"
 )
 
 func randomModel(t *testing.T) *model.Model {

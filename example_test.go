@@ -54,6 +54,57 @@ func Example() {
 	// proved    [true true true true true]
 }
 
+// A model inside of the program: what it sees, and how far that is proved.
+func Example_embed() {
+	ctx, file := context.Background(), zoo.MNISTSmallIBP()
+	test, err := mnist.Test()
+	if err != nil {
+		log.Fatal(err)
+	}
+	pixels := test.Slice(0, 1).X
+	m, err := epsball.LoadBytes(file, "model.safetensors", epsball.Threads(1), epsball.FewImages())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	x := epsball.Batch{Data: pixels, N: 1} // float32 in [0, 1], channels first
+	pred, err := m.Classify(ctx, x)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := epsball.Radius(ctx, m, x, pred.Label, epsball.Linf(0.001), 0, epsball.IBP)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("class", pred.Label[0], "and no other for any change of a pixel by up to", r.Eps[0])
+	// Output: class 7 and no other for any change of a pixel by up to 0.165
+}
+
+// The largest ε, as a multiple of 1/255, at which the predictions are proved.
+func ExampleRadius() {
+	m, err := epsball.LoadBytes(zoo.MNISTSmallIBP(), "mnist-small-ibp-0.1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	test, err := mnist.Test()
+	if err != nil {
+		log.Fatal(err)
+	}
+	images := test.Slice(0, 3)
+	step, err := epsball.ParseBall("linf", "1/255")
+	if err != nil {
+		log.Fatal(err)
+	}
+	x := epsball.Batch{Data: images.X, N: images.Len()}
+	r, err := epsball.Radius(context.Background(), m, x, images.Y, step, 0, epsball.IBP)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(r.Steps, r.Eps)
+	// Output: [42 41 38] [14/85 41/255 38/255]
+}
+
 // Bad input is an error that names what is wrong, never a wrong number.
 func ExampleLinf() {
 	m, err := zoo.Load("mnist-small-standard")

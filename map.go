@@ -1,7 +1,7 @@
 package epsball
 
 import (
-	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/model"
 )
 
@@ -12,7 +12,7 @@ import (
 // called, as ever. Close unmaps the file; no call may be running then. The file must
 // not be changed in place meanwhile (see model.Mapped). ONNX networks are loaded.
 func Map(path string, opts ...Option) (*Model, error) {
-	if onnx.IsFile(path) {
+	if formats.IsONNX(path) {
 		return Load(path, opts...)
 	}
 	f, err := model.Map(path)

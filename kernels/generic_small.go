@@ -19,6 +19,9 @@ func genericSmalls(both bool, wt Weights) (f smallSet) {
 }
 
 // genericSmall is SmallPxV in pure Go, or with both BothPxV, for weights of type wt.
+// Inlined it would be compiled once for each entry of the table.
+//
+//go:noinline
 func genericSmall(p, v int, both bool, wt Weights) func(*asm.ConvArgs) {
 	value := func(b unsafe.Pointer, off int) float32 { return *(*float32)(unsafe.Add(b, off)) }
 	width, size := min(8*v, smallTile), wt.bytes()

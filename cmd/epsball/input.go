@@ -11,6 +11,7 @@ import (
 
 	"github.com/epsball/epsball/dataset"
 	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -23,7 +24,7 @@ const builtinPrefix = "builtin:"
 func (a *app) loadModel(spec string) (*model.Model, error) {
 	name, ok := strings.CutPrefix(spec, builtinPrefix)
 	if !ok {
-		if onnx.IsFile(spec) {
+		if formats.IsONNX(spec) {
 			return onnx.Load(spec)
 		}
 		return model.Load(spec)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 )
@@ -49,7 +50,7 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 		Example: "  epsball import resnet_2b.onnx --mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616 --out resnet.safetensors",
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if !onnx.IsFile(args[0]) {
+			if !formats.IsONNX(args[0]) {
 				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])
 			}
 			if (len(mean) == 0) != (len(std) == 0) {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
-	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
@@ -291,7 +291,7 @@ func (f *trainFlags) check() error {
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, modelFile), onnx.IsFile(spec), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, modelFile), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err

@@ -15,12 +15,6 @@ import (
 // maxUnpacked bounds a compressed file: a few bytes can stand for gigabytes.
 const maxUnpacked = 256 << 20
 
-// IsFile tells whether a path names an ONNX model: it ends in .onnx or .onnx.gz.
-func IsFile(path string) bool {
-	path = strings.ToLower(path)
-	return strings.HasSuffix(path, ".onnx") || strings.HasSuffix(path, ".onnx.gz")
-}
-
 // Load reads a model from an ONNX file, gzipped if the name ends in .gz. The
 // error is Decode's, or wraps the file system's.
 func Load(path string) (*model.Model, error) {

@@ -39,28 +39,6 @@ func TestGzip(t *testing.T) {
 	require.ErrorContains(t, err, "more than 1048575 bytes")
 	_, err = unpack(pack(make([]byte, 1<<20)), 1<<20)
 	require.NoError(t, err)
-
-	for path, want := range map[string]bool{"a.onnx": true, "d/a.Onnx.gz": true, "a.gz": false, "a.onnx.safetensors": false, "onnx": false} {
-		require.Equal(t, want, IsFile(path), path)
-	}
-}
-
-// TestHalf: a float16 is read exactly, whatever its bits.
-func TestHalf(t *testing.T) {
-	for bits := range 1 << 16 {
-		got := half(uint16(bits))
-		exp, frac := bits>>10&31, bits&1023
-		// By shifting into a float32 and multiplying by a power of two.
-		want := float64(math.Float32frombits(uint32(bits&0x7fff)<<13)) * 0x1p112
-		if exp == 31 {
-			require.True(t, frac != 0 && math.IsNaN(got) || frac == 0 && math.IsInf(got, 0))
-			continue
-		}
-		if bits>>15 != 0 {
-			want = -want
-		}
-		require.Equal(t, math.Float64bits(want), math.Float64bits(got), "%04x", bits)
-	}
 }
 
 // TestKeepsBits: what a model can hold survives a file, zeros' signs, denormals and

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/epsball/epsball/internal/half"
 	"github.com/epsball/epsball/model"
 )
 
@@ -174,27 +175,7 @@ func (t *tensor) float(k int, next func(int) uint64) float64 {
 	case t.dtype == typeBFloat16:
 		return float64(math.Float32frombits(uint32(next(k)) << 16))
 	}
-	return half(uint16(next(k)))
-}
-
-// half returns the value of an IEEE binary16; every one is a float32.
-func half(bits uint16) float64 {
-	exp, frac := int(bits>>10&31), float64(bits&1023)
-	var v float64
-	switch exp {
-	case 0:
-		v = math.Ldexp(frac, -24)
-	case 31:
-		if v = math.Inf(1); frac != 0 {
-			v = math.NaN()
-		}
-	default:
-		v = math.Ldexp(1024+frac, exp-25)
-	}
-	if bits>>15 != 0 {
-		v = -v
-	}
-	return v
+	return float64(half.FromF16(uint16(next(k))))
 }
 
 // quote shows untrusted text in an error, shortened.

@@ -1,0 +1,133 @@
+package epsball
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// Bound is a way to prove robustness.
+type Bound int
+
+// The ways to prove, the cheaper and looser first; each includes those before it,
+// which are tried first. All are sound in float32 (docs/verification.md).
+const (
+	IBP        Bound = iota // interval bound propagation
+	CROWNIBP                // intervals, and linear bounds of the margins
+	CROWN                   // linear bounds of every neuron that is not stable
+	AlphaCROWN              // the same with optimised slopes
+)
+
+// Certificate is the outcome of Certify, one entry an image.
+type Certificate struct {
+	Robust []bool    // proved: no image of the ball is classified other than y
+	Margin []float32 // proved lower bound of the label's lead in logits; −Inf if none
+}
+
+// Certify tries to prove that the model classifies every image of the ball
+// around each image as y says, in exact arithmetic and as executed in float32.
+func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound) (*Certificate, error) {
+	if err := check(x, y, b); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, err := m.verifier(how)
+	if err != nil {
+		return nil, err
+	}
+	var r verify.Result
+	if err := v.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
+		return nil, err
+	}
+	return &Certificate{r.Certified, r.Margin}, nil
+}
+
+// Radii is the outcome of Radius, one entry an image.
+type Radii struct {
+	// Steps is the proved radius in steps: the ball step.Times(Steps[i]) is proved.
+	// It is −1 where not even the image alone is.
+	Steps  []int
+	Eps    []string  // the same radius, exactly, as ParseBall reads it; "none" for −1
+	Radius []float64 // the same radius, rounded down; 0 for −1
+}
+
+// Radius finds how far each image is proved to keep the class y: the largest multiple
+// of the ball step, up to limit of them, that Certify proves; limit 0 means up to the
+// largest distance between two images. It says nothing about larger ones: a tighter
+// bound may prove more.
+// With y the predicted labels, it tells up to which ε these very predictions hold.
+func Radius(ctx context.Context, m *Model, x Batch, y []int, step Ball, limit int, how Bound) (*Radii, error) {
+	if err := check(x, y, step); err != nil {
+		return nil, err
+	}
+	largest, err := m.largest(step.ball, limit)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, err := m.verifier(how)
+	if err != nil {
+		return nil, err
+	}
+	var r verify.RadiusResult
+	if err := v.Radius(ctx, step.ball.Norm, step.ball.Eps, largest, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
+		return nil, err
+	}
+	eps := make([]string, x.N)
+	for i, k := range r.Steps {
+		if eps[i] = "none"; k >= 0 {
+			eps[i] = step.Times(k).Eps()
+		}
+	}
+	return &Radii{r.Steps, eps, r.Radius}, nil
+}
+
+// largest returns the radius after limit steps, or where a search without limit ends.
+func (m *Model) largest(step net.Ball, limit int) (net.Epsilon, error) {
+	switch {
+	case limit < 0:
+		return net.Epsilon{}, fmt.Errorf("limit: %d steps, want at least 1, or 0 for all", limit)
+	case limit > 0:
+		return step.Eps.Times(limit), nil
+	}
+	apart := 1.0 // black and white
+	switch n := float64(m.net.Input().Size()); step.Norm {
+	case net.L2:
+		apart = math.Ceil(math.Sqrt(n))
+	case net.L1:
+		apart = n
+	}
+	return net.ParseEpsilon(strconv.FormatFloat(apart, 'f', 0, 64))
+}
+
+// verifier makes the verifier of a bound when it is first asked for.
+func (m *Model) verifier(how Bound) (v verifier, err error) {
+	if how < IBP || how > AlphaCROWN {
+		return nil, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
+	}
+	if m.bounds[how] == nil {
+		if how == IBP {
+			m.bounds[how], err = verify.NewIBP(m.net, m.pool)
+		} else {
+			m.bounds[how], err = verify.NewCROWN(m.net, m.pool, verify.Config{Method: verify.Method(how), Ladder: true})
+		}
+		if err != nil {
+			m.bounds[how] = nil
+			return nil, err
+		}
+	}
+	return m.bounds[how], nil
+}
+
+// verifier is *verify.IBP or *verify.CROWN.
+type verifier interface {
+	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
+	Radius(ctx context.Context, norm net.Norm, resolution, max net.Epsilon, b verify.Batch, res *verify.RadiusResult) error
+	Bytes() int
+}

@@ -1,0 +1,14 @@
+// Package onnx lets epsball.Load and LoadFS read ONNX networks (docs/onnx.md), which
+// programs that only run model files need not carry:
+//
+//	import _ "github.com/epsball/epsball/onnx"
+package onnx
+
+import (
+	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/onnx"
+)
+
+func init() {
+	formats.ONNX.Load, formats.ONNX.LoadFS = onnx.Load, onnx.LoadFS
+}

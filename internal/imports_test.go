@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 // the standard library it may not: each costs 0.1 MB and more.
 var (
 	light = []string{"github.com/klauspost/cpuid/v2", "golang.org/x/sys", "github.com/go-json-experiment/json"}
-	heavy = []string{"encoding/json", "encoding/xml", "flag", "html", "net", "os/exec", "regexp", "text", "testing"}
+	heavy = []string{"encoding/json", "encoding/xml", "html", "net", "os/exec", "regexp", "text", "testing"}
 )
 
 type pkg struct {

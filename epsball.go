@@ -30,6 +30,7 @@ type Model struct {
 	model *model.Model
 	opts  net.Options
 	pool  *kernels.Pool
+	lent  bool // the pool is the caller's
 	net   *net.Network
 
 	mu     sync.Mutex // guards runner and bounds: buffers of one call at a time
@@ -45,7 +46,13 @@ type Option func(*Model)
 
 // Threads sets the number of workers; the default is GOMAXPROCS. With one, no
 // goroutine is ever started.
-func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(max(1, n)) } }
+func Threads(n int) Option {
+	return func(m *Model) { m.pool, m.lent = kernels.NewPool(max(1, n)), false }
+}
+
+// Pool runs the model on workers that the caller has made, which may serve other
+// models too, in turns. It is closed by the caller, after the last model.
+func Pool(p *kernels.Pool) Option { return func(m *Model) { m.pool, m.lent = p, true } }
 
 // ISA forces a kernel set ("generic", "avx2", "avx512"); the default is the best one the
 // machine has, or EPSBALL_ISA.
@@ -108,8 +115,13 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	return e, nil
 }
 
-// Close ends the model's workers. The model must not be used afterwards.
-func (m *Model) Close() { m.pool.Close() }
+// Close ends the model's workers, unless Pool lent them. The model must not be used
+// afterwards.
+func (m *Model) Close() {
+	if !m.lent {
+		m.pool.Close()
+	}
+}
 
 // Input returns the number of channels, rows and columns of an image.
 func (m *Model) Input() (c, h, w int) {

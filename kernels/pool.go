@@ -30,8 +30,8 @@ type poolState struct {
 	mu      sync.Mutex
 	f       func(worker, task int)
 	tasks   uint64
-	start   func()      // nil, or what a helper does first, on a thread of its own
-	helpers []helper    // the workers but the caller
+	start   func()   // nil, or what a helper does first, on a thread of its own
+	helpers []helper // the workers but the caller
 	failed  atomic.Pointer[TaskPanic]
 	spin    atomic.Bool // there is a CPU for each worker
 	closed  atomic.Bool

@@ -35,6 +35,9 @@ func (e *internalError) Error() string {
 // codeOf returns the code of an error. Those that the core does not type speak of
 // arguments.
 func codeOf(err error) int {
+	if err == nil {
+		return codeOK
+	}
 	var (
 		format      *model.FormatError
 		path        *fs.PathError
@@ -42,8 +45,6 @@ func codeOf(err error) int {
 		internal    *internalError
 	)
 	switch {
-	case err == nil:
-		return codeOK
 	case errors.As(err, &internal), errors.Is(err, errBroken):
 		return codeInternal
 	case errors.Is(err, errHandle):

@@ -79,7 +79,7 @@ func (c *call) model(id C.uintptr_t, n C.int64_t) (count int, ok bool) {
 
 // array returns n values of C memory. NULL for some is an error unless it is optional,
 // then nil.
-func array[T, C any](c *call, p *C, name string, n int, optional bool) []T {
+func array[T, P any](c *call, p *P, name string, n int, optional bool) []T {
 	if p == nil && n > 0 && !optional && c.err == nil {
 		c.err = fmt.Errorf("%s: NULL, want %d values", name, n)
 	}

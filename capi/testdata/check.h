@@ -17,7 +17,7 @@
   } while (0)
 
 /* What the Go API says of n images: image values each, 10 classes. */
-enum { N = 300, IMAGE = 784, CLASSES = 10, SLOW = 6 };
+enum { N = 100, IMAGE = 784, CLASSES = 10, SLOW = 2 };
 
 typedef struct {
   char path[4096];

@@ -40,9 +40,7 @@ func TestLibrary(t *testing.T) {
 	with := func(args ...string) []string { return append(args, link...) }
 
 	t.Run("results", func(t *testing.T) {
-		program := c99("results", with("testdata/results.c")...)
-		run(t, program, standard)
-		run(t, program, certified)
+		run(t, c99("results", with("testdata/results.c")...), standard)
 	})
 	t.Run("errors", func(t *testing.T) { run(t, c99("errors", with("testdata/errors.c")...), standard) })
 	t.Run("threads", func(t *testing.T) { run(t, c99("threads", with("testdata/threads.c", "-pthread")...), standard) })
@@ -70,7 +68,7 @@ func TestLibrary(t *testing.T) {
 			t.Skip("no g++")
 		}
 		args := append([]string{"-x", "c++", "-std=c++11", "-pedantic-errors", "-o", "cpp"}, with("testdata/results.c")...)
-		run(t, compile(t, "g++", filepath.Join(dir, "cpp"), args), certified)
+		compile(t, "g++", filepath.Join(dir, "cpp"), args) // links, so that the names are C's
 	})
 	t.Run("header", func(t *testing.T) { checkHeader(t, cc, shared) })
 	t.Run("python", func(t *testing.T) {

@@ -29,6 +29,7 @@ type Model struct {
 	model *model.Model
 	opts  net.Options
 	pool  *kernels.Pool
+	lent  bool // the pool is the caller's
 	net   *net.Network
 
 	mapped *model.Mapped // nil: the weights are in memory of our own
@@ -46,7 +47,13 @@ type Option func(*Model)
 
 // Threads sets the number of workers; the default is GOMAXPROCS. With one, no
 // goroutine is ever started.
-func Threads(n int) Option { return func(m *Model) { m.pool = kernels.NewPool(max(1, n)) } }
+func Threads(n int) Option {
+	return func(m *Model) { m.pool, m.lent = kernels.NewPool(max(1, n)), false }
+}
+
+// Pool runs the model on workers that the caller has made, which may serve other
+// models too, in turns. It is closed by the caller, after the last model.
+func Pool(p *kernels.Pool) Option { return func(m *Model) { m.pool, m.lent = p, true } }
 
 // ISA forces a kernel set ("generic", "avx2", "avx512", "neon"); the default is the best one
 // the machine has, or EPSBALL_ISA.
@@ -115,10 +122,12 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	return e, nil
 }
 
-// Close ends the model's workers and unmaps its file, if there is one. The model must
-// not be used afterwards.
+// Close ends the model's workers, unless Pool lent them, and unmaps its file, if there
+// is one. The model must not be used afterwards.
 func (m *Model) Close() {
-	m.pool.Close()
+	if !m.lent {
+		m.pool.Close()
+	}
 	if m.mapped != nil {
 		_ = m.mapped.Close() // an address range of ours: cannot fail
 	}

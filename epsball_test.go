@@ -15,6 +15,7 @@ import (
 
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	_ "github.com/epsball/epsball/onnx"
 )
@@ -130,6 +131,25 @@ func TestOptionsGiveTheSame(t *testing.T) {
 			require.Equal(t, want.Logits[:n*3], few.Logits)
 		}
 		e.Close()
+	}
+}
+
+// TestPoolIsLent: models share the caller's workers, and leave them running.
+func TestPoolIsLent(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	x, ctx := randomBatch(40), context.Background()
+	var want *epsball.Prediction
+	for range 2 {
+		m, err := epsball.New(randomModel(t), epsball.Pool(pool))
+		require.NoError(t, err)
+		got, err := m.Classify(ctx, x)
+		require.NoError(t, err)
+		if want != nil {
+			require.Equal(t, want, got)
+		}
+		want = got
+		m.Close()
 	}
 }
 

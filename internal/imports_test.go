@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"zoo":           {"model"},
 	"internal/onnx": {"model", "internal/half"},
 	"onnx":          {"internal/onnx", "internal/formats"},
+	"capi":          {"", "onnx", "attack", "verify", "kernels", "model"},
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 }
 
@@ -44,12 +45,13 @@ type pkg struct {
 	ImportPath, Dir string
 	Standard        bool
 	Imports, Deps   []string
+	CgoFiles        []string
 	Module          *struct{ Path string }
 }
 
 func list(t *testing.T, args ...string) map[string]pkg {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,Deps,Module"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,Imports,Deps,CgoFiles,Module"}, args...)...)
 	cmd.Dir = ".."
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -85,6 +87,18 @@ func TestImports(t *testing.T) {
 		_, ok := pkgs[strings.TrimSuffix(module+"/"+name, "/")]
 		require.True(t, ok, "no package %q", name)
 	}
+}
+
+// TestNoCgo: the C interface alone uses it, and is there where cgo is not.
+func TestNoCgo(t *testing.T) {
+	for path, p := range list(t, "./...") {
+		if short(path) != "capi" {
+			require.Empty(t, p.CgoFiles, path)
+			require.NotContains(t, p.Imports, "C", path)
+		}
+	}
+	t.Setenv("CGO_ENABLED", "0")
+	require.Contains(t, list(t, "./..."), module+"/capi")
 }
 
 // TestCoreIsLight: an embedder pays for no CLI, data set, model or trainer.

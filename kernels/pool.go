@@ -1,7 +1,9 @@
 package kernels
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +30,9 @@ type poolState struct {
 	mu      sync.Mutex
 	f       func(worker, task int)
 	tasks   uint64
-	helpers []helper    // the workers but the caller
+	start   func()   // nil, or what a helper does first, on a thread of its own
+	helpers []helper // the workers but the caller
+	failed  atomic.Pointer[TaskPanic]
 	spin    atomic.Bool // there is a CPU for each worker
 	closed  atomic.Bool
 	done    chan struct{} // wakes the caller
@@ -53,11 +57,17 @@ const ticketTasks = 1<<32 - 1
 
 // NewPool returns a pool of n workers; n < 1 means GOMAXPROCS. Close ends its
 // goroutines; a pool that becomes unreachable is closed by the runtime.
-func NewPool(n int) *Pool {
+func NewPool(n int) *Pool { return NewPoolOn(n, nil) }
+
+// NewPoolOn is NewPool with workers, the caller excepted, that each keep an
+// operating system's thread to themselves and call start on it before their first
+// task. A host written in another language sets the threads' floating-point mode
+// so: those that Go makes inherit the mode of the one that loaded it.
+func NewPoolOn(n int, start func()) *Pool {
 	if n < 1 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	s := &poolState{helpers: make([]helper, n-1), done: make(chan struct{}, 1)}
+	s := &poolState{start: start, helpers: make([]helper, n-1), done: make(chan struct{}, 1)}
 	for i := range s.helpers {
 		s.helpers[i].wake = make(chan struct{}, 1)
 		go s.work(i + 1)
@@ -72,7 +82,8 @@ func (p *Pool) Workers() int { return len(p.s.helpers) + 1 }
 
 // Run calls f(worker, task) once for each task in [0, tasks), and returns when
 // all calls have returned. Calls with the same worker never overlap. Which
-// worker runs a task is left open: results must not depend on it.
+// worker runs a task is left open: results must not depend on it. If a call panics,
+// Run does so too once the others have returned, with a *TaskPanic.
 func (p *Pool) Run(tasks int, f func(worker, task int)) {
 	s := p.s
 	s.mu.Lock()
@@ -96,10 +107,38 @@ func (p *Pool) Run(tasks int, f func(worker, task int)) {
 			sleepers--
 		}
 	}
-	s.drain(0)
+	s.help(0)
 	s.join()
 	s.f = nil
 	runtime.KeepAlive(p)
+	if e := s.failed.Swap(nil); e != nil {
+		panic(e)
+	}
+}
+
+// TaskPanic is what a task of a pool panicked with, and where.
+type TaskPanic struct {
+	Value any
+	Stack []byte
+}
+
+func (e *TaskPanic) Error() string { return fmt.Sprintf("%v\n\n%s", e.Value, e.Stack) }
+
+// help is drain for tasks that may panic: those that are left run nevertheless.
+func (s *poolState) help(worker int) {
+	for !s.drained(worker) {
+	}
+}
+
+func (s *poolState) drained(worker int) (all bool) {
+	defer func() {
+		if !all {
+			s.failed.CompareAndSwap(nil, &TaskPanic{recover(), debug.Stack()})
+			s.ended()
+		}
+	}()
+	s.drain(worker)
+	return true
 }
 
 // drain takes tasks of the current run until none is left. A task that is taken
@@ -115,9 +154,14 @@ func (s *poolState) drain(worker int) {
 			continue
 		}
 		s.f(worker, int(s.tasks-left))
-		if s.left.Add(-1) == 0 && s.waiting.CompareAndSwap(true, false) {
-			s.done <- struct{}{}
-		}
+		s.ended()
+	}
+}
+
+// ended counts a task that has returned.
+func (s *poolState) ended() {
+	if s.left.Add(-1) == 0 && s.waiting.CompareAndSwap(true, false) {
+		s.done <- struct{}{}
 	}
 }
 
@@ -158,10 +202,14 @@ func (s *poolState) watch(ready func() bool) bool {
 }
 
 func (s *poolState) work(worker int) {
+	if s.start != nil {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		s.start()
+	}
 	h := &s.helpers[worker-1]
 	ready := func() bool { return s.ticket.Load()&ticketTasks != 0 || s.closed.Load() }
 	for {
-		s.drain(worker)
+		s.help(worker)
 		if s.closed.Load() {
 			return
 		}

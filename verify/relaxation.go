@@ -95,10 +95,12 @@ func newRelaxBound(s kernels.Shape, readers int) relaxBound {
 	return relaxBound{gamma(k + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
 }
 
-// chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}.
-var (
-	chainSlack = 1 + 2*gamma(kernels.RelaxBlock)
-	gammaChain = gamma(kernels.RelaxBlock + 2)
+// chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}: constants, for a
+// host may load us in any rounding mode.
+const (
+	chain      = kernels.RelaxBlock * u
+	chainSlack = 1 + 2*(chain/(1-chain))
+	gammaChain = (chain + 2*u) / (1 - (chain + 2*u))
 )
 
 // errors returns what gives E of 10: the factor of V, that of Mₛ, and, for each output

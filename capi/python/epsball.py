@@ -1,0 +1,204 @@
+"""epsball from Python: ctypes and the standard library alone.
+
+    import epsball
+    with epsball.Model("model.safetensors", threads=2) as m:
+        labels, logits = m.classify(images)           # float32 in [0, 1], channels first
+        adversarial, outcomes = m.attack(images, labels, "linf", "8/255", steps=40)
+        robust, margins = m.certify(images, labels, "linf", "8/255", method="crown")
+
+Images are anything with a buffer of float32: array.array("f"), a memoryview, a numpy
+array. Results are array.array, which numpy.frombuffer takes without a copy. The library
+is libepsball.so beside this file, or what EPSBALL_LIBRARY names. A Model is safe for
+concurrent use; the interpreter is free while a call runs.
+"""
+
+import array
+import ctypes
+import os
+from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+
+ABI_VERSION = 1
+OK = 0
+ERR_ARGUMENT = 1
+ERR_HANDLE = 2
+ERR_FILE = 3
+ERR_MODEL = 4
+ERR_UNSUPPORTED = 5
+ERR_CANCELLED = 6
+ERR_TIMEOUT = 7
+ERR_INTERNAL = 8
+ERR_SIZE = 512
+RESISTED = 0
+FOOLED = 1
+WRONG = 2
+NOT_DONE = 255
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("isa", c_char_p),
+                ("few_images", c_uint32), ("reserved", c_uint32)]
+
+
+class Info(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("classes", c_uint32), ("channels", c_uint32), ("rows", c_uint32),
+                ("columns", c_uint32), ("reserved", c_uint32), ("bytes", c_uint64), ("hash", ctypes.c_char * 72)]
+
+
+class AttackOptions(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("timeout_ms", c_uint32), ("method", c_char_p), ("steps", c_uint32),
+                ("restarts", c_uint32), ("step_size", c_double), ("seed", c_uint64), ("random_start", c_uint32),
+                ("reserved", c_uint32)]
+
+
+class CertifyOptions(ctypes.Structure):
+    _fields_ = [("struct_size", c_uint32), ("timeout_ms", c_uint32), ("method", c_char_p)]
+
+
+class Error(Exception):
+    """A call failed: code is one of ERR_..., the text says what is wrong. An attack that
+    was cancelled or ran out of time has what it found until then in result."""
+
+    def __init__(self, code, text):
+        super().__init__(text or _lib.epsball_code_name(code).decode())
+        self.code = code
+        self.result = None
+
+
+_lib = ctypes.CDLL(os.environ.get("EPSBALL_LIBRARY", os.path.join(os.path.dirname(__file__), "libepsball.so")))
+
+
+def _declare(name, result, *arguments):
+    function = getattr(_lib, name)
+    function.restype, function.argtypes = result, arguments
+
+
+_ERR = (c_void_p, c_size_t)
+_BALL = (c_void_p, c_void_p, c_int64, c_void_p, c_char_p, c_char_p)  # model, images, n, labels, norm, eps
+_declare("epsball_abi_version", c_uint32)
+_declare("epsball_version", c_char_p)
+_declare("epsball_code_name", c_char_p, c_int32)
+_declare("epsball_load", c_int32, c_char_p, POINTER(Options), POINTER(c_void_p), *_ERR)
+_declare("epsball_load_memory", c_int32, c_char_p, c_size_t, c_char_p, POINTER(Options), POINTER(c_void_p), *_ERR)
+_declare("epsball_close", c_int32, c_void_p)
+_declare("epsball_cancel", c_int32, c_void_p)
+_declare("epsball_get_info", c_int32, c_void_p, POINTER(Info), *_ERR)
+_declare("epsball_classify", c_int32, c_void_p, c_void_p, c_int64, c_void_p, c_void_p, *_ERR)
+_declare("epsball_attack", c_int32, *_BALL, POINTER(AttackOptions), c_void_p, c_void_p, *_ERR)
+_declare("epsball_certify", c_int32, *_BALL, POINTER(CertifyOptions), c_void_p, c_void_p, *_ERR)
+if _lib.epsball_abi_version() != ABI_VERSION:
+    raise ImportError("epsball: the library has interface %d, want %d" % (_lib.epsball_abi_version(), ABI_VERSION))
+
+
+def version():
+    return _lib.epsball_version().decode()
+
+
+def _call(name, *arguments):
+    text = ctypes.create_string_buffer(ERR_SIZE)
+    code = getattr(_lib, name)(*arguments, text, len(text))
+    if code != OK:
+        raise Error(code, text.value.decode())
+
+
+def _struct(type, **fields):
+    return type(ctypes.sizeof(type), **{k: v.encode() if isinstance(v, str) else v for k, v in fields.items()})
+
+
+def _pointer(buffer):
+    """The address of a buffer and what keeps it there; a copy where it is read-only."""
+    if isinstance(buffer, array.array):
+        return buffer.buffer_info()[0], buffer
+    view = memoryview(buffer).cast("B")
+    kind = ctypes.c_char * view.nbytes
+    held = kind.from_buffer_copy(view) if view.readonly else kind.from_buffer(view)
+    return ctypes.addressof(held), held
+
+
+def _zeros(kind, n):
+    return array.array(kind, bytes(array.array(kind).itemsize * n))
+
+
+class Model:
+    """A classifier. data, if given, is the content of the file that path names."""
+
+    def __init__(self, path, data=None, threads=0, isa=None, few_images=False):
+        self._model = c_void_p()
+        options = _struct(Options, threads=threads, isa=isa, few_images=int(few_images))
+        if data is None:
+            _call("epsball_load", os.fsencode(path), byref(options), byref(self._model))
+        else:
+            _call("epsball_load_memory", bytes(data), len(data), os.fsencode(path), byref(options), byref(self._model))
+        info = self.info()
+        self.shape = (info.channels, info.rows, info.columns)
+        self.classes = info.classes
+        self.hash = info.hash.decode()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+    def close(self):
+        """Ends the model; twice is once."""
+        model, self._model = self._model, c_void_p()
+        if model:
+            _lib.epsball_close(model)
+
+    def cancel(self):
+        """Makes calls in other threads fail with ERR_CANCELLED."""
+        _lib.epsball_cancel(self._model)
+
+    def info(self):
+        info = _struct(Info)
+        _call("epsball_get_info", self._model, byref(info))
+        return info
+
+    def _images(self, images):
+        view, size = memoryview(images), self.shape[0] * self.shape[1] * self.shape[2]
+        if view.format != "f" or view.nbytes % (4 * size):
+            raise Error(ERR_ARGUMENT, "images: %d bytes of format %s, want float32 (f), %d an image"
+                        % (view.nbytes, view.format, size))
+        return _pointer(images), view.nbytes // (4 * size)
+
+    def classify(self, images):
+        """Returns labels ("i") and logits ("f", n times classes)."""
+        (address, held), n = self._images(images)
+        labels, logits = _zeros("i", n), _zeros("f", n * self.classes)
+        _call("epsball_classify", self._model, address, n, _pointer(labels)[0], _pointer(logits)[0])
+        return labels, logits
+
+    def _ball(self, images, labels, norm, eps):
+        (address, held), n = self._images(images)
+        y = array.array("i", labels)
+        if len(y) != n:
+            raise Error(ERR_ARGUMENT, "labels: %d, want one for each of %d images" % (len(y), n))
+        arguments = (self._model, address, n, _pointer(y)[0], norm.encode(), str(eps).encode())
+        return arguments, (held, y), n
+
+    def attack(self, images, labels, norm, eps, method="pgd", steps=0, restarts=0, step_size=0, seed=0,
+               random_start=False, timeout_ms=0):
+        """Returns the worst images found ("f") and outcomes ("B": RESISTED, FOOLED, WRONG).
+        eps is exact: "8/255", "0.1"."""
+        arguments, held, n = self._ball(images, labels, norm, eps)
+        options = _struct(AttackOptions, timeout_ms=timeout_ms, method=method, steps=steps, restarts=restarts,
+                          step_size=step_size, seed=seed, random_start=int(random_start))
+        adversarial, outcomes = _zeros("f", memoryview(images).nbytes // 4), _zeros("B", n)
+        try:
+            _call("epsball_attack", *arguments, byref(options), _pointer(adversarial)[0], _pointer(outcomes)[0])
+        except Error as e:
+            if e.code in (ERR_CANCELLED, ERR_TIMEOUT):
+                e.result = adversarial, outcomes
+            raise
+        return adversarial, outcomes
+
+    def certify(self, images, labels, norm, eps, method="ibp", timeout_ms=0):
+        """Returns which images are proved ("B") and their margins ("f")."""
+        arguments, held, n = self._ball(images, labels, norm, eps)
+        options = _struct(CertifyOptions, timeout_ms=timeout_ms, method=method)
+        robust, margins = _zeros("B", n), _zeros("f", n)
+        _call("epsball_certify", *arguments, byref(options), _pointer(robust)[0], _pointer(margins)[0])
+        return robust, margins

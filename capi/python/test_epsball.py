@@ -1,0 +1,104 @@
+"""Run by go test ./capi, which builds the library and writes what the Go API says:
+EPSBALL_LIBRARY and EPSBALL_TEST_DATA name them."""
+
+import array
+import math
+import os
+import threading
+import unittest
+
+import epsball
+
+DATA = os.environ["EPSBALL_TEST_DATA"]
+MODEL = os.path.join(DATA, "model.safetensors")
+IMAGE = 784
+
+
+def read(name):
+    with open(os.path.join(DATA, name), "rb") as f:
+        return f.read()
+
+
+def want(name):
+    kind = {"f32": "f", "i32": "i", "u8": "B"}[name.rsplit(".", 1)[1]]
+    return array.array(kind, read(name))
+
+
+class TestEpsball(unittest.TestCase):
+    def setUp(self):
+        self.images, self.labels = want("images.f32"), want("labels.i32")
+        self.model = epsball.Model(MODEL, threads=2)
+        self.addCleanup(self.model.close)
+
+    def fails(self, code, text, f, *arguments, **options):
+        with self.assertRaises(epsball.Error) as e:
+            f(*arguments, **options)
+        self.assertEqual(e.exception.code, code)
+        self.assertIn(text, str(e.exception))
+        return e.exception
+
+    def test_model(self):
+        self.assertTrue(epsball.version())
+        self.assertEqual(self.model.shape, (1, 28, 28))
+        self.assertEqual(self.model.classes, 10)
+        self.assertEqual(self.model.hash, read("hash").decode())
+        with epsball.Model("m.safetensors", data=read("model.safetensors"), few_images=True) as m:
+            self.assertEqual(m.hash, self.model.hash)
+
+    def test_classify(self):
+        labels, logits = self.model.classify(self.images)
+        self.assertEqual(labels, want("predicted.i32"))
+        self.assertEqual(logits.tobytes(), want("logits.f32").tobytes())
+        for part in (self.images[:IMAGE], memoryview(self.images)[:IMAGE], memoryview(bytes(self.images[:IMAGE])).cast("f")):
+            labels, logits = self.model.classify(part)
+            self.assertEqual(logits, want("logits.f32")[:10])
+        self.assertEqual(len(self.model.classify(array.array("f"))[0]), 0)
+
+    def test_attack(self):
+        adversarial, outcomes = self.model.attack(self.images, self.labels, "linf", "0.1", steps=8, restarts=2, seed=7)
+        self.assertEqual(outcomes, want("outcomes.u8"))
+        self.assertEqual(adversarial.tobytes(), want("adversarial.f32").tobytes())
+        e = self.fails(epsball.ERR_TIMEOUT, "deadline", self.model.attack, self.images, self.labels, "linf", "0.0001",
+                       steps=1 << 20, restarts=1 << 20, timeout_ms=20)
+        self.assertEqual(e.result[1][0], epsball.NOT_DONE)
+
+    def test_certify(self):
+        robust, margins = self.model.certify(self.images, self.labels, "linf", "0.1")
+        self.assertEqual(robust, want("robust.u8"))
+        self.assertEqual(margins.tobytes(), want("margins.f32").tobytes())
+        robust, margins = self.model.certify(self.images[:2 * IMAGE], self.labels[:2], "linf", "8/255", method="crown")
+        self.assertEqual(margins.tobytes(), want("crown.f32").tobytes())
+
+    def test_threads(self):
+        results = [None] * 4
+
+        def work(i):
+            results[i] = self.model.classify(self.images)[1]
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(results))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for r in results:
+            self.assertEqual(r, want("logits.f32"))
+
+    def test_errors(self):
+        self.fails(epsball.ERR_FILE, "no/such", epsball.Model, "no/such")
+        self.fails(epsball.ERR_MODEL, "half.safetensors", epsball.Model, "half.safetensors", data=read("model.safetensors")[:5000])
+        self.fails(epsball.ERR_UNSUPPORTED, "isa", epsball.Model, MODEL, isa="mmx")
+        self.fails(epsball.ERR_ARGUMENT, "images", self.model.classify, array.array("f", [0] * 5))
+        self.fails(epsball.ERR_ARGUMENT, "images", self.model.classify, array.array("d", [0] * IMAGE))
+        self.fails(epsball.ERR_ARGUMENT, "NaN", self.model.classify, array.array("f", [math.nan] * IMAGE))
+        one, y = self.images[:IMAGE], self.labels[:1]
+        self.fails(epsball.ERR_ARGUMENT, "labels", self.model.certify, one, [], "linf", "0.1")
+        self.fails(epsball.ERR_ARGUMENT, "label", self.model.certify, one, [10], "linf", "0.1")
+        self.fails(epsball.ERR_ARGUMENT, "norm", self.model.certify, one, y, "l0", "0.1")
+        self.fails(epsball.ERR_ARGUMENT, "epsilon", self.model.certify, one, y, "linf", "-1")
+        self.fails(epsball.ERR_ARGUMENT, "method", self.model.attack, one, y, "linf", "0.1", method="cw")
+        self.model.close()
+        self.fails(epsball.ERR_HANDLE, "closed", self.model.classify, one)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -139,6 +139,10 @@ func (l *Small) PackRows(w []float32, from int) {
 	}
 }
 
+// packBlock is the number of input channels whose weights are packed row by row: rows
+// lie far apart, and column by column would miss the cache.
+const packBlock = 64
+
 // packTile packs the tile of output channels that begins with o; w begins with
 // channel from.
 func (l *Small) packTile(w []float32, from, o int, abs bool) {
@@ -157,12 +161,12 @@ func (l *Small) packTile(w []float32, from, o int, abs bool) {
 		for _, ky := range ph.tapsY {
 			for _, kx := range ph.tapsX {
 				src := w[(o-from)*dstStride+ky*s.KW+kx:]
-				for range p.inC {
+				for c := 0; c < p.inC; c += packBlock {
+					n := min(packBlock, p.inC-c)
 					for k := range r {
-						l.weights.put(d[k*size:], maskFloat32(src[k*dstStride], mask))
+						l.weights.scatter(d[k*size:], room, src[k*dstStride+c*srcStride:], srcStride, n, mask)
 					}
-					d = d[room*size:]
-					src = src[min(srcStride, len(src)):]
+					d = d[n*room*size:]
 				}
 			}
 		}

@@ -1,8 +1,6 @@
 package kernels
 
 import (
-	"encoding/binary"
-	"math"
 	"unsafe"
 
 	"github.com/epsball/epsball/asm"
@@ -31,15 +29,28 @@ func (w Weights) bytes() int {
 	return 2
 }
 
-// put stores v, rounded to nearest.
-func (w Weights) put(b []byte, v float32) {
+// scatter stores n values of src, stride apart, masked and rounded to nearest, in every
+// room-th place of dst.
+func (w Weights) scatter(dst []byte, room int, src []float32, stride, n int, mask uint32) {
+	p := unsafe.Pointer(unsafe.SliceData(dst))
+	size := (n-1)*room + 1
+	mustFit("packed weights", len(dst), size*w.bytes())
 	switch w {
+	case Float32:
+		d := unsafe.Slice((*float32)(p), size)
+		for i := range n {
+			d[i*room] = maskFloat32(src[i*stride], mask)
+		}
 	case BFloat16:
-		binary.NativeEndian.PutUint16(b, half.ToBF16(v))
-	case Float16:
-		binary.NativeEndian.PutUint16(b, half.ToF16(v))
+		d := unsafe.Slice((*uint16)(p), size)
+		for i := range n {
+			d[i*room] = half.ToBF16(maskFloat32(src[i*stride], mask))
+		}
 	default:
-		binary.NativeEndian.PutUint32(b, math.Float32bits(v))
+		d := unsafe.Slice((*uint16)(p), size)
+		for i := range n {
+			d[i*room] = half.ToF16(maskFloat32(src[i*stride], mask))
+		}
 	}
 }
 

@@ -23,9 +23,9 @@ func rounded(t Weights, w []float32) []float32 {
 		case i%11 == 5 && t == BFloat16:
 			v *= 0x1p-130
 		}
-		var b [4]byte
-		t.put(b[:], v)
-		out[i] = t.at(unsafe.Pointer(&b))
+		b := Alloc(1)
+		t.scatter(unsafe.Slice((*byte)(base(b)), 4), 1, []float32{v}, 1, 1, float32Mask(false))
+		out[i] = t.at(base(b))
 	}
 	return out
 }

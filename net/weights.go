@@ -18,19 +18,33 @@ func (a *Affine) Weights() []float32 {
 	if a.rows != nil {
 		return a.rows
 	}
-	return a.someWeights(0, a.Shape.OutC)
+	return a.newRows(a.Shape.OutC).fill(0)
 }
 
-// someWeights returns the rows [from, to) of Weights anew.
-func (a *Affine) someWeights(from, to int) []float32 {
-	rows := make([]float32, (to-from)*a.Shape.FanIn())
-	a.param.Floats(rows, from)
-	if !a.permuted() {
+// weightRows is room for some rows of Weights.
+type weightRows struct {
+	a           *Affine
+	rows, model []float32 // in our order and, if it is another, in the model's
+}
+
+func (a *Affine) newRows(n int) *weightRows {
+	r := &weightRows{a: a, rows: make([]float32, n*a.Shape.FanIn())}
+	if a.permuted() {
+		r.model = make([]float32, len(r.rows))
+	}
+	return r
+}
+
+// fill returns as many rows as there is room for, or as there are, from row from on.
+func (r *weightRows) fill(from int) []float32 {
+	rows := r.rows[:min(len(r.rows), r.a.Shape.Weights()-from*r.a.Shape.FanIn())]
+	if r.model == nil {
+		r.a.param.Floats(rows, from)
 		return rows
 	}
-	w := make([]float32, len(rows))
-	MapColumns(a.isa, w, rows, a.in)
-	return w
+	r.a.param.Floats(r.model[:len(rows)], from)
+	MapColumns(r.a.isa, rows, r.model[:len(rows)], r.a.in)
+	return rows
 }
 
 // reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
@@ -127,8 +141,9 @@ func (a *Affine) packSmall() {
 	case a.rows != nil:
 		a.small.Pack(a.rows, false)
 	default:
+		r := a.newRows(min(some, a.Shape.OutC))
 		for from := 0; from < a.Shape.OutC; from += some {
-			a.small.PackRows(a.someWeights(from, min(from+some, a.Shape.OutC)), from)
+			a.small.PackRows(r.fill(from), from)
 		}
 	}
 }

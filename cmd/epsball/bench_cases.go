@@ -23,6 +23,7 @@ const (
 const (
 	direct   = "" // the variant that rows are named after
 	winograd = "winograd"
+	singles  = "singles" // compiled for single images alone: no variant of a row
 )
 
 // benchCase is a row before it is measured.
@@ -65,7 +66,11 @@ func (s *subjects) net(i int, isa *kernels.ISA, variant string) (*net.Network, e
 	if n, ok := s.compiled[key]; ok {
 		return n, nil
 	}
-	n, err := net.Compile(s.models[i], net.Options{ISA: isa.Name(), Backward: true, Winograd: variant == winograd})
+	o := net.Options{ISA: isa.Name(), Backward: true, Winograd: variant == winograd}
+	if variant == singles {
+		o = net.Options{ISA: isa.Name(), Batches: net.SmallBatches}
+	}
+	n, err := net.Compile(s.models[i], o)
 	if err == nil {
 		s.compiled[key] = n
 	}

@@ -30,6 +30,7 @@ type edgeFigures struct {
 	WeightBytes  int64   `json:"weight_bytes,omitzero"` // ours alone, as these three
 	Allocs       int64   `json:"allocs"`                // allocations a call
 	Goroutines   int     `json:"goroutines"`            // more than before the model was loaded
+	Others       float64 `json:"others"`                // share of the CPUs that other programs took in the busiest repeat
 }
 
 type absentPeer struct {
@@ -51,10 +52,9 @@ type edgeContestant struct {
 	proc    *edgeProcess
 	starts  []edgeFigures // of each fresh process
 	calls   int           // in a repeat
-	ns      []int64       // all timed calls, ascending at the end
-	samples []timing      // the median of each repeat
-	mallocs int64
-	others  int // goroutines left running
+	turns   [][]int64     // the calls of each repeat, ascending nanoseconds
+	mallocs int64         // in all of them
+	left    int           // goroutines left running
 }
 
 // measureGroup appends the rows of cases that take turns.
@@ -99,25 +99,33 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *bench
 		drop(func(c *edgeContestant) error { return e.start(ctx, c, f) })
 	}
 	drop(func(c *edgeContestant) error { return c.calibrate(e.flags.time / samples) })
-	begin := time.Now()
-	for round := range samples {
+	begin, quiet := time.Now(), 0
+	var others []float64 // of each round
+	for round := 0; round < mostRounds && quiet < samples && len(group) > 0 && ctx.Err() == nil; round++ {
 		if round >= fewestSamples && time.Since(begin) > 2*e.flags.time*time.Duration(len(group)) {
-			break // the machine has become slower
+			break // the machine is slow or busy
 		}
 		peaks = append(peaks, e.peak(list[0].isa, list[0].threads, peakWindows))
-		if len(group) > 0 {
-			k := round % len(group)
-			group = slices.Concat(group[k:], group[:k])
-		}
+		group = append(group[1:], group[0])
+		use := usageOf(group)
 		drop((*edgeContestant).repeat)
+		others = append(others, use.others(usageOf(group)))
+		if others[round] <= quietShare {
+			quiet++
+		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
 	slices.SortFunc(group, func(a, b *edgeContestant) int { return a.at - b.at })
 	from := len(r.Rows)
+	chosen := quietest(others, samples)
 	for _, c := range group {
-		r.Rows = append(r.Rows, c.row(median(slices.Clone(peaks))))
+		row := c.row(median(slices.Clone(peaks)), chosen)
+		for _, i := range chosen {
+			row.Others = max(row.Others, others[i])
+		}
+		r.Rows = append(r.Rows, row)
 	}
 	relate(r.Rows[from:], r.ISA)
 	return nil
@@ -140,7 +148,7 @@ func (e *edgeBench) start(ctx context.Context, c *edgeContestant, f *edgeFile) e
 		return errAbsent
 	}
 	c.stop()
-	n, err := e.subjects.net(c.subject, e.isas[0], direct)
+	n, err := e.subjects.net(c.subject, e.isas[0], singles)
 	if err != nil {
 		return err
 	}
@@ -248,10 +256,9 @@ func (c *edgeContestant) repeat() error {
 		return fmt.Errorf("%d times of %d calls", len(a.NS), c.calls)
 	}
 	slices.Sort(a.NS)
-	c.samples = append(c.samples, timing{percentile(a.NS, 50), c.calls})
-	c.ns = append(c.ns, a.NS...)
+	c.turns = append(c.turns, a.NS)
 	c.mallocs += a.Mallocs
-	c.others = a.Goroutines
+	c.left = a.Goroutines
 	return nil
 }
 
@@ -261,26 +268,30 @@ func percentile(ns []int64, p int) float64 {
 	return float64(ns[max(0, (p*len(ns)+99)/100-1)]) / 1e9
 }
 
-func (c *edgeContestant) row(peak float64) benchRow {
-	slices.Sort(c.ns)
+// row sums up the repeats chosen.
+func (c *edgeContestant) row(peak float64, chosen []int) benchRow {
+	var ns []int64
 	var rounds []float64
-	for _, t := range c.samples {
-		rounds = append(rounds, t.seconds)
+	var medians []timing
+	for _, i := range chosen {
+		m := percentile(c.turns[i], 50)
+		ns, rounds, medians = append(ns, c.turns[i]...), append(rounds, m), append(medians, timing{m, c.calls})
 	}
+	slices.Sort(ns)
 	slices.Sort(rounds)
-	n, med := len(rounds), percentile(c.ns, 50)
+	n, med := len(rounds), percentile(ns, 50)
 	r := benchRow{
 		Name: c.name, Kind: c.kind, Variant: c.variant, ISA: c.isaName(), Threads: c.threads, Batch: c.batch,
 		GFLOPS: c.flop / med / 1e9, PeakGFLOPS: peak, ImagesPerS: 1 / med,
-		Seconds: med, Fastest: percentile(c.ns, 0), Slowest: percentile(c.ns, 100),
+		Seconds: med, Fastest: percentile(ns, 0), Slowest: percentile(ns, 100),
 		Spread: (rounds[(3*(n-1)+2)/4] - rounds[(n-1)/4]) / med, Repeats: n,
 		Bytes: c.bytes, Intensity: c.flop / c.bytes, GBps: c.bytes / med / 1e9,
-		group: c.group, samples: c.samples,
+		group: c.group, samples: medians,
 	}
 	r.FractionOfPeak = r.GFLOPS / r.PeakGFLOPS
 	e := middle(c.starts)
-	e.P95, e.P99, e.Calls = percentile(c.ns, 95), percentile(c.ns, 99), len(c.ns)
-	e.Allocs, e.Goroutines = c.mallocs/int64(len(c.ns)), c.others // as testing.AllocsPerRun: those of the run time do not count
+	e.P95, e.P99, e.Calls = percentile(ns, 95), percentile(ns, 99), len(ns)
+	e.Allocs, e.Goroutines = c.mallocs/int64(c.calls*len(c.turns)), c.left // as testing.AllocsPerRun: those of the run time do not count
 	r.edgeFigures = &e
 	return r
 }

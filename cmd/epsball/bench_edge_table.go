@@ -66,6 +66,15 @@ func edgeTables(r *benchReport) string {
 	if len(versions) > 0 {
 		out += "peers: " + strings.Join(versions, ", ") + "\n"
 	}
+	others := 0.0
+	for i := range r.Rows {
+		if e := r.Rows[i].edgeFigures; e != nil {
+			others = max(others, e.Others)
+		}
+	}
+	if others > quietShare {
+		out += fmt.Sprintf("busy: other programs took up to %.0f%% of the CPUs meanwhile, measure again before you quote\n", 100*others)
+	}
 	for _, a := range r.Absent {
 		out += fmt.Sprintf("absent: %s (%s)\n", a.Runtime, a.Reason)
 	}

@@ -81,7 +81,7 @@ func TestEdge(t *testing.T) {
 
 // Without --model the three presets, without --threads one thread.
 func TestEdgePresets(t *testing.T) {
-	r := run(args("bench --edge --time 2ms --filter (small|large)/ --no-pin")...)
+	r := run(args("bench --edge --time 2ms --filter (small|medium)/ --no-pin")...)
 	require.Zero(t, r.code, r.stderr)
 	for _, want := range []string{
 		"edge/mnist-small/b1/t1 ", "p99", "start-up", "RSS", "allocs", "goroutines", "start of the process to its first answer\n",
@@ -191,6 +191,22 @@ func TestPercentile(t *testing.T) {
 		percentile(ns, 0), percentile(ns, 50), percentile(ns, 95), percentile(ns, 99), percentile(ns, 100),
 	})
 	assert.Equal(t, 1.0, percentile(ns[:1], 99))
+}
+
+func TestQuietest(t *testing.T) {
+	assert.Equal(t, []int{1, 3, 4}, quietest([]float64{0.5, 0, 0.4, 0.1, 0}, 3))
+	assert.Equal(t, []int{0}, quietest([]float64{0.5}, 3))
+	before, after := usage{100, 50, 10}, usage{300, 200, 60}
+	assert.Equal(t, 0.5, before.others(after))
+	assert.Zero(t, usage{}.others(usage{}))
+	if total, busy := cpuTicks(); total > 0 {
+		assert.Positive(t, busy)
+		assert.Less(t, busy, total)
+		start := time.Now()
+		for processTicks(os.Getpid()) == 0 {
+			require.Less(t, time.Since(start), 10*time.Second)
+		}
+	}
 }
 
 // TestEdgeWorker: bad requests are answered, and a good one after them served.

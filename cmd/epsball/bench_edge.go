@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -69,6 +68,7 @@ type edgeFile struct {
 	logits  []float32         // of these images
 	formats string            // folder of the others' files; "" until they are written
 	failed  map[string]string // format: why it could not be written
+	err     error             // why none could
 }
 
 // checkEdge refuses flags that --edge leaves without a meaning.
@@ -248,13 +248,17 @@ func (e *edgeBench) input(ctx context.Context, i int) (*edgeFile, error) {
 	return f, nil
 }
 
-// convert writes the network of f in the formats of the peers.
+// convert writes the network of f in the formats of the peers, once.
 func (e *edgeBench) convert(ctx context.Context, i int, f *edgeFile) error {
-	if f.formats != "" {
-		return nil
+	if f.formats == "" {
+		f.formats = filepath.Join(e.dir, fmt.Sprintf("%d.formats", i))
+		f.err = e.writeFormats(ctx, i, f)
 	}
-	f.formats = filepath.Join(e.dir, fmt.Sprintf("%d.formats", i))
-	if err := os.Mkdir(f.formats, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	return f.err
+}
+
+func (e *edgeBench) writeFormats(ctx context.Context, i int, f *edgeFile) error {
+	if err := os.Mkdir(f.formats, 0o700); err != nil {
 		return err
 	}
 	data, err := onnx.Encode(e.subjects.models[i])

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/epsball/epsball/kernels"
 )
 
 // edgeFigures are what the rows of --edge have beside the others.
@@ -69,9 +71,15 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *bench
 			c.stop()
 		}
 	}()
-	peaks := []float64{e.peak(list[0].isa, list[0].threads, peakWindows)}
+	peaks := map[*kernels.ISA][]float64{}
+	measurePeaks := func() {
+		for _, isa := range e.isas {
+			peaks[isa] = append(peaks[isa], e.peak(isa, list[0].threads, peakWindows))
+		}
+	}
+	measurePeaks()
 	for i := range list {
-		if list[i].flop/(peaks[0]*1e9) > longestRow*e.flags.time.Seconds() {
+		if list[i].flop/(peaks[list[i].isa][0]*1e9) > longestRow*e.flags.time.Seconds() {
 			r.Skipped = append(r.Skipped, skip{list[i].name, list[i].isaName(), "a run takes too long for --time"})
 			continue
 		}
@@ -105,7 +113,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *bench
 		if round >= fewestSamples && time.Since(begin) > 2*e.flags.time*time.Duration(len(group)) {
 			break // the machine is slow or busy
 		}
-		peaks = append(peaks, e.peak(list[0].isa, list[0].threads, peakWindows))
+		measurePeaks()
 		group = append(group[1:], group[0])
 		use := usageOf(group)
 		drop((*edgeContestant).repeat)
@@ -121,7 +129,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *bench
 	from := len(r.Rows)
 	chosen := quietest(others, samples)
 	for _, c := range group {
-		row := c.row(median(slices.Clone(peaks)), chosen)
+		row := c.row(median(peaks[c.isa]), chosen)
 		for _, i := range chosen {
 			row.Others = max(row.Others, others[i])
 		}

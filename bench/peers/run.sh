@@ -2,16 +2,20 @@
 # Measures epsball against its peers and prints the tables of docs/benchmarks.md.
 #
 #   bench/peers/run.sh [--venv DIR] [--quick] [--only TEXT] [--compile] [--json FILE]
+#   bench/peers/run.sh --edge [--venv DIR] [options of epsball bench --edge]
 #
 # Needs Go, Python 3.10 or newer and a network: the peers are installed from
 # PyPI, in their current versions, into a throw-away environment. --venv keeps
-# it in DIR and uses it again. The other options are compare.py's.
+# it in DIR and uses it again. The other options are compare.py's. --edge measures
+# single images against the runtimes of small devices (docs/bench.md), which take
+# 300 MB instead of gigabytes: an environment of its own.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 venv=$scratch/venv
+edge=
 arguments=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -19,15 +23,33 @@ while [ $# -gt 0 ]; do
 		venv=$2
 		shift
 		;;
+	--edge) edge=1 ;;
 	*) arguments+=("$1") ;;
 	esac
 	shift
 done
 
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check -q "$@" >&2; }
+
+if [ -n "$edge" ]; then
+	if [ ! -e "$venv/complete-edge" ]; then
+		echo "installing the runtimes into $venv" >&2
+		python3 -m venv "$venv"
+		pip install numpy onnx onnxruntime
+		for runtime in ncnn "ai-edge-litert flatbuffers"; do # not for every platform
+			# shellcheck disable=SC2086 # words
+			pip install $runtime || echo "not to be had: $runtime" >&2
+		done
+		touch "$venv/complete-edge"
+	fi
+	(cd "$root" && go build -o "$scratch/epsball" ./cmd/epsball)
+	"$scratch/epsball" bench --edge --peers "$venv/bin/python" ${arguments[@]+"${arguments[@]}"}
+	exit
+fi
+
 if [ ! -e "$venv/complete" ]; then
 	echo "installing the peers into $venv" >&2
 	python3 -m venv "$venv"
-	pip() { "$venv/bin/python" -m pip --disable-pip-version-check -q "$@" >&2; }
 	pip install torch onnx onnxruntime torchattacks foolbox numpy safetensors
 	# auto_LiRPA's release pins an old PyTorch. Without its pins, lirpa.py makes
 	# it run on the current one (pip warns of the conflict). The other two are

@@ -28,21 +28,25 @@ type benchFlags struct {
 	noPin     bool
 	benchstat bool
 	plot      string
+	edge      bool
+	peers     string // Python interpreter; "": none
 }
 
 // benchReport is the result; docs/bench.md explains it.
 type benchReport struct {
-	PeakGFLOPS float64     `json:"peak_gflops"` // of one core, with the first kernel set
-	Peaks      []peak      `json:"peaks"`       // the best measured before the rows and after
-	Read       []bandwidth `json:"read_gbps"`   // likewise
-	Rows       []benchRow  `json:"rows"`
-	Skipped    []skip      `json:"skipped"`
-	CPU        string      `json:"cpu"`
-	ISA        string      `json:"isa"` // the first kernel set
-	ISAs       []string    `json:"isas"`
-	Threads    int         `json:"threads"` // the most
-	Pinned     bool        `json:"pinned"`
-	Seconds    float64     `json:"seconds"`
+	PeakGFLOPS float64      `json:"peak_gflops"` // of one core, with the first kernel set
+	Peaks      []peak       `json:"peaks"`       // the best measured before the rows and after
+	Read       []bandwidth  `json:"read_gbps"`   // likewise
+	Rows       []benchRow   `json:"rows"`
+	Skipped    []skip       `json:"skipped"`
+	Absent     []absentPeer `json:"absent,omitempty"` // other runtimes that --peers lacks
+	Python     *pythonFacts `json:"python,omitempty"` // of --peers
+	CPU        string       `json:"cpu"`
+	ISA        string       `json:"isa"` // the first kernel set
+	ISAs       []string     `json:"isas"`
+	Threads    int          `json:"threads"` // the most
+	Pinned     bool         `json:"pinned"`
+	Seconds    float64      `json:"seconds"`
 	pinning    string
 }
 
@@ -83,6 +87,8 @@ type benchRow struct {
 	Share           float64 `json:"share,omitzero"`     // of the time of the layers timed
 	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level
 	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
+
+	*edgeFigures // of --edge, else nil
 
 	group   string
 	samples []timing
@@ -138,11 +144,17 @@ The process is confined to as many CPUs as a row has threads (Linux). A row
 whose single run would take more than 10 times --time at peak is skipped.
 docs/bench.md explains the output.
 
+--edge times single images instead, each network in a fresh process: latency,
+memory, start-up; rows edge/NET/b1/tTHREADS, on one thread and, if set, --threads.
+--peers PYTHON lets ONNX Runtime, ncnn and LiteRT (TensorFlow Lite) take turns with
+it, as far as that interpreter has them (rows with their name as suffix).
+
 --benchstat prints Go's benchmark format, a line for each repeat; --plot draws
 the roofline.`,
 		Example: `  epsball bench
   epsball bench --model m.safetensors --filter '^(forward|pgd-step)/.*/b128/' --json
   epsball bench --layers --filter mnist-small --plot roofline.svg
+  epsball bench --edge --peers python3
   epsball bench --isa all --benchstat >new.txt && benchstat old.txt new.txt`,
 		Args: noArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -153,6 +165,12 @@ the roofline.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.timeSet = c.Flags().Changed("time")
+			if err := f.checkEdge(c.Flags().Changed); err != nil {
+				return err
+			}
+			if f.edge && !c.Flags().Changed("threads") {
+				a.threads = 1
+			}
 			return a.bench(c.Context(), f)
 		},
 	}
@@ -166,6 +184,8 @@ the roofline.`,
 	fl.BoolVar(&f.kernels, "kernels", false, "time the element-wise kernels, too")
 	fl.BoolVar(&f.noPin, "no-pin", false, "leave the choice of CPUs to the system")
 	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
+	fl.BoolVar(&f.edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
+	fl.StringVar(&f.peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
 	fl.StringVar(&f.plot, "plot", "", "`file` to draw the roofline to (SVG)")
 	return c
 }
@@ -207,11 +227,19 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 		pin: newPinner(!f.noPin), meters: map[meterKey]*peakMeter{},
 	}
 	defer b.close()
+	if f.edge {
+		b.threads = slices.Compact([]int{1, a.threads})
+	}
 	if f.allISAs {
 		b.isas = append(b.isas, slices.DeleteFunc(slices.Clone(kernels.Available()), func(i *kernels.ISA) bool { return i == a.isa })...)
 	}
 	if b.subjects, err = a.loadSubjects(f.models); err != nil {
 		return err
+	}
+	if f.peers != "" && len(f.models) == 0 {
+		if err := b.subjects.addCallOverhead(); err != nil {
+			return err
+		}
 	}
 	list, err := b.cases(re)
 	if err != nil {
@@ -224,7 +252,11 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	bar.show("limits of the machine", 0, len(list))
 	r := b.newReport()
 	b.limits(r)
-	failure := b.measureAll(ctx, bar, list, r)
+	measure := b.measureAll
+	if f.edge {
+		measure = b.measureEdge
+	}
+	failure := measure(ctx, bar, list, r)
 	if failure == nil {
 		b.limits(r) // the machine may have been busy before
 	}

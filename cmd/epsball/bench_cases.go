@@ -17,24 +17,27 @@ const (
 	kindPass   = "pass"   // PASS/NET/bBATCH/tTHREADS
 	kindLayer  = "layer"  // layer/OPERATION/NET/LAYER/bBATCH/tTHREADS
 	kindKernel = "kernel" // kernel/OPERATION/LEVEL/tTHREADS
+	kindEdge   = "edge"   // edge/NET/b1/tTHREADS
 )
 
 const (
 	direct   = "" // the variant that rows are named after
 	winograd = "winograd"
+	singles  = "singles" // compiled for single images alone: no variant of a row
 )
 
 // benchCase is a row before it is measured.
 type benchCase struct {
 	kind, name string
 	group      string // its name without threads and variant: cases of a group take turns
-	variant    string // suffix of the name: winograd, or none
+	variant    string // suffix of the name: winograd, another runtime, or none
 	isa        *kernels.ISA
 	batch      int // 0 for kernels
 	threads    int
 	flop       float64     // of one run
 	bytes      float64     // of one run: compulsory traffic
 	level      memoryLevel // kernels alone
+	subject    int         // --edge alone: index of the model
 	prepare    func(context.Context) (*task, error)
 }
 
@@ -47,6 +50,7 @@ type task struct {
 // subjects are the models to time, each compiled once for a kernel set.
 type subjects struct {
 	names    []string
+	specs    []string // where they come from; "": random weights
 	models   []*model.Model
 	compiled map[subjectKey]*net.Network
 }
@@ -62,7 +66,11 @@ func (s *subjects) net(i int, isa *kernels.ISA, variant string) (*net.Network, e
 	if n, ok := s.compiled[key]; ok {
 		return n, nil
 	}
-	n, err := net.Compile(s.models[i], net.Options{ISA: isa.Name(), Backward: true, Winograd: variant == winograd})
+	o := net.Options{ISA: isa.Name(), Backward: true, Winograd: variant == winograd}
+	if variant == singles {
+		o = net.Options{ISA: isa.Name(), Batches: net.SmallBatches}
+	}
+	n, err := net.Compile(s.models[i], o)
 	if err == nil {
 		s.compiled[key] = n
 	}
@@ -84,7 +92,7 @@ func (a *app) loadSubjects(specs []string) (*subjects, error) {
 		if n := m.Arch.Classes(); n < 2 {
 			return nil, fmt.Errorf("--model: %s has %d output, want at least 2 classes", spec, n)
 		}
-		s.names, s.models = append(s.names, name), append(s.models, m)
+		s.names, s.specs, s.models = append(s.names, name), append(s.specs, spec), append(s.models, m)
 	}
 	if len(specs) > 0 {
 		return s, nil
@@ -98,7 +106,7 @@ func (a *app) loadSubjects(specs []string) (*subjects, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.names, s.models = append(s.names, name), append(s.models, m)
+		s.names, s.specs, s.models = append(s.names, name), append(s.specs, ""), append(s.models, m)
 	}
 	return s, nil
 }
@@ -106,6 +114,9 @@ func (a *app) loadSubjects(specs []string) (*subjects, error) {
 // cases lists the rows that the flags ask for, those of a group together.
 func (b *bench) cases(re *regexp.Regexp) ([]benchCase, error) {
 	f := b.flags
+	if f.edge {
+		return b.edgeCases(re)
+	}
 	all, err := b.passCases(f.winograd)
 	if err != nil {
 		return nil, err

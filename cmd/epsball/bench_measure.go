@@ -86,7 +86,7 @@ func (b *bench) limits(r *benchReport) {
 	for i := range r.Read {
 		l := &r.Read[i]
 		b.pin.use(l.Threads)
-		l.GBps = max(l.GBps, readGBps(b.isas[0], l.Bytes, l.Threads, b.flags.time/8))
+		l.GBps = max(l.GBps, readGBps(b.isas[0], l.Bytes, l.Threads, min(b.flags.time, rowTime)/8))
 	}
 }
 
@@ -266,7 +266,7 @@ func compare(r *benchReport) {
 		if one := at[key{row.group, row.ISA, row.Variant, 1}]; one != nil && one != row {
 			row.Speedup = row.perSecond() / one.perSecond()
 		}
-		if base := at[key{row.group, r.ISA, direct, row.Threads}]; base != nil && base != row {
+		if base := at[key{row.group, r.ISA, direct, row.Threads}]; base != nil && base != row && row.Kind != kindEdge { // see relate
 			row.Ratio = row.perSecond() / base.perSecond()
 		}
 		if row.Kind == kindLayer {

@@ -77,7 +77,7 @@ func appendNew[T comparable](list []T, v T) []T {
 func (r *benchRow) net() string {
 	parts := strings.Split(r.Name, "/")
 	switch r.Kind {
-	case kindPass:
+	case kindPass, kindEdge:
 		return parts[1]
 	case kindLayer:
 		return parts[2]
@@ -91,6 +91,8 @@ func (r *benchRow) operation() string {
 	switch r.Kind {
 	case kindPass:
 		return parts[0]
+	case kindEdge:
+		return "forward"
 	case kindLayer:
 		return "layer " + parts[1]
 	}
@@ -101,7 +103,7 @@ func (r *benchRow) operation() string {
 func (r *benchRow) label() string {
 	parts := strings.Split(r.Name, "/")
 	switch r.Kind {
-	case kindPass:
+	case kindPass, kindEdge:
 		return fmt.Sprintf("%s b%d", parts[1], r.Batch)
 	case kindLayer:
 		return fmt.Sprintf("%s b%d", parts[3], r.Batch)

@@ -10,16 +10,21 @@ import (
 // of row.
 func benchTable(r *benchReport) string {
 	out := facts("cpu", r.CPU, "kernels", strings.Join(r.ISAs, ", "), "threads", r.pinning) + "\n" + limitTable(r)
-	for _, kind := range []string{kindPass, kindLayer, kindKernel} {
-		if t := rowTable(r, kind); t != "" {
+	for _, kind := range []string{kindPass, kindLayer, kindKernel, kindEdge} {
+		if t := rowTable(r, kind, columns[kind]); t != "" {
 			out += "\n" + t
 		}
 	}
+	out += edgeTables(r)
 	if len(r.Skipped) > 0 {
 		out += "\n"
 	}
 	for _, s := range r.Skipped {
-		out += fmt.Sprintf("skipped %s (%s): %s\n", s.Name, s.ISA, s.Reason)
+		name := s.Name
+		if s.ISA != "" {
+			name += " (" + s.ISA + ")"
+		}
+		out += fmt.Sprintf("skipped %s: %s\n", name, s.Reason)
 	}
 	return out + "\n" + seconds(r.Seconds) + "\n"
 }
@@ -98,13 +103,14 @@ func ratio(v float64) string {
 var columns = map[string][]column{
 	kindPass:   {nameColumn, isaColumn, gflopsColumn, peakColumn, imagesColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
 	kindLayer:  {nameColumn, isaColumn, gflopsColumn, peakColumn, imagesColumn, shareColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
+	kindEdge:   {nameColumn, isaColumn, medianColumn, p95Column, p99Column, bestColumn, imagesColumn, edgePeakColumn, speedupColumn, oursColumn, spreadColumn, repeatsColumn},
 	kindKernel: {nameColumn, isaColumn, gbpsColumn, readColumn, gflopsColumn, peakColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
 }
 
-func rowTable(r *benchReport, kind string) string {
+func rowTable(r *benchReport, kind string, columns []column) string {
 	var header []any
 	var shown []column
-	for _, c := range columns[kind] {
+	for _, c := range columns {
 		if c.shown == nil || c.shown(r) {
 			header, shown = append(header, c.title), append(shown, c)
 		}

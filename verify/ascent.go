@@ -86,7 +86,7 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 				done = done && a.best[i][l] > 0
 			}
 		}
-		if step == steps || done {
+		if step == steps || done || r.stopped() {
 			break
 		}
 		r.corners(a, groups)

@@ -39,7 +39,7 @@ func ExampleGuard() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var v audit.Verdict // used again: nothing is allocated
+	var v audit.Verdict                    // used again: nothing is allocated
 	for _, i := range []int{0, 1, 2, 18} { // the last is a 3
 		if err := guard.Classify(context.Background(), pictures.Image(i), &v); err != nil {
 			log.Fatal(err)

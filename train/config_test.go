@@ -110,7 +110,7 @@ func TestCheckpointErrors(t *testing.T) {
 			{"header.step", func(h *header) { h.Step = -1 }},
 			{"header.history", func(h *header) { h.History = nil }},
 			{"header.model", func(h *header) { h.Model = -1 }},
-			{"header.model", func(h *header) { h.Model = 1 << 40 }},
+			{"header.model", func(h *header) { h.Model = 1 << 30 }},
 			{"model", func(h *header) { h.Model -= 4 }},
 			{"data", func(h *header) { h.Data = "" }},
 		} {

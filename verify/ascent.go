@@ -59,6 +59,7 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 			a.best[i][l] = math.Inf(-1)
 		}
 	}
+	rate, decay1, decay2 := stepSize, 1.0, 1.0 // powers; math.Pow is not the same everywhere
 	for step := 0; ; step++ {
 		clear(r.started)
 		begin()
@@ -86,18 +87,19 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 				done = done && a.best[i][l] > 0
 			}
 		}
-		if step == steps || done {
+		if step == steps || done || r.stopped() {
 			break
 		}
 		r.corners(a, groups)
-		rate := stepSize * math.Pow(stepDecay, float64(step))
-		c1, c2 := 1-math.Pow(beta1, float64(step+1)), 1-math.Pow(beta2, float64(step+1))
+		decay1, decay2 = float64(decay1*beta1), float64(decay2*beta2)
+		c1, c2 := 1-decay1, 1-decay2
 		for i := range from + 1 {
 			if a.used[i+1] {
 				r.values(a, i, groups)
 				r.update(a, i, groups, float32(rate/c1), float32(1/c2))
 			}
 		}
+		rate = float64(rate * stepDecay)
 	}
 	copy(r.low[:groups], a.best[:groups])
 }

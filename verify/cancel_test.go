@@ -57,9 +57,23 @@ func TestCancelledIsNotDone(t *testing.T) {
 		rungs[m] = true
 	}
 	require.Greater(t, len(rungs), 1)
-	stopped := 0
-	for looks := range int64(150) {
+	// looks counts those of a whole run.
+	looks := func(run func(ctx context.Context) error) int64 {
+		const many = 1 << 40
 		ctx := &endsAfter{Context: context.Background()}
+		ctx.left.Store(many)
+		require.NoError(t, run(ctx))
+		return many - ctx.left.Load()
+	}
+	const points = 150
+	var scratch Result
+	ofCertify := looks(func(ctx context.Context) error { return v.Certify(ctx, ball, b, &scratch) })
+	ofRadius := looks(func(ctx context.Context) error { return v.Radius(ctx, net.Linf, step, most, b, &RadiusResult{}) })
+	require.Greater(t, ofRadius, int64(60*n), "an image is given up between rungs alone")
+	stopped := 0
+	for p := range int64(points) {
+		ctx := &endsAfter{Context: context.Background()}
+		looks := ofCertify * p / points
 		ctx.left.Store(looks)
 		var res Result
 		if v.Certify(ctx, ball, b, &res) != nil {
@@ -71,6 +85,7 @@ func TestCancelledIsNotDone(t *testing.T) {
 				require.Equal(t, want.Method[i], res.Method[i], "looks %d, image %d", looks, i)
 			}
 		}
+		looks = ofRadius * p / points
 		ctx.left.Store(looks)
 		var radius RadiusResult
 		_ = v.Radius(ctx, net.Linf, step, most, b, &radius)
@@ -80,5 +95,54 @@ func TestCancelledIsNotDone(t *testing.T) {
 			}
 		}
 	}
-	require.Positive(t, stopped)
+	require.Equal(t, points, stopped)
+}
+
+// TestCertifyRung: the rungs one by one are the ladder, and one that is stopped
+// proves nothing.
+func TestCertifyRung(t *testing.T) {
+	a := architectures()[0]
+	m, err := model.Random(a, 3)
+	require.NoError(t, err)
+	compiled, err := net.Compile(m, net.Options{})
+	require.NoError(t, err)
+	v, err := NewCROWN(compiled, kernels.NewPool(1), Config{Method: MethodAlphaCROWN, Ladder: true, Iterations: 3})
+	require.NoError(t, err)
+	const n = 20
+	b := Batch{X: make([]float32, n*a.Input.Size()), Y: make([]int, n)}
+	random := kernels.NewStream(1, 0, 0)
+	for i := range b.X {
+		b.X[i] = random.Float32()
+	}
+	ctx := context.Background()
+	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.03")}
+	var want, got, part Result
+	require.NoError(t, v.Certify(ctx, ball, b, &want))
+	certified := make([]bool, n)
+	for rung := MethodIBP; rung <= MethodAlphaCROWN; rung++ {
+		require.NoError(t, v.CertifyRung(ctx, rung, ball, b, &got))
+		for i := range n {
+			require.True(t, got.Done[i])
+			require.Equal(t, got.Margin[i] > 0, got.Certified[i])
+			if want.Certified[i] && want.Method[i] == rung {
+				require.Equal(t, want.Margin[i], got.Margin[i])
+			}
+			certified[i] = certified[i] || got.Certified[i]
+		}
+		for looks := range int64(60) {
+			ctx := &endsAfter{Context: context.Background()}
+			ctx.left.Store(looks)
+			err := v.CertifyRung(ctx, rung, ball, b, &part)
+			for i, done := range part.Done {
+				require.True(t, done || !part.Certified[i])
+				require.False(t, done && part.Certified[i] != got.Certified[i], "rung %v", rung)
+				require.True(t, done || err != nil)
+			}
+		}
+	}
+	require.Equal(t, want.Certified, certified)
+	require.ErrorContains(t, v.CertifyRung(ctx, MethodAlphaCROWN+1, ball, b, &got), "method")
+	low, err := NewCROWN(compiled, kernels.NewPool(1), Config{Method: MethodCROWN})
+	require.NoError(t, err)
+	require.ErrorContains(t, low.CertifyRung(ctx, MethodAlphaCROWN, ball, b, &got), "up to that of the verifier, crown")
 }

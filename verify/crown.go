@@ -85,6 +85,7 @@ type CROWN struct {
 	workers []*climber
 	f       func(worker, task int)
 	one     func(w *climber, image int) // certify
+	only    func(w *climber, image int) // certifyRung
 
 	// The batch being verified.
 	ctx  context.Context
@@ -95,6 +96,7 @@ type CROWN struct {
 	ball net.Ball
 	box  net.Box
 	res  *Result
+	rung Method
 }
 
 // climber is a worker on the rungs of the ladder.
@@ -125,10 +127,13 @@ func NewCROWN(n *net.Network, pool *kernels.Pool, c Config) (*CROWN, error) {
 			return nil, err
 		}
 	}
-	v.one = v.certify
+	v.one, v.only = v.certify, v.certifyRung
 	v.f = func(worker, task int) {
 		if v.ctx.Err() == nil {
-			v.do(v.workers[worker], v.todo[task])
+			w := v.workers[worker]
+			w.ctx = v.ctx
+			v.do(w, v.todo[task])
+			w.ctx = nil
 		}
 	}
 	return v, nil
@@ -201,46 +206,12 @@ func (v *CROWN) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result
 	return err
 }
 
-func (v *CROWN) certify(w *climber, i int) {
-	res := v.res
-	m, method := v.climb(w, i, v.ball, v.box, res.Margin[i])
-	if m <= 0 && v.ctx.Err() != nil {
-		return // rungs may be left
+// all puts n images on the list.
+func (v *CROWN) all(n int) {
+	v.todo = v.todo[:0]
+	for i := range n {
+		v.todo = append(v.todo, i)
 	}
-	res.Margin[i], res.Certified[i], res.Method[i], res.Done[i] = m, m > 0, method, true
-}
-
-// climb proves what it can of an image and returns the margin and the rung; ibp is a
-// margin that is known.
-func (v *CROWN) climb(w *climber, i int, ball net.Ball, box net.Box, ibp float32) (margin float32, rung Method) {
-	s := v.statement(i)
-	first := v.cfg.Method
-	if v.cfg.Ladder {
-		first = min(first, MethodCROWNIBP)
-	}
-	if v.cfg.Spec != nil && v.cfg.Ladder {
-		first = MethodIBP
-	}
-	margin = ibp
-	for rung = first; ; rung++ {
-		w.load(v.image(i), ball, box)
-		w.attempt(rung, s, w.low, v.cfg.Iterations)
-		margin = max(margin, worst(w.low))
-		if margin > 0 || rung == v.cfg.Method || v.ctx.Err() != nil {
-			return margin, rung
-		}
-	}
-}
-
-// attempt bounds the rows of s for the loaded image.
-func (w *relaxer) attempt(m Method, s statement, low []float32, iterations int) {
-	if m < MethodAlphaCROWN {
-		iterations = 0
-	} else if w.ascent == nil {
-		w.ascent = newAscent(w.rows)
-	}
-	w.bounds(m >= MethodCROWN, iterations)
-	w.prove(s, low, m == MethodIBP, iterations)
 }
 
 func (v *CROWN) statement(i int) statement {

@@ -6,10 +6,10 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Radius is IBP.Radius by the rungs of the ladder. From the radius that IBP certifies
-// on, it doubles until a ball is not certified, and bisects: a search that ends near
-// the radius, for wide balls cost most. Each radius returned was itself certified; the
-// search of an image depends on no other.
+// Radius is IBP.Radius by the rungs of the ladder, one after the other: each goes on
+// from the radius that the cheaper ones certified (Search, near), so that the dearest
+// does the last few steps alone. Without Ladder there is one rung. Each radius returned
+// was itself certified; the search of an image depends on no other.
 func (v *CROWN) Radius(ctx context.Context, norm net.Norm, resolution, max net.Epsilon, b Batch, res *RadiusResult) error {
 	if err := v.check(b); err != nil {
 		return err
@@ -36,39 +36,21 @@ func (v *CROWN) Radius(ctx context.Context, norm net.Norm, resolution, max net.E
 		}
 	}
 	clear(res.Done)
-	v.todo = v.todo[:0]
-	for i := range n {
-		v.todo = append(v.todo, i)
-	}
+	v.all(n)
 	return v.run(ctx, b, func(w *climber, i int) {
-		certified := func(k int) bool {
-			ball := net.Ball{Norm: norm, Eps: resolution.Times(k)}
-			margin, _ := v.climb(w, i, ball, ball.Box(), -1)
-			return margin > 0
-		}
-		lo, hi := res.Steps[i], most+1
-		for step := 1; lo+step < hi; step *= 2 {
-			if v.ctx.Err() != nil {
-				return
+		proved := res.Steps[i]
+		for rung := v.first(); rung <= v.cfg.Method; rung++ {
+			s := NewSearch(proved, most+1, true)
+			for k, open := s.Next(); open; k, open = s.Next() {
+				ball := net.Ball{Norm: norm, Eps: resolution.Times(k)}
+				margin := v.attempt(w, rung, i, ball, ball.Box())
+				if w.gaveUp || v.ctx.Err() != nil {
+					return
+				}
+				s.Tell(margin > 0)
 			}
-			if !certified(lo + step) {
-				hi = lo + step
-				break
-			}
-			lo += step
+			proved = s.Proved()
 		}
-		for hi-lo > 1 {
-			if v.ctx.Err() != nil {
-				return
-			}
-			if mid := (lo + hi) / 2; certified(mid) {
-				lo = mid
-			} else {
-				hi = mid
-			}
-		}
-		if v.ctx.Err() == nil { // if not, the last ball may have been given up
-			res.set(i, lo, resolution)
-		}
+		res.set(i, proved, resolution)
 	})
 }

@@ -79,7 +79,7 @@ func (v *CROWN) proofs(ctx context.Context, b Batch, n int, ball func(image int)
 	return out, err
 }
 
-// climbProof is climb with a proof.
+// climbProof is climb with a proof; nil if the context ends within a rung.
 func (v *CROWN) climbProof(w *climber, i int, ball net.Ball) *Proof {
 	rung := v.cfg.Method
 	if v.cfg.Ladder {
@@ -91,6 +91,9 @@ func (v *CROWN) climbProof(w *climber, i int, ball net.Ball) *Proof {
 		w.proof, w.rowsOnly = &p, true
 		w.attempt(rung, v.statement(i), w.low, v.cfg.Iterations)
 		w.proof, w.rowsOnly = nil, v.cfg.RowsOnly
+		if w.gaveUp {
+			return nil
+		}
 		p.Rows = append(p.Rows, w.low...)
 		p.Margin = worst(w.low)
 		p.Certified = p.Margin > 0

@@ -71,7 +71,7 @@ func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
 	mean, std := w.g.net.Normalization()
 	lo, hi := w.c[:len(x)], w.r[:len(x)]
 	box.Outer(lo, hi, x)
-	w.norm, w.eps, w.less = ball.Norm, box.EpsHi(), 0
+	w.norm, w.eps, w.less, w.gaveUp = ball.Norm, box.EpsHi(), 0, false
 	for c := range in.C {
 		for p := range hw {
 			k, i := p*in.C+c, c*hw+p
@@ -234,12 +234,12 @@ func (w *relaxer) boundNeurons(i int, list []neuron) {
 	m := w.g.maps[i+1]
 	last, groups, atOnce, first := -1, 0, 0, 0
 	flush := func(end int) {
-		if groups > 0 {
+		if groups > 0 && !w.stopped() {
 			w.boundGroups(i, groups, list[first:end])
 		}
 		groups, first = 0, end
 	}
-	for from, to := 0, 0; from < len(list); from = to {
+	for from, to := 0, 0; from < len(list) && !w.gaveUp; from = to {
 		p := int(list[from].index) / m.c
 		for to = from + 1; to < len(list) && to < from+kernels.Lanes && int(list[to].index)/m.c == p; to++ {
 		}
@@ -300,6 +300,9 @@ func (w *relaxer) bounds(backward bool, iterations int) {
 		w.trace()
 	}
 	for i := range w.g.nodes {
+		if w.stopped() {
+			return
+		}
 		d := &w.g.nodes[i]
 		w.forward(i)
 		// In an Linf box intervals of the first layer are as good as rows.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"math"
 	"slices"
 
@@ -40,6 +41,18 @@ type rows struct {
 	eps    float64
 	std    []float32
 	less   float64 // underflow of all nodes (10)
+
+	ctx    context.Context // of the run; nil: none
+	gaveUp bool            // it ended within this image, whose bounds are incomplete
+}
+
+// stopped tells whether to give the image up. Passes ask between chunks of rows, so
+// that a run ends soon where an image takes seconds.
+func (r *rows) stopped() bool {
+	if !r.gaveUp && r.ctx != nil && r.ctx.Err() != nil {
+		r.gaveUp = true
+	}
+	return r.gaveUp
 }
 
 func newRows(g *graph) *rows {

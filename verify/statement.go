@@ -76,7 +76,7 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 	m := w.g.maps[last+1]
 	atOnce := w.begin(last, m.full())
 	n := s.rows(m.size())
-	for from := 0; from < n; from += atOnce * kernels.Lanes {
+	for from := 0; from < n && !w.stopped(); from += atOnce * kernels.Lanes {
 		some := min(n-from, atOnce*kernels.Lanes)
 		groups := kernels.Groups(some)
 		for g := range groups {

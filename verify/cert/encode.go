@@ -136,10 +136,15 @@ func Margin(proved float64) float64 {
 	if !(v > 0x1p-1000) || math.IsInf(v, 0) {
 		return 0
 	}
-	f, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 2, 64), 64)
-	if f > v { // a step down in the third digit
-		digit := math.Pow(10, math.Floor(math.Log10(v))-2)
-		f, _ = strconv.ParseFloat(strconv.FormatFloat(v-digit/2, 'e', 2, 64), 64)
+	text := strconv.FormatFloat(v, 'e', 2, 64) // d.dde±dd
+	f, _ := strconv.ParseFloat(text, 64)
+	if f > v { // a step down in the third digit; math.Log10 is not the same everywhere
+		digits, _ := strconv.Atoi(text[:1] + text[2:4])
+		exponent, _ := strconv.Atoi(text[5:])
+		if digits--; digits < 100 {
+			digits, exponent = 999, exponent-1
+		}
+		f, _ = strconv.ParseFloat(fmt.Sprintf("%de%d", digits, exponent-2), 64)
 	}
 	return min(f, v)
 }

@@ -1,0 +1,36 @@
+package epsball_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball"
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// TestGuard: the guard of a model flags what Certify does not prove.
+func TestGuard(t *testing.T) {
+	m, err := epsball.New(randomModel(t))
+	require.NoError(t, err)
+	defer m.Close()
+	x, ctx := randomBatch(20), context.Background()
+	pred, err := m.Classify(ctx, x)
+	require.NoError(t, err)
+	cert, err := epsball.Certify(ctx, m, x, pred.Label, epsball.Linf(0.02), epsball.CROWN)
+	require.NoError(t, err)
+	g, err := m.Guard(audit.GuardOptions{Threshold: net.MustEpsilon("0.02"), Method: verify.MethodCROWN, Budget: audit.Unlimited})
+	require.NoError(t, err)
+	size := len(x.Data) / x.N
+	for i := range x.N {
+		var v audit.Verdict
+		require.NoError(t, g.Classify(ctx, x.Data[i*size:(i+1)*size], &v))
+		require.Equal(t, pred.Label[i], v.Label)
+		require.Equal(t, cert.Robust[i], !v.Flagged)
+	}
+	_, err = m.Guard(audit.GuardOptions{Budget: -1})
+	require.ErrorContains(t, err, "budget")
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/verify/cert"
+	"github.com/epsball/epsball/verify/check"
+)
+
+// graph is a small network with a dozen images.
+type graph struct {
+	m    *model.Model
+	n    *net.Network
+	size int
+	x    []float32
+	y    []int
+}
+
+func (g *graph) image(i int) []float32 { return g.x[i*g.size : (i+1)*g.size] }
+
+func graphLogits(p *printer, g *graph) error {
+	if err := addLogits(p, g.n, g.x, 12); err != nil {
+		return err
+	}
+	return addLogits(p, g.n, g.image(0), 1)
+}
+
+func graphAttack(p *printer, g *graph) error {
+	for _, norm := range []net.Norm{net.Linf, net.L2} {
+		ball := net.Ball{Norm: norm, Eps: net.MustEpsilon("1/7")}
+		if err := addAttack(p, g.n, g.x, g.y, ball, 4); err != nil {
+			return err
+		}
+		if err := addAttack(p, g.n, g.x[:2*g.size], g.y[:2], ball, 2); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func graphBounds(p *printer, g *graph) error {
+	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
+		for norm := net.Linf; norm <= net.L1; norm++ {
+			if err := addBounds(p, g.n, m, net.Ball{Norm: norm, Eps: net.MustEpsilon("0.03")}, g.image(1), g.y[1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// graphRadius takes the largest certified radii of the classes predicted.
+func graphRadius(p *printer, g *graph) error {
+	prover, err := verify.NewCROWN(g.n, pool, verify.Config{Method: verify.MethodCROWN, Ladder: true})
+	if err != nil {
+		return err
+	}
+	c := g.n.Classes()
+	z, y := make([]float32, 12*c), make([]int, 12)
+	if err := g.n.NewRunner(pool).Logits(ctx, z, g.x, 12); err != nil {
+		return err
+	}
+	for i := range y {
+		y[i] = net.Argmax(z[i*c : (i+1)*c])
+	}
+	var res verify.RadiusResult
+	if err := prover.Radius(ctx, net.Linf, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), verify.Batch{X: g.x, Y: y}, &res); err != nil {
+		return err
+	}
+	sum := 0
+	for _, k := range res.Steps {
+		p.int(k)
+		sum += k
+	}
+	p.note = fmt.Sprintf("%d steps", sum)
+	return nil
+}
+
+// graphCertificates takes the lines of certificates and what the checker says of
+// them, which must accept each.
+func graphCertificates(p *printer, g *graph) error {
+	k, err := check.New(g.m)
+	if err != nil {
+		return err
+	}
+	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.004")}
+	certified := 0
+	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
+		prover, err := verify.NewCROWN(g.n, pool, verify.Config{Method: m, Iterations: 2, RowsOnly: true})
+		if err != nil {
+			return err
+		}
+		for i := range 3 {
+			z := make([]float32, g.n.Classes())
+			if err := g.n.NewRunner(pool).Logits(ctx, z, g.image(i), 1); err != nil {
+				return err
+			}
+			y := net.Argmax(z)
+			proof, err := prover.Prove(ctx, ball, g.image(i), y)
+			if err != nil {
+				return err
+			}
+			line, err := cert.Append(nil, certificate(g, ball, proof, i, y))
+			if err != nil {
+				return err
+			}
+			p.bytes(line)
+			if !proof.Certified {
+				continue
+			}
+			certified++
+			c, err := check.Parse(line[:len(line)-1])
+			if err != nil {
+				return err
+			}
+			v, err := k.Check(ctx, c, g.image(i), y)
+			if err != nil {
+				return err
+			}
+			if !v.Valid {
+				return fmt.Errorf("image %d, %v: %s", i, m, v.Reason)
+			}
+			p.float64(v.Margin)
+		}
+	}
+	p.note = fmt.Sprintf("%d certified", certified)
+	return nil
+}
+
+func certificate(g *graph, ball net.Ball, v *verify.Proof, i, y int) *check.Certificate {
+	c := &check.Certificate{
+		Model: g.m.Hash(), Level: check.Executed, Data: "random", Index: i, Input: check.InputHash(g.image(i)),
+		Norm: ball.Norm.String(), Eps: ball.Eps.String(), Run: "platforms", Label: y,
+	}
+	proof := cert.Proof{Method: v.Method.String(), Certified: v.Certified, Margin: float64(v.Margin)}
+	for _, s := range v.Slopes {
+		l := g.n.Layers()[s.Layer]
+		relu := max(l.Index, l.Add) + 1
+		proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForAll, ReLU: relu, Alpha: [][]float32{s.Alpha}})
+		if s.Rows != nil {
+			proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForRows, ReLU: relu, Alpha: s.Rows})
+		}
+	}
+	proof.Fill(c)
+	return c
+}

@@ -1,0 +1,370 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/plain"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/train"
+	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/zoo"
+)
+
+var (
+	ctx  = context.Background()
+	pool = kernels.NewPool(2) // two workers on any number of CPUs
+)
+
+const (
+	small  = "mnist-small-ibp-0.1" // trained for intervals
+	robust = "mnist-small-pgd-0.1"
+)
+
+var items = []item{
+	{"philox", true, random},
+	{"mnist images", true, images},
+	{"model files", true, modelFiles},
+	{"onnx files", true, onnxFiles},
+	{"npz", true, npz},
+	{"logits, one image", true, logits(small, 1)},
+	{"logits, lanes", false, logits(small, 9)},
+	{"logits, standard", false, logits("mnist-small-standard", 4)},
+	{"ibp, linf", true, bounds(small, verify.MethodIBP, net.Linf, "0.1")},
+	{"ibp, l2", false, bounds(small, verify.MethodIBP, net.L2, "0.5")},
+	{"ibp, l1", false, bounds(small, verify.MethodIBP, net.L1, "1/3")},
+	{"crown, linf", false, bounds(robust, verify.MethodCROWN, net.Linf, "0.03")},
+	{"pgd, one image", true, pgd(robust, 1, 1)},
+	{"pgd, linf", false, pgd(robust, 9, 3)},
+	{"graphs, logits", true, graphs(graphLogits)},
+	{"graphs, pgd", true, graphs(graphAttack)},
+	{"graphs, bounds", true, graphs(graphBounds)},
+	{"graphs, radius", true, graphs(graphRadius)},
+	{"graphs, certificates", true, graphs(graphCertificates)},
+	{"winograd", true, winograd},
+	{"training", true, training},
+	{"guard", true, guard},
+}
+
+// random is what random starts and weights come from.
+func random(p *printer) error {
+	s := kernels.NewStream(1<<40+7, 3, 5)
+	for range 100 {
+		p.floats([]float32{s.Float32()})
+	}
+	return nil
+}
+
+func images(p *printer) error {
+	test, err := mnist.Test()
+	if err != nil {
+		return err
+	}
+	p.floats(test.X[:200*784])
+	for _, y := range test.Y {
+		p.int(y)
+	}
+	p.note = fmt.Sprintf("%d images", test.Len())
+	return nil
+}
+
+func modelFiles(p *printer) error {
+	for _, name := range zoo.Names() {
+		m, err := zoo.Load(name)
+		if err != nil {
+			return err
+		}
+		data, err := m.Encode()
+		if err != nil {
+			return err
+		}
+		p.bytes(data)
+		p.text(m.Hash())
+		again, err := model.Decode(data, name)
+		if err != nil {
+			return err
+		}
+		if again.Hash() != m.Hash() {
+			return fmt.Errorf("%s: read back as another model", name)
+		}
+		p.note = fmt.Sprintf("%d bytes", len(data))
+	}
+	return nil
+}
+
+func onnxFiles(p *printer) error {
+	m, err := zoo.Load(small)
+	if err != nil {
+		return err
+	}
+	data, err := onnx.Encode(m)
+	if err != nil {
+		return err
+	}
+	p.bytes(data)
+	again, err := onnx.Decode(data, "memory.onnx")
+	if err != nil {
+		return err
+	}
+	p.text(again.Hash())
+	return nil
+}
+
+func npz(p *printer) error {
+	x, err := digits(3)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := dataset.WriteNPZ(&b, []dataset.NamedArray{{Name: "x", Shape: []int{3, 1, 28, 28}, Data: x.X}}); err != nil {
+		return err
+	}
+	p.bytes(b.Bytes())
+	arrays, err := dataset.ReadNPZ("memory.npz", bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		return err
+	}
+	p.floats(arrays[0].Data.([]float32))
+	return nil
+}
+
+func digits(n int) (*dataset.Set, error) {
+	test, err := mnist.Test()
+	if err != nil {
+		return nil, err
+	}
+	return test.Slice(0, n), nil
+}
+
+// builtin compiles a model of the zoo.
+func builtin(name string, o net.Options) (*net.Network, error) {
+	m, err := zoo.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	return net.Compile(m, o)
+}
+
+func logits(name string, count int) func(p *printer) error {
+	return func(p *printer) error {
+		n, err := builtin(name, net.Options{})
+		if err != nil {
+			return err
+		}
+		x, err := digits(count)
+		if err != nil {
+			return err
+		}
+		return addLogits(p, n, x.X, count)
+	}
+}
+
+func addLogits(p *printer, n *net.Network, x []float32, count int) error {
+	out := make([]float32, count*n.Classes())
+	err := n.NewRunner(pool).Logits(ctx, out, x, count)
+	p.floats(out)
+	return err
+}
+
+func bounds(name string, m verify.Method, norm net.Norm, eps string) func(p *printer) error {
+	return func(p *printer) error {
+		n, err := builtin(name, net.Options{Batches: net.SmallBatches})
+		if err != nil {
+			return err
+		}
+		x, err := digits(1)
+		if err != nil {
+			return err
+		}
+		return addBounds(p, n, m, net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)}, x.X, x.Y[0])
+	}
+}
+
+// addBounds takes every interval and margin of an image.
+func addBounds(p *printer, n *net.Network, m verify.Method, ball net.Ball, x []float32, y int) error {
+	prover, err := verify.NewCROWN(n, pool, verify.Config{Method: m, Iterations: 4})
+	if err != nil {
+		return err
+	}
+	intervals, margins, err := prover.Bounds(ball, x, y)
+	if m == verify.MethodIBP && err == nil {
+		var v *verify.IBP
+		if v, err = verify.NewIBP(n, pool); err == nil {
+			intervals, margins, err = v.Bounds(ball, x, y)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, i := range intervals {
+		p.floats(i.Lower)
+		p.floats(i.Upper)
+	}
+	p.floats(margins)
+	least := margins[(y+1)%len(margins)]
+	for j, v := range margins {
+		if j != y {
+			least = min(least, v)
+		}
+	}
+	p.note = fmt.Sprintf("margin %.4g", least)
+	return nil
+}
+
+func pgd(name string, count, steps int) func(p *printer) error {
+	return func(p *printer) error {
+		n, err := builtin(name, net.Options{Backward: true})
+		if err != nil {
+			return err
+		}
+		x, err := digits(count)
+		if err != nil {
+			return err
+		}
+		return addAttack(p, n, x.X, x.Y, net.Ball{Eps: net.MustEpsilon("0.15")}, steps)
+	}
+}
+
+func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, steps int) error {
+	cfg := attack.PGD(ball, steps, 5)
+	cfg.Restarts = 2
+	a, err := attack.New(n, cfg, pool)
+	if err != nil {
+		return err
+	}
+	var res attack.Result
+	if err := a.Run(ctx, attack.Batch{X: x, Y: y}, &res); err != nil {
+		return err
+	}
+	p.floats(res.Adv)
+	p.floats(res.Margin)
+	p.note = fmt.Sprintf("%d of %d fooled", p.bools(res.Success), len(y))
+	return nil
+}
+
+func winograd(p *printer) error {
+	conv := model.Layer{Kind: model.Conv, Out: 16, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}, Padding: [2]int{1, 1}}
+	m, err := model.Random(&model.Architecture{Name: "winograd", Input: model.Shape{C: 16, H: 7, W: 6}, Layers: []model.Layer{
+		conv, {Kind: model.ReLU}, conv, {Kind: model.FC, Out: 3},
+	}}, 4)
+	if err != nil {
+		return err
+	}
+	n, err := net.Compile(m, net.Options{Winograd: true})
+	if err != nil {
+		return err
+	}
+	if !n.HasWinograd() {
+		return fmt.Errorf("no layer is computed by Winograd's algorithm")
+	}
+	return addLogits(p, n, pixels(rand.New(rand.NewPCG(1, 1)), 9*16*7*6), 9)
+}
+
+// training takes the weights after some steps of each objective.
+func training(p *printer) error {
+	x, err := digits(24)
+	if err != nil {
+		return err
+	}
+	m, err := model.Random(&model.Architecture{Name: "trained", Input: model.Shape{C: 1, H: 28, W: 28}, Layers: []model.Layer{
+		{Kind: model.Conv, Out: 3, Kernel: [2]int{5, 5}, Stride: [2]int{4, 4}}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10},
+	}}, 1)
+	if err != nil {
+		return err
+	}
+	for _, method := range train.Methods() {
+		c := train.DefaultConfig(method)
+		c.Epochs, c.BatchSize, c.LR = 2, 12, 3e-3
+		if method != train.Standard {
+			c.WarmupEpochs, c.RampEpochs = 0, 1
+		}
+		if method == train.PGD {
+			c.PGDSteps = 2
+		}
+		c.Threads = 2
+		t, err := train.New(m, x, c)
+		if err != nil {
+			return err
+		}
+		trained, history, err := t.Run(ctx)
+		if err != nil {
+			return err
+		}
+		p.text(trained.Hash())
+		for _, e := range history {
+			p.float64(e.Loss)
+			p.float64(e.LR)
+		}
+		p.note = fmt.Sprintf("loss %.6g", history[len(history)-1].Loss)
+	}
+	return nil
+}
+
+// guard classifies with a certificate, however long it takes.
+func guard(p *printer) error {
+	n, err := builtin(small, net.Options{Batches: net.SmallBatches})
+	if err != nil {
+		return err
+	}
+	x, err := digits(1)
+	if err != nil {
+		return err
+	}
+	g, err := audit.NewGuard(n, pool, audit.GuardOptions{Threshold: net.MustEpsilon("0.1"), Budget: audit.Unlimited})
+	if err != nil {
+		return err
+	}
+	var v audit.Verdict
+	if err := g.Classify(ctx, x.X, &v); err != nil {
+		return err
+	}
+	p.floats(v.Logits)
+	p.floats([]float32{v.Margin})
+	p.bools([]bool{v.Flagged, v.Certified})
+	p.note = fmt.Sprintf("%d, flagged %v", v.Label, v.Flagged)
+	return nil
+}
+
+func pixels(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.IntN(256)) / 255
+	}
+	return x
+}
+
+// graphs calls f for small random networks of every kind of layer.
+func graphs(f func(p *printer, g *graph) error) func(p *printer) error {
+	return func(p *printer) error {
+		seen := 0
+		for seed := uint64(1); seen < 6; seed++ {
+			r := rand.New(rand.NewPCG(seed, 3))
+			m, err := model.Random(plain.RandomGraph(r), seed)
+			if err != nil || m.Arch.Classes() < 2 { // not every draw is an architecture
+				continue
+			}
+			seen++
+			n, err := net.Compile(m, net.Options{Backward: true})
+			if err != nil {
+				return err
+			}
+			g := &graph{m: m, n: n, size: m.Arch.Input.Size(), x: pixels(r, 12*m.Arch.Input.Size())}
+			for i := range 12 {
+				g.y = append(g.y, i%m.Arch.Classes())
+			}
+			if err := f(p, g); err != nil {
+				return fmt.Errorf("network %d: %w", seed, err)
+			}
+		}
+		return nil
+	}
+}

@@ -84,13 +84,14 @@ func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
 }
 
 // LoadBytes is Load for a model file in memory, one that go:embed put there for
-// example; name stands for it in errors. data must not change while the model is in
-// use. It reads no ONNX.
+// example; name stands for it in errors. Weights stay there, and with FewImages Classify
+// uses them where they lie, if they are in the order for that (see Map): data must not
+// change while the model is in use. It reads no ONNX.
 func LoadBytes(data []byte, name string, opts ...Option) (*Model, error) {
 	if formats.IsONNX(name) {
 		return nil, fmt.Errorf("model: %s: got the name of an ONNX network, expected a model file: LoadFS reads both", name)
 	}
-	m, err := model.Decode(data, name)
+	m, err := model.View(data, name)
 	if err != nil {
 		return nil, err
 	}

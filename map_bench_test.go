@@ -26,14 +26,14 @@ type loaded struct {
 	Anon, File, Peak   float64 // MiB of memory: its own, of files, and the most at a time
 }
 
-const loadEnv = "EPSBALL_TEST_LOAD" // for a process that BenchmarkLoad starts: the file and how
+const loadEnv = "EPSBALL_TEST_LOAD" // for a process that BenchmarkLoadFile starts: the file and how
 
-// BenchmarkLoad starts a process for each way of holding cifar-large (of 69 MB, 67 of
+// BenchmarkLoadFile starts a process for each way of holding cifar-large (of 69 MB, 67 of
 // them in one fully connected layer) and reports its resident memory and how long it
 // takes to load, and to classify one image with one thread.
 //
 //	go test -run '^$' -bench Load .
-func BenchmarkLoad(b *testing.B) {
+func BenchmarkLoadFile(b *testing.B) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		b.Skip("memory is read from /proc")
 	}
@@ -89,7 +89,7 @@ func BenchmarkLoad(b *testing.B) {
 func TestLoadProcess(t *testing.T) {
 	how, path, ok := strings.Cut(os.Getenv(loadEnv), " ")
 	if !ok {
-		t.Skip("for BenchmarkLoad")
+		t.Skip("for BenchmarkLoadFile")
 	}
 	var l loaded
 	if how != "none" {

@@ -80,6 +80,7 @@ func epilogue(v float32, e Epilogue, gate float32) float32 {
 	return v
 }
 
+//go:noinline
 func genericConv(r, p int) func(*asm.ConvArgs) {
 	return func(a *asm.ConvArgs) {
 		for {
@@ -149,6 +150,7 @@ func genericConvPair(a *asm.ConvArgs) {
 	}
 }
 
+//go:noinline
 func genericGrad(r, k int) func(*asm.GradArgs) {
 	return func(a *asm.GradArgs) {
 		for t := range a.Tiles {

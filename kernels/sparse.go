@@ -105,6 +105,7 @@ func (s *Sparse) Apply(sc *Scratch, dst, src []float32, groups int) {
 	}
 }
 
+//go:noinline
 func genericSparse(groups int) func(*asm.SparseArgs) {
 	return func(a *asm.SparseArgs) {
 		list := unsafe.Slice((*asm.SparseEntry)(a.List), a.N)

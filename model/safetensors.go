@@ -1,12 +1,12 @@
 package model
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -73,7 +73,7 @@ func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) [
 		}
 		return 2
 	}
-	slices.SortStableFunc(ps, func(p, q param) int { return cmp.Compare(rank(p.storage), rank(q.storage)) })
+	sort.SliceStable(ps, func(i, j int) bool { return rank(ps[i].storage) < rank(ps[j].storage) }) // slices would compile a sort of its own
 	at := int64(0)
 	for i := range ps {
 		p := &ps[i]
@@ -403,7 +403,7 @@ func checkTensors(found map[string]tensor, want []param, size int64, version str
 		extra := slices.Sorted(maps.Keys(found))[0]
 		return fieldErr(tensorField(extra), "got a tensor that the architecture does not have")
 	}
-	slices.SortFunc(at, func(a, b tensor) int { return cmp.Compare(a.begin, b.begin) })
+	sort.Slice(at, func(i, j int) bool { return at[i].begin < at[j].begin })
 	next := int64(0)
 	for _, t := range at {
 		if t.begin != next {

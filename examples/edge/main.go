@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +19,14 @@ import (
 	"time"
 
 	"github.com/epsball/epsball"
-	"github.com/epsball/epsball/zoo"
 )
 
-// embedded is the network in the program; //go:embed on a []byte serves as well.
-const embeddedName = "mnist-small-ibp-0.1"
-
-var embedded = zoo.MNISTSmallIBP
+// embedded is mnist-small-ibp-0.1 with weights of 16 bits, in the order in which they
+// are used where they lie.
+//
+//go:generate go run ../../cmd/epsball convert builtin:mnist-small-ibp-0.1 --weights bf16 --layers all --layout tiles --out mnist-small.safetensors
+//go:embed mnist-small.safetensors
+var embedded []byte
 
 func main() {
 	if err := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
@@ -198,13 +200,13 @@ func (o *options) load() (*epsball.Model, error) {
 		opts = append(opts, epsball.FewImages())
 	}
 	if o.model == "" {
-		return epsball.LoadBytes(embedded(), embeddedName, opts...)
+		return epsball.LoadBytes(embedded, "mnist-small.safetensors", opts...)
 	}
-	data, err := os.ReadFile(o.model)
+	m, err := epsball.Map(o.model, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("--model: %w", err)
 	}
-	return epsball.LoadBytes(data, o.model, opts...)
+	return m, nil
 }
 
 // source is what errors call the picture.

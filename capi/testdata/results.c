@@ -154,7 +154,9 @@ int run(int argc, char **argv) {
     attack(second);
     certify(m);
 #ifdef CONTROL
-    control(m);
+    if (o.threads == 1) { /* with two, the other may do all of it */
+      control(m);
+    }
 #endif
     IN_MODE(epsball_close(m));
     IN_MODE(epsball_close(second));

@@ -275,7 +275,10 @@ func TestEdgePeers(t *testing.T) {
 	for name, arch := range map[string]*model.Architecture{
 		"pads": {Name: "x", Input: model.Shape{C: 3, H: 9, W: 8}, Layers: []model.Layer{
 			{Kind: model.Normalize, Mean: []float32{0.5, 0.4, 0.3}, Std: []float32{0.2, 0.3, 0.4}},
-			conv(8, 3, 1, 1), relu, conv(8, 3, 2, 1), relu, conv(6, 2, 1, 1), {Kind: model.FC, Out: 7}, relu, {Kind: model.FC, Out: 3},
+			conv(8, 3, 1, 1), relu, conv(8, 3, 2, 1), relu, conv(6, 2, 1, 1),
+			{Kind: model.FC, Out: 7},
+			relu,
+			{Kind: model.FC, Out: 3},
 		}},
 		"residual": {Name: "x", Input: model.Shape{C: 2, H: 6, W: 6}, Layers: []model.Layer{
 			conv(5, 3, 1, 1), relu, conv(5, 3, 1, 1), relu, conv(5, 3, 1, 1), {Kind: model.Add, Inputs: []int{4, 1}}, relu, {Kind: model.FC, Out: 3},

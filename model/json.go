@@ -117,13 +117,21 @@ func ParseArchitecture(data []byte) (*Architecture, error) {
 	return a, nil
 }
 
-// layerKeys lists, besides "type", the keys of each kind: required ones first.
-var layerKeys = map[Kind]struct{ required, optional keys }{
-	Normalize: {required: keys{"mean", "std"}},
-	Conv:      {required: keys{"out", "kernel"}, optional: keys{"inputs", "stride", "padding"}},
-	FC:        {required: keys{"out"}, optional: keys{"inputs"}},
-	ReLU:      {optional: keys{"inputs"}},
-	Add:       {required: keys{"inputs"}},
+// layerKeys returns, besides "type", the keys of a kind: required ones and others.
+func layerKeys(k Kind) (required, optional keys, ok bool) {
+	switch k {
+	case Normalize:
+		return keys{"mean", "std"}, nil, true
+	case Conv:
+		return keys{"out", "kernel"}, keys{"inputs", "stride", "padding"}, true
+	case FC:
+		return keys{"out"}, keys{"inputs"}, true
+	case ReLU:
+		return nil, keys{"inputs"}, true
+	case Add:
+		return keys{"inputs"}, nil, true
+	}
+	return nil, nil, false
 }
 
 func parseLayer(i int, data []byte) (Layer, error) {
@@ -169,20 +177,20 @@ func parseLayer(i int, data []byte) (Layer, error) {
 	if err := seen.need(at, "type"); err != nil {
 		return l, err
 	}
-	allowed, ok := layerKeys[l.Kind]
+	required, optional, ok := layerKeys(l.Kind)
 	if !ok {
 		return l, fieldErr(at+".type", "got %s, expected %q, %q, %q, %q or %q",
 			quote(string(l.Kind)), Normalize, Conv, FC, ReLU, Add)
 	}
 	for _, k := range seen {
-		if k != "type" && !allowed.required.has(k) && !allowed.optional.has(k) {
+		if k != "type" && !required.has(k) && !optional.has(k) {
 			return l, fieldErr(at+"."+k, "got a key that %q does not have", l.Kind)
 		}
 	}
 	if l.Kind != Conv {
 		l.Stride = [2]int{}
 	}
-	return l, seen.need(at, allowed.required...)
+	return l, seen.need(at, required...)
 }
 
 type keys []string

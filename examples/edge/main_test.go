@@ -17,6 +17,7 @@ import (
 
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/zoo"
 )
 
@@ -119,7 +120,7 @@ func TestRun(t *testing.T) {
 
 // TestCertify: what the program says is proved is what Certify proves, by each method.
 func TestCertify(t *testing.T) {
-	m, err := epsball.LoadBytes(zoo.MNISTSmallIBP(), "embedded", epsball.Threads(1))
+	m, err := epsball.LoadBytes(embedded, "embedded", epsball.Threads(1))
 	require.NoError(t, err)
 	defer m.Close()
 	test, err := mnist.Test()
@@ -140,6 +141,22 @@ func TestCertify(t *testing.T) {
 		cert, err := epsball.Certify(ctx, m, x, []int{class}, ball, b.how)
 		require.NoError(t, err)
 		require.True(t, cert.Robust[0], out)
+	}
+}
+
+// TestEmbedded: the network in the program is what go generate makes of the zoo's.
+func TestEmbedded(t *testing.T) {
+	ibp, err := zoo.Load("mnist-small-ibp-0.1")
+	require.NoError(t, err)
+	want, err := ibp.Store(func(int) model.Storage { return model.Storage{Type: model.BF16, Tiles: true} })
+	require.NoError(t, err)
+	got, err := model.Decode(embedded, "embedded")
+	require.NoError(t, err)
+	require.Equal(t, want.Hash(), got.Hash())
+	for i := range got.Params {
+		if got.Arch.Layers[i].HasParams() {
+			require.Equal(t, want.Params[i].Storage(), got.Params[i].Storage(), "layer %d", i)
+		}
 	}
 }
 

@@ -3,7 +3,7 @@
 // here from start to prediction.
 //
 //	go run ./examples/edge/measure          # all of it, in the root of the repository
-//	go run ./examples/edge/measure --check  # sizes alone; fails above 4 MiB on linux/amd64 and linux/arm64
+//	go run ./examples/edge/measure --check  # sizes alone; fails above 4 MB on linux/amd64 and linux/arm64
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 
 const (
 	program = "github.com/epsball/epsball/examples/edge"
-	limit   = 4 << 20 // bytes
+	limit   = 4_000_000 // bytes
 	runs    = 40
 )
 

@@ -11,7 +11,7 @@ import (
 // weights prints the memory of the reference networks' weights by what is asked of
 // them: Model.Bytes, which is the same on every machine.
 func weights() error {
-	fmt.Println("| network | packed for | parameters MB | Classify | and Certify by IBP | and Attack |\n|---|---|---|---|---|---|")
+	fmt.Println("| network | packed for | Classify MB | and Certify by IBP | and Attack |\n|---|---|---|---|---|")
 	ctx, megabytes := context.Background(), func(n int) float64 { return float64(n) / 1e6 }
 	for _, name := range []string{"mnist-small", "mnist-medium", "cifar-large"} {
 		a, err := model.Preset(name)
@@ -22,17 +22,29 @@ func weights() error {
 		if err != nil {
 			return err
 		}
-		for _, few := range []bool{true, false} {
-			opts, packed := []epsball.Option{epsball.Threads(1)}, "all batches"
-			if few {
-				opts, packed = append(opts, epsball.FewImages()), "few images"
-			}
-			m, err := epsball.New(net, opts...)
+		stored, err := net.Store(func(int) model.Storage { return model.Storage{Type: model.BF16, Tiles: true} })
+		if err != nil {
+			return err
+		}
+		file, err := stored.Encode()
+		if err != nil {
+			return err
+		}
+		few := []epsball.Option{epsball.Threads(1), epsball.FewImages()}
+		for _, c := range []struct {
+			packed string
+			load   func() (*epsball.Model, error)
+		}{
+			{"all batches", func() (*epsball.Model, error) { return epsball.New(net, few[0]) }},
+			{"few images", func() (*epsball.Model, error) { return epsball.New(net, few...) }},
+			{"few images, bf16 tiles in place", func() (*epsball.Model, error) { return epsball.LoadBytes(file, name, few...) }},
+		} {
+			m, err := c.load()
 			if err != nil {
 				return err
 			}
 			x := epsball.Batch{Data: make([]float32, a.Input.Size()), N: 1}
-			fmt.Printf("| %s | %s | %.1f | %.1f |", name, packed, megabytes(4*int(a.Parameters())), megabytes(m.Bytes()))
+			fmt.Printf("| %s | %s | %.1f |", name, c.packed, megabytes(m.Bytes()))
 			if _, err := epsball.Certify(ctx, m, x, []int{0}, epsball.Linf(0), epsball.IBP); err != nil {
 				return err
 			}

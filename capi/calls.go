@@ -10,6 +10,7 @@ import (
 
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/kernels"
 	_ "github.com/epsball/epsball/onnx" // epsball_load reads both
 	"github.com/epsball/epsball/verify"
@@ -23,6 +24,7 @@ type options struct {
 	threads   uint32
 	isa       string
 	fewImages bool
+	inPlace   bool
 }
 
 // load makes a handle of a model file; data is nil for one of the file system. start is
@@ -45,9 +47,14 @@ func load(name string, data []byte, o options, start func()) (id uintptr, err er
 		how = append(how, epsball.FewImages())
 	}
 	var m *epsball.Model
-	if data == nil {
+	switch {
+	case data == nil && o.inPlace:
+		m, err = epsball.Map(name, how...)
+	case data == nil:
 		m, err = epsball.Load(name, how...)
-	} else {
+	case o.inPlace && !formats.IsONNX(name):
+		m, err = epsball.LoadBytes(data, name, how...)
+	default:
 		m, err = epsball.LoadFS(oneFile(data), name, how...)
 	}
 	if err != nil {

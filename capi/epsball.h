@@ -66,8 +66,14 @@ typedef struct epsball_options {
   uint32_t threads;    /* that compute, the caller's among them; 0: one per CPU */
   const char *isa;     /* "generic", "avx2", "avx512", ...; NULL: the best one here */
   uint32_t few_images; /* 1: packed for at most six images a call, half the memory */
-  uint32_t reserved;   /* 0 */
+  uint32_t in_place;   /* 1: weights stay where they are, see below */
 } epsball_options;
+
+/* With in_place, epsball_load maps the file, read only and shared with other processes:
+   it must not be changed in place or cut until the model is closed. epsball_load_memory
+   uses the caller's memory: it must neither change nor go away until epsball_close has
+   returned and no call is under way. With few_images, weights in tiles (`epsball convert
+   --layout tiles`) are then used where they lie. ONNX networks are read as ever. */
 
 #define EPSBALL_OPTIONS_INIT {sizeof(epsball_options), 0, NULL, 0, 0}
 

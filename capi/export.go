@@ -117,8 +117,10 @@ func epsball_go_load(memory C.int, name *C.cchar, data *C.cvoid, size C.size_t, 
 		c.err = fmt.Errorf("data: NULL, want %d bytes", size)
 	case uint64(size) > math.MaxInt:
 		c.err = fmt.Errorf("size: %d bytes, want at most %d", size, math.MaxInt)
-	case o.few_images > 1 || o.reserved != 0:
-		c.err = errors.New("options: few_images wants 0 or 1, reserved 0")
+	case o.few_images > 1 || o.in_place > 1:
+		c.err = errors.New("options: few_images and in_place want 0 or 1")
+	case memory != 0 && o.in_place == 1 && size > 0:
+		file = unsafe.Slice((*byte)(unsafe.Pointer(data)), int(size)) // until epsball_close
 	case memory != 0:
 		// The model keeps no part of the caller's memory.
 		file = append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(data)), int(size))...)
@@ -131,7 +133,7 @@ func epsball_go_load(memory C.int, name *C.cchar, data *C.cvoid, size C.size_t, 
 		from = text(name)
 	}
 	var h uintptr
-	h, c.err = load(from, file, options{uint32(o.threads), C.GoString(o.isa), o.few_images == 1}, defaultMode)
+	h, c.err = load(from, file, options{uint32(o.threads), C.GoString(o.isa), o.few_images == 1, o.in_place == 1}, defaultMode)
 	*id = C.uintptr_t(h)
 	return
 }

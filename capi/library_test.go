@@ -16,6 +16,7 @@ import (
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/zoo"
 )
 
@@ -31,7 +32,7 @@ func TestLibrary(t *testing.T) {
 	goBuild(t, "c-shared", shared)
 	goBuild(t, "c-archive", static)
 
-	standard, certified := writeExpected(t, "mnist-small-standard"), writeExpected(t, "mnist-small-ibp-0.1")
+	standard, certified := writeExpected(t, "mnist-small-standard", false), writeExpected(t, "mnist-small-ibp-0.1", true)
 	link := []string{"-L" + dir, "-lepsball", "-Wl,-rpath," + dir}
 	c99 := func(program string, args ...string) string {
 		args = append([]string{"-std=c99", "-pedantic-errors", "-o", program}, args...)
@@ -127,14 +128,16 @@ func run(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// writeExpected writes a model, images and what the Go API says of them, and returns
-// the folder.
-func writeExpected(t *testing.T, name string) string {
+// writeExpected writes a model, its weights perhaps in tiles, images and what the Go API
+// says of them, and returns the folder.
+func writeExpected(t *testing.T, name string, tiles bool) string {
 	t.Helper()
 	dir := t.TempDir()
 	data, err := zoo.Load(name)
 	require.NoError(t, err)
-	require.NoError(t, data.Save(filepath.Join(dir, "model.safetensors")))
+	stored, err := data.Store(func(int) model.Storage { return model.Storage{Tiles: tiles} })
+	require.NoError(t, err)
+	require.NoError(t, stored.Save(filepath.Join(dir, "model.safetensors")))
 	m, err := epsball.New(data, epsball.Threads(1))
 	require.NoError(t, err)
 	defer m.Close()

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"zoo":           {"model"},
 	"internal/onnx": {"model", "internal/half"},
 	"onnx":          {"internal/onnx", "internal/formats"},
-	"capi":          {"", "onnx", "attack", "verify", "kernels", "model"},
+	"capi":          {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 }
 

@@ -36,7 +36,7 @@ NOT_DONE = 255
 
 class Options(ctypes.Structure):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("isa", c_char_p),
-                ("few_images", c_uint32), ("reserved", c_uint32)]
+                ("few_images", c_uint32), ("in_place", c_uint32)]
 
 
 class Info(ctypes.Structure):
@@ -119,11 +119,13 @@ def _zeros(kind, n):
 
 
 class Model:
-    """A classifier. data, if given, is the content of the file that path names."""
+    """A classifier. data, if given, is the content of the file that path names. With
+    in_place a file is mapped instead of read: it must not change meanwhile."""
 
-    def __init__(self, path, data=None, threads=0, isa=None, few_images=False):
+    def __init__(self, path, data=None, threads=0, isa=None, few_images=False, in_place=False):
         self._model = c_void_p()
-        options = _struct(Options, threads=threads, isa=isa, few_images=int(few_images))
+        options = _struct(Options, threads=threads, isa=isa, few_images=int(few_images),
+                          in_place=int(in_place and data is None))
         if data is None:
             _call("epsball_load", os.fsencode(path), byref(options), byref(self._model))
         else:

@@ -44,6 +44,8 @@ class TestEpsball(unittest.TestCase):
         self.assertEqual(self.model.hash, read("hash").decode())
         with epsball.Model("m.safetensors", data=read("model.safetensors"), few_images=True) as m:
             self.assertEqual(m.hash, self.model.hash)
+        with epsball.Model(MODEL, few_images=True, in_place=True) as m:
+            self.assertEqual(m.classify(self.images)[1].tobytes(), want("logits.f32").tobytes())
 
     def test_classify(self):
         labels, logits = self.model.classify(self.images)

@@ -16,7 +16,7 @@ AT(epsball_options, struct_size, 0);
 AT(epsball_options, threads, 4);
 AT(epsball_options, isa, 8);
 AT(epsball_options, few_images, 16);
-AT(epsball_options, reserved, 20);
+AT(epsball_options, in_place, 20);
 AT(epsball_info, struct_size, 0);
 AT(epsball_info, classes, 4);
 AT(epsball_info, channels, 8);

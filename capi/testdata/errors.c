@@ -43,9 +43,9 @@ static void loading(const expected *e) {
   o.few_images = 2;
   expect(EPSBALL_ERR_ARGUMENT, "few_images", LOAD(e->path, &o));
   o.few_images = 0;
-  o.reserved = 1;
-  expect(EPSBALL_ERR_ARGUMENT, "reserved", LOAD(e->path, &o));
-  o.reserved = 0;
+  o.in_place = 2;
+  expect(EPSBALL_ERR_ARGUMENT, "in_place", LOAD(e->path, &o));
+  o.in_place = 0;
   o.struct_size = 0;
   expect(EPSBALL_ERR_ARGUMENT, "struct_size", LOAD(e->path, &o));
   {

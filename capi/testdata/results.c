@@ -103,7 +103,7 @@ static void info(epsball_model *m) {
   IN_MODE(epsball_get_info(m, &i, err, sizeof err));
   CHECK(i.channels == 1 && i.rows == 28 && i.columns == 28 && i.classes == CLASSES, "shape");
   CHECK(memcmp(i.hash, want.hash, 64) == 0 && i.hash[64] == 0, i.hash);
-  CHECK(i.bytes > 100000 && i.struct_size == sizeof i, "info");
+  CHECK(i.bytes > 1000 && i.struct_size == sizeof i, "info");
   /* Structs of programs that are older and newer than the library. */
   memset(&i, 0x7f, sizeof i);
   i.struct_size = 8;
@@ -145,9 +145,10 @@ int run(int argc, char **argv) {
   for (i = 0; i < sizeof modes / sizeof *modes; i++) {
     mode = modes[i];
     o.threads = i % 2 == 0 ? 2 : 1;
-    o.few_images = i == 3;
+    o.few_images = i % 2;
+    o.in_place = i / 2 % 2; /* rows of float32 are packed all the same */
     IN_MODE(epsball_load(want.path, &o, &m, err, sizeof err));
-    IN_MODE(epsball_load_memory(want.model, want.model_size, NULL, NULL, &second, err, sizeof err));
+    IN_MODE(epsball_load_memory(want.model, want.model_size, NULL, &o, &second, err, sizeof err));
     info(m);
     classify(m);
     few(m);

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
@@ -37,8 +38,7 @@ func (s *script) CertifyRung(ctx context.Context, m verify.Method, ball net.Ball
 }
 
 func scripted(t *testing.T, s *script, o GuardOptions) func() *Verdict {
-	g := newGuard(t, guardNet(t, "mnist-small-ibp-0.1", net.Options{Batches: net.SmallBatches}), GuardOptions{Budget: o.Budget})
-	images := digits(t, 0, 1)
+	g := newGuard(t, tinyNet(t), GuardOptions{Budget: o.Budget})
 	g.prover, g.now = s, func() time.Time { return s.now }
 	g.o, g.search = o, o.Resolution.Float64() > 0
 	g.grid = nil
@@ -47,10 +47,18 @@ func scripted(t *testing.T, s *script, o GuardOptions) func() *Verdict {
 		v := new(Verdict)
 		s.calls = nil
 		begin := s.now
-		require.NoError(t, g.Classify(context.Background(), images.X, v))
+		require.NoError(t, g.Classify(context.Background(), make([]float32, 4), v))
 		require.Equal(t, s.now.Sub(begin), v.Elapsed)
 		return v
 	}
+}
+
+func tinyNet(t *testing.T) *net.Network {
+	m, err := model.Random(&model.Architecture{Name: "tiny", Input: model.Shape{C: 1, H: 2, W: 2}, Layers: []model.Layer{fc(3)}}, 1)
+	require.NoError(t, err)
+	n, err := net.Compile(m, net.Options{})
+	require.NoError(t, err)
+	return n
 }
 
 const ms = time.Millisecond
@@ -142,7 +150,7 @@ func TestGuardAnytime(t *testing.T) {
 // TestGuardReturnsTheCallersError: the caller's context is an error, the budget none.
 func TestGuardReturnsTheCallersError(t *testing.T) {
 	s := &script{takes: [4]time.Duration{ms, ms, time.Hour}, reach: [4]int{2, 2, 2}}
-	g := newGuard(t, guardNet(t, "mnist-small-ibp-0.1", net.Options{}), GuardOptions{Budget: Unlimited})
+	g := newGuard(t, tinyNet(t), GuardOptions{Budget: Unlimited})
 	g.prover, g.o.Method, g.grid = s, verify.MethodCROWN, []net.Epsilon{net.MustEpsilon("0.2")}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.now = func() time.Time {
@@ -153,6 +161,6 @@ func TestGuardReturnsTheCallersError(t *testing.T) {
 	}
 	g.o.Budget = 30 * time.Minute // so that the clock is asked
 	var v Verdict
-	require.ErrorIs(t, g.Classify(ctx, digits(t, 0, 1).X, &v), context.Canceled)
+	require.ErrorIs(t, g.Classify(ctx, make([]float32, 4), &v), context.Canceled)
 	require.True(t, v.Flagged && !v.Certified && v.Label >= 0)
 }

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func Small6x2NEON(a *ConvArgs)
-TEXT ·Small6x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Small6x2NEON(SB), NOSPLIT, $384-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -408,9 +408,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
 	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
@@ -459,1066 +459,82 @@ part:
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
 	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	WORD   $0xad0845d0 // stp q16, q17, [x14,#256]
+	WORD   $0xad094dd2 // stp q18, q19, [x14,#288]
+	WORD   $0xad0a55d4 // stp q20, q21, [x14,#320]
+	WORD   $0xad0b5dd6 // stp q22, q23, [x14,#352]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  256(R14), R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  320(R14), R15
+	MOVW   R15, (R9)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
-	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
-	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
-	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
-	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
-	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
-	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
-	MOVD   R7, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
-	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
-	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
-	MOVD   R8, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
-	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
-	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
-	MOVD   R9, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
-	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
-	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
-partstore:
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e8f // mov w15, v20.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e8f // mov w15, v20.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e8f // mov w15, v20.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e8f // mov w15, v20.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043eaf // mov w15, v21.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3eaf // mov w15, v21.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143eaf // mov w15, v21.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3eaf // mov w15, v21.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e4f // mov w15, v18.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e4f // mov w15, v18.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e4f // mov w15, v18.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e4f // mov w15, v18.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e6f // mov w15, v19.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e6f // mov w15, v19.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e6f // mov w15, v19.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e6f // mov w15, v19.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ecf // mov w15, v22.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ecf // mov w15, v22.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ecf // mov w15, v22.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ecf // mov w15, v22.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043eef // mov w15, v23.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3eef // mov w15, v23.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143eef // mov w15, v23.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3eef // mov w15, v23.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	FMOVS  (R7)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  256(R14), R15
+	FMOVS  (R8)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  320(R14), R15
+	FMOVS  (R9)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R9)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Small3x2NEON(a *ConvArgs)
-TEXT ·Small3x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Small3x2NEON(SB), NOSPLIT, $192-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1746,9 +762,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e80c // fcmlt v12.4s, v0.4s, #0
 	WORD   $0x4e6c1c00 // bic v0.16b, v0.16b, v12.16b
 	WORD   $0x4ea0e82d // fcmlt v13.4s, v1.4s, #0
@@ -1773,541 +789,55 @@ part:
 	WORD   $0x4e6c1d4a // bic v10.16b, v10.16b, v12.16b
 	WORD   $0x4ea0e96d // fcmlt v13.4s, v11.4s, #0
 	WORD   $0x4e6d1d6b // bic v11.16b, v11.16b, v13.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R6)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad40342c // ldp q12, q13, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1c00 // and v0.16b, v0.16b, v12.16b
-	WORD   $0x4e2d1c21 // and v1.16b, v1.16b, v13.16b
-	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1c42 // and v2.16b, v2.16b, v12.16b
-	WORD   $0x4e2d1c63 // and v3.16b, v3.16b, v13.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad40342c // ldp q12, q13, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1c84 // and v4.16b, v4.16b, v12.16b
-	WORD   $0x4e2d1ca5 // and v5.16b, v5.16b, v13.16b
-	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1cc6 // and v6.16b, v6.16b, v12.16b
-	WORD   $0x4e2d1ce7 // and v7.16b, v7.16b, v13.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad40342c // ldp q12, q13, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1d08 // and v8.16b, v8.16b, v12.16b
-	WORD   $0x4e2d1d29 // and v9.16b, v9.16b, v13.16b
-	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041dec // mov v12.s[0], w15
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1dec // mov v12.s[1], w15
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141dec // mov v12.s[2], w15
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1dec // mov v12.s[3], w15
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041ded // mov v13.s[0], w15
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1ded // mov v13.s[1], w15
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141ded // mov v13.s[2], w15
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1ded // mov v13.s[3], w15
-	WORD   $0x4ea0c98c // fcmgt v12.4s, v12.4s, #0
-	WORD   $0x4ea0c9ad // fcmgt v13.4s, v13.4s, #0
-	WORD   $0x4e2c1d4a // and v10.16b, v10.16b, v12.16b
-	WORD   $0x4e2d1d6b // and v11.16b, v11.16b, v13.16b
-partstore:
-	WORD   $0xad40342c // ldp q12, q13, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad41342c // ldp q12, q13, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Small2x2NEON(a *ConvArgs)
-TEXT ·Small2x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Small2x2NEON(SB), NOSPLIT, $128-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -2480,9 +1010,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
 	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
@@ -2499,366 +1029,46 @@ part:
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
 	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
-	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
-	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
-	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
-	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
-partstore:
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Small1x4NEON(a *ConvArgs)
-TEXT ·Small1x4NEON(SB), NOSPLIT, $0-8
+TEXT ·Small1x4NEON(SB), NOSPLIT, $128-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3035,9 +1245,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
 	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
@@ -3054,362 +1264,39 @@ part:
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
 	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
-	B      partstore
-partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	ADDS   R12, R2
+	MOVD   $32, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
 	MOVWU  0(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
-	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
-	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
-	WORD   $0xad422428 // ldp q8, q9, [x1,#64]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  64(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  68(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  72(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  76(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  80(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  84(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  88(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  92(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
-	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
-	WORD   $0xad432428 // ldp q8, q9, [x1,#96]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  96(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  100(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  104(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  108(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  112(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  116(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  120(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  124(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
-	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
-partstore:
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	WORD   $0xad422428 // ldp q8, q9, [x1,#64]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 64(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 68(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 72(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 76(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 80(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 84(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 88(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 92(R14)
-	WORD   $0xad432428 // ldp q8, q9, [x1,#96]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 96(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 100(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 104(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 108(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 112(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 116(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 120(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 124(R14)
+	MOVW   R15, (R4)(R12)
+	B      partnext
+partgate:
+	MOVWU  0(R14), R15
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Small1x2NEON(a *ConvArgs)
-TEXT ·Small1x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Small1x2NEON(SB), NOSPLIT, $64-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3527,9 +1414,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e804 // fcmlt v4.4s, v0.4s, #0
 	WORD   $0x4e641c00 // bic v0.16b, v0.16b, v4.16b
 	WORD   $0x4ea0e825 // fcmlt v5.4s, v1.4s, #0
@@ -3538,190 +1425,37 @@ part:
 	WORD   $0x4e641c42 // bic v2.16b, v2.16b, v4.16b
 	WORD   $0x4ea0e865 // fcmlt v5.4s, v3.4s, #0
 	WORD   $0x4e651c63 // bic v3.16b, v3.16b, v5.16b
-	B      partstore
-partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad401424 // ldp q4, q5, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
 	MOVWU  0(R14), R15
-	WORD   $0x4e041de4 // mov v4.s[0], w15
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de4 // mov v4.s[1], w15
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de4 // mov v4.s[2], w15
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de4 // mov v4.s[3], w15
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de5 // mov v5.s[0], w15
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de5 // mov v5.s[1], w15
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de5 // mov v5.s[2], w15
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de5 // mov v5.s[3], w15
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
-	WORD   $0x4e241c00 // and v0.16b, v0.16b, v4.16b
-	WORD   $0x4e251c21 // and v1.16b, v1.16b, v5.16b
-	WORD   $0xad411424 // ldp q4, q5, [x1,#32]
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de4 // mov v4.s[0], w15
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de4 // mov v4.s[1], w15
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de4 // mov v4.s[2], w15
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de4 // mov v4.s[3], w15
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de5 // mov v5.s[0], w15
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de5 // mov v5.s[1], w15
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de5 // mov v5.s[2], w15
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de5 // mov v5.s[3], w15
-	WORD   $0x4ea0c884 // fcmgt v4.4s, v4.4s, #0
-	WORD   $0x4ea0c8a5 // fcmgt v5.4s, v5.4s, #0
-	WORD   $0x4e241c42 // and v2.16b, v2.16b, v4.16b
-	WORD   $0x4e251c63 // and v3.16b, v3.16b, v5.16b
-partstore:
-	WORD   $0xad401424 // ldp q4, q5, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad411424 // ldp q4, q5, [x1,#32]
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
+	MOVW   R15, (R4)(R12)
+	B      partnext
+partgate:
+	MOVWU  0(R14), R15
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Small8x1NEON(a *ConvArgs)
-TEXT ·Small8x1NEON(SB), NOSPLIT, $0-8
+TEXT ·Small8x1NEON(SB), NOSPLIT, $256-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -4044,9 +1778,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
 	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
@@ -4079,727 +1813,92 @@ part:
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
 	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	ADDS   R12, R2
+	MOVD   $8, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  32(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  96(R14), R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  160(R14), R15
+	MOVW   R15, (R9)(R12)
+	MOVWU  192(R14), R15
+	MOVW   R15, (R10)(R12)
+	MOVWU  224(R14), R15
+	MOVW   R15, (R11)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
-	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
-	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
-	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
-	MOVD   R7, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
-	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
-	MOVD   R8, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
-	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
-	MOVD   R9, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
-	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
-	MOVD   R10, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
-	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
-	MOVD   R11, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
-	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
-partstore:
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R10, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R11, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 28(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  32(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  96(R14), R15
+	FMOVS  (R7)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R8)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  160(R14), R15
+	FMOVS  (R9)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R9)(R12)
+	MOVWU  192(R14), R15
+	FMOVS  (R10)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R10)(R12)
+	MOVWU  224(R14), R15
+	FMOVS  (R11)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R11)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Both6x2NEON(a *ConvArgs)
-TEXT ·Both6x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Both6x2NEON(SB), NOSPLIT, $384-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -5222,9 +2321,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e818 // fcmlt v24.4s, v0.4s, #0
 	WORD   $0x4e781c00 // bic v0.16b, v0.16b, v24.16b
 	WORD   $0x4ea0e839 // fcmlt v25.4s, v1.4s, #0
@@ -5273,1066 +2372,82 @@ part:
 	WORD   $0x4e781ed6 // bic v22.16b, v22.16b, v24.16b
 	WORD   $0x4ea0eaf9 // fcmlt v25.4s, v23.4s, #0
 	WORD   $0x4e791ef7 // bic v23.16b, v23.16b, v25.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	WORD   $0xad0845d0 // stp q16, q17, [x14,#256]
+	WORD   $0xad094dd2 // stp q18, q19, [x14,#288]
+	WORD   $0xad0a55d4 // stp q20, q21, [x14,#320]
+	WORD   $0xad0b5dd6 // stp q22, q23, [x14,#352]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  256(R14), R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  320(R14), R15
+	MOVW   R15, (R9)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c00 // and v0.16b, v0.16b, v24.16b
-	WORD   $0x4e391c21 // and v1.16b, v1.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c42 // and v2.16b, v2.16b, v24.16b
-	WORD   $0x4e391c63 // and v3.16b, v3.16b, v25.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381c84 // and v4.16b, v4.16b, v24.16b
-	WORD   $0x4e391ca5 // and v5.16b, v5.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381cc6 // and v6.16b, v6.16b, v24.16b
-	WORD   $0x4e391ce7 // and v7.16b, v7.16b, v25.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d08 // and v8.16b, v8.16b, v24.16b
-	WORD   $0x4e391d29 // and v9.16b, v9.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d4a // and v10.16b, v10.16b, v24.16b
-	WORD   $0x4e391d6b // and v11.16b, v11.16b, v25.16b
-	MOVD   R7, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381d8c // and v12.16b, v12.16b, v24.16b
-	WORD   $0x4e391dad // and v13.16b, v13.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381dce // and v14.16b, v14.16b, v24.16b
-	WORD   $0x4e391def // and v15.16b, v15.16b, v25.16b
-	MOVD   R8, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e10 // and v16.16b, v16.16b, v24.16b
-	WORD   $0x4e391e31 // and v17.16b, v17.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e52 // and v18.16b, v18.16b, v24.16b
-	WORD   $0x4e391e73 // and v19.16b, v19.16b, v25.16b
-	MOVD   R9, R3
-	ADDS   R2, R3
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381e94 // and v20.16b, v20.16b, v24.16b
-	WORD   $0x4e391eb5 // and v21.16b, v21.16b, v25.16b
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df8 // mov v24.s[0], w15
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df8 // mov v24.s[1], w15
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df8 // mov v24.s[2], w15
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df8 // mov v24.s[3], w15
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df9 // mov v25.s[0], w15
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df9 // mov v25.s[1], w15
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df9 // mov v25.s[2], w15
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df9 // mov v25.s[3], w15
-	WORD   $0x4ea0cb18 // fcmgt v24.4s, v24.4s, #0
-	WORD   $0x4ea0cb39 // fcmgt v25.4s, v25.4s, #0
-	WORD   $0x4e381ed6 // and v22.16b, v22.16b, v24.16b
-	WORD   $0x4e391ef7 // and v23.16b, v23.16b, v25.16b
-partstore:
-	WORD   $0xad406438 // ldp q24, q25, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e8f // mov w15, v20.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e8f // mov w15, v20.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e8f // mov w15, v20.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e8f // mov w15, v20.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043eaf // mov w15, v21.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3eaf // mov w15, v21.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143eaf // mov w15, v21.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3eaf // mov w15, v21.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad416438 // ldp q24, q25, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e4f // mov w15, v18.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e4f // mov w15, v18.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e4f // mov w15, v18.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e4f // mov w15, v18.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043e6f // mov w15, v19.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3e6f // mov w15, v19.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143e6f // mov w15, v19.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3e6f // mov w15, v19.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043f0f // mov w15, v24.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ecf // mov w15, v22.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3f0f // mov w15, v24.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ecf // mov w15, v22.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143f0f // mov w15, v24.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ecf // mov w15, v22.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3f0f // mov w15, v24.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ecf // mov w15, v22.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043f2f // mov w15, v25.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043eef // mov w15, v23.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3f2f // mov w15, v25.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3eef // mov w15, v23.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143f2f // mov w15, v25.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143eef // mov w15, v23.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3f2f // mov w15, v25.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3eef // mov w15, v23.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	FMOVS  (R7)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  256(R14), R15
+	FMOVS  (R8)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  320(R14), R15
+	FMOVS  (R9)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R9)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Both4x2NEON(a *ConvArgs)
-TEXT ·Both4x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Both4x2NEON(SB), NOSPLIT, $256-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -6635,9 +2750,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
 	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
@@ -6670,716 +2785,64 @@ part:
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
 	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	MOVW   R15, (R7)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
-	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
-	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
-	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
-	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
-	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
-	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
-	MOVD   R7, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
-	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
-	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
-partstore:
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  192(R14), R15
+	FMOVS  (R7)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R7)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Both2x2NEON(a *ConvArgs)
-TEXT ·Both2x2NEON(SB), NOSPLIT, $0-8
+TEXT ·Both2x2NEON(SB), NOSPLIT, $128-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -7572,9 +3035,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e808 // fcmlt v8.4s, v0.4s, #0
 	WORD   $0x4e681c00 // bic v0.16b, v0.16b, v8.16b
 	WORD   $0x4ea0e829 // fcmlt v9.4s, v1.4s, #0
@@ -7591,366 +3054,46 @@ part:
 	WORD   $0x4e681cc6 // bic v6.16b, v6.16b, v8.16b
 	WORD   $0x4ea0e8e9 // fcmlt v9.4s, v7.4s, #0
 	WORD   $0x4e691ce7 // bic v7.16b, v7.16b, v9.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	ADDS   R12, R2
+	MOVD   $16, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R5)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c00 // and v0.16b, v0.16b, v8.16b
-	WORD   $0x4e291c21 // and v1.16b, v1.16b, v9.16b
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c42 // and v2.16b, v2.16b, v8.16b
-	WORD   $0x4e291c63 // and v3.16b, v3.16b, v9.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281c84 // and v4.16b, v4.16b, v8.16b
-	WORD   $0x4e291ca5 // and v5.16b, v5.16b, v9.16b
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041de8 // mov v8.s[0], w15
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1de8 // mov v8.s[1], w15
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141de8 // mov v8.s[2], w15
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1de8 // mov v8.s[3], w15
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041de9 // mov v9.s[0], w15
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1de9 // mov v9.s[1], w15
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141de9 // mov v9.s[2], w15
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1de9 // mov v9.s[3], w15
-	WORD   $0x4ea0c908 // fcmgt v8.4s, v8.4s, #0
-	WORD   $0x4ea0c929 // fcmgt v9.4s, v9.4s, #0
-	WORD   $0x4e281cc6 // and v6.16b, v6.16b, v8.16b
-	WORD   $0x4e291ce7 // and v7.16b, v7.16b, v9.16b
-partstore:
-	WORD   $0xad402428 // ldp q8, q9, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad412428 // ldp q8, q9, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 60(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Both2x4NEON(a *ConvArgs)
-TEXT ·Both2x4NEON(SB), NOSPLIT, $0-8
+TEXT ·Both2x4NEON(SB), NOSPLIT, $256-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -8264,9 +3407,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
 	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
@@ -8299,712 +3442,50 @@ part:
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
 	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	ADDS   R12, R2
+	MOVD   $32, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R5)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
-	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
-	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
-	WORD   $0xad424430 // ldp q16, q17, [x1,#64]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  64(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  68(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  72(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  76(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  80(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  84(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  88(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  92(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
-	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
-	WORD   $0xad434430 // ldp q16, q17, [x1,#96]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  96(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  100(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  104(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  108(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  112(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  116(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  120(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  124(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
-	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
-	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  32(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  36(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  40(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  44(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  48(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  52(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  56(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  60(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
-	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
-	WORD   $0xad424430 // ldp q16, q17, [x1,#64]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  64(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  68(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  72(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  76(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  80(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  84(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  88(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  92(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
-	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
-	WORD   $0xad434430 // ldp q16, q17, [x1,#96]
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  96(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  100(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  104(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  108(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  112(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  116(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  120(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  124(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
-	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
-partstore:
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	WORD   $0xad414430 // ldp q16, q17, [x1,#32]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 60(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 32(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 36(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 40(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 44(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 48(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 52(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 56(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 60(R14)
-	WORD   $0xad424430 // ldp q16, q17, [x1,#64]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 64(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 68(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 72(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 76(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 80(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 84(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 88(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 92(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 64(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 68(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 72(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 76(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 80(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 84(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 88(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 92(R14)
-	WORD   $0xad434430 // ldp q16, q17, [x1,#96]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 96(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 100(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 104(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 108(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 112(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 116(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 120(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 124(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 96(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 100(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 104(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 108(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 112(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 116(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 120(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 124(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET
 
 // func Both8x1NEON(a *ConvArgs)
-TEXT ·Both8x1NEON(SB), NOSPLIT, $0-8
+TEXT ·Both8x1NEON(SB), NOSPLIT, $256-8
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -9338,9 +3819,9 @@ store:
 	RET
 part:
 	MOVD   72(R0), R3
+	MOVD   80(R0), R2
 	CMP    $1, R3
-	BLT    partstore
-	BGT    partgate
+	BNE    partspill
 	WORD   $0x4ea0e810 // fcmlt v16.4s, v0.4s, #0
 	WORD   $0x4e701c00 // bic v0.16b, v0.16b, v16.16b
 	WORD   $0x4ea0e831 // fcmlt v17.4s, v1.4s, #0
@@ -9373,721 +3854,86 @@ part:
 	WORD   $0x4e701dce // bic v14.16b, v14.16b, v16.16b
 	WORD   $0x4ea0e9f1 // fcmlt v17.4s, v15.4s, #0
 	WORD   $0x4e711def // bic v15.16b, v15.16b, v17.16b
-	B      partstore
+partspill:
+	ADD    $8, RSP, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	WORD   $0xad0425c8 // stp q8, q9, [x14,#128]
+	WORD   $0xad052dca // stp q10, q11, [x14,#160]
+	WORD   $0xad0635cc // stp q12, q13, [x14,#192]
+	WORD   $0xad073dce // stp q14, q15, [x14,#224]
+	ADDS   R12, R2
+	MOVD   $8, R0
+partword:
+	MOVWU  (R1), R15
+	TBZ    $31, R15, partnext
+	CMP    $2, R3
+	BEQ    partgate
+	MOVWU  0(R14), R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  32(R14), R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  64(R14), R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  96(R14), R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  128(R14), R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  160(R14), R15
+	MOVW   R15, (R9)(R12)
+	MOVWU  192(R14), R15
+	MOVW   R15, (R10)(R12)
+	MOVWU  224(R14), R15
+	MOVW   R15, (R11)(R12)
+	B      partnext
 partgate:
-	MOVD   80(R0), R2
-	MOVD   R4, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
 	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c00 // and v0.16b, v0.16b, v16.16b
-	WORD   $0x4e311c21 // and v1.16b, v1.16b, v17.16b
-	MOVD   R5, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c42 // and v2.16b, v2.16b, v16.16b
-	WORD   $0x4e311c63 // and v3.16b, v3.16b, v17.16b
-	MOVD   R6, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301c84 // and v4.16b, v4.16b, v16.16b
-	WORD   $0x4e311ca5 // and v5.16b, v5.16b, v17.16b
-	MOVD   R7, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301cc6 // and v6.16b, v6.16b, v16.16b
-	WORD   $0x4e311ce7 // and v7.16b, v7.16b, v17.16b
-	MOVD   R8, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d08 // and v8.16b, v8.16b, v16.16b
-	WORD   $0x4e311d29 // and v9.16b, v9.16b, v17.16b
-	MOVD   R9, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d4a // and v10.16b, v10.16b, v16.16b
-	WORD   $0x4e311d6b // and v11.16b, v11.16b, v17.16b
-	MOVD   R10, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301d8c // and v12.16b, v12.16b, v16.16b
-	WORD   $0x4e311dad // and v13.16b, v13.16b, v17.16b
-	MOVD   R11, R3
-	ADDS   R2, R3
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R3, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  0(R14), R15
-	WORD   $0x4e041df0 // mov v16.s[0], w15
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  4(R14), R15
-	WORD   $0x4e0c1df0 // mov v16.s[1], w15
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  8(R14), R15
-	WORD   $0x4e141df0 // mov v16.s[2], w15
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  12(R14), R15
-	WORD   $0x4e1c1df0 // mov v16.s[3], w15
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  16(R14), R15
-	WORD   $0x4e041df1 // mov v17.s[0], w15
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  20(R14), R15
-	WORD   $0x4e0c1df1 // mov v17.s[1], w15
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  24(R14), R15
-	WORD   $0x4e141df1 // mov v17.s[2], w15
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBNZ   $31, R15, 3(PC)
-	MOVD   ZR, R15
-	B      2(PC)
-	MOVWU  28(R14), R15
-	WORD   $0x4e1c1df1 // mov v17.s[3], w15
-	WORD   $0x4ea0ca10 // fcmgt v16.4s, v16.4s, #0
-	WORD   $0x4ea0ca31 // fcmgt v17.4s, v17.4s, #0
-	WORD   $0x4e301dce // and v14.16b, v14.16b, v16.16b
-	WORD   $0x4e311def // and v15.16b, v15.16b, v17.16b
-partstore:
-	WORD   $0xad404430 // ldp q16, q17, [x1]
-	ADD    R12, R4, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c0f // mov w15, v0.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c0f // mov w15, v0.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c0f // mov w15, v0.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c0f // mov w15, v0.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c2f // mov w15, v1.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c2f // mov w15, v1.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c2f // mov w15, v1.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c2f // mov w15, v1.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R5, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c4f // mov w15, v2.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c4f // mov w15, v2.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c4f // mov w15, v2.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c4f // mov w15, v2.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c6f // mov w15, v3.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c6f // mov w15, v3.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c6f // mov w15, v3.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c6f // mov w15, v3.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R6, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043c8f // mov w15, v4.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3c8f // mov w15, v4.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143c8f // mov w15, v4.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3c8f // mov w15, v4.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043caf // mov w15, v5.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3caf // mov w15, v5.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143caf // mov w15, v5.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3caf // mov w15, v5.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R7, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043ccf // mov w15, v6.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3ccf // mov w15, v6.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143ccf // mov w15, v6.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3ccf // mov w15, v6.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043cef // mov w15, v7.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3cef // mov w15, v7.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143cef // mov w15, v7.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3cef // mov w15, v7.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R8, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d0f // mov w15, v8.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d0f // mov w15, v8.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d0f // mov w15, v8.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d0f // mov w15, v8.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d2f // mov w15, v9.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d2f // mov w15, v9.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d2f // mov w15, v9.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d2f // mov w15, v9.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R9, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d4f // mov w15, v10.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d4f // mov w15, v10.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d4f // mov w15, v10.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d4f // mov w15, v10.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d6f // mov w15, v11.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d6f // mov w15, v11.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d6f // mov w15, v11.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d6f // mov w15, v11.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R10, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043d8f // mov w15, v12.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3d8f // mov w15, v12.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143d8f // mov w15, v12.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3d8f // mov w15, v12.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043daf // mov w15, v13.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3daf // mov w15, v13.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143daf // mov w15, v13.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3daf // mov w15, v13.s[3]
-	MOVW   R15, 28(R14)
-	ADD    R12, R11, R14
-	WORD   $0x0e043e0f // mov w15, v16.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043dcf // mov w15, v14.s[0]
-	MOVW   R15, 0(R14)
-	WORD   $0x0e0c3e0f // mov w15, v16.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3dcf // mov w15, v14.s[1]
-	MOVW   R15, 4(R14)
-	WORD   $0x0e143e0f // mov w15, v16.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143dcf // mov w15, v14.s[2]
-	MOVW   R15, 8(R14)
-	WORD   $0x0e1c3e0f // mov w15, v16.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3dcf // mov w15, v14.s[3]
-	MOVW   R15, 12(R14)
-	WORD   $0x0e043e2f // mov w15, v17.s[0]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e043def // mov w15, v15.s[0]
-	MOVW   R15, 16(R14)
-	WORD   $0x0e0c3e2f // mov w15, v17.s[1]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e0c3def // mov w15, v15.s[1]
-	MOVW   R15, 20(R14)
-	WORD   $0x0e143e2f // mov w15, v17.s[2]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e143def // mov w15, v15.s[2]
-	MOVW   R15, 24(R14)
-	WORD   $0x0e1c3e2f // mov w15, v17.s[3]
-	TBZ    $31, R15, 3(PC)
-	WORD   $0x0e1c3def // mov w15, v15.s[3]
-	MOVW   R15, 28(R14)
+	FMOVS  (R4)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R4)(R12)
+	MOVWU  32(R14), R15
+	FMOVS  (R5)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R5)(R12)
+	MOVWU  64(R14), R15
+	FMOVS  (R6)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R6)(R12)
+	MOVWU  96(R14), R15
+	FMOVS  (R7)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R7)(R12)
+	MOVWU  128(R14), R15
+	FMOVS  (R8)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R8)(R12)
+	MOVWU  160(R14), R15
+	FMOVS  (R9)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R9)(R12)
+	MOVWU  192(R14), R15
+	FMOVS  (R10)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R10)(R12)
+	MOVWU  224(R14), R15
+	FMOVS  (R11)(R2), F0
+	FCMPS  $(0.0), F0
+	CSEL   GT, R15, ZR, R15
+	MOVW   R15, (R11)(R12)
+partnext:
+	ADDS   $4, R1
+	ADDS   $4, R14
+	ADDS   $4, R12
+	ADDS   $4, R2
+	SUBS   $1, R0
+	BNE    partword
 	RET

@@ -111,15 +111,6 @@ func encDupGeneral(d half, n reg) word {
 	return word{0x4e040c00 | n.n() | d.d(), fmt.Sprintf("dup %s, %s", d.of("4s"), wreg(n))}
 }
 
-// encGet is a word of n in a general register; encPut the way back.
-func encGet(d reg, n half, element int) word {
-	return word{0x0e043c00 | uint32(element)<<19 | n.n() | d.d(), fmt.Sprintf("mov %s, %s[%d]", wreg(d), n.of("s"), element)}
-}
-
-func encPut(d half, element int, n reg) word {
-	return word{0x4e041c00 | uint32(element)<<19 | n.n() | d.d(), fmt.Sprintf("mov %s[%d], %s", d.of("s"), element, wreg(n))}
-}
-
 // encPair is ldp or stp of two registers; disp is a multiple of 16 that pairFits.
 func encPair(op string, a, b half, base reg, disp int) word {
 	bits := map[string]uint32{"ldp": 0xad400000, "stp": 0xad000000}[op]

@@ -87,6 +87,10 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 		return at(w, stride*u+wt.bytes*i)
 	}
 
+	words, isByWord := t.(byWord)
+	if isByWord {
+		words.frame(32 * p * v)
+	}
 	t.text(name+wt.suffix, doc, "a *ConvArgs", 8)
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
@@ -175,7 +179,11 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 	t.ret()
 
 	t.label("part")
-	e.emit(args, w, "part")
+	if isByWord {
+		words.smallPart(e, args, w)
+	} else {
+		e.emit(args, w, "part")
+	}
 	t.ret()
 }
 
@@ -219,7 +227,7 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 			t.vload(e.held, m)
 		} else {
 			t.vload(e.held, at(mask, 32*i))
-			t.vloadMask(e.held, e.held, m)
+			t.(masked).vloadMask(e.held, e.held, m)
 		}
 		t.vgate(acc, e.held, e.zero)
 	})
@@ -232,7 +240,7 @@ func (e smallEpilogue) emit(args, mask reg, prefix string) {
 	for i := range e.v {
 		t.vload(e.held, at(mask, 32*i))
 		for j := range e.p {
-			t.vstoreMask(e.acc(j, i), e.held, atIndex(e.ptr(j), e.outOff, 32*i))
+			t.(masked).vstoreMask(e.acc(j, i), e.held, atIndex(e.ptr(j), e.outOff, 32*i))
 		}
 	}
 }

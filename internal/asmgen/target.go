@@ -99,11 +99,9 @@ type target interface {
 	vloadBF16(dst vec, m mem) // eight bfloat16 as float32, exactly
 	vloadF16(dst vec, m mem)  // eight binary16 as float32, exactly; subnormals too
 	vstore(src vec, m mem)
-	vstoreMask(src, mask vec, m mem) // the lanes whose mask is negative
-	vloadMask(dst, mask vec, m mem)  // the same; the other lanes get zeros and are not read
-	splatInit(tmp reg)               // must come before vsplat of a pair
-	vsplat(dst vec, m mem)           // one float32 from memory to every lane; the next one to the pair's second
-	vdup(dst vec, m mem)             // one lane vector from memory, to both of a pair
+	splatInit(tmp reg)     // must come before vsplat of a pair
+	vsplat(dst vec, m mem) // one float32 from memory to every lane; the next one to the pair's second
+	vdup(dst vec, m mem)   // one lane vector from memory, to both of a pair
 	vmove(dst, src vec)
 	vzero(dst vec)
 	vadd(dst, a, b vec)
@@ -148,6 +146,20 @@ type byElement interface {
 	fmaHalf(acc, x, w half, element int)        // the same of four lanes
 	mulElement(dst, x vec, w half, element int) // x*w[element]
 	absHalf(h half)                             // |h|
+}
+
+// masked is a target that loads and stores some lanes alone: those whose mask is
+// negative. The others get zeros and are not read.
+type masked interface {
+	vstoreMask(src, mask vec, m mem)
+	vloadMask(dst, mask vec, m mem)
+}
+
+// byWord is a target that is not: it ends SmallPxV's last tile word by word, in a
+// frame on the stack of 32 bytes for each accumulator.
+type byWord interface {
+	frame(bytes int) // of the next kernel
+	smallPart(e smallEpilogue, args, mask reg)
 }
 
 // stub is the Go declaration of a kernel.

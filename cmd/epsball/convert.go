@@ -104,13 +104,7 @@ func (a *app) store(spec, out string, s storageFlags) error {
 	if _, err := s.storage(&model.Layer{Kind: model.FC}, model.Storage{}); err != nil {
 		return err // before work is spent
 	}
-	if out == "" {
-		return fmt.Errorf("--out: required")
-	}
-	if !strings.HasSuffix(out, modelFile) {
-		return fmt.Errorf("--out: %s: want a file named %s", out, modelFile)
-	}
-	if err := checkOut("out", out); err != nil {
+	if err := checkOutKind(out, modelFile); err != nil {
 		return err
 	}
 	old, err := a.loadModel(spec)

@@ -100,15 +100,20 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+// checkOutKind is checkOut of a file that must be named, by its kind.
+func checkOutKind(out, kind string) error {
 	if out == "" {
 		return fmt.Errorf("--out: required")
 	}
 	if !strings.HasSuffix(out, kind) {
 		return fmt.Errorf("--out: %s: want a file named %s", out, kind)
 	}
-	if err := checkOut("out", out); err != nil {
+	return checkOut("out", out)
+}
+
+// convert loads a model, changes it and writes it in another form.
+func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+	if err := checkOutKind(out, kind); err != nil {
 		return err
 	}
 	m, err := a.loadModel(spec)

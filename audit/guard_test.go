@@ -49,6 +49,9 @@ func newGuard(t testing.TB, n *net.Network, o GuardOptions) *Guard {
 // certifies.
 func TestGuardKeystone(t *testing.T) {
 	all, slow := 7, len(kernels.Available()) == 1 // three orders of magnitude slower
+	if testing.Short() {
+		all = 4
+	}
 	if slow {
 		all = 1
 	}

@@ -34,6 +34,8 @@ var items = []item{
 	{"philox", true, random},
 	{"mnist images", true, images},
 	{"model files", true, modelFiles},
+	{"weights of 16 bits", true, stored(model.BF16)},
+	{"weights in half precision", false, stored(model.F16)},
 	{"onnx files", true, onnxFiles},
 	{"npz", true, npz},
 	{"logits, one image", true, logits(small, 1)},
@@ -99,6 +101,43 @@ func modelFiles(p *printer) error {
 		p.note = fmt.Sprintf("%d bytes", len(data))
 	}
 	return nil
+}
+
+// stored is a file with weights of 16 bits in tiles, used where they lie.
+func stored(t model.DType) func(p *printer) error {
+	return func(p *printer) error {
+		m, err := zoo.Load(small)
+		if err != nil {
+			return err
+		}
+		if m, err = m.Store(func(int) model.Storage { return model.Storage{Type: t, Tiles: true} }); err != nil {
+			return err
+		}
+		data, err := m.Encode()
+		if err != nil {
+			return err
+		}
+		p.bytes(data)
+		view, err := model.View(data, "memory")
+		if err != nil {
+			return err
+		}
+		p.text(view.Hash())
+		n, err := net.Compile(view, net.Options{Batches: net.SmallBatches})
+		if err != nil {
+			return err
+		}
+		x, err := digits(2)
+		if err != nil {
+			return err
+		}
+		p.note = fmt.Sprintf("%d bytes", len(data))
+		if err := addLogits(p, n, x.X, 2); err != nil {
+			return err
+		}
+		size := n.Input().Size()
+		return addBounds(p, n, verify.MethodIBP, net.Ball{Eps: net.MustEpsilon("0.1")}, x.X[:size], x.Y[0])
+	}
 }
 
 func onnxFiles(p *printer) error {

@@ -16,6 +16,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/epsball/epsball/kernels"
 )
@@ -24,7 +25,12 @@ func main() {
 	quick := flag.Bool("quick", false, "the items that take a second under an emulator")
 	flag.Parse()
 	out := bufio.NewWriter(os.Stdout)
-	fmt.Fprintf(out, "# %s/%s, kernels %s, GOMAXPROCS %d\n", runtime.GOOS, runtime.GOARCH, kernels.Default().Name(), runtime.GOMAXPROCS(0))
+	var sets []string
+	for _, i := range kernels.Available() {
+		sets = append(sets, i.Name())
+	}
+	fmt.Fprintf(out, "# %s/%s, kernels %s of %s, GOMAXPROCS %d\n", runtime.GOOS, runtime.GOARCH, kernels.Default().Name(),
+		strings.Join(sets, " "), runtime.GOMAXPROCS(0))
 	out.Flush()
 	for _, i := range items {
 		if *quick && !i.quick {

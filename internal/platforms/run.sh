@@ -102,7 +102,7 @@ compare() {
 	failed=1
 }
 
-for isa in $(sed -n 's/^# .*kernels \(.*\), GOMAXPROCS.*/\1/p' "$tmp/want") generic; do
+for isa in $(sed -n 's/^# .* of \(.*\), GOMAXPROCS.*/\1/p' "$tmp/want"); do
 	EPSBALL_ISA=$isa "$tmp/here" $quick >"$tmp/$isa" 2>"$tmp/$isa.err" || true
 	compare "here, $isa" "$tmp/$isa"
 done

@@ -50,6 +50,18 @@ var edgePeers = []edgePeer{
 	{"litert", "net.tflite", "tflite"},
 }
 
+// edgeStored are ours with weights used where they lie, in a mapped file.
+var edgeStored = map[string]model.Storage{
+	"tiles": {Tiles: true},
+	"bf16":  {Tiles: true, Type: model.BF16}, // of fully connected layers
+}
+
+// isPeer tells whether a variant is another runtime.
+func isPeer(variant string) bool {
+	_, ok := edgeStored[variant]
+	return !ok && variant != direct
+}
+
 // edgeBench is the part of a bench that concerns single images in fresh
 // processes.
 type edgeBench struct {
@@ -65,10 +77,17 @@ type edgeBench struct {
 type edgeFile struct {
 	model   string // as ours loads it
 	images  string
-	logits  []float32         // of these images
+	logits  []float32 // of these images
+	stored  map[string]storedModel
 	formats string            // folder of the others' files; "" until they are written
 	failed  map[string]string // format: why it could not be written
 	err     error             // why none could
+}
+
+// storedModel is the file that a variant of edgeStored maps, and what it answers.
+type storedModel struct {
+	path   string
+	logits []float32
 }
 
 // checkEdge refuses flags that --edge leaves without a meaning.
@@ -111,6 +130,10 @@ func (s *subjects) addCallOverhead() error {
 // edgeCases lists the rows of --edge.
 func (b *bench) edgeCases(re *regexp.Regexp) ([]benchCase, error) {
 	variants := []string{direct}
+	for v := range edgeStored {
+		variants = append(variants, v)
+	}
+	slices.Sort(variants[1:])
 	if b.flags.peers != "" {
 		for _, p := range edgePeers {
 			variants = append(variants, p.name)
@@ -200,7 +223,7 @@ func (e *edgeBench) probe(ctx context.Context) (*pythonFacts, error) {
 
 // command is the command line of a contestant.
 func (e *edgeBench) command(variant string) []string {
-	if variant == direct {
+	if !isPeer(variant) {
 		self, err := os.Executable()
 		if err != nil {
 			self = os.Args[0]
@@ -234,11 +257,33 @@ func (e *edgeBench) input(ctx context.Context, i int) (*edgeFile, error) {
 	for k := range x {
 		x[k] = random.Float32()
 	}
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	f.logits = make([]float32, edgeImages*n.Classes())
-	if err := n.NewRunner(pool).Logits(ctx, f.logits, x, edgeImages); err != nil {
+	if f.logits, err = edgeLogits(ctx, n, x); err != nil {
 		return nil, err
+	}
+	f.stored = map[string]storedModel{}
+	for variant, how := range edgeStored {
+		stored, err := m.Store(func(l int) model.Storage {
+			if s := how; m.Arch.Layers[l].Kind == model.FC {
+				return s
+			}
+			return model.Storage{Tiles: how.Tiles}
+		})
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(e.dir, fmt.Sprintf("%d.%s.safetensors", i, variant))
+		if err := stored.Save(path); err != nil {
+			return nil, err
+		}
+		n, err := net.Compile(stored, net.Options{ISA: e.isas[0].Name(), Batches: net.SmallBatches})
+		if err != nil {
+			return nil, err
+		}
+		logits, err := edgeLogits(ctx, n, x)
+		if err != nil {
+			return nil, err
+		}
+		f.stored[variant] = storedModel{path, logits}
 	}
 	images := filepath.Join(e.dir, fmt.Sprintf("%d.images", i))
 	if err := os.WriteFile(images, appendFloats(nil, x), 0o600); err != nil {
@@ -246,6 +291,14 @@ func (e *edgeBench) input(ctx context.Context, i int) (*edgeFile, error) {
 	}
 	f.images = images
 	return f, nil
+}
+
+// edgeLogits computes the logits of the images that contestants must agree on.
+func edgeLogits(ctx context.Context, n *net.Network, x []float32) ([]float32, error) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	z := make([]float32, edgeImages*n.Classes())
+	return z, n.NewRunner(pool).Logits(ctx, z, x, edgeImages)
 }
 
 // convert writes the network of f in the formats of the peers, once.

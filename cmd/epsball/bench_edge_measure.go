@@ -141,7 +141,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *bench
 
 // isaName is empty for other runtimes, which choose for themselves.
 func (c *benchCase) isaName() string {
-	if c.kind == kindEdge && c.variant != direct {
+	if c.kind == kindEdge && isPeer(c.variant) {
 		return ""
 	}
 	return c.isa.Name()
@@ -161,7 +161,11 @@ func (e *edgeBench) start(ctx context.Context, c *edgeContestant, f *edgeFile) e
 		return err
 	}
 	q := &edgeRequest{Op: "open", Model: f.model, Images: f.images, Shape: edgeShape(n), Threads: c.threads, ISA: c.isa.Name()}
-	if c.variant != direct {
+	logits := f.logits
+	if stored, ok := f.stored[c.variant]; ok {
+		q.Model, q.Map, logits = stored.path, true, stored.logits
+	}
+	if isPeer(c.variant) {
 		if q.Model, err = e.peerModel(ctx, c, f); err != nil {
 			return err
 		}
@@ -179,15 +183,16 @@ func (e *edgeBench) start(ctx context.Context, c *edgeContestant, f *edgeFile) e
 		return errAbsent
 	}
 	s := edgeFigures{
-		Runtime: or(c.variant, "epsball"), Version: a.Version, Startup: time.Since(c.proc.started).Seconds(),
+		Runtime: "epsball", Version: a.Version, Startup: time.Since(c.proc.started).Seconds(),
 		Import: a.Import, Load: a.Load, First: a.First, RSS: a.RSS, MaxRSS: a.MaxRSS, BaseRSS: c.proc.hello.RSS,
 		LibraryBytes: a.LibraryBytes, WeightBytes: a.WeightBytes,
 	}
-	if c.variant != direct {
+	if isPeer(c.variant) {
+		s.Runtime = c.variant
 		s.Interpreter = c.proc.ready.Sub(c.proc.started).Seconds()
 		s.Startup -= s.Interpreter
 	}
-	if off, ok := agree(f.logits, floatsOf(a.Values), c.variant == direct); !ok {
+	if off, ok := agree(logits, floatsOf(a.Values), !isPeer(c.variant)); !ok {
 		e.wrong = append(e.wrong, c.name)
 		return fmt.Errorf("logits differ by %.2g of the largest", off)
 	}

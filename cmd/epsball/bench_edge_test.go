@@ -65,8 +65,11 @@ func TestEdge(t *testing.T) {
 	f := newFiles(t)
 	doc := document(t, 0, args("bench --edge --model %s --time 10ms --threads 2 --isa all", f.model)...)
 	rows := edgeRows(t, doc)
-	require.Len(t, rows, 2*len(kernels.Available()))
+	require.Len(t, rows, 2*(len(kernels.Available())+len(edgeStored)))
 	isa := " " + doc["isa"].(string)
+	for variant := range edgeStored { // holds no more than the biases and plans
+		assert.Less(t, rows["edge/m/b1/t1/"+variant+isa]["weight_bytes"], rows["edge/m/b1/t1"+isa]["weight_bytes"])
+	}
 	assert.Positive(t, rows["edge/m/b1/t2"+isa]["speedup"])
 	assert.NotContains(t, rows["edge/m/b1/t1"+isa], "ratio")
 	for _, i := range kernels.Available() {
@@ -134,7 +137,7 @@ func TestEdgeInterrupted(t *testing.T) {
 	defer cancel()
 	r := runWith(ctx, args("bench --edge --time 1m --model %s", f.model)...)
 	assert.Equal(t, exitUndecided, r.code, r.stderr)
-	assert.Contains(t, r.stderr, "interrupted: 0 of 1 row done")
+	assert.Contains(t, r.stderr, "interrupted: 0 of 3 rows done")
 }
 
 // Wrong logits are found, and the row is not timed.
@@ -154,14 +157,19 @@ func TestEdgeWrongLogits(t *testing.T) {
 	in, err := e.input(context.Background(), 0)
 	require.NoError(t, err)
 	in.logits[0] += 1e-6
+	for _, s := range in.stored {
+		s.logits[0] += 1e-6
+	}
 	list, err := b.cases(regexp.MustCompile(""))
 	require.NoError(t, err)
 	r := &benchReport{}
 	require.NoError(t, e.measureGroup(context.Background(), list, r))
 	assert.Empty(t, r.Rows)
-	require.Len(t, r.Skipped, 1)
-	assert.Contains(t, r.Skipped[0].Reason, "logits differ by")
-	assert.Equal(t, []string{"edge/m/b1/t1"}, e.wrong)
+	require.Len(t, r.Skipped, 3)
+	for _, s := range r.Skipped {
+		assert.Contains(t, s.Reason, "logits differ by")
+	}
+	assert.Equal(t, []string{"edge/m/b1/t1", "edge/m/b1/t1/bf16", "edge/m/b1/t1/tiles"}, e.wrong)
 }
 
 func TestAgree(t *testing.T) {

@@ -31,6 +31,7 @@ type edgeRequest struct {
 	Shape   [3]int `json:"shape"`
 	Threads int    `json:"threads,omitempty"`
 	ISA     string `json:"isa,omitempty"`
+	Map     bool   `json:"map,omitempty"` // ours alone: weights stay in the file
 
 	// run answers the first image, Warm times and then Calls times timed.
 	Warm  int `json:"warm"`
@@ -124,8 +125,12 @@ func (s *edgeServer) open(q *edgeRequest) (*edgeReply, error) {
 	if size < 1 || len(x) == 0 || len(x)%size != 0 {
 		return nil, fmt.Errorf("%s: %d pixels, want images of %v", q.Images, len(x), q.Shape)
 	}
+	load := epsball.Load
+	if q.Map {
+		load = epsball.Map
+	}
 	start := time.Now()
-	s.model, err = epsball.Load(q.Model, epsball.FewImages(), epsball.Threads(q.Threads), epsball.ISA(q.ISA))
+	s.model, err = load(q.Model, epsball.FewImages(), epsball.Threads(q.Threads), epsball.ISA(q.ISA))
 	if err != nil {
 		return nil, err
 	}

@@ -48,10 +48,7 @@ func newGuard(t testing.TB, n *net.Network, o GuardOptions) *Guard {
 // package verify finds; with little, never a larger one; and no attack breaks what it
 // certifies.
 func TestGuardKeystone(t *testing.T) {
-	all, slow := 7, len(kernels.Available()) == 1 // three orders of magnitude slower
-	if testing.Short() {
-		all = 4
-	}
+	all, slow := 7, len(kernels.Available()) == 1 || testing.Short() // three orders of magnitude slower, or emulated
 	if slow {
 		all = 1
 	}

@@ -38,7 +38,7 @@ var memoryColumns = []column{
 }
 
 func oursOnly(b *benchRow, text string) string {
-	if b.Variant != direct {
+	if isPeer(b.Variant) {
 		return none
 	}
 	return text
@@ -58,7 +58,7 @@ func edgeTables(r *benchReport) string {
 	var versions []string
 	seen := map[string]bool{}
 	for i := range r.Rows {
-		if e := r.Rows[i].edgeFigures; e != nil && !seen[e.Runtime] && r.Rows[i].Variant != direct {
+		if e := r.Rows[i].edgeFigures; e != nil && !seen[e.Runtime] && isPeer(r.Rows[i].Variant) {
 			seen[e.Runtime] = true
 			versions = append(versions, e.Runtime+" "+e.Version)
 		}

@@ -23,10 +23,10 @@ func (h half) d() uint32 { return uint32(h) }
 func (h half) n() uint32 { return uint32(h) << 5 }
 func (h half) m() uint32 { return uint32(h) << 16 }
 
-func xreg(r reg) string { return fmt.Sprintf("x%d", arm64Regs[r]) }
-func wreg(r reg) string { return fmt.Sprintf("w%d", arm64Regs[r]) }
-func (r reg) n() uint32 { return uint32(arm64Regs[r]) << 5 }
-func (r reg) d() uint32 { return uint32(arm64Regs[r]) }
+func xreg(r reg) string { return fmt.Sprintf("x%d", int(r)) }
+func wreg(r reg) string { return fmt.Sprintf("w%d", int(r)) }
+func (r reg) n() uint32 { return uint32(r) << 5 }
+func (r reg) d() uint32 { return uint32(r) }
 
 // threeSame are the operations on two registers, element by element.
 var threeSame = map[string]struct {

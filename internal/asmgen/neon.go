@@ -18,6 +18,7 @@ type neon struct {
 
 	// A kernel is written twice: the first time tells which registers it leaves
 	// free, of which the operations that need one take the last in the second.
+	second bool
 	used   uint32          // in this kernel
 	free   map[string]half // by kernel, from the first time
 	kernel string
@@ -32,20 +33,17 @@ func newNEON() *neon { return &neon{free: map[string]half{}} }
 // again returns the target for the second time.
 func (a *neon) again() target {
 	a.endKernel()
-	return &neon{free: a.free}
+	return &neon{free: a.free, second: true}
 }
 
-// arm64Regs leaves out R18 (the platform's) and R27 on, which are the
-// assembler's, Go's and the calls'.
-var arm64Regs = [...]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-
-// Registers of the target's own, behind those of the kernels.
+// Registers of the target's own, behind those of the kernels. R18 would be the
+// platform's, R27 and on the assembler's, Go's and the calls'.
 const (
 	addr reg = 14 // a sum of base and index, or an address beyond an instruction's reach
 	temp reg = 15
 )
 
-func (r reg) arm64() string { return "R" + strconv.Itoa(arm64Regs[r]) }
+func (r reg) arm64() string { return "R" + strconv.Itoa(int(r)) }
 
 func (a *neon) isa() string    { return "neon" }
 func (a *neon) suffix() string { return "neon_arm64" }
@@ -85,13 +83,11 @@ func (a *neon) endKernel() {
 
 // scratch returns a register that the kernel does not use.
 func (a *neon) scratch() half {
-	if h, ok := a.free[a.kernel]; ok {
-		return h
+	h, ok := a.free[a.kernel]
+	if a.second && !ok {
+		panic("asmgen: " + a.kernel + " leaves no register free")
 	}
-	if len(a.free) > 0 && a.used == 1<<32-1 {
-		panic(a.kernel + " leaves no register free")
-	}
-	return 0 // the first time: what is written is thrown away
+	return h // the first time any: what is written is thrown away
 }
 
 func (a *neon) comment(format string, args ...any) {

@@ -38,8 +38,6 @@ func (a *neon) loadWords(dst half, n int, m mem) {
 	}
 }
 
-func (a *neon) loadHalf(dst half, m mem) { a.scalar("ldr", "q", dst, m) }
-
 // widen loads 16-bit values as float32: eight for a lane vector, by what takes the
 // lower four of a register and what takes the upper four, or four for a half.
 func (a *neon) widen(low, high string, dst vec, m mem) {

@@ -19,7 +19,7 @@ var bothTiles = [][2]int{{6, 2}, {4, 2}, {2, 2}, {2, 4}, {8, 1}}
 func emitSmall(t target) {
 	wt := weightType{"", 32, t.vload, nil}
 	if e, ok := t.(byElement); ok {
-		wt.loadHalf = e.loadHalf
+		wt.loadHalf = func(dst half, m mem) { e.loadWords(dst, 4, m) }
 	}
 	emitTiles(t, wt)
 }

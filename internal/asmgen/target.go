@@ -139,8 +139,7 @@ type target interface {
 type byElement interface {
 	target
 	loadWords(dst half, n int, m mem) // n ≤ 4 float32 from memory to the first elements
-	loadHalf(dst half, m mem)         // four of them
-	loadHalfBF16(dst half, m mem)     // four of 16 bits, as vloadBF16
+	loadHalfBF16(dst half, m mem)     // four values of 16 bits, as vloadBF16
 	loadHalfF16(dst half, m mem)
 	fmaElement(acc, x vec, w half, element int) // acc = x*w[element] + acc
 	fmaHalf(acc, x, w half, element int)        // the same of four lanes

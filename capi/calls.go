@@ -27,8 +27,8 @@ type options struct {
 	inPlace   bool
 }
 
-// load makes a handle of a model file; data is nil for one of the file system. start is
-// run by each thread that computes.
+// load makes a handle of a model file; data is nil for one of the file system and
+// otherwise belongs to the model. start is run by each thread that computes.
 func load(name string, data []byte, o options, start func()) (id uintptr, err error) {
 	if o.threads > maxThreads {
 		return 0, fmt.Errorf("threads: %d, want 0 … %d", o.threads, maxThreads)
@@ -52,10 +52,10 @@ func load(name string, data []byte, o options, start func()) (id uintptr, err er
 		m, err = epsball.Map(name, how...)
 	case data == nil:
 		m, err = epsball.Load(name, how...)
-	case o.inPlace && !formats.IsONNX(name):
-		m, err = epsball.LoadBytes(data, name, how...)
-	default:
+	case formats.IsONNX(name):
 		m, err = epsball.LoadFS(oneFile(data), name, how...)
+	default:
+		m, err = epsball.LoadBytes(data, name, how...)
 	}
 	if err != nil {
 		return 0, err

@@ -77,11 +77,12 @@ type edgeBench struct {
 type edgeFile struct {
 	model   string // as ours loads it
 	images  string
-	logits  []float32 // of these images
-	stored  map[string]storedModel
-	formats string            // folder of the others' files; "" until they are written
-	failed  map[string]string // format: why it could not be written
-	err     error             // why none could
+	pixels  []float32              // of these images
+	logits  []float32              // of these images
+	stored  map[string]storedModel // those that were asked for
+	formats string                 // folder of the others' files; "" until they are written
+	failed  map[string]string      // format: why it could not be written
+	err     error                  // why none could
 }
 
 // storedModel is the file that a variant of edgeStored maps, and what it answers.
@@ -263,37 +264,44 @@ func (e *edgeBench) input(ctx context.Context, i int) (*edgeFile, error) {
 	if f.logits, err = edgeLogits(ctx, n, x); err != nil {
 		return nil, err
 	}
-	f.stored = map[string]storedModel{}
-	for variant, how := range edgeStored {
-		stored, err := m.Store(func(l int) model.Storage {
-			if s := how; m.Arch.Layers[l].Kind == model.FC {
-				return s
-			}
-			return model.Storage{Tiles: how.Tiles}
-		})
-		if err != nil {
-			return nil, err
-		}
-		path := filepath.Join(e.dir, fmt.Sprintf("%d.%s.safetensors", i, variant))
-		if err := stored.Save(path); err != nil {
-			return nil, err
-		}
-		n, err := net.Compile(stored, net.Options{ISA: e.isas[0].Name(), Batches: net.SmallBatches})
-		if err != nil {
-			return nil, err
-		}
-		logits, err := edgeLogits(ctx, n, x)
-		if err != nil {
-			return nil, err
-		}
-		f.stored[variant] = storedModel{path, logits}
-	}
+	f.pixels, f.stored = x, map[string]storedModel{}
 	images := filepath.Join(e.dir, fmt.Sprintf("%d.images", i))
 	if err := os.WriteFile(images, appendFloats(nil, x), 0o600); err != nil {
 		return nil, err
 	}
 	f.images = images
 	return f, nil
+}
+
+// stored makes the file of a variant of edgeStored, once; none of another variant.
+func (e *edgeBench) stored(ctx context.Context, i int, variant string, f *edgeFile) (storedModel, error) {
+	how, ok := edgeStored[variant]
+	if s, made := f.stored[variant]; made || !ok {
+		return s, nil
+	}
+	m := e.subjects.models[i]
+	stored, err := m.Store(func(l int) model.Storage {
+		if m.Arch.Layers[l].Kind == model.FC {
+			return how
+		}
+		return model.Storage{Tiles: how.Tiles}
+	})
+	if err != nil {
+		return storedModel{}, err
+	}
+	s := storedModel{path: filepath.Join(e.dir, fmt.Sprintf("%d.%s.safetensors", i, variant))}
+	if err := stored.Save(s.path); err != nil {
+		return storedModel{}, err
+	}
+	n, err := net.Compile(stored, net.Options{ISA: e.isas[0].Name(), Batches: net.SmallBatches})
+	if err != nil {
+		return storedModel{}, err
+	}
+	if s.logits, err = edgeLogits(ctx, n, f.pixels); err != nil {
+		return storedModel{}, err
+	}
+	f.stored[variant] = s
+	return s, nil
 }
 
 // edgeLogits computes the logits of the images that contestants must agree on.

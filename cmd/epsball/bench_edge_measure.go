@@ -162,8 +162,10 @@ func (e *edgeBench) start(ctx context.Context, c *edgeContestant, f *edgeFile) e
 	}
 	q := &edgeRequest{Op: "open", Model: f.model, Images: f.images, Shape: edgeShape(n), Threads: c.threads, ISA: c.isa.Name()}
 	logits := f.logits
-	if stored, ok := f.stored[c.variant]; ok {
-		q.Model, q.Map, logits = stored.path, true, stored.logits
+	if s, err := e.stored(ctx, c.subject, c.variant, f); err != nil {
+		return err
+	} else if s.path != "" {
+		q.Model, q.Map, logits = s.path, true, s.logits
 	}
 	if isPeer(c.variant) {
 		if q.Model, err = e.peerModel(ctx, c, f); err != nil {

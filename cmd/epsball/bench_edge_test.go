@@ -157,7 +157,9 @@ func TestEdgeWrongLogits(t *testing.T) {
 	in, err := e.input(context.Background(), 0)
 	require.NoError(t, err)
 	in.logits[0] += 1e-6
-	for _, s := range in.stored {
+	for variant := range edgeStored {
+		s, err := e.stored(context.Background(), 0, variant, in)
+		require.NoError(t, err)
 		s.logits[0] += 1e-6
 	}
 	list, err := b.cases(regexp.MustCompile(""))

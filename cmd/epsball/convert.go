@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/model"
 )
 
@@ -147,11 +145,7 @@ func (a *app) store(spec, out string, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	err = dataset.WriteFile(out, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	if err != nil {
+	if err := writeBytes(out, data); err != nil {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)

@@ -12,10 +12,10 @@ import (
 	"github.com/epsball/epsball/dataset"
 	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
 	"github.com/epsball/epsball/internal/formats"
-	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	_ "github.com/epsball/epsball/onnx" // for formats.Load
 )
 
 const builtinPrefix = "builtin:"
@@ -24,10 +24,7 @@ const builtinPrefix = "builtin:"
 func (a *app) loadModel(spec string) (*model.Model, error) {
 	name, ok := strings.CutPrefix(spec, builtinPrefix)
 	if !ok {
-		if formats.IsONNX(spec) {
-			return onnx.Load(spec)
-		}
-		return model.Load(spec)
+		return formats.Load(spec)
 	}
 	known := a.models.names()
 	for _, k := range known {

@@ -111,6 +111,14 @@ func checkOutKind(out, kind string) error {
 	return checkOut("out", out)
 }
 
+// writeBytes writes a whole file, or leaves what was there.
+func writeBytes(path string, data []byte) error {
+	return dataset.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // convert loads a model, changes it and writes it in another form.
 func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
 	if err := checkOutKind(out, kind); err != nil {
@@ -127,11 +135,7 @@ func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	err = dataset.WriteFile(out, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	if err != nil {
+	if err := writeBytes(out, data); err != nil {
 		return err
 	}
 	r := &convertReport{

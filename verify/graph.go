@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -92,6 +93,21 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	}
 	g.planAll()
 	return g, nil
+}
+
+// stops lists the activations at whose boxes rows over the outputs may stop, but for
+// the input: those that the last layer reads and, if it ends in a ReLU, the outputs.
+func (g *graph) stops() (acts []int) {
+	last := &g.nodes[len(g.nodes)-1]
+	for _, a := range []int{last.src, last.skip} {
+		if a > 0 && !slices.Contains(acts, a) {
+			acts = append(acts, a)
+		}
+	}
+	if last.affine.ReLU {
+		acts = append(acts, len(g.nodes))
+	}
+	return acts
 }
 
 func (d *node) pack(isa *kernels.ISA) {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -280,6 +281,54 @@ func TestCheckRequires(t *testing.T) {
 		r := run(append(args("check %s --model %s --data %s", all, f.model, f.data), strings.Fields(flags)...)...)
 		assert.Equal(t, 2, r.code)
 		assert.Contains(t, r.stderr, want)
+	}
+}
+
+// The test vectors are files as any other.
+func TestCheckVectors(t *testing.T) {
+	const folder = "../../testdata/certificates/"
+	flags := "--model " + folder + "residual.safetensors --data " + folder + "residual.npz"
+	doc := document(t, 0, args("check %svalid.jsonl %s", folder, flags)...)
+	assert.EqualValues(t, 1, doc["undecided"])
+	assert.Greater(t, doc["valid"], 40.0)
+	doc = document(t, 1, args("check %sinvalid.jsonl %s", folder, flags)...)
+	assert.Zero(t, doc["valid"])
+	assert.Equal(t, 1, run(args("check %svalid.jsonl %s --require-eps 1/1000", folder, flags)...).code)
+}
+
+// A checker that shares nothing with ours, testdata/certificates/check.py, confirms
+// what is certified.
+func TestPythonConfirms(t *testing.T) {
+	python := os.Getenv("EPSBALL_PYTHON")
+	if python == "" {
+		t.Skip("EPSBALL_PYTHON names no Python")
+	}
+	f := newFiles(t)
+	m, err := model.Random(residualArch(), 3)
+	require.NoError(t, err)
+	graph := f
+	graph.model, graph.data = filepath.Join(f.dir, "residual.safetensors"), filepath.Join(f.dir, "residual.npz")
+	require.NoError(t, m.Save(graph.model))
+	set, err := dataset.Load(f.data)
+	require.NoError(t, err)
+	y := make([]int64, set.Len())
+	for i, p := range predicted(t, m, set.X, set.Len()) {
+		y[i] = int64(p)
+	}
+	writeNPZ(t, graph.data, set.X, y, []int{set.Len(), 1, 6, 6})
+	for _, f := range []files{f, graph} {
+		for _, flags := range []string{
+			"--eps 0.01", "--norm l2 --eps 1/100", "--norm l1 --eps 0.02", "--radius --resolution 1/100 --n 20", "--method crown-ibp --norm l2 --eps 0.03 --ladder=false",
+			"--method crown --eps 0.02 --ladder=false", "--method crown --norm l1 --eps 0.1 --ladder=false", "--method alpha-crown --eps 0.03 --ladder=false --n 50",
+		} {
+			out := certified(t, f, flags)
+			doc := document(t, 0, args("check %s --model %s --data %s", out, f.model, f.data)...)
+			said, err := exec.Command(python, "../../testdata/certificates/check.py", out, "--model", f.model, "--data", f.data).CombinedOutput()
+			require.NoError(t, err, "%s", said)
+			valid, nothing := bytes.Count(said, []byte(": valid ")), bytes.Count(said, []byte(": nothing"))
+			assert.Equal(t, []any{doc["valid"], doc["undecided"]}, []any{float64(valid), float64(nothing)}, flags)
+			assert.Positive(t, valid, flags)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ files of version 1 or 2 as epsball writes them. It needs Python 3.9 and nothing 
 takes its time: all arithmetic is on integers.
 """
 
-import argparse, base64, hashlib, json, math, os, struct, sys
+import argparse, base64, functools, hashlib, json, math, os, struct, sys
 from fractions import Fraction
 
 sys.dont_write_bytecode = True
@@ -271,12 +271,11 @@ def judge(line, model, data):
 
 
 def vectors(folder):
-    wrong, cache = 0, {}
-    load = lambda f, name: cache.setdefault(name, None) or cache.update({name: f(os.path.join(folder, name))}) or cache[name]
+    wrong, model, data = 0, functools.cache(load_model), functools.cache(load_data)
     entries = json.load(open(os.path.join(folder, "vectors.json")))
     for v in entries:
-        line = lines(os.path.join(folder, v["file"]))[v["line"] - 1]
-        verdict, bound, why = judge(line, load(load_model, v["model"]), load(load_data, v["data"]))
+        file, m, d = (os.path.join(folder, v[key]) for key in ("file", "model", "data"))
+        verdict, bound, why = judge(lines(file)[v["line"] - 1], model(m), data(d))
         want = "invalid" if v["verdict"] == "unproved" else v["verdict"]
         ok = verdict == want and v.get("reason", "") in why and (bound is None or decimal(bound) == v["margin"])
         if not ok:

@@ -71,14 +71,14 @@ func TestPython(t *testing.T) {
 	said, _ = exec.Command(python, folder+"check.py", path, "--model", folder+"residual.safetensors", "--data", folder+"residual.npz").CombinedOutput()
 	verdicts := regexp.MustCompile(`(?m)^line \d+: (\w+)(.*)$`).FindAllSubmatch(said, -1)
 	require.Len(t, verdicts, len(want), "%s", said)
-	counts := map[string]int{}
+	counts, lines := map[string]int{}, bytes.Split(file.Bytes(), []byte("\n"))
 	for i, v := range verdicts {
 		got := string(v[1])
 		if bytes.Contains(v[2], []byte("says the same")) { // which is not of the line
 			got = "valid"
 		}
 		counts[got]++
-		require.Equal(t, want[i], got, "%s\n%.2000s", v[0], bytes.Split(file.Bytes(), []byte("\n"))[i])
+		require.Equal(t, want[i], got, "%s\n%.2000s", v[0], lines[i])
 	}
 	t.Log(counts)
 	require.Greater(t, counts["valid"], 200)

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +112,27 @@ func TestOverflow(t *testing.T) {
 	require.Contains(t, v.Reason, "overflow")
 	c.Level = check.Real
 	require.True(t, verdict(t, newChecker(t, m), c, x, 0).Valid)
+
+	// A sum over two layers, whose terms are together just below the largest float32:
+	// roundings may bring it above.
+	half := make([]float32, 64)
+	for i := range half {
+		half[i] = float32(math.MaxFloat32 / 128 * (1 - 0x1p-19))
+	}
+	m = &model.Model{
+		Arch: model.Architecture{Input: model.Shape{C: 64, H: 1, W: 1}, Layers: []model.Layer{
+			conv(1, 1, 1, 0), from(conv(1, 1, 1, 0), -1), add(0, 1),
+		}},
+		Params: []model.Param{{W: half, B: []float32{0}}, {W: half, B: []float32{0}}, {}},
+	}
+	x = slices.Repeat([]float32{1}, 64)
+	c = claim(m, x, -1, "linf", "0", check.IBP)
+	c.Rows, c.Offsets = [][]float64{{1}}, []float64{0}
+	require.Contains(t, verdict(t, newChecker(t, m), c, x, 0).Reason, "overflow")
+	x = slices.Repeat([]float32{0.99}, 64)
+	c.Input = check.InputHash(x)
+	v = verdict(t, newChecker(t, m), c, x, 0)
+	require.True(t, v.Valid, v.Reason)
 }
 
 // TestTooLarge: bounds beyond 2^200 are refused at level real, too; below, the largest

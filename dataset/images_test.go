@@ -51,40 +51,41 @@ func pngClaiming(t testing.TB, h, w uint32) string {
 
 func TestPNGFile(t *testing.T) {
 	dir := folder(t, map[string][]byte{"g.png": grayPNG(t, 50), "7/rgb.PNG": rgbPNG(t)})
-	s, err := LoadPNG(filepath.Join(dir, "g.png"))
+	s, err := LoadImages(filepath.Join(dir, "g.png"))
 	require.NoError(t, err)
 	require.NoError(t, s.Validate())
 	require.Equal(t, &Set{C: 1, H: 2, W: 3, X: appendScaled(nil, []byte{0, 50, 100, 150, 200, 250}), Y: []int{Unknown}, Classes: 10}, s)
 
-	s, err = LoadPNG(filepath.Join(dir, "7", "rgb.PNG"))
+	s, err = LoadImages(filepath.Join(dir, "7", "rgb.PNG"))
 	require.NoError(t, err)
 	require.Equal(t, &Set{C: 3, H: 1, W: 2, X: appendScaled(nil, []byte{10, 40, 20, 50, 30, 60}), Y: []int{Unknown}, Classes: 10}, s)
 }
 
-func TestPNGFolder(t *testing.T) {
+func TestImageFolder(t *testing.T) {
 	files := map[string][]byte{
-		"12/b.png": grayPNG(t, 1), "3/a.png": grayPNG(t, 2), "cat/a.png": grayPNG(t, 3), "z.png": grayPNG(t, 4),
-		"notes.txt": []byte("ignored"), "-1/a.png": grayPNG(t, 5), "3/deeper/a.png": rgbPNG(t),
+		"12/b.png": grayPNG(t, 1), "3/a.png": grayPNG(t, 2), "05/a.png": grayPNG(t, 3), "z.png": grayPNG(t, 4),
+		"notes.txt": []byte("ignored"), "cat/notes.txt": nil, "3/deeper/a.png": rgbPNG(t),
 	}
-	s, err := LoadPNG(folder(t, files))
+	s, err := LoadImages(folder(t, files))
 	require.NoError(t, err)
-	require.Equal(t, []int{Unknown, 12, 3, Unknown, Unknown}, s.Y) // -1/a 12/b 3/a cat/a z
+	require.Equal(t, []int{5, 12, 3, Unknown}, s.Y) // 05/a 12/b 3/a z
 	require.Equal(t, 13, s.Classes)
+	require.Nil(t, s.ClassNames)
 	require.Equal(t, scaled[2], s.Image(2)[1])
 
-	files["labels.csv"] = []byte("name,label\r\n3/a.png, 5\nz.png,0\n\"cat/a.png\",\n12/b.png,-1\n")
+	files["labels.csv"] = []byte("name,label\r\n3/a.png, 5\nz.png,0\n\"05/a.png\",\n12/b.png,-1\n")
 	dir := folder(t, files)
-	s, err = LoadPNG(dir)
+	s, err = LoadImages(dir)
 	require.NoError(t, err)
 	require.NoError(t, s.Validate())
-	require.Equal(t, []int{Unknown, Unknown, 5, Unknown, 0}, s.Y)
+	require.Equal(t, []int{Unknown, Unknown, 5, 0}, s.Y)
 
-	s, err = LoadPNG(filepath.Join(dir, "z.png"))
+	s, err = LoadImages(filepath.Join(dir, "z.png"))
 	require.NoError(t, err)
 	require.Equal(t, []int{0}, s.Y)
 }
 
-func TestPNGLabelsBad(t *testing.T) {
+func TestImageLabelsBad(t *testing.T) {
 	for name, c := range map[string]struct{ text, field string }{
 		"no such file": {"a.png,1\nb.png,2\n", "line 2"},
 		"twice":        {"a.png,1\na.png,1\n", "line 2"},
@@ -97,7 +98,7 @@ func TestPNGLabelsBad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := folder(t, map[string][]byte{"a.png": grayPNG(t, 1), "labels.csv": []byte(c.text)})
-			_, err := LoadPNG(dir)
+			_, err := LoadImages(dir)
 			requireError(t, err, "labels.csv", c.field)
 		})
 	}
@@ -127,23 +128,23 @@ func TestPNGBad(t *testing.T) {
 		"trailing":    {append(bytes.Clone(good), 0), "end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := LoadPNG(filepath.Join(folder(t, map[string][]byte{"a.png": c.data}), "a.png"))
+			_, err := LoadImages(filepath.Join(folder(t, map[string][]byte{"a.png": c.data}), "a.png"))
 			requireError(t, err, "a.png", c.field)
 		})
 	}
 	for n := range good {
 		path := filepath.Join(folder(t, map[string][]byte{"a.png": good[:n]}), "a.png")
-		_, err := LoadPNG(path)
+		_, err := LoadImages(path)
 		requireError(t, err, "a.png", "")
 	}
 	for _, d := range [][2]uint32{{0, 3}, {3, 0}, {1 << 31, 1 << 31}, {1<<32 - 1, 1<<32 - 1}, {1 << 14, 1 << 14}} {
-		_, err := LoadPNG(pngClaiming(t, d[0], d[1]))
+		_, err := LoadImages(pngClaiming(t, d[0], d[1]))
 		requireError(t, err, "claim.png", "IHDR")
 	}
-	_, err := LoadPNG(folder(t, map[string][]byte{"a.png": good, "b.png": rgb}))
+	_, err := LoadImages(folder(t, map[string][]byte{"a.png": good, "b.png": rgb}))
 	requireError(t, err, "b.png", "shape")
-	_, err = LoadPNG(folder(t, nil))
+	_, err = LoadImages(folder(t, nil))
 	requireError(t, err, "", "folder")
-	_, err = LoadPNG(filepath.Join(t.TempDir(), "none.png"))
+	_, err = LoadImages(filepath.Join(t.TempDir(), "none.png"))
 	requireError(t, err, "none.png", "path")
 }

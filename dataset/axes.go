@@ -61,7 +61,7 @@ func (o *Options) fitting(first, last Shape) ChannelOrder {
 	if o.Input == (Shape{}) {
 		return ChannelsFirst
 	}
-	one, other := o.Input.takes(first), o.Input.takes(last)
+	one, other := o.Input.Takes(first), o.Input.Takes(last)
 	if one && other && !inOrder(last) {
 		// A vector takes every shape. Of images, only those of one channel or three
 		// are common.

@@ -24,9 +24,9 @@ func (s Shape) vector() bool {
 	return ok && int64(max(s.C, s.H, s.W)) == n
 }
 
-// takes tells whether a model with input s takes images of shape got: of just
-// this shape or, where s is a vector, of as many pixels.
-func (s Shape) takes(got Shape) bool {
+// Takes tells whether a model with input s takes images of shape got: of just
+// this shape or, where s is a vector, of as many pixels, channels first.
+func (s Shape) Takes(got Shape) bool {
 	if s == got {
 		return true
 	}
@@ -97,6 +97,16 @@ func (e *RangeError) Error() string {
 	return fmt.Sprintf("images from %d on, %d of them (0: all), of %d", e.Offset, e.N, e.Len)
 }
 
+// ShapeError is the cause of an Error about images that the model does not take.
+type ShapeError struct {
+	Images, Input Shape
+}
+
+// Error says what was found and what the model takes.
+func (e *ShapeError) Error() string {
+	return fmt.Sprintf("images are %v, the input of the model is %v", e.Images, e.Input)
+}
+
 // plan looks at what a header says, n images of a shape, before they are read:
 // that the model takes them and that those wanted exist and stay within
 // MaxBytes. It returns their range [lo, hi).
@@ -108,8 +118,11 @@ func (o *Options) plan(file string, n int64, s Shape) (lo, hi int, err error) {
 	if n < 1 || n > MaxImages {
 		return 0, 0, &Error{File: file, Field: "number of images", Want: fmt.Sprintf("1 to %d", MaxImages), Got: strconv.FormatInt(n, 10)}
 	}
-	if o.Input != (Shape{}) && !o.Input.takes(s) {
-		return 0, 0, &Error{File: file, Field: "shape", Want: o.Input.String() + ", the input of the model", Got: "images of " + s.String()}
+	if o.Input != (Shape{}) && !o.Input.Takes(s) {
+		return 0, 0, &Error{
+			File: file, Field: "shape", Want: o.Input.String() + ", the input of the model", Got: "images of " + s.String(),
+			Err: &ShapeError{s, o.Input},
+		}
 	}
 	if o.Offset < 0 || o.N < 0 || int64(o.Offset) >= n || int64(o.N) > n-int64(o.Offset) {
 		e := &RangeError{o.Offset, o.N, int(n)}

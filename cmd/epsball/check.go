@@ -59,6 +59,7 @@ Exit status: 0 if there are certificates and all are valid, 1 if not.`,
 	}
 	c.Flags().StringVar(&modelSpec, "model", "", "`model` that was certified (required)")
 	c.Flags().StringVar(&d.spec, "data", "builtin:mnist", "`data` set that was certified, whole")
+	d.addChannels(c)
 	return c
 }
 
@@ -74,7 +75,7 @@ func (a *app) check(ctx context.Context, path, modelSpec string, d *data) error 
 	if err != nil {
 		return fmt.Errorf("model %s: %w", modelSpec, err)
 	}
-	if err := d.load(); err != nil {
+	if err := a.load(d, m, modelSpec); err != nil {
 		return err
 	}
 	set, err := d.fit(m, modelSpec)

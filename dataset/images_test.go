@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -147,4 +148,106 @@ func TestPNGBad(t *testing.T) {
 	requireError(t, err, "", "folder")
 	_, err = LoadImages(filepath.Join(t.TempDir(), "none.png"))
 	requireError(t, err, "none.png", "path")
+}
+
+func encodeJPEG(t testing.TB, m image.Image) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	require.NoError(t, jpeg.Encode(&buf, m, &jpeg.Options{Quality: 100}))
+	return buf.Bytes()
+}
+
+// Flat colours, which JPEG keeps as they are but for rounding.
+func TestJPEG(t *testing.T) {
+	gray := image.NewGray(image.Rect(0, 0, 5, 3))
+	rgb := image.NewRGBA(image.Rect(0, 0, 5, 3))
+	for i := range gray.Pix {
+		gray.Pix[i] = 77
+		copy(rgb.Pix[4*i:], []byte{200, 100, 50, 255})
+	}
+	dir := folder(t, map[string][]byte{"g.jpg": append(encodeJPEG(t, gray), "a preview"...), "c.JPEG": encodeJPEG(t, rgb)})
+	s, err := Load(filepath.Join(dir, "g.jpg"))
+	require.NoError(t, err)
+	require.NoError(t, s.Validate())
+	require.Equal(t, Shape{1, 3, 5}, s.Shape())
+	for _, v := range s.X {
+		require.Equal(t, scaled[77], v)
+	}
+	s, err = Load(filepath.Join(dir, "c.JPEG"))
+	require.NoError(t, err)
+	require.NoError(t, s.Validate())
+	require.Equal(t, Shape{3, 3, 5}, s.Shape())
+	for c, want := range []float64{200, 100, 50} {
+		for _, v := range s.X[c*15 : c*15+15] {
+			require.InDelta(t, want/255, v, 2./255)
+		}
+	}
+
+	good := encodeJPEG(t, rgb)
+	for n := range len(good) - 2 { // the marker at the end adds nothing
+		path := filepath.Join(folder(t, map[string][]byte{"a.jpg": good[:n]}), "a.jpg")
+		_, err := Load(path)
+		requireError(t, err, "a.jpg", "")
+	}
+	_, err = Load(filepath.Join(folder(t, map[string][]byte{"a.jpg": grayPNG(t, 1)}), "a.jpg"))
+	requireError(t, err, "a.jpg", "header")
+}
+
+func TestFoldersOfClasses(t *testing.T) {
+	files := map[string][]byte{"dog/1.png": grayPNG(t, 1), "dog/2.png": grayPNG(t, 2), "cat/9.png": grayPNG(t, 3), "Zebra/a.png": grayPNG(t, 4), "empty/notes.txt": nil}
+	dir := folder(t, files)
+	s, err := Load(dir)
+	require.NoError(t, err)
+	require.NoError(t, s.Validate())
+	require.Equal(t, []string{"Zebra", "cat", "dog"}, s.ClassNames)
+	require.Equal(t, []int{0, 1, 2, 2}, s.Y)
+	require.Equal(t, 3, s.Classes)
+
+	s, err = LoadWith(dir, Options{Offset: 3, N: 1})
+	require.NoError(t, err)
+	require.Equal(t, []int{2}, s.Y, "the labels of a part are those of the whole")
+	require.Equal(t, 3, s.Classes)
+	require.Equal(t, scaled[4], s.X[2])
+
+	files["7/a.png"] = grayPNG(t, 5)
+	_, err = Load(folder(t, files))
+	e := requireError(t, err, "", "folders")
+	require.Contains(t, e.Got, `"7" and "dog"`)
+
+	files["labels.csv"] = []byte("7/a.png,7\n")
+	s, err = Load(folder(t, files))
+	require.NoError(t, err)
+	require.Nil(t, s.ClassNames)
+	require.Equal(t, []int{7, Unknown, Unknown, Unknown, Unknown}, s.Y)
+
+	_, err = Load(folder(t, map[string][]byte{"70000/a.png": grayPNG(t, 1)}))
+	requireError(t, err, "70000", "name")
+}
+
+// A shape that the model does not take is refused before the pixels are read,
+// here of images that end after the header.
+func TestShapeIsKnownFromTheHeader(t *testing.T) {
+	var head bytes.Buffer
+	require.NoError(t, jpeg.Encode(&head, image.NewGray(image.Rect(0, 0, 3, 2)), nil))
+	at := bytes.Index(head.Bytes(), []byte{0xff, 0xda}) // start of scan
+	dir := folder(t, map[string][]byte{
+		"a.png": grayPNG(t, 1)[:40], "b.jpg": head.Bytes()[:at+4],
+		"c.npy":               array("<f8", false, nil, 2, 2, 3),
+		"d-images-idx3-ubyte": goodImages[:16],
+		"d-labels-idx1-ubyte": goodLabels,
+		"f.bin":               cifar(1),
+	})
+	for _, name := range []string{"a.png", "b.jpg", "c.npy", "d-images-idx3-ubyte", "f.bin"} {
+		_, err := LoadWith(filepath.Join(dir, name), Options{Input: Shape{1, 28, 28}})
+		var e *ShapeError
+		require.ErrorAs(t, err, &e, name)
+		if name != "f.bin" {
+			require.Equal(t, ShapeError{Shape{1, 2, 3}, Shape{1, 28, 28}}, *e, name)
+		}
+		requireError(t, err, name, "shape")
+	}
+	for _, name := range []string{"a.png", "b.jpg", "d-images-idx3-ubyte"} {
+		_, err := LoadWith(filepath.Join(dir, name), Options{Channels: ChannelsLast})
+		requireError(t, err, name, "channels")
+	}
 }

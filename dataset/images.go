@@ -149,7 +149,7 @@ func (s *Set) folderClasses(dir string, folders []string) (map[string]int, error
 	if numbered != "" && named != "" {
 		return nil, &Error{
 			File: dir, Field: "folders", Got: quote(numbered) + " and " + quote(named),
-			Want: "the labels as their names, or class names for all of them; or " + labelsCSV,
+			Want: "numbers as the names of all of them, or class names for all; or a " + labelsCSV,
 		}
 	}
 	if named != "" {

@@ -95,7 +95,7 @@ func (o *Options) noChannels(file string) error {
 	if o.Channels == ChannelsAuto {
 		return nil
 	}
-	return &Error{File: file, Field: "channels", Want: "no order for a format that has its own; .npz and .npy files have none", Got: o.Channels.String()}
+	return &Error{File: file, Field: "channels", Want: "auto: only .npz and .npy files have no order of their own", Got: o.Channels.String()}
 }
 
 func loadFolder(dir, part string, o *Options) (*Set, error) {

@@ -40,7 +40,7 @@ func ReadNPY(file string, r io.Reader) (NamedArray, error) {
 		return NamedArray{}, err
 	}
 	if !slices.Contains(namedTypes, h.dtype.text) {
-		return NamedArray{}, &Error{File: file, Field: "descr", Want: "one of '" + strings.Join(namedTypes, "', '") + "'", Got: quote(h.dtype.text)}
+		return NamedArray{}, &Error{File: file, Field: "dtype", Want: "one of '" + strings.Join(namedTypes, "', '") + "'", Got: quote(h.dtype.text)}
 	}
 	if h.fortran {
 		return NamedArray{}, &Error{File: file, Field: "fortran_order", Want: "False: C order (numpy.ascontiguousarray makes it so)", Got: "True"}

@@ -12,6 +12,8 @@ type npyHeader struct {
 	shape   []int64
 }
 
+const wantDType = "a type of numbers, such as uint8, int64, float32 or float16"
+
 // parseNPYHeader reads the Python dictionary that numpy writes, such as
 //
 //	{'descr': '<f4', 'fortran_order': False, 'shape': (3, 28, 28), }
@@ -37,9 +39,12 @@ func parseNPYHeader(file, text string) (h npyHeader, err error) {
 		switch key {
 		case "descr":
 			descr, ok := p.str()
-			if h.dtype = parseDType(descr); !ok || h.dtype.size == 0 {
+			if !ok {
 				p = value
-				return bad("descr", "a type of numbers, such as '|u1', '<i8', '<f4' or '<f2'")
+				return bad("dtype", wantDType)
+			}
+			if h.dtype = parseDType(descr); h.dtype.size == 0 {
+				return h, &Error{File: file, Field: "dtype", Want: wantDType, Got: quote(descr)}
 			}
 		case "fortran_order":
 			if h.fortran = p.take("True"); !h.fortran && !p.take("False") {

@@ -31,7 +31,7 @@ func (a *npyArray) labels(lo, hi, n, most int) (y []int, k int, err error) {
 
 func (a *npyArray) numbers(lo, hi, n, most int) (y []int, err error) {
 	if !a.dtype.integers() {
-		return nil, &Error{File: a.file, Field: "descr", Want: "whole numbers: save y.astype('int64')", Got: quote(a.dtype.text)}
+		return nil, &Error{File: a.file, Field: "dtype", Want: "whole numbers: save y.astype('int64')", Got: quote(a.dtype.text)}
 	}
 	i := 0
 	err = a.each(int64(n), func(v []float64) error {

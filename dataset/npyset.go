@@ -44,7 +44,7 @@ func (a *npyArray) end() error {
 // range and the number of images there are.
 func (a *npyArray) images(o *Options) (s *Set, lo, hi int, err error) {
 	if a.dtype.kind == 'b' {
-		return nil, 0, 0, &Error{File: a.file, Field: "descr", Want: "numbers; if True is white, save x.astype('float32')", Got: quote(a.dtype.text)}
+		return nil, 0, 0, &Error{File: a.file, Field: "dtype", Want: "numbers; if True is white, save x.astype('float32')", Got: quote(a.dtype.text)}
 	}
 	shape, order, err := o.order(a.file, &a.npyHeader)
 	if err != nil {

@@ -288,7 +288,7 @@ func TestArraysOfLabels(t *testing.T) {
 	}{
 		"count":          {array("<i4", false, []float64{2, 1}, 2), "shape"},
 		"row":            {array("<i4", false, []float64{2, 1, 0}, 1, 3), "shape"},
-		"floats":         {array("<f4", false, []float64{2, 1, 3}, 3), "descr"},
+		"floats":         {array("<f4", false, []float64{2, 1, 3}, 3), "dtype"},
 		"below":          {array("<i4", false, []float64{2, -2, 3}, 3), "label of image 1"},
 		"above":          {array("<i8", false, []float64{2, 1 << 40, 3}, 3), "label of image 1"},
 		"probabilities":  {array("<f4", false, []float64{.5, .5, 1, 0, 0, 1}, 3, 2), "label of image 0"},

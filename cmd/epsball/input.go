@@ -123,8 +123,8 @@ func (d *data) fit(m *model.Model, spec string) (*dataset.Set, error) {
 	}
 	// Names say nothing of which outputs they stand for, unless there are as many.
 	if names := set.ClassNames; names != nil && len(names) != classes {
-		return nil, fmt.Errorf("data %s: %s, but model %s has %d outputs: name the folders by their labels, or write labels.csv",
-			d.spec, d.classNames(), spec, classes)
+		return nil, fmt.Errorf("data %s: %d folders named by class, but model %s has %d outputs: name the folders by their labels, or write labels.csv",
+			d.spec, len(names), spec, classes)
 	}
 	return set.WithClasses(classes)
 }
@@ -140,7 +140,7 @@ func (d *data) classNames() string {
 		}
 		fmt.Fprintf(&b, ", %q is %d", name, i)
 	}
-	return "labels by folder, in the order of the names: " + strings.TrimPrefix(b.String(), ", ")
+	return "labels by the names of folders: " + strings.TrimPrefix(b.String(), ", ")
 }
 
 // known checks that every image has a label.
@@ -181,7 +181,7 @@ func (a *app) subject(modelSpec string, d *data) (*subject, error) {
 // load loads data, and says what labels were made of the names of folders.
 func (a *app) load(d *data, m *model.Model, modelSpec string) error {
 	err := d.load(m, modelSpec)
-	if err == nil && d.set.ClassNames != nil {
+	if err == nil && len(d.set.ClassNames) == m.Arch.Classes() {
 		a.logf("%s: %s", d.spec, d.classNames())
 	}
 	return err

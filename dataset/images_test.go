@@ -220,6 +220,13 @@ func TestFoldersOfClasses(t *testing.T) {
 	require.Nil(t, s.ClassNames)
 	require.Equal(t, []int{7, Unknown, Unknown, Unknown, Unknown}, s.Y)
 
+	dir = folder(t, map[string][]byte{"test/cat/a.png": grayPNG(t, 1), "test/dog/a.png": grayPNG(t, 2), "train/cat/a.png": grayPNG(t, 3)})
+	for spec, want := range map[string][]int{dir: {0, 1}, dir + "#test": {0, 1}, dir + "#train": {0}} {
+		s, err = Load(spec)
+		require.NoError(t, err)
+		require.Equal(t, want, s.Y, spec)
+	}
+
 	_, err = Load(folder(t, map[string][]byte{"70000/a.png": grayPNG(t, 1)}))
 	requireError(t, err, "70000", "name")
 }

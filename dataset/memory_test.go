@@ -322,7 +322,8 @@ func TestBombs(t *testing.T) {
 }
 
 // Files that make the libraries underneath hold much: a list of members, a field of
-// CSV without end, an interlaced image, whose passes are images of their own.
+// CSV without end, an interlaced image, whose passes are images of their own, a
+// progressive one, whose coefficients are.
 func TestPeakMemoryOfHostileFiles(t *testing.T) {
 	onLinux(t)
 	dir := t.TempDir()
@@ -362,7 +363,20 @@ func TestPeakMemoryOfHostileFiles(t *testing.T) {
 		_, err := w.Write(pngChunk(pngChunk(b, "IDAT", data.Bytes()), "IEND", nil))
 		require.NoError(t, err)
 	})
-	p := job{Spec: adam7}.run(t)
-	require.Empty(t, p.Err)
-	require.EqualValues(t, 4*3*side*side, p.Array)
+	progressive := create(t, path("progressive.jpg"), func(w io.Writer) {
+		b := append([]byte{0xff, 0xd8, 0xff, 0xdb, 0, 67, 0}, bytes.Repeat([]byte{1}, 64)...)
+		b = append(b, 0xff, 0xc2, 0, 17, 8, side>>8, side&0xff, side>>8, side&0xff, 3)
+		b = append(b, 'R', 0x11, 0, 'G', 0x11, 0, 'B', 0x11, 0)
+		// One Huffman code, the bit 0, for one symbol, 0: no change of the mean of a block.
+		b = append(append(append(b, 0xff, 0xc4, 0, 20, 0, 1), make([]byte, 15)...), 0)
+		b = append(b, 0xff, 0xda, 0, 12, 3, 'R', 0, 'G', 0, 'B', 0, 0, 0, 0)
+		const blocks = 3 * (side / 8) * (side / 8)
+		_, err := w.Write(append(append(b, make([]byte, (blocks+7)/8)...), 0xff, 0xd9))
+		require.NoError(t, err)
+	})
+	for _, spec := range []string{adam7, progressive} {
+		p := job{Spec: spec}.run(t)
+		require.Empty(t, p.Err)
+		require.EqualValues(t, 4*3*side*side, p.Array)
+	}
 }

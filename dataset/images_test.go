@@ -74,7 +74,7 @@ func TestImageFolder(t *testing.T) {
 	require.Nil(t, s.ClassNames)
 	require.Equal(t, scaled[2], s.Image(2)[1])
 
-	files["labels.csv"] = []byte("name,label\r\n3/a.png, 5\nz.png,0\n\"05/a.png\",\n12/b.png,-1\n")
+	files["labels.csv"] = []byte("\ufeffname,label\r\n3/a.png, 5\nz.png,0\n\"05/a.png\",\n12/b.png,-1\n")
 	dir := folder(t, files)
 	s, err = LoadImages(dir)
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -36,13 +37,17 @@ func readLabelsCSV(file string, r io.Reader, want string, n int, find func(strin
 		labels[i] = absent
 	}
 	limited := &io.LimitedReader{R: r, N: maxCSV + 1}
-	c := csv.NewReader(limited)
+	text := bufio.NewReader(limited)
+	if head, _ := text.Peek(3); string(head) == "\ufeff" { // spreadsheets start with it
+		_, _ = text.Discard(3)
+	}
+	c := csv.NewReader(text)
 	c.FieldsPerRecord = 2
 	c.TrimLeadingSpace = true
 	c.ReuseRecord = true
 	for first := true; ; first = false {
 		rec, err := c.Read()
-		if limited.N == 0 {
+		if limited.N == 0 { // before what a cut line may be taken for
 			return nil, &Error{File: file, Field: "size", Want: fmt.Sprintf("at most %d bytes", maxCSV), Got: "more"}
 		}
 		if errors.Is(err, io.EOF) {

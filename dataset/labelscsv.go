@@ -37,11 +37,11 @@ func readLabelsCSV(file string, r io.Reader, want string, n int, find func(strin
 		labels[i] = absent
 	}
 	limited := &io.LimitedReader{R: r, N: maxCSV + 1}
-	text := bufio.NewReader(limited)
-	if head, _ := text.Peek(3); string(head) == "\ufeff" { // spreadsheets start with it
-		_, _ = text.Discard(3)
+	in := bufio.NewReader(limited)
+	if head, _ := in.Peek(3); string(head) == "\ufeff" { // spreadsheets start with it
+		_, _ = in.Discard(3)
 	}
-	c := csv.NewReader(text)
+	c := csv.NewReader(in)
 	c.FieldsPerRecord = 2
 	c.TrimLeadingSpace = true
 	c.ReuseRecord = true

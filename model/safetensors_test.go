@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -165,12 +166,17 @@ func TestDecodeCorrupted(t *testing.T) {
 // model that survives a round trip.
 func checkDecode(t *testing.T, data []byte) {
 	m, err := Decode(data, "hostile")
+	loaded, loadErr := LoadFS(fstest.MapFS{"hostile": {Data: data}}, "hostile")
 	if err != nil {
-		var fe *FormatError
-		require.ErrorAs(t, err, &fe)
-		require.Equal(t, "hostile", fe.File)
+		for _, err := range []error{err, loadErr} {
+			var fe *FormatError
+			require.ErrorAs(t, err, &fe)
+			require.Equal(t, "hostile", fe.File)
+		}
 		return
 	}
+	require.NoError(t, loadErr)
+	require.Equal(t, m, loaded)
 	require.NoError(t, m.Validate())
 	again, err := m.Encode()
 	require.NoError(t, err)

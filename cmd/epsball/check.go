@@ -54,6 +54,7 @@ Exit status: 0 if there are certificates and all are valid and as required, 1 if
 	}
 	c.Flags().StringVar(&f.model, "model", "", "`model` that was certified (required)")
 	c.Flags().StringVar(&f.data.spec, "data", "builtin:mnist", "`data` set that was certified, whole")
+	f.data.addChannels(c)
 	f.need.addFlags(c)
 	return c
 }
@@ -73,7 +74,7 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	if err != nil {
 		return fmt.Errorf("model %s: %w", f.model, err)
 	}
-	if err := f.data.load(); err != nil {
+	if err := a.load(&f.data, m, f.model); err != nil {
 		return err
 	}
 	set, err := f.data.fit(m, f.model)

@@ -238,7 +238,7 @@ func TestChecksFail(t *testing.T) {
 	require.NoError(t, err)
 	f := newFiles(t)
 	d := data{spec: f.data}
-	require.NoError(t, d.load())
+	require.NoError(t, d.load(m, f.model))
 	a.isa = n.ISA()
 	s, err := a.prepare(m, f.model, &d)
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,7 +124,10 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 			return nil, err
 		}
 	}
-	if err := f.data.load(); err != nil {
+	first := max(0, slices.IndexFunc(models, func(m *model.Model) bool { // a vector says less of what images are
+		return max(m.Arch.Input.C, m.Arch.Input.H, m.Arch.Input.W) < m.Arch.Input.Size()
+	}))
+	if err := a.load(&f.data, models[first], specs[first]); err != nil {
 		return nil, err
 	}
 	if err := f.data.known(); err != nil {

@@ -54,18 +54,28 @@ type data struct {
 	offset int // index of the first image in the set
 	n      int // number of images; 0: all from offset on
 	set    *dataset.Set
+
+	channels *value[dataset.ChannelOrder] // nil: auto
 }
 
-// addFlags declares --data, --n and --offset. An empty spec has no default.
+// addFlags declares --data, --channels, --n and --offset. An empty spec has no
+// default.
 func (d *data) addFlags(c *cobra.Command, spec string) {
 	f := c.Flags()
 	f.StringVar(&d.spec, "data", spec, "`data` set: builtin:mnist, a folder (FOLDER#train, FOLDER#test) or a file")
+	d.addChannels(c)
 	f.IntVar(&d.n, "n", 0, "number of images (default all)")
 	f.IntVar(&d.offset, "offset", 0, "index of the first image")
 }
 
-// load reads the set and cuts it.
-func (d *data) load() error {
+// addChannels declares --channels.
+func (d *data) addChannels(c *cobra.Command) {
+	d.channels = newValue("order", dataset.ChannelsAuto.String(), dataset.ParseChannelOrder)
+	c.Flags().Var(d.channels, "channels", "where NumPy arrays of images have their channels: first, last, or auto, as it fits the model")
+}
+
+// load reads the part of the set that is wanted, for a model.
+func (d *data) load(m *model.Model, modelSpec string) error {
 	switch {
 	case d.spec == "":
 		return errors.New("--data: required")
@@ -74,40 +84,63 @@ func (d *data) load() error {
 	case d.offset < 0:
 		return fmt.Errorf("--offset: got %d, want at least 0", d.offset)
 	}
-	s, err := dataset.Load(d.spec)
-	if err != nil {
+	in := m.Arch.Input
+	o := dataset.Options{Input: dataset.Shape{C: in.C, H: in.H, W: in.W}, Offset: d.offset, N: d.n}
+	if d.channels != nil {
+		o.Channels = d.channels.v
+	}
+	s, err := dataset.LoadWith(d.spec, o)
+	var shape *dataset.ShapeError
+	var part *dataset.RangeError
+	switch {
+	case errors.As(err, &shape):
+		return d.misfit(shape.Images, modelSpec, in)
+	case errors.As(err, &part) && d.offset >= part.Len:
+		return fmt.Errorf("--offset: got %d, want less than the %d images of %s", d.offset, part.Len, d.spec)
+	case errors.As(err, &part):
+		return fmt.Errorf("--n: got %d, want at most the %d images of %s from --offset %d on", d.n, part.Len-d.offset, d.spec, d.offset)
+	case err != nil:
 		return err
 	}
-	if d.offset >= s.Len() {
-		return fmt.Errorf("--offset: got %d, want less than the %d images of %s", d.offset, s.Len(), d.spec)
-	}
-	rest := s.Len() - d.offset
-	if d.n > rest {
-		return fmt.Errorf("--n: got %d, want at most the %d images of %s from --offset %d on", d.n, rest, d.spec, d.offset)
-	}
-	if d.n == 0 {
-		d.n = rest
-	}
-	d.set = s.Slice(d.offset, d.offset+d.n)
+	d.n, d.set = s.Len(), s
 	return nil
+}
+
+func (d *data) misfit(images dataset.Shape, modelSpec string, in model.Shape) error {
+	return fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, images, modelSpec, in)
 }
 
 // fit checks that the data is something the model takes, and gives it the
 // model's classes.
 func (d *data) fit(m *model.Model, spec string) (*dataset.Set, error) {
-	in, set := m.Arch.Input, *d.set
-	if got := (model.Shape{C: set.C, H: set.H, W: set.W}); got != in {
-		// A vector may be any image, channels first: imported networks of fully
-		// connected layers often take one.
-		if n := in.Size(); n != got.Size() || max(in.C, in.H, in.W) != n {
-			return nil, fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, got, spec, in)
-		}
-		set.C, set.H, set.W = in.C, in.H, in.W
+	in, set, classes := m.Arch.Input, *d.set, m.Arch.Classes()
+	if !(dataset.Shape{C: in.C, H: in.H, W: in.W}).Takes(set.Shape()) {
+		return nil, d.misfit(set.Shape(), spec, in)
 	}
-	if m.Arch.Classes() < 2 {
+	set.C, set.H, set.W = in.C, in.H, in.W
+	if classes < 2 {
 		return nil, fmt.Errorf("model %s: got 1 output, expected at least 2: the logits of classes", spec)
 	}
-	return set.WithClasses(m.Arch.Classes())
+	// Names say nothing of which outputs they stand for, unless there are as many.
+	if names := set.ClassNames; names != nil && len(names) != classes {
+		return nil, fmt.Errorf("data %s: %d folders named by class, but model %s has %d outputs: name the folders by their labels, or write labels.csv",
+			d.spec, len(names), spec, classes)
+	}
+	return set.WithClasses(classes)
+}
+
+// classNames says which label each folder of images stands for.
+func (d *data) classNames() string {
+	const most = 10
+	var b strings.Builder
+	for i, name := range d.set.ClassNames {
+		if i == most {
+			fmt.Fprintf(&b, ", … %d folders in all", len(d.set.ClassNames))
+			break
+		}
+		fmt.Fprintf(&b, ", %q is %d", name, i)
+	}
+	return "labels by the names of folders: " + strings.TrimPrefix(b.String(), ", ")
 }
 
 // known checks that every image has a label.
@@ -139,10 +172,19 @@ func (a *app) subject(modelSpec string, d *data) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.load(); err != nil {
+	if err := a.load(d, m, modelSpec); err != nil {
 		return nil, err
 	}
 	return a.prepare(m, modelSpec, d)
+}
+
+// load loads data, and says what labels were made of the names of folders.
+func (a *app) load(d *data, m *model.Model, modelSpec string) error {
+	err := d.load(m, modelSpec)
+	if err == nil && len(d.set.ClassNames) == m.Arch.Classes() {
+		a.logf("%s: %s", d.spec, d.classNames())
+	}
+	return err
 }
 
 // prepare compiles a model for data already loaded.

@@ -246,6 +246,9 @@ func (f *trainFlags) command(c *train.Config) string {
 	if f.given("n") || f.given("offset") {
 		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
 	}
+	if f.given("channels") {
+		s += " --channels " + f.data.channels.text
+	}
 	return s + " --out " + quoteArg(f.out)
 }
 
@@ -329,7 +332,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.data.load(); err != nil {
+	if err := a.load(&f.data, m, f.arch); err != nil {
 		return err
 	}
 	set, err := f.data.fit(m, f.arch)
@@ -339,7 +342,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err := f.data.known(); err != nil {
 		return err
 	}
-	if err := f.loadTest(m); err != nil {
+	if err := f.loadTest(a, m); err != nil {
 		return err
 	}
 	m.Card = map[string]string{
@@ -394,7 +397,7 @@ func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) 
 }
 
 // loadTest loads the test data, if any, before time is spent on training.
-func (f *trainFlags) loadTest(m *model.Model) error {
+func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 	mnist := m.Arch.Input == model.Shape{C: 1, H: 28, W: 28} && m.Arch.Classes() == 10
 	switch {
 	case f.test.spec == "none", f.test.spec == "" && !mnist:
@@ -406,7 +409,10 @@ func (f *trainFlags) loadTest(m *model.Model) error {
 	if f.test.n < 0 {
 		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.n)
 	}
-	if err := f.test.load(); err != nil {
+	if f.given("test-data") {
+		f.test.channels = f.data.channels
+	}
+	if err := a.load(&f.test, m, f.arch); err != nil {
 		return fmt.Errorf("--test-data: %w", err)
 	}
 	if _, err := f.test.fit(m, f.arch); err != nil {

@@ -14,7 +14,7 @@ import (
 var ErrLocked = errors.New("another process is writing it")
 
 // Open opens the file at path for reading and writing, with further flags of
-// os.OpenFile, and locks it until it is closed. The error wraps ErrLocked if
+// os.OpenFile but O_TRUNC, and locks it until it is closed. The error wraps ErrLocked if
 // another process has the lock.
 func Open(path string, flag int) (*os.File, error) {
 	for {
@@ -48,7 +48,7 @@ type Reservation struct{ f *os.File }
 
 // Reserve creates and locks path.lock. It thereby finds out, before any work,
 // whether files can be created there. One that a killed process has left is taken
-// over.
+// over; one that is not empty is somebody's file and an error.
 func Reserve(path string) (*Reservation, error) {
 	f, err := Open(path+".lock", os.O_CREATE)
 	if errors.Is(err, ErrLocked) {
@@ -56,6 +56,9 @@ func Reserve(path string) (*Reservation, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.Size() > 0 || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s: want no file of that name, or an empty one", f.Name()), err, f.Close())
 	}
 	return &Reservation{f}, nil
 }

@@ -67,6 +67,12 @@ func TestReserve(t *testing.T) {
 	require.NoFileExists(t, path+".lock")
 	_, err = Reserve(filepath.Join(path, "no", "folder"))
 	require.Error(t, err)
+
+	// A file that only has the name of a lock is not removed.
+	require.NoError(t, os.WriteFile(path+".lock", []byte("poetry"), 0o666))
+	_, err = Reserve(path)
+	require.ErrorContains(t, err, path+".lock")
+	require.FileExists(t, path+".lock")
 }
 
 // TestReserveOne: of many at a time, one has the reservation, although each

@@ -104,16 +104,10 @@ func TestCancelResumed(t *testing.T) {
 func TestCancelAttack(t *testing.T) {
 	f := newFiles(t)
 	out := filepath.Join(f.dir, "adv.npz")
-	// Images with wrong labels are done at once, some are fooled, the others go on.
-	line := args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 8", f.model, f.data)
-	whole := document(t, 0, line...)
-	require.Positive(t, whole["robust"])
-	require.Positive(t, whole["success"])
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(300*time.Millisecond, stop)
-	start := time.Now()
-	r := runWith(interrupt, append(line, "--restarts", "1000000", "--json", "--out", out)...)
-	assert.Less(t, time.Since(start), 5*time.Second)
+	// Images with wrong labels are done at once, some are fooled, the others go on
+	// and take the places of those that have not begun.
+	line := args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --restarts 1000000", f.model, f.data)
+	r := runWith(newCountdown(300), append(line, "--json", "--out", out)...)
 	assert.Equal(t, 1, r.code)
 	doc := r.document(t)
 	assert.Nil(t, doc["clean"])
@@ -124,9 +118,10 @@ func TestCancelAttack(t *testing.T) {
 		"clean_range", "done", "fooled", "misclassified", "not_begun", "not_fooled", "resisting", "robust_range",
 	}, keys(p))
 	number := func(key string) int { return int(p[key].(float64)) }
-	assert.Equal(t, f.wrong, number("misclassified"))
-	assert.GreaterOrEqual(t, float64(number("fooled")), whole["success"], "more restarts find no less")
-	assert.Positive(t, number("resisting"))
+	for _, key := range []string{"misclassified", "fooled", "resisting", "not_begun"} {
+		assert.Positive(t, number(key), key)
+	}
+	assert.Zero(t, number("not_fooled"), "nobody is through")
 	assert.Equal(t, number("done"), number("misclassified")+number("fooled")+number("not_fooled"))
 	assert.Equal(t, f.n, number("done")+number("resisting")+number("not_begun"))
 	assert.InDelta(t, doc["success"], number("fooled"), 0)
@@ -150,11 +145,9 @@ func TestCancelAttack(t *testing.T) {
 	assert.Equal(t, [3]int{number("not_begun"), number("resisting"), number("done")}, states)
 	assert.Equal(t, number("fooled"), countTrue(a.by["success"].([]bool)))
 	again := document(t, 0, args("attack --model %s --data %s --attack fgsm --eps 0", f.model, out)...)
-	assert.InDelta(t, robust[1], again["clean"], 1e-9, "the file holds the points that fool")
+	assert.LessOrEqual(t, again["clean"], robust[1], "the file holds the points that fool")
 
-	interrupt, stop = context.WithCancel(context.Background())
-	time.AfterFunc(100*time.Millisecond, stop)
-	table := runWith(interrupt, append(line, "--restarts", "1000000")...)
+	table := runWith(newCountdown(300), line...)
 	for _, want := range []string{"interrupted", "0.00% … ", "so far", "resisting", "not begun"} {
 		assert.Contains(t, table.stdout, want)
 	}
@@ -164,10 +157,8 @@ func TestCancelAttack(t *testing.T) {
 func TestCancelEval(t *testing.T) {
 	f := newFiles(t)
 	// The first model is wrong about every image and done at once, the second never.
-	line := args("eval --model %s --model %s --model builtin:small --data %s --eps 1e-9 --steps 1000000", f.other, f.model, f.data)
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(500*time.Millisecond, stop)
-	r := runWith(interrupt, append(line, "--json")...)
+	line := args("eval --model %s --model %s --model builtin:small --data %s --eps 1e-9 --steps 1000000 --threads 1", f.other, f.model, f.data)
+	r := runWith(newCountdown(2000), append(line, "--json")...)
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "interrupted: 1 of 3 models evaluated")
 	results := r.document(t)["results"].([]any)
@@ -184,9 +175,7 @@ func TestCancelEval(t *testing.T) {
 	assert.Nil(t, model(2)["clean"])
 	assert.Len(t, model(2)["not_run"], 4)
 
-	interrupt, stop = context.WithCancel(context.Background())
-	time.AfterFunc(300*time.Millisecond, stop)
-	table := runWith(interrupt, line...)
+	table := runWith(newCountdown(2000), line...)
 	assert.Contains(t, table.stdout, "–: not run")
 	assert.Contains(t, table.stdout, "70.00%")
 }

@@ -6,8 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
+
+	"github.com/epsball/epsball/internal/atomicfile"
 )
 
 // Load reads a model file, with no more memory than the model takes and a little.
@@ -70,46 +71,8 @@ func (m *Model) Save(path string) error {
 	if err != nil {
 		return inFile(err, path)
 	}
-	if err := replaceFile(path, data); err != nil {
+	if err := atomicfile.WriteBytes(path, data); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
 	return nil
-}
-
-// replaceFile writes a temporary file beside path and renames it: a rename
-// within one folder is atomic.
-func replaceFile(path string, data []byte) (err error) {
-	f, err := createBeside(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync() // or a crash could leave the new name on an empty file
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-// createBeside creates a new file next to path. Unlike os.CreateTemp it leaves
-// the permissions to the umask: the file is to stay.
-func createBeside(path string) (*os.File, error) {
-	for range 100 {
-		name := fmt.Sprintf("%s.tmp-%08x", path, rand.Uint32())
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
-	return nil, fmt.Errorf("%s: no free name for a temporary file beside it", path)
 }

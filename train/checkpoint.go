@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/atomicfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
@@ -50,10 +50,7 @@ func (t *Trainer) save() error {
 	}
 	b, err := t.encode()
 	if err == nil {
-		err = dataset.WriteFile(t.c.Checkpoint, func(w io.Writer) error {
-			_, err := w.Write(b)
-			return err
-		})
+		err = atomicfile.WriteBytes(t.c.Checkpoint, b)
 	}
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", t.c.Checkpoint, err)

@@ -34,6 +34,7 @@ type library struct {
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer
+	results        io.Writer // where reports go: stdout, unless an output does
 	models         library
 
 	// Flags of every command.
@@ -44,7 +45,7 @@ type app struct {
 }
 
 func newApp(stdout, stderr io.Writer) *app {
-	return &app{stdout: stdout, stderr: stderr, models: builtinModels}
+	return &app{stdout: stdout, stderr: stderr, results: stdout, models: builtinModels}
 }
 
 // run executes one command line and returns its exit code.
@@ -70,6 +71,9 @@ Models are builtin:NAME, a .safetensors file or an ONNX network (.onnx, .onnx.gz
 data is builtin:mnist (its 10,000 test images), a folder of IDX, CIFAR-10, PNG or
 JPEG files, or an .npz or .npy of images and labels. Pixels are in [0,1]; a radius
 is in pixel units and may be written 0.1 or 8/255.
+
+A file that is there is replaced with --force alone; --out - is standard output, and
+the report then goes to standard error.
 
 Exit status: 0 done; 1 the thing checked does not hold or was not decided (also
 after ^C, with the results so far); 2 bad usage or bad input.`,

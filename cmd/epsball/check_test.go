@@ -23,7 +23,7 @@ import (
 // certified writes certificates of the test files and returns their path.
 func certified(t *testing.T, f files, extra string) string {
 	out := filepath.Join(f.dir, "certs.jsonl")
-	r := run(append(args("certify --model %s --data %s --out %s", f.model, f.data, out), strings.Fields(extra)...)...)
+	r := run(append(args("certify --model %s --data %s --out %s --force", f.model, f.data, out), strings.Fields(extra)...)...)
 	require.Zero(t, r.code, r.stderr)
 	return out
 }
@@ -357,7 +357,8 @@ func TestCertifyResume(t *testing.T) {
 		whole := readFile(t, out)
 		line := append(args("certify --model %s --data %s --out %s", f.model, f.data, out), strings.Fields(mode)...)
 		line = slices.Clip(line)
-		want := stable(document(t, 0, line...))
+		anew := slices.Clip(append(line, "--force"))
+		want := stable(document(t, 0, anew...))
 		resume := slices.Clip(append(line, "--resume"))
 		for _, cut := range []int{0, 1, 1000, len(whole) / 2, len(whole) - 1, len(whole)} {
 			require.NoError(t, os.WriteFile(out, whole[:cut], 0o666))
@@ -371,7 +372,7 @@ func TestCertifyResume(t *testing.T) {
 
 		// ^C, at several places.
 		for looks := int64(1); looks < 40; looks += 6 {
-			stopped := runWith(newCountdown(looks), line...)
+			stopped := runWith(newCountdown(looks), anew...)
 			if stopped.code != 0 {
 				require.Contains(t, stopped.stderr, "interrupted")
 			}
@@ -400,6 +401,8 @@ func TestResumeRefuses(t *testing.T) {
 	f := newFiles(t)
 	out := certified(t, f, "--eps 0.01 --n 10")
 	before := readFile(t, out)
+	foreign := filepath.Join(f.dir, "diary.txt")
+	require.NoError(t, os.WriteFile(foreign, []byte("dear diary\n"), 0o666))
 	set, err := dataset.Load(f.data)
 	require.NoError(t, err)
 	base := "certify --model " + f.model + " --data " + f.data + " --resume --out " + out
@@ -409,7 +412,8 @@ func TestResumeRefuses(t *testing.T) {
 		base + " --eps 0.01 --norm l2":               "norm:",
 		base + " --eps 0.01 --model " + f.other:      "model:",
 		"certify --eps 0.1 --resume":                 "--resume",
-		base + " --eps 0.01 --out " + f.data:         "line 1",
+		base + " --eps 0.01 --out " + f.data:         "--data reads",
+		base + " --eps 0.01 --out " + foreign:        "line 1",
 		base + " --eps 0.01 --out " + f.dir:          "folder",
 		base + " --eps 0.01 --out " + f.dir + "/x/c": "no folder",
 	} {

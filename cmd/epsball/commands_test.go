@@ -78,7 +78,7 @@ func TestAttack(t *testing.T) {
 		assert.True(t, ball.Contains(set.Image(i), adv.Image(i)))
 	}
 	arrays := readArrays(t, out)
-	assert.Equal(t, []string{"x", "y", "pred", "success", "index"}, arrays.names)
+	assert.Equal(t, []string{"x", "y", "pred", "success", "index", "state"}, arrays.names)
 	assert.Equal(t, success, countTrue(arrays.by["success"].([]bool)))
 	pred := predicted(t, smallModel(t, 1), adv.X, f.n)
 	for i, p := range arrays.by["pred"].([]int64) {

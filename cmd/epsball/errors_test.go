@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -226,6 +225,9 @@ func TestStdoutFails(t *testing.T) {
 		assert.Equal(t, 2, r.code)
 		assert.Contains(t, r.stderr, "--out")
 		assert.EqualValues(t, f.n, r.document(t)["n"], "the result is printed all the same")
+		table := run(args("attack --model %s --data %s --out /dev/full", f.model, f.data)...)
+		assert.Contains(t, table.stdout, "robust")
+		assert.NotContains(t, table.stdout, "written")
 	}
 }
 
@@ -277,94 +279,4 @@ func TestChecksFail(t *testing.T) {
 		}
 		assert.Equal(t, c.bad, bad, name)
 	}
-}
-
-// ^C keeps what is done.
-func TestCancelled(t *testing.T) {
-	f := newFiles(t)
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, line := range []string{
-		"eval --model " + f.model + " --data " + f.data,
-		"attack --model " + f.model + " --data " + f.data,
-		"certify --eps 0.1 --model " + f.model + " --data " + f.data,
-		"bench --time 1ms --model " + f.model,
-	} {
-		r := runWith(gone, append(strings.Fields(line), "--json")...)
-		assert.Equal(t, 1, r.code, line)
-		assert.Contains(t, r.stderr, "interrupted: 0 of ", line)
-		r.document(t)
-		assert.Equal(t, 1, runWith(gone, strings.Fields(line)...).code, "as a table")
-	}
-}
-
-func TestCancelCertify(t *testing.T) {
-	f := newFiles(t)
-	for _, mode := range []string{"--eps 0.1", "--radius --attack-steps 0"} {
-		line := args("certify --model %s --data %s --threads 1 --json %s", f.model, f.data, mode)
-		some := 0
-		for n := int64(1); n < 60; n++ {
-			r := runWith(newCountdown(n), line...)
-			done := int(r.document(t)["n"].(float64))
-			assert.LessOrEqual(t, done, f.n)
-			if r.code == 1 && done > 0 && done < f.n {
-				assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", done))
-				some++
-			}
-			if r.code == 0 {
-				assert.Equal(t, f.n, done)
-				break
-			}
-		}
-		assert.Positive(t, some, mode)
-	}
-}
-
-func TestCancelAttack(t *testing.T) {
-	f := newFiles(t)
-	out := filepath.Join(f.dir, "adv.npz")
-	// Images with wrong labels are done at once, the others never.
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
-	interrupt, stop := context.WithCancel(context.Background())
-	context.AfterFunc(ctx, stop)
-	start := time.Now()
-	r := runWith(interrupt, args("attack --model %s --data %s --eps 1e-9 --steps 1000000 --threads 8 --json --out %s", f.model, f.data, out)...)
-	assert.Less(t, time.Since(start), 5*time.Second)
-	assert.Equal(t, 1, r.code)
-	doc := r.document(t)
-	n := int(doc["n"].(float64))
-	assert.Equal(t, f.wrong, n)
-	assert.Equal(t, 0.0, doc["clean"])
-	assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", n))
-	for _, c := range doc["checks"].([]any) {
-		assert.Equal(t, true, c.(map[string]any)["ok"], c)
-	}
-	a := readArrays(t, out)
-	assert.Len(t, a.by["y"], n)
-	assert.Len(t, a.by["x"], n*36)
-	assert.EqualValues(t, 3, a.by["index"].([]int64)[0])
-}
-
-func TestCancelEval(t *testing.T) {
-	f := newFiles(t)
-	// The first model is wrong about every image and done at once, the second never.
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(500*time.Millisecond, stop)
-	r := runWith(interrupt, args("eval --model %s --model %s --data %s --eps 1e-9 --steps 1000000 --json", f.other, f.model, f.data)...)
-	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "interrupted: 1 of 2 models evaluated")
-	results := r.document(t)["results"].([]any)
-	require.Len(t, results, 1)
-	assert.Equal(t, "nine", results[0].(map[string]any)["model"])
-}
-
-func TestCancelBench(t *testing.T) {
-	f := newFiles(t)
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(time.Second, stop)
-	r := runWith(interrupt, args("bench --model %s --time 200ms --json", f.model)...)
-	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "interrupted: ")
-	assert.Less(t, len(r.document(t)["rows"].([]any)), 30)
 }

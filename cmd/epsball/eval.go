@@ -23,9 +23,33 @@ type evalFlags struct {
 	seed   uint64
 }
 
+// evalResult is an audit.Evaluation, with null for what was not run.
 type evalResult struct {
-	Model string `json:"model"`
-	audit.Evaluation
+	Model     string           `json:"model"`
+	Eps       float64          `json:"eps"`
+	Norm      string           `json:"norm"`
+	N         int              `json:"n"`
+	Clean     *float64         `json:"clean"`
+	FGSM      *float64         `json:"fgsm"`
+	PGD       *float64         `json:"pgd"`
+	Certified *float64         `json:"certified"`
+	Speed     audit.Throughput `json:"images_per_s"` // 0 for what was not run
+	Seconds   float64          `json:"seconds"`
+	NotRun    []string         `json:"not_run,omitempty"` // passes, after ^C
+}
+
+func newEvalResult(model string, e *audit.Evaluation) evalResult {
+	run := func(pass string, v float64) *float64 {
+		if slices.Contains(e.NotRun, pass) {
+			return nil
+		}
+		return &v
+	}
+	return evalResult{
+		Model: model, Eps: e.Eps, Norm: e.Norm, N: e.N, Speed: e.Speed, Seconds: e.Seconds, NotRun: e.NotRun,
+		Clean: run(audit.PassClean, e.Clean), FGSM: run(audit.PassFGSM, e.FGSM),
+		PGD: run(audit.PassPGD, e.PGD), Certified: run(audit.PassCertify, e.Certified),
+	}
 }
 
 type evalReport struct {
@@ -51,7 +75,8 @@ the built-in models on the 10,000 MNIST test images.
 
 PGD has one random start and steps of ε/4 and stops at an image once it is
 fooled; its throughput is in gradient steps of one image. A proof that an attack
-contradicts is an error (exit status 1).`,
+contradicts is an error (exit status 1). After ^C, what was finished is printed
+and the rest marked as not run.`,
 		Example: `  epsball eval
   epsball eval --model m.safetensors --data testdata/mnist --eps 8/255 --n 1000 --json`,
 		Args: noArgs,
@@ -85,20 +110,24 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	}
 	bar := a.newBar()
 	var failure error
+	finished := 0
 	for _, s := range subjects {
 		o := audit.Options{Ball: ball, Steps: f.steps, Seed: f.seed, First: f.data.offset}
 		o.Progress = func(pass string, done, total int) { bar.show(s.name+"  "+pass, done, total) }
 		e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, o)
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			failure = fmt.Errorf("model %s: %w", s.name, err)
 			break
 		}
-		r.Results = append(r.Results, evalResult{s.name, *e})
+		r.Results = append(r.Results, newEvalResult(s.name, e))
+		if err == nil {
+			finished++
+		}
 	}
 	bar.clear()
 	r.Seconds = time.Since(start).Seconds()
-	if errors.Is(failure, context.Canceled) {
-		failure = interrupted("%d of %s evaluated", len(r.Results), count(len(subjects), "model"))
+	if failure == nil && finished < len(subjects) {
+		failure = interrupted("%d of %s evaluated", finished, count(len(subjects), "model"))
 	}
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
@@ -144,18 +173,39 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 	return subjects, nil
 }
 
+// notRun stands for what ^C has left out.
+const notRun = "–"
+
 func evalTable(r *evalReport, f *evalFlags) string {
 	if len(r.Results) == 0 {
 		return ""
 	}
 	pgd := fmt.Sprintf("PGD-%d", f.steps)
+	cell := func(v *float64) string {
+		if v == nil {
+			return notRun
+		}
+		return percent(*v)
+	}
+	speed := func(of *float64, v float64) string {
+		if of == nil {
+			return notRun
+		}
+		return rate(v)
+	}
+	partly := false
 	t := newTable("model", "clean", "FGSM", pgd, "certified", "forward/s", pgd+" steps/s", "IBP/s")
 	for _, e := range r.Results {
 		t.AppendRow([]any{
-			e.Model, percent(e.Clean), percent(e.FGSM), percent(e.PGD), percent(e.Certified),
-			rate(e.Speed.Forward), rate(e.Speed.PGDStep), rate(e.Speed.IBP),
+			e.Model, cell(e.Clean), cell(e.FGSM), cell(e.PGD), cell(e.Certified),
+			speed(e.Clean, e.Speed.Forward), speed(e.PGD, e.Speed.PGDStep), speed(e.Certified, e.Speed.IBP),
 		})
+		partly = partly || len(e.NotRun) > 0
 	}
-	return render(t) + fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n",
+	out := render(t)
+	if partly {
+		out += notRun + ": not run, or interrupted before its end\n"
+	}
+	return out + fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n",
 		f.norm.v, f.eps.text, f.data.n, f.data.spec, r.ISA, count(r.Threads, "thread"), seconds(r.Seconds))
 }

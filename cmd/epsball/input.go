@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -204,19 +203,4 @@ func (a *app) prepare(m *model.Model, modelSpec string, d *data) (*subject, erro
 func (s *subject) image(x []float32, i int) []float32 {
 	size := s.net.Input().Size()
 	return x[i*size : (i+1)*size]
-}
-
-// checkOut refuses a path that could not be written to, before work is spent.
-func checkOut(flag, path string) error {
-	if path == "" {
-		return nil
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("--%s: %s is a folder, want a file", flag, path)
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("--%s: %s: there is no folder %s", flag, path, dir)
-	}
-	return nil
 }

@@ -44,8 +44,8 @@ type trainFlags struct {
 	method             *value[train.Method]
 	eps, trainEps      *value[net.Epsilon]
 	data, test         data
-	out, checkpoint    string
-	resume             bool
+	out, checkpoint    output
+	resume, force      bool
 	epochs, batch      int
 	lr, lrFinal        float64
 	warmup, ramp       float64
@@ -93,6 +93,7 @@ type epochInfo struct {
 func (a *app) trainCommand() *cobra.Command {
 	f := &trainFlags{
 		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
+		out: output{flag: "out", kind: modelFile}, checkpoint: output{flag: "checkpoint", byPath: true, resumable: true},
 	}
 	c := &cobra.Command{
 		Use:   "train",
@@ -106,7 +107,8 @@ At the end the model is evaluated on test data at --eps: clean, PGD-40, certifie
 
 A checkpoint is written after every epoch and on ^C; the same command with
 --resume goes on from it. It is deleted once the model is written, unless
---checkpoint names it.`,
+--checkpoint names it. A model or a checkpoint that is there is replaced with --force
+alone.`,
 		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -121,9 +123,10 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
-	fl.StringVar(&f.out, "out", "", "`file` for the model (.safetensors; required)")
-	fl.StringVar(&f.checkpoint, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
+	fl.StringVar(&f.out.path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
+	fl.StringVar(&f.checkpoint.path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
+	addForce(c, &f.force)
 	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
 	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
 	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
@@ -206,7 +209,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			set()
 		}
 	}
-	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint
+	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.path
 	return c, nil
 }
 
@@ -249,7 +252,7 @@ func (f *trainFlags) command(c *train.Config) string {
 	if f.given("channels") {
 		s += " --channels " + f.data.channels.text
 	}
-	return s + " --out " + quoteArg(f.out)
+	return s + " --out " + quoteArg(f.out.path)
 }
 
 // quoteArg quotes an argument for a shell, if need be.
@@ -266,28 +269,31 @@ func quoteArg(s string) string {
 
 // check looks at the flags that concern files.
 func (f *trainFlags) check() error {
-	for _, r := range []struct{ flag, value string }{{"arch", f.arch}, {"data", f.data.spec}, {"out", f.out}} {
+	for _, r := range []struct{ flag, value string }{{"arch", f.arch}, {"data", f.data.spec}, {"out", f.out.path}} {
 		if r.value == "" {
 			return fmt.Errorf("--%s: required", r.flag)
 		}
 	}
-	if f.checkpoint == "" {
-		f.checkpoint, f.defaultCheckpoint = f.out+".checkpoint", true
+	if f.checkpoint.path == "" {
+		if _, ok := descriptor(f.out.path); ok {
+			return fmt.Errorf("--checkpoint: required with --out %s", f.out.path)
+		}
+		f.checkpoint.path, f.defaultCheckpoint = f.out.path+".checkpoint", true
 	}
-	if err := checkOut("out", f.out); err != nil {
-		return err
-	}
-	if err := checkOut("checkpoint", f.checkpoint); err != nil {
-		return err
-	}
-	_, err := os.Stat(f.checkpoint)
+	f.checkpoint.resume = f.resume
+	_, err := os.Stat(f.checkpoint.path)
 	switch {
-	case err == nil && !f.resume:
-		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or delete it", f.checkpoint)
+	case err == nil && !f.resume && !f.force && f.defaultCheckpoint:
+		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or start anew with --force", f.checkpoint.path)
 	case f.resume && errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint)
+		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint.path)
 	}
 	return nil
+}
+
+// inputs lists what the command reads.
+func (f *trainFlags) inputs() []input {
+	return []input{{"arch", f.arch}, {"data", f.data.spec}, {"test-data", f.test.spec}}
 }
 
 // loadArch returns the model that training starts from, without a card.
@@ -328,6 +334,11 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
+	release, err := a.claim(f.force, f.inputs(), &f.out, &f.checkpoint)
+	if err != nil {
+		return err
+	}
+	defer release()
 	m, start, err := a.loadArch(f.arch, c.Seed)
 	if err != nil {
 		return err
@@ -360,7 +371,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		return err
 	}
 	r := &trainReport{
-		Out: f.out, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
+		Out: f.out.path, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
 		Data: f.data.spec, N: set.Len(), ISA: a.isa.Name(), Threads: a.threads,
 	}
 	began := time.Now()
@@ -372,7 +383,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		err = a.finish(ctx, f, trained, r)
 	} else if errors.Is(err, context.Canceled) {
 		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
-			len(epochs), count(c.Epochs, "epoch"), f.checkpoint)
+			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.path)
 	}
 	if err != nil && exitCode(err) == exitBadInput {
 		return err
@@ -385,13 +396,13 @@ func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) 
 	if !f.resume {
 		return train.New(m, set, *c)
 	}
-	t, err := train.Resume(f.checkpoint, set, c.Host)
+	t, err := train.Resume(f.checkpoint.path, set, c.Host)
 	if err != nil {
 		return nil, err
 	}
 	card := t.Model().Card
 	if got := card[cardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[cardInit] != m.Card[cardInit] {
-		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint, got)
+		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.path, got)
 	}
 	return t, nil
 }
@@ -438,21 +449,48 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 	}
 }
 
-// finish writes the model and evaluates it.
+// finish writes the model and evaluates it. A file is written before, so that
+// nothing can be lost, and again with the figures; a stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
-	if err := m.Save(f.out); err != nil {
-		return err
-	}
 	r.Hash = m.Hash()
-	if f.defaultCheckpoint {
-		if err := os.Remove(f.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if f.out.isFile() {
+		if err := f.save(m); err != nil {
 			return err
 		}
 	}
+	failure := a.evaluate(ctx, f, m, r)
+	if !f.out.isFile() || failure == nil && f.test.spec != "" {
+		if err := f.save(m); err != nil {
+			return err
+		}
+	}
+	return failure
+}
+
+// save writes the model, after which the checkpoint is of no use.
+func (f *trainFlags) save(m *model.Model) error {
+	data, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := f.out.writeBytes(data); err != nil {
+		return err
+	}
+	if f.defaultCheckpoint {
+		if err := os.Remove(f.checkpoint.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// evaluate evaluates the model on the test data, if any, and puts the figures into
+// its card.
+func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
 	if f.test.spec == "" {
 		return nil
 	}
-	s, err := a.prepare(m, f.out, &f.test)
+	s, err := a.prepare(m, f.out.path, &f.test)
 	if err != nil {
 		return err
 	}
@@ -463,17 +501,17 @@ func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trai
 	})
 	bar.clear()
 	if errors.Is(err, context.Canceled) {
-		return interrupted("%s is written, but not evaluated", f.out)
+		return interrupted("%s is written, but not evaluated", f.out.path)
 	}
 	if err != nil {
-		return fmt.Errorf("evaluation of %s: %w", f.out, err)
+		return fmt.Errorf("evaluation of %s: %w", f.out.path, err)
 	}
 	r.TestData, r.TestN = f.test.spec, e.N
 	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	m.Card[cardTestData], m.Card[cardTestN] = f.test.spec, strconv.Itoa(e.N)
 	m.Card[cardClean], m.Card[cardPGD], m.Card[cardCertified] = number(e.Clean), number(e.PGD), number(e.Certified)
-	return m.Save(f.out)
+	return nil
 }
 
 func epochInfos(epochs []train.Epoch) []epochInfo {
@@ -499,8 +537,8 @@ func trainTable(r *trainReport, f *trainFlags) string {
 			fmt.Sprintf("PGD-%d", testSteps), percent(*r.PGD),
 			"certified", percent(*r.Certified))
 	}
-	if r.Hash != "" {
-		pairs = append(pairs, "written", r.Out, "hash", r.Hash)
+	if f.out.written {
+		pairs = append(pairs, "written", f.out.shown(), "hash", r.Hash)
 	}
 	return facts(pairs...)
 }

@@ -154,7 +154,7 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 		return nil, err
 	}
 	if version == "" {
-		return nil, fieldErr("header", "got no %q, expected the metadata of an epsball model", metadataKey)
+		return nil, fieldErr("header", "got a safetensors file with tensors alone, expected the layers of an epsball model in its %s (docs/model-format.md); to have them, export the network to ONNX", metadataKey)
 	}
 	shapes, err := m.Arch.Shapes()
 	if err != nil {
@@ -200,12 +200,11 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 // splitHeader cuts a file into its header and its data.
 func splitHeader(file []byte) (header, data []byte, err error) {
 	if len(file) < lengthBytes {
-		return nil, nil, fieldErr("header length", "got a file of %d bytes, expected at least %d", len(file), lengthBytes)
+		return nil, nil, fieldErr("header length", "got a file of %d bytes, expected a safetensors file", len(file))
 	}
 	n, rest := binary.LittleEndian.Uint64(file), file[lengthBytes:]
 	if n > maxHeader {
-		return nil, nil, fieldErr("header length", "got %d bytes, expected at most %d; is this a safetensors file?",
-			n, maxHeader)
+		return nil, nil, fieldErr("header length", "got a file that starts with %q, expected a safetensors file", file[:lengthBytes])
 	}
 	if n > uint64(len(rest)) {
 		return nil, nil, fieldErr("header length", "got %d bytes, expected at most the %d left in the file", n, len(rest))

@@ -65,8 +65,8 @@ func TestDecodeRefuses(t *testing.T) {
 		data             []byte
 	}{
 		{"empty", "header length", "got a file of 0 bytes", nil},
-		{"negative length", "header length", "expected at most 16777216", length(math.MaxUint64)},
-		{"long header", "header length", "expected at most 16777216", length(maxHeader + 1)},
+		{"negative length", "header length", "expected a safetensors file", length(math.MaxUint64)},
+		{"long header", "header length", "expected a safetensors file", length(maxHeader + 1)},
 		{"header past the end", "header length", "left in the file", length(maxHeader)},
 		{"no header", "header", "expected a JSON object", length(0)},
 		{"header cut", "header", "malformed JSON", length(100)},

@@ -53,9 +53,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for os.Args
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
+	err := checkLine(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err != nil {
-		fmt.Fprintln(a.stderr, "epsball:", oneLine(err.Error()))
+		fmt.Fprintln(a.stderr, "epsball:", oneLine(plain(err)))
 	}
 	return exitCode(err)
 }
@@ -81,13 +84,19 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkShared() },
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
 	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
 	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand(),
 		a.importCommand(), a.exportCommand(), a.convertCommand(), a.edgeWorkerCommand())
+	for _, c := range root.Commands() {
+		c.SuggestFor = sayInstead[c.Name()]
+	}
+	root.AddCommand(topics()...)
+	a.complete(root)
 	return root
 }
 
@@ -97,25 +106,10 @@ func (a *app) checkShared() (err error) {
 	if a.threads < 1 || a.threads > most {
 		return fmt.Errorf("--threads: got %d, want 1 … %d", a.threads, most)
 	}
-	a.isa, err = kernels.Choose(a.isaName)
+	if a.isa, err = kernels.Choose(a.isaName); err != nil && a.isaName != "" {
+		err = fmt.Errorf("--isa: got %q, want one of %s", a.isaName, strings.Join(kernelSets(), ", "))
+	}
 	return err
-}
-
-// noArgs refuses arguments that are not flags, by name.
-func noArgs(c *cobra.Command, args []string) error {
-	switch {
-	case len(args) == 0:
-		return nil
-	case c.HasParent():
-		return fmt.Errorf("%s: unexpected argument %q", c.Name(), args[0])
-	}
-	var names []string
-	for _, s := range c.Commands() {
-		if s.IsAvailableCommand() {
-			names = append(names, s.Name())
-		}
-	}
-	return fmt.Errorf("unknown command %q, want one of %s", args[0], strings.Join(names, ", "))
 }
 
 func version() string {
@@ -123,6 +117,15 @@ func version() string {
 		return info.Main.Version
 	}
 	return "(devel)"
+}
+
+// kernelSets names those of this machine.
+func kernelSets() []string {
+	var names []string
+	for _, i := range kernels.Available() {
+		names = append(names, i.Name())
+	}
+	return names
 }
 
 // compile packs a model for all passes on the kernel set chosen.
@@ -154,10 +157,4 @@ func exitCode(err error) int {
 		return exitUndecided
 	}
 	return exitBadInput
-}
-
-// oneLine joins the lines of an error message.
-func oneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
 }

@@ -57,6 +57,7 @@ type attackReport struct {
 	Checks       []check   `json:"checks"`
 	ISA          string    `json:"isa"`
 	Threads      int       `json:"threads"`
+	Hints        []string  `json:"hints"` // what may be wrong with the input
 }
 
 type distance struct {
@@ -67,7 +68,7 @@ type distance struct {
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
 		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
-		stepSize: positiveFlag(""), loss: newValue("loss", "ce", net.ParseLoss),
+		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
 		Use:   "attack",
@@ -112,8 +113,8 @@ Images that were wrong from the start are written as they are.`,
 // config turns the flags into an attack.
 func (f *attackFlags) config() (attack.Config, error) {
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return attack.Config{}, fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return attack.Config{}, err
 	}
 	if f.restarts < 1 {
 		return attack.Config{}, fmt.Errorf("--restarts: got %d, want at least 1", f.restarts)
@@ -186,7 +187,10 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	return errors.Join(a.print(r, func() string { return attackTable(r, f) }), failure)
+	r.Hints = append([]string{}, chanceHint(r.Clean, r.N, s.net.Classes())...)
+	err = a.print(r, func() string { return attackTable(r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {

@@ -36,6 +36,7 @@ type evalReport struct {
 	ISA     string       `json:"isa"`
 	Threads int          `json:"threads"`
 	Seconds float64      `json:"seconds"`
+	Hints   []string     `json:"hints"` // what else to try
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -68,8 +69,8 @@ contradicts is an error (exit status 1).`,
 func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	start := time.Now()
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return err
 	}
 	if f.steps < 1 {
 		return fmt.Errorf("--steps: got %d, want at least 1", f.steps)
@@ -102,7 +103,10 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
 	}
-	return errors.Join(a.print(r, func() string { return evalTable(&r, f) }), failure)
+	r.Hints = r.hints(f, subjects)
+	err = a.print(r, func() string { return evalTable(&r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 // evalSubjects loads everything before anything runs.
@@ -114,7 +118,7 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 		}
 	}
 	if len(specs) == 0 {
-		return nil, errors.New("--model: required, this program has no built-in models")
+		return nil, a.modelRequired()
 	}
 	models := make([]*model.Model, len(specs))
 	for i, spec := range specs {

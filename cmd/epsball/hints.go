@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/verify"
+)
+
+// hint writes advice to stderr, unless the document of --json holds it.
+func (a *app) hint(hints []string) {
+	if a.json {
+		return
+	}
+	for _, h := range hints {
+		a.logf("hint: %s", h)
+	}
+}
+
+// refit says how images of one shape come to fit a model of another.
+func refit(got, want model.Shape) string {
+	switch {
+	case got.H == want.H && got.W == want.W && want.C == 1:
+		return "convert them to gray"
+	case got.H == want.H && got.W == want.W && want.C == 3:
+		return "convert them to RGB"
+	case got.C == want.H && got.H == want.W && got.W == want.C:
+		return "store the channels first"
+	}
+	return fmt.Sprintf("resize them to %d×%d, or use a model for their size", want.H, want.W)
+}
+
+// labelling says how images that lack labels get them.
+func labelling(spec string) string {
+	if strings.HasSuffix(strings.ToLower(spec), ".npz") {
+		return "give the labels as array y of the .npz"
+	}
+	return "give labels in a labels.csv beside the images, lines NAME,LABEL, or by folders named 0, 1, 2, …"
+}
+
+// chanceHint is for a model that is right about as often as one that guesses.
+func chanceHint(clean float64, n, classes int) []string {
+	chance := 1 / float64(classes)
+	if n < 50 || math.Abs(clean-chance) > 2.5*math.Sqrt(chance*(1-chance)/float64(n)) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the model is right about %s of the images, as if it guessed: are labels the index of its outputs, "+
+		"and does it want normalized pixels? epsball import --mean … --std … makes that a part of it", percent(clean))}
+}
+
+// weakBounds tells that bounds prove less than half of what there may be to prove.
+func weakBounds(proved, possible float64) bool { return proved < possible/2 }
+
+// tryCROWN is for networks that interval bounds prove little of; %s is the command.
+const tryCROWN = "interval bounds prove little of a network that was not trained for them; try %s--method crown, which proves more and takes longer"
+
+// hints says what else to try where little is proved.
+func (r *certifyReport) hints(method verify.Method, classes int) []string {
+	hints := append([]string{}, chanceHint(r.Clean, r.N, classes)...)
+	proved, possible := r.Certified, r.Clean
+	if r.MeanRadius != nil {
+		proved, possible = 0, 0
+		for _, b := range r.Brackets {
+			if b.Certified != nil && b.Attacked != nil {
+				proved, possible = proved+*b.Certified, possible+*b.Attacked
+			}
+		}
+	}
+	if method <= verify.MethodCROWNIBP && weakBounds(proved, possible) {
+		hints = append(hints, fmt.Sprintf(tryCROWN, ""))
+	}
+	return hints
+}
+
+// hints is for models of the user's: what the built-in ones show is known.
+func (r *evalReport) hints(f *evalFlags, subjects []*subject) []string {
+	hints := []string{}
+	if len(f.models) == 0 {
+		return hints
+	}
+	for i, e := range r.Results {
+		for _, h := range chanceHint(e.Clean, e.N, subjects[i].net.Classes()) {
+			hints = append(hints, e.Model+": "+h)
+		}
+		if weakBounds(e.Certified, e.PGD) {
+			hints = append(hints, e.Model+": "+fmt.Sprintf(tryCROWN, "epsball certify "))
+		}
+	}
+	return hints
+}
+
+// warnTested warns of training on what a model is tested on.
+func (a *app) warnTested(f *trainFlags) {
+	from, to := f.data.offset, f.data.offset+f.data.n
+	switch t := &f.test; {
+	case f.data.spec == mnistTest:
+		a.logf("warning: %s is the MNIST test set: accuracy on it says nothing of a model trained on it; training images are in testdata/mnist#train of a clone, or in a folder of MNIST's IDX files", mnistTest)
+	case f.data.spec == t.spec && from < t.offset+t.n && t.offset < to:
+		a.logf("warning: --test-data %s has images that the model is trained on: accuracy on them says nothing", t.spec)
+	}
+}

@@ -154,7 +154,7 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 		return nil, err
 	}
 	if version == "" {
-		return nil, fieldErr("header", "got a safetensors file with tensors alone, expected the layers of an epsball model in its %s (docs/model-format.md); to have them, export the network to ONNX", metadataKey)
+		return nil, tensorsAlone()
 	}
 	shapes, err := m.Arch.Shapes()
 	if err != nil {
@@ -216,6 +216,11 @@ func splitHeader(file []byte) (header, data []byte, err error) {
 	return header, data, checkJSON(header, "header")
 }
 
+// tensorsAlone is the error of a safetensors file of another program's.
+func tensorsAlone() error {
+	return fieldErr(metadataKey, "got a safetensors file of weights alone, expected one of an epsball model, which has its layers here (docs/model-format.md); an ONNX network has both")
+}
+
 // parseMetadata fills in the architecture and the card, and returns the version.
 func (m *Model) parseMetadata(val []byte) (version string, err error) {
 	texts := make(map[string]string)
@@ -227,6 +232,9 @@ func (m *Model) parseMetadata(val []byte) (version string, err error) {
 		return "", err
 	}
 	format, version := texts["format"], texts["version"]
+	if _, ok := texts["architecture"]; !ok && format != formatName { // other programs write, say, "pt"
+		return "", tensorsAlone()
+	}
 	for _, key := range [2]string{"format", "version"} {
 		if _, ok := texts[key]; !ok {
 			return "", fieldErr(metadataKey, "got no key %q, expected one", key)

@@ -75,7 +75,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"two objects", "header", "malformed JSON", file(smallHeader+"{}", good...)},
 		{"UTF-8", "header", "UTF-8", with(`\"s\"`, "\\\"\xff\\\"")},
 
-		{"no metadata", "header", "metadata", with(smallMeta+",", "")},
+		{"no metadata", "__metadata__", "weights alone", with(smallMeta+",", "")},
 		{"metadata twice", "header", `key "__metadata__" twice`, with(smallMeta, smallMeta+","+smallMeta)},
 		{"metadata null", "__metadata__", "expected a JSON object", with(smallMeta, `"__metadata__":null`)},
 		{"metadata number", `__metadata__."format"`, "expected a string", with(`"epsball"`, `3`)},

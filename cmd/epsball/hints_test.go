@@ -122,7 +122,7 @@ func TestWalls(t *testing.T) {
 		{"attack --model " + path("empty"), "is a folder, want a .safetensors or .onnx file"},
 		{"attack --model " + path("data.npz"), "data.npz: data, not a network"},
 		{"attack --model " + path("words.txt"), `words.txt: header length: got a file that starts with "these ar", expected a safetensors file`},
-		{"attack --model " + path("torch.safetensors"), "tensors alone, expected the layers of an epsball model"},
+		{"attack --model " + path("torch.safetensors"), "weights alone, expected one of an epsball model"},
 		{"train --arch " + path("bad.json") + " --data " + f.data + " --out " + path("o.safetensors"), "bad.json: model: architecture: got malformed JSON"},
 		{"train --arch mnist-smal --data " + f.data + " --out " + path("o.safetensors"), "did you mean mnist-small?"},
 		// Data.
@@ -212,8 +212,8 @@ func TestHints(t *testing.T) {
 	for line, stderr := range map[string]string{
 		"--eps 0.1": want,
 		"--eps 0.1 --method crown-ibp --ladder=false": want,
-		"--eps 1e-6":               "",
-		"--eps 0.1 --method crown": "",
+		"--eps 1e-6":                                "",
+		"--eps 0.1 --method crown":                  "",
 		"--radius --resolution 0.01 --method crown": "",
 	} {
 		r := run(strings.Fields(certify + line)...)

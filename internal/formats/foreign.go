@@ -48,7 +48,7 @@ var makers = []maker{
 		"",
 	},
 	{
-		"data, not a network", "this is where the network goes",
+		"data, not a network", "",
 		[]string{".npz", ".npy", ".png", ".jpg", ".jpeg", ".csv", ".jsonl"},
 		"",
 	},
@@ -67,6 +67,10 @@ func Foreign(path string) error {
 	if i < 0 && end != ".safetensors" && !IsONNX(path) {
 		head := head(path)
 		i = slices.IndexFunc(makers, func(m maker) bool { return m.head != "" && bytes.HasPrefix(head, []byte(m.head)) })
+		// An ONNX network starts with fields 1, its version, and 2, what wrote it.
+		if len(head) > 2 && head[0] == 0x08 && head[1] < 0x40 && head[2] == 0x12 {
+			return fmt.Errorf("model: %s: an ONNX network by its content: call it .onnx", path)
+		}
 	}
 	if i < 0 {
 		return nil
@@ -77,7 +81,10 @@ func Foreign(path string) error {
 func (m *maker) error(path string) error {
 	out := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) + ".onnx"
 	cure := strings.NewReplacer("IN", path, "OUT", out).Replace(m.cure)
-	return fmt.Errorf("model: %s: %s, want a .safetensors or .onnx file: %s", path, m.what, cure)
+	if cure != "" {
+		cure = ": " + cure
+	}
+	return fmt.Errorf("model: %s: %s, want a .safetensors or .onnx file%s", path, m.what, cure)
 }
 
 // head returns the first bytes of a file, as far as they can be had.

@@ -26,6 +26,7 @@ func TestForeign(t *testing.T) {
 		"g.safetensors": {"PK\x03\x04", ""}, // its reader knows better
 		"h.onnx":        {"PK\x03\x04", ""},
 		"i.onnx.gz":     {"\x80\x02", ""},
+		"onnx":          {"\x08\x0a\x12\x07pytorch", "call it .onnx"},
 		"short":         {"P", ""},
 		"none":          {"\x00", ""},
 	} {

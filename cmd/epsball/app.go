@@ -71,8 +71,8 @@ func (a *app) rootCommand() *cobra.Command {
 
 Models are builtin:NAME, a .safetensors file or an ONNX network (.onnx, .onnx.gz);
 data is builtin:mnist, a folder of IDX, CIFAR-10 or PNG files, or an .npz with x
-and y. Pixels are in [0,1]; a radius is in pixel units and may be written 0.1 or
-8/255.
+and y. The topics models and data below have the details. Pixels are in [0,1]; a
+radius is in pixel units and may be written 0.1 or 8/255.
 
 Exit status: 0 done; 1 the thing checked does not hold or was not decided (also
 after ^C, with the results so far); 2 bad usage or bad input.`,

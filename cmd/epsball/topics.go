@@ -23,7 +23,7 @@ func topics() []*cobra.Command {
   NumPy arrays      an .npz with x, N×C×H×W, and y, N labels
 
 FOLDER#train and FOLDER#test choose a part of IDX files or CIFAR-10 batches; a clone
-of the repository has 2,000 training images of MNIST as testdata/mnist#train.
+of the repository has MNIST's 60,000 training images as testdata/mnist#train.
 
 Pixels are in [0,1], channels first; bytes are divided by 255. Images are neither
 resized nor converted: they have the model's height, width and channels.
@@ -46,7 +46,8 @@ import and convert write it (docs/model-format.md), or an ONNX network: .onnx or
 
   PyTorch      torch.onnx.export(net.eval(), torch.zeros(1, 3, 32, 32), "net.onnx")
                where net is the network with its weights loaded, and 3, 32, 32 are
-               the channels, height and width of its images
+               the channels, height and width of its images; a file
+               net.onnx.data that it writes as well has to stay beside net.onnx
   Keras        model.export("net.onnx", format="onnx")
 
 or on the command line, after pip install tf2onnx:

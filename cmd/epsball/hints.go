@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 
 	"github.com/epsball/epsball/model"
@@ -34,8 +35,12 @@ func refit(got, want model.Shape) string {
 
 // labelling says how images that lack labels get them.
 func labelling(spec string) string {
-	if strings.HasSuffix(strings.ToLower(spec), ".npz") {
+	path, _, _ := strings.Cut(strings.ToLower(spec), "#")
+	switch filepath.Ext(path) {
+	case ".npz":
 		return "give the labels as array y of the .npz"
+	case ".npy":
+		return "give the labels in a file labels.npy beside it, or both as x and y of an .npz"
 	}
 	return "give labels in a labels.csv beside the images, lines NAME,LABEL, or by folders named 0, 1, 2, …"
 }

@@ -197,6 +197,9 @@ func TestLabelsOfFolders(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "labels.csv"), []byte("a.png,3\nb.png,4\n"), 0o666))
 	assert.Zero(t, run(line...).code)
 
+	assert.Contains(t, labelling("a.npz#train"), "array y")
+	assert.Contains(t, labelling("A.NPY"), "labels.npy")
+
 	dir = filepath.Join(f.dir, "numbered")
 	writePNG(t, filepath.Join(dir, "0", "a.png"), pixels)
 	writePNG(t, filepath.Join(dir, "7", "a.png"), pixels)

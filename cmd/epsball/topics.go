@@ -19,19 +19,19 @@ func topics() []*cobra.Command {
   builtin:mnist     the 10,000 MNIST test images, in the program
   a folder of IDX   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…, or .gz
   CIFAR-10 batches  a folder of data_batch_1.bin … test_batch.bin, or one .bin file
-  PNG images        a folder of them, or of folders of them, or one .png file
-  NumPy arrays      an .npz with x, N×C×H×W, and y, N labels
+  images            a folder of .png or .jpg files, or of folders of them, or one file
+  NumPy arrays      an .npz with x, N×C×H×W, and y, N labels; or an .npy and its labels
 
-FOLDER#train and FOLDER#test choose a part of IDX files or CIFAR-10 batches; a clone
-of the repository has MNIST's 60,000 training images as testdata/mnist#train.
+FOLDER#train and FOLDER#test choose a part; a clone of the repository has MNIST's
+60,000 training images as testdata/mnist#train.
 
-Pixels are in [0,1], channels first; bytes are divided by 255. Images are neither
-resized nor converted: they have the model's height, width and channels.
+Pixels are in [0,1]; bytes are divided by 255. Images are neither resized nor
+converted: they have the model's height, width and channels.
 
 Labels are numbers from 0 up, the index of the class in the model's outputs. IDX and
-CIFAR-10 files have them. An .npz has them as y. PNG images get them from
-  labels.csv in their folder: lines NAME,LABEL such as cat1.png,3; or else from
-  folders named by the label: 0/a.png, 0/b.png, 1/c.png.
+CIFAR-10 files have them; an .npz has them as y. Images in a folder get them from
+  labels.csv in it: lines NAME,LABEL such as cat1.png,3; or else from
+  sub-folders named by the label: 0/a.png, 0/b.png, 1/c.png.
 attack takes images without a label, too, as what the model says of them; certify,
 eval and train need labels.
 

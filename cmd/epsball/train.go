@@ -200,10 +200,11 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
-	for flag, eps := range map[string]*value[net.Epsilon]{"eps": f.eps, "train-eps": f.trainEps} {
-		if err := checkBall(flag, eps.text, net.Ball{Norm: net.Linf, Eps: eps.v}); err != nil {
-			return c, err
-		}
+	if err := checkBall("eps", f.eps.text, net.Ball{Norm: net.Linf, Eps: f.eps.v}); err != nil {
+		return c, err
+	}
+	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: net.Linf, Eps: f.trainEps.v}); err != nil {
+		return c, err
 	}
 	switch {
 	case m == train.Standard:

@@ -11,7 +11,9 @@ import (
 // TestCastOfShapes: TensorFlow computes with shapes in INT32, which changes nothing
 // as long as they fit.
 func TestCastOfShapes(t *testing.T) {
-	to := func(dtype int) []byte { return message(nil, 5, varint(varint(text(nil, 1, "to"), 3, dtype), 20, attrInt)) }
+	to := func(dtype int) []byte {
+		return message(nil, 5, varint(varint(text(nil, 1, "to"), 3, dtype), 20, attrInt))
+	}
 	network := func(shape ...int64) []byte {
 		e := &encoder{}
 		from := "dims"

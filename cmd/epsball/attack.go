@@ -187,7 +187,10 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	r.Hints = append([]string{}, chanceHint(r.Clean, r.N, s.net.Classes())...)
+	r.Hints = []string{}
+	if r.N == f.data.n { // those that are done early are not like the others
+		r.Hints = append(r.Hints, chanceHint(r.Clean, r.N, s.net.Classes())...)
+	}
 	err = a.print(r, func() string { return attackTable(r, f) })
 	a.hint(r.Hints)
 	return errors.Join(err, failure)

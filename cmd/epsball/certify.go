@@ -269,7 +269,7 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 			return err
 		}
 	}
-	r.Hints = r.hints(f.method.v, s.net.Classes())
+	r.Hints = certifyHints(f.method.v, r.N, s.net.Classes(), r.Clean, r.Certified, r.Brackets)
 	err = a.print(r, func() string { return certifyTable(r, f) })
 	a.hint(r.Hints)
 	return errors.Join(err, failure)

@@ -80,7 +80,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 		return err
 	}
 	r := evalReport{
-		Results: []evalResult{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
+		Results: []evalResult{}, Hints: []string{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
 		ISA: a.isa.Name(), Threads: a.threads,
 	}
 	bar := a.newBar()
@@ -94,6 +94,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 			break
 		}
 		r.Results = append(r.Results, evalResult{s.name, *e})
+		if len(f.models) > 0 { // what the built-in ones show is known
+			r.Hints = append(r.Hints, evalHints(s.name, e.N, s.net.Classes(), e.Clean, e.PGD, e.Certified)...)
+		}
 	}
 	bar.clear()
 	r.Seconds = time.Since(start).Seconds()
@@ -103,7 +106,6 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
 	}
-	r.Hints = r.hints(f, subjects)
 	err = a.print(r, func() string { return evalTable(&r, f) })
 	a.hint(r.Hints)
 	return errors.Join(err, failure)

@@ -61,13 +61,14 @@ func weakBounds(proved, possible float64) bool { return proved < possible/2 }
 // tryCROWN is for networks that interval bounds prove little of; %s is the command.
 const tryCROWN = "interval bounds prove little of a network that was not trained for them; try %s--method crown, which proves more and takes longer"
 
-// hints says what else to try where little is proved.
-func (r *certifyReport) hints(method verify.Method, classes int) []string {
-	hints := append([]string{}, chanceHint(r.Clean, r.N, classes)...)
-	proved, possible := r.Certified, r.Clean
-	if r.MeanRadius != nil {
+// certifyHints says what else to try where little is proved of n images: brackets
+// are those of --radius, or nil.
+func certifyHints(method verify.Method, n, classes int, clean, certified float64, brackets []bracket) []string {
+	hints := append([]string{}, chanceHint(clean, n, classes)...)
+	proved, possible := certified, clean
+	if brackets != nil {
 		proved, possible = 0, 0
-		for _, b := range r.Brackets {
+		for _, b := range brackets {
 			if b.Certified != nil && b.Attacked != nil {
 				proved, possible = proved+*b.Certified, possible+*b.Attacked
 			}
@@ -79,19 +80,14 @@ func (r *certifyReport) hints(method verify.Method, classes int) []string {
 	return hints
 }
 
-// hints is for models of the user's: what the built-in ones show is known.
-func (r *evalReport) hints(f *evalFlags, subjects []*subject) []string {
-	hints := []string{}
-	if len(f.models) == 0 {
-		return hints
+// evalHints is certifyHints for a model that eval has attacked, too.
+func evalHints(name string, n, classes int, clean, pgd, certified float64) []string {
+	hints := chanceHint(clean, n, classes)
+	if weakBounds(certified, pgd) {
+		hints = append(hints, fmt.Sprintf(tryCROWN, "epsball certify "))
 	}
-	for i, e := range r.Results {
-		for _, h := range chanceHint(e.Clean, e.N, subjects[i].net.Classes()) {
-			hints = append(hints, e.Model+": "+h)
-		}
-		if weakBounds(e.Certified, e.PGD) {
-			hints = append(hints, e.Model+": "+fmt.Sprintf(tryCROWN, "epsball certify "))
-		}
+	for i := range hints {
+		hints[i] = name + ": " + hints[i]
 	}
 	return hints
 }

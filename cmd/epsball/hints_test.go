@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/verify"
 )
 
 // walls is a folder of what new users come with.
@@ -241,13 +242,10 @@ func TestHints(t *testing.T) {
 func TestRadiusHint(t *testing.T) {
 	half, one := 0.5, 1.0
 	low := 0.1
-	mean := 0.2
-	r := &certifyReport{N: 2, Clean: 1, Certified: 1, MeanRadius: &mean, Brackets: []bracket{{&low, &one}, {&low, nil}}}
-	assert.Len(t, r.hints(0, 10), 1)
-	r.Brackets[0].Certified = &half
-	assert.Empty(t, r.hints(0, 10), "half of what is not fooled is proved")
-	r.Brackets = nil
-	assert.Empty(t, r.hints(0, 10), "nothing to compare with")
+	hints := func(b ...bracket) []string { return certifyHints(verify.MethodIBP, 2, 10, 1, 0, b) }
+	assert.Len(t, hints(bracket{&low, &one}, bracket{&low, nil}), 1)
+	assert.Empty(t, hints(bracket{&half, &one}, bracket{&low, nil}), "half of what is not fooled is proved")
+	assert.Empty(t, hints(bracket{&low, nil}), "nothing to compare with")
 }
 
 // A model that guesses has perhaps the wrong pixels or labels.

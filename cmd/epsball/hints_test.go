@@ -293,11 +293,11 @@ func TestTrainWarns(t *testing.T) {
 	assert.Contains(t, r.stderr, "testdata/mnist#train")
 
 	f := newFiles(t)
-	line = fmt.Sprintf("train --arch %s --method standard --epochs 1 --batch 10 --out %s --data %s --n 60 ", f.model, filepath.Join(dir, "s.safetensors"), f.data)
-	r = run(strings.Fields(line + "--test-data " + f.data)...)
+	line = fmt.Sprintf("train --arch %s --method standard --epochs 1 --batch 10 --data %s --n 60 --out %s/", f.model, f.data, dir)
+	r = run(strings.Fields(line + "a.safetensors --test-data " + f.data)...)
 	require.Zero(t, r.code, r.stderr)
 	assert.Contains(t, r.stderr, "warning: --test-data "+f.data+" has images that the model is trained on")
-	r = run(strings.Fields(line + "--test-data none")...)
+	r = run(strings.Fields(line + "b.safetensors --test-data none")...)
 	require.Zero(t, r.code, r.stderr)
 	assert.NotContains(t, r.stderr, "warning")
 }

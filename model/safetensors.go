@@ -233,7 +233,7 @@ func parseHeader(header []byte, size int64) (*Model, []param, error) {
 		return nil, nil, err
 	}
 	if version == "" {
-		return nil, nil, fieldErr("header", "got no %q, expected the metadata of an epsball model", metadataKey)
+		return nil, nil, tensorsAlone()
 	}
 	shapes, err := m.Arch.Shapes()
 	if err != nil {
@@ -276,12 +276,11 @@ func splitHeader(file []byte) (header, data []byte, err error) {
 // bytes.
 func headerLength(start []byte, size int64) (int64, error) {
 	if size < lengthBytes {
-		return 0, fieldErr("header length", "got a file of %d bytes, expected at least %d", size, lengthBytes)
+		return 0, fieldErr("header length", "got a file of %d bytes, expected a safetensors file", size)
 	}
 	n, rest := binary.LittleEndian.Uint64(start), size-lengthBytes
 	if n > maxHeader {
-		return 0, fieldErr("header length", "got %d bytes, expected at most %d; is this a safetensors file?",
-			n, maxHeader)
+		return 0, fieldErr("header length", "got a file that starts with %q, expected a safetensors file", start[:lengthBytes])
 	}
 	if n > uint64(rest) {
 		return 0, fieldErr("header length", "got %d bytes, expected at most the %d left in the file", n, rest)
@@ -296,6 +295,11 @@ func checkHeader(header []byte) error {
 	return checkJSON(header, "header")
 }
 
+// tensorsAlone is the error of a safetensors file of another program's.
+func tensorsAlone() error {
+	return fieldErr(metadataKey, "got a safetensors file of weights alone, expected one of an epsball model, which has its layers here (docs/model-format.md); an ONNX network has both")
+}
+
 // parseMetadata fills in the architecture and the card, and returns the version.
 func (m *Model) parseMetadata(val []byte) (version string, err error) {
 	texts := make(map[string]string)
@@ -307,6 +311,9 @@ func (m *Model) parseMetadata(val []byte) (version string, err error) {
 		return "", err
 	}
 	format, version := texts["format"], texts["version"]
+	if _, ok := texts["architecture"]; !ok && format != formatName { // other programs write, say, "pt"
+		return "", tensorsAlone()
+	}
 	for _, key := range [2]string{"format", "version"} {
 		if _, ok := texts[key]; !ok {
 			return "", fieldErr(metadataKey, "got no key %q, expected one", key)

@@ -66,8 +66,8 @@ func TestDecodeRefuses(t *testing.T) {
 		data             []byte
 	}{
 		{"empty", "header length", "got a file of 0 bytes", nil},
-		{"negative length", "header length", "expected at most 16777216", length(math.MaxUint64)},
-		{"long header", "header length", "expected at most 16777216", length(maxHeader + 1)},
+		{"negative length", "header length", "expected a safetensors file", length(math.MaxUint64)},
+		{"long header", "header length", "expected a safetensors file", length(maxHeader + 1)},
 		{"header past the end", "header length", "left in the file", length(maxHeader)},
 		{"no header", "header", "expected a JSON object", length(0)},
 		{"header cut", "header", "malformed JSON", length(100)},
@@ -76,7 +76,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"two objects", "header", "malformed JSON", file(smallHeader+"{}", good...)},
 		{"UTF-8", "header", "UTF-8", with(`\"s\"`, "\\\"\xff\\\"")},
 
-		{"no metadata", "header", "metadata", with(smallMeta+",", "")},
+		{"no metadata", "__metadata__", "weights alone", with(smallMeta+",", "")},
 		{"metadata twice", "header", `key "__metadata__" twice`, with(smallMeta, smallMeta+","+smallMeta)},
 		{"metadata null", "__metadata__", "expected a JSON object", with(smallMeta, `"__metadata__":null`)},
 		{"metadata number", `__metadata__."format"`, "expected a string", with(`"epsball"`, `3`)},

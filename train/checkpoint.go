@@ -126,7 +126,7 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 // without the data.
 func split(b []byte) (h header, m *model.Model, moments []byte, err error) {
 	if len(b) < len(magic)+8+sha256.Size || !bytes.HasPrefix(b, []byte(magic)) {
-		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q in %d bytes", b[:min(len(b), 8)], len(b)), "%q: is this a checkpoint?", magic)
+		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q and %d bytes in all", b[:min(len(b), 8)], len(b)), "a checkpoint of epsball train, which starts with %q", magic)
 	}
 	body := b[:len(b)-sha256.Size]
 	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[len(body):]) {

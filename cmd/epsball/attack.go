@@ -58,6 +58,7 @@ type attackReport struct {
 	Checks       []check   `json:"checks"`
 	ISA          string    `json:"isa"`
 	Threads      int       `json:"threads"`
+	Hints        []string  `json:"hints"` // what may be wrong with the input
 
 	Interrupted *attackProgress `json:"interrupted,omitempty"`
 }
@@ -87,7 +88,7 @@ func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
 		out:    output{flag: "out", kind: arrayFile},
 		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
-		stepSize: positiveFlag(""), loss: newValue("loss", "ce", net.ParseLoss),
+		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
 		Use:   "attack",
@@ -138,8 +139,8 @@ that are done say little of the others.`,
 // config turns the flags into an attack.
 func (f *attackFlags) config() (attack.Config, error) {
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return attack.Config{}, fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return attack.Config{}, err
 	}
 	if f.restarts < 1 {
 		return attack.Config{}, fmt.Errorf("--restarts: got %d, want at least 1", f.restarts)
@@ -213,7 +214,13 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	return errors.Join(a.print(r, func() string { return attackTable(r, f) }), failure)
+	r.Hints = []string{}
+	if r.Clean != nil {
+		r.Hints = append(r.Hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
+	}
+	err = a.print(r, func() string { return attackTable(r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {

@@ -64,6 +64,7 @@ type certifyReport struct {
 	Timings    certifyTimings `json:"timings"`
 	ISA        string         `json:"isa"`
 	Threads    int            `json:"threads"`
+	Hints      []string       `json:"hints"` // what else to try
 
 	Interrupted *certifyProgress `json:"interrupted,omitempty"` // what precedes is of the first n images, null if n = 0
 
@@ -102,7 +103,7 @@ type certifyTimings struct {
 
 func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
-		method: newValue("method", "ibp", verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
+		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
 		out: output{flag: "out", appended: true, resumable: true}, plot: output{flag: "plot", kind: plotFile},
 	}
@@ -171,8 +172,11 @@ func (f *certifyFlags) check() error {
 	if f.resume && f.out.path == "" {
 		return errors.New("--resume: has no meaning without --out")
 	}
-	if f.eps.set == f.radius {
-		return errors.New("want one of --eps and --radius, and not both")
+	switch {
+	case f.eps.set && f.radius:
+		return errors.New("--eps and --radius: want one of the two")
+	case !f.eps.set && !f.radius:
+		return errors.New("--eps: required, such as --eps 0.1 or --eps 8/255; or --radius, to find the largest radius proved of each image")
 	}
 	switch {
 	case f.iterations < 0 || f.iterations > 100_000:
@@ -199,10 +203,7 @@ func (f *certifyFlags) check() error {
 				return fmt.Errorf("--%s: has no meaning without --radius", name)
 			}
 		}
-		if err := (net.Ball{Norm: f.norm.v, Eps: f.eps.v}).Validate(); err != nil {
-			return fmt.Errorf("--eps: %w", err)
-		}
-		return nil
+		return checkBall("eps", f.eps.text, net.Ball{Norm: f.norm.v, Eps: f.eps.v})
 	}
 	if !f.maxRadius.set {
 		f.maxRadius.v = net.MustEpsilon("1")
@@ -213,8 +214,8 @@ func (f *certifyFlags) check() error {
 			f.maxRadius.v = net.MustEpsilon("64")
 		}
 	}
-	if err := (net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}).Validate(); err != nil {
-		return fmt.Errorf("--max-radius: %w", err)
+	if err := checkBall("max-radius", f.maxRadius.text, net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}); err != nil {
+		return err
 	}
 	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
 		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
@@ -285,7 +286,12 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 			failure = errors.Join(failure, err)
 		}
 	}
-	return errors.Join(a.print(r, func() string { return certifyTable(r, f) }), failure)
+	if r.Hints = []string{}; r.Clean != nil {
+		r.Hints = certifyHints(f.method.v, r.N, s.net.Classes(), *r.Clean, *r.Certified, r.Brackets)
+	}
+	err = a.print(r, func() string { return certifyTable(r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 // certifyRun is a run of the command under way.

@@ -61,7 +61,7 @@ Exit status: 0 if there are certificates and all are valid and as required, 1 if
 
 func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	if f.model == "" {
-		return errors.New("--model: required")
+		return a.modelRequired()
 	}
 	if f.need.count < 0 {
 		return fmt.Errorf("--require-count: got %d, want at least 0", f.need.count)

@@ -417,7 +417,7 @@ func TestResumeRefuses(t *testing.T) {
 		base + " --eps 0.01 --out " + f.dir:          "folder",
 		base + " --eps 0.01 --out " + f.dir + "/x/c": "no folder",
 	} {
-		r := run(strings.Fields(line)...)
+		r := run(override(line)...)
 		assert.Equal(t, 2, r.code, line)
 		assert.Contains(t, r.stderr, want, line)
 		assert.Empty(t, r.stdout)

@@ -49,7 +49,7 @@ func TestBadInput(t *testing.T) {
 		{eval + " --nn 5", []string{"unknown flag", "--nn"}},
 		{certify + " --eps 0.1 --proofs c.jsonl", []string{"unknown flag", "--proofs"}},
 		{attack + " --n x", []string{"--n", "x"}},
-		{attack + " --n", []string{"--n", "argument"}},
+		{attack + " --n", []string{"--n", "whole number"}},
 		{"info --threads 0", []string{"--threads", "0"}},
 		{"info --threads -3", []string{"--threads", "-3"}},
 		{"info --threads many", []string{"--threads", "many"}},
@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		{"attack --model " + path("none.safetensors"), []string{"none.safetensors", "no such file"}},
 		{"attack --model " + path("cut.safetensors"), []string{"cut.safetensors", "data"}},
 		{"attack --model " + path("empty.safetensors"), []string{"empty.safetensors"}},
-		{"attack --model " + f.dir, []string{f.dir, "directory"}},
+		{"attack --model " + f.dir, []string{f.dir, "folder"}},
 		{"bench --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
 		{"eval --model " + f.model + " --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
 		// Data.
@@ -114,7 +114,7 @@ func TestBadInput(t *testing.T) {
 		{"check a b --model " + f.model, []string{"2 arguments"}},
 		{"check c.jsonl", []string{"--model", "required"}},
 		{"check " + path("none.jsonl") + " --data " + f.data + " --model " + f.model, []string{"none.jsonl", "no such file"}},
-		{"check " + f.dir + " --data " + f.data + " --model " + f.model, []string{f.dir, "directory"}},
+		{"check " + f.dir + " --data " + f.data + " --model " + f.model, []string{f.dir, "folder"}},
 		{"check c.jsonl --data " + path("shape.npz") + " --model " + f.model, []string{"shape.npz", "3x2x2"}},
 		{"check c.jsonl --data= --model " + f.model, []string{"--data", "required"}},
 		{"check c.jsonl --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
@@ -166,7 +166,7 @@ func TestBadInput(t *testing.T) {
 		{fmt.Sprintf("bench --model %s --model %[1]s", f.model), []string{"--model", "two", "m"}},
 		{"info --isa all", []string{"isa", "all"}},
 	} {
-		r := run(append(strings.Fields(c.line), "--json")...)
+		r := run(append(override(c.line), "--json")...)
 		assert.Equal(t, 2, r.code, c.line)
 		assert.Empty(t, r.stdout, c.line)
 		assert.Equal(t, 1, strings.Count(r.stderr, "\n"), "%s: one line, got %q", c.line, r.stderr)

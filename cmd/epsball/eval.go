@@ -61,6 +61,7 @@ type evalReport struct {
 	ISA     string       `json:"isa"`
 	Threads int          `json:"threads"`
 	Seconds float64      `json:"seconds"`
+	Hints   []string     `json:"hints"` // what else to try
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -94,8 +95,8 @@ and the rest marked as not run.`,
 func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	start := time.Now()
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return err
 	}
 	if f.steps < 1 {
 		return fmt.Errorf("--steps: got %d, want at least 1", f.steps)
@@ -105,7 +106,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 		return err
 	}
 	r := evalReport{
-		Results: []evalResult{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
+		Results: []evalResult{}, Hints: []string{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
 		ISA: a.isa.Name(), Threads: a.threads,
 	}
 	bar := a.newBar()
@@ -122,6 +123,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 		r.Results = append(r.Results, newEvalResult(s.name, e))
 		if err == nil {
 			finished++
+			if len(f.models) > 0 { // what the built-in ones show is known
+				r.Hints = append(r.Hints, evalHints(s.name, e.N, s.net.Classes(), e.Clean, e.PGD, e.Certified)...)
+			}
 		}
 	}
 	bar.clear()
@@ -132,7 +136,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
 	}
-	return errors.Join(a.print(r, func() string { return evalTable(&r, f) }), failure)
+	err = a.print(r, func() string { return evalTable(&r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 // evalSubjects loads everything before anything runs.
@@ -144,7 +150,7 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 		}
 	}
 	if len(specs) == 0 {
-		return nil, errors.New("--model: required, this program has no built-in models")
+		return nil, a.modelRequired()
 	}
 	models := make([]*model.Model, len(specs))
 	for i, spec := range specs {

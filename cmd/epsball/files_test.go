@@ -268,7 +268,7 @@ func TestStandardOutput(t *testing.T) {
 		assert.Contains(t, r.stderr, "\n}\n", "the report is on standard error")
 	}
 	line := writers(f)["t.safetensors"]
-	r := run(strings.Fields(line + "- --test-data " + f.data)...)
+	r := run(override(line + "- --test-data " + f.data)...)
 	require.Zero(t, r.code, r.stderr)
 	m, err := model.Decode([]byte(r.stdout), "")
 	require.NoError(t, err)

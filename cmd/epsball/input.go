@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,24 +19,46 @@ import (
 	_ "github.com/epsball/epsball/onnx" // for formats.Load
 )
 
-const builtinPrefix = "builtin:"
+const (
+	builtinPrefix = "builtin:"
+	mnistTest     = "builtin:mnist" // its test images
+)
 
 // loadModel loads builtin:NAME, a model file or an ONNX file.
 func (a *app) loadModel(spec string) (*model.Model, error) {
 	name, ok := strings.CutPrefix(spec, builtinPrefix)
 	if !ok {
-		return formats.Load(spec)
+		if strings.Contains(spec, "://") {
+			return nil, fmt.Errorf("model %s: want a file on this machine: download it first", spec)
+		}
+		m, err := formats.Load(spec)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w%s", err, didYouMean(spec, builtinPrefix, a.models.names()))
+		}
+		return m, err
 	}
 	known := a.models.names()
-	for _, k := range known {
-		if k == name {
-			return a.models.load(name)
-		}
+	if slices.Contains(known, name) {
+		return a.models.load(name)
 	}
 	if len(known) == 0 {
 		return nil, fmt.Errorf("model %s: this program has no built-in models", spec)
 	}
-	return nil, fmt.Errorf("model %s: no such built-in model, want %s", spec, builtinPrefix+strings.Join(known, ", "+builtinPrefix))
+	return nil, fmt.Errorf("model %s: no such built-in model, want one of %s", spec, strings.Join(a.builtinNames(), ", "))
+}
+
+// builtinNames lists the built-in models as --model takes them.
+func (a *app) builtinNames() []string {
+	names := slices.Clone(a.models.names())
+	for i := range names {
+		names[i] = builtinPrefix + names[i]
+	}
+	return names
+}
+
+// modelRequired is the error of a command without --model.
+func (a *app) modelRequired() error {
+	return fmt.Errorf("--model: required: a file, or one of %s; see epsball help models", strings.Join(a.builtinNames(), ", "))
 }
 
 // modelName is what tables call a model: its built-in name or the base name of
@@ -77,7 +101,11 @@ func (d *data) addChannels(c *cobra.Command) {
 func (d *data) load(m *model.Model, modelSpec string) error {
 	switch {
 	case d.spec == "":
-		return errors.New("--data: required")
+		return errors.New("--data: required: builtin:mnist, a folder or a file; see epsball help data")
+	case strings.HasPrefix(d.spec, builtinPrefix) && strings.Contains(d.spec, "#"):
+		return fmt.Errorf("data %s: built-in data has no parts; builtin:mnist is the MNIST test set, and a clone has training images in testdata/mnist#train", d.spec)
+	case strings.Contains(d.spec, "://"):
+		return fmt.Errorf("data %s: want a file or a folder on this machine: download it first", d.spec)
 	case d.n < 0:
 		return fmt.Errorf("--n: got %d, want at least 1, or 0 for all", d.n)
 	case d.offset < 0:
@@ -106,7 +134,7 @@ func (d *data) load(m *model.Model, modelSpec string) error {
 }
 
 func (d *data) misfit(images dataset.Shape, modelSpec string, in model.Shape) error {
-	return fmt.Errorf("data %s: images are %v, but model %s takes %v", d.spec, images, modelSpec, in)
+	return fmt.Errorf("data %s: images are %v, but model %s takes %v: %s", d.spec, images, modelSpec, in, refit(model.Shape(images), in))
 }
 
 // fit checks that the data is something the model takes, and gives it the
@@ -146,7 +174,7 @@ func (d *data) classNames() string {
 func (d *data) known() error {
 	for i, y := range d.set.Y {
 		if y == dataset.Unknown {
-			return fmt.Errorf("data %s: image %d has no label", d.spec, d.offset+i)
+			return fmt.Errorf("data %s: image %d has no label: %s; see epsball help data", d.spec, d.offset+i, labelling(d.spec))
 		}
 	}
 	return nil
@@ -165,7 +193,7 @@ type subject struct {
 // subject loads what most commands work on.
 func (a *app) subject(modelSpec string, d *data) (*subject, error) {
 	if modelSpec == "" {
-		return nil, errors.New("--model: required")
+		return nil, a.modelRequired()
 	}
 	m, err := a.loadModel(modelSpec)
 	if err != nil {

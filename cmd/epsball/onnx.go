@@ -42,6 +42,9 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !formats.IsONNX(args[0]) {
+				if err := formats.Foreign(args[0]); err != nil {
+					return err
+				}
 				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])
 			}
 			if (len(mean) == 0) != (len(std) == 0) {

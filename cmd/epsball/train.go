@@ -123,6 +123,7 @@ alone.`,
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
+	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
 	fl.StringVar(&f.out.path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
 	fl.StringVar(&f.checkpoint.path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
@@ -178,6 +179,21 @@ var onlyFor = map[string][]train.Method{
 	"winograd": {train.Standard, train.PGD},
 }
 
+// flagOf are the flags of the settings that package train names.
+var flagOf = map[string]string{
+	"epochs": "epochs", "batchSize": "batch", "lr": "lr", "lrFinal": "lr-final", "trainEps": "train-eps", "warmupEpochs": "warmup",
+	"rampEpochs": "ramp", "pgdSteps": "pgd-steps", "pgdStepSize": "pgd-step-size", "kappaFinal": "kappa",
+}
+
+// withFlag returns an error of a setting with the name of its flag.
+func withFlag(err error) error {
+	var e *train.Error
+	if !errors.As(err, &e) || e.File != "" || flagOf[e.Field] == "" {
+		return err
+	}
+	return fmt.Errorf("--%s: got %s, want %s", flagOf[e.Field], e.Got, e.Want)
+}
+
 // config turns the flags into a configuration.
 func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
@@ -187,8 +203,11 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
-	if err := (net.Ball{Norm: net.Linf, Eps: f.eps.v}).Validate(); err != nil {
-		return c, fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, net.Ball{Norm: net.Linf, Eps: f.eps.v}); err != nil {
+		return c, err
+	}
+	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: net.Linf, Eps: f.trainEps.v}); err != nil {
+		return c, err
 	}
 	switch {
 	case m == train.Standard:
@@ -269,9 +288,13 @@ func quoteArg(s string) string {
 
 // check looks at the flags that concern files.
 func (f *trainFlags) check() error {
-	for _, r := range []struct{ flag, value string }{{"arch", f.arch}, {"data", f.data.spec}, {"out", f.out.path}} {
+	for _, r := range []struct{ flag, value, want string }{
+		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
+		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
+		{"out", f.out.path, "a .safetensors file to write"},
+	} {
 		if r.value == "" {
-			return fmt.Errorf("--%s: required", r.flag)
+			return fmt.Errorf("--%s: required: %s", r.flag, r.want)
 		}
 	}
 	if f.checkpoint.path == "" {
@@ -319,7 +342,10 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	default:
 		var err error
 		if arch, err = model.Preset(spec); err != nil {
-			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file", spec, strings.Join(model.Presets(), ", "))
+			if err := formats.Foreign(spec); err != nil {
+				return nil, "", err
+			}
+			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file%s", spec, strings.Join(model.Presets(), ", "), didYouMean(spec, "", model.Presets()))
 		}
 	}
 	m, err := model.Random(arch, seed)
@@ -370,6 +396,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
+	a.warnTested(f)
 	r := &trainReport{
 		Out: f.out.path, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
 		Data: f.data.spec, N: set.Len(), ISA: a.isa.Name(), Threads: a.threads,
@@ -394,7 +421,8 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 // trainer starts or resumes; a checkpoint must be one of this command.
 func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) (*train.Trainer, error) {
 	if !f.resume {
-		return train.New(m, set, *c)
+		t, err := train.New(m, set, *c)
+		return t, withFlag(err)
 	}
 	t, err := train.Resume(f.checkpoint.path, set, c.Host)
 	if err != nil {
@@ -415,7 +443,7 @@ func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 		f.test.spec = ""
 		return nil
 	case f.test.spec == "":
-		f.test.spec = "builtin:mnist"
+		f.test.spec = mnistTest
 	}
 	if f.test.n < 0 {
 		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.n)
@@ -508,6 +536,9 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *tr
 	}
 	r.TestData, r.TestN = f.test.spec, e.N
 	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified
+	if weakBounds(e.Certified, e.PGD) {
+		a.logf("hint: "+tryCROWN, "epsball certify ")
+	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	m.Card[cardTestData], m.Card[cardTestN] = f.test.spec, strconv.Itoa(e.N)
 	m.Card[cardClean], m.Card[cardPGD], m.Card[cardCertified] = number(e.Clean), number(e.PGD), number(e.Certified)

@@ -34,7 +34,7 @@ func corpus(t testing.TB) map[string][]byte {
 // hostile decodes anything with a small allowance: an error or a valid model that
 // survives the round trip.
 func hostile(t *testing.T, data []byte) {
-	m, err := decode(data, 1<<16)
+	m, err := decode(data, 1<<16, nil)
 	if err != nil {
 		var fe *model.FormatError
 		require.ErrorAs(t, err, &fe)

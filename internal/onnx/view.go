@@ -67,8 +67,8 @@ type input struct {
 
 func (in *input) declare(v valueInfo) (*act, error) {
 	what := "input " + quote(v.name)
-	if v.dtype != typeFloat && v.dtype != typeFloat16 && v.dtype != typeDouble {
-		return nil, malformed(what, "got elements of %s, expected FLOAT, FLOAT16 or DOUBLE", typeName(v.dtype))
+	if !slices.Contains([]int64{typeFloat, typeFloat16, typeBFloat16, typeDouble}, v.dtype) {
+		return nil, malformed(what, "got elements of %s, expected FLOAT, FLOAT16, BFLOAT16 or DOUBLE", typeName(v.dtype))
 	}
 	if !v.hasShape || len(v.dims) == 0 {
 		return nil, malformed(what, "got no dimensions, expected those of a batch of images")

@@ -45,19 +45,23 @@ func LoadFS(fsys fs.FS, name string) (*model.Model, error) {
 // pipe waits.
 func openRegular(fsys fs.FS, name string) (fs.File, error) {
 	info, err := fs.Stat(fsys, name)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("got a folder, a pipe or a device, expected a regular file")
+	}
+	var f fs.File
+	if err == nil {
+		f, err = fsys.Open(name)
+	}
+	var pe *fs.PathError
 	switch {
+	case err == nil:
+		return f, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errors.New("got no such file beside the model, expected its weights there: keep the two together, or export one file with " + asOneFile)
-	case err != nil:
-		return nil, fmt.Errorf("got a file that cannot be opened (%w), expected one in the model's folder", err)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("got %s, expected a regular file", info.Mode().Type())
+	case errors.As(err, &pe):
+		err = pe.Err
 	}
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("got a file that cannot be opened (%w), expected one in the model's folder", err)
-	}
-	return f, nil
+	return nil, fmt.Errorf("got a file that cannot be opened (%w), expected one in the model's folder", err)
 }
 
 func load(data []byte, err error, name string, open sibling) (*model.Model, error) {

@@ -3,6 +3,7 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -31,10 +32,10 @@ func corpus(t testing.TB) map[string][]byte {
 	return files
 }
 
-// hostile decodes anything with a small allowance: an error or a valid model that
-// survives the round trip.
+// hostile decodes anything with a small allowance, as beside the goldens' external
+// data: an error or a valid model that survives the round trip.
 func hostile(t *testing.T, data []byte) {
-	m, err := decode(data, 1<<16, nil)
+	m, err := decode(data, 1<<16, func(name string) (fs.File, error) { return openRegular(os.DirFS(goldenDir), name) })
 	if err != nil {
 		var fe *model.FormatError
 		require.ErrorAs(t, err, &fe)

@@ -6,7 +6,9 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-func convertReduceMean(im *importer, n *node) (value, error) { return im.reduce(n, (*importer).average) }
+func convertReduceMean(im *importer, n *node) (value, error) {
+	return im.reduce(n, (*importer).average)
+}
 
 func convertReduceSum(im *importer, n *node) (value, error) {
 	return im.reduce(n, func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error) {

@@ -23,7 +23,7 @@ func (im *importer) unsupported(n *node) error {
 		hint = "docs/onnx.md lists those that are"
 	}
 	if len(n.inputs) > 0 && im.constants(n) {
-		hint = "it computes with constants alone, which the exporter can do: torch.onnx.export(..., dynamo=True), the default since PyTorch 2.9"
+		hint = "it computes with constants alone, which torch.onnx.export does itself by default (dynamo=True, optimize=True)"
 	}
 	return n.errorf("", "this operator is not supported: %s", hint)
 }

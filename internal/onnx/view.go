@@ -80,7 +80,7 @@ func (in *input) declare(v valueInfo) (*act, error) {
 	}
 	for i, d := range dims {
 		if d < 0 {
-			return nil, malformed(what, "got dimension %d unknown, expected only the first, the batch's, to be", i+1)
+			return nil, malformed(what, "got dimension %d unknown, expected only the first, the batch's, to be: export with dynamic_shapes=({0: \"batch\"},) or none", i+1)
 		}
 	}
 	if _, ok := volume(dims, maxElements); !ok {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -225,7 +224,7 @@ func (s streams) Open(name string) (fs.File, error) {
 // TestExternalLimits: small files cannot stand for much memory.
 func TestExternalLimits(t *testing.T) {
 	e := &encoder{}
-	e.external("w", typeFloat, []int{1 << 14, 1 << 16}, "location", "w.bin", "length", strconv.Itoa(4<<30))
+	e.external("w", typeFloat, []int{1 << 14, 1 << 16}, "location", "w.bin", "length", "4294967296")
 	e.node("Gemm", "y", nil, "x", "w")
 	files := fstest.MapFS{"m.onnx": {Data: file(e.nodes, e.inits, 1<<14)}, "w.bin": {Data: twelve}}
 	begin := time.Now()

@@ -61,7 +61,7 @@ func openRegular(fsys fs.FS, name string) (fs.File, error) {
 	case errors.As(err, &pe):
 		err = pe.Err
 	}
-	return nil, fmt.Errorf("got a file that cannot be opened (%w), expected one in the model's folder", err)
+	return nil, fmt.Errorf("got a file that cannot be opened (%w), expected its weights there: or export one file with %s", err, asOneFile)
 }
 
 func load(data []byte, err error, name string, open sibling) (*model.Model, error) {

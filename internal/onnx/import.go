@@ -229,7 +229,7 @@ func (im *importer) decode(t *tensor) (value, error) {
 			return value{}, err
 		}
 		im.budget += int64(len(t.raw)) // as those of the model's own file
-		defer func() { t.raw = nil }()
+		defer func() { t.raw, t.hasRaw = nil, false }()
 	}
 	c, err := t.value()
 	if err != nil {

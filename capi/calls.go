@@ -63,11 +63,12 @@ func load(name string, data []byte, o options, start func()) (id uintptr, err er
 	return newHandle(m, pool), nil
 }
 
-// oneFile is a file system that gives its content for any name.
+// oneFile is a file system that gives its content for any name. It opens no others: an
+// ONNX network whose weights are beside it needs a path.
 type oneFile []byte
 
 func (f oneFile) ReadFile(string) ([]byte, error) { return f, nil }
-func (f oneFile) Open(string) (fs.File, error)    { return nil, fs.ErrInvalid }
+func (f oneFile) Open(string) (fs.File, error)    { return nil, errNoFolder }
 
 // classify writes labels and logits, either of which may be nil.
 func (h *handle) classify(images []float32, n int, labels []int32, logits []float32) error {

@@ -79,6 +79,22 @@ func TestHandlesLeaveNothing(t *testing.T) {
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
 }
 
+// TestExternalData: weights beside an ONNX file are read by its path; from memory the
+// error says what to do.
+func TestExternalData(t *testing.T) {
+	path := filepath.Join("..", "testdata", "golden", "onnx", "torch_dynamo_mlp.onnx")
+	id, err := load(path, nil, options{threads: 1, inPlace: true}, defaultMode)
+	require.NoError(t, err)
+	require.NoError(t, closeHandle(id))
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, err = load("m.onnx", data, options{threads: 1}, defaultMode)
+	require.ErrorContains(t, err, `m.onnx: tensor "1.weight": external data "torch_dynamo_mlp.onnx.data"`)
+	require.ErrorContains(t, err, "load it by its path")
+	require.ErrorContains(t, err, "external_data=False")
+	require.Equal(t, codeModel, codeOf(err))
+}
+
 func TestCodes(t *testing.T) {
 	_, missing := os.Open(filepath.Join(t.TempDir(), "none"))
 	for want, err := range map[int]error{

@@ -134,7 +134,8 @@ EPSBALL_API int32_t epsball_load(const char *path, const epsball_options *option
                                  epsball_model **model, char *err, size_t err_size);
 
 /* The same from memory, which may be freed afterwards. The ending of name tells the
- * format, and messages mention it; NULL: safetensors. */
+ * format, and messages mention it; NULL: safetensors. ONNX networks whose weights are in
+ * another file (external data) need epsball_load. */
 EPSBALL_API int32_t epsball_load_memory(const void *data, size_t size, const char *name,
                                         const epsball_options *options, epsball_model **model,
                                         char *err, size_t err_size);

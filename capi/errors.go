@@ -16,6 +16,7 @@ import (
 var (
 	errHandle   = errors.New("model: NULL or closed, want what epsball_load gave")
 	errBroken   = errors.New("internal error: the model met one in an earlier call; close it")
+	errNoFolder = errors.New("the model is in memory, without its folder: load it by its path")
 	errTooLarge = errors.New("images: too many for this machine")
 )
 

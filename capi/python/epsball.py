@@ -7,14 +7,17 @@
         robust, margins = m.certify(images, labels, "linf", "8/255", method="crown")
 
 Images are anything with a buffer of float32: array.array("f"), a memoryview, a numpy
-array. Results are array.array, which numpy.frombuffer takes without a copy. The library
-is libepsball.so beside this file, or what EPSBALL_LIBRARY names. A Model is safe for
-concurrent use; the interpreter is free while a call runs.
+array. Strided ones and float64, which is rounded to float32, are copied. An array of more
+than one dimension is (n, channels, rows, columns) or (n, pixels). Results are array.array,
+which numpy.frombuffer takes without a copy. The library is libepsball.so (.dylib, .dll)
+beside this file, or what EPSBALL_LIBRARY names. A Model is safe for concurrent use; the
+interpreter is free while a call runs.
 """
 
 import array
 import ctypes
 import os
+import sys
 from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
 ABI_VERSION = 1
@@ -64,7 +67,17 @@ class Error(Exception):
         self.result = None
 
 
-_lib = ctypes.CDLL(os.environ.get("EPSBALL_LIBRARY", os.path.join(os.path.dirname(__file__), "libepsball.so")))
+def _load():
+    name = "libepsball" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+    path = os.environ.get("EPSBALL_LIBRARY") or os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    try:
+        return ctypes.CDLL(path)
+    except OSError as e:
+        raise ImportError("epsball: %s: put the library (capi/README.md builds it) beside epsball.py, or name its path in "
+                          "EPSBALL_LIBRARY" % e) from None
+
+
+_lib = _load()
 
 
 def _declare(name, result, *arguments):
@@ -160,11 +173,32 @@ class Model:
         return info
 
     def _images(self, images):
-        view, size = memoryview(images), self.shape[0] * self.shape[1] * self.shape[2]
-        if view.format != "f" or view.nbytes % (4 * size):
-            raise Error(ERR_ARGUMENT, "images: %d bytes of format %s, want float32 (f), %d an image"
-                        % (view.nbytes, view.format, size))
-        return _pointer(images), view.nbytes // (4 * size)
+        """The address of images in float32 without gaps, what keeps it there, and how many."""
+        size = self.shape[0] * self.shape[1] * self.shape[2]
+        try:
+            view = memoryview(images)
+        except TypeError:
+            raise Error(ERR_ARGUMENT, "images: %s, want a buffer of float32: numpy.asarray(images, numpy.float32) or array.array"
+                        % type(images).__name__) from None
+        if view.format not in ("f", "d"):
+            raise Error(ERR_ARGUMENT, "images: format %s, want float32 (f) or float64 (d) in [0, 1]: images.astype(numpy.float32), "
+                        "divided by 255 if they are 0 to 255" % view.format)
+        if view.nbytes % (view.itemsize * size) or view.ndim > 1 and not self._fits(view.shape, size):
+            raise Error(ERR_ARGUMENT, "images: %s numbers, want (n, %d, %d, %d), channels first, or %d an image"
+                        % ((" x ".join(map(str, view.shape)),) + self.shape + (size,)))
+        n = view.nbytes // (view.itemsize * size)
+        if n == 0:
+            images = array.array("f")
+        elif view.format == "d":
+            images = array.array("f", array.array("d", view.tobytes()))
+        elif not view.c_contiguous:
+            images = array.array("f", view.tobytes())
+        return _pointer(images), n
+
+    def _fits(self, shape, size):
+        """Whether the last dimensions are those of an image."""
+        grey = self.shape[0] == 1 and self.shape[1:] in (shape[-2:], shape[-3:-1] if shape[-1] == 1 else None)
+        return shape[-3:] == self.shape or shape[-1] == size or grey
 
     def classify(self, images):
         """Returns labels ("i") and logits ("f", n times classes)."""
@@ -175,7 +209,10 @@ class Model:
 
     def _ball(self, images, labels, norm, eps):
         (address, held), n = self._images(images)
-        y = array.array("i", labels)
+        try:
+            y = array.array("i", labels)
+        except (TypeError, OverflowError) as e:
+            raise Error(ERR_ARGUMENT, "labels: %s, want the number of a class for each image" % e) from None
         if len(y) != n:
             raise Error(ERR_ARGUMENT, "labels: %d, want one for each of %d images" % (len(y), n))
         arguments = (self._model, address, n, _pointer(y)[0], norm.encode(), str(eps).encode())
@@ -188,7 +225,7 @@ class Model:
         arguments, held, n = self._ball(images, labels, norm, eps)
         options = _struct(AttackOptions, timeout_ms=timeout_ms, method=method, steps=steps, restarts=restarts,
                           step_size=step_size, seed=seed, random_start=int(random_start))
-        adversarial, outcomes = _zeros("f", memoryview(images).nbytes // 4), _zeros("B", n)
+        adversarial, outcomes = _zeros("f", n * self.shape[0] * self.shape[1] * self.shape[2]), _zeros("B", n)
         try:
             _call("epsball_attack", *arguments, byref(options), _pointer(adversarial)[0], _pointer(outcomes)[0])
         except Error as e:

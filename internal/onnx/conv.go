@@ -166,6 +166,17 @@ func convertAveragePool(im *importer, n *node) (value, error) {
 
 // average adds a convolution that averages each channel of an image.
 func (im *importer) average(n *node, a *act, in model.Shape, win window) (*act, error) {
+	count := win.kernel[0] * win.kernel[1]
+	weight := float32(1 / float64(count))
+	if float64(weight)*float64(count) != 1 {
+		im.note("%s: weights of 1/%d rounded to float32", n.label(), count)
+	}
+	return im.alike(n, a, in, win, weight)
+}
+
+// alike adds a convolution of each channel of an image with the same weight for all
+// of its window.
+func (im *importer) alike(n *node, a *act, in model.Shape, win window, weight float32) (*act, error) {
 	area, ok := volume([]int64{int64(in.C), int64(in.C), int64(win.kernel[0]), int64(win.kernel[1])}, maxElements)
 	if !ok {
 		return nil, n.errorf("", "got a window of %v over %d channels, expected a smaller one", win.kernel, in.C)
@@ -174,10 +185,6 @@ func (im *importer) average(n *node, a *act, in model.Shape, win window) (*act, 
 		return nil, err
 	}
 	count := win.kernel[0] * win.kernel[1]
-	weight := float32(1 / float64(count))
-	if float64(weight)*float64(count) != 1 {
-		im.note("%s: weights of 1/%d rounded to float32", n.label(), count)
-	}
 	w := make([]float32, area)
 	for c := range in.C {
 		for i := range count {
@@ -193,55 +200,12 @@ func convertGlobalAveragePool(im *importer, n *node) (value, error) {
 		return value{}, err
 	}
 	view := a.dims
-	r, err := im.globalAverage(n, a)
-	return value{a: sameRank(r, view)}, err
-}
-
-func (im *importer) globalAverage(n *node, a *act) (*act, error) {
 	b, in, err := im.image(n, a)
 	if err != nil {
-		return nil, err
+		return value{}, err
 	}
 	win := window{stride: [2]int{1, 1}}
 	win.kernel = [2]int{in.H + b.pad[0] + b.pad[2], in.W + b.pad[1] + b.pad[3]}
-	return im.average(n, b, in, win)
-}
-
-// convertReduceMean takes the mean over height and width, of images in either
-// layout.
-func convertReduceMean(im *importer, n *node) (value, error) {
-	a, err := im.activation(n, 0)
-	if err != nil {
-		return value{}, err
-	}
-	axes, err := im.axes(n, a.rank())
-	if err != nil {
-		return value{}, err
-	}
-	keep, err := n.integer("keepdims", 1)
-	if err != nil {
-		return value{}, err
-	}
-	n.used["noop_with_empty_axes"] = true
-	slices.Sort(axes)
-	last := a.rank() == 4 && slices.Equal(axes, []int{1, 2}) // channels last
-	if last {
-		if a, err = im.transposed(a, []int{2, 0, 1}); err != nil {
-			return value{}, err
-		}
-	} else if a.rank() != 4 || !slices.Equal(axes, []int{2, 3}) {
-		return value{}, n.errorf(`attribute "axes"`, "got %v of dimensions %s, expected an image's height and width", axes, im.dimsText(a))
-	}
-	r, err := im.globalAverage(n, a)
-	if err != nil {
-		return value{}, err
-	}
-	c := r.dims[0]
-	switch {
-	case keep == 0:
-		r = r.reshaped(true, []int{c})
-	case last:
-		r = r.reshaped(true, []int{1, 1, c})
-	}
-	return value{a: r}, nil
+	r, err := im.average(n, b, in, win)
+	return value{a: sameRank(r, view)}, err
 }

@@ -9,5 +9,6 @@
 // is certified afterwards is the network that was read.
 //
 // Files are not trusted: conversion takes time and memory within a small
-// multiple of the file's size plus a constant (see budget).
+// multiple of the file's size plus a constant (see budget), and external data is read
+// from files in the same folder alone (see external).
 package onnx

@@ -3,10 +3,13 @@ package onnx
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/epsball/epsball/model"
@@ -15,20 +18,53 @@ import (
 // maxUnpacked bounds a compressed file: a few bytes can stand for gigabytes.
 const maxUnpacked = 256 << 20
 
-// Load reads a model from an ONNX file, gzipped if the name ends in .gz. The
-// error is Decode's, or wraps the file system's.
-func Load(path string) (*model.Model, error) {
-	data, err := os.ReadFile(path)
-	return load(data, err, path)
+// Load reads a model from an ONNX file, gzipped if the name ends in .gz. Weights in
+// another file (external data) are read from the same folder; a symbolic link there
+// must not lead out of it. The error is Decode's, or wraps the file system's.
+func Load(file string) (*model.Model, error) {
+	data, err := os.ReadFile(file)
+	return load(data, err, file, func(name string) (fs.File, error) {
+		root, err := os.OpenRoot(filepath.Dir(file))
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		return openRegular(root.FS(), name)
+	})
 }
 
-// LoadFS is Load from a file system.
+// LoadFS is Load from a file system, which decides itself about symbolic links.
 func LoadFS(fsys fs.FS, name string) (*model.Model, error) {
 	data, err := fs.ReadFile(fsys, name)
-	return load(data, err, name)
+	return load(data, err, name, func(other string) (fs.File, error) {
+		return openRegular(fsys, path.Join(path.Dir(name), other))
+	})
 }
 
-func load(data []byte, err error, name string) (*model.Model, error) {
+// openRegular opens a file of external data. It looks at it first, since opening a
+// pipe waits.
+func openRegular(fsys fs.FS, name string) (fs.File, error) {
+	info, err := fs.Stat(fsys, name)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("got a folder, a pipe or a device, expected a regular file")
+	}
+	var f fs.File
+	if err == nil {
+		f, err = fsys.Open(name)
+	}
+	var pe *fs.PathError
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("got no such file beside the model, expected its weights there: keep the two together, or export one file with " + asOneFile)
+	case errors.As(err, &pe):
+		err = pe.Err
+	}
+	return nil, fmt.Errorf("got a file that cannot be opened (%w), expected its weights there: or export one file with %s", err, asOneFile)
+}
+
+func load(data []byte, err error, name string, open sibling) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -37,7 +73,7 @@ func load(data []byte, err error, name string) (*model.Model, error) {
 			return nil, &model.FormatError{File: name, Field: "gzip", Msg: err.Error()}
 		}
 	}
-	return Decode(data, name)
+	return decodeBeside(data, name, open)
 }
 
 func unpack(data []byte, limit int64) ([]byte, error) {

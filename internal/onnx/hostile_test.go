@@ -3,11 +3,14 @@ package onnx
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -31,10 +34,20 @@ func corpus(t testing.TB) map[string][]byte {
 	return files
 }
 
-// hostile decodes anything with a small allowance: an error or a valid model that
-// survives the round trip.
+var externalFiles = sync.OnceValue(func() fstest.MapFS {
+	files := fstest.MapFS{}
+	list, _ := filepath.Glob(filepath.Join(goldenDir, "*.onnx.data"))
+	for _, path := range list {
+		data, _ := os.ReadFile(path)
+		files[filepath.Base(path)] = &fstest.MapFile{Data: data}
+	}
+	return files
+})
+
+// hostile decodes anything with a small allowance, as beside the goldens' external
+// data: an error or a valid model that survives the round trip.
 func hostile(t *testing.T, data []byte) {
-	m, err := decode(data, 1<<16)
+	m, err := decode(data, 1<<16, func(name string) (fs.File, error) { return openRegular(externalFiles(), name) })
 	if err != nil {
 		var fe *model.FormatError
 		require.ErrorAs(t, err, &fe)

@@ -21,9 +21,14 @@ const allowance = 1 << 26
 // Decode reads an ONNX model from the bytes of a file. The name appears in
 // errors, which are all *model.FormatError. The result is valid and shares no
 // memory with data. Hostile data can make it fail, but not panic, nor take more
-// than a small multiple of len(data) and a gigabyte of memory.
-func Decode(data []byte, name string) (*model.Model, error) {
-	m, err := decode(data, allowance)
+// than a small multiple of len(data) and a gigabyte of memory. A model whose weights
+// are in another file (external data) needs Load or LoadFS.
+func Decode(data []byte, name string) (*model.Model, error) { return decodeBeside(data, name, nil) }
+
+// decodeBeside is Decode of a model in a folder, from which it may take external
+// data: open files there.
+func decodeBeside(data []byte, name string, open sibling) (*model.Model, error) {
+	m, err := decode(data, allowance, open)
 	var fe *model.FormatError
 	if errors.As(err, &fe) {
 		c := *fe
@@ -33,7 +38,7 @@ func Decode(data []byte, name string) (*model.Model, error) {
 	return m, err
 }
 
-func decode(data []byte, allowance int64) (*model.Model, error) {
+func decode(data []byte, allowance int64, open sibling) (*model.Model, error) {
 	g, err := parseModel(data)
 	if err != nil {
 		return nil, err
@@ -43,14 +48,21 @@ func decode(data []byte, allowance int64) (*model.Model, error) {
 	}
 	im := &importer{
 		graph: g, vals: map[string]value{}, inits: map[string]*tensor{}, uses: map[string]int{},
-		budget: allowance + int64(len(data)),
+		budget:   allowance + int64(len(data)),
+		external: external{open: open, left: maxExternal},
 	}
+	defer im.external.close()
 	if err := im.declare(); err != nil {
 		return nil, err
 	}
 	live, err := im.live()
 	if err != nil {
 		return nil, err
+	}
+	for i, n := range g.nodes {
+		if live[i] && random[n.op] {
+			return nil, n.errorf("", "got random numbers, as a network in training draws them: %s", forInference)
+		}
 	}
 	for i, n := range g.nodes {
 		if !live[i] {
@@ -80,6 +92,8 @@ type importer struct {
 	inits  map[string]*tensor // not decoded yet
 	uses   map[string]int     // by how many live inputs each name is read
 	budget int64              // elements left
+
+	external external
 
 	in     input
 	layers []*layer
@@ -160,7 +174,7 @@ func (im *importer) convert(n *node) error {
 	}
 	f := operators[n.op]
 	if f == nil {
-		return n.errorf("", "this operator is not supported%s", hints[n.op])
+		return im.unsupported(n)
 	}
 	v, err := f(im, n)
 	if err != nil {
@@ -182,13 +196,6 @@ func (im *importer) convert(n *node) error {
 	}
 	im.vals[n.outputs[0]] = v
 	return nil
-}
-
-// hints say what to do about operators that people meet.
-var hints = map[string]string{
-	"Softmax":    ": end the network at the logits",
-	"LogSoftmax": ": end the network at the logits",
-	"Sigmoid":    ": end the network at the logits",
 }
 
 // operand returns input i of a node.
@@ -217,6 +224,13 @@ func (im *importer) operand(n *node, i int) (value, error) {
 }
 
 func (im *importer) decode(t *tensor) (value, error) {
+	if t.external {
+		if err := im.external.fetch(t); err != nil {
+			return value{}, err
+		}
+		im.budget += int64(len(t.raw)) // as those of the model's own file
+		defer func() { t.raw, t.hasRaw = nil, false }()
+	}
 	c, err := t.value()
 	if err != nil {
 		return value{}, err

@@ -3,8 +3,6 @@ package onnx
 import (
 	"math"
 	"slices"
-
-	"github.com/epsball/epsball/model"
 )
 
 // operators converts each operator: it returns what the node's first output is.
@@ -16,6 +14,7 @@ func init() { // the table is used by what it holds
 		"AveragePool":        convertAveragePool,
 		"BatchNormalization": convertBatchNorm,
 		"Cast":               convertCast,
+		"Clip":               convertClip,
 		"Concat":             convertConcat,
 		"Constant":           convertConstant,
 		"ConstantOfShape":    convertConstantOfShape,
@@ -28,9 +27,11 @@ func init() { // the table is used by what it holds
 		"GlobalAveragePool":  convertGlobalAveragePool,
 		"Identity":           convertIdentity,
 		"MatMul":             convertMatMul,
+		"Max":                convertMax,
 		"Mul":                convertMul,
 		"Pad":                convertPad,
 		"ReduceMean":         convertReduceMean,
+		"ReduceSum":          convertReduceSum,
 		"Relu":               convertRelu,
 		"Reshape":            convertReshape,
 		"Shape":              convertShape,
@@ -47,7 +48,7 @@ func convertBatchNorm(im *importer, n *node) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if err := n.expect("training_mode", 0, 0, "export the network for inference"); err != nil {
+	if err := n.expect("training_mode", 0, 0, forInference); err != nil {
 		return value{}, err
 	}
 	if err := n.expect("spatial", 1, 1, "one mean for each element is not supported"); err != nil {
@@ -92,26 +93,6 @@ func convertBatchNorm(im *importer, n *node) (value, error) {
 	}
 	r, err := im.constantOp(n, a, opNorm, k, m)
 	return value{a: r}, err
-}
-
-func convertRelu(im *importer, n *node) (value, error) {
-	a, err := im.activation(n, 0)
-	if err != nil {
-		return value{}, err
-	}
-	if a, err = im.settle(n, a); err != nil {
-		return value{}, err
-	}
-	if a, err = im.placed(a); err != nil {
-		return value{}, err
-	}
-	if a.src != netInput && im.layers[a.src].Kind == model.ReLU {
-		return value{a: a}, nil
-	}
-	b := *a
-	b.sole = true
-	b.src = im.push(&layer{Layer: model.Layer{Kind: model.ReLU}, in: []int{a.src}, shape: im.shapeOf(a)})
-	return value{a: &b}, nil
 }
 
 func wide(v []float32) []float64 {

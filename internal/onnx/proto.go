@@ -74,7 +74,8 @@ type tensor struct {
 	floats   []float32
 	doubles  []float64
 	varints  []byte // int32_data or int64_data as it is in the file
-	external bool
+	external bool   // the values are in another file
+	entries  [][2]string
 }
 
 type valueInfo struct {
@@ -271,14 +272,19 @@ func (g *graph) parseOpset(v field) error {
 // isStandard tells whether a domain is that of ONNX's own operators.
 func isStandard(domain string) bool { return domain == "" || domain == "ai.onnx" }
 
-func (g *graph) parseMetadata(v field) error {
-	var pair [2]string
-	err := v.message("metadata_props", func(v field) error {
+// pair reads a key and its value.
+func (v *field) pair(what string) (pair [2]string, err error) {
+	err = v.message(what, func(v field) error {
 		if v.num == 1 || v.num == 2 {
-			return v.text("metadata_props", &pair[v.num-1])
+			return v.text(what, &pair[v.num-1])
 		}
 		return nil
 	})
+	return pair, err
+}
+
+func (g *graph) parseMetadata(v field) error {
+	pair, err := v.pair("metadata_props")
 	g.text += len(pair[0]) + len(pair[1]) + 1
 	if err == nil && g.text > maxText {
 		err = malformed("metadata_props", "got more than %d bytes, expected at most that", maxText)

@@ -97,9 +97,17 @@ func (t *tensor) parse(v field) error {
 			t.doubles = append(t.doubles, math.Float64frombits(u))
 		})
 	case 13:
-		t.external = true
+		if len(t.entries) == maxEntries {
+			return malformed(what, "got more than %d entries of external data, expected at most that", maxEntries)
+		}
+		pair, err := v.pair("external_data")
+		t.external, t.entries = true, append(t.entries, pair)
+		return err
 	case 14:
-		t.external = t.external || v.u != 0
+		if v.u > 1 {
+			return malformed(what, "got data location %d, expected 0 (in the model) or 1 (external)", v.u)
+		}
+		t.external = t.external || v.u == 1
 		return v.need(what, protowire.VarintType)
 	}
 	return nil

@@ -8,13 +8,13 @@ func convertIdentity(im *importer, n *node) (value, error) { return im.operand(n
 
 func convertDropout(im *importer, n *node) (value, error) {
 	n.used["ratio"], n.used["seed"] = true, true
-	if err := n.expect("is_test", 1, 1, "export the network for inference"); err != nil {
+	if err := n.expect("is_test", 1, 1, forInference); err != nil {
 		return value{}, err
 	}
 	if n.has(2) { // training_mode, a BOOL, which is false if it is not there
 		t := im.inits[n.inputs[2]]
 		if t == nil || !isFalse(t) {
-			return value{}, n.errorf("input 2", "got a training mode, expected none: export the network for inference")
+			return value{}, n.errorf("input 2", "got a training mode, expected none: "+forInference)
 		}
 	}
 	return im.operand(n, 0)
@@ -87,8 +87,12 @@ func convertReshape(im *importer, n *node) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if err := n.expect("allowzero", 0, 0, "empty tensors are not supported"); err != nil {
+	zeros, err := n.integer("allowzero", 0)
+	if err != nil {
 		return value{}, err
+	}
+	if zeros != 0 && slices.Contains(to, 0) { // not: as before
+		return value{}, n.errorf("input 1", "got %v with allowzero = %d, expected no 0: empty tensors are not supported", to, zeros)
 	}
 	if len(to) > maxDims {
 		return value{}, n.errorf("input 1", "got %d dimensions, expected at most %d", len(to), maxDims)

@@ -87,6 +87,12 @@ func clip(i int64, n int) int64 {
 }
 
 func convertGather(im *importer, n *node) (value, error) {
+	if x, err := im.operand(n, 0); err != nil || x.a != nil {
+		if err == nil {
+			x.a, err = im.only(n)
+		}
+		return x, err
+	}
 	v, err := im.integers(n, 0)
 	if err != nil {
 		return value{}, err
@@ -206,7 +212,7 @@ func convertConstantOfShape(im *importer, n *node) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if !ok || len(to) > maxDims || a == nil || a.t == nil {
+	if !ok || len(to) > maxDims || a == nil || a.t == nil || a.t.external {
 		return value{}, n.errorf("", "got a constant of shape %v, expected at most %d integers", to, maxFolded)
 	}
 	c, err := a.t.value()

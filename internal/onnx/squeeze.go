@@ -144,3 +144,35 @@ func convertUnsqueeze(im *importer, n *node) (value, error) {
 	}
 	return value{a: a.reshaped(lead, out)}, nil
 }
+
+// only returns the one element that there is along an axis of an activation, as
+// x[:, :, 0, 0] takes it of an averaged image.
+func (im *importer) only(n *node) (*act, error) {
+	a, err := im.activation(n, 0)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := n.integer("axis", 0)
+	if err != nil {
+		return nil, err
+	}
+	axes, err := n.axesOf([]int64{axis}, a.rank())
+	if err != nil {
+		return nil, err
+	}
+	at, err := im.constant(n, 1)
+	if err != nil {
+		return nil, err
+	}
+	k := axes[0]
+	if a.lead {
+		k--
+	}
+	if k < 0 || a.dims[k] != 1 || len(at.i) != 1 || at.i[0] != 0 && at.i[0] != -1 || len(at.dims) > 1 {
+		return nil, n.errorf("", "got a part of %s along axis %d, expected the whole or the only element", im.dimsText(a), axis)
+	}
+	if len(at.dims) == 1 { // a list of one keeps the axis
+		return a, nil
+	}
+	return a.reshaped(a.lead, slices.Delete(slices.Clone(a.dims), k, k+1)), nil
+}

@@ -62,31 +62,44 @@ func volume(dims []int64, limit int64) (int64, bool) {
 // maxElements bounds the elements of one tensor or activation.
 const maxElements = 1 << 30
 
-// value decodes a tensor. Floats are finite.
+// widths are the bytes of an element of the types that are read.
+var widths = map[int64]int64{typeFloat: 4, typeInt32: 4, typeInt64: 8, typeFloat16: 2, typeDouble: 8, typeBFloat16: 2}
+
+// bytes returns the length of a tensor's raw data as its type and dimensions tell it.
+func (t *tensor) bytes() (int64, error) {
+	n, ok := volume(t.dims, maxElements)
+	width := widths[t.dtype]
+	switch {
+	case !ok:
+		return 0, fmt.Errorf("got dimensions %v, expected at most %d elements", t.dims, maxElements)
+	case width == 0:
+		return 0, fmt.Errorf("got elements of %s, expected FLOAT, FLOAT16, BFLOAT16, DOUBLE, INT32 or INT64", typeName(t.dtype))
+	case (t.dtype == typeInt32 || t.dtype == typeInt64) && n > maxInts:
+		return 0, fmt.Errorf("got %d integers, expected at most the %d of a shape or the like", n, maxInts)
+	}
+	return n * width, nil
+}
+
+// value decodes a tensor whose values are in the model. Floats are finite.
 func (t *tensor) value() (*constant, error) {
 	what := "tensor " + quote(t.name)
 	fail := func(format string, args ...any) error {
 		return &model.FormatError{Field: what, Msg: fmt.Sprintf(format, args...)}
 	}
-	if t.external {
-		return nil, fail("got external data, expected the values within the file: save it as one file")
+	want, err := t.bytes()
+	if err != nil {
+		return nil, fail("%v", err)
 	}
-	n, ok := volume(t.dims, maxElements)
-	if !ok {
-		return nil, fail("got dimensions %v, expected at most %d elements", t.dims, maxElements)
-	}
+	n := want / widths[t.dtype]
 	c := &constant{name: t.name, dims: make([]int, len(t.dims))}
 	for i, d := range t.dims {
 		c.dims[i] = int(d)
 	}
 	have := 0
-	bytes := map[int64]int{typeFloat: 4, typeInt32: 4, typeInt64: 8, typeFloat16: 2, typeDouble: 8, typeBFloat16: 2}[t.dtype]
 	switch {
-	case bytes == 0:
-		return nil, fail("got elements of %s, expected FLOAT, FLOAT16, BFLOAT16, DOUBLE, INT32 or INT64", typeName(t.dtype))
 	case t.hasRaw:
-		if int64(len(t.raw)) != n*int64(bytes) {
-			return nil, fail("got %d bytes of raw data, expected %d for the dimensions %v", len(t.raw), n*int64(bytes), t.dims)
+		if int64(len(t.raw)) != want {
+			return nil, fail("got %d bytes of raw data, expected %d for the dimensions %v", len(t.raw), want, t.dims)
 		}
 		have = int(n)
 	case t.dtype == typeFloat:
@@ -104,9 +117,6 @@ func (t *tensor) value() (*constant, error) {
 	damaged := false
 	next := t.reader(&damaged)
 	if t.dtype == typeInt32 || t.dtype == typeInt64 {
-		if n > maxInts {
-			return nil, fail("got %d integers, expected at most the %d of a shape or the like", n, maxInts)
-		}
 		c.i = make([]int64, n)
 		for k := range c.i {
 			c.i[k] = int64(next(k))

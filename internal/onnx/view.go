@@ -67,8 +67,8 @@ type input struct {
 
 func (in *input) declare(v valueInfo) (*act, error) {
 	what := "input " + quote(v.name)
-	if v.dtype != typeFloat && v.dtype != typeFloat16 && v.dtype != typeDouble {
-		return nil, malformed(what, "got elements of %s, expected FLOAT, FLOAT16 or DOUBLE", typeName(v.dtype))
+	if !slices.Contains([]int64{typeFloat, typeFloat16, typeBFloat16, typeDouble}, v.dtype) {
+		return nil, malformed(what, "got elements of %s, expected FLOAT, FLOAT16, BFLOAT16 or DOUBLE", typeName(v.dtype))
 	}
 	if !v.hasShape || len(v.dims) == 0 {
 		return nil, malformed(what, "got no dimensions, expected those of a batch of images")
@@ -80,7 +80,7 @@ func (in *input) declare(v valueInfo) (*act, error) {
 	}
 	for i, d := range dims {
 		if d < 0 {
-			return nil, malformed(what, "got dimension %d unknown, expected only the first, the batch's, to be", i+1)
+			return nil, malformed(what, "got dimension %d unknown, expected only the first, the batch's, to be: export with dynamic_shapes=({0: \"batch\"},) or none", i+1)
 		}
 	}
 	if _, ok := volume(dims, maxElements); !ok {

@@ -7,13 +7,14 @@ FOLDER, by default ../../../shared/data/vnncomp, holds networks of VNN-COMP as
 FAMILY/onnx/NET.onnx.gz; their outputs are recorded, the networks are not copied.
 Go has to be there: epsball exports networks, which ONNX Runtime then runs.
 
-Last run with Python 3.11.7, onnx 1.23.2, onnxruntime 1.32.0, torch 2.15.0.
+Last run with Python 3.11.7, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, torch 2.15.0.
 
 golden.json:
 
     nets     {NAME: {"input": declared dimensions without the batch,
              "layout": how epsball's image lies in them, "outputs": for each image}}
-             for onnx/NAME.onnx and the networks of FOLDER
+             for onnx/NAME.onnx (with NAME.onnx.data, if its weights are external) and the
+             networks of FOLDER
     refused  {NAME: [words of the error]} for onnx/refused/NAME.onnx
     exports  {MODEL: {"sha256": of the bytes that epsball exports, "outputs"}} for
              built-in models
@@ -58,10 +59,11 @@ def weights(*shape, scale=None):
 
 
 def run(model, x):
+    """model: bytes or a path, which external data needs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    s = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    s = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])
     return s.run(None, {s.get_inputs()[0].name: x})[0]
 
 
@@ -110,7 +112,7 @@ class Graph:
         return m.SerializeToString()
 
 
-NETS, REFUSED = {}, {}
+NETS, REFUSED, DATA = {}, {}, {}
 
 
 def net(dims, layout="", **options):
@@ -777,6 +779,98 @@ def huge_average(g):
     g("GlobalAveragePool")
 
 
+# As newer exporters write things.
+
+
+@net((2, 4, 4))
+def relu_forms(g):
+    """max(x, 0) and clips from below alone."""
+    conv(g, 3, 2, 3, 3, pads=[1, 1, 1, 1])
+    g("Max", np.float32(0))
+    conv(g, 3, 3, 2, 2)
+    x = g.last
+    zero = g.const(np.zeros((1, 3, 1, 1), np.float32))
+    g("Max", x, at=zero)
+    conv(g, 3, 3, 2, 2)
+    g("Clip", np.float32(0))
+    dense(g, 4, 12)
+    g("Clip", np.float32(0), np.float32(np.finfo(np.float32).max))
+    g("Gemm", weights(4, 3))
+
+
+@net((2, 4, 4), opset=10)
+def clip_attributes(g):
+    conv(g, 3, 2, 3, 3)
+    g("Clip", min=0.0)
+    dense(g, 2, 12)
+
+
+@net((3, 4, 5), opset=14)
+def reductions(g):
+    """One side after the other, sums, the only element, allowzero without a 0."""
+    conv(g, 4, 3, 1, 1)
+    g("Relu")
+    x = g("ReduceSum", np.array([3]), keepdims=1)
+    g("Gather", np.array(0), axis=-1)
+    g("ReduceMean", axes=[2], keepdims=1)
+    a = g("Gather", np.array([-1]), axis=2)
+    g("ReduceMean", axes=[2], keepdims=0, at=x)
+    g("Gather", np.array(0), axis=2)
+    g("Unsqueeze", np.array([2]))
+    g("Add", a)
+    g("Reshape", np.array([-1, 4]), allowzero=1)
+    g("Gemm", weights(4, 3))
+
+
+@refused("Clip_1", "bounds 0 and 6")
+def relu6(g):
+    g("Clip", np.float32(0), np.float32(6))
+
+
+@refused("Clip_1", "bounds -1 and 1")
+def hard_tanh(g):
+    g("Clip", np.float32(-1), np.float32(1))
+
+
+@refused("Max_1", "other numbers than 0")
+def maximum(g):
+    g("Max", np.float32(0.5))
+
+
+@refused("Max_1", "dimensions [3 1 1]")
+def wide_maximum(g):
+    g("Max", np.zeros((3, 1, 1), np.float32))
+
+
+@refused("Gather_1", "[N 2 6 6]", "axis 2")
+def part(g):
+    g("Gather", np.array(0), axis=2)
+
+
+@refused("ReduceSum_1", "[1]")
+def channel_sum(g):
+    g("ReduceSum", np.array([1]))
+
+
+@refused("Reshape_1", "[0 -1]", "allowzero", opset=14)
+def allow_zero(g):
+    g("Reshape", np.array([0, -1]), allowzero=1)
+
+
+@refused("RandomUniformLike_2", "model.eval()", opset=18)
+def drop_images(g):
+    """As PyTorch writes Dropout2d in training."""
+    x = conv(g, 2, 2, 1, 1)
+    g("RandomUniformLike", at="x", dtype=TensorProto.FLOAT)
+    g("Add", x)
+
+
+@refused("Expand_1", "constants alone", "optimize=True")
+def unfolded(g):
+    w = g("Expand", np.array([2, 2, 1, 1]), at=g.const(weights(1, 2, 1, 1)))
+    g("Conv", w, at="x")
+
+
 # Networks exported by PyTorch.
 
 
@@ -818,15 +912,76 @@ def randomize(m):
     return m.eval()
 
 
-def torch_net(name, m, dims, opset, dynamic=False, keep_bn=False):
+def torch_net(name, m, dims, opset=None, dynamic=False, keep_bn=False, dynamo=False, batch=1):
+    """opset None: the exporter's default."""
     with tempfile.TemporaryDirectory() as d:
-        path = pathlib.Path(d) / "m.onnx"
-        options = {"dynamic_axes": {"x": {0: "batch"}}} if dynamic else {}
+        path = pathlib.Path(d) / f"{name}.onnx"
+        options = {"opset_version": opset} if opset else {}
+        if dynamic and dynamo:
+            options["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
+        elif dynamic:
+            options["dynamic_axes"] = {"x": {0: "batch"}}
         if keep_bn:
             options |= {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
-        torch.onnx.export(randomize(m), torch.rand(1, *dims), str(path), opset_version=opset, dynamo=False,
-                          input_names=["x"], output_names=["y"], **options)
-        NETS[name] = (path.read_bytes(), list(dims), "", None)
+        if not dynamo:
+            options |= {"input_names": ["x"], "output_names": ["y"]}
+        torch.onnx.export(randomize(m), torch.rand(batch, *dims), str(path), dynamo=dynamo, **options)
+        data = pathlib.Path(f"{path}.data")
+        if data.exists():
+            DATA[data.name] = data.read_bytes()
+        NETS[name] = (without_traces(path.read_bytes()) if dynamo else path.read_bytes(), list(dims), "", None)
+
+
+def without_traces(model):
+    """Without most of what the exporter notes at each node: stack traces name files of
+    this machine."""
+    m = onnx.load_from_string(model)
+    for n in m.graph.node:
+        kept = [p for p in n.metadata_props if p.key.endswith("name_scopes")]
+        n.ClearField("metadata_props")
+        n.metadata_props.extend(kept)
+    return m.SerializeToString()
+
+
+class LeNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 2)
+        self.fc1, self.fc2 = nn.Linear(8, 12), nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = nn.functional.avg_pool2d(torch.relu(self.conv1(x)), 2)
+        x = nn.functional.avg_pool2d(torch.relu(self.conv2(x)), 2)
+        return self.fc2(torch.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class Normalized(nn.Module):
+    """Mean and deviation as buffers; batch norm everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1))
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), Block(8, 8, 1), nn.Dropout2d(), nn.AdaptiveAvgPool2d(2))
+        self.head = nn.Sequential(nn.Linear(32, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 5))
+
+    def forward(self, x):
+        x = self.body((x - self.mean) / self.std)
+        return self.head(x.reshape(-1, 32))
+
+
+class Pieces(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(2, 8, 3, padding="same"), nn.Conv2d(8, 8, 2, padding="same"), nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8, 5, bias=False)
+
+    def forward(self, x):
+        x = torch.maximum(self.a(2 * x - 1), torch.zeros(()))
+        y = (self.b(x) - 0.5 * self.c(x)).clamp(min=0)
+        y = y.mean((2, 3)) + x.sum((2, 3)) + y.mean(3).mean(2)
+        return self.fc(y) + self.fc(nn.functional.adaptive_avg_pool2d(x, 1)[:, :, 0, 0])
 
 
 def torch_nets():
@@ -839,6 +994,18 @@ def torch_nets():
     torch_net("torch_cnn", cnn, (2, 8, 8), 13, keep_bn=True)
     torch_net("torch_resnet", ResNet(), (3, 8, 8), 17, dynamic=True)
     torch_net("torch_resnet_bn", ResNet(), (3, 8, 8), 11, dynamic=True, keep_bn=True)
+    # Both exporters, as they are by default: the newer one puts larger weights beside the file.
+    for name, m, dims, options in (
+        ("mlp", nn.Sequential(nn.Flatten(), nn.Linear(18, 16), nn.ReLU(), nn.Linear(16, 3)), (2, 3, 3), {}),
+        ("lenet", LeNet(), (3, 8, 8), {}),
+        ("lenet_batch", LeNet(), (3, 8, 8), {"batch": 4}),
+        ("lenet_dynamic", LeNet(), (3, 8, 8), {"dynamic": True, "batch": 2}),
+        ("normalized", Normalized(), (3, 8, 8), {"dynamic": True, "batch": 2}),
+        ("pieces", Pieces(), (2, 6, 6), {}),
+    ):
+        torch_net(f"torch_dynamo_{name}", m, dims, dynamo=True, **options)
+        if "batch" not in options or name == "normalized":
+            torch_net(f"torch_script_{name}", m, dims, **options)
 
 
 # Exports of epsball.
@@ -890,16 +1057,22 @@ def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else HERE.parent.parent.parent / "shared/data/vnncomp")
     torch_nets()
     (OUT / "refused").mkdir(parents=True, exist_ok=True)
-    for old in OUT.rglob("*.onnx"):
+    for old in (*OUT.rglob("*.onnx"), *OUT.rglob("*.onnx.data")):
         old.unlink()
     nets = {}
+    for name, data in DATA.items():
+        (OUT / name).write_bytes(data)
     for name, (data, dims, layout, g) in NETS.items():
-        (OUT / f"{name}.onnx").write_bytes(data)
+        path = OUT / f"{name}.onnx"
+        path.write_bytes(data)
         batch, dtype = 1, np.float32
-        if g is not None:
+        if g is None:
+            first = onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim[0]
+            batch = first.dim_value or 1
+        else:
             batch = g.batch if g.batch is None or isinstance(g.batch, int) else 1
             dtype = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64, TensorProto.FLOAT16: np.float16}[g.dtype]
-        nets[name] = {"input": dims, "layout": layout, "outputs": outputs(data, dims, batch, dtype)}
+        nets[name] = {"input": dims, "layout": layout, "outputs": outputs(path, dims, batch, dtype)}
         if dtype == np.float16:  # ONNX Runtime rounds every result to it
             nets[name]["tolerance"] = 5e-3
     for path in sorted(folder.glob("*/onnx/*.onnx.gz")):

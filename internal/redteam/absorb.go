@@ -1,0 +1,284 @@
+package redteam
+
+import (
+	"math/bits"
+
+	"github.com/epsball/epsball/model"
+)
+
+// Sums in which a large term swallows small ones, or not, as the order has it: what
+// float32 may lose of K products of about 2⁻²⁴ next to 1 is nearly all that the proofs
+// allow for.
+
+const u = 0x1p-24
+
+// draws of K: seconds, or, for runs by hand, up to what the proofs admit.
+func (b *builder) fan(most int) int {
+	k := bits.Len(uint(most)) - 1
+	return 1<<(2+b.IntN(k-1)) - b.IntN(4)
+}
+
+// tiny draws the size of a small term in units of 2⁻²⁴.
+func (b *builder) tiny() float64 { return 0.4 + 0.7*b.Float64() }
+
+// weights draws one row of n: small terms of one sign, and a large one first, last,
+// anywhere, on both sides or nowhere. It returns their sum of small terms, too.
+func (b *builder) weights(n int) (row []float32, small float64) {
+	c := float32(b.tiny() * u)
+	if b.IntN(2) == 0 {
+		c = -c
+	}
+	row = fill(n, c)
+	if b.IntN(3) == 0 {
+		for k := range row {
+			row[k] = copysign(float32(b.tiny()*u), c)
+		}
+	}
+	big := []float32{1, 1.5, -1, 1.01, 2, 1.99}[b.IntN(6)]
+	switch b.IntN(5) {
+	case 0:
+		row[0] = big
+	case 1:
+		row[n-1] = big
+	case 2:
+		row[b.IntN(n)] = big
+	case 3:
+		row[0], row[n-1] = big, -big
+	}
+	for _, v := range row {
+		if v < 1e-6 && v > -1e-6 {
+			small += float64(v)
+		}
+	}
+	return row, small
+}
+
+// decide ends the network with layer i, fc of two outputs: one that tells the value v of
+// the only activation before it from v + off, and 0.
+func (b *builder) decide(i int, v, off float64) {
+	if off == 0 {
+		off = u
+	}
+	gain := float32(1 / off)
+	if b.IntN(4) == 0 {
+		gain = ldexp(1, 10+b.IntN(20))
+	}
+	at := float32(v + off*b.Float64())
+	w, bias := []float32{gain, 0}, []float32{-gain * at, 0}
+	if b.IntN(4) == 0 {
+		w[1], bias[1] = 0.5*gain, -0.5*gain*at
+	}
+	b.set(i, w, bias)
+}
+
+// quiet is a ball that hardly moves anything.
+func (b *builder) quiet() {
+	if b.IntN(2) == 0 {
+		b.eps = []string{"0", "1e-45", "1e-9", "1e-8"}[b.IntN(4)]
+	}
+}
+
+// drawAbsorbSkip: a residual add of 1 to K small products. The summand is the input, an
+// activation, a linear activation or a projection, before or after a ReLU.
+func (b *builder) absorbSkip(most int) {
+	k := b.fan(most)
+	var l []model.Layer
+	in := flat(1)
+	var skip, branch int
+	switch b.IntN(5) {
+	case 0: // the input
+		l = []model.Layer{fc(k), relu, fc(1), add(2, model.NetInput)}
+		skip, branch = -2, 2
+	case 1: // an activation, linear or not
+		l = []model.Layer{fc(1), relu, fc(k), relu, fc(1), add(4, 1)}
+		if b.IntN(2) == 0 {
+			l[1] = fc(1)
+		}
+		skip, branch = 0, 4
+	case 2: // a projection
+		l = []model.Layer{fc(k), relu, from(-1, fc(1)), from(1, fc(1)), add(2, 3)}
+		skip, branch = 2, 3
+	case 3: // maps
+		in = model.Shape{C: 1, H: 2, W: 2}
+		l = []model.Layer{conv(k, 1, 1, 0), relu, conv(1, 1, 1, 0), add(2, model.NetInput)}
+		skip, branch = -2, 2
+	default: // what the branch itself reads
+		l = []model.Layer{fc(k), relu, fc(k), add(1, 2)}
+		skip, branch = -2, 2
+	}
+	at := len(l)
+	if b.IntN(2) == 0 {
+		l = append(l, relu)
+	}
+	last := len(l)
+	if last == at {
+		l = append(l, fc(2))
+	} else {
+		l = append(l, fc(2))
+	}
+	b.layers(in, l...)
+	b.x = fill(in.Size(), 1)
+	b.quiet()
+	_ = skip
+	c := float32(b.tiny() * u)
+	if b.IntN(2) == 0 {
+		c = -c
+	}
+	for i := range last {
+		p := &b.m.Params[i]
+		if len(p.W) == 0 {
+			continue
+		}
+		v, bias := float32(1), float32(0)
+		if i == branch {
+			v = c
+		}
+		b.set(i, fill(len(p.W), v), fill(len(p.B), bias))
+	}
+	outs := len(b.m.Params[last].W) / 2
+	sum := float64(k) * float64(c)
+	gain := float32(1 / (float64(k) * u))
+	w := append(fill(outs, 0), fill(outs, 0)...)
+	w[b.IntN(outs)] = gain
+	b.set(last, w, []float32{-gain * float32(1+sum*b.Float64()), 0})
+}
+
+// absorbFC: chains of a fan-out to K and a sum of K.
+func (b *builder) absorbFC(most int) {
+	k := b.fan(most)
+	n := 1 + b.IntN(2)
+	l := []model.Layer{}
+	for range n {
+		l = append(l, fc(k), relu, fc(1))
+		if b.IntN(2) == 0 {
+			l = append(l, relu)
+		}
+	}
+	b.layers(flat(1), append(l, fc(2))...)
+	b.x = []float32{1}
+	b.quiet()
+	v, small, first := 1.0, 0.0, true
+	for i := range l {
+		if l[i].Kind != model.FC {
+			continue
+		}
+		if first {
+			b.set(i, fill(k, float32(1/max(1e-3, v))), fill(k, 0))
+		} else {
+			row, s := b.weights(k)
+			bias := float32(0)
+			if b.IntN(3) == 0 {
+				bias = 1
+			}
+			b.set(i, row, []float32{bias})
+			v, small = float64(bias), s
+			for _, w := range row {
+				v += float64(w)
+			}
+		}
+		first = !first
+	}
+	b.decide(len(l), v, small)
+}
+
+// absorbConv: the same in convolutions of many channels, at all places of a map.
+func (b *builder) absorbConv(most int) {
+	k := b.fan(most)
+	side := 2 + b.IntN(2)
+	kernel := 1 + b.IntN(2)
+	b.layers(model.Shape{C: 1, H: side, W: side}, conv(k, 1, 1, 0), relu, conv(1, kernel, 1, kernel-1), relu, fc(2))
+	b.x = fill(side*side, 1)
+	b.quiet()
+	b.set(0, fill(k, 1), fill(k, 0))
+	row, small := b.weights(k * kernel * kernel)
+	b.set(2, row, []float32{float32(b.IntN(2))})
+	outs := len(b.m.Params[4].W) / 2
+	v := float64(b.m.Params[2].B[0])
+	for _, w := range row {
+		v += float64(w)
+	}
+	gain := float32(1 / max(u, -small, small))
+	w := fill(2*outs, 0)
+	w[b.IntN(outs)] = gain
+	b.set(4, w, []float32{-gain * float32(v+small*b.Float64()), 0})
+}
+
+// absorbLogits: the sums are the logits, their rows nearly equal or not.
+func (b *builder) absorbLogits(most int) {
+	k := b.fan(most)
+	b.layers(flat(1), fc(k), relu, fc(2))
+	b.x = []float32{1}
+	b.quiet()
+	b.set(0, fill(k, 1), fill(k, 0))
+	row, small := b.weights(k)
+	other, _ := b.weights(k)
+	if b.IntN(2) == 0 {
+		copy(other, row)
+		other[b.IntN(k)] += u
+	}
+	sum := 0.0
+	for i := range row {
+		sum += float64(row[i]) - float64(other[i])
+	}
+	b.set(2, append(row, other...), []float32{float32(-sum + small*(b.Float64()-0.5)), 0})
+}
+
+// absorbWide: the sum reads the pixels themselves, in the first layer or the only one.
+func (b *builder) absorbWide(most int) {
+	k := b.fan(most)
+	in := flat(k)
+	for in.W > 4096 {
+		in.W, in.H = (in.W+1)/2, in.H*2
+	}
+	k = in.Size()
+	if b.IntN(2) == 0 {
+		b.layers(in, fc(2))
+		row, small := b.weights(k)
+		other, _ := b.weights(k)
+		b.set(0, append(row, other...), []float32{float32(small * b.Float64()), 0})
+	} else {
+		b.layers(in, fc(1), relu, fc(2))
+		row, small := b.weights(k)
+		b.set(0, row, []float32{float32(b.IntN(2))})
+		b.decide(2, float64(row[0])+small, small)
+	}
+	b.x = fill(k, 1)
+	if b.IntN(3) == 0 {
+		b.x = b.image(k)
+	}
+	b.quiet()
+}
+
+// order: networks that tell orders of summation and fused products apart, and choose
+// their class by it (Szász et al. 2025): relu((ω + x) − ω), or a product less its
+// rounding, times a large number.
+func (b *builder) order() {
+	n := 2 + b.IntN(6)
+	b.layers(flat(n), fc(2), relu, fc(2))
+	b.x = fill(n, 1)
+	b.quiet()
+	omega := ldexp(1, b.IntN(40)-10)
+	rows := append(fill(n, 0), fill(n, 0)...)
+	var bias [2]float32
+	for r := range 2 {
+		row := rows[r*n : (r+1)*n]
+		if b.IntN(3) == 0 { // w·x − fl(w·x)
+			b.x[0] = b.Float32()
+			row[0] = omega * (1 + b.Float32())
+			bias[r] = -float32(row[0] * b.x[0])
+			continue
+		}
+		for k := range row {
+			row[k] = omega * float32(b.tiny()*u)
+		}
+		row[b.IntN(n)] = omega
+		if b.IntN(2) == 0 {
+			bias[r] = -omega
+		} else {
+			row[0], row[n-1] = omega, -omega
+		}
+	}
+	b.set(0, rows, bias[:])
+	gain := 1 / (omega * u)
+	b.set(2, []float32{gain, -gain * float32(b.IntN(2)), 0, gain}, []float32{b.Float32() - 0.5, float32(n) * b.Float32()})
+}

@@ -1,0 +1,101 @@
+package verify
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/internal/redteam"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// claimsOf bounds a case by every method, as users would get at it: on any kernel set
+// and batch size, by Bounds, Certify and Prove.
+func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim {
+	t.Helper()
+	r := rand.New(rand.NewPCG(c.Seed, 7))
+	isas := kernels.Available()
+	n, err := net.Compile(c.Model, net.Options{ISA: isas[r.IntN(len(isas))].Name(), Batches: net.Batches(r.IntN(3))})
+	require.NoError(t, err, c)
+	var claims []redteam.Claim
+	claim := func(name string, layers []Interval, margins []float32) {
+		k := redteam.Claim{Name: name + " on " + n.ISA().Name()}
+		for _, l := range layers {
+			k.Layers = append(k.Layers, redteam.Interval(l))
+		}
+		for _, m := range margins {
+			k.Margins = append(k.Margins, float64(m))
+		}
+		claims = append(claims, k)
+	}
+	b := Batch{c.X, []int{c.Y}}
+	worst := func(name string, m float32) {
+		w := float64(m)
+		claims = append(claims, redteam.Claim{Name: name + " on " + n.ISA().Name(), Worst: &w})
+	}
+	ibp, err := NewIBP(n, pool)
+	require.NoError(t, err, c)
+	layers, margins, err := ibp.Bounds(c.Ball, c.X, c.Y)
+	require.NoError(t, err, c)
+	claim("IBP", layers, margins)
+	for m := MethodIBP; m <= MethodAlphaCROWN; m++ {
+		v, err := NewCROWN(n, pool, Config{Method: m, Iterations: 2, RowsOnly: r.IntN(2) == 0})
+		require.NoError(t, err, c)
+		layers, margins, err := v.Bounds(c.Ball, c.X, c.Y)
+		require.NoError(t, err, c)
+		claim(m.String(), layers, margins)
+		var res Result
+		switch r.IntN(2) {
+		case 0:
+			require.NoError(t, v.Certify(context.Background(), c.Ball, b, &res), c)
+			worst(m.String()+" Certify", res.Margin[0])
+		default:
+			p, err := v.Prove(context.Background(), c.Ball, c.X, c.Y)
+			require.NoError(t, err, c)
+			worst(m.String()+" Prove", p.Margin)
+		}
+	}
+	return claims
+}
+
+// redTeamSize is EPSBALL_REDTEAM: a multiple of what fits into a run of all tests.
+func redTeamSize(t *testing.T) int {
+	if s := os.Getenv("EPSBALL_REDTEAM"); s != "" {
+		n, err := strconv.Atoi(s)
+		require.NoError(t, err, "EPSBALL_REDTEAM")
+		return n
+	}
+	return 1
+}
+
+// TestRedTeam looks for points that break what any method claims of hostile networks.
+func TestRedTeam(t *testing.T) {
+	rounds := uint64(20 * redTeamSize(t))
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	var total redteam.Report
+	for _, f := range redteam.Families() {
+		t.Run(f.Name, func(t *testing.T) {
+			var sum redteam.Report
+			for seed := range rounds {
+				c := f.Draw(seed)
+				claims := claimsOf(t, c, pool)
+				rep := c.Judge(claims, 6)
+				for _, v := range rep.Violations {
+					t.Error(v)
+				}
+				sum.Add(rep)
+			}
+			t.Log(sum)
+			total.Add(sum)
+		})
+	}
+	t.Log(total)
+	_ = math.Inf
+}

@@ -54,6 +54,7 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
 	layers := n.Layers()
+	terms := sumTerms(layers)
 	readers := make([]int, len(layers)+1)
 	for i := range layers {
 		a := &layers[i]
@@ -66,7 +67,7 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		src := g.maps[d.src]
 		d.flat = s.InH == 1 && s.InW == 1 && src.h*src.w > 1
 		var err error
-		if d.interval, err = newBound(s.FanIn(), extraLayer); err != nil {
+		if d.interval, err = newBound(s.FanIn(), terms[i], extraLayer); err != nil {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
 		if s.OutC*s.KH*s.KW > maxFan {
@@ -87,7 +88,7 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		if d.skip >= 0 {
 			d.readers = max(d.readers, readers[d.skip])
 		}
-		d.relax = newRelaxBound(d.shape, d.readers)
+		d.relax = newRelaxBound(d.shape, terms[i], d.readers)
 	}
 	g.planAll()
 	return g, nil

@@ -10,13 +10,16 @@ import (
 // bound intervals. A trace is one evaluation of the network, exact or executed, on
 // an input of the ball: ẑ are its values before a ReLU, a after it.
 //
-// 8. What a trace obeys. Layer i reads the activation a (and adds the activation
-// s, if it has a skip): by 1, with M ≥ |a| and Mₛ ≥ |s|,
+// 8. What a trace obeys. Layer i reads the activation a and adds, if it has a skip, the
+// activation s; its sum (step 6) has T terms. With M ≥ |a|, Mₛ ≥ |s|
 //
-//	|ẑ − (Wa + b + s)| ≤ γ_{K+2}(|W|M + |b| + Mₛ) + Kη,
+//	|ẑ − (Wa + b + s)| ≤ γ_T(|W|M + |b| + Mₛ) + Kη,
 //
-// 0 if exact. A ReLU gives a = max(ẑ, 0) in either case. l ≤ ẑ ≤ h and M hold
-// for exact and executed traces alike, by 3 and by what follows.
+// 0 if exact; of a layer within a sum, whose output a later add takes up, ẑ is the
+// partial sum of step 6. A ReLU gives a = max(ẑ, 0) in any case. l ≤ ẑ ≤ h and M hold
+// for all traces: [l, h] is C ± R of Wa + b, which covers the first two terms with δ ≥
+// γ_T, plus the interval of s, widened by γ_T·Mₛ, each rounded outward as in 3; or
+// what follows from rows.
 //
 // 9. Backward through a ReLU. Given a row λ of float32 (any: a lower bound of Σλa
 // is wanted), p = max(λ, 0), n = min(λ, 0), the kernel computes
@@ -30,20 +33,21 @@ import (
 // n·max(ẑ, 0) ≥ n(s′ẑ + t) if the line s′ẑ + t is nowhere below max(ẑ, 0) on [l, h]:
 // if s′l + t ≥ 0 and s′h + t ≥ h. With s ≥ h/(h − l) and t ≥ −sl these hold for s′
 // = s. fl(ns) = n·s′ + e, |s′ − s| ≤ us, |e| ≤ η/2: t ≥ −sl + us·max(−l, h) is
-// enough for s′, and |e·ẑ| ≤ η·max(−l, h)/2 is counted in 10.
+// enough for s′, and |e·ẑ| ≤ η·max(−l, h)/2 is counted in 12.
 //
 // 10. Backward through an affine layer. By 8
 //
-//	Σλ′ẑ ≥ Σ (λ′W)a + Σλ′b + Σλ′s − Σ|λ′|(γ_{K+2}(|W|M + |b| + Mₛ) + Kη).
+//	Σλ′ẑ ≥ Σ (λ′W)a + Σλ′b + Σλ′s − Σ|λ′|(γ_T(|W|M + |b| + Mₛ) + Kη).
 //
 // The adjoint kernel computes μ, one FMA chain of at most n terms an element, and
 // rows that meet at an activation with R readers are added: μ errs by at most
-// γ_{n+R}|λ′||W| + nη an element, a skipped row by γ_R|λ′|. Times M that is again
+// γ_{n+R}|λ′||W| + nη an element, a skipped row by γ_R|λ′|; R is the larger one of the
+// two activations that a layer with a skip reads. Times M that is again
 // |λ′| times (|W|M + Mₛ), so one dot with
 //
-//	E ≥ (γ_{K+2} + γ_{n+R})(|W|M + |b| + Mₛ) + γ_{m+2}|b| + Kη
+//	E ≥ (γ_T + γ_{n+R})(|W|M + |b| + Mₛ) + γ_{m+2}|b| + Kη
 //
-// covers execution and rounding of our own, but for nη·ΣM (10). The third term is
+// covers execution and rounding of our own, but for nη·ΣM (12). The third term is
 // for Σλ′b: chains of at most m = RelaxBlock FMAs from zero in float32, which are
 // added in float64 (their own rounding is below 2u of Σ|λ′b| for 2²⁸ chains). |W|M
 // + |b| is one FMA chain V of terms that are not negative: at most (V + Kη)(1 +
@@ -51,8 +55,9 @@ import (
 // one sign, so the exact sums are at least T(1 + 2γₘ) − mη and at most S(1 + 2γₘ) + mη
 // for each chain.
 //
-// A row of a single neuron starts as ±(w, b, E): exact. A row over several outputs
-// starts as if through a ReLU with α = s = 1.
+// A row of a single neuron starts as ±(w, b, E), exact, unless its skip is its source,
+// where ±(w + 1) is rounded: by u(|w| + 1), one of the R roundings in E. A row over
+// several outputs starts as if through a ReLU with α = s = 1.
 //
 // 11. The input. In a box, |a − c| ≤ r with float32 c and r: Σμa ≥ Σμc − Σ|μ|r, so c
 // takes the place of b and r + γ_{m+2}|c| that of E, with S as above. For a ball in
@@ -64,7 +69,7 @@ import (
 // ‖·‖* is ‖·‖₂ for L2 and the largest magnitude for L1, computed in float64. Both
 // bounds hold for ball ∩ pixel box, as the box of the ball in Linf contains it: the
 // larger one is taken. The larger of several lower bounds may be taken anywhere: a
-// row may stop at the box of any activation (9 with its c and r) as well.
+// row may stop at the box of any activation, with its c and r, as well.
 //
 // 12. Underflow, for each layer that a row passes, below
 //
@@ -77,22 +82,24 @@ import (
 // 2018 (CROWN: the choice of α), Singh et al. 2019 (DeepPoly: rounding in
 // abstract interpreters), Xu et al. 2021 (α-CROWN).
 
-// relaxExtra are the roundings of 8 and 10 beyond the terms of a chain.
+// relaxExtra are the roundings of 10 beyond the terms of a chain, and as many more as
+// its sums of constants need.
 const relaxExtra = 4
 
 // relaxBound holds the constants of one layer (8, 10).
 type relaxBound struct {
-	exec, back float64 // γ_{K+2}, γ_{n+R}
+	exec, back float64 // γ_T, γ_{n+R}
 	chain      float64 // 1 + 2γ_K
 	fanIn      float64
 	terms      float64 // n + R + 2
 }
 
-func newRelaxBound(s kernels.Shape, readers int) relaxBound {
+// newRelaxBound derives the constants of a layer in a sum of so many terms.
+func newRelaxBound(s kernels.Shape, sum, readers int) relaxBound {
 	ceil := func(a, b int) int { return (a + b - 1) / b }
 	n := s.OutC*ceil(s.KH, s.StrideH)*ceil(s.KW, s.StrideW) + readers
 	k := s.FanIn()
-	return relaxBound{gamma(k + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
+	return relaxBound{gamma(max(k, sum-2) + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
 }
 
 // chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}: constants, for a

@@ -120,9 +120,11 @@ func (w *relaxer) forward(i int) {
 		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
 		e := float64(ofV*float64(w.vOut[k])) + rest[ch]
 		if d.skip >= 0 {
-			sl, sh := w.actLo[d.skip][k], w.actHi[d.skip][k]
-			l, h = widenOut(float64(l)+float64(sl), float64(h)+float64(sh))
-			e += float64(ofSkip * max(math.Abs(float64(sl)), math.Abs(float64(sh))))
+			sl, sh := float64(w.actLo[d.skip][k]), float64(w.actHi[d.skip][k])
+			m := max(math.Abs(sl), math.Abs(sh))
+			late := float64(d.relax.exec * (1 + slack) * m)
+			l, h = widenOut(float64(l)+sl-late, float64(h)+sh+late)
+			e += float64(ofSkip * m)
 		}
 		lo[k], hi[k] = l, h
 		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]

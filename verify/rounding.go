@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
 )
 
 // The proof.
@@ -18,6 +19,10 @@ import (
 // at most one product and K sums, so
 //
 //	|executed − (Wx + b)| ≤ γ_{K+1}(|W||x| + |b|) + Kη.
+//
+// A layer with an add, or whose output an add alone reads, is part of a longer sum:
+// step 6. K + 1 is then the number of terms of that, except where C, R and Kη count
+// the layer's own.
 //
 // 2. One layer of interval bounds. Let the layer's input, exact and executed,
 // obey |x − c| ≤ r, c and r float32. The kernel computes one FMA chain C from
@@ -60,39 +65,55 @@ import (
 // from |b_i| over |W_i|·M with M = fl(|c| + r′) ≥ (|c| + r)(1 − u), and by 2
 // E_i ≤ δ(1 + 2δ)(1 + 2u)(V_i + Kη) + Kη.
 //
-// 5. The input. For an Linf ball [lo, hi] is the float32 box rounded outward.
-// A normalize layer is monotone, exact and executed, so its bounds are those
-// of lo and hi; two roundings err by at most 3u of the result and η, and the
-// box is widened by 4u and Abs.
+// 5. The input. In every norm [lo, hi] is the float32 box of the ball within the pixel
+// box, rounded outward. A normalize layer is monotone, exact and executed, so its
+// bounds are those of lo and hi; two roundings err by at most 3u of the result and η,
+// and the box is widened by 4u and Abs.
 //
-// For an L2 ball the first affine layer is bounded by the dual norm: with S =
+// For an L2 ball the first affine layers are bounded by the dual norm, too: with S =
 // diag(std), or 1, |W_i S⁻¹(x′ − x)| ≤ ε‖W_i S⁻¹‖₂ (Hölder). The centre is ĉ =
-// fl((x − mean)/std), within 3u|ĉ| + η of the exact one, and a normalized x′,
-// exact or executed, obeys |x̂| ≤ |ĉ|(1 + 4u) + (ε/s)(1 + 4u) + 2η. So the
-// output lies within
+// fl((x − mean)/std), within 3u|ĉ| + η of the exact one. A normalized x′, exact or
+// executed, is within 3u|x̂| + η of (x′ − mean)/std, so it obeys |x̂| ≤ |ĉ|(1 + 8u) +
+// (ε/s)(1 + 4u) + 3η, and is ĉ + (x′ − x)/s but for 3u|ĉ| + 3u|x̂| + 2η. With 1 for
+// the execution over x̂ and for C over ĉ, the output lies within
 //
-//	ε‖W_i S⁻¹‖₂ + |W_i|(2γ|ĉ| + γ·ε/s + 8u|ĉ| + 4u·ε/s + 3η)(1 + γ) + 2γ|b_i| + 2Kη
+//	ε‖W_i S⁻¹‖₂ + |W_i|((2γ + 9u)|ĉ| + (γ + 4u)ε/s + 3η) + 2γ|b_i| + 2Kη
 //
-// of C, γ = γ_{K+1}. The |W| pass with r′ = δ(1 + 2δ)(2|ĉ| + ε/s) + Add, δ ≥
-// γ_{K+16}, covers all but the first term, which is added to R, rounded up. For an
-// L1 ball the dual norm is the largest magnitude; the rest is the same, as |x′ − x| ≤
-// ε in each pixel.
+// of C, γ = γ_{K+1} ≤ 1/4. Let δ ≥ γ_{K+15}, so δ ≥ γ + 14u. The chain R over r′ ≥
+// (1 + 2δ)δ(2|ĉ| + ε/s) + 4η is at least (1 − γ_K) of its exact sum, 1 + 2δ times
+// which is above 1: it covers all but the first term, which is added to it, rounded
+// up. For an L1 ball the dual norm is the largest magnitude; the rest is the same, as
+// |x′ − x| ≤ ε in each pixel.
 //
-// 6. Adds. A layer that adds s, within ρ of κ, exact and executed, gives Wx + b + s.
-// In any order of summation, be s the start of the sum or added at the end, each
-// term goes through at most one product and K + 1 sums:
+// What lies within R of C and within R₂ of C₂, those of the box by 2, lies in the
+// common part of both intervals, of which a new centre and radius are taken (within).
 //
-//	|executed − (Wx + b + s)| ≤ γ_{K+2}(|W||x| + |b| + |s|) + Kη.
+// 6. Adds. How a sum that spans several layers is executed: a conv or fc and an add
+// that alone reads it are one sum, and so are an add and an add that alone reads it.
+// The sum's terms are the products and biases of its layers and what its adds read
+// besides; let there be T. Any evaluation of it, in whatever order, parenthesised in
+// whatever way, takes each term through at most one product and T − 1 sums, so with
+// the weights and inputs of all its layers
 //
-// With δ ≥ γ_{K+2}, R of step 2 (or 5) covers what is not s. So exact and executed
-// outputs lie within R + ρ′ of C + κ, ρ′ = ρ + γ_{K+2}(|κ| + ρ), and as the centre is
+//	|executed − Σ(Wx + b) − Σs| ≤ γ_T(Σ(|W||x| + |b|) + Σ|s|) + Kη,
+//
+// K products in all. That is executed = Σy + Σs(1 + θ), |θ| ≤ γ_T, where
+//
+//	|y − (Wx + b)| ≤ γ_T(|W||x| + |b|) + Kη
+//
+// for each of its layers, K products of its own: such y, and the partial sums of them
+// that adds pass on, are what is bounded of layers within a sum, where an evaluation
+// may compute no such number. An add of two numbers that were rounded before, or a
+// shortcut from which a layer's chain starts, are evaluations of this kind.
+//
+// With δ ≥ γ_T, R of step 2 (or 5) covers what is not s. If s lies within ρ of κ,
+// the sum lies within R + ρ′ of C + κ, ρ′ = ρ + γ_T(|κ| + ρ), and as the centre is
 // c = fl(C + κ), within R + ρ′ + u|c| of c. For ρ′ serves the r′ of the activation
 // added: by (i) it is large enough if the δ of this layer is among those it was made
 // for. An activation that several layers read or add is given the r′ of the largest
 // δ among them. IntervalAdd computes ((R + ρ′)·MulR + |c|·MulC) + Add; each term
 // goes through at most four roundings, and the two products may lose η/2 besides:
-// MulR = 1 + 16u, MulC = 4u, Add ≥ 2η cover that. If the input is added, for an L2
-// ball, ρ = ε/s + 8u|ĉ| + 2η: by step 5, |x̂ − ĉ| ≤ ε/s + 3u|ĉ| + 3u|x̂| + 2η.
+// MulR = 1 + 16u, MulC = 4u, Add ≥ 2η cover that.
 //
 // 7. Networks that do not end in an affine layer of one pixel. All outputs have
 // bounds, C and R of step 2 or 6, or those behind their ReLU by step 3, exact and
@@ -121,20 +142,57 @@ type bound struct {
 	delta float64
 }
 
-// newBound derives the constants of a layer; extra is the number of roundings
-// its δ covers beyond the fan-in.
-func newBound(fanIn, extra int) (bound, error) {
+// newBound derives the constants of a layer in a sum of so many terms; extra is what
+// its δ covers beyond the fan-in: terms is one more than that, or larger (step 6).
+func newBound(fanIn, terms, extra int) (bound, error) {
 	if fanIn > maxFan {
 		return bound{}, fmt.Errorf("fan-in %d: rounding is bounded up to %d", fanIn, maxFan)
 	}
-	return bound{fanIn, gamma(fanIn + extra)}, nil
+	if terms > 2*maxFan {
+		return bound{}, fmt.Errorf("part of a sum of %d terms: rounding is bounded up to %d", terms, 2*maxFan)
+	}
+	return bound{fanIn, gamma(max(fanIn+extra, terms+extra-extraLayer))}, nil
 }
 
 const (
-	extraLayer  = 2  // step 2 needs 1, step 6 needs 2
+	extraLayer  = 2  // step 2 needs 1
 	extraMargin = 4  // step 4 needs 2
-	extraFirst  = 16 // step 5
+	extraFirst  = 16 // step 5 needs 15
 )
+
+// sumTerms returns for each layer the number T of terms of the sum it is part of
+// (step 6).
+func sumTerms(layers []net.Affine) []int {
+	readers := make([]int, len(layers)+1)
+	for i := range layers {
+		readers[layers[i].Src]++
+		if a := layers[i].Skip; a >= 0 {
+			readers[a]++
+		}
+	}
+	terms, sum := make([]int, len(layers)), make([]int, len(layers))
+	for i := range layers {
+		a := &layers[i]
+		sum[i] = i
+		terms[i] = a.Shape.FanIn() + 1
+		switch before := a.Skip - 1; {
+		case a.Skip < 0:
+		case before >= 0 && readers[a.Skip] == 1 && !layers[before].ReLU: // its terms, then
+			terms[i] += terms[before]
+			for k := range i {
+				if sum[k] == before {
+					sum[k] = i
+				}
+			}
+		default:
+			terms[i]++
+		}
+	}
+	for i := range terms {
+		terms[i] = terms[sum[i]]
+	}
+	return terms
+}
 
 // sumConstants are those of step 6.
 var sumConstants = kernels.IntervalConstants{MulR: 1 + 16*u, MulC: 4 * u, Add: tiny}
@@ -171,13 +229,6 @@ func (b bound) dualRadius(c, epsStd float64) float32 {
 	return up32(float64(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack)) + tiny)
 }
 
-// inputRadius returns ρ′ of step 6 for the centre and ε/s of a pixel.
-func (b bound) inputRadius(c, epsStd float64) float32 {
-	c = math.Abs(c)
-	rho := epsStd + float64(8*u*c)
-	return up32(float64((rho+float64(b.delta*(c+rho)))*(1+slack)) + tiny)
-}
-
 // normalizeOut widens the executed bounds of a normalize layer (step 5).
 func normalizeOut(lo, hi float32) (float32, float32) {
 	widen := func(v float32) float64 { return float64(math.Abs(float64(v))*relStep) + tiny }
@@ -186,6 +237,21 @@ func normalizeOut(lo, hi float32) (float32, float32) {
 
 // addUp returns a float32 not below r + d; r, d ≥ 0.
 func addUp(r, d float32) float32 { return up32((float64(r) + float64(d)) * (1 + slack)) }
+
+// within returns a centre and a radius of what lies within r of c and within r2 of c2:
+// c2 and r2 where they are all of it, for both are sound.
+func within(c, r, c2, r2 float32) (float32, float32) {
+	lo, hi := float64(c)-float64(r), float64(c)+float64(r)
+	lo2, hi2 := float64(c2)-float64(r2), float64(c2)+float64(r2)
+	if lo2 >= lo && hi2 <= hi {
+		return c2, r2
+	}
+	lo, hi = max(lo, lo2), min(hi, hi2)
+	mid := float32((lo + hi) / 2)
+	m := float64(mid)
+	d := max(hi-m, m-lo)
+	return mid, up32(float64((d+float64((math.Abs(m)+d)*0x1p-50))*(1+slack)) + tiny)
+}
 
 // lowOf returns a float32 not above a − b − c − d; −Inf for anything not finite.
 // The four terms are combined with an error far below the 2⁻⁵⁰ of their

@@ -278,7 +278,7 @@ func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
 	}
 }
 
-// finish bounds the rows over the input (9); low then holds the bounds.
+// finish bounds the rows over the input (11); low then holds the bounds.
 func (r *rows) finish(groups int) {
 	for g := range groups {
 		v, tmp := r.group(r.v[0], 0, g), r.group(r.tmp, 0, 0)

@@ -36,7 +36,7 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 	s := spec{outputs: n.Output(), merged: true, affine: a}
 	fan := a.Shape.FanIn()
 	var err error
-	if s.bound, err = newBound(fan, extra); err != nil {
+	if s.bound, err = newBound(fan, fan+1, extra); err != nil {
 		return s, err
 	}
 	w, b := pairRows(a.Weights(), a.B, fan)

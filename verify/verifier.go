@@ -104,12 +104,13 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	}
 	last := &layers[len(layers)-1]
 	merged := mergeable(n, last)
+	terms := sumTerms(layers)
 	for i := range layers {
 		a := &layers[i]
 		if a == last && merged {
 			break
 		}
-		b, err := newBound(a.Shape.FanIn(), extra(a, extraLayer))
+		b, err := newBound(a.Shape.FanIn(), terms[i], extra(a, extraLayer))
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
 		}
@@ -158,41 +159,6 @@ func extra(a *net.Affine, other int) int {
 		return extraFirst
 	}
 	return other
-}
-
-// dual holds the norms of rows W_i S⁻¹ that are dual to L2 and L1, rounded up.
-type dual struct{ l2, max []float32 }
-
-func (d *dual) of(n net.Norm) []float32 {
-	if n == net.L1 {
-		return d.max
-	}
-	return d.l2
-}
-
-// dualNorms returns the norms of each output channel over its full kernel (a
-// pixel at the border has fewer taps, hence a smaller norm).
-func dualNorms(n *net.Network, w []float32, s kernels.Shape) dual {
-	_, std := n.Normalization()
-	d := dual{make([]float32, s.OutC), make([]float32, s.OutC)}
-	fan := s.FanIn()
-	channels, taps := s.InC, s.KH*s.KW
-	if taps == 1 { // perhaps fully connected on [H][W][C]: the channel is fastest
-		channels = n.Input().C
-	}
-	for o := range s.OutC {
-		sum, most := 0.0, 0.0
-		for k, v := range w[o*fan : (o+1)*fan] {
-			a := float64(v)
-			if std != nil {
-				a /= float64(std[k/taps%channels])
-			}
-			sum += float64(a * a)
-			most = max(most, math.Abs(a))
-		}
-		d.l2[o], d.max[o] = up32(math.Sqrt(sum)*(1+slack)), up32(most*(1+slack))
-	}
-	return d
 }
 
 // Certify tries to prove, for each image, that no image of the ball around it

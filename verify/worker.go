@@ -12,11 +12,12 @@ import (
 type worker struct {
 	v        *IBP
 	layout   net.Layout
+	slots    int
 	c, r     [][]float32  // of each activation; they share memory as net.Network.Buffers says
-	input    []float32    // radii of activation 0 as a summand, for norms other than Linf
 	m        []float32    // M of step 4, the input of the last layer in magnitude
 	spec     [3][]float32 // C, R, V of the last layer, if merged
 	lo1, hi1 []float32    // one image, channels first
+	dual     *dualInput   // of L1 and L2 balls; nil until the first
 	eps      [net.ChunkGroups * kernels.Lanes]float64
 	sc       []kernels.Scratch
 
@@ -29,7 +30,7 @@ type worker struct {
 
 // newWorker returns a worker for up to slots images; goroutines call it.
 func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
-	w := &worker{v: v, layout: layout, sc: make([]kernels.Scratch, goroutines), boxes: map[int]net.Box{}}
+	w := &worker{v: v, layout: layout, slots: slots, sc: make([]kernels.Scratch, goroutines), boxes: map[int]net.Box{}}
 	w.part = w.applyPart
 	size := v.net.Input().Size()
 	alloc := func(size int) []float32 { return kernels.Alloc(layout.Len(layout.Blocks(slots), size)) }
@@ -39,9 +40,6 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 	for i, l := range v.layers {
 		b := &most[buffers[i+1]]
 		*b = max(*b, l.affine.Shape.Out())
-		if l.affine.Skip == 0 && w.input == nil {
-			w.input = alloc(size)
-		}
 	}
 	c, r := make([][]float32, len(most)), make([][]float32, len(most))
 	for i, size := range most {
@@ -59,8 +57,8 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 	return w
 }
 
-// load puts the input of image i into slot: the outer box for Linf (lo in
-// c, hi in r), the centre alone for L2 and L1.
+// load puts the input of image i into slot: the ball's outer box (lo in c, hi in r),
+// and for L2 and L1 its centre.
 func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	n := w.v.net
 	in := n.Input()
@@ -69,14 +67,16 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	mean, std := n.Normalization()
 	w.eps[slot] = box.EpsHi()
 	if norm != net.Linf {
+		if w.dual == nil {
+			w.dual = newDualInput(w)
+		}
 		copy(w.lo1, img)
 		for k := range w.lo1 {
 			if mean != nil {
 				w.lo1[k] = (w.lo1[k] - mean[k/hw]) / std[k/hw]
 			}
 		}
-		w.layout.Pack(w.c[0], w.lo1, in, slot)
-		return
+		w.layout.Pack(w.dual.c, w.lo1, in, slot)
 	}
 	box.Outer(w.lo1, w.hi1, img)
 	if mean != nil {
@@ -95,10 +95,9 @@ func (w *worker) bound(norm net.Norm, n int) {
 	blocks := w.layout.Blocks(n)
 	isa, sc := v.net.ISA(), &w.sc[0]
 	len0 := w.layout.Len(blocks, v.net.Input().Size())
+	isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.feeds[0].interval(false))
 	if norm != net.Linf {
-		w.dualInput(blocks)
-	} else {
-		isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.feeds[0].interval(false))
+		w.dualRadii(blocks)
 	}
 	for i := range v.layers {
 		l := &v.layers[i]
@@ -108,14 +107,10 @@ func (w *worker) bound(norm net.Norm, n int) {
 		out := w.layout.Len(blocks, size)
 		c, r = c[:out], r[:out]
 		if norm != net.Linf && a.Src == 0 {
-			w.addDual(r, l.dual.of(norm), blocks, size)
+			w.narrow(&l.maps, l.dual.of(norm), c, r, blocks, size)
 		}
 		if a.Skip >= 0 {
-			skip := w.r[a.Skip]
-			if norm != net.Linf && a.Skip == 0 {
-				skip = w.input
-			}
-			isa.IntervalAdd(sc, c, r, w.c[a.Skip][:out], skip[:out], sumConstants)
+			isa.IntervalAdd(sc, c, r, w.c[a.Skip][:out], w.r[a.Skip][:out], sumConstants)
 		}
 		if w.trace != nil {
 			w.trace(i, c, r)
@@ -135,13 +130,10 @@ func (w *worker) boundMargins(norm net.Norm, blocks int) {
 	src := s.affine.Src
 	w.applyBoth(&s.rows, w.spec[0], w.c[src], w.spec[1], w.r[src], blocks)
 	if norm != net.Linf && src == 0 {
-		w.addDual(w.spec[1], s.dual.of(norm), blocks, s.rowCount())
+		w.narrow(&s.rows, s.dual.of(norm), w.spec[0], w.spec[1], blocks, s.rowCount())
 	}
-	if norm == net.Linf || src > 0 {
-		in := w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()]
-		for k, c := range in {
-			w.m[k] = float32(math.Abs(float64(c))) + w.r[src][k]
-		}
+	for k, c := range w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()] {
+		w.m[k] = float32(math.Abs(float64(c))) + w.r[src][k]
 	}
 	w.apply(&s.logits, w.spec[2], w.m, blocks)
 }
@@ -150,39 +142,6 @@ func (w *worker) boundMargins(norm net.Norm, blocks int) {
 func (w *worker) slotOf(k, size int) int {
 	l := int(w.layout)
 	return k/(size*l)*l + k%l
-}
-
-// dualInput fills the radii for an L2 or L1 ball from the centres (step 5), and m in
-// case the first layer is the last, and input in case the input is a shortcut.
-func (w *worker) dualInput(blocks int) {
-	n, l := w.v.net, int(w.layout)
-	_, std := n.Normalization()
-	b := &w.v.feeds[0]
-	size, ch := n.Input().Size(), n.Input().C
-	for k := range blocks * size * l {
-		eps := w.eps[w.slotOf(k, size)]
-		if std != nil {
-			eps /= float64(std[k/l%ch])
-		}
-		c := float64(w.c[0][k])
-		w.r[0][k] = b.dualRadius(c, eps)
-		if len(w.v.layers) == 0 { // the only layer, merged
-			w.m[k] = up32(float64((math.Abs(c)+eps)*(1+slack)) + tiny)
-		}
-		if w.input != nil {
-			w.input[k] = b.inputRadius(c, eps)
-		}
-	}
-}
-
-// addDual adds ε·dual to the radii of the outputs, size an image, of a layer that
-// reads the input.
-func (w *worker) addDual(r, dual []float32, blocks, size int) {
-	l := int(w.layout)
-	for k := range r[:blocks*size*l] {
-		d := w.eps[w.slotOf(k, size)] * float64(dual[k/l%len(dual)])
-		r[k] = addUp(r[k], up32(d*(1+slack)))
-	}
 }
 
 // margin returns a proved lower bound of the smallest margin of label y.

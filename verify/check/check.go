@@ -138,8 +138,8 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 	case len(cert.Rows) == 0 && (outputs < 2 || cert.Label < 0 || cert.Label >= outputs):
 		return nil, fmt.Errorf("label: got %d, expected one of %d outputs", cert.Label, outputs)
 	}
-	if c.net.maxFan() > maxFan && cert.Level == Executed {
-		return nil, fmt.Errorf("level: got executed, but fan-ins above %d cannot be checked", maxFan)
+	if c.net.maxTerms() > maxTerms && cert.Level == Executed {
+		return nil, fmt.Errorf("level: got executed, but sums of more than %d terms cannot be checked", maxTerms)
 	}
 	for _, v := range x {
 		if !(v >= 0 && v <= 1) {
@@ -172,11 +172,11 @@ func marginRows(y, outputs int) [][]float64 {
 	return rows
 }
 
-func (n *network) maxFan() (fan int) {
+func (n *network) maxTerms() (terms int) {
 	for i := range n.nodes {
-		fan = max(fan, n.nodes[i].fanIn)
+		terms = max(terms, n.nodes[i].terms)
 	}
-	return fan
+	return terms
 }
 
 // prove returns a lower bound of the smallest row. If it is thorough, all elements of

@@ -2,6 +2,7 @@ package check
 
 import (
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/model"
 )
@@ -11,6 +12,7 @@ type bounds struct {
 	lo, hi []float64
 	d      []float64 // D of rounding.go
 	m      []float64 // M ≥ |lo|, |hi|
+	terms  []float64 // absolute sum of the terms; of parts of an add's sum
 
 	// Lines of a ReLU node. Where its input may have either sign, free is true
 	// and low is the adaptive slope, which others may replace.
@@ -52,15 +54,31 @@ func (s *state) interval(i int) error {
 		for k := range b.lo {
 			p, mean, std := &s.bounds[n.in[0]], n.mean[k%n.shape.C], n.std[k%n.shape.C]
 			b.lo[k], b.hi[k] = (p.lo[k]-mean)/std, (p.hi[k]-mean)/std
-			if err := s.widen(n, &b, k, (p.m[k]+math.Abs(mean))/std); err != nil {
+			sum := (p.m[k] + math.Abs(mean)) / std
+			if err := s.widen(n, &b, k, sum, sum, max(math.Abs(b.lo[k]), math.Abs(b.hi[k]))); err != nil {
 				return err
 			}
 		}
 	case model.Add:
 		p, q := &s.bounds[n.in[0]], &s.bounds[n.in[1]]
+		if n.part {
+			b.terms = make([]float64, len(b.lo))
+		}
 		for k := range b.lo {
 			b.lo[k], b.hi[k] = p.lo[k]+q.lo[k], p.hi[k]+q.hi[k]
-			if err := s.widen(n, &b, k, p.m[k]+q.m[k]); err != nil {
+			terms, whole := 0.0, 0.0
+			for _, p := range []*bounds{p, q} {
+				if p.terms != nil {
+					terms += p.terms[k]
+				} else {
+					terms += p.m[k]
+					whole += p.m[k]
+				}
+			}
+			if n.part {
+				b.terms[k] = terms
+			}
+			if err := s.widen(n, &b, k, p.m[k]+q.m[k], terms, whole); err != nil {
 				return err
 			}
 		}
@@ -73,11 +91,12 @@ func (s *state) interval(i int) error {
 	return s.bounds[i].close()
 }
 
-// widen sets d of element k from S and widens the interval by it.
-func (s *state) widen(n *node, b *bounds, k int, sum float64) error {
+// widen sets d of element k from S, and from what node.executed takes, and widens the
+// interval by it.
+func (s *state) widen(n *node, b *bounds, k int, sum, terms, f float64) error {
 	b.d[k] = s.g * sum
 	if s.executed {
-		e, err := n.executed(sum, max(math.Abs(b.lo[k]), math.Abs(b.hi[k])))
+		e, err := n.executed(terms, f)
 		if err != nil {
 			return err
 		}
@@ -123,9 +142,12 @@ func (s *state) affine(i int, b *bounds) error {
 			sum[out+o] += wm
 		}
 	})
+	if n.part {
+		b.terms = slices.Clone(sum)
+	}
 	for k, centre := range b.lo {
 		b.lo[k], b.hi[k] = centre-b.hi[k], centre+b.hi[k]
-		if err := s.widen(n, b, k, sum[k]); err != nil {
+		if err := s.widen(n, b, k, sum[k], sum[k], 0); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,9 @@ type node struct {
 	padding        [2]int
 	fanIn          int
 
+	part  bool // of the sum of an add, which alone reads it
+	terms int  // of its sum (rounding.go)
+
 	mean, std []float64 // normalize, by channel
 
 	bounded bool // read by a ReLU: a linear method bounds it backward
@@ -75,7 +78,44 @@ func newNetwork(m *model.Model) (*network, error) {
 		n.nodes = append(n.nodes, d)
 		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(l.Out)*int64(d.kernel[0]*d.kernel[1]) + 4
 	}
+	n.sums()
 	return n, nil
+}
+
+// sums finds the parts of the adds' sums and the number of terms of each sum.
+func (n *network) sums() {
+	readers := make([]int, len(n.nodes))
+	for i := range n.nodes {
+		for _, p := range n.nodes[i].in {
+			readers[p]++
+		}
+	}
+	for i := range n.nodes { // what i reads comes before it
+		d := &n.nodes[i]
+		d.terms = d.fanIn + 1
+		if d.kind != model.Add {
+			continue
+		}
+		d.terms = 0
+		for _, k := range d.in {
+			switch p := &n.nodes[k]; p.kind {
+			case model.Conv, model.FC, model.Add:
+				p.part = readers[k] == 1
+			}
+			if n.nodes[k].part {
+				d.terms += n.nodes[k].terms
+			} else {
+				d.terms++
+			}
+		}
+	}
+	for i := len(n.nodes) - 1; i >= 0; i-- { // parts have the terms of the whole
+		for _, k := range n.nodes[i].in {
+			if n.nodes[k].part {
+				n.nodes[k].terms = n.nodes[i].terms
+			}
+		}
+	}
 }
 
 func wide(v []float32) []float64 {

@@ -27,13 +27,20 @@ import (
 //
 // with E_i = 0 at level real and at ReLUs, and else, for |v_p| ≤ M_p,
 //
-//	conv, fc    γ_{K+1}(u)·(|W|M_p + |b|) + Kη    K products and the bias, K sums
-//	normalize   3u·max|f_i| + η                   a difference, a quotient
-//	add         u·max|f_i|                        one sum, which cannot underflow
+//	conv, fc    γ_T(u)·(|W|M_p + |b|) + Kη    K products
+//	normalize   3u·max|f_i| + η               a difference, a quotient
+//	add         γ_T(u)·ΣM_p                   p not part of the sum
 //
-// (K ≤ 2²⁰ keeps γ small.) If (|W|M_p + |b|)(1 + γ) + Kη, which bounds every
-// partial sum, is a float32, nothing overflows; if not, the level is not
-// proved. Zeros of padding change nothing.
+// where T is the number of terms of the node's sum. A conv or fc is a sum of K
+// products and its bias, T = K + 1. A conv, fc or add that an add reads, and nothing
+// else does, is part of that add's sum, whose terms are those of such parts and, one
+// each, its other inputs. The whole sum may be evaluated in any order: each of its
+// terms passes one product and T − 1 sums at most. The error of a term counts where
+// the term comes in, so that of parts, and of adds of parts, v_i is not what some
+// evaluation computes, perhaps none does, but what makes up the end's v_i. (T ≤ 2²¹
+// keeps γ small.) If the absolute values of the sum's terms, times 1 + γ, plus Kη,
+// which bounds every partial sum, are a float32, nothing overflows; if not, the level
+// is not proved. Zeros of padding change nothing.
 //
 // 2. Our own rounding. Let S_i = |W|M_p + |b| (normalize: (M_p + |mean|)/std; add:
 // the sum of both M_p; ReLU: M_p + the intercept of the upper line, or 0 if u ≤ 0;
@@ -76,11 +83,11 @@ import (
 // at most 2²⁰⁰; a comparison with NaN is never in favour.
 
 const (
-	u32     = 0x1p-24
-	eta     = 0x1p-149
-	flat    = 0x1p-400
-	largest = 0x1p200
-	maxFan  = 1 << 20
+	u32      = 0x1p-24
+	eta      = 0x1p-149
+	flat     = 0x1p-400
+	largest  = 0x1p200
+	maxTerms = 1 << 21
 )
 
 var errUnbounded = errors.New("a bound is not finite")
@@ -93,18 +100,19 @@ func (n *network) constants() (g float64, err error) {
 	return 4 * float64(n.chain) * 0x1p-53, nil
 }
 
-// executed returns E_i of a conv, fc, normalize or add node for S_i and
-// max|f_i|, or an error where float32 may overflow.
+// executed returns E_i of a conv, fc, normalize or add node, or an error where
+// float32 may overflow: for the absolute sum s of the terms, and f, max|f_i| of a
+// normalize, ΣM_p of an add.
 func (d *node) executed(s, f float64) (float64, error) {
 	const room = 1 + 0x1p-20 // for float64 rounding in here
+	t, k := float64(d.terms), float64(d.fanIn)
+	gamma := t * u32 / (1 - t*u32)
 	e := float64(3*u32*f*room) + eta
 	switch d.kind {
 	case model.Conv, model.FC:
-		k := float64(d.fanIn)
-		gamma := (k + 1) * u32 / (1 - (k+1)*u32)
 		e = (float64(gamma*s) + float64(k*eta)) * room
 	case model.Add:
-		e = u32 * f * room
+		e = gamma * f * room
 	}
 	if !((s+e)*room <= math.MaxFloat32) {
 		return 0, errors.New("float32 execution may overflow")

@@ -76,7 +76,7 @@ func redTeamSize(t *testing.T) int {
 
 // TestRedTeam looks for points that break what any method claims of hostile networks.
 func TestRedTeam(t *testing.T) {
-	rounds := uint64(20 * redTeamSize(t))
+	rounds := uint64(6 * redTeamSize(t))
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	var total redteam.Report

@@ -78,69 +78,52 @@ func (b *builder) quiet() {
 	}
 }
 
-// drawAbsorbSkip: a residual add of 1 to K small products. The summand is the input, an
-// activation, a linear activation or a projection, before or after a ReLU.
+// absorbSkip: a residual add of 1 to K small products. The summand is the input, an
+// activation, a linear one, a projection or what the branch reads; a ReLU may follow.
 func (b *builder) absorbSkip(most int) {
 	k := b.fan(most)
 	var l []model.Layer
-	in := flat(1)
-	var skip, branch int
-	switch b.IntN(5) {
-	case 0: // the input
+	in, branch := flat(1), 2
+	switch b.IntN(6) {
+	case 0:
 		l = []model.Layer{fc(k), relu, fc(1), add(2, model.NetInput)}
-		skip, branch = -2, 2
-	case 1: // an activation, linear or not
+	case 1:
 		l = []model.Layer{fc(1), relu, fc(k), relu, fc(1), add(4, 1)}
-		if b.IntN(2) == 0 {
-			l[1] = fc(1)
-		}
-		skip, branch = 0, 4
-	case 2: // a projection
-		l = []model.Layer{fc(k), relu, from(-1, fc(1)), from(1, fc(1)), add(2, 3)}
-		skip, branch = 2, 3
-	case 3: // maps
+		branch = 4
+	case 2:
+		l = []model.Layer{fc(1), fc(1), fc(k), relu, fc(1), add(1, 4)}
+		branch = 4
+	case 3:
+		l = []model.Layer{fc(k), relu, from(model.NetInput, fc(1)), from(1, fc(1)), add(2, 3)}
+		branch = 3
+	case 4:
 		in = model.Shape{C: 1, H: 2, W: 2}
 		l = []model.Layer{conv(k, 1, 1, 0), relu, conv(1, 1, 1, 0), add(2, model.NetInput)}
-		skip, branch = -2, 2
-	default: // what the branch itself reads
+	default:
+		k = min(k, 100)
 		l = []model.Layer{fc(k), relu, fc(k), add(1, 2)}
-		skip, branch = -2, 2
 	}
-	at := len(l)
 	if b.IntN(2) == 0 {
 		l = append(l, relu)
 	}
 	last := len(l)
-	if last == at {
-		l = append(l, fc(2))
-	} else {
-		l = append(l, fc(2))
-	}
-	b.layers(in, l...)
+	b.layers(in, append(l, fc(2))...)
 	b.x = fill(in.Size(), 1)
 	b.quiet()
-	_ = skip
-	c := float32(b.tiny() * u)
-	if b.IntN(2) == 0 {
-		c = -c
-	}
+	c := copysign(float32(b.tiny()*u), float32(b.IntN(2))-0.5)
 	for i := range last {
 		p := &b.m.Params[i]
-		if len(p.W) == 0 {
-			continue
-		}
-		v, bias := float32(1), float32(0)
+		v := float32(1)
 		if i == branch {
 			v = c
 		}
-		b.set(i, fill(len(p.W), v), fill(len(p.B), bias))
+		b.set(i, fill(len(p.W), v), fill(len(p.B), 0))
 	}
 	outs := len(b.m.Params[last].W) / 2
-	sum := float64(k) * float64(c)
 	gain := float32(1 / (float64(k) * u))
-	w := append(fill(outs, 0), fill(outs, 0)...)
-	w[b.IntN(outs)] = gain
-	b.set(last, w, []float32{-gain * float32(1+sum*b.Float64()), 0})
+	row := fill(2*outs, 0)
+	row[b.IntN(outs)] = gain
+	b.set(last, row, []float32{-gain * float32(1+float64(k)*float64(c)*b.Float64()), 0})
 }
 
 // absorbFC: chains of a fan-out to K and a sum of K.

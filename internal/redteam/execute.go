@@ -79,31 +79,66 @@ func (e *executor) execute(x []float32, push [][]float64) ([][]float32, bool) {
 	return acts, true
 }
 
-// output executes one sum. A summand is a term of it, anywhere, or is added to the
-// finished sum.
+// output executes one sum. A summand is added to the finished sum, or is a term of it,
+// anywhere; so are the terms of a summand that is a sum which nothing else reads. That
+// is not computed then, and becomes NaN.
 func (e *executor) output(s *step, o int, acts [][]float32, dir float64) float32 {
-	t := append(e.terms[:0], newTerm(1, s.bias[o]))
-	for k := s.start[o]; k < s.start[o+1]; k++ {
-		t = append(t, newTerm(s.w[k], acts[s.in][s.k[k]]))
-	}
+	t := e.own(e.terms[:0], s, o, acts)
 	e.terms = t
 	if s.skip < 0 {
 		return e.extreme(t, dir)
 	}
 	a := acts[s.skip][o]
-	if dir == 0 && e.IntN(2) == 0 {
-		return e.extreme(t, 0) + a
-	}
-	v := e.extreme(t, dir) + a
-	if dir == 0 {
-		v = 0
+	way := e.IntN(3)
+	best := e.extreme(t, dir) + a
+	if dir == 0 && way == 0 {
+		return best
 	}
 	e.terms = append(t, newTerm(1, a))
-	all := e.extreme(e.terms, dir)
-	if dir == 0 || further(all, v, dir) {
-		return all
+	if v := e.extreme(e.terms, dir); dir == 0 || further(v, best, dir) {
+		best = v
 	}
-	return v
+	if !s.part || dir == 0 && way == 1 {
+		return best
+	}
+	e.terms = e.all(e.terms[:0], s, o, acts)
+	if v := e.extreme(e.terms, dir); dir == 0 || further(v, best, dir) {
+		best = v
+		for s.part {
+			acts[s.skip][o] = float32(math.NaN())
+			s = e.stepOf(s.skip)
+		}
+	}
+	return best
+}
+
+// own lists the products and the bias of a sum.
+func (e *executor) own(t []term, s *step, o int, acts [][]float32) []term {
+	t = append(t, newTerm(1, s.bias[o]))
+	for k := s.start[o]; k < s.start[o+1]; k++ {
+		t = append(t, newTerm(s.w[k], acts[s.in][s.k[k]]))
+	}
+	return t
+}
+
+// all lists the terms of a sum with those of its parts.
+func (e *executor) all(t []term, s *step, o int, acts [][]float32) []term {
+	for t = e.own(t, s, o, acts); s.part; t = e.own(t, s, o, acts) {
+		s = e.stepOf(s.skip)
+	}
+	if s.skip >= 0 {
+		t = append(t, newTerm(1, acts[s.skip][o]))
+	}
+	return t
+}
+
+func (n *network) stepOf(act int) *step {
+	for i := range n.steps {
+		if n.steps[i].out == act {
+			return &n.steps[i]
+		}
+	}
+	return nil
 }
 
 // further tells whether a is farther in a direction than b; NaN, which ends the

@@ -17,6 +17,17 @@ var families = []Family{
 	{"absorb-conv", func(b *builder) { b.absorbConv(1 << 7) }, false},
 	{"absorb-logits", func(b *builder) { b.absorbLogits(1 << 10) }, false},
 	{"absorb-wide", func(b *builder) { b.absorbWide(1 << 9) }, false},
+	{"edge-radius", (*builder).edgeRadius, false},
+	{"edge-dual", (*builder).edgeDualRadius, false},
+	{"edge-products", (*builder).edgeProducts, false},
+	{"edge-error", (*builder).edgeUnderError, false},
+	{"edge-denormal", (*builder).edgeDenormal, false},
+	{"edge-back", (*builder).edgeBack, false},
+	{"edge-constants", (*builder).edgeConstants, false},
+	{"edge-input", (*builder).edgeInput, false},
+	{"edge-chains", (*builder).edgeChains, false},
+	{"edge-underflow", (*builder).edgeUnderflow, false},
+	{"edge-sum", (*builder).edgeSum, false},
 }
 
 // drawGraph draws networks of any form with cruel weights.

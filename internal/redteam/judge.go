@@ -152,6 +152,10 @@ func (j *judge) at(p point, push [][]float64) {
 	}
 }
 
+// most is the number of outputs of a layer that one evaluation is compared with: those
+// of large ones are much alike.
+const most = 64
+
 // compare holds all claims against one evaluation: near as float64, and, unless nil,
 // in real numbers.
 func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
@@ -169,7 +173,11 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 		}
 		for i, iv := range claim.Layers {
 			a := j.n.outs[i]
-			for k, f := range near[a] {
+			size := len(near[a])
+			first := j.e.IntN(size)
+			for k := range min(size, most) {
+				k = (first + k) % size
+				f := near[a][k]
 				what := func() string { return fmt.Sprintf("%s, layer %d, output %d", how, i, k) }
 				j.below(claim, float64(iv.Lower[k]), f, func() *big.Float { return value(a, k) }, what)
 				j.below(claim, -float64(iv.Upper[k]), -f, func() *big.Float { return exactly(0).Neg(value(a, k)) }, what)
@@ -197,7 +205,7 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 
 // below requires bound ≤ z; near is z but for a relative error below 2⁻⁹.
 func (j *judge) below(c *Claim, bound, near float64, z func() *big.Float, what func() string) {
-	if math.IsNaN(bound) || math.IsInf(bound, 0) {
+	if math.IsNaN(bound) || math.IsInf(bound, 0) || math.IsNaN(near) { // or no such number was computed
 		return
 	}
 	j.report.Comparisons++

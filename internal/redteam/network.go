@@ -19,7 +19,8 @@ type network struct {
 type step struct {
 	kind    model.Kind // Normalize, ReLU or FC, which stands for every sum
 	in, out int
-	skip    int // activation added, −1: none
+	skip    int  // activation added, −1: none
+	part    bool // the skip is a sum that nothing else reads: its terms are terms of this one
 
 	// Of a sum: the terms of output o are those from start[o] to start[o+1].
 	start []int
@@ -70,7 +71,26 @@ func newNetwork(m *model.Model) *network {
 		}
 		n.steps = append(n.steps, s)
 	}
+	n.join()
 	return n
+}
+
+// join finds sums that are parts of others.
+func (n *network) join() {
+	readers, by := make([]int, len(n.sizes)), make([]*step, len(n.sizes))
+	for i := range n.steps {
+		s := &n.steps[i]
+		by[s.out] = s
+		readers[s.in]++
+		if s.skip >= 0 {
+			readers[s.skip]++
+		}
+	}
+	for i := range n.steps {
+		if s := &n.steps[i]; s.skip >= 0 && readers[s.skip] == 1 && by[s.skip] != nil && by[s.skip].kind == model.FC {
+			s.part = true
+		}
+	}
 }
 
 // sum lists the terms of layer i.

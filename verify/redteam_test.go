@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -29,9 +30,7 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		for _, l := range layers {
 			k.Layers = append(k.Layers, redteam.Interval(l))
 		}
-		for _, m := range margins {
-			k.Margins = append(k.Margins, float64(m))
-		}
+		k.Margins = wide(margins)
 		claims = append(claims, k)
 	}
 	b := Batch{c.X, []int{c.Y}}
@@ -50,6 +49,11 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		layers, margins, err := v.Bounds(c.Ball, c.X, c.Y)
 		require.NoError(t, err, c)
 		claim(m.String(), layers, margins)
+		spec, err := NewCROWN(n, pool, Config{Method: m, Iterations: 2, Spec: &Spec{C: slices.Concat(c.Rows...)}})
+		require.NoError(t, err, c)
+		_, rows, err := spec.Bounds(c.Ball, c.X, 0)
+		require.NoError(t, err, c)
+		claims = append(claims, redteam.Claim{Name: m.String() + " of rows on " + n.ISA().Name(), Rows: wide(rows)})
 		var res Result
 		switch r.IntN(2) {
 		case 0:
@@ -62,6 +66,14 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		}
 	}
 	return claims
+}
+
+func wide(v []float32) []float64 {
+	w := make([]float64, len(v))
+	for i, x := range v {
+		w[i] = float64(x)
+	}
+	return w
 }
 
 // redTeamSize is EPSBALL_REDTEAM: a multiple of what fits into a run of all tests.

@@ -18,7 +18,8 @@ type Case struct {
 	Model  *model.Model
 	X      []float32
 	Ball   net.Ball
-	Y      int // the label
+	Y      int         // the label
+	Rows   [][]float32 // of a specification: lower bounds of Rows·outputs are wanted, too
 }
 
 func (c *Case) String() string { return fmt.Sprintf("%s/%d (%v)", c.Family, c.Seed, c.Ball) }
@@ -42,7 +43,7 @@ func (f Family) Draw(seed uint64) *Case {
 	if err := b.m.Validate(); err != nil {
 		panic(fmt.Sprintf("%s/%d: %v", f.Name, seed, err))
 	}
-	c := &Case{f.Name, seed, b.m, b.x, b.ball, b.y}
+	c := &Case{Family: f.Name, Seed: seed, Model: b.m, X: b.x, Y: b.y, Rows: b.rows}
 	if c.X == nil {
 		c.X = b.image(b.m.Arch.Input.Size())
 	}
@@ -53,6 +54,9 @@ func (f Family) Draw(seed uint64) *Case {
 	if c.Y < 0 {
 		c.Y = b.label(c)
 	}
+	if c.Rows == nil {
+		c.Rows = b.specification(c)
+	}
 	return c
 }
 
@@ -61,10 +65,10 @@ type builder struct {
 	*rand.Rand
 	m    *model.Model
 	x    []float32
-	ball net.Ball
 	norm net.Norm
 	eps  string
 	y    int
+	rows [][]float32
 }
 
 var (
@@ -98,6 +102,20 @@ func (b *builder) image(n int) []float32 {
 		}
 	}
 	return x
+}
+
+// specification draws rows: margins times anything, or numbers.
+func (b *builder) specification(c *Case) [][]float32 {
+	n := c.Model.Arch.Classes()
+	rows := [][]float32{make([]float32, n), make([]float32, n)}
+	gain := ldexp(1, []int{0, 0, 60, -60, -140}[b.IntN(5)])
+	rows[0][c.Y], rows[0][(c.Y+1)%n] = gain, -gain
+	for o := range rows[1] {
+		if b.IntN(3) > 0 {
+			rows[1][o] = float32(b.NormFloat64())
+		}
+	}
+	return rows
 }
 
 // label is mostly what the network says of the image, so that there is something to

@@ -10,7 +10,7 @@ import (
 // Networks for which one kind of rounding is nearly all that may go wrong: what covers
 // it covers little else, so that a proof without it is caught.
 
-// ball fixes the norm and the radius.
+// within fixes the norm and the radius.
 func (b *builder) within(norm net.Norm, eps string) { b.norm, b.eps = norm, eps }
 
 // still is a ball of one image, or nearly.
@@ -78,14 +78,10 @@ func (b *builder) edgeProducts() {
 	b.outputs(0, row, 0)
 }
 
-// edgeUnderError: the same in a layer whose outputs the next one takes times 2¹⁰⁰.
+// edgeUnderError: the same, times a large number by the specification.
 func (b *builder) edgeUnderError() {
-	n := 8 + b.IntN(56)
-	b.layers(flat(n), fc(1), fc(2))
-	b.still()
-	b.x = fill(n, float32(0.4+0.2*b.Float64()))
-	b.set(0, fill(n, ldexp(float32(1+2*b.IntN(2)), -149)), []float32{0})
-	b.outputs(1, []float32{copysign(0x1p100, float32(b.IntN(2))-0.5)}, 0)
+	b.edgeProducts()
+	b.rows = [][]float32{{0x1p60, -0x1p60}, {-0x1p60, 0}}
 }
 
 // edgeDenormal: denormal pixels and huge weights. What the radius should be of is less
@@ -143,22 +139,15 @@ func (b *builder) edgeInput() {
 	b.outputs(1, swallowed(n, 1.01, -0.98+0.1*b.Float64()), 0)
 }
 
-// edgeChains: unstable neurons, one large and many small, whose intercepts and radii
-// make chains of their own; the layers between them and the outputs are narrow.
+// edgeChains: outputs right behind a ReLU that may have either sign: their intercepts
+// and radii, times the numbers of a specification, make chains of their own.
 func (b *builder) edgeChains() {
-	const n = 64
-	eighth := model.Layer{Kind: model.Conv, Out: 1, Kernel: [2]int{1, 8}, Stride: [2]int{1, 8}}
-	b.layers(flat(n), model.Layer{Kind: model.Normalize, Mean: []float32{0.5}, Std: []float32{1}},
-		conv(2, 1, 1, 0), relu, eighth, fc(2))
-	b.within(net.Linf, "0.25")
-	b.x = fill(n, 0)
-	b.x[0] = 0.5
-	// Of the first channel, the first neuron alone is not stable; of the second, all
-	// others: their pixels are from −1/2 to −1/4, after normalize.
-	small := float32(0.98 * u * 2)
-	b.set(1, []float32{1, small}, []float32{0, small * 0.375})
-	b.set(3, fill(16, 1), []float32{0})
-	b.outputs(4, fill(8, -1), 0)
+	const n = 128
+	b.layers(flat(n), model.Layer{Kind: model.Normalize, Mean: []float32{0.5}, Std: []float32{0.5}}, conv(1, 1, 1, 0), relu)
+	b.within(net.Linf, "0.5")
+	b.x = fill(n, 0.5)
+	b.set(1, []float32{1}, []float32{0})
+	b.rows = [][]float32{swallowed(n, -1, -0.98+0.1*b.Float64())}
 }
 
 // edgeUnderflow: coefficients that underflow on huge activations.

@@ -16,6 +16,7 @@ type Claim struct {
 	// nothing. Worst, if not nil, is one of the smallest of them.
 	Margins []float64
 	Worst   *float64
+	Rows    []float64 // of Case.Rows
 
 	// Real claims are of real numbers alone, not of executions.
 	Real bool
@@ -80,6 +81,12 @@ func (j *judge) target() (act int, seed map[int]float64) {
 	act = j.n.last
 	size := j.n.sizes[act]
 	switch {
+	case j.Rows != nil && r.IntN(3) == 0:
+		seed = map[int]float64{}
+		for o, c := range j.Rows[r.IntN(len(j.Rows))] {
+			seed[o] = -float64(c)
+		}
+		return act, seed
 	case size > 1 && r.IntN(3) > 0:
 		other := (j.Y + 1 + r.IntN(size-1)) % size
 		return act, map[int]float64{j.Y: -1, other: 1}
@@ -96,14 +103,19 @@ func (j *judge) attack() {
 	for k, v := range j.X {
 		x[k] = float64(v)
 	}
-	push := j.n.gradients(j.n.wide(x), act, seed)
+	push := j.n.gradients(j.n.wide(x), act, seed, false)
 	j.at(j.point32(j.X), push)
 	if j.Ball.Eps.Float64() == 0 {
 		return
 	}
-	g := push[0]
-	if j.e.IntN(4) == 0 {
+	var g []float64
+	switch j.e.IntN(8) {
+	case 0, 1:
 		g = anywhere(len(j.X), j.e.Rand)
+	case 2, 3, 4:
+		g = push[0]
+	default:
+		g = j.n.gradients(j.n.wide(x), act, seed, true)[0]
 	}
 	share := 1.0
 	if j.e.IntN(4) == 0 {
@@ -113,7 +125,7 @@ func (j *judge) attack() {
 		for k := range x {
 			x[k], _ = p.real[k].Float64()
 		}
-		push = j.n.gradients(j.n.wide(x), act, seed)
+		push = j.n.gradients(j.n.wide(x), act, seed, false)
 		j.at(p, push)
 	}
 }
@@ -183,6 +195,7 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 				j.below(claim, -float64(iv.Upper[k]), -f, func() *big.Float { return exactly(0).Neg(value(a, k)) }, what)
 			}
 		}
+		j.rows(claim, how, last, func(o int) *big.Float { return value(j.n.last, o) })
 		for o, f := range last {
 			if o == j.Y {
 				continue
@@ -200,6 +213,28 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 				j.below(claim, *claim.Worst, f, margin, what)
 			}
 		}
+	}
+}
+
+// rows holds lower bounds of the case's rows against outputs.
+func (j *judge) rows(claim *Claim, how string, near []float64, value func(o int) *big.Float) {
+	for r, bound := range claim.Rows {
+		sum, all := 0.0, 0.0
+		for o, c := range j.Rows[r] {
+			sum += float64(c) * near[o]
+			all += math.Abs(float64(c) * near[o])
+		}
+		exact := func() *big.Float {
+			s := exactly(0)
+			for o, c := range j.Rows[r] {
+				s.Add(s, exactly(0).Mul(exactly(float64(c)), value(o)))
+			}
+			return s
+		}
+		if !(math.Abs(sum) > 0x1p-20*all) {
+			sum, _ = exact().Float64()
+		}
+		j.below(claim, bound, sum, exact, func() string { return fmt.Sprintf("%s, row %d", how, r) })
 	}
 }
 

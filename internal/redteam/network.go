@@ -137,8 +137,9 @@ func (n *network) wide(x []float64) [][]float64 {
 	return acts
 }
 
-// gradients returns the derivatives of Σ seed·(activation from), by activation.
-func (n *network) gradients(acts [][]float64, from int, seed map[int]float64) [][]float64 {
+// gradients returns the derivatives of Σ seed·(activation from), by activation; with
+// open, as if all ReLUs let them pass.
+func (n *network) gradients(acts [][]float64, from int, seed map[int]float64, open bool) [][]float64 {
 	g := make([][]float64, len(n.sizes))
 	at := func(a int) []float64 {
 		if g[a] == nil {
@@ -161,7 +162,7 @@ func (n *network) gradients(acts [][]float64, from int, seed map[int]float64) []
 			case s.kind == model.Normalize:
 				in[o] += v / float64(s.std[o])
 			case s.kind == model.ReLU:
-				if acts[s.in][o] >= 0 {
+				if open || acts[s.in][o] >= 0 {
 					in[o] += v
 				}
 			default:

@@ -265,3 +265,9 @@ func (b *builder) order() {
 	gain := 1 / (omega * u)
 	b.set(2, []float32{gain, -gain * float32(b.IntN(2)), 0, gain}, []float32{b.Float32() - 0.5, float32(n) * b.Float32()})
 }
+
+// large is any of these with K up to what the proofs admit.
+func (b *builder) large() {
+	most := 1 << (12 + b.IntN(9))
+	[]func(int){b.absorbSkip, b.absorbFC, b.absorbLogits, b.absorbWide}[b.IntN(4)](most)
+}

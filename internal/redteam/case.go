@@ -26,9 +26,9 @@ func (c *Case) String() string { return fmt.Sprintf("%s/%d (%v)", c.Family, c.Se
 
 // Family draws cases of one kind.
 type Family struct {
-	Name string
-	draw func(b *builder)
-	big  bool // some of its networks take seconds
+	Name  string
+	draw  func(b *builder)
+	large bool // its networks take seconds
 }
 
 // Families lists all, in the order in which runs take turns.

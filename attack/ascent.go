@@ -142,7 +142,8 @@ func (a *Ascent) projectL2(x, lo, hi, orig []float32) {
 			norm2[l] += float64(d * d)
 		}
 	}
-	limit := a.eps * (1 - 1e-9) // spares the float64 norm its rounding
+	// The float64 norm of n pixels errs by less than (n + 8)/2·2⁻⁵³ of itself.
+	limit := a.eps * (1 - max(1e-9, float64(len(x)/w+8)*0x1p-53))
 	var scale each64
 	for l, v := range norm2 {
 		scale[l] = 1

@@ -109,35 +109,59 @@ func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(i
 			l.size += len(p.tapsY) * len(p.tapsX) * l.inC * l.outC
 		}
 	}
-	type key struct{ y, x span }
-	byKey := map[key]int{}
-	for y := range outH {
-		sy := spanY(y)
-		iy := sy.in
-		sy.in = 0
-		for x := range outW {
-			sx := spanX(x)
-			px := pixel{int32((iy*inW + sx.in) * l.inC), int32((y*outW + x) * l.outC)}
-			sx.in = 0
-			k := key{sy, sx}
-			i, ok := byKey[k]
-			if !ok {
-				i = len(l.classes)
-				byKey[k] = i
-				l.classes = append(l.classes, class{y: sy, x: sx, phase: sy.phase*phasesX + sx.phase})
+	rows, columns := axisClasses(outH, spanY), axisClasses(outW, spanX)
+	all := make([]pixel, 0, outH*outW)
+	for _, r := range rows {
+		for _, c := range columns {
+			from := len(all)
+			for _, y := range r.at {
+				row := spanY(y).in * inW
+				for i, x := range c.at {
+					all = append(all, pixel{int32((row + c.in[i]) * l.inC), int32((y*outW + x) * l.outC)})
+				}
 			}
-			l.classes[i].pixels = append(l.classes[i].pixels, px)
+			l.classes = append(l.classes, class{y: r.span, x: c.span, phase: r.phase*phasesX + c.phase, pixels: all[from:]})
 		}
 	}
 	l.srcRow = inW * l.inC
+}
+
+// axisClass is a set of coordinates along one axis with the same taps of one phase.
+type axisClass struct {
+	span         // its in is 0
+	at, in []int // outputs, and the in of each
+}
+
+// axisClasses sorts coordinates 0 … n−1 into classes, in the order of their firsts.
+func axisClasses(n int, spanAt func(int) span) (classes []axisClass) {
+	known := map[span]int{}
+	for o := range n {
+		s := spanAt(o)
+		in := s.in
+		s.in = 0
+		i, ok := known[s]
+		if !ok {
+			i = len(classes)
+			known[s] = i
+			classes = append(classes, axisClass{span: s})
+		}
+		classes[i].at, classes[i].in = append(classes[i].at, o), append(classes[i].in, in)
+	}
+	return classes
 }
 
 // tileChannels is the number of output channels of a full tile.
 const tileChannels = 4
 
 // Bytes returns the memory held by the packed weights and the plan.
-func (l *Linear) Bytes() int {
-	n := 4 * (cap(l.packed) + cap(l.bias))
+func (l *Linear) Bytes() int { return 4*(cap(l.packed)+cap(l.bias)) + l.PlanBytes() }
+
+// PlanBytes returns the memory held by the plan: what Windowed maps hold of their own.
+func (l *Linear) PlanBytes() int {
+	n := int(unsafe.Sizeof(*l))
+	for i := range l.phases {
+		n += int(unsafe.Sizeof(l.phases[i])) + (cap(l.phases[i].tapsY)+cap(l.phases[i].tapsX))*8
+	}
 	for _, c := range l.classes {
 		n += int(unsafe.Sizeof(c)) + len(c.pixels)*int(unsafe.Sizeof(pixel{}))
 	}

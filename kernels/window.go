@@ -70,6 +70,17 @@ func (l *Linear) Windowed(out, in Window) *Linear {
 	return n
 }
 
+// With returns the map l, which Windowed made of a map of the same shape and kind as
+// w, with the weights and biases of w.
+func (l *Linear) With(w *Linear) Linear {
+	if l.shape != w.shape || l.adjoint != w.adjoint {
+		panic("kernels: weights of another map")
+	}
+	m := *l
+	m.packed, m.bias = w.packed, w.bias
+	return m
+}
+
 // windowSpan is adjointSpan for the outputs o0 … o1−1, from which in counts.
 func windowSpan(k, stride, pad, o0, o1, i int) span {
 	// Moving both ends by whole strides changes no phase.

@@ -22,7 +22,7 @@ type ascent struct {
 	used        []bool
 	kept        [][]float32 // slopes of the best bounds, for a proof; else nil
 	best        [maxGroups][kernels.Lanes]float64
-	plans       []map[[10]int]*kernels.Linear // forward, of each node
+	forward     kernels.Linear // in use
 }
 
 const (
@@ -40,9 +40,7 @@ func newAscent(r *rows) *ascent {
 		a.out, a.z = append(a.out, alloc()), append(a.z, alloc())
 	}
 	for i := range r.g.nodes {
-		d := &r.g.nodes[i]
-		a.plans = append(a.plans, map[[10]int]*kernels.Linear{})
-		if d.forward == nil {
+		if r.g.nodes[i].forward == nil {
 			panic("verify: graph without forward maps")
 		}
 	}
@@ -209,15 +207,8 @@ func (r *rows) values(a *ascent, i, groups int) {
 	if d.flat {
 		out, in = kernels.Window{Y1: 1, X1: 1}, kernels.Window{Y1: 1, X1: 1}
 	}
-	same := d.shape.Same(out, in)
-	reads := d.shape.Reads(out)
-	key := [10]int{same[0], same[1], same[2], same[3], same[4], same[5], reads.Y0 - in.Y0, reads.X0 - in.X0, reads.H(), reads.W()}
-	p := a.plans[i][key]
-	if p == nil {
-		p = d.forward.Windowed(out, in)
-		a.plans[i][key] = p
-	}
-	p.Apply(&r.sc, a.z[i+1], a.z[d.src], groups, kernels.None, nil)
+	a.forward = r.g.forwardOn(d, out, in)
+	a.forward.Apply(&r.sc, a.z[i+1], a.z[d.src], groups, kernels.None, nil)
 	if d.skip < 0 {
 		return
 	}

@@ -34,6 +34,7 @@ func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, 
 	w.load(0, 0, ball.Norm, ball.Box())
 	w.bound(ball.Norm, 1)
 	w.trace, v.b = nil, Batch{}
+	w.prepare(0)
 	margins := make([]float32, v.spec.outputs.Size())
 	for j := range margins {
 		margins[j] = float32(math.Inf(1))

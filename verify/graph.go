@@ -2,17 +2,19 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
 // graph is the network as linear bounds see it: activation 0 is the normalized
-// input, activation i+1 the output of affine layer i. It is read-only.
+// input, activation i+1 the output of affine layer i. It is read-only but for its plans.
 type graph struct {
 	net   *net.Network
 	maps  []extent // of each activation
 	nodes []node
+	plans *plans
 }
 
 // extent is the size of a map, [H][W][C] in memory.
@@ -24,33 +26,24 @@ func (e extent) full() kernels.Window { return kernels.Window{Y1: e.h, X1: e.w} 
 // node is an affine layer, its skip and its ReLU.
 type node struct {
 	affine    *net.Affine
-	src, skip int              // activations; skip −1: none
-	shape     kernels.Shape    // of the affine layer
-	flat      bool             // reads its source as one long pixel
-	small     *kernels.Small   // W from b
-	both      []float32        // e of step 2, padded
-	abs       *kernels.Small   // |W| from |b|
-	adjoint   *kernels.Linear  // of the whole map
-	forward   *kernels.Linear  // W from b on lanes; nil unless slopes are optimised
-	columns   []float32        // W, [KH][KW][InC][OutC]
-	interval  bound            // of step 2
-	relax     relaxBound       // of step 10
-	plans     map[planKey]plan // by window
-	readers   int              // of the source
+	src, skip int             // activations; skip −1: none
+	shape     kernels.Shape   // of the affine layer
+	flat      bool            // reads its source as one long pixel
+	small     *kernels.Small  // W from b
+	both      []float32       // e of step 2, padded
+	abs       *kernels.Small  // |W| from |b|
+	adjoint   *kernels.Linear // of the whole map
+	forward   *kernels.Linear // W from b on lanes; nil unless slopes are optimised
+	columns   []float32       // W, [KH][KW][InC][OutC]
+	interval  bound           // of step 2
+	relax     relaxBound      // of step 10
+	readers   int             // of the source
 }
-
-// plan is an adjoint on windows.
-type plan struct {
-	adjoint *kernels.Linear
-	reads   kernels.Window
-}
-
-type planKey [6]int
 
 // newGraph packs what the linear bounds of n need; with forward, also what optimising
 // slopes does.
 func newGraph(n *net.Network, forward bool) (*graph, error) {
-	g := &graph{net: n}
+	g := &graph{net: n, plans: newPlans()}
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
 	layers := n.Layers()
@@ -59,7 +52,7 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	for i := range layers {
 		a := &layers[i]
 		s := a.Shape
-		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s, plans: map[planKey]plan{}}
+		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s}
 		readers[d.src]++
 		if d.skip >= 0 {
 			readers[d.skip]++
@@ -90,8 +83,22 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		}
 		d.relax = newRelaxBound(d.shape, terms[i], d.readers)
 	}
-	g.planAll()
 	return g, nil
+}
+
+// stops lists the activations at whose boxes rows over the outputs may stop, but for
+// the input: those that the last layer reads and, if it ends in a ReLU, the outputs.
+func (g *graph) stops() (acts []int) {
+	last := &g.nodes[len(g.nodes)-1]
+	for _, a := range []int{last.src, last.skip} {
+		if a > 0 && !slices.Contains(acts, a) {
+			acts = append(acts, a)
+		}
+	}
+	if last.affine.ReLU {
+		acts = append(acts, len(g.nodes))
+	}
+	return acts
 }
 
 func (d *node) pack(isa *kernels.ISA) {
@@ -128,19 +135,37 @@ func (g *graph) reads(d *node, w kernels.Window) kernels.Window {
 	return d.shape.Reads(w)
 }
 
-// plan returns the adjoint of a node on a window, nearly always one that planAll has
-// seen.
-func (g *graph) plan(d *node, w kernels.Window) plan {
-	p, ok := d.plans[d.key(w)]
-	if !ok {
-		p.adjoint = d.adjoint.Windowed(w, d.shape.Reads(w))
+// adjoint returns the adjoint of a node for rows that are zero outside of the window w
+// of its output, on the window that it reads then.
+func (g *graph) adjoint(d *node, w kernels.Window) kernels.Linear {
+	reads := d.shape.Reads(w) // of whole maps perhaps not all, with a stride
+	if w == (kernels.Window{Y1: d.shape.OutH(), X1: d.shape.OutW()}) && reads.H() == d.shape.InH && reads.W() == d.shape.InW {
+		return *d.adjoint
 	}
-	p.reads = g.reads(d, w)
-	return p
+	k := planKey{shape: d.shape, adjoint: true, windows: d.shape.Same(w, reads)}
+	l := g.plans.get(&k)
+	if l == nil {
+		l = d.adjoint.Windowed(w, reads)
+		g.plans.put(&k, l)
+	}
+	return l.With(d.adjoint)
 }
 
-// key is the same for windows with the same plan.
-func (d *node) key(w kernels.Window) planKey { return d.shape.Same(w, d.shape.Reads(w)) }
+// forwardOn returns the forward map of a node to the outputs in out from what in holds
+// of its source.
+func (g *graph) forwardOn(d *node, out, in kernels.Window) kernels.Linear {
+	reads := d.shape.Reads(out)
+	k := planKey{
+		shape: d.shape, windows: d.shape.Same(out, in),
+		reads: [4]int{reads.Y0 - in.Y0, reads.X0 - in.X0, reads.H(), reads.W()},
+	}
+	l := g.plans.get(&k)
+	if l == nil {
+		l = d.forward.Windowed(out, in)
+		g.plans.put(&k, l)
+	}
+	return l.With(d.forward)
+}
 
 // windows fills win with the window of each activation that the outputs in start of
 // node from depend on, empty where they do not.
@@ -160,12 +185,6 @@ func (g *graph) windows(win []kernels.Window, from int, start kernels.Window) {
 	}
 }
 
-// middle tells whether coordinate i of n is far from both ends.
-func middle(i, n int) bool {
-	const border = 40
-	return i > border && i < n-border
-}
-
 // union is the smallest window around two, of which one may be empty.
 func union(a, b kernels.Window) kernels.Window {
 	switch {
@@ -175,40 +194,4 @@ func union(a, b kernels.Window) kernels.Window {
 		return a
 	}
 	return kernels.Window{Y0: min(a.Y0, b.Y0), Y1: max(a.Y1, b.Y1), X0: min(a.X0, b.X0), X1: max(a.X1, b.X1)}
-}
-
-// planAll makes the plans of all windows that single neurons lead to, and of whole
-// maps. There are few: windows differ at the borders of maps alone, so of large maps
-// the middle is left out.
-func (g *graph) planAll() {
-	win := make([]kernels.Window, len(g.maps))
-	add := func(from int, start kernels.Window) {
-		g.windows(win, from, start)
-		for i := range from + 1 {
-			d, w := &g.nodes[i], win[i+1]
-			if w.H() == 0 {
-				continue
-			}
-			if k := d.key(w); d.plans[k].adjoint == nil {
-				reads := d.shape.Reads(w) // of whole maps perhaps not all, with a stride
-				p := plan{adjoint: d.adjoint}
-				if w != g.maps[i+1].full() || reads.H() < d.shape.InH || reads.W() < d.shape.InW {
-					p.adjoint = d.adjoint.Windowed(w, reads)
-				}
-				d.plans[k] = p
-			}
-		}
-	}
-	for i := range g.nodes {
-		m := g.maps[i+1]
-		for y := range m.h {
-			for x := range m.w {
-				if middle(y, m.h) || middle(x, m.w) {
-					continue
-				}
-				add(i, kernels.Window{Y0: y, Y1: y + 1, X0: x, X1: x + 1})
-			}
-		}
-		add(i, m.full())
-	}
 }

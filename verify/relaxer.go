@@ -46,11 +46,8 @@ func newRelaxer(g *graph) *relaxer {
 		}
 		w.stop = append(w.stop, nil)
 	}
-	last := &g.nodes[len(g.nodes)-1]
-	for _, a := range []int{last.src, last.skip} {
-		if a > 0 {
-			w.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
-		}
+	for _, a := range g.stops() {
+		w.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
 	}
 	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
 		*p = alloc(largest)
@@ -298,7 +295,6 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 // specification; with backward, every unstable layer is bounded by rows, with
 // iterations > 0 by optimised ones.
 func (w *relaxer) bounds(backward bool, iterations int) {
-	last := len(w.g.nodes) - 1
 	if backward {
 		w.trace()
 	}
@@ -315,10 +311,8 @@ func (w *relaxer) bounds(backward bool, iterations int) {
 		}
 		w.settle(i)
 	}
-	for _, a := range []int{w.g.nodes[last].src, w.g.nodes[last].skip} {
-		if a > 0 {
-			inputParams(w.stop[a], w.actLo[a], w.actHi[a])
-		}
+	for _, a := range w.g.stops() {
+		inputParams(w.stop[a], w.actLo[a], w.actHi[a])
 	}
 }
 

@@ -29,6 +29,7 @@ type rows struct {
 	sig0    []int                       // of group 0
 	started []bool                      // v holds coefficients
 	tmp     []float32
+	adjoint kernels.Linear // in use
 	sums    [maxGroups]kernels.RelaxSums
 	low     [maxGroups][kernels.Lanes]float64
 	norms   [kernels.Lanes]float64
@@ -94,7 +95,7 @@ func (r *rows) begin(from int, start kernels.Window) int {
 			continue
 		}
 		d := &r.g.nodes[i]
-		k := d.key(w)
+		k := d.shape.Same(w, d.shape.Reads(w))
 		r.sig = append(r.sig, k[:]...)
 		r.sig = append(r.sig, offset(r.win[d.src], r.g.reads(d, w))...)
 		if d.skip >= 0 {
@@ -238,20 +239,21 @@ func (r *rows) relaxGroup(dst, v []float32, a, g int, params, lower []float32) {
 func (r *rows) back(i int, v []float32, groups int) {
 	d := &r.g.nodes[i]
 	w := r.placed[0]
-	p := r.g.plan(d, w[i+1])
-	apply := func(dst []float32) {
-		if s := r.sparseOf(i); s != nil && p.adjoint == d.adjoint {
-			s.Apply(&r.sc, dst, v, groups)
-			return
-		}
-		p.adjoint.Apply(&r.sc, dst, v, groups, kernels.None, nil)
+	reads := r.g.reads(d, w[i+1])
+	dst, alone := r.tmp, !r.started[d.src] && reads == w[d.src]
+	if alone {
+		dst = r.v[d.src]
 	}
-	if !r.started[d.src] && p.reads == w[d.src] {
-		apply(r.v[d.src])
+	if s := r.sparseOf(i); s != nil && w[i+1] == r.g.maps[i+1].full() && reads == r.g.maps[d.src].full() {
+		s.Apply(&r.sc, dst, v, groups)
+	} else {
+		r.adjoint = r.g.adjoint(d, w[i+1])
+		r.adjoint.Apply(&r.sc, dst, v, groups, kernels.None, nil)
+	}
+	if alone {
 		r.started[d.src] = true
 	} else {
-		apply(r.tmp)
-		r.add(d.src, p.reads, r.tmp, groups)
+		r.add(d.src, reads, r.tmp, groups)
 	}
 	if d.skip >= 0 {
 		r.add(d.skip, w[i+1], v, groups)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 )
@@ -96,9 +97,12 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 		for j := range some {
 			low[from+j] = float32(math.Inf(-1))
 		}
+		if w.g.nodes[last].affine.ReLU && !w.pure {
+			w.stopAt(groups, low[from:from+some], last+1)
+		}
 		w.run(last, groups, func(node int) {
-			if node == last && !w.pure {
-				w.stopAt(node, groups, low[from:from+some])
+			if d := &w.g.nodes[last]; node == last && d.src > 0 && !w.pure {
+				w.stopAt(groups, low[from:from+some], d.src, d.skip)
 			}
 		})
 		if intervals && w.g.nodes[last].src != 0 {
@@ -121,27 +125,24 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 	}
 }
 
-// stopAt bounds the rows over the boxes that the last node reads.
-func (w *relaxer) stopAt(node, groups int, low []float32) {
-	d := &w.g.nodes[node]
-	if d.src == 0 {
-		return
-	}
+// stopAt raises low to the bounds of the rows over the boxes of the activations acts,
+// all that they have coefficients on; −1 is none.
+func (w *relaxer) stopAt(groups int, low []float32, acts ...int) {
 	for g := range groups {
 		sums := w.sums[g]
-		for k, a := range []int{d.src, d.skip} {
-			switch {
-			case a < 0, k == 1 && a == d.src:
-			case a == 0:
-				v := w.group(w.v[0], 0, g)
-				w.relaxGroup(w.group(w.tmp, 0, 0), v, 0, g, w.input, nil)
-			default:
-				w.relaxGroup(w.group(w.tmp, a, 0), w.group(w.v[a], a, g), a, g, w.stop[a], nil)
+		for k, a := range acts {
+			if a < 0 || slices.Contains(acts[:k], a) {
+				continue
 			}
+			params := w.stop[a]
+			if a == 0 {
+				params = w.input
+			}
+			w.relaxGroup(w.group(w.tmp, a, 0), w.group(w.v[a], a, g), a, g, params, nil)
 		}
 		w.sums[g], sums = sums, w.sums[g]
 		for l := g * kernels.Lanes; l < min(len(low), (g+1)*kernels.Lanes); l++ {
-			low[l] = down32(rowLow(&sums, l%kernels.Lanes, 0, w.less))
+			low[l] = max(low[l], down32(rowLow(&sums, l%kernels.Lanes, 0, w.less)))
 		}
 	}
 }

@@ -18,6 +18,7 @@ type worker struct {
 	spec     [3][]float32 // C, R, V of the last layer, if merged
 	lo1, hi1 []float32    // one image, channels first
 	dual     *dualInput   // of L1 and L2 balls; nil until the first
+	last     *lastRows    // nil if the last layer is merged
 	eps      [net.ChunkGroups * kernels.Lanes]float64
 	sc       []kernels.Scratch
 
@@ -54,6 +55,7 @@ func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
 		w.spec = [3][]float32{alloc(rows), alloc(rows), alloc(s.outputs.Size())}
 	}
 	w.lo1, w.hi1 = make([]float32, size), make([]float32, size)
+	w.last = newLastRows(v)
 	return w
 }
 
@@ -147,12 +149,20 @@ func (w *worker) slotOf(k, size int) int {
 // margin returns a proved lower bound of the smallest margin of label y.
 func (w *worker) margin(slot, y int) float32 {
 	low := float32(math.Inf(1))
+	w.prepare(slot)
 	for j := range w.v.spec.outputs.Size() {
 		if j != y {
 			low = min(low, w.low(slot, y, j))
 		}
 	}
 	return low
+}
+
+// prepare is to be called before low, once for an image.
+func (w *worker) prepare(slot int) {
+	if w.last != nil {
+		w.last.prepare(w, slot)
+	}
 }
 
 // low returns a proved lower bound of z_y − z_j of an image.
@@ -162,7 +172,11 @@ func (w *worker) low(slot, y, j int) float32 {
 	if !s.merged {
 		last := len(w.c) - 1
 		c, r := l.Slot(w.c[last], classes, slot), l.Slot(w.r[last], classes, slot)
-		return s.apart(c, r, int(l), y, j)
+		low := s.apart(c, r, int(l), y, j)
+		if w.last != nil {
+			low = max(low, w.last.low(w.last.memory(y), w.last.memory(j)))
+		}
+		return low
 	}
 	rows := s.rowCount()
 	return s.low(l.Slot(w.spec[0], rows, slot), l.Slot(w.spec[1], rows, slot), l.Slot(w.spec[2], classes, slot), int(l), y, j)

@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -101,4 +102,45 @@ func TestRefusesNetworks(t *testing.T) {
 	m.Params[0].W[3] = float32(math.NaN())
 	_, err = check.New(m)
 	require.ErrorContains(t, err, "NaN")
+}
+
+// TestIntervalsLoseNothing: in L2 and L1 balls, which the pixel box cuts, and where
+// the last layer ends in a ReLU, an add or a map, intervals of package verify prove what the checker's prove.
+func TestIntervalsLoseNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 15))
+	for _, a := range []*model.Architecture{
+		{Name: "box", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{conv(4, 3, 1, 0), relu, fc(6), relu, fc(3)}},
+		{Name: "only", Input: model.Shape{C: 2, H: 3, W: 3}, Layers: []model.Layer{fc(4)}},
+		{Name: "last", Input: model.Shape{C: 1, H: 4, W: 4}, Layers: []model.Layer{conv(3, 3, 1, 0), relu, fc(4), relu}},
+		{Name: "last-map", Input: model.Shape{C: 1, H: 5, W: 4}, Layers: []model.Layer{conv(3, 3, 1, 0), relu, conv(2, 2, 1, 0), relu}},
+		{Name: "last-add", Input: model.Shape{C: 6, H: 1, W: 1}, Layers: []model.Layer{
+			fc(6), relu, fc(6), {Kind: model.Add, Inputs: []int{1, 2}}, relu,
+		}},
+		{Name: "add", Input: model.Shape{C: 6, H: 1, W: 1}, Layers: []model.Layer{
+			fc(6), relu, fc(6), {Kind: model.Add, Inputs: []int{1, 2}},
+		}},
+		{Name: "map", Input: model.Shape{C: 1, H: 5, W: 4}, Layers: []model.Layer{conv(3, 3, 1, 0), relu, conv(2, 2, 1, 0)}},
+	} {
+		for round := range 40 {
+			m, err := model.Random(a, r.Uint64())
+			require.NoError(t, err)
+			compiled, err := net.Compile(m, net.Options{})
+			require.NoError(t, err)
+			ibp, err := verify.NewIBP(compiled, kernels.NewPool(1))
+			require.NoError(t, err)
+			x := make([]float32, a.Input.Size())
+			for k := range x {
+				x[k] = float32(r.IntN(3)) / 2 // at the ends of the pixel box, often
+			}
+			y := r.IntN(a.Classes())
+			eps := []string{"0.01", "0.1", "1/2", "3"}[round%4]
+			for _, norm := range []net.Norm{net.L2, net.L1} {
+				var res verify.Result
+				ball := net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)}
+				require.NoError(t, ibp.Certify(t.Context(), ball, verify.Batch{X: x, Y: []int{y}}, &res))
+				v := verdict(t, newChecker(t, m), claim(m, x, y, norm.String(), eps, check.IBP), x, y)
+				require.InDelta(t, v.Margin, res.Margin[0], 1e-4*(1+math.Abs(v.Margin)), "%s %v %s", a.Name, norm, eps)
+			}
+		}
+	}
 }

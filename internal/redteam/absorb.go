@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
 )
 
 // Sums in which a large term swallows small ones, or not, as the order has it: what
@@ -74,7 +75,7 @@ func (b *builder) decide(i int, v, off float64) {
 // quiet is a ball that hardly moves anything.
 func (b *builder) quiet() {
 	if b.IntN(2) == 0 {
-		b.eps = []string{"0", "1e-45", "1e-9", "1e-8"}[b.IntN(4)]
+		b.within(net.Norm(b.IntN(3)), []string{"0", "1e-45", "1e-9", "1e-8"}[b.IntN(4)])
 	}
 }
 
@@ -227,7 +228,7 @@ func (b *builder) absorbWide(most int) {
 	}
 	b.x = fill(k, 1)
 	if b.IntN(3) == 0 {
-		b.x = b.image(k)
+		b.x = Image(k, b.Rand)
 	}
 	b.quiet()
 }

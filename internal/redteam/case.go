@@ -28,7 +28,7 @@ func (c *Case) String() string { return fmt.Sprintf("%s/%d (%v)", c.Family, c.Se
 type Family struct {
 	Name  string
 	draw  func(b *builder)
-	large bool // its networks take seconds
+	Large bool // its networks take seconds
 }
 
 // Families lists all, in the order in which runs take turns.
@@ -45,12 +45,11 @@ func (f Family) Draw(seed uint64) *Case {
 	}
 	c := &Case{Family: f.Name, Seed: seed, Model: b.m, X: b.x, Y: b.y, Rows: b.rows}
 	if c.X == nil {
-		c.X = b.image(b.m.Arch.Input.Size())
+		c.X = Image(b.m.Arch.Input.Size(), b.Rand)
 	}
-	if b.eps == "" {
-		b.randomBall()
+	if c.Ball = Ball(net.Norm(b.IntN(3)), b.Rand); b.eps != "" {
+		c.Ball = net.Ball{Norm: b.norm, Eps: net.MustEpsilon(b.eps)}
 	}
-	c.Ball = net.Ball{Norm: b.norm, Eps: net.MustEpsilon(b.eps)}
 	if c.Y < 0 {
 		c.Y = b.label(c)
 	}
@@ -76,29 +75,29 @@ var (
 	largeRadii = []string{"0", "1e-45", "1e-6", "0.01", "128/255", "1", "10/3", "28"}
 )
 
-func (b *builder) randomBall() {
-	b.norm = net.Norm(b.IntN(3))
+// Ball draws a ball of a norm with a hostile radius.
+func Ball(norm net.Norm, r *rand.Rand) net.Ball {
 	list := radii
-	if b.norm != net.Linf && b.IntN(2) == 0 {
+	if norm != net.Linf && r.IntN(2) == 0 {
 		list = largeRadii
 	}
-	b.eps = list[b.IntN(len(list))]
+	return net.Ball{Norm: norm, Eps: net.MustEpsilon(list[r.IntN(len(list))])}
 }
 
-// image draws pixels with a liking for 0, 1 and what is next to them.
-func (b *builder) image(n int) []float32 {
+// Image draws pixels with a liking for 0, 1 and what is next to them.
+func Image(n int, r *rand.Rand) []float32 {
 	x := make([]float32, n)
-	kind := b.IntN(4)
+	kind := r.IntN(4)
 	for i := range x {
-		switch k := b.IntN(8); {
+		switch k := r.IntN(8); {
 		case kind == 0:
-			x[i] = float32(b.IntN(2))
+			x[i] = float32(r.IntN(2))
 		case k == 0:
-			x[i] = []float32{0, 1, 0x1p-149, 1 - 0x1p-24, 0x1p-24, 0x1p-126, 0.5}[b.IntN(7)]
+			x[i] = []float32{0, 1, 0x1p-149, 1 - 0x1p-24, 0x1p-24, 0x1p-126, 0.5}[r.IntN(7)]
 		case k < 4:
-			x[i] = float32(b.IntN(256)) / 255
+			x[i] = float32(r.IntN(256)) / 255
 		default:
-			x[i] = b.Float32()
+			x[i] = r.Float32()
 		}
 	}
 	return x

@@ -174,3 +174,34 @@ func (b *builder) edgeSum() {
 	gain := float32(1 / (float64(n) * u))
 	b.set(6, []float32{gain, 0}, []float32{-gain * (1 + c*float32(n)/2), 0})
 }
+
+// edgeNormalize: one product of a normalized pixel, all three roundings of which go the
+// same way.
+func (b *builder) edgeNormalize() {
+	for {
+		mean, std, w, x := 0.2+0.5*b.Float32(), 0.1+b.Float32(), 0.5+b.Float32(), b.Float32()
+		z := float32(w * (float32(x-mean) / std))
+		exact := float64(w) * ((float64(x) - float64(mean)) / float64(std))
+		if err := (float64(z) - exact) / math.Abs(exact); math.Abs(err) > 2.3*u {
+			b.layers(flat(1), model.Layer{Kind: model.Normalize, Mean: []float32{mean}, Std: []float32{std}}, fc(2))
+			b.x = []float32{x}
+			b.still()
+			b.set(1, []float32{w, 0}, []float32{0, 0})
+			b.rows = [][]float32{{copysign(1, float32(-err)), 0}}
+			return
+		}
+	}
+}
+
+// edgeDouble: sums of exact numbers that lose small terms in float64, too.
+func (b *builder) edgeDouble() {
+	n := 64 + b.IntN(64)
+	b.layers(flat(n), fc(1), relu, fc(2))
+	b.still()
+	b.x = fill(n, 1)
+	row := fill(n, float32((0.6+0.3*b.Float64())*0x1p-53))
+	row[0] = 1
+	b.set(0, row, []float32{0})
+	b.outputs(2, []float32{1}, 0)
+	b.rows = [][]float32{{1, 0}, {-1, 0}}
+}

@@ -28,7 +28,9 @@ var families = []Family{
 	{Name: "edge-chains", draw: (*builder).edgeChains},
 	{Name: "edge-underflow", draw: (*builder).edgeUnderflow},
 	{Name: "edge-sum", draw: (*builder).edgeSum},
-	{Name: "large", draw: (*builder).large, large: true},
+	{Name: "edge-normalize", draw: (*builder).edgeNormalize},
+	{Name: "edge-double", draw: (*builder).edgeDouble},
+	{Name: "large", draw: (*builder).large, Large: true},
 }
 
 // drawGraph draws networks of any form with cruel weights.
@@ -100,7 +102,7 @@ func drawCancel(b *builder) {
 		b.layers(flat(1+b.IntN(6)), fc(1+b.IntN(6)), relu, fc(1+b.IntN(6)), relu, fc(2))
 	}
 	b.twist()
-	b.x = b.image(b.m.Arch.Input.Size())
+	b.x = Image(b.m.Arch.Input.Size(), b.Rand)
 	b.balance()
 }
 

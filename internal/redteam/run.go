@@ -29,7 +29,7 @@ func Run(t *testing.T, seeds int, claims func(t *testing.T, c *Case) []Claim) {
 	var total Report
 	for _, f := range families {
 		n := seeds * size
-		if f.large {
+		if f.Large {
 			n = size / 10
 		}
 		if testing.Short() {
@@ -59,7 +59,7 @@ func Find(t *testing.T, seeds int, claims func(t *testing.T, c *Case) []Claim) (
 	for seed := range seeds {
 		for i := len(families) - 1; i >= 0; i-- {
 			f := families[i]
-			if f.large {
+			if f.Large {
 				continue
 			}
 			c := f.Draw(uint64(seed))

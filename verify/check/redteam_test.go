@@ -71,3 +71,17 @@ func TestRedTeam(t *testing.T) {
 	defer pool.Close()
 	redteam.Run(t, 3, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
 }
+
+// TestRedTeamFindsFaults: without any one of the proof's error terms some claim is
+// broken, or the test above would show nothing about it.
+func TestRedTeamFindsFaults(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, term := range check.ErrorTerms {
+		check.WithoutTerm(term, func() {
+			v, ok := redteam.Find(t, 4, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
+			require.True(t, ok, "nothing is found without %s", term)
+			t.Logf("%s: %v", term, v)
+		})
+	}
+}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -78,6 +79,28 @@ func TestRedTeam(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	redteam.Run(t, 6, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
+}
+
+// TestRedTeamRadius: in the largest ball that a search certifies the label wins.
+func TestRedTeamRadius(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	least := math.SmallestNonzeroFloat64
+	redteam.Run(t, 1, func(t *testing.T, c *redteam.Case) []redteam.Claim {
+		r := rand.New(rand.NewPCG(c.Seed, 9))
+		n, err := net.Compile(c.Model, net.Options{})
+		require.NoError(t, err, c)
+		v, err := NewCROWN(n, pool, Config{Method: Method(r.IntN(4)), Ladder: true, Iterations: 2})
+		require.NoError(t, err, c)
+		var res RadiusResult
+		step := net.MustEpsilon([]string{"1e-45", "1e-9", "1e-4", "1/255", "1/30"}[r.IntN(5)])
+		require.NoError(t, v.Radius(context.Background(), c.Ball.Norm, step, step.Times(20), Batch{c.X, []int{c.Y}}, &res), c)
+		if res.Steps[0] < 0 {
+			return nil
+		}
+		c.Ball.Eps = step.Times(res.Steps[0])
+		return []redteam.Claim{{Name: "radius by " + v.cfg.Method.String(), Worst: &least}}
+	})
 }
 
 // TestRedTeamFindsFaults: without any one of the proofs' error terms some network's

@@ -270,5 +270,56 @@ func (b *builder) order() {
 // large is any of these with K up to what the proofs admit.
 func (b *builder) large() {
 	most := 1 << (12 + b.IntN(9))
-	[]func(int){b.absorbSkip, b.absorbFC, b.absorbLogits, b.absorbWide}[b.IntN(4)](most)
+	[]func(int){b.absorbSkip, b.absorbSum, b.absorbFC, b.absorbLogits, b.absorbWide}[b.IntN(5)](most)
+}
+
+// absorbSum: sums over several layers and adds, of which some are read by others, too,
+// or end in a ReLU, and so are not parts of the next.
+func (b *builder) absorbSum(most int) {
+	k := b.fan(most)
+	l := []model.Layer{fc(k), relu}
+	var small, large []int // layers
+	small0 := 0.0
+	part := func() int {
+		at := len(l)
+		if len(large) > 0 && (len(small) == 0 || b.IntN(3) > 0) {
+			l, small, small0 = append(l, from(1, fc(1))), append(small, at), small0+float64(k)
+		} else {
+			l, large = append(l, from(model.NetInput, fc(1))), append(large, at)
+		}
+		return at
+	}
+	sum := part()
+	for range 1 + b.IntN(4) {
+		next := part()
+		p, q := sum, next
+		if b.IntN(2) == 0 {
+			p, q = q, p
+		}
+		l = append(l, add(p, q))
+		sum = len(l) - 1
+		switch b.IntN(5) {
+		case 0:
+			l = append(l, from(sum, relu))
+			sum++
+		case 1: // another reader
+			l = append(l, from(sum, fc(1)), add(sum, sum+1))
+			large = append(large, sum+1)
+			sum += 2
+		}
+	}
+	last := len(l)
+	b.layers(flat(1), append(l, from(sum, fc(2)))...)
+	b.x = []float32{1}
+	b.quiet()
+	b.set(0, fill(k, 1), fill(k, 0))
+	v := copysign(float32(b.tiny()*u), float32(b.IntN(2))-0.5)
+	for _, i := range small {
+		b.set(i, fill(k, v), []float32{0})
+	}
+	for _, i := range large {
+		b.set(i, []float32{[]float32{1, 1, 1.01, -0.5}[b.IntN(4)]}, []float32{float32(b.IntN(5) / 4)})
+	}
+	x := newNetwork(b.m).wide([]float64{1})
+	b.decide(last, x[sum+1][0], small0*float64(v))
 }

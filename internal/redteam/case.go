@@ -3,6 +3,7 @@ package redteam
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -40,6 +41,11 @@ func (f Family) Draw(seed uint64) *Case {
 	h.Write([]byte(f.Name))
 	b := &builder{Rand: rand.New(rand.NewPCG(h.Sum64(), seed)), y: -1}
 	f.draw(b)
+	for _, p := range b.m.Params {
+		for k, w := range p.W {
+			p.W[k] = max(-math.MaxFloat32, min(math.MaxFloat32, w))
+		}
+	}
 	if err := b.m.Validate(); err != nil {
 		panic(fmt.Sprintf("%s/%d: %v", f.Name, seed, err))
 	}

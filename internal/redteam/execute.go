@@ -256,7 +256,7 @@ func (e *executor) steered(t []term, dir float64) float32 {
 			v := &rest[k]
 			for _, r := range [2]float32{fma(v.w, v.x, s), s + float32(v.w*v.x)} {
 				err := math.Copysign(1, dir) * ((float64(r) - float64(s)) - v.value)
-				if !(err <= most) {
+				if at < 0 || !(err <= most) {
 					best, at, most = r, k, err
 				}
 			}

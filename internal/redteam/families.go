@@ -13,6 +13,7 @@ var families = []Family{
 	{Name: "cancel", draw: drawCancel},
 	{Name: "order", draw: (*builder).order},
 	{Name: "absorb-skip", draw: func(b *builder) { b.absorbSkip(1 << 10) }},
+	{Name: "absorb-sum", draw: func(b *builder) { b.absorbSum(1 << 9) }},
 	{Name: "absorb-fc", draw: func(b *builder) { b.absorbFC(1 << 9) }},
 	{Name: "absorb-conv", draw: func(b *builder) { b.absorbConv(1 << 7) }},
 	{Name: "absorb-logits", draw: func(b *builder) { b.absorbLogits(1 << 10) }},

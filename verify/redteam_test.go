@@ -106,6 +106,9 @@ func TestRedTeamRadius(t *testing.T) {
 // TestRedTeamFindsFaults: without any one of the proofs' error terms some network's
 // bounds are broken, or the test above would show nothing about it.
 func TestRedTeamFindsFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	defer func() { removed = noTerm }()

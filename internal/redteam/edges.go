@@ -205,3 +205,40 @@ func (b *builder) edgeDouble() {
 	b.outputs(2, []float32{1}, 0)
 	b.rows = [][]float32{{1, 0}, {-1, 0}}
 }
+
+// edgeSkip: small products next to a summand of 1.
+func (b *builder) edgeSkip() {
+	n := 256 << b.IntN(2)
+	b.layers(flat(1), fc(n), relu, fc(1), add(2, model.NetInput), fc(2))
+	b.still()
+	b.x = []float32{1}
+	b.set(0, fill(n, 1), fill(n, 0))
+	c := float32((0.6 + 0.3*b.Float64()) * u)
+	b.set(2, fill(n, copysign(c, float32(b.IntN(2))-0.5)), []float32{0})
+	b.outputs(4, []float32{1}, 0)
+	b.rows = [][]float32{{1, -1}, {-1, 1}}
+}
+
+// edgeBias: small products next to a bias of 1.
+func (b *builder) edgeBias() {
+	n := 256 << b.IntN(2)
+	b.layers(flat(1), fc(n), relu, fc(1), relu, fc(2))
+	b.still()
+	b.x = []float32{1}
+	b.set(0, fill(n, 1), fill(n, 0))
+	b.set(2, fill(n, float32((0.6+0.3*b.Float64())*u)), []float32{1})
+	b.outputs(4, []float32{1}, 0)
+	b.rows = [][]float32{{1, -1}, {-1, 1}}
+}
+
+// edgeLogits: two logits that differ by small products, each next to a 1.
+func (b *builder) edgeLogits() {
+	n := 256 << b.IntN(2)
+	b.layers(flat(1), fc(n), relu, fc(2))
+	b.still()
+	b.x = []float32{1}
+	b.set(0, fill(n, 1), fill(n, 0))
+	row := swallowed(n, 1, 0.6+0.3*b.Float64())
+	b.set(2, append(row, swallowed(n, 1, 0)...), []float32{0, 0})
+	b.y = 0
+}

@@ -30,6 +30,9 @@ var families = []Family{
 	{Name: "edge-underflow", draw: (*builder).edgeUnderflow},
 	{Name: "edge-sum", draw: (*builder).edgeSum},
 	{Name: "edge-normalize", draw: (*builder).edgeNormalize},
+	{Name: "edge-skip", draw: (*builder).edgeSkip},
+	{Name: "edge-bias", draw: (*builder).edgeBias},
+	{Name: "edge-logits", draw: (*builder).edgeLogits},
 	{Name: "edge-double", draw: (*builder).edgeDouble},
 	{Name: "large", draw: (*builder).large, Large: true},
 }

@@ -75,6 +75,9 @@ func TestRedTeam(t *testing.T) {
 // TestRedTeamFindsFaults: without any one of the proof's error terms some claim is
 // broken, or the test above would show nothing about it.
 func TestRedTeamFindsFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	for _, term := range check.ErrorTerms {

@@ -355,6 +355,63 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelledTally: what a cancelled run says of the images it did not finish is
+// true, and its ranges hold the figures of a whole run, wherever it stops.
+func TestCancelledTally(t *testing.T) {
+	const n = 700
+	s := newSetup(t, tiny, 7, n, "")
+	s.y[3] = (s.y[3] + 1) % 5
+	clean := s.logits(t, s.x, n)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	var states Tally
+	for name, c := range configs() {
+		c.Steps *= 5
+		_, wantClean, wantRobust := s.run(t, c, Batch{X: s.x, Y: s.y}, 2).Count()
+		for _, stop := range []int{1, 30, 400} {
+			ctx, cancel := context.WithCancel(context.Background())
+			c.Progress = func(done int) {
+				if done == stop {
+					cancel()
+				}
+			}
+			a, err := New(s.n, c, pool)
+			require.NoError(t, err)
+			var r Result
+			if a.Run(ctx, Batch{X: s.x, Y: s.y}, &r) == nil {
+				continue
+			}
+			got := r.Tally()
+			require.Equal(t, n, got.Wrong+got.Fooled+got.Robust+got.Resisting+got.NotBegun)
+			least, most := got.CleanRange()
+			require.True(t, least <= wantClean && wantClean <= most, "%s: clean %d … %d, want %d", name, least, most, wantClean)
+			least, most = got.RobustRange()
+			require.True(t, least <= wantRobust && wantRobust <= most, "%s: robust %d … %d, want %d", name, least, most, wantRobust)
+			states.Resisting += got.Resisting
+			states.NotBegun += got.NotBegun
+
+			z := s.logits(t, r.Adv, n)
+			for i := range s.y {
+				require.True(t, r.Begun[i] || !r.Done[i])
+				if !r.Begun[i] {
+					require.Equal(t, s.image(s.x, i), s.image(r.Adv, i))
+					require.Equal(t, -1, r.Label[i])
+					continue
+				}
+				require.True(t, c.Ball.Contains(s.image(s.x, i), s.image(r.Adv, i)), "image %d leaves the ball", i)
+				zi := z[i*5 : (i+1)*5]
+				require.Equal(t, net.Argmax(zi), r.Label[i])
+				require.Equal(t, net.MarginOf(zi, s.y[i]), r.Margin[i])
+				require.LessOrEqual(t, r.Margin[i], net.MarginOf(clean[i*5:(i+1)*5], s.y[i]))
+				require.Equal(t, i != 3, r.Clean[i])
+				require.Equal(t, r.Clean[i] && r.Label[i] != s.y[i], r.Success[i])
+			}
+		}
+	}
+	require.Positive(t, states.Resisting)
+	require.Positive(t, states.NotBegun)
+}
+
 func TestRunDoesNotAllocate(t *testing.T) {
 	s := newSetup(t, tiny, 8, 70, "")
 	for threads := 1; threads <= 2; threads++ {

@@ -36,7 +36,12 @@ type Result struct {
 	Success []bool    // Clean, and Adv is misclassified (or, with targets given, taken for its target)
 	Linf    []float64 // distance of Adv from the image
 	L2      []float64
-	Done    []bool // false where a cancelled run did not get to
+	Done    []bool // false where a cancelled run did not get to the end
+
+	// Begun is true where the entries above hold what was found, if only so far:
+	// where Done is, and where a cancelled run had attacked the image without success.
+	Begun []bool
+
 	// ImageSteps is the number of gradient steps taken by all images.
 	ImageSteps int64
 }
@@ -58,18 +63,61 @@ func (r *Result) Count() (done, clean, robust int) {
 	return done, clean, robust
 }
 
+// Tally counts the images of a run by what is known of them. Of those that a
+// cancelled run did not finish it holds no more than is true: the fooled ones
+// finish first, so a fraction of the finished ones says little.
+type Tally struct {
+	Wrong     int // misclassified as they are
+	Fooled    int
+	Robust    int // not fooled, and the attack is through
+	Resisting int // correct, and not fooled so far
+	NotBegun  int
+}
+
+// Tally counts the images by what is known of them.
+func (r *Result) Tally() Tally {
+	var t Tally
+	for i := range r.Done {
+		switch {
+		case !r.Begun[i]:
+			t.NotBegun++
+		case !r.Clean[i]:
+			t.Wrong++
+		case r.Success[i]:
+			t.Fooled++
+		case r.Done[i]:
+			t.Robust++
+		default:
+			t.Resisting++
+		}
+	}
+	return t
+}
+
+// CleanRange returns the least and the most images that are classified correctly.
+func (t Tally) CleanRange() (least, most int) {
+	least = t.Fooled + t.Robust + t.Resisting
+	return least, least + t.NotBegun
+}
+
+// RobustRange returns the least and the most images that the whole attack leaves
+// correct.
+func (t Tally) RobustRange() (least, most int) {
+	return t.Robust, t.Robust + t.Resisting + t.NotBegun
+}
+
 func (r *Result) resize(n, size int) {
 	if cap(r.Done) < n || cap(r.Adv) < n*size {
 		*r = Result{
 			Adv: make([]float32, n*size), Label: make([]int, n), Margin: make([]float32, n),
 			Clean: make([]bool, n), Success: make([]bool, n),
-			Linf: make([]float64, n), L2: make([]float64, n), Done: make([]bool, n),
+			Linf: make([]float64, n), L2: make([]float64, n), Done: make([]bool, n), Begun: make([]bool, n),
 		}
 	}
 	r.Adv, r.Label, r.Margin = r.Adv[:n*size], r.Label[:n], r.Margin[:n]
-	r.Clean, r.Success, r.Done = r.Clean[:n], r.Success[:n], r.Done[:n]
+	r.Clean, r.Success, r.Done, r.Begun = r.Clean[:n], r.Success[:n], r.Done[:n], r.Begun[:n]
 	r.Linf, r.L2 = r.Linf[:n], r.L2[:n]
-	for _, flags := range [][]bool{r.Clean, r.Success, r.Done} {
+	for _, flags := range [][]bool{r.Clean, r.Success, r.Done, r.Begun} {
 		clear(flags)
 	}
 	for _, d := range [][]float64{r.Linf, r.L2} {
@@ -142,8 +190,9 @@ func (a *Attacker) singles() {
 
 // Run attacks the batch and fills res, reusing its memory: with a res of equal
 // size it allocates nothing but, once for large batches and once for small ones,
-// its buffers. When ctx ends it returns the context's error
-// within a few steps; images with res.Done are then complete.
+// its buffers. When ctx ends it returns the context's error within a few steps;
+// images with res.Done are then complete, those with res.Begun hold the best point
+// found so far.
 func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
 	if err := a.net.CheckImages(b.X, n); err != nil {
@@ -222,6 +271,15 @@ func (a *Attacker) take() int {
 
 // finish records the outcome of image i.
 func (a *Attacker) finish(i int, clean, success bool, label int, margin float32) {
+	a.record(i, clean, success, label, margin)
+	a.res.Done[i] = true
+	if d := a.done.Add(1); a.cfg.Progress != nil {
+		a.cfg.Progress(int(d))
+	}
+}
+
+// record notes what is known of image i, whose best point is in the result.
+func (a *Attacker) record(i int, clean, success bool, label int, margin float32) {
 	r := a.res
 	size := a.net.Input().Size()
 	adv, x := r.Adv[i*size:(i+1)*size], a.b.X[i*size:(i+1)*size]
@@ -233,8 +291,5 @@ func (a *Attacker) finish(i int, clean, success bool, label int, margin float32)
 	}
 	r.Clean[i], r.Success[i], r.Label[i], r.Margin[i] = clean, success, label, margin
 	r.Linf[i], r.L2[i] = linf, math.Sqrt(l2)
-	r.Done[i] = true
-	if d := a.done.Add(1); a.cfg.Progress != nil {
-		a.cfg.Progress(int(d))
-	}
+	r.Begun[i] = true
 }

@@ -101,6 +101,11 @@ func (w *worker) run() {
 			}
 		}
 	}
+	for i := range w.slots {
+		if w.slots[i].image >= 0 {
+			w.abandon(i)
+		}
+	}
 	w.a.steps.Add(w.steps)
 }
 
@@ -326,8 +331,22 @@ func direction(s *kernels.Stream) float32 {
 // leave records the image of slot i and empties the slot.
 func (w *worker) leave(i int) {
 	sl := &w.slots[i]
-	size := w.asc.size
-	w.layout.Unpack(w.a.res.Adv[sl.image*size:(sl.image+1)*size], w.best, w.a.net.Input(), i)
+	w.unpackBest(i)
 	w.a.finish(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
 	sl.image = -1
+}
+
+// abandon records how far the image of slot i has got when the context ends. It
+// has been judged, and has not been fooled: else it would have left.
+func (w *worker) abandon(i int) {
+	sl := &w.slots[i]
+	w.unpackBest(i)
+	w.a.record(sl.image, sl.clean, false, sl.label, sl.best)
+	sl.image = -1
+}
+
+// unpackBest writes the best point of slot i to the result.
+func (w *worker) unpackBest(i int) {
+	size, image := w.asc.size, w.slots[i].image
+	w.layout.Unpack(w.a.res.Adv[image*size:(image+1)*size], w.best, w.a.net.Input(), i)
 }

@@ -5,6 +5,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,22 @@ type Evaluation struct {
 	Certified float64    `json:"certified"`
 	Speed     Throughput `json:"images_per_s"`
 	Seconds   float64    `json:"seconds"`
+
+	// NotRun names the passes that a cancelled evaluation did not finish, whose
+	// fields are 0.
+	NotRun []string `json:"not_run,omitempty"`
 }
+
+// The passes of an evaluation, in order.
+const (
+	PassClean   = "clean"
+	PassFGSM    = "fgsm"
+	PassPGD     = "pgd"
+	PassCertify = "certify"
+)
+
+// Passes lists the passes of an evaluation in order.
+func Passes() []string { return []string{PassClean, PassFGSM, PassPGD, PassCertify} }
 
 // Throughput is in images (of a PGD step: image-steps) a second, over the
 // whole pass with all its workers.
@@ -62,85 +78,124 @@ func (c *Contradiction) Error() string {
 
 // Evaluate runs all passes on the n = len(y) images of x, channels first,
 // pixels in [0, 1]. The network must be compiled with backward passes. A
-// result that contradicts another is a *Contradiction.
+// result that contradicts another is a *Contradiction. When ctx ends, the
+// evaluation holds the passes that are finished, and the error is the context's;
+// with any other error it is nil.
 func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float32, y []int, o Options) (*Evaluation, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
 	}
 	begin := time.Now()
 	total := len(y)
-	e := &Evaluation{Eps: o.Ball.Eps.Float64(), Norm: o.Ball.Norm.String(), N: total}
 	if err := n.CheckLabels(y, total); err != nil {
 		return nil, err
 	}
 	if total == 0 {
 		return nil, fmt.Errorf("images: none, want at least one")
 	}
+	e := &evaluation{
+		Evaluation: Evaluation{Eps: o.Ball.Eps.Float64(), Norm: o.Ball.Norm.String(), N: total},
+		net:        n, pool: pool, x: x, y: y, o: o,
+	}
+	for i, pass := range []func(context.Context) error{e.clean, e.fgsm, e.pgd, e.certify} {
+		if err := pass(ctx); err != nil {
+			if end := ctx.Err(); end == nil || !errors.Is(err, end) {
+				return nil, err
+			}
+			e.NotRun = Passes()[i:]
+			e.Seconds = time.Since(begin).Seconds()
+			return &e.Evaluation, err
+		}
+	}
+	e.Seconds = time.Since(begin).Seconds()
+	return &e.Evaluation, nil
+}
 
-	o.Progress("clean", 0, total)
-	logits := make([]float32, total*n.Classes())
+// evaluation is one under way.
+type evaluation struct {
+	Evaluation
+	net      *net.Network
+	pool     *kernels.Pool
+	x        []float32
+	y        []int
+	o        Options
+	correct  int
+	attacked [2]*attack.Result
+}
+
+func (e *evaluation) fraction(k int) float64 { return float64(k) / float64(e.N) }
+
+func (e *evaluation) clean(ctx context.Context) error {
+	e.o.Progress(PassClean, 0, e.N)
+	c := e.net.Classes()
+	logits := make([]float32, e.N*c)
 	start := time.Now()
-	if err := n.NewRunner(pool).Logits(ctx, logits, x, total); err != nil {
-		return nil, err
+	if err := e.net.NewRunner(e.pool).Logits(ctx, logits, e.x, e.N); err != nil {
+		return err
 	}
-	e.Speed.Forward = perSecond(int64(total), start)
-	o.Progress("clean", total, total)
-	c := n.Classes()
-	clean := 0
-	for i, label := range y {
+	e.Speed.Forward = perSecond(int64(e.N), start)
+	e.o.Progress(PassClean, e.N, e.N)
+	for i, label := range e.y {
 		if net.Argmax(logits[i*c:(i+1)*c]) == label {
-			clean++
+			e.correct++
 		}
 	}
+	e.Clean = e.fraction(e.correct)
+	return nil
+}
 
-	run := func(pass string, cfg attack.Config) (*attack.Result, time.Time, error) {
-		cfg.Progress = func(done int) { o.Progress(pass, done, total) }
-		a, err := attack.New(n, cfg, pool)
-		if err != nil {
-			return nil, start, err
-		}
-		res := new(attack.Result)
-		start := time.Now()
-		return res, start, a.Run(ctx, attack.Batch{X: x, Y: y, First: o.First}, res)
-	}
-	fgsm, _, err := run("fgsm", attack.FGSM(o.Ball, false, o.Seed))
-	if err != nil {
-		return nil, err
-	}
-	pgd, start, err := run("pgd", attack.PGD(o.Ball, o.Steps, o.Seed))
-	if err != nil {
-		return nil, err
-	}
-	e.Speed.PGDStep = perSecond(pgd.ImageSteps, start)
+func (e *evaluation) fgsm(ctx context.Context) (err error) {
+	e.FGSM, _, err = e.attack(ctx, PassFGSM, 0, attack.FGSM(e.o.Ball, false, e.o.Seed))
+	return err
+}
 
-	ibp, err := verify.NewIBP(n, pool)
+func (e *evaluation) pgd(ctx context.Context) (err error) {
+	e.PGD, e.Speed.PGDStep, err = e.attack(ctx, PassPGD, 1, attack.PGD(e.o.Ball, e.o.Steps, e.o.Seed))
+	return err
+}
+
+// attack returns the fraction that is robust and the image steps a second.
+func (e *evaluation) attack(ctx context.Context, pass string, k int, cfg attack.Config) (robust, speed float64, err error) {
+	cfg.Progress = func(done int) { e.o.Progress(pass, done, e.N) }
+	a, err := attack.New(e.net, cfg, e.pool)
 	if err != nil {
-		return nil, err
+		return 0, 0, err
 	}
-	o.Progress("certify", 0, total)
+	res := new(attack.Result)
+	start := time.Now()
+	if err := a.Run(ctx, attack.Batch{X: e.x, Y: e.y, First: e.o.First}, res); err != nil {
+		return 0, 0, err
+	}
+	speed = perSecond(res.ImageSteps, start)
+	_, fromAttack, left := res.Count()
+	if fromAttack != e.correct {
+		return 0, 0, fmt.Errorf("%d images correct in the forward pass, %d in the attack: please report this", e.correct, fromAttack)
+	}
+	e.attacked[k] = res
+	return e.fraction(left), speed, nil
+}
+
+func (e *evaluation) certify(ctx context.Context) error {
+	ibp, err := verify.NewIBP(e.net, e.pool)
+	if err != nil {
+		return err
+	}
+	e.o.Progress(PassCertify, 0, e.N)
 	var cert verify.Result
-	start = time.Now()
-	if err := ibp.Certify(ctx, o.Ball, verify.Batch{X: x, Y: y}, &cert); err != nil {
-		return nil, err
+	start := time.Now()
+	if err := ibp.Certify(ctx, e.o.Ball, verify.Batch{X: e.x, Y: e.y}, &cert); err != nil {
+		return err
 	}
-	e.Speed.IBP = perSecond(int64(total), start)
-	o.Progress("certify", total, total)
-
-	for _, a := range []*attack.Result{fgsm, pgd} {
-		if err := Check(o.Ball, x, a, &cert, o.First); err != nil {
-			return nil, err
+	e.Speed.IBP = perSecond(int64(e.N), start)
+	e.o.Progress(PassCertify, e.N, e.N)
+	for _, a := range e.attacked {
+		if err := Check(e.o.Ball, e.x, a, &cert, e.o.First); err != nil {
+			return err
 		}
-	}
-	_, fromAttack, robustFGSM := fgsm.Count()
-	_, _, robustPGD := pgd.Count()
-	if fromAttack != clean {
-		return nil, fmt.Errorf("%d images correct in the forward pass, %d in the attack: please report this", clean, fromAttack)
 	}
 	_, certified := cert.Count()
-	fraction := func(k int) float64 { return float64(k) / float64(total) }
-	e.Clean, e.FGSM, e.PGD, e.Certified = fraction(clean), fraction(robustFGSM), fraction(robustPGD), fraction(certified)
-	e.Seconds = time.Since(begin).Seconds()
-	return e, nil
+	e.Certified = e.fraction(certified)
+	return nil
 }
 
 // Check compares what an attack found with what was certified on the same

@@ -231,11 +231,23 @@ func TestEvaluate(t *testing.T) {
 		}
 		require.Equal(t, want, e)
 	}
-	cancelled, cancel := context.WithCancel(context.Background())
-	cancel()
 	pool := kernels.NewPool(1)
-	_, err = Evaluate(cancelled, n, pool, x, y, Options{Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10})
-	require.ErrorIs(t, err, context.Canceled)
+	for i, stop := range Passes() { // at the start of each pass
+		cancelled, cancel := context.WithCancel(context.Background())
+		e, err := Evaluate(cancelled, n, pool, x, y, Options{
+			Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10, Seed: 1,
+			Progress: func(pass string, _, _ int) {
+				if pass == stop {
+					cancel()
+				}
+			},
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, Passes()[i:], e.NotRun)
+		finished := []float64{e.Clean, e.FGSM, e.PGD, e.Certified}
+		require.Equal(t, []float64{want.Clean, want.FGSM, want.PGD, want.Certified}[:i], finished[:i])
+		require.Equal(t, make([]float64, 4-i), finished[i:])
+	}
 	_, err = Evaluate(context.Background(), n, pool, nil, nil, Options{})
 	require.ErrorContains(t, err, "images")
 }

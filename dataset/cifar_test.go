@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,14 +41,28 @@ func TestCIFAR10Bad(t *testing.T) {
 	}
 }
 
-// The format has no header, so the cap alone stops a small file from unpacking
-// to any size.
-func TestCIFAR10Cap(t *testing.T) {
-	packed := gz(t, make([]byte, 100*cifarRecord))
-	s := newCIFAR()
-	requireError(t, appendCIFAR(s, "b", bytes.NewReader(packed), 99), "b", "number of records")
-	require.Equal(t, 99, s.Len())
-	require.NoError(t, appendCIFAR(newCIFAR(), "b", bytes.NewReader(packed), 100))
+// once hides that a reader can seek.
+type once struct{ io.Reader }
+
+func TestCIFAR10ReadOnce(t *testing.T) {
+	for _, b := range [][]byte{cifar(3, 9), gz(t, cifar(3, 9))} {
+		want, err := ReadCIFAR10("b", bytes.NewReader(b))
+		require.NoError(t, err)
+		got, err := ReadCIFAR10("b", once{bytes.NewReader(b)})
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := ReadCIFAR10("b", once{bytes.NewReader(cifar(3, 9)[:5000])})
+	requireError(t, err, "b", "record 1")
+	_, err = ReadCIFAR10("b", once{io.LimitReader(zeros{}, maxStreamed+2<<20)})
+	requireError(t, err, "b", "size")
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 func TestCIFAR10Truncated(t *testing.T) {

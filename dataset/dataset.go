@@ -1,10 +1,12 @@
 // Package dataset reads labelled images into one plain in-memory form, Set.
 //
-// It knows IDX (MNIST), CIFAR-10 binary batches, NumPy .npy and .npz, and PNG
-// files; Load resolves a path or a built-in name to the right reader. Files are
-// treated as hostile: a header is never believed beyond the bytes that follow
-// it, no claim above MaxBytes is followed, and every error about a file is an
-// *Error that names the file, the field and what was expected.
+// It knows IDX (MNIST), CIFAR-10 binary batches, NumPy .npy and .npz, and PNG and
+// JPEG files; Load resolves a path or a built-in name to the right reader. Files
+// are treated as hostile: a header is never believed beyond the bytes that follow
+// it, no claim above MaxBytes is followed, reading takes at most 1.2 times the
+// memory of the Set and 64 MB, and every error about a file is an *Error that
+// names the file, the field and what was expected. docs/data.md describes the
+// formats.
 //
 // The package has no data of its own and imports nothing but the standard
 // library. Package dataset/mnist embeds the MNIST test set and registers it.
@@ -26,8 +28,10 @@ const maxPixels = MaxBytes / 4
 // cannot make a caller size an array by it.
 const MaxClasses = 1 << 16
 
-// Unknown is the label of an image whose class is not known. Only PNG files can
-// have it.
+// MaxImages bounds the images of a set, whose labels take memory, too.
+const MaxImages = 1 << 22
+
+// Unknown is the label of an image whose class is not known.
 const Unknown = -1
 
 // minClasses is the number of classes assumed where a format does not state it
@@ -45,10 +49,17 @@ type Set struct {
 	X       []float32 // N×C×H×W, row-major, pixels in [0,1]; a byte b is float32(b)/255
 	Y       []int     // N labels in [0, Classes), or Unknown
 	Classes int       // as the format states it, otherwise max(10, 1 + largest label)
+
+	// ClassNames are the names of the folders that stand for classes 0, 1, …, if
+	// these gave the labels; otherwise nil.
+	ClassNames []string
 }
 
 // Len returns N, the number of images.
 func (s *Set) Len() int { return len(s.Y) }
+
+// Shape returns the shape of the images.
+func (s *Set) Shape() Shape { return Shape{s.C, s.H, s.W} }
 
 // size is the number of pixels of one image.
 func (s *Set) size() int { return s.C * s.H * s.W }
@@ -99,7 +110,7 @@ func (s *Set) Validate() error {
 	}
 	for i, v := range s.X {
 		if !(v >= 0 && v <= 1) {
-			return s.badPixel(s.Name, i, float64(v))
+			return badPixel(s.Name, s.Shape(), 0, i, float64(v))
 		}
 	}
 	return s.checkLabels(s.Name)
@@ -111,7 +122,7 @@ func (s *Set) checkLabels(file string) error {
 	}
 	for i, y := range s.Y {
 		if y != Unknown && (y < 0 || y >= s.Classes) {
-			return badLabel(file, i, int64(y), s.Classes)
+			return badLabel(file, i, float64(y), s.Classes)
 		}
 	}
 	return nil
@@ -125,21 +136,22 @@ func (s *Set) inferClasses() {
 	}
 }
 
-// badPixel describes the pixel at flat index i of X by image, channel, row and column.
-func (s *Set) badPixel(file string, i int, v float64) error {
-	n := s.size()
+// badPixel describes the pixel at flat index i of N×C×H×W, counted from image
+// first, by image, channel, row and column.
+func badPixel(file string, s Shape, first, i int, v float64) *Error {
+	n := s.C * s.H * s.W
 	p := i % n
 	return &Error{
 		File:  file,
-		Field: fmt.Sprintf("image %d, pixel (channel %d, row %d, column %d)", i/n, p/(s.H*s.W), p/s.W%s.H, p%s.W),
+		Field: fmt.Sprintf("image %d, pixel (channel %d, row %d, column %d)", first+i/n, p/(s.H*s.W), p/s.W%s.H, p%s.W),
 		Want:  "a number in [0,1]", Got: strconv.FormatFloat(v, 'g', -1, 64),
 	}
 }
 
-func badLabel(file string, image int, y int64, classes int) error {
+func badLabel(file string, image int, y float64, classes int) error {
 	return &Error{
 		File: file, Field: fmt.Sprintf("label of image %d", image),
-		Want: fmt.Sprintf("0 to %d", classes-1), Got: strconv.FormatInt(y, 10),
+		Want: fmt.Sprintf("0 to %d", classes-1), Got: strconv.FormatFloat(y, 'f', -1, 64),
 	}
 }
 

@@ -79,7 +79,7 @@ func FuzzNPZ(f *testing.F) {
 	f.Add(npz(f, arrays...)[:300])
 	f.Add(npz(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := readSet(b)
+		s, err := readSet(b, &Options{})
 		checkSet(t, s, err)
 	})
 }

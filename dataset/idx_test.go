@@ -3,6 +3,8 @@ package dataset
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -46,7 +48,9 @@ func TestIDXBad(t *testing.T) {
 		"floats":             {idx(0x00000D03, []uint32{2, 2, 3}, ramp(48)), goodLabels, "images", "magic number"},
 		"no images":          {idx(idxImages, []uint32{0, 2, 3}, nil), goodLabels, "images", "dimension 0"},
 		"no columns":         {idx(idxImages, []uint32{2, 2, 0}, nil), goodLabels, "images", "dimension 2"},
-		"above the maximum":  {idx(idxImages, []uint32{1 << 29, 1, 2}, nil), goodLabels, "images", "dimension 2"},
+		"above the maximum":  {idx(idxImages, []uint32{2, 1 << 29, 2}, nil), goodLabels, "images", "dimensions 1 and 2"},
+		"all above":          {idx(idxImages, []uint32{2, 1 << 14, 1 << 15}, nil), goodLabels, "images", "size"},
+		"many images":        {idx(idxImages, []uint32{MaxImages + 1, 1, 1}, nil), goodLabels, "images", "dimension 0"},
 		"overflow":           {idx(idxImages, []uint32{1<<32 - 1, 1<<32 - 1, 1<<32 - 1}, nil), goodLabels, "images", "dimension 0"},
 		"trailing byte":      {append(bytes.Clone(goodImages), 0), goodLabels, "images", "data"},
 		"trailing label":     {goodImages, append(bytes.Clone(goodLabels), 0), "labels", "data"},
@@ -88,14 +92,25 @@ func TestIDXTruncated(t *testing.T) {
 func TestFalseClaimsAreCheap(t *testing.T) {
 	claims := map[string]func() error{
 		"idx": func() error {
-			_, err := readPair(idx(idxImages, []uint32{1 << 29, 1, 1}, ramp(9)), goodLabels)
+			_, err := readPair(idx(idxImages, []uint32{2, 1 << 14, 1 << 14}, ramp(9)), goodLabels)
 			return err
 		},
 		"npy": func() error {
 			_, err := ReadNPY("a.npy", bytes.NewReader(npyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (536870912,), }", 9)))
 			return err
 		},
-		"png": func() error { return new(Set).appendPNG(pngClaiming(t, 1<<14, 1<<14)) },
+		"png": func() error {
+			_, err := LoadImages(pngClaiming(t, 1<<9, 1<<9))
+			return err
+		},
+		"fortran": func() error {
+			_, err := readSet(npz(t, pixels(0, 0)), &Options{})
+			require.NoError(t, err)
+			path := filepath.Join(t.TempDir(), "x.npy")
+			require.NoError(t, os.WriteFile(path, npyFile("{'descr': '<f4', 'fortran_order': True, 'shape': (4, 1, 8192, 8192), }", 9), 0o666))
+			_, err = Load(path)
+			return err
+		},
 	}
 	for name, read := range claims {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +119,7 @@ func TestFalseClaimsAreCheap(t *testing.T) {
 			err := read()
 			runtime.ReadMemStats(&after)
 			requireError(t, err, "", "")
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2<<20))
 		})
 	}
 }

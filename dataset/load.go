@@ -2,33 +2,44 @@ package dataset
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-const wantSpec = "builtin:NAME, a folder of IDX, CIFAR-10 or PNG files, or an .npz, .png, CIFAR-10 .bin or IDX images file"
+const wantSpec = "builtin:NAME, a folder of IDX, CIFAR-10, PNG or JPEG files, or an .npz, .npy, .png, .jpg, CIFAR-10 .bin or IDX images file"
 
 // Load reads the set that spec names:
 //
 //   - builtin:NAME: a set registered with Register;
 //   - a folder of IDX files (*-images-idx3-ubyte and *-labels-idx1-ubyte), of
-//     CIFAR-10 batches (*.bin), or of PNG files (see LoadPNG), looked for in
-//     this order;
-//   - an .npz file (see LoadNPZ), a .png file, one CIFAR-10 .bin file, or the
-//     images file of an IDX pair.
+//     CIFAR-10 batches (*.bin), or of PNG and JPEG files (see LoadImages), looked
+//     for in this order;
+//   - an .npz file with images and labels, an .npy file of images, a .png, .jpg or
+//     .jpeg file, one CIFAR-10 .bin file, or the images file of an IDX pair.
 //
 // IDX and CIFAR-10 files may be gzip-compressed; where x and x.gz both lie there,
-// x is read. A folder that holds a test and a training part (test, t10k against
-// train, data_batch in the names) gives the test part; FOLDER#train and
-// FOLDER#test choose. CIFAR-10 batches of the part chosen are concatenated in
-// the order of their names.
+// x is read. A folder, or an .npz, that holds a test and a training part (test,
+// t10k against train, data_batch in the names, or folders test and train of
+// images) gives the test part; SPEC#train and SPEC#test choose. CIFAR-10 batches of the part chosen are concatenated in
+// the order of their names. docs/data.md has the details.
 //
 // What is wrong with the spec or the files is reported as an *Error.
-func Load(spec string) (*Set, error) {
+func Load(spec string) (*Set, error) { return LoadWith(spec, Options{}) }
+
+// LoadWith is Load with options.
+func LoadWith(spec string, o Options) (*Set, error) {
 	if name, ok := strings.CutPrefix(spec, "builtin:"); ok {
-		return loadBuiltin(name)
+		if err := o.noChannels(spec); err != nil {
+			return nil, err
+		}
+		s, err := loadBuiltin(name)
+		if err != nil || o == (Options{}) {
+			return s, err
+		}
+		return o.cut(spec, s)
 	}
 	path, part := spec, ""
 	for _, p := range []string{"train", "test"} {
@@ -40,20 +51,29 @@ func Load(spec string) (*Set, error) {
 	if err != nil {
 		return nil, pathError(path, wantSpec, err)
 	}
+	lower := strings.ToLower(strings.TrimSuffix(path, ".gz"))
+	npz, npy := strings.HasSuffix(lower, ".npz"), strings.HasSuffix(lower, ".npy")
+	if info.IsDir() || !npz && !npy {
+		if err := o.noChannels(path); err != nil {
+			return nil, err
+		}
+	}
 	var s *Set
-	switch lower := strings.ToLower(strings.TrimSuffix(path, ".gz")); {
+	switch {
 	case info.IsDir():
-		s, err = loadFolder(path, part)
+		s, err = loadFolder(path, part, &o)
+	case npz:
+		s, err = loadNPZ(path, part, &o)
 	case part != "":
-		return nil, &Error{File: path, Field: "#" + part, Want: "a folder, the only thing that has parts", Got: "a file"}
-	case strings.HasSuffix(lower, ".npz"):
-		s, err = LoadNPZ(path)
-	case strings.HasSuffix(lower, ".png"):
-		s, err = LoadPNG(path)
+		return nil, &Error{File: path, Field: "#" + part, Want: "a folder or an .npz file, which alone have parts", Got: "another file"}
+	case npy:
+		s, err = loadNPY(path, &o)
+	case isImage(path):
+		s, err = loadImages(path, &o)
 	case strings.HasSuffix(lower, ".bin"):
-		s, err = loadCIFAR([]string{path})
+		s, err = loadCIFAR([]string{path}, &o)
 	case isIDXImages(path):
-		s, err = loadIDX(path)
+		s, err = loadIDX(path, &o)
 	default:
 		return nil, &Error{File: path, Field: "name", Want: wantSpec, Got: quote(filepath.Base(path))}
 	}
@@ -70,7 +90,15 @@ func Load(spec string) (*Set, error) {
 	return s, nil
 }
 
-func loadFolder(dir, part string) (*Set, error) {
+// noChannels refuses an order of channels for a format that has its own.
+func (o *Options) noChannels(file string) error {
+	if o.Channels == ChannelsAuto {
+		return nil
+	}
+	return &Error{File: file, Field: "channels", Want: "auto: only .npz and .npy files have no order of their own", Got: o.Channels.String()}
+}
+
+func loadFolder(dir, part string, o *Options) (*Set, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
 		return nil, pathError(dir, "a folder that can be listed", err)
@@ -93,7 +121,7 @@ func loadFolder(dir, part string) (*Set, error) {
 		if len(images) > 1 {
 			return nil, &Error{File: dir, Field: "IDX images files", Want: "one for the part, or the path of one of them", Got: strings.Join(images, ", ")}
 		}
-		return loadIDX(filepath.Join(dir, images[0]))
+		return loadIDX(filepath.Join(dir, images[0]), o)
 	}
 	if len(batches) > 0 {
 		if batches, err = pickPart(dir, batches, part); err != nil {
@@ -102,12 +130,23 @@ func loadFolder(dir, part string) (*Set, error) {
 		for i := range batches {
 			batches[i] = filepath.Join(dir, batches[i])
 		}
-		return loadCIFAR(batches)
+		return loadCIFAR(batches, o)
 	}
-	if part != "" {
-		return nil, &Error{File: dir, Field: "#" + part, Want: "a folder of IDX or CIFAR-10 files", Got: "a folder with neither"}
+	if part == "" && isFolder(dir, "test") && isFolder(dir, "train") { // parts, not classes
+		part = "test"
 	}
-	return LoadPNG(dir)
+	switch {
+	case part == "":
+		return loadImages(dir, o)
+	case isFolder(dir, part):
+		return loadImages(filepath.Join(dir, part), o)
+	}
+	return nil, &Error{File: dir, Field: "#" + part, Want: "a folder of IDX or CIFAR-10 files, or one with a folder " + part, Got: "neither"}
+}
+
+func isFolder(dir, name string) bool {
+	info, err := os.Stat(filepath.Join(dir, name))
+	return err == nil && info.IsDir()
 }
 
 // pickPart returns those of names that belong to part or, where part is empty,
@@ -144,7 +183,7 @@ func partOf(name string) string {
 	if strings.HasPrefix(name, "data_batch") {
 		return "train"
 	}
-	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_. ", r) }) {
+	for _, word := range strings.FieldsFunc(name, isSeparator) {
 		switch word {
 		case "train":
 			return "train"
@@ -161,7 +200,7 @@ func isIDXImages(path string) bool {
 }
 
 // loadIDX reads the images file at path and the labels file beside it.
-func loadIDX(path string) (*Set, error) {
+func loadIDX(path string, o *Options) (*Set, error) {
 	dir, base := filepath.Split(path)
 	base = strings.Replace(strings.Replace(base, "images", "labels", 1), "idx3", "idx1", 1)
 	plain := strings.TrimSuffix(base, ".gz")
@@ -179,21 +218,13 @@ func loadIDX(path string) (*Set, error) {
 		return nil, pathError(path, "a file that can be read", err)
 	}
 	defer images.Close()
-	return ReadIDX(path, images, labelsPath, labels)
+	return readIDX(path, images, labelsPath, labels, o)
 }
 
-func loadCIFAR(paths []string) (*Set, error) {
-	s := newCIFAR()
-	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, pathError(path, "a file that can be read", err)
-		}
-		err = appendCIFAR(s, path, f, maxCIFARRecords)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
+func loadCIFAR(paths []string, o *Options) (*Set, error) {
+	batches := make([]cifarBatch, len(paths))
+	for i, path := range paths {
+		batches[i] = cifarBatch{file: path, open: func() (io.ReadCloser, error) { return os.Open(path) }}
 	}
-	return s, nil
+	return readCIFAR(batches, o)
 }

@@ -103,12 +103,13 @@ func TestLoadOtherFiles(t *testing.T) {
 }
 
 func TestLoadBad(t *testing.T) {
-	dir := folder(t, map[string][]byte{"a.npy": nil, "a.npz": nil, "b/a.png": grayPNG(t, 1)})
+	dir := folder(t, map[string][]byte{"a.txt": nil, "a.npy": nil, "a.npz": nil, "b/a.png": grayPNG(t, 1)})
 	for name, c := range map[string]struct{ spec, file, field string }{
 		"empty":          {"", "", "path"},
 		"missing":        {dir + "/none", "none", "path"},
-		"kind":           {dir + "/a.npy", "a.npy", "name"},
-		"part of a file": {dir + "/a.npz#train", "a.npz", "#train"},
+		"kind":           {dir + "/a.txt", "a.txt", "name"},
+		"empty npy":      {dir + "/a.npy", "a.npy", "magic string"},
+		"part of a file": {dir + "/a.npy#train", "a.npy", "#train"},
 		"part of PNGs":   {dir + "/b#train", "b", "#train"},
 		"unknown part":   {dir + "#val", "#val", "path"},
 		"empty npz":      {dir + "/a.npz", "a.npz", "archive"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -23,21 +24,10 @@ const (
 	npyMagic     = "\x93NUMPY"
 	maxNPYHeader = 1 << 16 // numpy's own are below 200 bytes for every type read here
 	maxRank      = 32      // numpy's limit before 2.0
-	wantDescr    = "one of '<f4', '<f8', '|u1', '<i4', '<i8', '|b1'"
 )
 
-// itemSize returns the bytes per element of a supported dtype, or 0.
-func itemSize(descr string) int64 {
-	switch descr {
-	case "|u1", "|b1":
-		return 1
-	case "<f4", "<i4":
-		return 4
-	case "<f8", "<i8":
-		return 8
-	}
-	return 0
-}
+// namedTypes are the types that NamedArray knows.
+var namedTypes = []string{"<f4", "<f8", "|u1", "<i4", "<i8", "|b1"}
 
 // ReadNPY reads one .npy stream, format 1.0, 2.0 or 3.0, of dtype <f4, <f8, |u1,
 // <i4, <i8 or |b1 in C order. The result has no name and any values its type
@@ -49,20 +39,24 @@ func ReadNPY(file string, r io.Reader) (NamedArray, error) {
 	if err != nil {
 		return NamedArray{}, err
 	}
-	n, ok := product(MaxBytes, append(h.shape[:len(h.shape):len(h.shape)], itemSize(h.descr))...)
+	if !slices.Contains(namedTypes, h.dtype.text) {
+		return NamedArray{}, &Error{File: file, Field: "dtype", Want: "one of '" + strings.Join(namedTypes, "', '") + "'", Got: quote(h.dtype.text)}
+	}
+	if h.fortran {
+		return NamedArray{}, &Error{File: file, Field: "fortran_order", Want: "False: C order (numpy.ascontiguousarray makes it so)", Got: "True"}
+	}
+	n, ok := product(MaxBytes, append(h.shape[:len(h.shape):len(h.shape)], int64(h.dtype.size))...)
 	if !ok {
 		return NamedArray{}, &Error{File: file, Field: "shape", Want: fmt.Sprintf("at most %d bytes of data", MaxBytes), Got: fmt.Sprint(h.shape)}
-	}
-	raw, err := readRest(file, "data", r, n)
-	if err != nil {
-		return NamedArray{}, err
 	}
 	a := NamedArray{Shape: make([]int, len(h.shape))}
 	for i, d := range h.shape {
 		a.Shape[i] = int(d)
 	}
-	a.Data, err = decodeNPY(file, h.descr, raw)
-	return a, err
+	if a.Data, err = readData(file, h.dtype.text, r, n); err != nil {
+		return NamedArray{}, err
+	}
+	return a, readEnd(file, "data", r, n)
 }
 
 func readNPYHeader(file string, r io.Reader) (h npyHeader, err error) {
@@ -97,38 +91,50 @@ func readNPYHeader(file string, r io.Reader) (h npyHeader, err error) {
 	return parseNPYHeader(file, string(text))
 }
 
-func decodeNPY(file, descr string, raw []byte) (any, error) {
+// readData reads n bytes of elements.
+func readData(file, descr string, r io.Reader, n int64) (any, error) {
 	le := binary.LittleEndian
 	switch descr {
 	case "|u1":
-		return raw, nil
+		return readEach(file, r, n, 1, func(b []byte) (uint8, error) { return b[0], nil })
 	case "|b1":
-		v := make([]bool, len(raw))
-		for i, b := range raw {
-			if b > 1 {
-				return nil, &Error{File: file, Field: fmt.Sprintf("element %d", i), Want: "0 or 1, a bool", Got: fmt.Sprint(b)}
+		i := 0
+		return readEach(file, r, n, 1, func(b []byte) (bool, error) {
+			if b[0] > 1 {
+				return false, &Error{File: file, Field: fmt.Sprintf("element %d", i), Want: "0 or 1, a bool", Got: fmt.Sprint(b[0])}
 			}
-			v[i] = b == 1
-		}
-		return v, nil
+			i++
+			return b[0] == 1, nil
+		})
 	case "<f4":
-		return decodeEach(raw, 4, func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }), nil
+		return readEach(file, r, n, 4, func(b []byte) (float32, error) { return math.Float32frombits(le.Uint32(b)), nil })
 	case "<f8":
-		return decodeEach(raw, 8, func(b []byte) float64 { return math.Float64frombits(le.Uint64(b)) }), nil
+		return readEach(file, r, n, 8, func(b []byte) (float64, error) { return math.Float64frombits(le.Uint64(b)), nil })
 	case "<i4":
-		return decodeEach(raw, 4, func(b []byte) int32 { return int32(le.Uint32(b)) }), nil
-	case "<i8":
-		return decodeEach(raw, 8, func(b []byte) int64 { return int64(le.Uint64(b)) }), nil
+		return readEach(file, r, n, 4, func(b []byte) (int32, error) { return int32(le.Uint32(b)), nil })
+	default: // <i8
+		return readEach(file, r, n, 8, func(b []byte) (int64, error) { return int64(le.Uint64(b)), nil })
 	}
-	return nil, &Error{File: file, Field: "descr", Want: wantDescr, Got: quote(descr)}
 }
 
-func decodeEach[T any](raw []byte, size int, one func([]byte) T) []T {
-	v := make([]T, len(raw)/size)
-	for i := range v {
-		v[i] = one(raw[i*size:])
+// readEach reads n bytes as elements of size bytes each.
+func readEach[T any](file string, r io.Reader, n int64, size int, one func([]byte) (T, error)) ([]T, error) {
+	v := []T{}
+	err := readPieces(file, "data", r, n, func(b []byte) error {
+		v = room(v, len(b)/size, int(n/int64(size)))
+		for ; len(b) > 0; b = b[size:] {
+			e, err := one(b)
+			if err != nil {
+				return err
+			}
+			v = append(v, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return v
+	return v, nil
 }
 
 // WriteNPY writes a in format 1.0, byte for byte as numpy.save does. It fails

@@ -5,12 +5,14 @@ import (
 	"strings"
 )
 
-// npyHeader is the text header of an .npy file, with a supported descr, in C
-// order, and with every dimension ≥ 0.
+// npyHeader is the text header of an .npy file. Every dimension is ≥ 0.
 type npyHeader struct {
-	descr string
-	shape []int64
+	dtype   dtype
+	fortran bool // the first index changes fastest, not the last
+	shape   []int64
 }
+
+const wantDType = "a type of numbers, such as uint8, int64, float32 or float16"
 
 // parseNPYHeader reads the Python dictionary that numpy writes, such as
 //
@@ -36,13 +38,17 @@ func parseNPYHeader(file, text string) (h npyHeader, err error) {
 		value := p // errors show the whole value, not what parsing left of it
 		switch key {
 		case "descr":
-			if h.descr, ok = p.str(); !ok || itemSize(h.descr) == 0 {
+			descr, ok := p.str()
+			if !ok {
 				p = value
-				return bad("descr", wantDescr)
+				return bad("dtype", wantDType)
+			}
+			if h.dtype = parseDType(descr); h.dtype.size == 0 {
+				return h, &Error{File: file, Field: "dtype", Want: wantDType, Got: quote(descr)}
 			}
 		case "fortran_order":
-			if !p.take("False") {
-				return bad("fortran_order", "False: C order (numpy.ascontiguousarray makes it so)")
+			if h.fortran = p.take("True"); !h.fortran && !p.take("False") {
+				return bad("fortran_order", "False or True")
 			}
 		case "shape":
 			if h.shape, ok = p.tuple(); !ok {

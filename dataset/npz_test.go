@@ -17,8 +17,8 @@ func readNPZ(b []byte, names ...string) ([]NamedArray, error) {
 	return ReadNPZ("a.npz", bytes.NewReader(b), int64(len(b)), names...)
 }
 
-func readSet(b []byte) (*Set, error) {
-	return setFromNPZ("a.npz", bytes.NewReader(b), int64(len(b)))
+func readSet(b []byte, o *Options) (*Set, error) {
+	return setFromNPZ("a.npz", bytes.NewReader(b), int64(len(b)), "", o)
 }
 
 // deflated packs the same arrays as numpy.savez_compressed would.
@@ -146,14 +146,14 @@ func TestNPZSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, b := range [][]byte{npz(t, c.arrays...), deflated(t, c.arrays...)} {
-				s, err := readSet(b)
+				s, err := readSet(b, &Options{})
 				require.NoError(t, err)
 				require.NoError(t, s.Validate())
 				require.Equal(t, &Set{C: 1, H: 1, W: 2, X: []float32{0, .2, .4, 1}, Y: []int{2, 0}, Classes: c.classes}, s)
 			}
 		})
 	}
-	s, err := readSet(npz(t, pixels(0, 0), labels[int64](99)))
+	s, err := readSet(npz(t, pixels(0, 0), labels[int64](99)), &Options{})
 	require.NoError(t, err)
 	require.Equal(t, 100, s.Classes)
 }
@@ -167,27 +167,30 @@ func TestNPZSetBad(t *testing.T) {
 		file, field string
 	}{
 		"no x":           {[]NamedArray{y}, "a.npz", "arrays"},
-		"no y":           {[]NamedArray{x}, "a.npz", "arrays"},
+		"two x":          {[]NamedArray{x, {Name: "images", Shape: x.Shape, Data: x.Data}, y}, "a.npz", "arrays"},
+		"two y":          {[]NamedArray{x, y, {Name: "labels", Shape: y.Shape, Data: y.Data}}, "a.npz", "arrays"},
+		"x and x_test":   {[]NamedArray{x, y, {Name: "x_test", Shape: x.Shape, Data: x.Data}}, "a.npz", "arrays"},
 		"NaN":            {[]NamedArray{pixels(0, 0, 0, nan), y}, "(x.npy)", "image 1, pixel (channel 0, row 0, column 1)"},
 		"infinity":       {[]NamedArray{pixels(0, 0, inf, 0), y}, "(x.npy)", "image 1, pixel (channel 0, row 0, column 0)"},
 		"above 1":        {[]NamedArray{pixels(0, 1.5, 0, 0), y}, "(x.npy)", "image 0, pixel (channel 0, row 0, column 1)"},
 		"below 0":        {[]NamedArray{pixels(-1e-9, 0, 0, 0), y}, "(x.npy)", "image 0"},
 		"above 1 by ulp": {[]NamedArray{{Name: "x", Shape: []int{1, 1, 1}, Data: []float64{math.Nextafter(1, 2)}}, labels[int64](0)}, "(x.npy)", "image 0"},
 		"rank":           {[]NamedArray{{Name: "x", Shape: []int{2, 2}, Data: x.Data}, y}, "(x.npy)", "shape"},
-		"no image":       {[]NamedArray{{Name: "x", Shape: []int{0, 1, 2}, Data: []float32{}}, labels[int64]()}, "(x.npy)", "shape"},
-		"x integers":     {[]NamedArray{{Name: "x", Shape: []int{2, 1, 1}, Data: []int64{0, 1}}, y}, "(x.npy)", "descr"},
+		"no image":       {[]NamedArray{{Name: "x", Shape: []int{0, 1, 2}, Data: []float32{}}, labels[int64]()}, "(x.npy)", "number of images"},
+		"x above 255":    {[]NamedArray{{Name: "x", Shape: []int{2, 1, 1}, Data: []int64{0, 256}}, y}, "(x.npy)", "image 1, pixel (channel 0, row 0, column 0)"},
+		"x bools":        {[]NamedArray{{Name: "x", Shape: []int{2, 1, 1}, Data: []bool{true, false}}, y}, "(x.npy)", "dtype"},
 		"count":          {[]NamedArray{x, labels[int64](1, 2, 3)}, "(y.npy)", "shape"},
-		"y rank":         {[]NamedArray{x, {Name: "y", Shape: []int{2, 1}, Data: y.Data}}, "(y.npy)", "shape"},
-		"y floats":       {[]NamedArray{x, {Name: "y", Shape: []int{2}, Data: []float32{0, 1}}}, "(y.npy)", "descr"},
-		"negative label": {[]NamedArray{x, labels[int64](0, -1)}, "(y.npy)", "label of image 1"},
+		"y rank":         {[]NamedArray{x, {Name: "y", Shape: []int{2, 1, 1}, Data: y.Data}}, "(y.npy)", "shape"},
+		"y floats":       {[]NamedArray{x, {Name: "y", Shape: []int{2}, Data: []float32{0, 1}}}, "(y.npy)", "dtype"},
+		"negative label": {[]NamedArray{x, labels[int64](0, -2)}, "(y.npy)", "label of image 1"},
 		"absurd label":   {[]NamedArray{x, labels[int64](0, math.MaxInt64)}, "(y.npy)", "label of image 1"},
 		"label, classes": {[]NamedArray{x, labels[int32](0, 3), classes(3)}, "(y.npy)", "label of image 1"},
 		"no classes":     {[]NamedArray{x, y, classes(0)}, "(classes.npy)", "value"},
-		"many classes":   {[]NamedArray{x, y, classes(3, 4)}, "(classes.npy)", "value"},
-		"float classes":  {[]NamedArray{x, y, {Name: "classes", Shape: []int{}, Data: []float32{3}}}, "(classes.npy)", "value"},
+		"many classes":   {[]NamedArray{x, y, classes(3, 4)}, "(classes.npy)", "shape"},
+		"float classes":  {[]NamedArray{x, y, {Name: "classes", Shape: []int{}, Data: []float32{3}}}, "(classes.npy)", "shape"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := readSet(npz(t, c.arrays...))
+			_, err := readSet(npz(t, c.arrays...), &Options{})
 			requireError(t, err, c.file, c.field)
 		})
 	}

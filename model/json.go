@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -227,7 +228,7 @@ func checkJSON(data []byte, field string) error {
 			err = errors.New("more than one value")
 		}
 	}
-	return fieldErr(field, "got malformed JSON: %v", err)
+	return fieldErr(field, "got malformed JSON: %s", strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
 // eachMember calls f for the members of a JSON object in their order. It

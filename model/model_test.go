@@ -1,9 +1,12 @@
 package model
 
 import (
+	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,6 +88,49 @@ func TestLoadErrors(t *testing.T) {
 	var fe *FormatError
 	require.ErrorAs(t, err, &fe)
 	assert.Equal(t, "bad", fe.File)
+	_, err = Load(t.TempDir())
+	assert.ErrorContains(t, err, "directory")
+
+	data, err := testModel(t).Encode()
+	require.NoError(t, err)
+	_, err = LoadFS(shrunk{fstest.MapFS{"m": {Data: data}}}, "m")
+	require.ErrorAs(t, err, &fe)
+	assert.Equal(t, "m", fe.File)
+	assert.Contains(t, fe.Msg, "ends early")
+}
+
+// shrunk is a file system whose files end after 1,000 bytes, whatever they say.
+type shrunk struct{ fs.FS }
+
+func (s shrunk) Open(name string) (fs.File, error) {
+	f, err := s.FS.Open(name)
+	return &shrunkFile{f, io.LimitReader(f, 1000)}, err
+}
+
+type shrunkFile struct {
+	fs.File
+	r io.Reader
+}
+
+func (f *shrunkFile) Read(b []byte) (int, error) { return f.r.Read(b) }
+
+// TestLoadMemory: a file is never in memory besides the model.
+func TestLoadMemory(t *testing.T) {
+	m, err := Random(&Architecture{Name: "large", Input: Shape{1, 64, 64}, Layers: []Layer{{Kind: FC, Out: 1024}}}, 1)
+	require.NoError(t, err)
+	for _, s := range []Storage{{}, {Type: BF16}, {Tiles: true}} {
+		stored, err := m.Store(func(int) Storage { return s })
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "m.safetensors")
+		require.NoError(t, stored.Save(path))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		back, err := Load(path)
+		runtime.ReadMemStats(&after)
+		require.NoError(t, err)
+		require.Equal(t, stored.Hash(), back.Hash())
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(back.Bytes())*11/10, s.String())
+	}
 }
 
 func TestEncodeIsDeterministic(t *testing.T) {

@@ -3,9 +3,11 @@ package model
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -140,45 +142,12 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, version := &Model{}, ""
-	found := make(map[string]tensor)
-	err = eachMember(header, "header", 1+2*maxLayers, func(key string, val []byte) (err error) {
-		if key == metadataKey {
-			version, err = m.parseMetadata(val)
-			return err
-		}
-		found[key], err = parseTensor(key, val)
-		return err
-	})
+	m, tensors, err := parseHeader(header, int64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	if version == "" {
-		return nil, fieldErr("header", "got no %q, expected the metadata of an epsball model", metadataKey)
-	}
-	shapes, err := m.Arch.Shapes()
-	if err != nil {
-		return nil, err
-	}
-	storage := func(i int) (s Storage) {
-		if version != versionStored {
-			return s
-		}
-		t, tiles := found[tilesName(i)]
-		if s.Tiles = tiles; !tiles {
-			t = found[weightName(i)]
-		}
-		s.Type, _ = ParseDType(t.dtype)
-		return s
-	}
-	want := wantTensors(&m.Arch, shapes, storage)
-	if err := checkTensors(found, want, int64(len(data)), version); err != nil {
-		return nil, err
-	}
-	m.Params = make([]Param, len(m.Arch.Layers))
-	for _, t := range want {
-		f, p := found[t.name], &m.Params[t.layer]
-		b := data[f.begin:f.end:f.end]
+	for _, t := range tensors {
+		p, b := &m.Params[t.layer], data[t.begin:t.end:t.end]
 		switch {
 		case t.bias:
 			p.B = floats(b)
@@ -197,24 +166,138 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 	return m, m.Validate()
 }
 
+// read is parse of a file of size bytes that is not in memory. Its error may be
+// r's.
+func read(r io.Reader, size int64) (*Model, error) {
+	var length [lengthBytes]byte
+	if size >= lengthBytes {
+		if _, err := io.ReadFull(r, length[:]); err != nil {
+			return nil, err
+		}
+	}
+	n, err := headerLength(length[:], size)
+	if err != nil {
+		return nil, err
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, err
+	}
+	if err := checkHeader(header); err != nil {
+		return nil, err
+	}
+	m, tensors, err := parseHeader(header, size-lengthBytes-n)
+	if err != nil {
+		return nil, err
+	}
+	sort.Slice(tensors, func(i, j int) bool { return tensors[i].begin < tensors[j].begin }) // without gaps, see checkTensors
+	for _, t := range tensors {
+		p := &m.Params[t.layer]
+		if t.bias || t.storage == (Storage{}) {
+			v, err := readFloats(r, (t.end-t.begin)/4)
+			if err != nil {
+				return nil, err
+			}
+			if t.bias {
+				p.B = v
+			} else {
+				p.W = v
+			}
+			continue
+		}
+		p.Stored = &Stored{t.storage, t.matrix, alignedBytes(t.end - t.begin)}
+		if _, err := io.ReadFull(r, p.Stored.data); err != nil {
+			return nil, err
+		}
+		if err := p.Stored.validate(t.name); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.Validate()
+}
+
+// parseHeader reads what the header says of a file with size bytes of data. Params
+// are there but empty, the tensors as the file has them.
+func parseHeader(header []byte, size int64) (*Model, []param, error) {
+	m, version := &Model{}, ""
+	found := make(map[string]tensor)
+	err := eachMember(header, "header", 1+2*maxLayers, func(key string, val []byte) (err error) {
+		if key == metadataKey {
+			version, err = m.parseMetadata(val)
+			return err
+		}
+		found[key], err = parseTensor(key, val)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if version == "" {
+		return nil, nil, tensorsAlone()
+	}
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		return nil, nil, err
+	}
+	storage := func(i int) (s Storage) {
+		if version != versionStored {
+			return s
+		}
+		t, tiles := found[tilesName(i)]
+		if s.Tiles = tiles; !tiles {
+			t = found[weightName(i)]
+		}
+		s.Type, _ = ParseDType(t.dtype)
+		return s
+	}
+	want := wantTensors(&m.Arch, shapes, storage)
+	if err := checkTensors(found, want, size, version); err != nil {
+		return nil, nil, err
+	}
+	for i := range want {
+		t := found[want[i].name]
+		want[i].begin, want[i].end = t.begin, t.end
+	}
+	m.Params = make([]Param, len(m.Arch.Layers))
+	return m, want, nil
+}
+
 // splitHeader cuts a file into its header and its data.
 func splitHeader(file []byte) (header, data []byte, err error) {
-	if len(file) < lengthBytes {
-		return nil, nil, fieldErr("header length", "got a file of %d bytes, expected at least %d", len(file), lengthBytes)
+	n, err := headerLength(file, int64(len(file)))
+	if err != nil {
+		return nil, nil, err
 	}
-	n, rest := binary.LittleEndian.Uint64(file), file[lengthBytes:]
+	header, data = file[lengthBytes:lengthBytes+n], file[lengthBytes+n:]
+	return header, data, checkHeader(header)
+}
+
+// headerLength reads the length of the header from the start of a file of size
+// bytes.
+func headerLength(start []byte, size int64) (int64, error) {
+	if size < lengthBytes {
+		return 0, fieldErr("header length", "got a file of %d bytes, expected a safetensors file", size)
+	}
+	n, rest := binary.LittleEndian.Uint64(start), size-lengthBytes
 	if n > maxHeader {
-		return nil, nil, fieldErr("header length", "got %d bytes, expected at most %d; is this a safetensors file?",
-			n, maxHeader)
+		return 0, fieldErr("header length", "got a file that starts with %q, expected a safetensors file", start[:lengthBytes])
 	}
-	if n > uint64(len(rest)) {
-		return nil, nil, fieldErr("header length", "got %d bytes, expected at most the %d left in the file", n, len(rest))
+	if n > uint64(rest) {
+		return 0, fieldErr("header length", "got %d bytes, expected at most the %d left in the file", n, rest)
 	}
-	header, data = rest[:n], rest[n:]
-	if n == 0 || header[0] != '{' {
-		return nil, nil, fieldErr("header", "got %s, expected a JSON object", quote(string(header[:min(n, 16)])))
+	return int64(n), nil
+}
+
+func checkHeader(header []byte) error {
+	if len(header) == 0 || header[0] != '{' {
+		return fieldErr("header", "got %s, expected a JSON object", quote(string(header[:min(len(header), 16)])))
 	}
-	return header, data, checkJSON(header, "header")
+	return checkJSON(header, "header")
+}
+
+// tensorsAlone is the error of a safetensors file of another program's.
+func tensorsAlone() error {
+	return fieldErr(metadataKey, "got a safetensors file of weights alone, expected one of an epsball model, which has its layers here (docs/model-format.md); an ONNX network has both")
 }
 
 // parseMetadata fills in the architecture and the card, and returns the version.
@@ -228,6 +311,9 @@ func (m *Model) parseMetadata(val []byte) (version string, err error) {
 		return "", err
 	}
 	format, version := texts["format"], texts["version"]
+	if _, ok := texts["architecture"]; !ok && format != formatName { // other programs write, say, "pt"
+		return "", tensorsAlone()
+	}
 	for _, key := range [2]string{"format", "version"} {
 		if _, ok := texts[key]; !ok {
 			return "", fieldErr(metadataKey, "got no key %q, expected one", key)
@@ -266,6 +352,23 @@ func (m *Model) parseMetadata(val []byte) (version string, err error) {
 		m.Card[name] = texts[key]
 	}
 	return version, nil
+}
+
+// readFloats reads n floats.
+func readFloats(r io.Reader, n int64) ([]float32, error) {
+	var buf [1 << 15]byte
+	v := make([]float32, n)
+	for rest := v; len(rest) > 0; {
+		k := min(len(rest), len(buf)/4)
+		if _, err := io.ReadFull(r, buf[:4*k]); err != nil {
+			return nil, err
+		}
+		for i := range rest[:k] {
+			rest[i] = math.Float32frombits(binary.LittleEndian.Uint32(buf[4*i:]))
+		}
+		rest = rest[k:]
+	}
+	return v, nil
 }
 
 // floats and appendFloats spell out little-endian, whatever the machine's order.

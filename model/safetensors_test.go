@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -65,8 +66,8 @@ func TestDecodeRefuses(t *testing.T) {
 		data             []byte
 	}{
 		{"empty", "header length", "got a file of 0 bytes", nil},
-		{"negative length", "header length", "expected at most 16777216", length(math.MaxUint64)},
-		{"long header", "header length", "expected at most 16777216", length(maxHeader + 1)},
+		{"negative length", "header length", "expected a safetensors file", length(math.MaxUint64)},
+		{"long header", "header length", "expected a safetensors file", length(maxHeader + 1)},
 		{"header past the end", "header length", "left in the file", length(maxHeader)},
 		{"no header", "header", "expected a JSON object", length(0)},
 		{"header cut", "header", "malformed JSON", length(100)},
@@ -75,7 +76,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"two objects", "header", "malformed JSON", file(smallHeader+"{}", good...)},
 		{"UTF-8", "header", "UTF-8", with(`\"s\"`, "\\\"\xff\\\"")},
 
-		{"no metadata", "header", "metadata", with(smallMeta+",", "")},
+		{"no metadata", "__metadata__", "weights alone", with(smallMeta+",", "")},
 		{"metadata twice", "header", `key "__metadata__" twice`, with(smallMeta, smallMeta+","+smallMeta)},
 		{"metadata null", "__metadata__", "expected a JSON object", with(smallMeta, `"__metadata__":null`)},
 		{"metadata number", `__metadata__."format"`, "expected a string", with(`"epsball"`, `3`)},
@@ -165,12 +166,17 @@ func TestDecodeCorrupted(t *testing.T) {
 // model that survives a round trip.
 func checkDecode(t *testing.T, data []byte) {
 	m, err := Decode(data, "hostile")
+	loaded, loadErr := LoadFS(fstest.MapFS{"hostile": {Data: data}}, "hostile")
 	if err != nil {
-		var fe *FormatError
-		require.ErrorAs(t, err, &fe)
-		require.Equal(t, "hostile", fe.File)
+		for _, err := range []error{err, loadErr} {
+			var fe *FormatError
+			require.ErrorAs(t, err, &fe)
+			require.Equal(t, "hostile", fe.File)
+		}
 		return
 	}
+	require.NoError(t, loadErr)
+	require.Equal(t, m, loaded)
 	require.NoError(t, m.Validate())
 	again, err := m.Encode()
 	require.NoError(t, err)

@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/atomicfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
@@ -50,10 +50,7 @@ func (t *Trainer) save() error {
 	}
 	b, err := t.encode()
 	if err == nil {
-		err = dataset.WriteFile(t.c.Checkpoint, func(w io.Writer) error {
-			_, err := w.Write(b)
-			return err
-		})
+		err = atomicfile.WriteBytes(t.c.Checkpoint, b)
 	}
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", t.c.Checkpoint, err)
@@ -129,7 +126,7 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 // without the data.
 func split(b []byte) (h header, m *model.Model, moments []byte, err error) {
 	if len(b) < len(magic)+8+sha256.Size || !bytes.HasPrefix(b, []byte(magic)) {
-		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q in %d bytes", b[:min(len(b), 8)], len(b)), "%q: is this a checkpoint?", magic)
+		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q and %d bytes in all", b[:min(len(b), 8)], len(b)), "a checkpoint of epsball train, which starts with %q", magic)
 	}
 	body := b[:len(b)-sha256.Size]
 	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], b[len(body):]) {

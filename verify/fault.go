@@ -23,6 +23,7 @@ const (
 	termProducts
 	termAdd
 	termLogits
+	termLogitRadius
 	termDualCentre
 	termDualRadius
 	termWholeSum
@@ -36,29 +37,32 @@ const (
 	termInput
 	termDualInput
 	termUnderflow
+	termLastRows
 	errorTerms
 )
 
 var errorTermNames = [errorTerms]string{
-	termRadius:     "2: δ of the radius",
-	termCentre:     "2: 2δ|c|",
-	termBias:       "2: 2δ|b|",
-	termProducts:   "2, 4: Kη",
-	termAdd:        "3: Add",
-	termLogits:     "4: E of the logits",
-	termDualCentre: "5: 2δ|ĉ|",
-	termDualRadius: "5: δε/s",
-	termWholeSum:   "6, 8: terms of the sum beyond the layer's",
-	termExecuted:   "8: γ_T(|W|M + |b|)",
-	termSkip:       "8: γ_T·Mₛ of a row",
-	termSkipBox:    "8: γ_T·Mₛ of an interval",
-	termBack:       "10: γ_{n+R}",
-	termConstants:  "10: γ_{m+2}|b|",
-	termUnderError: "10: Kη",
-	termChains:     "10: 1 + 2γₘ",
-	termInput:      "11: γ_{m+2}|c|",
-	termDualInput:  "11: 4uM + (4u + γ_{m+2})|ĉ|",
-	termUnderflow:  "12: underflow",
+	termRadius:      "2: δ of the radius",
+	termCentre:      "2: 2δ|c|",
+	termBias:        "2: 2δ|b|",
+	termProducts:    "2, 4, 13: Kη",
+	termAdd:         "3: Add",
+	termLogits:      "4: E of the logits",
+	termLogitRadius: "4: r of M",
+	termDualCentre:  "5: 2δ|ĉ|",
+	termDualRadius:  "5: δε/s",
+	termWholeSum:    "6, 8: terms of the sum beyond the layer's",
+	termExecuted:    "8: γ_T(|W|M + |b|)",
+	termSkip:        "8: γ_T·Mₛ of a row",
+	termSkipBox:     "8: γ_T·Mₛ of an interval",
+	termBack:        "10: γ_{n+R}",
+	termConstants:   "10: γ_{m+2}|b|",
+	termUnderError:  "10: Kη",
+	termChains:      "10: 1 + 2γₘ",
+	termInput:       "11: γ_{m+2}|c|",
+	termDualInput:   "11: 4uM + (4u + γ_{m+2})|ĉ|",
+	termUnderflow:   "12: underflow",
+	termLastRows:    "13: γ_T·S",
 }
 
 // removed is the term that a test takes out; verifiers made meanwhile are unsound.

@@ -34,6 +34,7 @@ type library struct {
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer
+	results        io.Writer // where reports go: stdout, unless an output does
 	models         library
 
 	// Flags of every command.
@@ -44,7 +45,7 @@ type app struct {
 }
 
 func newApp(stdout, stderr io.Writer) *app {
-	return &app{stdout: stdout, stderr: stderr, models: builtinModels}
+	return &app{stdout: stdout, stderr: stderr, results: stdout, models: builtinModels}
 }
 
 // run executes one command line and returns its exit code.
@@ -53,9 +54,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for os.Args
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	err := root.ExecuteContext(ctx)
+	err := checkLine(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err != nil {
-		fmt.Fprintln(a.stderr, "epsball:", oneLine(err.Error()))
+		fmt.Fprintln(a.stderr, "epsball:", oneLine(plain(err)))
 	}
 	return exitCode(err)
 }
@@ -67,9 +71,13 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `epsball attacks, bounds and certifies convolutional image classifiers on the CPU.
 
 Models are builtin:NAME, a .safetensors file or an ONNX network (.onnx, .onnx.gz);
-data is builtin:mnist, a folder of IDX, CIFAR-10 or PNG files, or an .npz with x
-and y. Pixels are in [0,1]; a radius is in pixel units and may be written 0.1 or
-8/255.
+data is builtin:mnist (its 10,000 test images), a folder of IDX, CIFAR-10, PNG or
+JPEG files, or an .npz or .npy of images and labels. The topics models and data
+below have the details. Pixels are in [0,1]; a radius is in pixel units and may be
+written 0.1 or 8/255.
+
+A file that is there is replaced with --force alone; --out - is standard output, and
+the report then goes to standard error.
 
 Exit status: 0 done; 1 the thing checked does not hold or was not decided (also
 after ^C, with the results so far); 2 bad usage or bad input.`,
@@ -81,13 +89,19 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkShared() },
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
 	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
 	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.trainCommand(), a.benchCommand(), a.infoCommand(),
 		a.importCommand(), a.exportCommand(), a.convertCommand(), a.edgeWorkerCommand())
+	for _, c := range root.Commands() {
+		c.SuggestFor = sayInstead[c.Name()]
+	}
+	root.AddCommand(topics()...)
+	a.complete(root)
 	return root
 }
 
@@ -97,25 +111,10 @@ func (a *app) checkShared() (err error) {
 	if a.threads < 1 || a.threads > most {
 		return fmt.Errorf("--threads: got %d, want 1 … %d", a.threads, most)
 	}
-	a.isa, err = kernels.Choose(a.isaName)
+	if a.isa, err = kernels.Choose(a.isaName); err != nil && a.isaName != "" {
+		err = fmt.Errorf("--isa: got %q, want one of %s", a.isaName, strings.Join(kernelSets(), ", "))
+	}
 	return err
-}
-
-// noArgs refuses arguments that are not flags, by name.
-func noArgs(c *cobra.Command, args []string) error {
-	switch {
-	case len(args) == 0:
-		return nil
-	case c.HasParent():
-		return fmt.Errorf("%s: unexpected argument %q", c.Name(), args[0])
-	}
-	var names []string
-	for _, s := range c.Commands() {
-		if s.IsAvailableCommand() {
-			names = append(names, s.Name())
-		}
-	}
-	return fmt.Errorf("unknown command %q, want one of %s", args[0], strings.Join(names, ", "))
 }
 
 func version() string {
@@ -123,6 +122,15 @@ func version() string {
 		return info.Main.Version
 	}
 	return "(devel)"
+}
+
+// kernelSets names those of this machine.
+func kernelSets() []string {
+	var names []string
+	for _, i := range kernels.Available() {
+		names = append(names, i.Name())
+	}
+	return names
 }
 
 // compile packs a model for all passes on the kernel set chosen.
@@ -154,10 +162,4 @@ func exitCode(err error) int {
 		return exitUndecided
 	}
 	return exitBadInput
-}
-
-// oneLine joins the lines of an error message.
-func oneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
 }

@@ -28,7 +28,8 @@ type attackFlags struct {
 	random   bool
 	loss     *value[net.Loss]
 	seed     uint64
-	out      string
+	out      output
+	force    bool
 
 	given func(flag string) bool // on the command line
 }
@@ -48,8 +49,8 @@ type attackReport struct {
 	Loss         string    `json:"loss"`
 	Seed         uint64    `json:"seed"`
 	N            int       `json:"n"`
-	Clean        float64   `json:"clean"`
-	Robust       float64   `json:"robust"`
+	Clean        *float64  `json:"clean"` // null if interrupted
+	Robust       *float64  `json:"robust"`
 	Success      int       `json:"success"`
 	MeanDistance *distance `json:"mean_distance"` // over successes; null if there are none
 	ImageSteps   int64     `json:"image_steps"`
@@ -57,6 +58,25 @@ type attackReport struct {
 	Checks       []check   `json:"checks"`
 	ISA          string    `json:"isa"`
 	Threads      int       `json:"threads"`
+	Hints        []string  `json:"hints"` // what may be wrong with the input
+
+	Interrupted *attackProgress `json:"interrupted,omitempty"`
+}
+
+// attackProgress is what is known of all n images after ^C.
+type attackProgress struct {
+	Done          int        `json:"done"`
+	Misclassified int        `json:"misclassified"` // as they are
+	Fooled        int        `json:"fooled"`
+	NotFooled     int        `json:"not_fooled"` // by the whole attack
+	Resisting     int        `json:"resisting"`  // correct, and not fooled so far
+	NotBegun      int        `json:"not_begun"`
+	Clean         [2]float64 `json:"clean_range"` // the fractions lie in these
+	Robust        [2]float64 `json:"robust_range"`
+}
+
+func percentRange(r [2]float64) string {
+	return fmt.Sprintf("%s … %s", percent(r[0]), percent(r[1]))
 }
 
 type distance struct {
@@ -66,8 +86,9 @@ type distance struct {
 
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
+		out:    output{flag: "out", kind: arrayFile},
 		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
-		stepSize: positiveFlag(""), loss: newValue("loss", "ce", net.ParseLoss),
+		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
 		Use:   "attack",
@@ -82,8 +103,13 @@ in the ball (exactly) and in [0,1], and a fresh forward pass gives the same
 predictions. A check that fails gives exit status 1.
 
 --out writes an .npz that can be attacked again: x (the worst point found for
-each image), y (labels), pred (predicted at x), success, index (in the data).
-Images that were wrong from the start are written as they are.`,
+each image), y (labels), pred (predicted at x), success, index (in the data),
+state (2: done; after ^C also 1: attacked without success so far, 0: not begun,
+with pred -1). Images that were wrong from the start are written as they are.
+
+After ^C, the counts of all images are given instead of fractions, and the range
+in which robust accuracy lies: images that are fooled are done first, so those
+that are done say little of the others.`,
 		Example: `  epsball attack --model builtin:mnist-small-standard --eps 0.1
   epsball attack --model m.safetensors --data photos.npz --norm l2 --eps 1/2 --restarts 5 --out adv.npz`,
 		Args: noArgs,
@@ -105,15 +131,16 @@ Images that were wrong from the start are written as they are.`,
 	fl.BoolVar(&f.random, "random-start", true, "start at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
-	fl.StringVar(&f.out, "out", "", "`file` for the adversarial images (.npz)")
+	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	addForce(c, &f.force)
 	return c
 }
 
 // config turns the flags into an attack.
 func (f *attackFlags) config() (attack.Config, error) {
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return attack.Config{}, fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return attack.Config{}, err
 	}
 	if f.restarts < 1 {
 		return attack.Config{}, fmt.Errorf("--restarts: got %d, want at least 1", f.restarts)
@@ -143,9 +170,11 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOut("out", f.out); err != nil {
+	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out)
+	if err != nil {
 		return err
 	}
+	defer release()
 	s, err := a.subject(f.model, &f.data)
 	if err != nil {
 		return err
@@ -169,14 +198,13 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		return err
 	}
 	var failure error
-	if err != nil {
-		failure = interrupted("%d of %s done", countTrue(res.Done), count(f.data.n, "image"))
+	r.fill(res, f.data.n)
+	if p := r.Interrupted; p != nil {
+		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
-
-	r.fill(res)
-	if f.out != "" && r.N > 0 {
+	if countTrue(res.Begun) > 0 {
 		if err := f.write(s, res); err != nil {
-			failure = fmt.Errorf("--out: %w", err)
+			failure = errors.Join(failure, err)
 		}
 	}
 	r.Checks = s.checkAttack(ctx, cfg.Ball, res, bar)
@@ -186,7 +214,13 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	return errors.Join(a.print(r, func() string { return attackTable(r, f) }), failure)
+	r.Hints = []string{}
+	if r.Clean != nil {
+		r.Hints = append(r.Hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
+	}
+	err = a.print(r, func() string { return attackTable(r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {
@@ -242,46 +276,65 @@ func (s *subject) predict(ctx context.Context, x []float32, n int) ([]int, error
 	return pred, nil
 }
 
-// fill sums up the images that are done.
-func (r *attackReport) fill(res *attack.Result) {
-	done, clean, robust := res.Count()
-	r.N, r.Clean, r.Robust = done, fraction(clean, done), fraction(robust, done)
-	r.Success, r.ImageSteps = clean-robust, res.ImageSteps
+// fill sums up n images.
+func (r *attackReport) fill(res *attack.Result, n int) {
+	t := res.Tally()
+	t.NotBegun += n - len(res.Done) // ^C may come before the attack
+	r.N, r.Success, r.ImageSteps = n, t.Fooled, res.ImageSteps
+	cleanLeast, cleanMost := t.CleanRange()
+	least, most := t.RobustRange()
+	if done := countTrue(res.Done); done < n {
+		r.Interrupted = &attackProgress{
+			Done: done, Misclassified: t.Wrong, Fooled: t.Fooled, NotFooled: t.Robust, Resisting: t.Resisting, NotBegun: t.NotBegun,
+			Clean:  [2]float64{fraction(cleanLeast, n), fraction(cleanMost, n)},
+			Robust: [2]float64{fraction(least, n), fraction(most, n)},
+		}
+	} else {
+		clean, robust := fraction(cleanLeast, n), fraction(least, n)
+		r.Clean, r.Robust = &clean, &robust
+	}
 	if r.Success == 0 {
 		return
 	}
 	r.MeanDistance = new(distance)
 	for i, ok := range res.Success {
-		if ok && res.Done[i] {
+		if ok {
 			r.MeanDistance.Linf += res.Linf[i] / float64(r.Success)
 			r.MeanDistance.L2 += res.L2[i] / float64(r.Success)
 		}
 	}
 }
 
-// write saves the images that are done.
+// The values of the array state that --out has.
+const (
+	stateNotBegun int64 = iota
+	stateResisting
+	stateDone
+)
+
+// write saves all images, as far as the attack has got.
 func (f *attackFlags) write(s *subject, res *attack.Result) error {
-	in := s.net.Input()
-	var x []float32
-	var y, p, index []int64
-	var success []bool
-	for i, done := range res.Done {
-		if done {
-			x = append(x, s.image(res.Adv, i)...)
-			y = append(y, int64(s.y[i]))
-			p = append(p, int64(res.Label[i]))
-			success = append(success, res.Success[i])
-			index = append(index, int64(f.data.offset+i))
+	in, n := s.net.Input(), len(res.Done)
+	y, pred, index, state := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i := range n {
+		y[i], pred[i], index[i] = int64(s.y[i]), int64(res.Label[i]), int64(f.data.offset+i)
+		switch {
+		case res.Done[i]:
+			state[i] = stateDone
+		case res.Begun[i]:
+			state[i] = stateResisting
+		default:
+			state[i] = stateNotBegun
 		}
 	}
-	n := len(y)
-	return dataset.WriteFile(f.out, func(w io.Writer) error {
+	return f.out.write(func(w io.Writer) error {
 		return dataset.WriteNPZ(w, []dataset.NamedArray{
-			{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: x},
+			{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: res.Adv},
 			{Name: "y", Shape: []int{n}, Data: y},
-			{Name: "pred", Shape: []int{n}, Data: p},
-			{Name: "success", Shape: []int{n}, Data: success},
+			{Name: "pred", Shape: []int{n}, Data: pred},
+			{Name: "success", Shape: []int{n}, Data: res.Success},
 			{Name: "index", Shape: []int{n}, Data: index},
+			{Name: "state", Shape: []int{n}, Data: state},
 		})
 	})
 }
@@ -297,9 +350,6 @@ func countTrue(b []bool) int {
 }
 
 func attackTable(r *attackReport, f *attackFlags) string {
-	if r.N == 0 {
-		return ""
-	}
 	how := fmt.Sprintf("%s, %s ε = %s, %s of %.4g", r.Attack, r.Norm, f.eps.text, count(r.Steps, "step"), r.StepSize)
 	if r.RandomStart {
 		how += ", " + count(r.Restarts, "random start")
@@ -315,17 +365,28 @@ func attackTable(r *attackReport, f *attackFlags) string {
 		"model", r.Model,
 		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
 		"attack", how + ", loss " + r.Loss,
-		"clean", percent(r.Clean),
-		"robust", percent(r.Robust),
-		"fooled", strconv.Itoa(r.Success),
-		"mean distance", distance,
-		"time", fmt.Sprintf("%s, %d image steps, %s/s", seconds(r.Seconds), r.ImageSteps, rate(perSecond(r.ImageSteps, r.Seconds))),
 	}
+	if p := r.Interrupted; p != nil {
+		pairs = append(pairs,
+			"interrupted", fmt.Sprintf("%d of %s done", p.Done, count(r.N, "image")),
+			"clean", percentRange(p.Clean),
+			"robust", percentRange(p.Robust),
+			"misclassified", strconv.Itoa(p.Misclassified)+" as they are",
+			"fooled", strconv.Itoa(p.Fooled)+" so far",
+			"not fooled", strconv.Itoa(p.NotFooled),
+			"resisting", strconv.Itoa(p.Resisting)+", attacked without success so far",
+			"not begun", strconv.Itoa(p.NotBegun))
+	} else {
+		pairs = append(pairs, "clean", percent(*r.Clean), "robust", percent(*r.Robust), "fooled", strconv.Itoa(r.Success))
+	}
+	pairs = append(pairs,
+		"mean distance", distance,
+		"time", fmt.Sprintf("%s, %d image steps, %s/s", seconds(r.Seconds), r.ImageSteps, rate(perSecond(r.ImageSteps, r.Seconds))))
 	for _, c := range r.Checks {
 		pairs = append(pairs, "check "+c.Name, c.verdict()+": "+c.Detail)
 	}
-	if f.out != "" {
-		pairs = append(pairs, "written", f.out)
+	if f.out.written {
+		pairs = append(pairs, "written", f.out.shown())
 	}
 	return facts(pairs...)
 }

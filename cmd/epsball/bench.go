@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/kernels"
 )
 
@@ -27,7 +26,8 @@ type benchFlags struct {
 	allISAs   bool
 	noPin     bool
 	benchstat bool
-	plot      string
+	plot      output
+	force     bool
 	edge      bool
 	peers     string // Python interpreter; "": none
 }
@@ -109,7 +109,7 @@ const (
 )
 
 func (a *app) benchCommand() *cobra.Command {
-	f := &benchFlags{}
+	f := &benchFlags{plot: output{flag: "plot", kind: plotFile}}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure throughput against the limits of this machine",
@@ -186,7 +186,8 @@ the roofline.`,
 	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
 	fl.BoolVar(&f.edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
 	fl.StringVar(&f.peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
-	fl.StringVar(&f.plot, "plot", "", "`file` to draw the roofline to (SVG)")
+	fl.StringVar(&f.plot.path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
+	addForce(c, &f.force)
 	return c
 }
 
@@ -213,7 +214,7 @@ func (f *benchFlags) check(a *app) (*regexp.Regexp, error) {
 	if f.benchstat && a.json {
 		return nil, errors.New("--benchstat and --json: want one of the two")
 	}
-	return re, checkOut("plot", f.plot)
+	return re, nil
 }
 
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
@@ -222,6 +223,15 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
+	var inputs []input
+	for _, m := range f.models {
+		inputs = append(inputs, input{"model", m})
+	}
+	release, err := a.claim(f.force, inputs, &f.plot)
+	if err != nil {
+		return err
+	}
+	defer release()
 	b := &bench{
 		flags: f, isas: []*kernels.ISA{a.isa}, threads: threadCounts(a.threads),
 		pin: newPinner(!f.noPin), meters: map[meterKey]*peakMeter{},
@@ -263,11 +273,9 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	bar.clear()
 	compare(r)
 	r.Seconds = time.Since(start).Seconds()
-	if f.plot != "" {
-		err = dataset.WriteFile(f.plot, func(w io.Writer) error { return plotRoofline(w, r) })
-	}
+	err = f.plot.write(func(w io.Writer) error { return plotRoofline(w, r) })
 	if f.benchstat {
-		err = errors.Join(err, writeBenchstat(a.stdout, r))
+		err = errors.Join(err, writeBenchstat(a.results, r))
 	} else {
 		err = errors.Join(err, a.print(r, func() string { return benchTable(r) }))
 	}

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == edgeWorker {
 		os.Exit(newApp(os.Stdout, os.Stderr).run(context.Background(), os.Args[1:]))
 	}
+	if os.Getenv(testCommand) != "" {
+		main()
+	}
 	os.Exit(m.Run())
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math/big"
 
 	"github.com/epsball/epsball/net"
@@ -14,6 +15,7 @@ import (
 type certificates struct {
 	f      *certifyFlags
 	file   *cert.File
+	stream io.WriteCloser        // that file writes to; nil: a regular file
 	common certcheck.Certificate // what all lines have in common
 	hashes []string              // of the images
 }
@@ -41,12 +43,14 @@ func (f *certifyFlags) openOut(s *subject, p *proofs) (*certificates, error) {
 	for i := range s.y {
 		c.hashes = append(c.hashes, certcheck.InputHash(s.image(s.x, i)))
 	}
-	var err error
 	if !f.resume {
-		c.file, err = cert.Create(f.out)
-		return c, err
+		err := c.create()
+		if err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
+		return c, nil
 	}
-	file, done, err := cert.Resume(f.out, &c.common)
+	file, done, err := cert.Resume(f.out.file, &c.common)
 	if err != nil {
 		return nil, fmt.Errorf("--resume: %w", err)
 	}
@@ -58,10 +62,25 @@ func (f *certifyFlags) openOut(s *subject, p *proofs) (*certificates, error) {
 		}
 		if err := c.take(d, i, s.y[i], p); err != nil {
 			c.close()
-			return nil, fmt.Errorf("--resume: %s: image %d: %w", f.out, index, err)
+			return nil, fmt.Errorf("--resume: %s: image %d: %w", f.out.path, index, err)
 		}
 	}
 	return c, nil
+}
+
+// create starts the file.
+func (c *certificates) create() (err error) {
+	switch out := &c.f.out; {
+	case !out.isFile():
+		if c.stream, err = out.stream(); err == nil {
+			c.file = cert.Stream(c.stream)
+		}
+	case out.replace:
+		c.file, err = cert.Replace(out.file)
+	default:
+		c.file, err = cert.Create(out.file)
+	}
+	return err
 }
 
 // take puts the certificate of image i, as resumed, into p.
@@ -118,9 +137,15 @@ func (c *certificates) write(r *certifyRun, at []int) error {
 	if err := c.file.Append(lines...); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	c.f.out.written = true
 	return nil
 }
 
 func epsText(e net.Epsilon) string { return cert.Eps(e.String(), e.Rat()) }
 
-func (c *certificates) close() { _ = c.file.Close() } // each line has been synced
+func (c *certificates) close() {
+	_ = c.file.Close() // each line has been synced
+	if c.stream != nil {
+		_ = c.stream.Close()
+	}
+}

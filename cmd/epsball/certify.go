@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -31,12 +30,13 @@ type certifyFlags struct {
 	radius     bool
 	resolution *value[net.Epsilon]
 	maxRadius  *value[net.Epsilon]
-	out        string
+	out        output
 	resume     bool
+	force      bool
 
 	attackSteps int // of the other side of --radius
 	seed        uint64
-	plot        string
+	plot        output
 	given       func(flag string) bool
 }
 
@@ -53,8 +53,8 @@ type certifyReport struct {
 	Resolution *float64       `json:"resolution"`
 	MaxRadius  *float64       `json:"max_radius"`
 	N          int            `json:"n"`
-	Clean      float64        `json:"clean"`
-	Certified  float64        `json:"certified"`
+	Clean      *float64       `json:"clean"`
+	Certified  *float64       `json:"certified"`
 	MeanRadius *float64       `json:"mean_radius"`
 	Quantiles  []quantile     `json:"quantiles"`
 	Curve      []curvePoint   `json:"certified_at"`
@@ -64,8 +64,18 @@ type certifyReport struct {
 	Timings    certifyTimings `json:"timings"`
 	ISA        string         `json:"isa"`
 	Threads    int            `json:"threads"`
+	Hints      []string       `json:"hints"` // what else to try
+
+	Interrupted *certifyProgress `json:"interrupted,omitempty"` // what precedes is of the first n images, null if n = 0
 
 	proved int // images of this run, not of one it resumed
+}
+
+// certifyProgress is what is known of all images after ^C.
+type certifyProgress struct {
+	N         int        `json:"n"`
+	Done      int        `json:"done"`            // also of a block that is not whole, and with --out in the file
+	Certified [2]float64 `json:"certified_range"` // the fraction lies in it
 }
 
 type quantile struct {
@@ -93,8 +103,9 @@ type certifyTimings struct {
 
 func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
-		method: newValue("method", "ibp", verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
+		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
+		out: output{flag: "out", appended: true, resumable: true}, plot: output{flag: "plot", kind: plotFile},
 	}
 	c := &cobra.Command{
 		Use:   "certify",
@@ -121,7 +132,12 @@ mean_radius. --plot draws both sides.
 
 With --out, each image gets a line (docs/certificate.md) that check proves anew:
 its certificate, or that there is none. Lines are written and synced as the proofs
-are found; with --resume, a run that was killed goes on with what is there.`,
+are found; with --resume, a run that was killed goes on with what is there. A file
+that is there is left alone without --resume or --force, and so is one that another
+process is writing.
+
+After ^C, the fractions are of the first images alone, up to where all are done, and
+the range is given in which certified accuracy of all images lies.`,
 		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
   epsball certify --model net.onnx --method alpha-crown --eps 2/255 --data cifar --n 100
   epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --plot radii.svg
@@ -145,24 +161,22 @@ are found; with --resume, a run that was killed goes on with what is there.`,
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
 	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
-	fl.StringVar(&f.plot, "plot", "", "`file` for a picture of certified accuracy against the radius (SVG)")
-	fl.StringVar(&f.out, "out", "", "`file` for the certificates, one a line")
+	fl.StringVar(&f.plot.path, "plot", "", "`file` for a picture of certified accuracy against the radius (.svg)")
+	fl.StringVar(&f.out.path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
+	addForce(c, &f.force)
 	return c
 }
 
 func (f *certifyFlags) check() error {
-	if f.resume && f.out == "" {
+	if f.resume && f.out.path == "" {
 		return errors.New("--resume: has no meaning without --out")
 	}
-	if err := checkOut("out", f.out); err != nil {
-		return err
-	}
-	if f.eps.set == f.radius {
-		return errors.New("want one of --eps and --radius, and not both")
-	}
-	if err := checkOut("plot", f.plot); err != nil {
-		return err
+	switch {
+	case f.eps.set && f.radius:
+		return errors.New("--eps and --radius: want one of the two")
+	case !f.eps.set && !f.radius:
+		return errors.New("--eps: required, such as --eps 0.1 or --eps 8/255; or --radius, to find the largest radius proved of each image")
 	}
 	switch {
 	case f.iterations < 0 || f.iterations > 100_000:
@@ -189,10 +203,7 @@ func (f *certifyFlags) check() error {
 				return fmt.Errorf("--%s: has no meaning without --radius", name)
 			}
 		}
-		if err := (net.Ball{Norm: f.norm.v, Eps: f.eps.v}).Validate(); err != nil {
-			return fmt.Errorf("--eps: %w", err)
-		}
-		return nil
+		return checkBall("eps", f.eps.text, net.Ball{Norm: f.norm.v, Eps: f.eps.v})
 	}
 	if !f.maxRadius.set {
 		f.maxRadius.v = net.MustEpsilon("1")
@@ -203,8 +214,8 @@ func (f *certifyFlags) check() error {
 			f.maxRadius.v = net.MustEpsilon("64")
 		}
 	}
-	if err := (net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}).Validate(); err != nil {
-		return fmt.Errorf("--max-radius: %w", err)
+	if err := checkBall("max-radius", f.maxRadius.text, net.Ball{Norm: f.norm.v, Eps: f.maxRadius.v}); err != nil {
+		return err
 	}
 	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
 		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
@@ -216,6 +227,12 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	f.out.resume = f.resume
+	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out, &f.plot)
+	if err != nil {
+		return err
+	}
+	defer release()
 	s, err := a.subject(f.model, &f.data)
 	if err != nil {
 		return err
@@ -232,16 +249,16 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	}
 	r := f.newReport(a, s)
 	n, p := len(s.y), run.p
-	if f.out != "" {
+	if f.out.path != "" {
 		if run.out, err = f.openOut(s, p); err != nil {
 			return err
 		}
 		defer run.out.close()
 		if done := countTrue(p.done); done > 0 {
-			a.logf("%s: %d of %s are there", f.out, done, count(n, "certificate"))
+			a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
 		}
 	}
-	r.proved = n - countTrue(p.done)
+	resumed := countTrue(p.done)
 	start := time.Now()
 	pred, err := s.predict(ctx, s.x, n)
 	r.Timings.Forward = time.Since(start).Seconds()
@@ -257,18 +274,24 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 		return err
 	}
 	var failure error
-	if err != nil {
-		failure = interrupted("%d of %s done", countTrue(p.done), count(f.data.n, "image"))
-	}
+	r.proved = countTrue(p.done) - resumed
 	if err := r.fill(f, s, pred, p); err != nil {
 		failure = err
+	} else if i := r.Interrupted; i != nil {
+		failure = interrupted("%d of %s done; certified accuracy is between %s and %s",
+			i.Done, count(i.N, "image"), percent(i.Certified[0]), percent(i.Certified[1]))
 	}
-	if f.plot != "" && r.N > 0 {
+	if r.N > 0 {
 		if err := r.plot(f, p); err != nil {
-			return err
+			failure = errors.Join(failure, err)
 		}
 	}
-	return errors.Join(a.print(r, func() string { return certifyTable(r, f) }), failure)
+	if r.Hints = []string{}; r.Clean != nil {
+		r.Hints = certifyHints(f.method.v, r.N, s.net.Classes(), *r.Clean, *r.Certified, r.Brackets)
+	}
+	err = a.print(r, func() string { return certifyTable(r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 // certifyRun is a run of the command under way.
@@ -297,6 +320,7 @@ func (r *certifyRun) prove(ctx context.Context, bar *bar) error {
 		return err
 	}
 	for block := range slices.Chunk(todo, r.f.block(r.s)) {
+		r.p.whole = block[0]
 		bar.show(r.f.method.text, block[0], len(r.s.y))
 		err := r.proveBatch(ctx, r.batch(block), block)
 		if r.out != nil {
@@ -306,6 +330,7 @@ func (r *certifyRun) prove(ctx context.Context, bar *bar) error {
 			return err
 		}
 	}
+	r.p.whole = len(r.s.y)
 	return nil
 }
 
@@ -332,44 +357,72 @@ func (f *certifyFlags) newReport(a *app, s *subject) *certifyReport {
 	return r
 }
 
-// fill sums up the images that are done. A proof for an image that the forward
-// pass got wrong is a contradiction.
+// fill sums up the first images, as far as all are done: within a block, those that
+// are easy to prove are done first. A proof for an image that the forward pass got
+// wrong is a contradiction. Without pred, ^C came before the proofs.
 func (r *certifyReport) fill(f *certifyFlags, s *subject, pred []int, p *proofs) error {
 	var failure error
 	var steps []int
 	clean, certified, sum := 0, 0, 0.0
+	r.N = p.whole
+	if r.N < len(p.done) {
+		r.interrupt(f, s, pred, p)
+	}
 	for i, done := range p.done {
-		if !done {
+		if !done || pred == nil {
 			continue
 		}
-		r.N++
 		right := pred[i] == s.y[i]
-		if right {
-			clean++
-		}
 		ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
 		if f.radius {
 			ball.Eps = f.resolution.v.Times(max(0, p.steps[i]))
+		}
+		if p.proved[i] && !right && failure == nil {
+			failure = &audit.Contradiction{Image: f.data.offset + i, Ball: ball}
+		}
+		if i >= p.whole {
+			continue
+		}
+		if right {
+			clean++
+		}
+		if p.certified(f, i) {
+			certified++
+		}
+		if f.radius {
 			steps = append(steps, p.steps[i])
 			sum += p.radius[i]
 			r.Brackets = append(r.Brackets, f.bracket(p, i))
 		} else if p.proved[i] {
 			r.DecidedBy[p.rung[i].String()]++
 		}
-		if p.proved[i] && (!f.radius || p.steps[i] > 0) {
-			certified++
-		}
-		if p.proved[i] && !right && failure == nil {
-			failure = &audit.Contradiction{Image: f.data.offset + i, Ball: ball}
-		}
 	}
-	r.Clean, r.Certified = fraction(clean, r.N), fraction(certified, r.N)
-	if f.radius {
-		mean := sum / float64(max(1, r.N))
+	if r.N > 0 {
+		clean, certified := fraction(clean, r.N), fraction(certified, r.N)
+		r.Clean, r.Certified = &clean, &certified
+	}
+	if f.radius && r.N > 0 {
+		mean := sum / float64(r.N)
 		r.MeanRadius = &mean
 		r.fillRadii(steps, f.resolution.v)
 	}
 	return failure
+}
+
+// interrupt notes what is known of all images. A proof for one is as good as in a
+// whole run; one that is not done, and that the model gets right, may be proved.
+func (r *certifyReport) interrupt(f *certifyFlags, s *subject, pred []int, p *proofs) {
+	r.Interrupted = &certifyProgress{N: len(p.done), Done: countTrue(p.done)}
+	least, open := 0, 0
+	for i, done := range p.done {
+		switch {
+		case p.certified(f, i):
+			least++
+		case !done && (pred == nil || pred[i] == s.y[i]):
+			open++
+		}
+	}
+	r.Interrupted.Certified = [2]float64{fraction(least, len(p.done)), fraction(least+open, len(p.done))}
 }
 
 func (f *certifyFlags) bracket(p *proofs, i int) (b bracket) {
@@ -383,32 +436,29 @@ func (f *certifyFlags) bracket(p *proofs, i int) (b bracket) {
 	return b
 }
 
-// plot draws the radii of the images that are done.
+// plot draws the radii of the images that are summed up.
 func (r *certifyReport) plot(f *certifyFlags, p *proofs) error {
 	c := radiusPlot{
 		title:    "Certified accuracy of " + r.Model,
-		subtitle: fmt.Sprintf("%s of %s; method %s", count(r.N, "image"), r.Data, r.Method),
+		subtitle: fmt.Sprintf("%s of %s; method %s", r.images(), r.Data, r.Method),
 		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: f.resolution.v.Float64(),
 	}
 	if f.attackSteps > 0 {
 		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
 	}
-	for i, done := range p.done {
-		if done {
-			c.certified = append(c.certified, p.steps[i])
-			if f.attackSteps > 0 {
-				c.attacked = append(c.attacked, p.fooled[i])
-			}
-		}
+	c.certified = p.steps[:r.N]
+	if f.attackSteps > 0 {
+		c.attacked = p.fooled[:r.N]
 	}
-	file, err := os.Create(f.plot)
-	if err != nil {
-		return fmt.Errorf("--plot: %w", err)
+	return f.plot.write(c.write)
+}
+
+// images says which images are summed up.
+func (r *certifyReport) images() string {
+	if r.Interrupted != nil {
+		return fmt.Sprintf("the first %d of %s", r.N, count(r.Interrupted.N, "image"))
 	}
-	if err := errors.Join(c.write(file), file.Close()); err != nil {
-		return fmt.Errorf("--plot: %s: %w", f.plot, err)
-	}
-	return nil
+	return count(r.N, "image")
 }
 
 // fillRadii describes the radii, given in units of the resolution, so that no
@@ -469,20 +519,37 @@ func (r *certifyReport) bracketText() string {
 }
 
 func certifyTable(r *certifyReport, f *certifyFlags) string {
-	if r.N == 0 {
-		return ""
-	}
 	proved := fmt.Sprintf("%s at ε = %s", r.Norm, f.eps.text)
 	if f.radius {
 		proved = fmt.Sprintf("%s at a radius above 0, in steps of %s up to %s", r.Norm, f.resolution.v, f.maxRadius.v)
 	}
+	n := r.N
+	if r.Interrupted != nil {
+		n = r.Interrupted.N
+	}
 	pairs := []string{
 		"model", r.Model,
-		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
+		"data", fmt.Sprintf("%s, n = %d", r.Data, n),
 		"method", fmt.Sprintf("%s, proves %s", r.Method, r.Level),
-		"clean", percent(r.Clean),
-		"certified", percent(r.Certified) + "  " + proved,
 	}
+	if i := r.Interrupted; i != nil {
+		pairs = append(pairs, "interrupted", fmt.Sprintf("%d of %s done; of all, %s are certified",
+			i.Done, count(n, "image"), percentRange(i.Certified)))
+	}
+	var files []string
+	if f.out.written {
+		files = append(files, "written", f.out.shown())
+	}
+	if f.plot.written {
+		files = append(files, "drawn", f.plot.shown())
+	}
+	if r.N == 0 {
+		return facts(append(pairs, files...)...)
+	}
+	if r.Interrupted != nil {
+		pairs = append(pairs, "what follows", "of "+r.images())
+	}
+	pairs = append(pairs, "clean", percent(*r.Clean), "certified", percent(*r.Certified)+"  "+proved)
 	if len(r.DecidedBy) > 0 && f.ladder {
 		var by []string
 		for _, m := range verify.Methods() {
@@ -500,7 +567,7 @@ func certifyTable(r *certifyReport, f *certifyFlags) string {
 	}
 	pairs = append(pairs, "time", fmt.Sprintf("%s: forward %s, %s %s (%s images/s)", seconds(r.Seconds),
 		seconds(r.Timings.Forward), r.Method, seconds(r.Timings.Proof), rate(perSecond(int64(r.proved), r.Timings.Proof))))
-	out := facts(pairs...)
+	out := facts(append(pairs, files...)...)
 	if len(r.Quantiles) > 0 {
 		t := newTable("images with at most", "radius")
 		for _, q := range r.Quantiles {

@@ -15,28 +15,14 @@ import (
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
-type checkReport struct {
-	File      string         `json:"file"`
-	Model     string         `json:"model"`
-	Data      string         `json:"data"`
-	Checked   int            `json:"checked"` // lines that are, or should be, certificates
-	Valid     int            `json:"valid"`
-	Invalid   int            `json:"invalid"`
-	Undecided int            `json:"undecided"` // lines that claim nothing
-	Failures  []checkFailure `json:"failures"`
-	Seconds   float64        `json:"seconds"`
-	Threads   int            `json:"threads"`
-}
-
-type checkFailure struct {
-	Line   int    `json:"line"`
-	Index  *int   `json:"index"` // null where the line could not be read
-	Reason string `json:"reason"`
+type checkFlags struct {
+	model string
+	data  data
+	need  requirements
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	var modelSpec string
-	var d data
+	f := &checkFlags{need: newRequirements()}
 	c := &cobra.Command{
 		Use:   "check CERTIFICATES",
 		Short: "Prove certificates anew, independently of certify",
@@ -45,39 +31,53 @@ certify: a scalar one in float64 with outward rounding (docs/certificate.md).
 
 The model must be the certificates' own, by its hash; images are found by their
 index in the data and compared by their hash. Lines that claim nothing, of images
-that were not certified, are counted as undecided.
+that were not certified, are counted as undecided. The result lists what was proved:
+how many certificates for which norm, ε, level and specification.
 
-Exit status: 0 if there are certificates and all are valid, 1 if not.`,
-		Example: `  epsball check certs.jsonl --model builtin:mnist-small-ibp-0.1 --data builtin:mnist`,
+With --require-… flags a certificate that proves less is a failure. A ball in linf
+contains that of the same ε in l2, and this the one in l1, so linf satisfies
+--require-norm l2; level executed satisfies real. With any of them a certificate
+must be about the image's label, unless --require-spec any admits rows, which may
+be chosen so that they say nothing.
+
+Exit status: 0 if there are certificates and all are valid and as required, 1 if not;
+2 if the file is not one of certificates, or all are of another model.`,
+		Example: `  epsball check certs.jsonl --model builtin:mnist-small-ibp-0.1 --data builtin:mnist
+  epsball check certs.jsonl --model m.onnx --data d.npz --require-eps 8/255 --require-count 900`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("check: got %d arguments, want one file of certificates", len(args))
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.check(c.Context(), args[0], modelSpec, &d) },
+		RunE: func(c *cobra.Command, args []string) error { return a.check(c.Context(), args[0], f) },
 	}
-	c.Flags().StringVar(&modelSpec, "model", "", "`model` that was certified (required)")
-	c.Flags().StringVar(&d.spec, "data", "builtin:mnist", "`data` set that was certified, whole")
+	c.Flags().StringVar(&f.model, "model", "", "`model` that was certified (required)")
+	c.Flags().StringVar(&f.data.spec, "data", "builtin:mnist", "`data` set that was certified, whole")
+	f.data.addChannels(c)
+	f.need.addFlags(c)
 	return c
 }
 
-func (a *app) check(ctx context.Context, path, modelSpec string, d *data) error {
-	if modelSpec == "" {
-		return errors.New("--model: required")
+func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
+	if f.model == "" {
+		return a.modelRequired()
 	}
-	m, err := a.loadModel(modelSpec)
+	if f.need.count < 0 {
+		return fmt.Errorf("--require-count: got %d, want at least 0", f.need.count)
+	}
+	m, err := a.loadModel(f.model)
 	if err != nil {
 		return err
 	}
 	checker, err := certcheck.New(m)
 	if err != nil {
-		return fmt.Errorf("model %s: %w", modelSpec, err)
+		return fmt.Errorf("model %s: %w", f.model, err)
 	}
-	if err := d.load(); err != nil {
+	if err := a.load(&f.data, m, f.model); err != nil {
 		return err
 	}
-	set, err := d.fit(m, modelSpec)
+	set, err := f.data.fit(m, f.model)
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,23 @@ func (a *app) check(ctx context.Context, path, modelSpec string, d *data) error 
 	}
 	start := time.Now()
 	bar := a.newBar()
-	run := checkRun{checker: checker, set: set, lines: certcheck.NewLines(file), size: info.Size(), bar: bar}
+	run := checkRun{
+		checker: checker, need: &f.need, hash: m.Hash(), set: set,
+		lines: certcheck.NewLines(file), size: info.Size(), bar: bar,
+	}
 	err = run.all(ctx, a.threads)
 	bar.clear()
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if ctx.Err() == nil {
+		if err := run.misplaced(path, f.model); err != nil {
+			return err
+		}
+	}
 	r := &checkReport{
-		File: path, Model: modelName(modelSpec), Data: d.spec, Threads: a.threads, Failures: []checkFailure{},
+		File: path, Model: modelName(f.model), Data: f.data.spec, Threads: a.threads,
+		Groups: []checkGroup{}, Failures: []checkFailure{},
 	}
 	r.fill(run.results)
 	r.Seconds = time.Since(start).Seconds()
@@ -108,9 +117,11 @@ func (a *app) check(ctx context.Context, path, modelSpec string, d *data) error 
 	case ctx.Err() != nil:
 		failure = interrupted("%s checked", count(r.Checked, "certificate"))
 	case r.Invalid > 0:
-		failure = undecided("%s: %d of %s not valid", path, r.Invalid, count(r.Checked, "certificate"))
+		failure = undecided("%s: %d of %s not valid%s", path, r.Invalid, count(r.Checked, "certificate"), f.need.orTooWeak())
 	case r.Checked == 0:
 		failure = undecided("%s: no certificates to check", path)
+	case r.Images < f.need.count:
+		failure = undecided("%s: certificates of %s, but --require-count wants %d", path, count(r.Images, "image"), f.need.count)
 	}
 	return errors.Join(a.print(r, func() string { return checkTable(r) }), failure)
 }
@@ -118,6 +129,8 @@ func (a *app) check(ctx context.Context, path, modelSpec string, d *data) error 
 // checkRun checks the lines of a file on several workers.
 type checkRun struct {
 	checker *certcheck.Checker
+	need    *requirements
+	hash    string // of the model
 	set     *dataset.Set
 	lines   *certcheck.Lines
 	size    int64 // of the file
@@ -138,9 +151,11 @@ const (
 
 type lineResult struct {
 	state  lineState
+	ours   bool   // begins like a certificate
+	model  string // hash; empty where the line could not be read
 	index  *int
 	reason string
-	claim  string // of a valid certificate
+	claim  claim // of a valid certificate
 }
 
 // all checks every line, unless ctx ends. An error is the file's.
@@ -170,6 +185,7 @@ func (r *checkRun) all(ctx context.Context, threads int) error {
 				} else {
 					result = r.one(ctx, line)
 				}
+				result.ours = certcheck.Begins(line)
 				r.mu.Lock()
 				r.results[number] = result
 				r.mu.Unlock()
@@ -186,79 +202,54 @@ func (r *checkRun) one(ctx context.Context, line []byte) lineResult {
 	if err != nil {
 		return lineResult{state: lineInvalid, reason: err.Error()}
 	}
-	res := lineResult{state: lineInvalid, index: &c.Index}
-	switch {
-	case !c.Certified:
+	res := lineResult{state: lineInvalid, model: c.Model, index: &c.Index}
+	if !c.Certified {
 		res.state = lineUndecided
 		return res
-	case c.Index >= r.set.Len():
+	}
+	if c.Index >= r.set.Len() {
 		res.reason = fmt.Sprintf("index: got %d, but the data have %s", c.Index, count(r.set.Len(), "image"))
 		return res
+	}
+	if c.Model == r.hash { // or that is the reason
+		if res.reason = r.need.unmet(c); res.reason != "" {
+			return res
+		}
 	}
 	v, err := r.checker.Check(ctx, c, r.set.Image(c.Index), r.set.Y[c.Index])
 	switch {
 	case err != nil:
 		return lineResult{}
 	case v.Valid:
-		eps, _ := certcheck.ParseEps(c.Eps) // as valid as the rest
-		res.state = lineValid
-		res.claim = fmt.Sprint(c.Index, c.Level, c.Norm, eps.RatString(), c.Label, c.Rows, c.Offsets)
+		res.state, res.claim = lineValid, claimOf(c)
 	default:
 		res.reason = v.Reason
 	}
 	return res
 }
 
-// fill counts the results. A claim counts once.
-func (r *checkReport) fill(results []lineResult) {
-	first := map[string]int{}
-	for i, l := range results {
-		switch {
-		case l.state == lineStopped:
-			continue
-		case l.state == lineUndecided:
-			r.Undecided++
-			continue
-		case l.state == lineValid && first[l.claim] > 0:
-			l.state, l.reason = lineInvalid, fmt.Sprintf("says the same as line %d", first[l.claim])
-		case l.state == lineValid:
-			first[l.claim] = i + 1
-		}
-		r.Checked++
-		if l.state == lineValid {
-			r.Valid++
-			continue
-		}
-		r.Invalid++
-		r.Failures = append(r.Failures, checkFailure{i + 1, l.index, l.reason})
+// misplaced returns an error for a file that cannot have been meant: one without
+// certificates, or with those of another model alone.
+func (r *checkRun) misplaced(path, model string) error {
+	const want = "certificates, one JSON object a line, as certify --out writes them"
+	if len(r.results) == 0 {
+		return fmt.Errorf("%s: the file is empty, want %s", path, want)
 	}
-}
-
-func checkTable(r *checkReport) string {
-	out := facts(
-		"certificates", r.File,
-		"model", r.Model,
-		"data", r.Data,
-		"checked", fmt.Sprintf("%d in %s (%s/s)", r.Checked, seconds(r.Seconds), rate(perSecond(int64(r.Checked), r.Seconds))),
-		"valid", fmt.Sprint(r.Valid),
-		"invalid", fmt.Sprint(r.Invalid),
-		"undecided", fmt.Sprintf("%d, which claim nothing", r.Undecided),
-	)
-	const most = 20
-	if len(r.Failures) == 0 {
-		return out
-	}
-	t := newTable("not valid because of", "image", "line")
-	for i, f := range r.Failures {
-		if i == most {
-			t.AppendRow([]any{fmt.Sprintf("… and %d more", len(r.Failures)-most), "", ""})
-			break
+	ours, other := false, ""
+	for _, l := range r.results {
+		if l.model == r.hash {
+			return nil
 		}
-		index := "–"
-		if f.Index != nil {
-			index = fmt.Sprint(*f.Index)
+		ours = ours || l.ours || l.model != ""
+		if other == "" {
+			other = l.model
 		}
-		t.AppendRow([]any{f.Reason, index, f.Line})
 	}
-	return out + "\n" + render(t)
+	switch {
+	case other != "":
+		return fmt.Errorf("%s was made for model %.12s…, but --model %s has hash %.12s…", path, other, model, r.hash)
+	case !ours:
+		return fmt.Errorf("%s: got no certificate, want %s", path, want)
+	}
+	return nil
 }

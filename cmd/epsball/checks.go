@@ -34,13 +34,14 @@ func (c *check) verdict() string {
 // as not done.
 const stopGrace = 250 * time.Millisecond
 
-// checkAttack checks the images that are done.
+// checkAttack checks the images that are begun: what is said of them holds even
+// where the attack goes on.
 func (s *subject) checkAttack(ctx context.Context, ball net.Ball, res *attack.Result, bar *bar) []check {
 	checked, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 
-	if countTrue(res.Done) == 0 {
+	if countTrue(res.Begun) == 0 {
 		return []check{}
 	}
 	finite := s.each(checked, "finite", "", res, bar, func(i int) bool {
@@ -61,10 +62,10 @@ func (s *subject) checkAttack(ctx context.Context, ball net.Ball, res *attack.Re
 // the images and of the adversarial ones.
 func (s *subject) checkPredictions(ctx context.Context, res *attack.Result, bar *bar) check {
 	const name = "predictions"
-	adv, err := s.predictDone(ctx, res.Adv, res.Done)
+	adv, err := s.predictSome(ctx, res.Adv, res.Begun)
 	var clean []int
 	if err == nil {
-		clean, err = s.predictDone(ctx, s.x, res.Done)
+		clean, err = s.predictSome(ctx, s.x, res.Begun)
 	}
 	if ctx.Err() != nil {
 		return check{name, false, "stopped before the forward pass was done", true}
@@ -79,15 +80,15 @@ func (s *subject) checkPredictions(ctx context.Context, res *attack.Result, bar 
 	})
 }
 
-// predictDone is predict for the images that are done.
-func (s *subject) predictDone(ctx context.Context, x []float32, done []bool) ([]int, error) {
-	if countTrue(done) == len(done) {
-		return s.predict(ctx, x, len(done))
+// predictSome is predict for some images.
+func (s *subject) predictSome(ctx context.Context, x []float32, which []bool) ([]int, error) {
+	if countTrue(which) == len(which) {
+		return s.predict(ctx, x, len(which))
 	}
 	var some []float32
 	var at []int
-	for i, d := range done {
-		if d {
+	for i, w := range which {
+		if w {
 			some, at = append(some, s.image(x, i)...), append(at, i)
 		}
 	}
@@ -95,33 +96,33 @@ func (s *subject) predictDone(ctx context.Context, x []float32, done []bool) ([]
 	if err != nil {
 		return nil, err
 	}
-	pred := make([]int, len(done))
+	pred := make([]int, len(which))
 	for k, i := range at {
 		pred[i] = p[k]
 	}
 	return pred, nil
 }
 
-// each runs ok on every image that is done, on all workers. What it finds reads
+// each runs ok on every image that is begun, on all workers. What it finds reads
 // "5 of 7 images" and then what.
 func (s *subject) each(ctx context.Context, name, what string, res *attack.Result, bar *bar, ok func(i int) bool) check {
 	var looked, good atomic.Int64
 	const block = 16
-	n, done := len(res.Done), countTrue(res.Done)
+	n, all := len(res.Begun), countTrue(res.Begun)
 	s.pool.Run((n+block-1)/block, func(_, task int) {
 		for i := task * block; i < min((task+1)*block, n); i++ {
-			if !res.Done[i] || ctx.Err() != nil {
+			if !res.Begun[i] || ctx.Err() != nil {
 				continue
 			}
-			bar.show("check "+name, int(looked.Add(1)), done)
+			bar.show("check "+name, int(looked.Add(1)), all)
 			if ok(i) {
 				good.Add(1)
 			}
 		}
 	})
 	l, g := int(looked.Load()), int(good.Load())
-	if l < done && g == l {
-		return check{name, false, fmt.Sprintf("stopped after %d of %s", l, count(done, "image")), true}
+	if l < all && g == l {
+		return check{name, false, fmt.Sprintf("stopped after %d of %s", l, count(all, "image")), true}
 	}
-	return check{name, g == done, fmt.Sprintf("%d of %s%s", g, count(done, "image"), what), false}
+	return check{name, g == all, fmt.Sprintf("%d of %s%s", g, count(all, "image"), what), false}
 }

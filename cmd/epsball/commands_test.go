@@ -19,7 +19,7 @@ import (
 func TestEval(t *testing.T) {
 	f := newFiles(t)
 	doc := document(t, 0, args("eval --model %s --model builtin:small --data %s --eps 0.01 --steps 5", f.model, f.data)...)
-	assert.Equal(t, []string{"data", "isa", "offset", "results", "seconds", "seed", "steps", "threads"}, keys(doc))
+	assert.Equal(t, []string{"data", "hints", "isa", "offset", "results", "seconds", "seed", "steps", "threads"}, keys(doc))
 	results := doc["results"].([]any)
 	require.Len(t, results, 2)
 	e := results[0].(map[string]any)
@@ -37,7 +37,7 @@ func TestEval(t *testing.T) {
 	require.Zero(t, table.code, table.stderr)
 	assert.Contains(t, table.stdout, "PGD-40")
 	assert.Contains(t, table.stdout, "l2 ε = 8/255, n = 30 of ")
-	assert.Empty(t, table.stderr, "no bar without a terminal")
+	assert.Equal(t, 1, strings.Count(table.stderr, "\n"), "no bar without a terminal, one hint: %s", table.stderr)
 }
 
 func TestEvalWithoutModels(t *testing.T) {
@@ -51,7 +51,7 @@ func TestAttack(t *testing.T) {
 	out := filepath.Join(f.dir, "adv.npz")
 	doc := document(t, 0, args("attack --model %s --data %s --eps 0.3 --steps 10 --out %s", f.model, f.data, out)...)
 	assert.Equal(t, []string{
-		"attack", "checks", "clean", "data", "eps", "image_steps", "isa", "loss", "mean_distance", "model", "n", "norm", "offset",
+		"attack", "checks", "clean", "data", "eps", "hints", "image_steps", "isa", "loss", "mean_distance", "model", "n", "norm", "offset",
 		"random_start", "restarts", "robust", "seconds", "seed", "step_size", "steps", "success", "targeted", "threads",
 	}, keys(doc))
 	assert.Equal(t, []string{"l2", "linf"}, keys(doc["mean_distance"]))
@@ -78,7 +78,7 @@ func TestAttack(t *testing.T) {
 		assert.True(t, ball.Contains(set.Image(i), adv.Image(i)))
 	}
 	arrays := readArrays(t, out)
-	assert.Equal(t, []string{"x", "y", "pred", "success", "index"}, arrays.names)
+	assert.Equal(t, []string{"x", "y", "pred", "success", "index", "state"}, arrays.names)
 	assert.Equal(t, success, countTrue(arrays.by["success"].([]bool)))
 	pred := predicted(t, smallModel(t, 1), adv.X, f.n)
 	for i, p := range arrays.by["pred"].([]int64) {
@@ -160,7 +160,7 @@ func TestUnknownLabels(t *testing.T) {
 func TestCertify(t *testing.T) {
 	f := newFiles(t)
 	want := []string{
-		"brackets", "certified", "certified_at", "clean", "data", "decided_by", "eps", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
+		"brackets", "certified", "certified_at", "clean", "data", "decided_by", "eps", "hints", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
 		"norm", "offset", "quantiles", "resolution", "seconds", "threads", "timings",
 	}
 	at := document(t, 0, args("certify --model %s --data %s --eps 0.01", f.model, f.data)...)

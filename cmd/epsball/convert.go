@@ -44,7 +44,7 @@ type storedLayer struct {
 }
 
 func (a *app) convertCommand() *cobra.Command {
-	var out string
+	var out outFlags
 	var s storageFlags
 	c := &cobra.Command{
 		Use:   "convert MODEL --out M.safetensors",
@@ -66,7 +66,7 @@ programs can use them where they lie in a mapped file (epsball.Map).`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.store(args[0], out, s) },
 	}
 	f := c.Flags()
-	f.StringVar(&out, "out", "", "`file` to write")
+	out.addFlags(c)
 	f.StringVar(&s.weights, "weights", "same", "`type` of the weights: f32, bf16, f16, or same as before")
 	f.StringVar(&s.layers, "layers", "fc", "`layers` whose weights get that type: fc or all")
 	f.StringVar(&s.layout, "layout", "same", "`order` of all weights: rows, tiles, or same as before")
@@ -98,13 +98,15 @@ func (s storageFlags) storage(l *model.Layer, old model.Storage) (model.Storage,
 	return old, nil
 }
 
-func (a *app) store(spec, out string, s storageFlags) error {
+func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if _, err := s.storage(&model.Layer{Kind: model.FC}, model.Storage{}); err != nil {
 		return err // before work is spent
 	}
-	if err := checkOutKind(out, modelFile); err != nil {
+	out, release, err := a.claimOut(flags, modelFile, spec)
+	if err != nil {
 		return err
 	}
+	defer release()
 	old, err := a.loadModel(spec)
 	if err != nil {
 		return err
@@ -116,7 +118,7 @@ func (a *app) store(spec, out string, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	r := &storedReport{Model: spec, Out: out, Hash: m.Hash(), Same: true}
+	r := &storedReport{Model: spec, Out: out.path, Hash: m.Hash(), Same: true}
 	if r.Weights, err = storedLayers(m); err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func (a *app) store(spec, out string, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := writeBytes(out, data); err != nil {
+	if err := out.writeBytes(data); err != nil {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -50,7 +49,7 @@ func TestBadInput(t *testing.T) {
 		{eval + " --nn 5", []string{"unknown flag", "--nn"}},
 		{certify + " --eps 0.1 --proofs c.jsonl", []string{"unknown flag", "--proofs"}},
 		{attack + " --n x", []string{"--n", "x"}},
-		{attack + " --n", []string{"--n", "argument"}},
+		{attack + " --n", []string{"--n", "whole number"}},
 		{"info --threads 0", []string{"--threads", "0"}},
 		{"info --threads -3", []string{"--threads", "-3"}},
 		{"info --threads many", []string{"--threads", "many"}},
@@ -62,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		{"attack --model " + path("none.safetensors"), []string{"none.safetensors", "no such file"}},
 		{"attack --model " + path("cut.safetensors"), []string{"cut.safetensors", "data"}},
 		{"attack --model " + path("empty.safetensors"), []string{"empty.safetensors"}},
-		{"attack --model " + f.dir, []string{f.dir, "directory"}},
+		{"attack --model " + f.dir, []string{f.dir, "folder"}},
 		{"bench --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
 		{"eval --model " + f.model + " --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
 		// Data.
@@ -115,7 +114,7 @@ func TestBadInput(t *testing.T) {
 		{"check a b --model " + f.model, []string{"2 arguments"}},
 		{"check c.jsonl", []string{"--model", "required"}},
 		{"check " + path("none.jsonl") + " --data " + f.data + " --model " + f.model, []string{"none.jsonl", "no such file"}},
-		{"check " + f.dir + " --data " + f.data + " --model " + f.model, []string{f.dir, "directory"}},
+		{"check " + f.dir + " --data " + f.data + " --model " + f.model, []string{f.dir, "folder"}},
 		{"check c.jsonl --data " + path("shape.npz") + " --model " + f.model, []string{"shape.npz", "3x2x2"}},
 		{"check c.jsonl --data= --model " + f.model, []string{"--data", "required"}},
 		{"check c.jsonl --model " + path("cut.safetensors"), []string{"cut.safetensors"}},
@@ -167,7 +166,7 @@ func TestBadInput(t *testing.T) {
 		{fmt.Sprintf("bench --model %s --model %[1]s", f.model), []string{"--model", "two", "m"}},
 		{"info --isa all", []string{"isa", "all"}},
 	} {
-		r := run(append(strings.Fields(c.line), "--json")...)
+		r := run(append(override(c.line), "--json")...)
 		assert.Equal(t, 2, r.code, c.line)
 		assert.Empty(t, r.stdout, c.line)
 		assert.Equal(t, 1, strings.Count(r.stderr, "\n"), "%s: one line, got %q", c.line, r.stderr)
@@ -226,6 +225,9 @@ func TestStdoutFails(t *testing.T) {
 		assert.Equal(t, 2, r.code)
 		assert.Contains(t, r.stderr, "--out")
 		assert.EqualValues(t, f.n, r.document(t)["n"], "the result is printed all the same")
+		table := run(args("attack --model %s --data %s --out /dev/full", f.model, f.data)...)
+		assert.Contains(t, table.stdout, "robust")
+		assert.NotContains(t, table.stdout, "written")
 	}
 }
 
@@ -238,7 +240,7 @@ func TestChecksFail(t *testing.T) {
 	require.NoError(t, err)
 	f := newFiles(t)
 	d := data{spec: f.data}
-	require.NoError(t, d.load())
+	require.NoError(t, d.load(m, f.model))
 	a.isa = n.ISA()
 	s, err := a.prepare(m, f.model, &d)
 	require.NoError(t, err)
@@ -277,94 +279,4 @@ func TestChecksFail(t *testing.T) {
 		}
 		assert.Equal(t, c.bad, bad, name)
 	}
-}
-
-// ^C keeps what is done.
-func TestCancelled(t *testing.T) {
-	f := newFiles(t)
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, line := range []string{
-		"eval --model " + f.model + " --data " + f.data,
-		"attack --model " + f.model + " --data " + f.data,
-		"certify --eps 0.1 --model " + f.model + " --data " + f.data,
-		"bench --time 1ms --model " + f.model,
-	} {
-		r := runWith(gone, append(strings.Fields(line), "--json")...)
-		assert.Equal(t, 1, r.code, line)
-		assert.Contains(t, r.stderr, "interrupted: 0 of ", line)
-		r.document(t)
-		assert.Equal(t, 1, runWith(gone, strings.Fields(line)...).code, "as a table")
-	}
-}
-
-func TestCancelCertify(t *testing.T) {
-	f := newFiles(t)
-	for _, mode := range []string{"--eps 0.1", "--radius --attack-steps 0"} {
-		line := args("certify --model %s --data %s --threads 1 --json %s", f.model, f.data, mode)
-		some := 0
-		for n := int64(1); n < 60; n++ {
-			r := runWith(newCountdown(n), line...)
-			done := int(r.document(t)["n"].(float64))
-			assert.LessOrEqual(t, done, f.n)
-			if r.code == 1 && done > 0 && done < f.n {
-				assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", done))
-				some++
-			}
-			if r.code == 0 {
-				assert.Equal(t, f.n, done)
-				break
-			}
-		}
-		assert.Positive(t, some, mode)
-	}
-}
-
-func TestCancelAttack(t *testing.T) {
-	f := newFiles(t)
-	out := filepath.Join(f.dir, "adv.npz")
-	// Images with wrong labels are done at once, the others never.
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
-	interrupt, stop := context.WithCancel(context.Background())
-	context.AfterFunc(ctx, stop)
-	start := time.Now()
-	r := runWith(interrupt, args("attack --model %s --data %s --eps 1e-9 --steps 1000000 --threads 8 --json --out %s", f.model, f.data, out)...)
-	assert.Less(t, time.Since(start), 5*time.Second)
-	assert.Equal(t, 1, r.code)
-	doc := r.document(t)
-	n := int(doc["n"].(float64))
-	assert.Equal(t, f.wrong, n)
-	assert.Equal(t, 0.0, doc["clean"])
-	assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done", n))
-	for _, c := range doc["checks"].([]any) {
-		assert.Equal(t, true, c.(map[string]any)["ok"], c)
-	}
-	a := readArrays(t, out)
-	assert.Len(t, a.by["y"], n)
-	assert.Len(t, a.by["x"], n*36)
-	assert.EqualValues(t, 3, a.by["index"].([]int64)[0])
-}
-
-func TestCancelEval(t *testing.T) {
-	f := newFiles(t)
-	// The first model is wrong about every image and done at once, the second never.
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(500*time.Millisecond, stop)
-	r := runWith(interrupt, args("eval --model %s --model %s --data %s --eps 1e-9 --steps 1000000 --json", f.other, f.model, f.data)...)
-	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "interrupted: 1 of 2 models evaluated")
-	results := r.document(t)["results"].([]any)
-	require.Len(t, results, 1)
-	assert.Equal(t, "nine", results[0].(map[string]any)["model"])
-}
-
-func TestCancelBench(t *testing.T) {
-	f := newFiles(t)
-	interrupt, stop := context.WithCancel(context.Background())
-	time.AfterFunc(time.Second, stop)
-	r := runWith(interrupt, args("bench --model %s --time 200ms --json", f.model)...)
-	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "interrupted: ")
-	assert.Less(t, len(r.document(t)["rows"].([]any)), 30)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +23,33 @@ type evalFlags struct {
 	seed   uint64
 }
 
+// evalResult is an audit.Evaluation, with null for what was not run.
 type evalResult struct {
-	Model string `json:"model"`
-	audit.Evaluation
+	Model     string           `json:"model"`
+	Eps       float64          `json:"eps"`
+	Norm      string           `json:"norm"`
+	N         int              `json:"n"`
+	Clean     *float64         `json:"clean"`
+	FGSM      *float64         `json:"fgsm"`
+	PGD       *float64         `json:"pgd"`
+	Certified *float64         `json:"certified"`
+	Speed     audit.Throughput `json:"images_per_s"` // 0 for what was not run
+	Seconds   float64          `json:"seconds"`
+	NotRun    []string         `json:"not_run,omitempty"` // passes, after ^C
+}
+
+func newEvalResult(model string, e *audit.Evaluation) evalResult {
+	run := func(pass string, v float64) *float64 {
+		if slices.Contains(e.NotRun, pass) {
+			return nil
+		}
+		return &v
+	}
+	return evalResult{
+		Model: model, Eps: e.Eps, Norm: e.Norm, N: e.N, Speed: e.Speed, Seconds: e.Seconds, NotRun: e.NotRun,
+		Clean: run(audit.PassClean, e.Clean), FGSM: run(audit.PassFGSM, e.FGSM),
+		PGD: run(audit.PassPGD, e.PGD), Certified: run(audit.PassCertify, e.Certified),
+	}
 }
 
 type evalReport struct {
@@ -36,6 +61,7 @@ type evalReport struct {
 	ISA     string       `json:"isa"`
 	Threads int          `json:"threads"`
 	Seconds float64      `json:"seconds"`
+	Hints   []string     `json:"hints"` // what else to try
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -50,7 +76,8 @@ the built-in models on the 10,000 MNIST test images.
 
 PGD has one random start and steps of ε/4 and stops at an image once it is
 fooled; its throughput is in gradient steps of one image. A proof that an attack
-contradicts is an error (exit status 1).`,
+contradicts is an error (exit status 1). After ^C, what was finished is printed
+and the rest marked as not run.`,
 		Example: `  epsball eval
   epsball eval --model m.safetensors --data testdata/mnist --eps 8/255 --n 1000 --json`,
 		Args: noArgs,
@@ -68,8 +95,8 @@ contradicts is an error (exit status 1).`,
 func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	start := time.Now()
 	ball := net.Ball{Norm: f.norm.v, Eps: f.eps.v}
-	if err := ball.Validate(); err != nil {
-		return fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, ball); err != nil {
+		return err
 	}
 	if f.steps < 1 {
 		return fmt.Errorf("--steps: got %d, want at least 1", f.steps)
@@ -79,30 +106,39 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 		return err
 	}
 	r := evalReport{
-		Results: []evalResult{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
+		Results: []evalResult{}, Hints: []string{}, Data: f.data.spec, Offset: f.data.offset, Steps: f.steps, Seed: f.seed,
 		ISA: a.isa.Name(), Threads: a.threads,
 	}
 	bar := a.newBar()
 	var failure error
+	finished := 0
 	for _, s := range subjects {
 		o := audit.Options{Ball: ball, Steps: f.steps, Seed: f.seed, First: f.data.offset}
 		o.Progress = func(pass string, done, total int) { bar.show(s.name+"  "+pass, done, total) }
 		e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, o)
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			failure = fmt.Errorf("model %s: %w", s.name, err)
 			break
 		}
-		r.Results = append(r.Results, evalResult{s.name, *e})
+		r.Results = append(r.Results, newEvalResult(s.name, e))
+		if err == nil {
+			finished++
+			if len(f.models) > 0 { // what the built-in ones show is known
+				r.Hints = append(r.Hints, evalHints(s.name, e.N, s.net.Classes(), e.Clean, e.PGD, e.Certified)...)
+			}
+		}
 	}
 	bar.clear()
 	r.Seconds = time.Since(start).Seconds()
-	if errors.Is(failure, context.Canceled) {
-		failure = interrupted("%d of %s evaluated", len(r.Results), count(len(subjects), "model"))
+	if failure == nil && finished < len(subjects) {
+		failure = interrupted("%d of %s evaluated", finished, count(len(subjects), "model"))
 	}
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
 	}
-	return errors.Join(a.print(r, func() string { return evalTable(&r, f) }), failure)
+	err = a.print(r, func() string { return evalTable(&r, f) })
+	a.hint(r.Hints)
+	return errors.Join(err, failure)
 }
 
 // evalSubjects loads everything before anything runs.
@@ -114,7 +150,7 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 		}
 	}
 	if len(specs) == 0 {
-		return nil, errors.New("--model: required, this program has no built-in models")
+		return nil, a.modelRequired()
 	}
 	models := make([]*model.Model, len(specs))
 	for i, spec := range specs {
@@ -123,7 +159,10 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 			return nil, err
 		}
 	}
-	if err := f.data.load(); err != nil {
+	first := max(0, slices.IndexFunc(models, func(m *model.Model) bool { // a vector says less of what images are
+		return max(m.Arch.Input.C, m.Arch.Input.H, m.Arch.Input.W) < m.Arch.Input.Size()
+	}))
+	if err := a.load(&f.data, models[first], specs[first]); err != nil {
 		return nil, err
 	}
 	if err := f.data.known(); err != nil {
@@ -140,18 +179,39 @@ func (a *app) evalSubjects(f *evalFlags) ([]*subject, error) {
 	return subjects, nil
 }
 
+// notRun stands for what ^C has left out.
+const notRun = "–"
+
 func evalTable(r *evalReport, f *evalFlags) string {
 	if len(r.Results) == 0 {
 		return ""
 	}
 	pgd := fmt.Sprintf("PGD-%d", f.steps)
+	cell := func(v *float64) string {
+		if v == nil {
+			return notRun
+		}
+		return percent(*v)
+	}
+	speed := func(of *float64, v float64) string {
+		if of == nil {
+			return notRun
+		}
+		return rate(v)
+	}
+	partly := false
 	t := newTable("model", "clean", "FGSM", pgd, "certified", "forward/s", pgd+" steps/s", "IBP/s")
 	for _, e := range r.Results {
 		t.AppendRow([]any{
-			e.Model, percent(e.Clean), percent(e.FGSM), percent(e.PGD), percent(e.Certified),
-			rate(e.Speed.Forward), rate(e.Speed.PGDStep), rate(e.Speed.IBP),
+			e.Model, cell(e.Clean), cell(e.FGSM), cell(e.PGD), cell(e.Certified),
+			speed(e.Clean, e.Speed.Forward), speed(e.PGD, e.Speed.PGDStep), speed(e.Certified, e.Speed.IBP),
 		})
+		partly = partly || len(e.NotRun) > 0
 	}
-	return render(t) + fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n",
+	out := render(t)
+	if partly {
+		out += notRun + ": not run, or interrupted before its end\n"
+	}
+	return out + fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n",
 		f.norm.v, f.eps.text, f.data.n, f.data.spec, r.ISA, count(r.Threads, "thread"), seconds(r.Seconds))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/epsball/epsball/net"
@@ -40,7 +41,19 @@ func newValue[T any](kind, text string, parse func(string) (T, error)) *value[T]
 }
 
 func epsilonFlag(text string) *value[net.Epsilon] {
-	return newValue("eps", text, net.ParseEpsilon)
+	return newValue("eps", text, func(s string) (net.Epsilon, error) {
+		e, err := net.ParseEpsilon(s)
+		if err == nil {
+			return e, nil
+		}
+		want := "want a decimal from 0 up such as 0.1 or a fraction such as 8/255"
+		if point := strings.Replace(s, ",", ".", 1); point != s {
+			if _, err := net.ParseEpsilon(point); err == nil {
+				want += "; did you mean " + point + "?"
+			}
+		}
+		return e, errors.New(want)
+	})
 }
 
 func positiveFlag(text string) *value[net.Epsilon] {
@@ -56,25 +69,41 @@ func positiveFlag(text string) *value[net.Epsilon] {
 	})
 }
 
-func normFlag() *value[net.Norm] { return newValue("norm", "linf", net.ParseNorm) }
+// checkBall is the ball's Validate for the flag that gave its radius as text.
+func checkBall(flag, text string, ball net.Ball) error {
+	err := ball.Validate()
+	if err == nil {
+		return nil
+	}
+	if ball.Norm != net.Linf {
+		return fmt.Errorf("--%s: got %s, want at most 1e6", flag, text)
+	}
+	err = fmt.Errorf("--%s: got %s, want at most 1: pixels are in [0,1]", flag, text)
+	if n, bad := strconv.Atoi(text); bad == nil && n <= 255 {
+		err = fmt.Errorf("%w; did you mean %d/255?", err, n)
+	}
+	return err
+}
+
+func normFlag() *value[net.Norm] { return namedFlag("norm", "linf", net.Norms(), net.ParseNorm) }
 
 // attackNormFlag leaves out what attacks do not have.
 func attackNormFlag() *value[net.Norm] {
-	return newValue("norm", "linf", func(s string) (net.Norm, error) {
-		n, err := net.ParseNorm(s)
-		if err != nil || n == net.L1 {
-			return n, errors.New("want one of linf, l2")
+	return namedFlag("norm", "linf", []string{"linf", "l2"}, net.ParseNorm)
+}
+
+// namedFlag is a flag whose values have these names.
+func namedFlag[T any](kind, text string, names []string, parse func(string) (T, error)) *value[T] {
+	return newValue(kind, text, func(s string) (T, error) {
+		v, err := parse(s)
+		if err != nil || !slices.Contains(names, s) {
+			return v, errors.New("want one of " + strings.Join(names, ", "))
 		}
-		return n, nil
+		return v, nil
 	})
 }
 
-// choiceFlag is a flag with a fixed list of values.
+// choiceFlag is a namedFlag whose value is the name.
 func choiceFlag(kind, text string, choices ...string) *value[string] {
-	return newValue(kind, text, func(s string) (string, error) {
-		if !slices.Contains(choices, s) {
-			return "", fmt.Errorf("want one of %s", strings.Join(choices, ", "))
-		}
-		return s, nil
-	})
+	return namedFlag(kind, text, choices, func(s string) (string, error) { return s, nil })
 }

@@ -37,7 +37,7 @@ func TestGraphs(t *testing.T) {
 	require.Equal(t, *residualArch(), m.Arch)
 	require.Equal(t, m.Hash(), doc["hash"])
 
-	r := run(args("train --arch %s --method ibp --data %s --test-data none --out %s", path, f.data, path)...)
+	r := run(args("train --arch %s --method ibp --data %s --test-data none --out %s", path, f.data, filepath.Join(f.dir, "ibp.safetensors"))...)
 	assert.Equal(t, 2, r.code)
 	assert.Contains(t, r.stderr, "graph of layers")
 

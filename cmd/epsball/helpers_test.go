@@ -186,4 +186,26 @@ func readFile(t *testing.T, path string) []byte {
 	return b
 }
 
+// override splits a line, of whose single-valued flags only the last may be given:
+// tables of tests append to a base line.
+func override(line string) []string {
+	var out []string
+	fields := strings.Fields(line)
+	lists := slices.Contains([]string{"eval", "bench"}, fields[0]) // which take several models
+	for i := 0; i < len(fields); i++ {
+		f := fields[i]
+		pair := strings.HasPrefix(f, "--") && !strings.Contains(f, "=") && i+1 < len(fields) && !strings.HasPrefix(fields[i+1], "--")
+		name, _, _ := strings.Cut(f, "=")
+		again := slices.ContainsFunc(fields[i+1:], func(s string) bool { return s == name || strings.HasPrefix(s, name+"=") })
+		if strings.HasPrefix(f, "--") && !(lists && f == "--model") && again {
+			if pair {
+				i++
+			}
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 func args(format string, a ...any) []string { return strings.Fields(fmt.Sprintf(format, a...)) }

@@ -3,12 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
@@ -29,14 +26,8 @@ type convertReport struct {
 	Notes      string `json:"notes,omitempty"`
 }
 
-// The kinds of files that --out may name.
-const (
-	modelFile = ".safetensors"
-	onnxFile  = ".onnx"
-)
-
 func (a *app) importCommand() *cobra.Command {
-	var out string
+	var out outFlags
 	var mean, std []float32
 	c := &cobra.Command{
 		Use:   "import NET.onnx --out M.safetensors",
@@ -51,6 +42,9 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !formats.IsONNX(args[0]) {
+				if err := formats.Foreign(args[0]); err != nil {
+					return err
+				}
 				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])
 			}
 			if (len(mean) == 0) != (len(std) == 0) {
@@ -64,14 +58,14 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 			}, (*model.Model).Encode)
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	out.addFlags(c)
 	c.Flags().Float32SliceVar(&mean, "mean", nil, "`means` of the channels that the network wants subtracted")
 	c.Flags().Float32SliceVar(&std, "std", nil, "standard `deviations` it wants to divide by")
 	return c
 }
 
 func (a *app) exportCommand() *cobra.Command {
-	var out string
+	var out outFlags
 	c := &cobra.Command{
 		Use:     "export MODEL --out NET.onnx",
 		Short:   "Convert a model to ONNX",
@@ -83,7 +77,7 @@ func (a *app) exportCommand() *cobra.Command {
 			return a.convert(args[0], out, onnxFile, same, onnx.Encode)
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	out.addFlags(c)
 	return c
 }
 
@@ -100,30 +94,23 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// checkOutKind is checkOut of a file that must be named, by its kind.
-func checkOutKind(out, kind string) error {
-	if out == "" {
-		return fmt.Errorf("--out: required")
+// claimOut claims the output of a command that converts the model spec.
+func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
+	if f.path == "" {
+		return nil, nil, errors.New("--out: required")
 	}
-	if !strings.HasSuffix(out, kind) {
-		return fmt.Errorf("--out: %s: want a file named %s", out, kind)
-	}
-	return checkOut("out", out)
-}
-
-// writeBytes writes a whole file, or leaves what was there.
-func writeBytes(path string, data []byte) error {
-	return dataset.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	out := &output{flag: "out", path: f.path, kind: kind}
+	release, err := a.claim(f.force, []input{{"", spec}}, out)
+	return out, release, err
 }
 
 // convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
-	if err := checkOutKind(out, kind); err != nil {
+func (a *app) convert(spec string, flags outFlags, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+	out, release, err := a.claimOut(flags, kind, spec)
+	if err != nil {
 		return err
 	}
+	defer release()
 	m, err := a.loadModel(spec)
 	if err != nil {
 		return err
@@ -135,11 +122,11 @@ func (a *app) convert(spec, out, kind string, change func(*model.Model) (*model.
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := writeBytes(out, data); err != nil {
+	if err := out.writeBytes(data); err != nil {
 		return err
 	}
 	r := &convertReport{
-		Model: spec, Out: out, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+		Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
 		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
 	}

@@ -19,10 +19,10 @@ import (
 // if it is not empty.
 func (a *app) print(doc any, human func() string) error {
 	if !a.json {
-		_, err := io.WriteString(a.stdout, human())
+		_, err := io.WriteString(a.results, human())
 		return err
 	}
-	e := json.NewEncoder(a.stdout)
+	e := json.NewEncoder(a.results)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(doc)

@@ -24,7 +24,7 @@ func (f *certifyFlags) newProver(s *subject) (prover, error) {
 	if f.method.v == verify.MethodIBP {
 		return verify.NewIBP(s.net, s.pool)
 	}
-	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out != ""})
+	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.path != ""})
 }
 
 // block is the number of images after which progress is shown and certificates
@@ -48,14 +48,20 @@ type proofs struct {
 	steps  []int           // with --radius: the same in units of the resolution, −1 where not proved
 	margin []float64       // without --radius
 	proof  []*verify.Proof // for --out; nil: intervals alone
+	whole  int             // images from the first one on that are all done
 	fooled []int           // with --radius: steps at which an attack succeeds, 0: none needed, −1: none found
 }
 
 func newProofs(n int) *proofs {
 	return &proofs{
-		make([]bool, n), make([]bool, n), make([]verify.Method, n), make([]float64, n), make([]int, n),
-		make([]float64, n), make([]*verify.Proof, n), make([]int, n),
+		done: make([]bool, n), proved: make([]bool, n), rung: make([]verify.Method, n), radius: make([]float64, n), steps: make([]int, n),
+		margin: make([]float64, n), proof: make([]*verify.Proof, n), fooled: make([]int, n),
 	}
+}
+
+// certified tells whether image i counts as certified.
+func (p *proofs) certified(f *certifyFlags, i int) bool {
+	return p.done[i] && p.proved[i] && (!f.radius || p.steps[i] > 0)
 }
 
 // proveBatch fills p for the images at.

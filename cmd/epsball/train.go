@@ -44,8 +44,8 @@ type trainFlags struct {
 	method             *value[train.Method]
 	eps, trainEps      *value[net.Epsilon]
 	data, test         data
-	out, checkpoint    string
-	resume             bool
+	out, checkpoint    output
+	resume, force      bool
 	epochs, batch      int
 	lr, lrFinal        float64
 	warmup, ramp       float64
@@ -93,6 +93,7 @@ type epochInfo struct {
 func (a *app) trainCommand() *cobra.Command {
 	f := &trainFlags{
 		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
+		out: output{flag: "out", kind: modelFile}, checkpoint: output{flag: "checkpoint", byPath: true, resumable: true},
 	}
 	c := &cobra.Command{
 		Use:   "train",
@@ -106,7 +107,8 @@ At the end the model is evaluated on test data at --eps: clean, PGD-40, certifie
 
 A checkpoint is written after every epoch and on ^C; the same command with
 --resume goes on from it. It is deleted once the model is written, unless
---checkpoint names it.`,
+--checkpoint names it. A model or a checkpoint that is there is replaced with --force
+alone.`,
 		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -121,9 +123,11 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
-	fl.StringVar(&f.out, "out", "", "`file` for the model (.safetensors; required)")
-	fl.StringVar(&f.checkpoint, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
+	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
+	fl.StringVar(&f.out.path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
+	fl.StringVar(&f.checkpoint.path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
+	addForce(c, &f.force)
 	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
 	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
 	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
@@ -175,6 +179,21 @@ var onlyFor = map[string][]train.Method{
 	"winograd": {train.Standard, train.PGD},
 }
 
+// flagOf are the flags of the settings that package train names.
+var flagOf = map[string]string{
+	"epochs": "epochs", "batchSize": "batch", "lr": "lr", "lrFinal": "lr-final", "trainEps": "train-eps", "warmupEpochs": "warmup",
+	"rampEpochs": "ramp", "pgdSteps": "pgd-steps", "pgdStepSize": "pgd-step-size", "kappaFinal": "kappa",
+}
+
+// withFlag returns an error of a setting with the name of its flag.
+func withFlag(err error) error {
+	var e *train.Error
+	if !errors.As(err, &e) || e.File != "" || flagOf[e.Field] == "" {
+		return err
+	}
+	return fmt.Errorf("--%s: got %s, want %s", flagOf[e.Field], e.Got, e.Want)
+}
+
 // config turns the flags into a configuration.
 func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
@@ -184,8 +203,11 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
-	if err := (net.Ball{Norm: net.Linf, Eps: f.eps.v}).Validate(); err != nil {
-		return c, fmt.Errorf("--eps: %w", err)
+	if err := checkBall("eps", f.eps.text, net.Ball{Norm: net.Linf, Eps: f.eps.v}); err != nil {
+		return c, err
+	}
+	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: net.Linf, Eps: f.trainEps.v}); err != nil {
+		return c, err
 	}
 	switch {
 	case m == train.Standard:
@@ -206,7 +228,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			set()
 		}
 	}
-	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint
+	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.path
 	return c, nil
 }
 
@@ -246,7 +268,10 @@ func (f *trainFlags) command(c *train.Config) string {
 	if f.given("n") || f.given("offset") {
 		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
 	}
-	return s + " --out " + quoteArg(f.out)
+	if f.given("channels") {
+		s += " --channels " + f.data.channels.text
+	}
+	return s + " --out " + quoteArg(f.out.path)
 }
 
 // quoteArg quotes an argument for a shell, if need be.
@@ -263,28 +288,35 @@ func quoteArg(s string) string {
 
 // check looks at the flags that concern files.
 func (f *trainFlags) check() error {
-	for _, r := range []struct{ flag, value string }{{"arch", f.arch}, {"data", f.data.spec}, {"out", f.out}} {
+	for _, r := range []struct{ flag, value, want string }{
+		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
+		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
+		{"out", f.out.path, "a .safetensors file to write"},
+	} {
 		if r.value == "" {
-			return fmt.Errorf("--%s: required", r.flag)
+			return fmt.Errorf("--%s: required: %s", r.flag, r.want)
 		}
 	}
-	if f.checkpoint == "" {
-		f.checkpoint, f.defaultCheckpoint = f.out+".checkpoint", true
+	if f.checkpoint.path == "" {
+		if _, ok := descriptor(f.out.path); ok {
+			return fmt.Errorf("--checkpoint: required with --out %s", f.out.path)
+		}
+		f.checkpoint.path, f.defaultCheckpoint = f.out.path+".checkpoint", true
 	}
-	if err := checkOut("out", f.out); err != nil {
-		return err
-	}
-	if err := checkOut("checkpoint", f.checkpoint); err != nil {
-		return err
-	}
-	_, err := os.Stat(f.checkpoint)
+	f.checkpoint.resume = f.resume
+	_, err := os.Stat(f.checkpoint.path)
 	switch {
-	case err == nil && !f.resume:
-		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or delete it", f.checkpoint)
+	case err == nil && !f.resume && !f.force && f.defaultCheckpoint:
+		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or start anew with --force", f.checkpoint.path)
 	case f.resume && errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint)
+		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint.path)
 	}
 	return nil
+}
+
+// inputs lists what the command reads.
+func (f *trainFlags) inputs() []input {
+	return []input{{"arch", f.arch}, {"data", f.data.spec}, {"test-data", f.test.spec}}
 }
 
 // loadArch returns the model that training starts from, without a card.
@@ -310,7 +342,10 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	default:
 		var err error
 		if arch, err = model.Preset(spec); err != nil {
-			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file", spec, strings.Join(model.Presets(), ", "))
+			if err := formats.Foreign(spec); err != nil {
+				return nil, "", err
+			}
+			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file%s", spec, strings.Join(model.Presets(), ", "), didYouMean(spec, "", model.Presets()))
 		}
 	}
 	m, err := model.Random(arch, seed)
@@ -325,11 +360,16 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
+	release, err := a.claim(f.force, f.inputs(), &f.out, &f.checkpoint)
+	if err != nil {
+		return err
+	}
+	defer release()
 	m, start, err := a.loadArch(f.arch, c.Seed)
 	if err != nil {
 		return err
 	}
-	if err := f.data.load(); err != nil {
+	if err := a.load(&f.data, m, f.arch); err != nil {
 		return err
 	}
 	set, err := f.data.fit(m, f.arch)
@@ -339,7 +379,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err := f.data.known(); err != nil {
 		return err
 	}
-	if err := f.loadTest(m); err != nil {
+	if err := f.loadTest(a, m); err != nil {
 		return err
 	}
 	m.Card = map[string]string{
@@ -356,8 +396,9 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
+	a.warnTested(f)
 	r := &trainReport{
-		Out: f.out, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
+		Out: f.out.path, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
 		Data: f.data.spec, N: set.Len(), ISA: a.isa.Name(), Threads: a.threads,
 	}
 	began := time.Now()
@@ -369,7 +410,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		err = a.finish(ctx, f, trained, r)
 	} else if errors.Is(err, context.Canceled) {
 		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
-			len(epochs), count(c.Epochs, "epoch"), f.checkpoint)
+			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.path)
 	}
 	if err != nil && exitCode(err) == exitBadInput {
 		return err
@@ -380,33 +421,37 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 // trainer starts or resumes; a checkpoint must be one of this command.
 func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) (*train.Trainer, error) {
 	if !f.resume {
-		return train.New(m, set, *c)
+		t, err := train.New(m, set, *c)
+		return t, withFlag(err)
 	}
-	t, err := train.Resume(f.checkpoint, set, c.Host)
+	t, err := train.Resume(f.checkpoint.path, set, c.Host)
 	if err != nil {
 		return nil, err
 	}
 	card := t.Model().Card
 	if got := card[cardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[cardInit] != m.Card[cardInit] {
-		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint, got)
+		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.path, got)
 	}
 	return t, nil
 }
 
 // loadTest loads the test data, if any, before time is spent on training.
-func (f *trainFlags) loadTest(m *model.Model) error {
+func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 	mnist := m.Arch.Input == model.Shape{C: 1, H: 28, W: 28} && m.Arch.Classes() == 10
 	switch {
 	case f.test.spec == "none", f.test.spec == "" && !mnist:
 		f.test.spec = ""
 		return nil
 	case f.test.spec == "":
-		f.test.spec = "builtin:mnist"
+		f.test.spec = mnistTest
 	}
 	if f.test.n < 0 {
 		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.n)
 	}
-	if err := f.test.load(); err != nil {
+	if f.given("test-data") {
+		f.test.channels = f.data.channels
+	}
+	if err := a.load(&f.test, m, f.arch); err != nil {
 		return fmt.Errorf("--test-data: %w", err)
 	}
 	if _, err := f.test.fit(m, f.arch); err != nil {
@@ -432,21 +477,48 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 	}
 }
 
-// finish writes the model and evaluates it.
+// finish writes the model and evaluates it. A file is written before, so that
+// nothing can be lost, and again with the figures; a stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
-	if err := m.Save(f.out); err != nil {
-		return err
-	}
 	r.Hash = m.Hash()
-	if f.defaultCheckpoint {
-		if err := os.Remove(f.checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if f.out.isFile() {
+		if err := f.save(m); err != nil {
 			return err
 		}
 	}
+	failure := a.evaluate(ctx, f, m, r)
+	if !f.out.isFile() || failure == nil && f.test.spec != "" {
+		if err := f.save(m); err != nil {
+			return err
+		}
+	}
+	return failure
+}
+
+// save writes the model, after which the checkpoint is of no use.
+func (f *trainFlags) save(m *model.Model) error {
+	data, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	if err := f.out.writeBytes(data); err != nil {
+		return err
+	}
+	if f.defaultCheckpoint {
+		if err := os.Remove(f.checkpoint.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// evaluate evaluates the model on the test data, if any, and puts the figures into
+// its card.
+func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
 	if f.test.spec == "" {
 		return nil
 	}
-	s, err := a.prepare(m, f.out, &f.test)
+	s, err := a.prepare(m, f.out.path, &f.test)
 	if err != nil {
 		return err
 	}
@@ -457,17 +529,20 @@ func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trai
 	})
 	bar.clear()
 	if errors.Is(err, context.Canceled) {
-		return interrupted("%s is written, but not evaluated", f.out)
+		return interrupted("%s is written, but not evaluated", f.out.path)
 	}
 	if err != nil {
-		return fmt.Errorf("evaluation of %s: %w", f.out, err)
+		return fmt.Errorf("evaluation of %s: %w", f.out.path, err)
 	}
 	r.TestData, r.TestN = f.test.spec, e.N
 	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified
+	if weakBounds(e.Certified, e.PGD) {
+		a.logf("hint: "+tryCROWN, "epsball certify ")
+	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	m.Card[cardTestData], m.Card[cardTestN] = f.test.spec, strconv.Itoa(e.N)
 	m.Card[cardClean], m.Card[cardPGD], m.Card[cardCertified] = number(e.Clean), number(e.PGD), number(e.Certified)
-	return m.Save(f.out)
+	return nil
 }
 
 func epochInfos(epochs []train.Epoch) []epochInfo {
@@ -493,8 +568,8 @@ func trainTable(r *trainReport, f *trainFlags) string {
 			fmt.Sprintf("PGD-%d", testSteps), percent(*r.PGD),
 			"certified", percent(*r.Certified))
 	}
-	if r.Hash != "" {
-		pairs = append(pairs, "written", r.Out, "hash", r.Hash)
+	if f.out.written {
+		pairs = append(pairs, "written", f.out.shown(), "hash", r.Hash)
 	}
 	return facts(pairs...)
 }

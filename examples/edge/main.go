@@ -24,7 +24,7 @@ import (
 // embedded is mnist-small-ibp-0.1 with weights of 16 bits, in the order in which they
 // are used where they lie.
 //
-//go:generate go run ../../cmd/epsball convert builtin:mnist-small-ibp-0.1 --weights bf16 --layers all --layout tiles --out mnist-small.safetensors
+//go:generate go run ../../cmd/epsball convert builtin:mnist-small-ibp-0.1 --weights bf16 --layers all --layout tiles --out mnist-small.safetensors --force
 //go:embed mnist-small.safetensors
 var embedded []byte
 

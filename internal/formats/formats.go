@@ -24,6 +24,9 @@ func IsONNX(path string) bool {
 
 // Load reads a model file or, if the program can, an ONNX network.
 func Load(path string) (*model.Model, error) {
+	if err := Foreign(path); err != nil {
+		return nil, err
+	}
 	if !IsONNX(path) {
 		return model.Load(path)
 	}

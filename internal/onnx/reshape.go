@@ -36,10 +36,15 @@ func convertCast(im *importer, n *node) (value, error) {
 		return value{}, err
 	}
 	wantFloat := v.a != nil || v.c.isFloat()
-	if wantFloat && (to == typeFloat || to == typeDouble) || !wantFloat && to == typeInt64 {
+	if wantFloat && (to == typeFloat || to == typeDouble) || !wantFloat && (to == typeInt64 || to == typeInt32 && fitInt32(v.c.i)) {
 		return v, nil
 	}
-	return value{}, n.errorf(`attribute "to"`, "got %s, expected FLOAT or DOUBLE for numbers and INT64 for integers", typeName(to))
+	return value{}, n.errorf(`attribute "to"`, "got %s, expected FLOAT or DOUBLE for numbers and INT64, or INT32 if they fit, for integers", typeName(to))
+}
+
+// fitInt32 tells whether a cast keeps integers, as TensorFlow's of shapes does.
+func fitInt32(list []int64) bool {
+	return !slices.ContainsFunc(list, func(v int64) bool { return v != batchMark && v != int64(int32(v)) })
 }
 
 // convertFlatten keeps the batch and joins all else.

@@ -22,7 +22,7 @@ esac
 built="linux/amd64 linux/arm64 linux/arm linux/riscv64 linux/s390x darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 wasip1/wasm js/wasm"
 emulated="linux/arm64 linux/arm linux/riscv64 linux/s390x js/wasm wasip1/wasm"
 # Tests worth an emulator: sizes of integers, byte order, files, one thread.
-packages="./model ./dataset ./internal/onnx ./verify/check ./verify/cert ./kernels ./net ./audit"
+packages="./model ./dataset ./internal/atomicfile ./internal/onnx ./verify/check ./verify/cert ./kernels ./net ./audit"
 tests='Guard|Golden|Bits(Views|Weight)|Pool|Philox|Stream|Box|IntervalAdd|Relax$|Sparse|EdgeLengths|SpecialValues'
 tests+='|Save|Load|Decode|Encode|Architecture|Read|Write|IDX|NPY|NPZ|CIFAR|PNG|Bombs|KeepsBits|Half|Gzip|Layers|Refus'
 tests+='|CheckStops|Overflow|Lines|ParseEps|Epsilon|Margin|Alpha|File|Resume'

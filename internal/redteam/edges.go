@@ -242,3 +242,35 @@ func (b *builder) edgeLogits() {
 	b.set(2, append(row, swallowed(n, 1, 0)...), []float32{0, 0})
 	b.y = 0
 }
+
+// edgeLast: small products next to a bias of 1 in a last layer that ends in a ReLU, or in an add
+// of what it reads.
+func (b *builder) edgeLast() {
+	n := 256 << b.IntN(2)
+	l := []model.Layer{fc(n), relu, fc(2), relu}
+	if b.IntN(2) == 0 {
+		n = 64
+		l = []model.Layer{fc(n), relu, fc(n), add(1, 2)}
+	}
+	b.layers(flat(1), l...)
+	b.still()
+	b.x = []float32{1}
+	b.set(0, fill(n, 1), fill(n, 0))
+	outs := len(b.m.Params[2].B)
+	small := 0.6 + 0.3*b.Float64()
+	row, bias := swallowed(n, small*u, small), fill(outs, 0)
+	bias[0] = 1
+	b.set(2, append(row, fill(n*(outs-1), 0)...), bias)
+	b.y = b.IntN(2)
+}
+
+// edgeAround: logits of activations around 0, which cancel but for small products.
+func (b *builder) edgeAround() {
+	n := 300 + b.IntN(300)
+	b.layers(flat(n), model.Layer{Kind: model.Normalize, Mean: []float32{0.5}, Std: []float32{0.5}}, fc(2))
+	b.x = fill(n, 0.5)
+	b.within(net.Linf, "0.5")
+	row := swallowed(n, 1, 1.01+0.1*b.Float64())
+	b.set(1, append(row, swallowed(n, 1, 0)...), []float32{0, 0})
+	b.y = b.IntN(2)
+}

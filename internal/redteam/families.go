@@ -33,6 +33,8 @@ var families = []Family{
 	{Name: "edge-skip", draw: (*builder).edgeSkip},
 	{Name: "edge-bias", draw: (*builder).edgeBias},
 	{Name: "edge-logits", draw: (*builder).edgeLogits},
+	{Name: "edge-last", draw: (*builder).edgeLast},
+	{Name: "edge-around", draw: (*builder).edgeAround},
 	{Name: "edge-double", draw: (*builder).edgeDouble},
 	{Name: "large", draw: (*builder).large, Large: true},
 }

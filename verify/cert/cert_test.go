@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/big"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -172,12 +174,19 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-// TestCreate: a new file takes the place of an old one, and is whole after each
-// Append.
+// TestCreate: a file that is there is left alone, or replaced if that is asked
+// for; a new one is whole after each Append.
 func TestCreate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.jsonl")
-	require.NoError(t, os.WriteFile(path, []byte("something long that was there"), 0o666))
-	f, err := cert.Create(path)
+	const old = "something long that was there"
+	require.NoError(t, os.WriteFile(path, []byte(old), 0o666))
+	_, err := cert.Create(path)
+	require.ErrorIs(t, err, fs.ErrExist)
+	left, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, old, string(left))
+
+	f, err := cert.Replace(path)
 	require.NoError(t, err)
 	for i := range 3 {
 		require.NoError(t, f.Append(sample(2*i), sample(2*i+1)))
@@ -196,6 +205,55 @@ func TestCreate(t *testing.T) {
 	require.Equal(t, text(t, samples(6)...), got)
 	_, err = cert.Create(filepath.Join(t.TempDir(), "no", "such"))
 	require.Error(t, err)
+}
+
+// TestOneWriter: a file that is being written is refused, however it is opened,
+// and left alone.
+func TestOneWriter(t *testing.T) {
+	if runtime.GOOS == "js" || runtime.GOOS == "wasip1" {
+		t.Skip("no file locks")
+	}
+	path := filepath.Join(t.TempDir(), "c.jsonl")
+	f, err := cert.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.Append(sample(0)))
+	refused := path + ": another process is writing it"
+	_, err = cert.Create(path)
+	require.EqualError(t, err, refused)
+	_, err = cert.Replace(path)
+	require.EqualError(t, err, refused)
+	_, _, err = cert.Resume(path, sample(0))
+	require.EqualError(t, err, refused)
+	require.EqualError(t, cert.Busy(path), refused)
+	require.NoError(t, f.Append(sample(1)))
+	require.NoError(t, f.Close())
+	require.NoError(t, cert.Busy(path))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, text(t, samples(2)...), got)
+	_, done, err := cert.Resume(path, sample(0))
+	require.NoError(t, err)
+	require.Len(t, done, 2)
+}
+
+// TestNothingAppended: a new file with nothing in it does not stand in the way.
+func TestNothingAppended(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.jsonl")
+	for range 2 {
+		f, err := cert.Create(path)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		require.NoFileExists(t, path)
+	}
+}
+
+func TestStream(t *testing.T) {
+	var b bytes.Buffer
+	f := cert.Stream(&b)
+	require.NoError(t, f.Append(sample(0), sample(1)))
+	require.NoError(t, f.Append(sample(2)))
+	require.NoError(t, f.Close())
+	require.Equal(t, text(t, samples(3)...), b.Bytes())
 }
 
 // TestResumeRefuses: other runs, other people's files and damage are named and

@@ -5,51 +5,83 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 
+	"github.com/epsball/epsball/internal/atomicfile"
+	"github.com/epsball/epsball/internal/filelock"
 	"github.com/epsball/epsball/verify/check"
 )
 
 // File is a file of certificates being written. Each Append is one write and
 // one sync: what has been appended survives a kill and a power cut, and a kill
 // during Append loses no more than its certificates. It must be used by one
-// goroutine, and a file by one process, at a time.
+// goroutine at a time, and is locked against other processes where the system has
+// locks.
 type File struct {
-	f    *os.File
-	size int64 // of what is whole
-	buf  []byte
+	f      *os.File
+	size   int64 // of what is whole
+	create bool  // by Create
+	stream io.Writer
+	buf    []byte
 }
 
-// Create starts an empty file, in place of one that is there.
+// Create starts a file. One that is there is an error that wraps fs.ErrExist, or
+// says that another process is writing it.
 func Create(path string) (*File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := filelock.Open(path, os.O_CREATE|os.O_EXCL)
+	if errors.Is(err, fs.ErrExist) {
+		if busy := Busy(path); busy != nil {
+			return nil, busy
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := syncFolder(path); err != nil {
+	atomicfile.SyncFolder(path)
+	return &File{f: f, create: true}, nil
+}
+
+// Replace starts a file in place of one that is there, which is emptied under the
+// lock, or creates it.
+func Replace(path string) (*File, error) {
+	f, err := filelock.Open(path, os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	atomicfile.SyncFolder(path)
 	return &File{f: f}, nil
 }
 
-// syncFolder makes the file's name durable, where folders can be synced.
-func syncFolder(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
+// Stream writes certificates to w, such as a pipe: each Append is one write.
+func Stream(w io.Writer) *File { return &File{stream: w} }
+
+// Busy returns an error if another process has the file at path open as a File.
+func Busy(path string) error {
+	f, err := filelock.Open(path, 0)
+	if errors.Is(err, filelock.ErrLocked) {
 		return err
 	}
-	_ = d.Sync() // not everywhere possible
-	return d.Close()
+	if err == nil {
+		_ = f.Close()
+	}
+	return nil
 }
 
 // Resume opens a file to go on with, or creates it. A torn last line is cut
 // off. It returns the certificates that are there, by image, without their
 // slopes. Their model, level, data, norm and run must be like's; if not,
-// or for a line that is not a certificate or repeats an image, it returns an
-// error that names the line, and the file is as it was.
+// for a line that is not a certificate or repeats an image, and if another process
+// is writing the file, it returns an error that says so, and the file is as it was.
 func Resume(path string, like *check.Certificate) (*File, map[int]*check.Certificate, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := filelock.Open(path, os.O_CREATE)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,12 +95,10 @@ func Resume(path string, like *check.Certificate) (*File, map[int]*check.Certifi
 	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil {
-		err = syncFolder(path)
-	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
+	atomicfile.SyncFolder(path)
 	return &File{f: f, size: size}, done, nil
 }
 
@@ -152,6 +182,10 @@ func (f *File) Append(certs ...*check.Certificate) error {
 			return err
 		}
 	}
+	if f.stream != nil {
+		_, err := f.stream.Write(f.buf)
+		return err
+	}
 	n, err := f.f.Write(f.buf)
 	if err == nil {
 		err = f.f.Sync()
@@ -164,5 +198,15 @@ func (f *File) Append(certs ...*check.Certificate) error {
 	return nil
 }
 
-// Close closes the file.
-func (f *File) Close() error { return f.f.Close() }
+// Close closes the file. One that Create has made is removed if nothing was
+// appended.
+func (f *File) Close() error {
+	switch {
+	case f.stream != nil:
+		return nil
+	case f.create && f.size == 0:
+		filelock.Remove(f.f)
+		return nil
+	}
+	return f.f.Close()
+}

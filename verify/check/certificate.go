@@ -48,12 +48,14 @@ const (
 )
 
 // Limits of a line, so that a hostile one costs little: its bytes, the rows of its
-// specification, their coefficients in all, and blocks of slopes.
+// specification, their coefficients in all, and blocks of slopes; and the magnitude of
+// coefficients and offsets, which keeps rows of float32 outputs below what bounds may be.
 const (
 	MaxLine         = 64 << 20
 	MaxRows         = 4096
 	maxCoefficients = 1 << 20
 	maxBlocks       = 1 << 16
+	maxCoefficient  = 1 << 50
 )
 
 // Certificate is one line: for every image x′ within Eps of the image in Norm

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +75,9 @@ func TestCheckRefusesWithoutParse(t *testing.T) {
 		"method":       func(c *check.Certificate) { c.Method = "" },
 		"offsets":      func(c *check.Certificate) { c.Rows = [][]float64{{1, 2, 3}} },
 		"margin":       func(c *check.Certificate) { c.Margin = -1 },
-		"not finite":   func(c *check.Certificate) { c.Rows, c.Offsets = [][]float64{{1, 2, float64(nan)}}, []float64{1} },
+		"got NaN":      func(c *check.Certificate) { c.Rows, c.Offsets = [][]float64{{1, 2, float64(nan)}}, []float64{1} },
+		"2^50":         func(c *check.Certificate) { c.Rows, c.Offsets = [][]float64{{1, 2, 3}}, []float64{-0x1p51} },
+		"say nothing":  func(c *check.Certificate) { c.Rows, c.Offsets = [][]float64{{1, 2, 3}, {0, 0, 0}}, []float64{1, 1} },
 		"label":        func(c *check.Certificate) { c.Label = -1 },
 		"nothing to c": func(c *check.Certificate) { c.Certified = false },
 	} {
@@ -108,6 +112,48 @@ func TestOverflow(t *testing.T) {
 	require.Contains(t, v.Reason, "overflow")
 	c.Level = check.Real
 	require.True(t, verdict(t, newChecker(t, m), c, x, 0).Valid)
+
+	// A sum over two layers, whose terms are together just below the largest float32:
+	// roundings may bring it above.
+	half := make([]float32, 64)
+	for i := range half {
+		half[i] = float32(math.MaxFloat32 / 128 * (1 - 0x1p-19))
+	}
+	m = &model.Model{
+		Arch: model.Architecture{Input: model.Shape{C: 64, H: 1, W: 1}, Layers: []model.Layer{
+			conv(1, 1, 1, 0), from(conv(1, 1, 1, 0), -1), add(0, 1),
+		}},
+		Params: []model.Param{{W: half, B: []float32{0}}, {W: half, B: []float32{0}}, {}},
+	}
+	x = slices.Repeat([]float32{1}, 64)
+	c = claim(m, x, -1, "linf", "0", check.IBP)
+	c.Rows, c.Offsets = [][]float64{{1}}, []float64{0}
+	require.Contains(t, verdict(t, newChecker(t, m), c, x, 0).Reason, "overflow")
+	x = slices.Repeat([]float32{0.99}, 64)
+	c.Input = check.InputHash(x)
+	v = verdict(t, newChecker(t, m), c, x, 0)
+	require.True(t, v.Valid, v.Reason)
+}
+
+// TestTooLarge: bounds beyond 2^200 are refused at level real, too; below, the largest
+// coefficients are not.
+func TestTooLarge(t *testing.T) {
+	m := &model.Model{
+		Arch: model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(1), fc(1)}},
+		Params: []model.Param{
+			{W: []float32{0x1p100}, B: []float32{0}},
+			{W: []float32{0x1p101}, B: []float32{0}},
+		},
+	}
+	x := []float32{1}
+	c := claim(m, x, -1, "linf", "0.1", check.CROWN)
+	c.Level, c.Rows, c.Offsets = check.Real, [][]float64{{1}}, []float64{0}
+	require.Contains(t, verdict(t, newChecker(t, m), c, x, 0).Reason, "a bound is not finite")
+	m.Params[1].W[0] = 0x1p27
+	c.Level, c.Model, c.Rows, c.Offsets = check.Executed, m.Hash(), [][]float64{{0x1p50}}, []float64{-0x1p50}
+	v := verdict(t, newChecker(t, m), c, x, 0)
+	require.True(t, v.Valid, v.Reason)
+	require.InEpsilon(t, 0.9*0x1p177, v.Margin, 1e-5)
 }
 
 // TestLines: lines come as they are; torn and long ones are named, and the next
@@ -156,7 +202,7 @@ func FuzzCertificate(f *testing.F) {
 			c.Slopes = nil
 		}
 		f.Add(line(f, c))
-		c.Label, c.Rows, c.Offsets, c.Norm = -1, [][]float64{{1, 0, -1}, {0, 0, 1e30}}, []float64{3, 1}, "l2"
+		c.Label, c.Rows, c.Offsets, c.Norm = -1, [][]float64{{1, 0, -1}, {0, 0, 1e15}}, []float64{3, 1}, "l2"
 		f.Add(line(f, c))
 	}
 	centre := make([]*big.Rat, len(x))

@@ -151,10 +151,16 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 	}
 	var rows [][]float64
 	for i, r := range cert.Rows {
-		if len(r) != outputs {
+		row := append(append([]float64{}, r...), cert.Offsets[i])
+		switch at := slices.IndexFunc(row, func(v float64) bool { return !(math.Abs(v) <= maxCoefficient) }); {
+		case len(r) != outputs:
 			return nil, fmt.Errorf("rows[%d]: got %d coefficients, expected %d", i, len(r), outputs)
+		case at >= 0:
+			return nil, fmt.Errorf("rows[%d]: got %g, expected magnitudes of at most 2^50, offsets included", i, row[at])
+		case !slices.ContainsFunc(r, func(v float64) bool { return v != 0 }):
+			return nil, fmt.Errorf("rows[%d]: got zeros alone, which say nothing of the model", i)
 		}
-		rows = append(rows, append(append([]float64{}, r...), cert.Offsets[i]))
+		rows = append(rows, row)
 	}
 	return rows, nil
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,4 +55,11 @@ func (l *Lines) Next() ([]byte, error) {
 		}
 		return line[:len(line)-1], nil
 	}
+}
+
+// Begins tells whether a line, or what there is of it, starts like one of a writer
+// of certificates. One that does not may still be valid.
+func Begins(line []byte) bool {
+	const head = `{"format":"` + Format + `"`
+	return bytes.HasPrefix(line, []byte(head))
 }

@@ -108,13 +108,16 @@ func (d *node) executed(s, f float64) (float64, error) {
 	t, k := float64(d.terms), float64(d.fanIn)
 	gamma := t * u32 / (1 - t*u32)
 	e := keep(normalizeError, float64(3*u32*f*room)+eta)
+	most := e // of the error of a partial sum
 	switch d.kind {
 	case model.Conv, model.FC:
 		e = (keep(sumError, gamma*s) + keep(underflow, k*eta)) * room
+		most = e
 	case model.Add:
 		e = keep(addError, gamma*f*room)
+		most = (float64(gamma*s) + float64(t*eta)) * room
 	}
-	if !((s+e)*room <= math.MaxFloat32) {
+	if !((s+most)*room <= math.MaxFloat32) {
 		return 0, errors.New("float32 execution may overflow")
 	}
 	return e, nil

@@ -1,6 +1,7 @@
-package dataset
+package atomicfile
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,11 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWriteFile(t *testing.T) {
+var errFull = errors.New("disk full")
+
+func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.npz")
 	write := func(text string, err error) error {
-		return WriteFile(path, func(w io.Writer) error {
+		return Write(path, func(w io.Writer) error {
 			if _, werr := io.WriteString(w, text); werr != nil {
 				return werr
 			}
@@ -55,6 +58,17 @@ func TestWriteFile(t *testing.T) {
 	info, err = os.Lstat(path)
 	require.NoError(t, err)
 	require.NotZero(t, info.Mode()&os.ModeSymlink)
+
+	// A link to a file that is not there yet makes that file.
+	path = filepath.Join(dir, "dangling")
+	require.NoError(t, os.Symlink("later.npz", path))
+	require.NoError(t, write("fourth", nil))
+	requireContents("fourth")
+	require.FileExists(t, filepath.Join(dir, "later.npz"))
+	loop := filepath.Join(dir, "loop")
+	require.NoError(t, os.Symlink("loop", loop))
+	_, err = Target(loop)
+	require.ErrorContains(t, err, "too many symbolic links")
 
 	path = os.DevNull
 	require.NoError(t, write("into a device", nil))

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// topics are pages of help that belong to no command.
+func topics() []*cobra.Command {
+	return []*cobra.Command{
+		{
+			Use:   "data",
+			Short: "What --data takes, and how images get their labels",
+			Long: `--data takes one of:
+
+  builtin:mnist     the 10,000 MNIST test images, in the program
+  a folder of IDX   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…, or .gz
+  CIFAR-10 batches  a folder of data_batch_1.bin … test_batch.bin, or one .bin file
+  images            a folder of .png or .jpg files, or of folders of them, or one file
+  NumPy arrays      an .npz with x, N×C×H×W, and y, N labels; or an .npy and its labels
+
+FOLDER#train and FOLDER#test choose a part; a clone of the repository has MNIST's
+60,000 training images as testdata/mnist#train.
+
+Pixels are in [0,1]; bytes are divided by 255. Images are neither resized nor
+converted: they have the model's height, width and channels.
+
+Labels are numbers from 0 up, the index of the class in the model's outputs. IDX and
+CIFAR-10 files have them; an .npz has them as y. Images in a folder get them from
+  labels.csv in it: lines NAME,LABEL such as cat1.png,3; or else from
+  sub-folders named by the label: 0/a.png, 0/b.png, 1/c.png.
+attack takes images without a label, too, as what the model says of them; certify,
+eval and train need labels.
+
+docs/data.md has all formats in detail.`,
+		},
+		{
+			Use:   "models",
+			Short: "What --model takes, and how to export from PyTorch, Keras and TensorFlow",
+			Long: `--model takes builtin:NAME (epsball info lists them), a .safetensors file as train,
+import and convert write it (docs/model-format.md), or an ONNX network: .onnx or
+.onnx.gz (docs/onnx.md). To get one, in Python:
+
+  PyTorch      torch.onnx.export(net.eval(), torch.zeros(1, 3, 32, 32), "net.onnx")
+               where net is the network with its weights loaded, and 3, 32, 32 are
+               the channels, height and width of its images; a file
+               net.onnx.data that it writes as well has to stay beside net.onnx
+  Keras        model.export("net.onnx", format="onnx")
+
+or on the command line, after pip install tf2onnx:
+
+  Keras file   python -m tf2onnx.convert --keras net.keras --output net.onnx
+  SavedModel   python -m tf2onnx.convert --saved-model FOLDER --output net.onnx
+  TF Lite      python -m tf2onnx.convert --tflite net.tflite --output net.onnx
+
+End the network at the logits, without a softmax. Images have pixels in [0,1]; a
+network that wants them normalized gets that as its first layer:
+
+  epsball import net.onnx --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 --out net.safetensors`,
+		},
+	}
+}
+
+// helpCommand is cobra's, but an unknown topic is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | TOPIC]",
+		Short: "Show help about a command or a topic",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = unknownCommand(c.Root(), rest[0])
+			}
+			if err != nil {
+				return err
+			}
+			of.InitDefaultHelpFlag() // or it would not list --help
+			return of.Help()
+		},
+		ValidArgsFunction: func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, s := range c.Root().Commands() {
+				if !s.Hidden {
+					names = append(names, s.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// complete gives the shell's completion the values of flags.
+func (a *app) complete(root *cobra.Command) {
+	builtin := a.builtinNames()
+	files := cobra.ShellCompDirectiveDefault
+	none := cobra.ShellCompDirectiveNoFileComp
+	_ = root.RegisterFlagCompletionFunc("isa", cobra.FixedCompletions(kernelSets(), none))
+	for _, c := range root.Commands() {
+		for name, v := range map[string]cobra.CompletionFunc{
+			"model": cobra.FixedCompletions(builtin, files), "data": cobra.FixedCompletions([]string{"builtin:mnist"}, files),
+			"arch": cobra.FixedCompletions(model.Presets(), files), "norm": cobra.FixedCompletions(net.Norms(), none),
+			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions([]string{"fgsm", "pgd"}, none),
+		} {
+			if c.Flags().Lookup(name) != nil {
+				_ = c.RegisterFlagCompletionFunc(name, v) // fails for a flag that has one alone
+			}
+		}
+		switch c.Name() {
+		case "certify":
+			_ = c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(verify.Methods(), none))
+		case "info", "export", "convert":
+			c.ValidArgsFunction = cobra.FixedCompletions(builtin, files)
+		}
+	}
+}

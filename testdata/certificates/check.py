@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""A second checker of certificates, written from docs/certificate.md.
+
+    check.py CERTIFICATES --model M.safetensors --data D   prove a file's lines
+    check.py FOLDER                                        judge FOLDER/vectors.json
+
+D is an .npz with x and y, or a folder with MNIST's t10k files. Models are .safetensors
+files of version 1 or 2 as epsball writes them. It needs Python 3.9 and nothing else, and
+takes its time: all arithmetic is on integers.
+"""
+
+import argparse, base64, functools, hashlib, json, math, os, struct, sys
+from fractions import Fraction
+
+sys.dont_write_bytecode = True
+
+from reading import F, Q, Refused, floats, load_data, load_model, need, parse, units
+
+# Values below 2^200 and fewer than 2^200 products, each rounded down to a unit, make an
+# error below FLAT in a bound.
+ONE, FLAT, LARGEST = 1 << Q, 1 << (Q - 500), 1 << (Q + 200)
+MAXFLOAT, ETA, U = ((1 << 24) - 1) << (Q + 104), 1 << (Q - 149), Fraction(1, 1 << 24)
+
+
+def down(a, b):
+    return a * b >> Q
+
+
+def up(a, b):
+    return -(-a * b >> Q)
+
+
+def dot(w, v):
+    return sum(map(int.__mul__, w, v)) >> F
+
+
+def alphas(text, size, rows):
+    """Vectors of slopes in units, one or as many as rows; None: adaptive."""
+    if text == "adaptive":
+        return None
+    kind, _, body = text.partition(":")
+    bits = {"bits": 1, "u8": 8, "f32": 32}.get(kind)
+    need(bits, "slopes", "alpha")
+    try:
+        raw = base64.b64decode(body, validate=True)
+    except ValueError:
+        raise Refused("slopes: alpha: not base64") from None
+    need(base64.b64encode(raw).decode() == body, "slopes", "alpha: not as base64 is written")
+    stride = (size * bits + 7) // 8
+    need(len(raw) in (stride, stride * rows), "slopes", "alpha: wrong length")
+    vectors = []
+    for at in range(0, len(raw), stride):
+        part = raw[at : at + stride]
+        if bits == 1:
+            need(int.from_bytes(part, "little") >> size == 0, "slopes", "alpha: bits beyond the last slope")
+            v = [float(part[k // 8] >> k % 8 & 1) for k in range(size)]
+        else:
+            v = [Fraction(b, 255) for b in part] if bits == 8 else floats(part)
+        need(all(0 <= a <= 1 for a in v), "slopes", "alpha: outside of [0, 1]")
+        vectors.append([units(a) for a in v])
+    return vectors
+
+
+class Proof:
+    """One line's bounds: l, u, E and M of each node, as far as they are known."""
+
+    def __init__(self, nodes, c, x, rows):
+        self.nodes, self.c, self.rows = nodes, c, rows
+        self.executed = c["level"] == "executed"
+        self.x = [units(v) for v in x]
+        self.eps = -units(-c["eps"])
+        self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
+        self.bound_by_lines = lambda n: any(r.kind == "relu" for r in n.readers)
+        self.slopes = {}
+        for target, relu, text in c["slopes"]:
+            need(relu + 1 < len(nodes) and nodes[relu + 1].kind == "relu", "slopes", "relu")
+            if target not in ("all", "rows"):
+                need(c["method"] != "crown-ibp", "slopes", "for")
+                need(relu < target < len(nodes) - 1 and self.bound_by_lines(nodes[target + 1]), "slopes", "for")
+            need((target, relu) not in self.slopes, "slopes", "twice")
+            self.slopes[target, relu] = alphas(text, nodes[relu + 1].size, len(rows) if target == "rows" else 1)
+
+    def interval(self, i):
+        n = self.nodes[i]
+        p = n.reads[0] if n.reads else None
+        e = a = [0] * n.size
+        gamma = n.terms * U / (1 - n.terms * U)
+        if n.kind == "input":
+            l = [max(0, v - self.eps) for v in self.x]
+            u = [min(ONE, v + self.eps) for v in self.x]
+        elif n.kind == "relu":
+            l, u = [max(0, v) for v in self.l[p]], [max(0, v) for v in self.u[p]]
+        elif n.kind == "normalize":
+            exact = lambda v, k: (v - n.mean[k] * ONE) / n.std[k]
+            l = [math.floor(exact(v, k)) for k, v in enumerate(self.l[p])]
+            u = [math.ceil(exact(v, k)) for k, v in enumerate(self.u[p])]
+            e = [math.ceil(3 * U * max(-v, w)) + ETA for v, w in zip(l, u)]
+            a = [math.ceil((m + abs(n.mean[k]) * ONE) / n.std[k]) + e[k] for k, m in enumerate(self.m[p])]
+        elif n.kind == "add":
+            l, u = ([sum(v) for v in zip(*(end[k] for k in n.reads))] for end in (self.l, self.u))
+            whole = [self.m[k] for k in n.reads if not self.nodes[k].part]
+            e = [math.ceil(gamma * sum(v)) for v in zip(*whole)] or e
+            a = [sum(v) for v in zip(*whole, *(self.a[k] for k in n.reads if self.nodes[k].part))]
+        else:
+            low, high, m = self.l[p], self.u[p], self.m[p]
+            l, u, a = [], [], []
+            for at, w, b in zip(n.at, n.w, n.b):
+                l.append(dot(w, [low[k] if v > 0 else high[k] for k, v in zip(at, w)]) + b)
+                u.append(dot(w, [high[k] if v > 0 else low[k] for k, v in zip(at, w)]) + b + 1)
+                a.append(dot(map(abs, w), [m[k] for k in at]) + abs(b) + 1)
+            e = [math.ceil(gamma * v) + n.fan_in * ETA for v in a]
+        e = e if self.executed else [0] * n.size
+        self.l.append([v - w for v, w in zip(l, e)])
+        self.u.append([v + w for v, w in zip(u, e)])
+        self.e.append(e)
+        self.a.append(a)
+        self.m.append(None)
+        self.close(i)
+        if self.executed:
+            need(all(v * (1 + gamma) + n.terms * ETA <= MAXFLOAT for v in a), "level", "float32 may overflow")
+
+    def close(self, i):
+        self.m[i] = [max(-a, b) for a, b in zip(self.l[i], self.u[i])]
+        need(all(v <= LARGEST for v in self.m[i]), "level", "a bound is above 2^200")
+
+    def alpha(self, relu, target, row):
+        vectors = self.slopes.get((target, relu.layer), self.slopes.get(("all", relu.layer)))
+        return vectors and vectors[row if len(vectors) > 1 else 0]
+
+    def lower(self, i, form, boxes, target, row=0):
+        """A lower bound of the row form, a dict, over the elements of node i."""
+        forms, c = {i: form}, -FLAT
+        for j in range(i, -1, -1):
+            a, n = forms.pop(j, {}), self.nodes[j]
+            c -= sum(up(abs(v), self.e[j][k]) for k, v in a.items())
+            if n.kind == "input" or j in boxes:
+                box = sum(min(down(v, self.l[j][k]), down(v, self.u[j][k])) for k, v in a.items())
+                c += max(box, self.dual(a)) if n.kind == "input" else box
+                continue
+            for p in n.reads if a else []:
+                to = forms.setdefault(p, {})
+                if n.kind == "add":
+                    for k, v in a.items():
+                        to[k] = to.get(k, 0) + v
+                elif n.kind == "normalize":
+                    for k, v in a.items():
+                        to[k] = to.get(k, 0) + math.floor(v / n.std[k])
+                        c -= math.ceil(v * n.mean[k] / n.std[k])
+                elif n.kind == "relu":
+                    alpha = self.alpha(n, target, row)
+                    for k, v in a.items():
+                        l, u = self.l[p][k], self.u[p][k]
+                        if l >= 0:
+                            to[k] = to.get(k, 0) + v
+                        elif u > 0 and v >= 0:
+                            to[k] = to.get(k, 0) + down(v, alpha[k] if alpha else ONE if u > -l else 0)
+                        elif u > 0:
+                            slope = (u << Q) // (u - l)
+                            to[k] = to.get(k, 0) + down(v, slope)
+                            c += down(v, max(0, up(-slope, l), u - down(slope, u)))
+                else:
+                    for o, v in a.items():
+                        c += down(v, n.b[o])
+                        for k, w in zip(n.at[o], n.w[o]):
+                            to[k] = to.get(k, 0) + (v * w >> F)
+        return c
+
+    def dual(self, a):
+        if self.c["norm"] == "linf":
+            return -math.inf
+        sizes = [abs(v) for v in a.values()]
+        norm = math.isqrt(sum(v * v for v in sizes)) + 1 if self.c["norm"] == "l2" else max(sizes, default=0)
+        return sum(down(v, self.x[k]) for k, v in a.items()) - up(self.eps, norm)
+
+    def tighten(self, i, every):
+        l, u, layer = self.l[i], self.u[i], self.nodes[i].layer
+        for k in range(len(l)):
+            for sign in (-1, 1) if u[k] < -l[k] else (1, -1):
+                if not every and not l[k] < 0 < u[k]:
+                    break
+                v = self.lower(i, {k: sign * ONE}, (), layer)
+                if sign > 0:
+                    l[k] = max(l[k], v)
+                else:
+                    u[k] = min(u[k], -v)
+        self.close(i)
+
+    def prove(self, thorough):
+        """The bound of the worst row, in units."""
+        self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
+        for i, n in enumerate(self.nodes):
+            self.interval(i)
+            if n.kind in ("conv", "fc") and self.nodes[n.reads[0]].kind in ("input", "normalize"):
+                if self.c["norm"] != "linf":
+                    self.tighten(i, True)
+            elif self.bound_by_lines(n) and self.c["method"] in ("crown", "alpha-crown"):
+                self.tighten(i, thorough)
+        last = len(self.nodes) - 1
+        relus = {i for i, n in enumerate(self.nodes) if n.kind == "relu"}
+        ways = [relus] + ([relus - {last}] if last in relus else []) + ([()] if self.c["method"] != "ibp" else [])
+        return min(
+            max(self.lower(last, dict(row), boxes, "rows", r) for boxes in ways) + offset
+            for r, (row, offset) in enumerate(self.rows)
+        )
+
+
+def check(line, model, data):
+    """None for a line that claims nothing, or the bound of its worst row."""
+    (nodes, digest), (images, labels) = model, data
+    c = parse(line)
+    if not c["certified"]:
+        return None
+    need(c["model"] == digest, "model", "another one")
+    need(c["index"] < len(images), "index", "not in the data")
+    x, y, outputs = images[c["index"]], labels[c["index"]], nodes[-1].size
+    need(len(x) == nodes[0].size and hashlib.sha256(struct.pack(f"<{len(x)}f", *x)).hexdigest() == c["input"], "input", "another image")
+    need(all(0 <= v <= 1 for v in x), "input", "pixels outside of [0, 1]")
+    if "label" in c:
+        need(c["label"] < outputs >= 2, "label", "not an output")
+        need(c["label"] == y, "label", f"the data say {y}")
+        rows = [({c["label"]: ONE, k: -ONE}, 0) for k in range(outputs) if k != c["label"]]
+    else:
+        for r, o in zip(c["rows"], c["offsets"]):
+            need(len(r) == outputs, "rows", "wrong length")
+            need(any(r), "rows", "zeros alone")
+            need(all(abs(v) <= 2.0**50 for v in r + [o]), "rows", "a coefficient or offset above 2^50")
+        rows = [({k: units(v) for k, v in enumerate(r) if v}, units(o)) for r, o in zip(c["rows"], c["offsets"])]
+    need(c["level"] == "real" or all(n.terms <= 1 << 21 for n in nodes), "level", "a sum of more than 2^21 terms")
+    proof = Proof(nodes, c, x, rows)
+    for thorough in (False, True) if c["method"] in ("crown", "alpha-crown") else (False,):
+        bound = proof.prove(thorough) if not thorough else max(bound, proof.prove(thorough))
+        if bound > 0 and bound >= units(c["margin"] or 0.0):
+            return bound
+    why = f"only {decimal(bound)} is proved" if bound > 0 else f"not proved: {decimal(bound)}"
+    e = Refused(("margin: " if bound > 0 else "") + why)
+    e.bound = bound
+    raise e
+
+
+def decimal(bound):
+    """20 significant digits, rounded to the nearest."""
+    v, exponent = Fraction(abs(bound), ONE), 0
+    while v >= 10:
+        v, exponent = v / 10, exponent + 1
+    while 0 < v < 1:
+        v, exponent = v * 10, exponent - 1
+    digits = str(round(v * 10**19))
+    if len(digits) > 20:
+        digits, exponent = digits[:20], exponent + 1
+    return f"{'-' if bound < 0 else ''}{digits[0]}.{digits[1:]}e{exponent}"
+
+
+# --- the command line -------------------------------------------------------------
+
+
+def lines(path):
+    """The lines of a file; of one without a newline at its end, None."""
+    parts = open(path, "rb").read().split(b"\n")
+    return parts[:-1] + ([None] if parts[-1] else [])
+
+
+def judge(line, model, data):
+    """A verdict, the bound in units or None, and the reason."""
+    try:
+        if line is None:
+            raise Refused("line: no newline at its end")
+        bound = check(line, model, data)
+        return ("nothing" if bound is None else "valid"), bound, ""
+    except Refused as e:
+        return "invalid", getattr(e, "bound", None), str(e)
+
+
+def vectors(folder):
+    wrong, model, data = 0, functools.cache(load_model), functools.cache(load_data)
+    entries = json.load(open(os.path.join(folder, "vectors.json")))
+    for v in entries:
+        file, m, d = (os.path.join(folder, v[key]) for key in ("file", "model", "data"))
+        verdict, bound, why = judge(lines(file)[v["line"] - 1], model(m), data(d))
+        want = "invalid" if v["verdict"] == "unproved" else v["verdict"]
+        ok = verdict == want and v.get("reason", "") in why and (bound is None or decimal(bound) == v["margin"])
+        if not ok:
+            wrong += 1
+            print(f"{v['file']}:{v['line']}: {v['name']}: got {verdict} {bound is not None and decimal(bound)} {why}, want {v}")
+    print(f"{len(entries)} vectors, {wrong} judged otherwise")
+    return wrong > 0
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("path")
+    p.add_argument("--model")
+    p.add_argument("--data")
+    a = p.parse_args()
+    if os.path.isdir(a.path):
+        return vectors(a.path)
+    if not a.model or not a.data:
+        p.error("want --model and --data")
+    model, data, counts, claims = load_model(a.model), load_data(a.data), {}, set()
+    for i, line in enumerate(lines(a.path), 1):
+        verdict, bound, why = judge(line, model, data)
+        if verdict == "valid":
+            c = parse(line)
+            same = (c["index"], c["level"], c["norm"], c["eps"], str([c.get("label"), *c.get("rows", []), c.get("offsets")]).replace("-0.0", "0.0"))
+            if same in claims:
+                verdict, why = "invalid", "says the same as an earlier line"
+            claims.add(same)
+        counts[verdict] = counts.get(verdict, 0) + 1
+        print(f"line {i}: {verdict} {decimal(bound) if bound is not None else ''} {why}".rstrip(), flush=True)
+    print(counts)
+    return counts.get("valid", 0) == 0 or "invalid" in counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Certificates, models and images as docs/certificate.md describes them."""
+
+import ast, gzip, hashlib, json, math, os, re, struct, sys, zipfile
+from fractions import Fraction
+from json.decoder import scanstring
+
+# Reals are integers in units of 2^-Q; weights, all of them float32, in units of 2^-F.
+# Products are rounded down to a unit.
+Q, F = 1024, 149
+
+
+class Refused(Exception):
+    """The line is not valid; the text starts with the key at fault."""
+
+
+def need(ok, key, why=""):
+    if not ok:
+        raise Refused(f"{key}: {why or 'not as the page says'}")
+
+
+def units(v, scale=Q):
+    """A float, or a Fraction, in units, rounded down."""
+    n, d = v.as_integer_ratio() if isinstance(v, float) else (v.numerator, v.denominator)
+    return (n << scale) // d
+
+
+# --- reading a line ---------------------------------------------------------------
+
+
+class Number(str):
+    """A number as it is spelled."""
+
+
+class Text(str):
+    """A string that knows how many bytes it takes in the line, and its spelling."""
+
+
+def text_at(s, end, strict=True):
+    value, stop = scanstring(s, end, strict)
+    t = Text(value)
+    t.spelled = s[end : stop - 1]
+    return t, stop
+
+
+def one_key_each(pairs):
+    need(len(dict(pairs)) == len(pairs), "line", "a key twice")
+    return dict(pairs)
+
+
+def constant(name):
+    raise ValueError(name)
+
+
+decoder = json.JSONDecoder(object_pairs_hook=one_key_each, parse_int=Number, parse_float=Number, parse_constant=constant)
+decoder.parse_string = text_at
+decoder.scan_once = json.scanner.py_make_scanner(decoder)
+
+
+def string(v, key, limit=4096):
+    need(type(v) is Text and len(v.spelled.encode()) + 2 <= limit, key)
+    return str(v)
+
+
+def integer(v, key):
+    need(type(v) is Number and re.fullmatch("0|[1-9][0-9]{0,9}", v) and int(v) < 1 << 31, key)
+    return int(v)
+
+
+def number(v, key):
+    need(type(v) is Number and v.isascii() and math.isfinite(float(v)), key)
+    return float(v)
+
+
+def array(v, key, limit):
+    need(type(v) is list and len(v) <= limit, key)
+    return v
+
+
+def radius(s):
+    m = re.fullmatch(r"([0-9]+(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?|([0-9]+)/([0-9]*[1-9][0-9]*)", s)
+    need(m and len(s) <= 64, "eps")
+    return Fraction(int(m[4]), int(m[5])) if m[4] else Fraction(m[1]) * Fraction(10) ** int((m[3] or "e0")[1:])
+
+
+def slopes_block(v):
+    need(type(v) is dict and set(v) == {"for", "relu", "alpha"}, "slopes")
+    target = v["for"] if v["for"] in ("all", "rows") and type(v["for"]) is Text else integer(v["for"], "slopes")
+    alpha = v["alpha"]
+    need(type(alpha) is Text and "\\" not in alpha.spelled, "slopes")
+    return target, integer(v["relu"], "slopes"), str(alpha)
+
+
+def parse(line):
+    """The members of a line, each checked by itself."""
+    need(len(line) <= 64 << 20, "line")
+    m = re.search(rb',"sum":"([0-9a-f]{64})"}\Z', line[-100:])
+    need(m, "sum")
+    body = line[: len(line) - len(m[0])]
+    need(hashlib.sha256(body).hexdigest().encode() == m[1], "sum", "the line is not what was written")
+    try:
+        v, end = decoder.raw_decode(line.decode().lstrip(" \t\r"))
+        need(type(v) is dict and end == len(line.decode().lstrip(" \t\r")), "line", "more than an object")
+    except (ValueError, RecursionError) as e:
+        raise Refused(f"line: {e}") from None
+    known = "format version model level data index input norm eps run method certified sum".split()
+    for key in known:
+        need(key in v, key, "missing")
+    for key in v:
+        need(key in known + ["label", "rows", "offsets", "margin", "slopes"], key, "unknown")
+    c = {k: string(v[k], k) for k in "format model level data input norm eps run method".split()}
+    need(c["format"] == "epsball-certificate", "format")
+    need(integer(v["version"], "version") == 1, "version")
+    for key in "model", "input":
+        need(re.fullmatch("[0-9a-f]{64}", c[key]), key)
+    need(c["level"] in ("real", "executed"), "level")
+    need(c["norm"] in ("linf", "l2", "l1"), "norm")
+    need(c["method"] in ("ibp", "crown-ibp", "crown", "alpha-crown"), "method")
+    need(type(v["certified"]) is bool, "certified")
+    c["certified"], c["index"], c["eps"] = v["certified"], integer(v["index"], "index"), radius(c["eps"])
+    need(("label" in v) != ("rows" in v), "label", "one of label and rows")
+    need(("rows" in v) == ("offsets" in v), "offsets")
+    if "label" in v:
+        c["label"] = integer(v["label"], "label")
+    else:
+        c["rows"] = [[number(x, "rows") for x in array(r, "rows", 1 << 20)] for r in array(v["rows"], "rows", 4096)]
+        c["offsets"] = [number(x, "offsets") for x in array(v["offsets"], "offsets", 4096)]
+        need(c["rows"] and sum(map(len, c["rows"])) <= 1 << 20, "rows")
+        need(len(c["rows"]) == len(c["offsets"]), "offsets")
+    need(c["certified"] or not {"margin", "slopes"} & set(v), "certified", "claims nothing, but has a margin or slopes")
+    need(c["method"] != "ibp" or "slopes" not in v, "slopes")
+    c["margin"] = number(v["margin"], "margin") if "margin" in v else None
+    need(c["margin"] is None or c["margin"] > 0, "margin")
+    c["slopes"] = [slopes_block(b) for b in array(v.get("slopes", []), "slopes", 65536)]
+    return c
+
+
+# --- the model and the data -------------------------------------------------------
+
+
+class Node:
+    """The input or a layer: its kind, the nodes it reads, its shape; of conv and fc the
+    inputs, weights and bias of each output element."""
+
+    def __init__(self, kind, reads, shape):
+        self.kind, self.reads, self.shape = kind, reads, shape
+        self.size = math.prod(shape)
+        self.readers = []
+        self.layer, self.terms, self.part = -1, 0, False
+
+
+def floats(raw):
+    return [x[0] for x in struct.iter_unpack("<f", raw)]
+
+
+def affine(node, source, kernel, stride, padding, weights):
+    (_, h, w), (out, rows, columns) = source.shape, node.shape
+    node.fan_in = source.shape[0] * kernel[0] * kernel[1]
+    scaled = [units(v, F) for v in weights]
+    for o in range(out):
+        for y in range(rows):
+            for x in range(columns):
+                terms = []
+                for t in range(node.fan_in):
+                    c, ky, kx = t // (kernel[0] * kernel[1]), t // kernel[1] % kernel[0], t % kernel[1]
+                    iy, ix = y * stride[0] - padding[0] + ky, x * stride[1] - padding[1] + kx
+                    if 0 <= iy < h and 0 <= ix < w:
+                        terms.append(((c * h + iy) * w + ix, scaled[o * node.fan_in + t]))
+                node.at.append([k for k, _ in terms])
+                node.w.append([v for _, v in terms])
+
+
+def pair(v):
+    return [v, v] if isinstance(v, int) else v
+
+
+def load_model(path):
+    """The nodes of a model, the input first, and its hash."""
+    raw = open(path, "rb").read()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8:size]), raw[size:]
+    meta = header.pop("__metadata__")
+    if meta["format"] != "epsball" or meta["version"] not in ("1", "2"):
+        sys.exit(f"{path}: want a model file of version 1 or 2")
+    arch = json.loads(meta["architecture"])
+    nodes, used = [Node("input", [], arch["input"])], 0
+    for i, l in enumerate(arch["layers"]):
+        reads = [k + 1 for k in l.get("inputs", [i - 1])]
+        source = nodes[reads[0]]
+        node = Node(l["type"], reads, source.shape)
+        node.layer = i
+        if l["type"] in ("conv", "fc"):
+            _, h, w = source.shape
+            kernel, stride, padding = (h, w), (1, 1), (0, 0)
+            if l["type"] == "conv":
+                kernel, stride, padding = pair(l["kernel"]), pair(l.get("stride", 1)), pair(l.get("padding", 0))
+            rows, columns = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip((h, w), padding, kernel, stride))
+            node.shape, params = [l["out"], rows, columns], []
+            node.size, node.at, node.w = math.prod(node.shape), [], []
+            for name, n in ("weight", l["out"] * source.shape[0] * kernel[0] * kernel[1]), ("bias", l["out"]):
+                tensor = header[f"layers.{i}.{name}"]  # the hash is of the tensors in the layers' order
+                if tensor["dtype"] != "F32" or tensor["data_offsets"] != [used, used + 4 * n]:
+                    sys.exit(f"{path}: layers.{i}.{name}: want float32, tensors in the order of the layers")
+                params.append(floats(data[used : used + 4 * n]))
+                used += 4 * n
+            affine(node, source, kernel, stride, padding, params[0])
+            node.b = [units(v) for v in params[1] for _ in range(rows * columns)]
+        elif l["type"] == "normalize":
+            f32 = lambda v: Fraction(struct.unpack("<f", struct.pack("<f", v))[0])
+            each = node.shape[1] * node.shape[2]
+            node.mean = [f32(v) for v in l["mean"] for _ in range(each)]
+            node.std = [f32(v) for v in l["std"] for _ in range(each)]
+        for k in reads:
+            nodes[k].readers.append(node)
+        nodes.append(node)
+    for n in nodes:
+        n.part = n.kind in ("conv", "fc", "add") and [r.kind for r in n.readers] == ["add"]
+        others = [nodes[k] for k in n.reads] if n.kind == "add" else []
+        n.terms = n.fan_in + 1 if n.kind in ("conv", "fc") else sum(o.terms if o.part else 1 for o in others)
+    for n in reversed(nodes):
+        if n.part:
+            n.terms = n.readers[0].terms
+    if used != len(data):
+        sys.exit(f"{path}: want no bytes after the tensors")
+    return nodes, hashlib.sha256(meta["architecture"].encode() + data).hexdigest()
+
+
+def pixel(b):
+    return struct.unpack("<f", struct.pack("<f", b / 255))[0]
+
+
+def load_npy(raw):
+    start = 12 if raw[6] > 1 else 10
+    end = start + int.from_bytes(raw[8:start], "little")
+    head = ast.literal_eval(raw[start:end].decode())
+    kind = {"|u1": "B", "<f4": "f", "<f8": "d", "<i4": "i", "<i8": "q"}[head["descr"]]
+    return head, [v[0] for v in struct.iter_unpack("<" + kind, raw[end:])]
+
+
+def load_data(path):
+    """Images, each a list of pixels, and their labels."""
+    if os.path.isdir(path):
+        raw = [gzip.open(os.path.join(path, f"t10k-{n}-ubyte.gz")).read() for n in ("images-idx3", "labels-idx1")]
+        each, x, y = 784, [pixel(b) for b in range(256)], list(raw[1][8:])
+        return [[x[b] for b in raw[0][i : i + each]] for i in range(16, len(raw[0]), each)], y
+    with zipfile.ZipFile(path) as z:
+        (head, x), (_, y) = load_npy(z.read("x.npy")), load_npy(z.read("y.npy"))
+    if head["fortran_order"]:
+        sys.exit(f"{path}: want C order")
+    if head["descr"] == "|u1":
+        x = [pixel(b) for b in x]
+    each = len(x) // len(y)
+    x = floats(struct.pack(f"<{len(x)}f", *x))
+    return [x[i : i + each] for i in range(0, len(x), each)], y

@@ -4,15 +4,18 @@ package verify
 // to see that they notice. Numbers are those of the steps in rounding.go and
 // relaxation.go.
 //
-// Some terms are not here, because nothing can show that they are gone: others, made
-// for all cases, leave room for them.
+// Some are not here, because others leave room for them:
 //   - 3, Rel and Abs: δ ≥ γ_{K+2} has 3u to spare over γ_K + γ_{K+1}, the radius 1 +
 //     slack, and sums of denormals are exact.
-//   - 5, the widening after normalize: bounds are monotone in both roundings, so only
-//     the exact x̂ is outside, by 2u, for which no execution error is due.
+//   - 5, the box rounded outward and widened after normalize: float32 images and what is
+//     executed of them lie within either way; real numbers are outside by less than the
+//     error of an execution, which is not theirs.
 //   - 6, the constants of IntervalAdd: 2γ_T − γ_K − γ_T ≥ u, and slack.
 //   - 9, the rounding of s and t: relaxExtra, as us·max(−l, h) ≤ u(|W|M + |b| + Mₛ).
-//   - factors 1 + 2γ of the chains for R and V: of second order.
+//   - 13, g, and what float64 rounds elsewhere: far below E.
+//   - 1 + 2γ for the chains of R and V. Terms that a chain loses cannot be rounded up by
+//     an execution of the same products; of V the loss counts times γ_T, and sums of n
+//     products err by nu at most (Jeannerod & Rump 2013), below γₙ by as much.
 type errorTerm uint8
 
 const (

@@ -13,7 +13,7 @@ import (
 
 const u = 0x1p-24
 
-// draws of K: seconds, or, for runs by hand, up to what the proofs admit.
+// fan draws a K, at most most: next to a power of two.
 func (b *builder) fan(most int) int {
 	k := bits.Len(uint(most)) - 1
 	return 1<<(2+b.IntN(k-1)) - b.IntN(4)
@@ -22,8 +22,8 @@ func (b *builder) fan(most int) int {
 // tiny draws the size of a small term in units of 2⁻²⁴.
 func (b *builder) tiny() float64 { return 0.4 + 0.7*b.Float64() }
 
-// weights draws one row of n: small terms of one sign, and a large one first, last,
-// anywhere, on both sides or nowhere. It returns their sum of small terms, too.
+// weights draws a row of n: small terms of one sign, and a large one first, last,
+// anywhere, on both sides or nowhere. It returns the sum of the small ones, too.
 func (b *builder) weights(n int) (row []float32, small float64) {
 	c := float32(b.tiny() * u)
 	if b.IntN(2) == 0 {
@@ -54,8 +54,8 @@ func (b *builder) weights(n int) (row []float32, small float64) {
 	return row, small
 }
 
-// decide ends the network with layer i, fc of two outputs: one that tells the value v of
-// the only activation before it from v + off, and 0.
+// decide ends the network with layer i, fc of two outputs, of which one tells v from v +
+// off where the only activation before it is one of these.
 func (b *builder) decide(i int, v, off float64) {
 	if off == 0 {
 		off = u
@@ -233,46 +233,6 @@ func (b *builder) absorbWide(most int) {
 	b.quiet()
 }
 
-// order: networks that tell orders of summation and fused products apart, and choose
-// their class by it (Szász et al. 2025): relu((ω + x) − ω), or a product less its
-// rounding, times a large number.
-func (b *builder) order() {
-	n := 2 + b.IntN(6)
-	b.layers(flat(n), fc(2), relu, fc(2))
-	b.x = fill(n, 1)
-	b.quiet()
-	omega := ldexp(1, b.IntN(40)-10)
-	rows := append(fill(n, 0), fill(n, 0)...)
-	var bias [2]float32
-	for r := range 2 {
-		row := rows[r*n : (r+1)*n]
-		if b.IntN(3) == 0 { // w·x − fl(w·x)
-			b.x[0] = b.Float32()
-			row[0] = omega * (1 + b.Float32())
-			bias[r] = -float32(row[0] * b.x[0])
-			continue
-		}
-		for k := range row {
-			row[k] = omega * float32(b.tiny()*u)
-		}
-		row[b.IntN(n)] = omega
-		if b.IntN(2) == 0 {
-			bias[r] = -omega
-		} else {
-			row[0], row[n-1] = omega, -omega
-		}
-	}
-	b.set(0, rows, bias[:])
-	gain := 1 / (omega * u)
-	b.set(2, []float32{gain, -gain * float32(b.IntN(2)), 0, gain}, []float32{b.Float32() - 0.5, float32(n) * b.Float32()})
-}
-
-// large is any of these with K up to what the proofs admit.
-func (b *builder) large() {
-	most := 1 << (12 + b.IntN(9))
-	[]func(int){b.absorbSkip, b.absorbSum, b.absorbFC, b.absorbLogits, b.absorbWide}[b.IntN(5)](most)
-}
-
 // absorbSum: sums over several layers and adds, of which some are read by others, too,
 // or end in a ReLU, and so are not parts of the next.
 func (b *builder) absorbSum(most int) {
@@ -322,4 +282,10 @@ func (b *builder) absorbSum(most int) {
 	}
 	x := newNetwork(b.m).wide([]float64{1})
 	b.decide(last, x[sum+1][0], small0*float64(v))
+}
+
+// large is any of these with K up to what the proofs admit.
+func (b *builder) large() {
+	most := 1 << (12 + b.IntN(9))
+	[]func(int){b.absorbSkip, b.absorbSum, b.absorbFC, b.absorbLogits, b.absorbWide}[b.IntN(5)](most)
 }

@@ -206,14 +206,14 @@ func (b *builder) edgeDouble() {
 	b.rows = [][]float32{{1, 0}, {-1, 0}}
 }
 
-// edgeSkip: small products next to a summand of 1.
+// edgeSkip: small products next to a large summand.
 func (b *builder) edgeSkip() {
 	n := 256 << b.IntN(2)
 	b.layers(flat(1), fc(n), relu, fc(1), add(2, model.NetInput), fc(2))
 	b.still()
-	b.x = []float32{1}
+	b.x = []float32{0.75}
 	b.set(0, fill(n, 1), fill(n, 0))
-	c := float32((0.6 + 0.3*b.Float64()) * u)
+	c := float32((0.5 + 0.15*b.Float64()) * u)
 	b.set(2, fill(n, copysign(c, float32(b.IntN(2))-0.5)), []float32{0})
 	b.outputs(4, []float32{1}, 0)
 	b.rows = [][]float32{{1, -1}, {-1, 1}}
@@ -271,6 +271,6 @@ func (b *builder) edgeAround() {
 	b.x = fill(n, 0.5)
 	b.within(net.Linf, "0.5")
 	row := swallowed(n, 1, 1.01+0.1*b.Float64())
-	b.set(1, append(row, swallowed(n, 1, 0)...), []float32{0, 0})
+	b.set(1, append(row, swallowed(n, 1-0x1p-20, 0)...), []float32{0, 0})
 	b.y = b.IntN(2)
 }

@@ -11,7 +11,7 @@ var families = []Family{
 	{Name: "chain", draw: drawChain},
 	{Name: "normalize", draw: drawNormalize},
 	{Name: "cancel", draw: drawCancel},
-	{Name: "order", draw: (*builder).order},
+	{Name: "order", draw: drawOrder},
 	{Name: "absorb-skip", draw: func(b *builder) { b.absorbSkip(1 << 10) }},
 	{Name: "absorb-sum", draw: func(b *builder) { b.absorbSum(1 << 9) }},
 	{Name: "absorb-fc", draw: func(b *builder) { b.absorbFC(1 << 9) }},
@@ -77,12 +77,9 @@ func drawNormalize(b *builder) {
 		n.Mean, n.Std = append(n.Mean, float32(mean)), append(n.Std, float32(std))
 	}
 	l := []model.Layer{n, fc(1 + b.IntN(4))}
-	at := 1
 	switch b.IntN(3) {
 	case 0:
-		l[1] = conv(in.C, 1, 1, 0)
-		l = append(l, add(1, 0))
-		at = 2
+		l = []model.Layer{n, conv(in.C, 1, 1, 0), add(1, 0)}
 	case 1:
 		l[1] = conv(1+b.IntN(3), min(in.H, in.W), 1, 0)
 	}
@@ -93,7 +90,7 @@ func drawNormalize(b *builder) {
 	if b.IntN(3) > 0 {
 		b.twist()
 	}
-	if at == 1 && b.IntN(3) > 0 { // back to where all is near 1
+	if b.IntN(2) == 0 { // back to where all is near 1
 		for i := range b.m.Params[1].W {
 			b.m.Params[1].W[i] *= float32(1 / scale)
 		}
@@ -110,6 +107,40 @@ func drawCancel(b *builder) {
 	b.twist()
 	b.x = Image(b.m.Arch.Input.Size(), b.Rand)
 	b.balance()
+}
+
+// drawOrder draws networks that tell orders of summation and fused products apart, and choose
+// their class by it (Szász et al. 2025): relu((ω + x) − ω), or a product less its
+// rounding, times a large number.
+func drawOrder(b *builder) {
+	n := 2 + b.IntN(6)
+	b.layers(flat(n), fc(2), relu, fc(2))
+	b.x = fill(n, 1)
+	b.quiet()
+	omega := ldexp(1, b.IntN(40)-10)
+	rows := append(fill(n, 0), fill(n, 0)...)
+	var bias [2]float32
+	for r := range 2 {
+		row := rows[r*n : (r+1)*n]
+		if b.IntN(3) == 0 { // w·x − fl(w·x)
+			b.x[0] = b.Float32()
+			row[0] = omega * (1 + b.Float32())
+			bias[r] = -float32(row[0] * b.x[0])
+			continue
+		}
+		for k := range row {
+			row[k] = omega * float32(b.tiny()*u)
+		}
+		row[b.IntN(n)] = omega
+		if b.IntN(2) == 0 {
+			bias[r] = -omega
+		} else {
+			row[0], row[n-1] = omega, -omega
+		}
+	}
+	b.set(0, rows, bias[:])
+	gain := 1 / (omega * u)
+	b.set(2, []float32{gain, -gain * float32(b.IntN(2)), 0, gain}, []float32{b.Float32() - 0.5, float32(n) * b.Float32()})
 }
 
 // twist makes weights hard on rounding, by layer or throughout.

@@ -12,11 +12,11 @@ type Claim struct {
 	Name   string
 	Layers []Interval // of the affine layers, in the order of net.Network.Layers; maybe fewer
 
-	// Margins are lower bounds of output Y minus every other; NaN and −Inf claim
-	// nothing. Worst, if not nil, is one of the smallest of them.
+	// Lower bounds of output Y minus every other, of the smallest of these, and of
+	// Case.Rows. NaN and −Inf claim nothing.
 	Margins []float64
-	Worst   *float64
-	Rows    []float64 // of Case.Rows
+	Worst   *float64 // nil: none
+	Rows    []float64
 
 	// Real claims are of real numbers alone, not of executions.
 	Real bool
@@ -117,7 +117,7 @@ func (j *judge) attack() {
 	default:
 		g = j.n.gradients(j.n.wide(x), act, seed, true)[0]
 	}
-	if j.e.IntN(2) == 0 { // where it seems not to matter, for exact numbers alone
+	if j.e.IntN(2) == 0 { // what does not matter to exact numbers may to executions
 		for k, v := range g {
 			if v == 0 {
 				g[k] = math.Copysign(math.SmallestNonzeroFloat64, float64(j.e.IntN(2))-0.5)
@@ -171,8 +171,8 @@ func (j *judge) at(p point, push [][]float64) {
 	}
 }
 
-// most is the number of outputs of a layer that one evaluation is compared with: those
-// of large ones are much alike.
+// most is the number of outputs of a layer that one evaluation is compared with, taking
+// turns: those of large ones are much alike.
 const most = 64
 
 // compare holds all claims against one evaluation: near as float64, and, unless nil,
@@ -193,7 +193,7 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 		for i, iv := range claim.Layers {
 			a := j.n.outs[i]
 			size := len(near[a])
-			first := j.e.IntN(size)
+			first := j.report.Executions * most
 			for k := range min(size, most) {
 				k = (first + k) % size
 				f := near[a][k]
@@ -247,7 +247,7 @@ func (j *judge) rows(claim *Claim, how string, near []float64, value func(o int)
 
 // below requires bound ≤ z; near is z but for a relative error below 2⁻⁹.
 func (j *judge) below(c *Claim, bound, near float64, z func() *big.Float, what func() string) {
-	if math.IsNaN(bound) || math.IsInf(bound, 0) || math.IsNaN(near) { // or no such number was computed
+	if math.IsNaN(bound) || math.IsInf(bound, 0) || math.IsNaN(near) { // no claim, or not computed
 		return
 	}
 	j.report.Comparisons++

@@ -117,7 +117,7 @@ func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64
 	ofSkip = keep(termSkip, (r.exec+r.back)*(1+slack))
 	ofV = (keep(termExecuted, r.exec) + keep(termBack, r.back)) * (1 + slack) * r.chain
 	ofB, least := keep(termConstants, gammaChain), keep(termUnderError, tiny)
-	products, other := keep(termUnderError, ofV*r.fanIn*eta), keep(termUnderError, (r.fanIn+4)*eta)
+	products, other := keep(termUnderError, float64(ofV*r.fanIn*eta)), keep(termUnderError, float64((r.fanIn+4)*eta))
 	for c, b := range bias {
 		rest[c] = float64((products+float64(ofB*math.Abs(float64(b)))+other)*(1+slack)) + least
 	}

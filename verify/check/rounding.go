@@ -111,10 +111,10 @@ func (d *node) executed(s, f float64) (float64, error) {
 	most := e // of the error of a partial sum
 	switch d.kind {
 	case model.Conv, model.FC:
-		e = (keep(sumError, gamma*s) + keep(underflow, k*eta)) * room
+		e = (keep(sumError, float64(gamma*s)) + keep(underflow, float64(k*eta))) * room
 		most = e
 	case model.Add:
-		e = keep(addError, gamma*f*room)
+		e = keep(addError, float64(gamma*f*room))
 		most = (float64(gamma*s) + float64(t*eta)) * room
 	}
 	if !((s+most)*room <= math.MaxFloat32) {

@@ -139,6 +139,19 @@ func TestZeroEpsilonIsIdentity(t *testing.T) {
 	}
 }
 
+// TestHugeStep: a step whose length no float32 holds ends in the ball.
+func TestHugeStep(t *testing.T) {
+	s := newSetup(t, tiny, 2, 11, "")
+	for _, norm := range []net.Norm{net.Linf, net.L2} {
+		c := Config{Ball: ball(norm, "0.1"), Steps: 2, StepSize: 1e300}
+		r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+		for i := range s.y {
+			require.True(t, c.Ball.Contains(s.image(s.x, i), s.image(r.Adv, i)))
+			require.Positive(t, r.L2[i])
+		}
+	}
+}
+
 // TestSameBits: an image's result is the same bits whatever the batch around
 // it, the threads and the kernel set.
 func TestSameBits(t *testing.T) {

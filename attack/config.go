@@ -58,7 +58,7 @@ func (c *Config) restarts() int { return max(1, c.Restarts) }
 
 func (c *Config) alpha() float32 {
 	if c.StepSize > 0 {
-		return float32(c.StepSize)
+		return float32(min(c.StepSize, 1e30)) // across any ball, and far from overflow
 	}
 	if c.Steps <= 1 {
 		return float32(c.Ball.Eps.Float64())

@@ -76,7 +76,7 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 		done := early
 		for i := range groups {
 			for l, v := range r.low[i] {
-				if v > a.best[i][l] {
+				if v > a.best[i][l] || step == 0 { // −Inf, too, is proved with some slopes
 					a.best[i][l] = v
 					if keep {
 						r.keep(a, i, l)

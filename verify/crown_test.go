@@ -278,6 +278,21 @@ func TestProof(t *testing.T) {
 	}
 }
 
+// TestProofOfOneLayer: rows of intervals alone go through the last ReLU, whose lines a
+// checker sets itself.
+func TestProofOfOneLayer(t *testing.T) {
+	a := &model.Architecture{Name: "one", Input: model.Shape{C: 1, H: 1, W: 3}, Layers: []model.Layer{fc(3), relu}}
+	m, err := model.Random(a, 1)
+	require.NoError(t, err)
+	x := []float32{0.2, 0.5, 0.8}
+	for method := range Methods() {
+		v := newCROWN(t, m, 1, Config{Method: Method(method)})
+		p, err := v.Prove(context.Background(), net.Ball{Eps: net.MustEpsilon("0.1")}, x, 0)
+		require.NoError(t, err)
+		require.Equal(t, method > 0, len(p.Slopes) > 0)
+	}
+}
+
 func TestCROWNDoesNotAllocate(t *testing.T) {
 	a := deeper()[11]
 	m, err := model.Random(a, 1)
@@ -315,6 +330,9 @@ func TestRelaxedFailsClosed(t *testing.T) {
 					var res Result
 					require.NoError(t, v.Certify(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, Batch{x, []int{y}}, &res))
 					require.False(t, res.Certified[0], "%v %v: margin %v", scale, Method(method), res.Margin[0])
+					p, err := v.Prove(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, x, y)
+					require.NoError(t, err)
+					require.False(t, p.Certified)
 				}
 			}
 		}

@@ -56,7 +56,7 @@ func (t *lastRows) prepare(w *worker, slot int) {
 		t.skipC, t.skipR = of(w.c, a.Skip, s.Out()), of(w.r, a.Skip, s.Out())
 	}
 	k := float64(s.FanIn())
-	g := 4 * (k + 8) * 0x1p-53
+	ofSum, products := keep(termLastRows, t.layer.bound.delta)+4*(k+8)*0x1p-53, keep(termProducts, (k+4)*eta)
 	for o := range t.lo {
 		b := float64(a.B[o%s.OutC])
 		c, r, sum := b, 0.0, math.Abs(b)
@@ -70,7 +70,7 @@ func (t *lastRows) prepare(w *worker, slot int) {
 			x, e := float64(t.skipC[o*t.stride]), float64(t.skipR[o*t.stride])
 			c, r, sum = c+x, r+e, sum+math.Abs(x)+e
 		}
-		t.d[o] = (float64((t.layer.bound.delta+g)*sum) + (k+4)*eta) * (1 + slack)
+		t.d[o] = (float64(ofSum*sum) + products) * (1 + slack)
 		t.lo[o], t.hi[o] = c-r-t.d[o], c+r+t.d[o]
 	}
 }

@@ -99,7 +99,8 @@ func newRelaxBound(s kernels.Shape, sum, readers int) relaxBound {
 	ceil := func(a, b int) int { return (a + b - 1) / b }
 	n := s.OutC*ceil(s.KH, s.StrideH)*ceil(s.KW, s.StrideW) + readers
 	k := s.FanIn()
-	return relaxBound{gamma(max(k, sum-2) + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
+	beyond := int(keep(termWholeSum, float64(max(0, sum-2-k))))
+	return relaxBound{gamma(k + beyond + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
 }
 
 // chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}: constants, for a
@@ -113,10 +114,12 @@ const (
 // errors returns what gives E of 10: the factor of V, that of Mₛ, and, for each output
 // channel, the rest.
 func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
-	ofSkip = (r.exec + r.back) * (1 + slack)
-	ofV = ofSkip * r.chain
+	ofSkip = keep(termSkip, (r.exec+r.back)*(1+slack))
+	ofV = (keep(termExecuted, r.exec) + keep(termBack, r.back)) * (1 + slack) * r.chain
+	ofB, least := keep(termConstants, gammaChain), keep(termUnderError, tiny)
+	products, other := keep(termUnderError, float64(ofV*r.fanIn*eta)), keep(termUnderError, float64((r.fanIn+4)*eta))
 	for c, b := range bias {
-		rest[c] = (float64(ofV*r.fanIn*eta)+float64(gammaChain*math.Abs(float64(b)))+(r.fanIn+4)*eta)*(1+slack) + tiny
+		rest[c] = float64((products+float64(ofB*math.Abs(float64(b)))+other)*(1+slack)) + least
 	}
 	return ofV, ofSkip
 }
@@ -126,19 +129,21 @@ func over(v float64) float32 { return float32(float64(v*(1+slack)) + tiny) }
 
 // inputParams gives c and E of 11 for the box [lo, hi].
 func inputParams(p, lo, hi []float32) {
+	ofC := keep(termInput, gammaChain)
 	for k := range lo {
 		c := float32((float64(lo[k]) + float64(hi[k])) / 2)
 		r := max(float64(hi[k])-float64(c), float64(c)-float64(lo[k])) // exact but for 2⁻⁵³
-		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, c, over(r+float64(gammaChain*math.Abs(float64(c)))))
+		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, c, over(r+float64(ofC*math.Abs(float64(c)))))
 	}
 }
 
 // dualParams is inputParams for a ball around c in the dual norm, its ε/std left out.
 func dualParams(p, c, lo, hi []float32) {
+	ofM, ofC := keep(termDualInput, 8*u), keep(termDualInput, 8*u+gammaChain)
 	for k, v := range c {
 		m := max(math.Abs(float64(lo[k])), math.Abs(float64(hi[k])))
 		a := math.Abs(float64(v))
-		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, v, over(float64(8*u*m)+float64((8*u+gammaChain)*a)))
+		setParams(p[k*kernels.RelaxParams:], 1, 1, 0, v, over(float64(ofM*m)+float64(ofC*a)))
 	}
 }
 
@@ -170,13 +175,14 @@ func relaxation(l, h float32) (low, up, t float32) {
 // underflow returns the bound of 10 for a layer with the given sums of M over its
 // source and of max(−l, h) over its neurons.
 func (r *relaxBound) underflow(sumM, sumZ float64, neurons int) float64 {
-	return eta * (float64(r.terms*sumM) + sumZ + 3*float64(neurons))
+	return keep(termUnderflow, eta*(float64(r.terms*sumM)+sumZ+3*float64(neurons)))
 }
 
 // rowLow puts a row's sums together: a float64 not above the bound, −Inf for anything
 // not finite. d is a constant of the row; less, ≥ 0, is taken off.
 func rowLow(s *kernels.RelaxSums, lane int, d, less float64) float64 {
-	t, e := float64(s.T[lane]*chainSlack), float64(s.E[lane]*chainSlack)
+	ofSums := 1 + keep(termChains, chainSlack-1)
+	t, e := float64(s.T[lane]*ofSums), float64(s.E[lane]*ofSums)
 	sum := math.Abs(t) + math.Abs(s.B[lane]) + math.Abs(e) + math.Abs(d) + less
 	m := t + s.B[lane] + d - e - less - float64(sum*0x1p-48)
 	if !(sum <= math.MaxFloat32) {

@@ -85,7 +85,7 @@ func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
 	if w.norm != net.Linf {
 		dualParams(w.dual, w.centre, w.actLo[0], w.actHi[0])
 	}
-	w.less += eta * 8 * float64(len(x))
+	w.less += keep(termUnderflow, eta*8*float64(len(x)))
 }
 
 // forward bounds node i from the boxes of what it reads, and sets its errors.
@@ -108,6 +108,7 @@ func (w *relaxer) forward(i int) {
 	d.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
 	ofV, ofSkip := d.relax.errors(w.rest, d.affine.B)
+	ofLate := keep(termSkipBox, d.relax.exec*(1+slack))
 	rest, bias := w.rest[:d.shape.OutC], d.affine.B[:d.shape.OutC]
 	sumZ, ch := 0.0, 0
 	for k := range lo {
@@ -119,7 +120,7 @@ func (w *relaxer) forward(i int) {
 		if d.skip >= 0 {
 			sl, sh := float64(w.actLo[d.skip][k]), float64(w.actHi[d.skip][k])
 			m := max(math.Abs(sl), math.Abs(sh))
-			late := float64(d.relax.exec * (1 + slack) * m)
+			late := float64(ofLate * m)
 			l, h = widenOut(float64(l)+sl-late, float64(h)+sh+late)
 			e += float64(ofSkip * m)
 		}

@@ -151,7 +151,8 @@ func newBound(fanIn, terms, extra int) (bound, error) {
 	if terms > 2*maxFan {
 		return bound{}, fmt.Errorf("part of a sum of %d terms: rounding is bounded up to %d", terms, 2*maxFan)
 	}
-	return bound{fanIn, gamma(max(fanIn+extra, terms+extra-extraLayer))}, nil
+	beyond := max(0, terms-extraLayer-fanIn)
+	return bound{fanIn, gamma(fanIn + extra + int(keep(termWholeSum, float64(beyond))))}, nil
 }
 
 const (
@@ -199,11 +200,11 @@ var sumConstants = kernels.IntervalConstants{MulR: 1 + 16*u, MulC: 4 * u, Add: t
 
 // interval gives the constants of the pass that feeds the layer (step 3).
 func (b bound) interval(relu bool) kernels.IntervalConstants {
-	d := b.delta
+	d, ofR := b.delta, keep(termRadius, b.delta)
 	return kernels.IntervalConstants{
-		Rel: relStep, Abs: tiny, Add: tiny,
-		MulR: up32((1 + 2*d) * (1 + d) * (1 + slack)),
-		MulC: up32((1 + 2*d) * 2 * d * (1 + slack)),
+		Rel: relStep, Abs: tiny, Add: float32(keep(termAdd, tiny)),
+		MulR: up32((1 + 2*ofR) * (1 + ofR) * (1 + slack)),
+		MulC: up32((1 + 2*d) * 2 * keep(termCentre, d) * (1 + slack)),
 		ReLU: relu,
 	}
 }
@@ -212,21 +213,23 @@ func (b bound) interval(relu bool) kernels.IntervalConstants {
 func (b bound) radiusBias(bias []float32) []float32 {
 	e := make([]float32, len(bias))
 	d := b.delta
+	ofB, products := keep(termBias, 2*d), keep(termProducts, 3*float64(b.fanIn)*eta)
 	for i, v := range bias {
-		e[i] = up32((1 + 2*d) * (float64(2*d*math.Abs(float64(v))) + float64(3*float64(b.fanIn)*eta)) * (1 + slack))
+		e[i] = up32((1 + 2*d) * (float64(ofB*math.Abs(float64(v))) + products) * (1 + slack))
 	}
 	return e
 }
 
 // executed returns E_i of step 4 from V_i.
 func (b bound) executed(v float64) float64 {
-	k := float64(b.fanIn) * eta
-	return (float64(b.delta*(1+2*b.delta)*(v+k)) + k) * (1 + slack)
+	k := keep(termProducts, float64(b.fanIn)*eta)
+	return keep(termLogits, (float64(b.delta*(1+2*b.delta)*(v+k))+k)*(1+slack))
 }
 
 // dualRadius returns r′ of step 5 for a centre and ε/s.
 func (b bound) dualRadius(c, epsStd float64) float32 {
-	return up32(float64(b.delta*(1+2*b.delta)*(2*math.Abs(c)+epsStd)*(1+slack)) + tiny)
+	sum := keep(termDualCentre, 2*math.Abs(c)) + keep(termDualRadius, epsStd)
+	return up32(float64(b.delta*(1+2*b.delta)*sum*(1+slack)) + keep(termAdd, tiny))
 }
 
 // normalizeOut widens the executed bounds of a normalize layer (step 5).

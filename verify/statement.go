@@ -115,7 +115,7 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 			}
 		} else {
 			w.finish(groups)
-			if w.proof != nil {
+			if w.proof != nil && !intervals { // whose certificates state no slopes
 				w.stateSlopes(nil, some)
 			}
 		}

@@ -134,8 +134,9 @@ func (w *worker) boundMargins(norm net.Norm, blocks int) {
 	if norm != net.Linf && src == 0 {
 		w.narrow(&s.rows, s.dual.of(norm), w.spec[0], w.spec[1], blocks, s.rowCount())
 	}
+	ofR := float32(keep(termLogitRadius, 1))
 	for k, c := range w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()] {
-		w.m[k] = float32(math.Abs(float64(c))) + w.r[src][k]
+		w.m[k] = float32(math.Abs(float64(c))) + float32(ofR*w.r[src][k])
 	}
 	w.apply(&s.logits, w.spec[2], w.m, blocks)
 }

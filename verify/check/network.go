@@ -112,7 +112,7 @@ func (n *network) sums() {
 	for i := len(n.nodes) - 1; i >= 0; i-- { // parts have the terms of the whole
 		for _, k := range n.nodes[i].in {
 			if n.nodes[k].part {
-				n.nodes[k].terms = n.nodes[i].terms
+				n.nodes[k].terms += int(keep(wholeSum, float64(n.nodes[i].terms-n.nodes[k].terms)))
 			}
 		}
 	}

@@ -97,7 +97,7 @@ func (n *network) constants() (g float64, err error) {
 	if n.chain > 1<<43 {
 		return 0, fmt.Errorf("network too large: chains of %d roundings", n.chain)
 	}
-	return 4 * float64(n.chain) * 0x1p-53, nil
+	return keep(ownRounding, 4*float64(n.chain)*0x1p-53), nil
 }
 
 // executed returns E_i of a conv, fc, normalize or add node, or an error where
@@ -107,14 +107,14 @@ func (d *node) executed(s, f float64) (float64, error) {
 	const room = 1 + 0x1p-20 // for float64 rounding in here
 	t, k := float64(d.terms), float64(d.fanIn)
 	gamma := t * u32 / (1 - t*u32)
-	e := float64(3*u32*f*room) + eta
+	e := keep(normalizeError, float64(3*u32*f*room)+eta)
 	most := e // of the error of a partial sum
 	switch d.kind {
 	case model.Conv, model.FC:
-		e = (float64(gamma*s) + float64(k*eta)) * room
+		e = (keep(sumError, float64(gamma*s)) + keep(underflow, float64(k*eta))) * room
 		most = e
 	case model.Add:
-		e = gamma * f * room
+		e = keep(addError, float64(gamma*f*room))
 		most = (float64(gamma*s) + float64(t*eta)) * room
 	}
 	if !((s+most)*room <= math.MaxFloat32) {

@@ -1,0 +1,160 @@
+package attack
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/internal/redteam"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// hostile draws an attack with whatever Config allows.
+func hostile(b net.Ball, classes int, r *rand.Rand) Config {
+	c := Config{Ball: b, Seed: r.Uint64()}
+	switch r.IntN(4) {
+	case 0:
+		c = FGSM(b, r.IntN(2) == 0, r.Uint64())
+	case 1:
+		c = PGD(b, 1+r.IntN(5), r.Uint64())
+	default:
+		c.Steps, c.RandomStart, c.Targeted = r.IntN(4), r.IntN(2) == 0, r.IntN(3) == 0
+		c.StepSize = []float64{0, 1e-45, 1e-9, 0.1, 3, 1e30, 1e300}[r.IntN(7)]
+		if c.RandomStart || c.Targeted {
+			c.Restarts = 1 + r.IntN(3)
+		}
+	}
+	if l := net.Loss(r.IntN(len(net.Losses()))); classes >= l.MinClasses(c.Targeted) {
+		c.Loss = l
+	}
+	return c
+}
+
+// TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,
+// in hostile balls. No point may leave the ball or the pixel box, in rational
+// arithmetic.
+func TestRedTeam(t *testing.T) {
+	images := 4000 * redteam.Size(t)
+	if testing.Short() {
+		images /= 4
+	}
+	r := rand.New(rand.NewPCG(5, 1))
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	isas := kernels.Available()
+	families := redteam.Families()
+	cases, moved, fooled := 0, 0, 0
+	for seed := uint64(0); cases < images; seed++ {
+		f := families[seed%uint64(len(families))]
+		if f.Large {
+			continue
+		}
+		m := f.Draw(seed).Model
+		n, err := net.Compile(m, net.Options{ISA: isas[r.IntN(len(isas))].Name(), Backward: true, Batches: net.Batches(r.IntN(3))})
+		require.NoError(t, err)
+		size := n.Input().Size()
+		for range 8 {
+			count := 1 + r.IntN(max(1, 400/(20+size)))
+			b := Batch{Y: make([]int, count), First: r.IntN(1000)}
+			for i := range b.Y {
+				b.X = append(b.X, redteam.Image(size, r)...)
+				b.Y[i] = r.IntN(n.Classes())
+			}
+			ball := redteam.Ball(net.Norm(r.IntN(2)), r)
+			c := hostile(ball, n.Classes(), r)
+			if r.IntN(4) == 0 {
+				b.Start = redteam.Image(size*count, r)
+			}
+			if r.IntN(3) > 0 { // mostly, images are right, and there is something to climb
+				logits := make([]float32, count*n.Classes())
+				require.NoError(t, n.NewRunner(pool).Logits(context.Background(), logits, b.X, count))
+				for i := range b.Y {
+					b.Y[i] = net.Argmax(logits[i*n.Classes() : (i+1)*n.Classes()])
+					b.Y[i] = max(0, b.Y[i])
+				}
+			}
+			if c.Targeted && r.IntN(2) == 0 {
+				for _, y := range b.Y {
+					b.Targets = append(b.Targets, (y+1+r.IntN(n.Classes()-1))%n.Classes())
+				}
+			}
+			a, err := New(n, c, pool)
+			require.NoError(t, err)
+			var res Result
+			require.NoError(t, a.Run(context.Background(), b, &res))
+			for i := range b.Y {
+				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
+				require.True(t, redteam.Inside(ball, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
+				require.True(t, res.Done[i])
+				require.False(t, math.IsNaN(res.Linf[i]) || math.IsNaN(res.L2[i]))
+				cases++
+				if !slices.Equal(x, adv) {
+					moved++
+				}
+				if res.Success[i] {
+					fooled++
+				}
+			}
+		}
+	}
+	t.Logf("%d images, %d moved, %d fooled, 0 outside", cases, moved, fooled)
+	require.Greater(t, moved, cases/20)
+	require.Positive(t, fooled)
+}
+
+// TestRedTeamRadius: each radius that a search returns holds its point.
+func TestRedTeamRadius(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 3))
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	families := redteam.Families()
+	found := 0
+	for seed := range uint64(40 * redteam.Size(t)) {
+		f := families[seed%uint64(len(families))]
+		if f.Large {
+			continue
+		}
+		m := f.Draw(seed).Model
+		n, err := net.Compile(m, net.Options{Backward: true})
+		require.NoError(t, err)
+		size, step := n.Input().Size(), net.MustEpsilon([]string{"1/255", "0.001", "1/3", "1e-9"}[r.IntN(4)])
+		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(2))}, Steps: 2, RandomStart: true, Seed: seed}
+		s, err := NewRadiusSearch(n, c, step, step.Times(1+r.IntN(3)), pool)
+		require.NoError(t, err)
+		b := Batch{X: redteam.Image(4*size, r), Y: make([]int, 4)}
+		for i := range b.Y {
+			b.Y[i] = r.IntN(n.Classes())
+		}
+		var res RadiusResult
+		require.NoError(t, s.Run(context.Background(), b, nil, &res))
+		for i, k := range res.Steps {
+			ball := net.Ball{Norm: c.Ball.Norm, Eps: step.Times(max(0, k))}
+			require.True(t, redteam.Inside(ball, b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]), "%s/%d", f.Name, seed)
+			if k > 0 {
+				found++
+			}
+		}
+	}
+	require.Positive(t, found)
+}
+
+// TestRedTeamFindsFaults: an attack in a ball a little larger is noticed.
+func TestRedTeamFindsFaults(t *testing.T) {
+	s := newSetup(t, tiny, 1, 8, "")
+	for _, norm := range []net.Norm{net.Linf, net.L2} {
+		r := s.run(t, PGD(ball(norm, "0.12501"), 5, 1), Batch{X: s.x, Y: s.y}, 1)
+		outside := 0
+		for i := range s.y {
+			require.True(t, redteam.Inside(ball(norm, "0.12501"), s.image(s.x, i), s.image(r.Adv, i)))
+			if !redteam.Inside(ball(norm, "0.125"), s.image(s.x, i), s.image(r.Adv, i)) {
+				outside++
+			}
+		}
+		require.Positive(t, outside)
+	}
+}

@@ -1,0 +1,27 @@
+package check
+
+// errorTerm names a term of the proof that the red team's tests remove, one at a time,
+// to see that they notice. Of upperLine's and lower's outward steps, flat, room and the
+// differences of g from γ_N(v) nothing can show that they are gone: g alone leaves room
+// for more.
+type errorTerm string
+
+const (
+	sumError       errorTerm = "γ_T(|W|M + |b|)"
+	underflow      errorTerm = "Kη"
+	normalizeError errorTerm = "3u·max|f| of normalize"
+	addError       errorTerm = "γ_T·ΣM of add"
+	wholeSum       errorTerm = "T of parts"
+	ownRounding    errorTerm = "g"
+)
+
+// removed is the term that a test takes out.
+var removed errorTerm
+
+// keep returns v, or 0 in a test that removes t.
+func keep(t errorTerm, v float64) float64 {
+	if t == removed {
+		return 0
+	}
+	return v
+}

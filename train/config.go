@@ -27,10 +27,12 @@ type Config struct {
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of the radius (pgd)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
+
+	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
@@ -60,15 +62,15 @@ type Epoch struct {
 	Epoch          int     `json:"epoch"`          // from 1
 	Loss           float64 `json:"loss"`           // the objective
 	CleanAccuracy  float64 `json:"cleanAccuracy"`  // fraction of images classified right
-	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd), or with all interval margins positive (ibp); 0 for standard
+	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd, trades), or with all interval margins positive (ibp); 0 for standard
 	Eps            float64 `json:"eps"`            // training radius at the last step
 	Kappa          float64 `json:"kappa"`          // at the last step
 	LR             float64 `json:"lr"`             // at the last step
 	Seconds        float64 `json:"seconds"`        // wall-clock time
 }
 
-// DefaultConfig returns the configuration that trains the MNIST models at
-// ε = 0.1. An unknown method gives one that New refuses.
+// DefaultConfig returns a configuration for MNIST at ε = 0.1, for standard, pgd and
+// ibp that of the built-in models. An unknown method gives one that New refuses.
 func DefaultConfig(m Method) Config {
 	c := Config{Method: m, Epochs: 10, BatchSize: 128, LR: 1e-3, LRFinal: 1e-5, Seed: 1}
 	if o := objectiveOf(m); o != nil {

@@ -11,7 +11,7 @@ type Method string
 // objectives lists what can be trained for; each has a file of its own. All
 // else about methods follows from it: Methods, what New accepts, the command
 // line's flags and checkpoints.
-var objectives = []*objective{&standard, &pgd, &ibp}
+var objectives = []*objective{&standard, &pgd, &ibp, &trades}
 
 // objective is what a training minimises: the mean over images of a loss of
 // logits. It says what logits it needs; the stepper computes them, and carries
@@ -74,6 +74,8 @@ type example struct {
 	// To be written: scale times the gradient of the loss to the logits of
 	// traces with gradient, and to worst.
 	dClean, dPoints, dWorst []float32
+
+	spare []float32 // room for the loss's own use
 
 	// To be written: the loss, not scaled; whether the image is classified
 	// right, and whether also under the attack or by all bounds (false if the

@@ -34,6 +34,10 @@ var (
 		Field: "kappaFinal", Flag: "kappa", Usage: "weight of the clean loss at the end", max: 1,
 		Of: func(c *Config) any { return &c.KappaFinal },
 	}
+	beta = Setting{
+		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
+		Of: func(c *Config) any { return &c.Beta },
+	}
 )
 
 // Settings lists the settings that m uses: the schedule of the radius first, if

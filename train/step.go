@@ -121,6 +121,7 @@ func (s *stepper) makeParts(groups int) {
 		from, to := net.Chunk(groups, chunks, i)
 		size := (to - from) * kernels.Lanes * s.net.Input().Size()
 		p := part{from: from, to: to, x: kernels.Alloc(size)}
+		p.e.spare = make([]float32, classes)
 		if need.clean != untraced {
 			p.clean = s.ws.View(from, to)
 			p.e.clean = make([]float32, classes)

@@ -18,10 +18,10 @@ var objectives = []*objective{&standard, &pgd, &ibp, &trades}
 // the gradients that loss gives back to the weights, where they add up.
 type objective struct {
 	name     Method
-	about    string          // one line for a reader of the method's name
-	defaults func(c *Config) // writes what differs from the defaults of standard
-	settings []*Setting      // the numbers of Config, not of every method, that it uses
-	accepts  func(m *model.Model) error
+	about    string                     // one line for a reader of the method's name
+	defaults func(c *Config)            // writes what differs from the defaults of standard
+	settings []*Setting                 // the numbers of Config, not of every method, that it uses
+	accepts  func(m *model.Model) error // refuses models it cannot train; nil: takes all
 	needs    needs
 	loss     func(c *Config, e *example)
 }
@@ -94,10 +94,10 @@ func objectiveOf(m Method) *objective {
 	return nil
 }
 
-// radius tells whether the objective trains at a radius.
+// radius reports whether the objective trains at a radius.
 func (o *objective) radius() bool { return o.needs.attack != nil || o.needs.boxes != nil }
 
-// uses tells whether the objective has a use for a setting.
+// uses reports whether the objective has a use for a setting.
 func (o *objective) uses(s *Setting) bool {
 	for _, own := range o.settings {
 		if own == s {
@@ -107,7 +107,7 @@ func (o *objective) uses(s *Setting) bool {
 	return false
 }
 
-// boxesAt tells whether a step has interval bounds.
+// boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
 	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at))
 }

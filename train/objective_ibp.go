@@ -39,7 +39,7 @@ var ibp = objective{
 	},
 }
 
-// certified tells whether worst-case logits relative to the label's prove it.
+// certified reports whether worst-case logits relative to the label's prove it.
 func certified(worst []float32, y int) bool {
 	for j, v := range worst {
 		if j != y && !(v < 0) {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -143,6 +144,10 @@ func TestSettings(t *testing.T) {
 		for _, s := range m.Settings() {
 			s.Copy(&to, &from)
 			assert.Equal(t, s.Value(&from), s.Value(&to), s.Field)
+			one(s.Of(&to))
+			file, err := json.Marshal(to)
+			require.NoError(t, err)
+			assert.Contains(t, string(file), `"`+s.Field+`":1`, "errors name the field as checkpoints do")
 			assert.NotEmpty(t, s.Flag)
 			assert.NotEmpty(t, s.Usage)
 		}
@@ -169,4 +174,14 @@ func inOrder(n int) []int32 {
 		order[i] = int32(i)
 	}
 	return order
+}
+
+// one sets a number to 1.
+func one(p any) {
+	switch p := p.(type) {
+	case *int:
+		*p = 1
+	case *float64:
+		*p = 1
+	}
 }

@@ -119,11 +119,11 @@ func (s *stepper) ascend(p *part, labels []int) {
 	attack, groups := s.o.needs.attack, p.to-p.from
 	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
 	for i, y := range labels {
-		net.LaneGroups.Gather(p.e.points, z, i)
+		net.LaneGroups.Gather(p.z, z, i)
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
-		attack.ascend(p.dz, p.e.points, p.e.clean, y)
+		attack.ascend(p.dz, p.z, p.e.clean, y)
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	s.net.ISA().PGDStep(p.adv, p.points.Backward(groups)[:len(p.adv)], p.lo, p.hi, p.alpha)

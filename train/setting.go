@@ -70,13 +70,13 @@ func (m Method) About() string {
 	return ""
 }
 
-// Radius tells whether m trains at a radius: Config.TrainEps and its schedule.
+// Radius reports whether m trains at a radius: Config.TrainEps and its schedule.
 func (m Method) Radius() bool {
 	o := objectiveOf(m)
 	return o != nil && o.radius()
 }
 
-// Bounds tells whether m trains on interval bounds, which Config.Winograd does
+// Bounds reports whether m trains on interval bounds, which Config.Winograd does
 // not go with.
 func (m Method) Bounds() bool {
 	o := objectiveOf(m)

@@ -62,8 +62,8 @@ type part struct {
 	cleanLogits []float32 // of the images; a copy, if points go through the same workspace
 	copied      []float32 // room for it
 
-	e      example // the rest is scratch
-	dz     []float32
+	e      example   // the rest is scratch
+	z, dz  []float32 // of the attack
 	stream kernels.Stream
 	sc     kernels.Scratch // of interval bounds
 	margin []float32       // two inputs of the last layer, for them
@@ -135,10 +135,13 @@ func (s *stepper) makeParts(groups int) {
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
 			p.alpha = float32(s.c.PGDStepSize * s.c.TrainEps.Float64())
-			p.dz, p.e.points = make([]float32, classes), make([]float32, classes)
+			p.z, p.dz = make([]float32, classes), make([]float32, classes)
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
+		}
+		if need.points != untraced {
+			p.e.points = make([]float32, classes)
 		}
 		if need.points == gradient {
 			p.e.dPoints = make([]float32, classes)

@@ -1,6 +1,9 @@
 package kernels
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // Stream is one stream of a counter-based random generator, Philox4x32-10
 // (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
@@ -12,6 +15,7 @@ type Stream struct {
 	ctr   [4]uint32
 	block [4]uint32
 	used  int
+	spare float32 // the other normal number of a pair; 0: none
 }
 
 // NewStream returns the stream of seed, stream number id (below 2^64) and
@@ -42,6 +46,26 @@ func (s *Stream) Float32() float32 { return float32(s.Uint32()>>8) * (1.0 / (1 <
 // Intn returns a number drawn from [0, n), 0 < n < 2^31, by multiplication
 // (bias below n/2^32).
 func (s *Stream) Intn(n int) int { return int(uint64(s.Uint32()) * uint64(n) >> 32) }
+
+// Norm returns a number drawn from the standard normal distribution, by
+// Marsaglia's polar method: its pairs take 64 random bits or
+// more. The bits are the same on every platform.
+func (s *Stream) Norm() float32 {
+	if v := s.spare; v != 0 {
+		s.spare = 0
+		return v
+	}
+	for {
+		u, v := 2*s.Float32()-1, 2*s.Float32()-1 // exact: multiples of 2^-23
+		q := float32(u*u) + float32(v*v)
+		if q == 0 || q >= 1 {
+			continue
+		}
+		f := float32(math.Sqrt(float64(-2 * Log(q) / q)))
+		s.spare = float32(v * f)
+		return float32(u * f)
+	}
+}
 
 func philox4x32(c [4]uint32, k [2]uint32) [4]uint32 {
 	const m0, m1, w0, w1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85

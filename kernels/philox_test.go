@@ -104,6 +104,46 @@ func TestStreamUniform(t *testing.T) {
 	}
 }
 
+func TestStreamNormal(t *testing.T) {
+	const n = 1 << 16
+	s := NewStream(42, 0, 0)
+	var m1, m2, m3, m4, pairs, last float64
+	var beyond [4]int // 1, 2, 3 standard deviations
+	for range n {
+		v := float64(s.Norm())
+		m1 += v
+		m2 += v * v
+		m3 += v * v * v
+		m4 += v * v * v * v
+		pairs += v * last
+		last = v
+		for k := range beyond {
+			if math.Abs(v) > float64(k) {
+				beyond[k]++
+			}
+		}
+	}
+	require.InDelta(t, 0, m1/n, 6.0/256)
+	require.InDelta(t, 1, m2/n, 6*math.Sqrt2/256)
+	require.InDelta(t, 0, m3/n, 6*math.Sqrt(15)/256)
+	require.InDelta(t, 3, m4/n, 6*math.Sqrt(96)/256)
+	require.InDelta(t, 0, pairs/n, 6.0/256)
+	for k, got := range beyond {
+		p := math.Erfc(float64(k) / math.Sqrt2)
+		require.InDelta(t, n*p, got, 6*math.Sqrt(n*p*(1-p))+1e-9, "beyond %d", k)
+	}
+}
+
+// TestStreamNormalBits pins what a seed means.
+func TestStreamNormalBits(t *testing.T) {
+	s := NewStream(1, 2, 3)
+	var got [4]float32
+	for i := range got {
+		got[i] = s.Norm()
+	}
+	require.Equal(t, [4]float32{0.7724514, -0.1760809, -0.7675122, -0.2551426}, got)
+}
+
 func TestStreamDoesNotAllocate(t *testing.T) {
 	var sum float32
 	require.Zero(t, testing.AllocsPerRun(10, func() {

@@ -2,23 +2,9 @@ package train
 
 import (
 	"math"
-	"slices"
-	"strconv"
 
 	"github.com/epsball/epsball/net"
 )
-
-// Method names a training objective.
-type Method string
-
-const (
-	Standard Method = "standard" // cross-entropy on clean images
-	PGD      Method = "pgd"      // cross-entropy on adversarial examples (Madry et al. 2018)
-	IBP      Method = "ibp"      // κ·CE(clean) + (1−κ)·CE(interval bounds) (Gowal et al. 2018)
-)
-
-// Methods lists the objectives.
-func Methods() []Method { return []Method{Standard, PGD, IBP} }
 
 // Config says how to train. Start from DefaultConfig; the zero value is not
 // valid.
@@ -35,16 +21,18 @@ type Config struct {
 	LRFinal   float64 `json:"lrFinal"`   // 0 … LR
 	Seed      uint64  `json:"seed"`      // of the order of images and of random starts
 
-	// The Linf radius trained at, in pixel units [0, 1] (pgd, ibp). It may
-	// exceed the radius the model is meant for.
+	// The Linf radius trained at, in pixel units [0, 1] (all but standard). It
+	// may exceed the radius the model is meant for.
 	TrainEps     net.Epsilon `json:"-"`
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of the radius (pgd)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
+
+	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
@@ -74,24 +62,19 @@ type Epoch struct {
 	Epoch          int     `json:"epoch"`          // from 1
 	Loss           float64 `json:"loss"`           // the objective
 	CleanAccuracy  float64 `json:"cleanAccuracy"`  // fraction of images classified right
-	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd), or with all interval margins positive (ibp); 0 for standard
+	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd, trades), or with all interval margins positive (ibp); 0 for standard
 	Eps            float64 `json:"eps"`            // training radius at the last step
 	Kappa          float64 `json:"kappa"`          // at the last step
 	LR             float64 `json:"lr"`             // at the last step
 	Seconds        float64 `json:"seconds"`        // wall-clock time
 }
 
-// DefaultConfig returns the configuration that trains the MNIST models at
-// ε = 0.1. An unknown method gives one that New refuses.
+// DefaultConfig returns a configuration for MNIST at ε = 0.1, for standard, pgd and
+// ibp that of the built-in models. An unknown method gives one that New refuses.
 func DefaultConfig(m Method) Config {
 	c := Config{Method: m, Epochs: 10, BatchSize: 128, LR: 1e-3, LRFinal: 1e-5, Seed: 1}
-	switch m {
-	case PGD:
-		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
-		c.PGDSteps, c.PGDStepSize = 7, 0.35
-	case IBP:
-		c.TrainEps = net.MustEpsilon("0.1")
-		c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 30, 1, 9, 0.5
+	if o := objectiveOf(m); o != nil {
+		o.defaults(&c)
 	}
 	return c
 }
@@ -103,7 +86,8 @@ const (
 )
 
 func (c *Config) validate() error {
-	if !slices.Contains(Methods(), c.Method) {
+	o := objectiveOf(c.Method)
+	if o == nil {
 		return fieldErr("method", "\""+string(c.Method)+"\"", "one of %v", Methods())
 	}
 	if err := inRange("epochs", float64(c.Epochs), 1, maxEpochs); err != nil {
@@ -118,40 +102,21 @@ func (c *Config) validate() error {
 	if err := inRange("lrFinal", c.LRFinal, 0, c.LR); err != nil {
 		return err
 	}
-	if c.Winograd && c.Method == IBP {
+	if c.Winograd && o.needs.boxes != nil {
 		return fieldErr("winograd", true, "false: bounds do not cover its rounding")
 	}
 	if err := inRange("threads", float64(c.Threads), 0, maxThreads); err != nil {
 		return err
 	}
-	if c.Method == Standard {
-		return nil
+	if o.radius() {
+		if err := (net.Ball{Norm: net.Linf, Eps: c.TrainEps}).Validate(); err != nil {
+			return &Error{Field: "trainEps", Got: c.TrainEps.String(), Want: "0 … 1", Err: err}
+		}
 	}
-	if err := (net.Ball{Norm: net.Linf, Eps: c.TrainEps}).Validate(); err != nil {
-		return &Error{Field: "trainEps", Got: c.TrainEps.String(), Want: "0 … 1", Err: err}
-	}
-	if err := inRange("warmupEpochs", c.WarmupEpochs, 0, maxEpochs); err != nil {
-		return err
-	}
-	if err := inRange("rampEpochs", c.RampEpochs, 0, maxEpochs); err != nil {
-		return err
-	}
-	if c.Method == PGD {
-		if err := inRange("pgdSteps", float64(c.PGDSteps), 1, 10000); err != nil {
+	for _, s := range c.Method.Settings() {
+		if err := s.check(c); err != nil {
 			return err
 		}
-		if !(c.PGDStepSize > 0 && c.PGDStepSize <= 2) {
-			return fieldErr("pgdStepSize", c.PGDStepSize, "above 0, at most 2 (times the radius)")
-		}
-		return nil
-	}
-	return inRange("kappaFinal", c.KappaFinal, 0, 1)
-}
-
-func inRange(field string, v, lo, hi float64) error {
-	if !(v >= lo && v <= hi) { // NaN too
-		plain := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-		return fieldErr(field, v, "%s … %s", plain(lo), plain(hi))
 	}
 	return nil
 }
@@ -165,7 +130,7 @@ func (c *Config) at(step, perEpoch int) point {
 	epoch := float64(step) / float64(perEpoch)
 	p := point{lr: c.LR, kappa: 1}
 	hold := 0.0
-	if c.Method != Standard {
+	if o := objectiveOf(c.Method); o.radius() {
 		hold = c.WarmupEpochs + c.RampEpochs
 		ramp := 0.0
 		switch {
@@ -175,7 +140,7 @@ func (c *Config) at(step, perEpoch int) point {
 			ramp = (epoch - c.WarmupEpochs) / c.RampEpochs
 		}
 		p.eps = float64(ramp * c.TrainEps.Float64())
-		if c.Method == IBP {
+		if o.uses(&kappaFinal) {
 			p.kappa = 1 - float64(ramp*float64(1-c.KappaFinal))
 		}
 	}

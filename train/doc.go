@@ -1,7 +1,8 @@
 // Package train fits the weights of a model with Adam (Kingma & Ba 2015) on the
 // CPU. Its objectives are cross-entropy ("standard"), cross-entropy on
-// adversarial examples ("pgd", Madry et al. 2018) and interval bound
-// propagation ("ibp", Gowal et al. 2018).
+// adversarial examples ("pgd", Madry et al. 2018), interval bound propagation
+// ("ibp", Gowal et al. 2018), and cross-entropy with a divergence under attack
+// ("trades", Zhang et al. 2019). Each has a file objective_NAME.go.
 //
 // Training is deterministic: the same model, data, and configuration give the
 // same weights bit for bit, whatever the threads and the kernel set, and whether

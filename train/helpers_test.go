@@ -7,6 +7,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
 )
 
 // rewrite returns a checkpoint with its header changed.
@@ -27,4 +32,30 @@ func rewrite(t *testing.T, file []byte, change func(h *header)) []byte {
 func seal(b []byte) []byte {
 	sum := sha256.Sum256(b)
 	return append(b[:len(b):len(b)], sum[:]...)
+}
+
+// newTestStepper returns a stepper over a copy of m's weights, on two threads.
+func newTestStepper(t testing.TB, m *model.Model, d *dataset.Set, c *Config) *stepper {
+	t.Helper()
+	require.NoError(t, c.validate())
+	n, err := net.Compile(m.Clone(), net.Options{Backward: true, Batches: net.LargeBatches})
+	require.NoError(t, err)
+	pool := kernels.NewPool(2)
+	t.Cleanup(pool.Close)
+	return newStepper(c, n, &data{d.X, d.Y}, pool)
+}
+
+// unpack returns the adversarial points of the last step, channels first.
+func (s *stepper) unpack(images int) [][]float32 {
+	in := s.net.Input()
+	out := make([][]float32, images)
+	for i := range out {
+		for _, p := range s.parts {
+			if g := i / kernels.Lanes; g >= p.from && g < p.to {
+				out[i] = make([]float32, in.Size())
+				net.LaneGroups.Unpack(out[i], p.adv, in, i-p.from*kernels.Lanes)
+			}
+		}
+	}
+	return out
 }

@@ -2,126 +2,119 @@ package train
 
 import (
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/model"
 )
 
-// passPart computes the losses of a part and their gradients at all layers.
-func (s *stepper) passPart(p *part) {
-	if s.ctx.Err() != nil {
-		return
-	}
-	first := p.from * kernels.Lanes
-	end := min(p.to*kernels.Lanes, len(s.images))
-	images, labels := s.images[first:end], s.labels[first:end]
-	groups := p.to - p.from
-	s.pack(p, images)
-	scale := float32(1 / float64(len(s.images)))
-	if s.c.Method == PGD {
-		s.perturb(p, first, labels)
-	}
-	z := p.ws.Forward(p.x, groups)
-	right := s.clean
-	if s.c.Method == PGD {
-		right = s.robust
-	}
-	dz := p.ws.LogitGradient()
-	clear(dz[:groups*kernels.Lanes*len(p.z)]) // lanes without an image stay zero
-	for i, y := range labels {
-		net.LaneGroups.Gather(p.z, z, i)
-		loss := net.CrossEntropy.Gradient(p.dz, p.z, y, net.Untargeted)
-		s.loss[first+i] = loss * float32(s.at.kappa)
-		right[first+i] = net.Argmax(p.z) == y
-		a := scale * float32(s.at.kappa)
-		for j := range p.dz {
-			p.dz[j] *= a
-		}
-		net.LaneGroups.Scatter(dz, p.dz, i)
-	}
-	p.ws.BackwardToWeights(groups)
-	if s.bounds() {
-		s.passBounds(p, first, images, labels, scale)
-	}
+// Method names a training objective.
+type Method string
+
+// objectives lists what can be trained for; each has a file of its own. All
+// else about methods follows from it: Methods, what New accepts, the command
+// line's flags and checkpoints.
+var objectives = []*objective{&standard, &pgd, &ibp, &trades}
+
+// objective is what a training minimises: the mean over images of a loss of
+// logits. It says what logits it needs; the stepper computes them, and carries
+// the gradients that loss gives back to the weights, where they add up.
+type objective struct {
+	name     Method
+	about    string                     // one line for a reader of the method's name
+	defaults func(c *Config)            // writes what differs from the defaults of standard
+	settings []*Setting                 // the numbers of Config, not of every method, that it uses
+	accepts  func(m *model.Model) error // refuses models it cannot train; nil: takes all
+	needs    needs
+	loss     func(c *Config, e *example)
 }
 
-// perturb replaces p's images by adversarial examples: projected gradient ascent
-// from a random start in the ball. It records which clean images are classified
-// right.
-func (s *stepper) perturb(p *part, first int, labels []int) {
-	groups := p.to - p.from
-	z := p.ws.Forward(p.x, groups)
-	for i, y := range labels {
-		net.LaneGroups.Gather(p.z, z, i)
-		s.clean[first+i] = net.Argmax(p.z) == y
-	}
-	box(p.lo, p.hi, p.x, s.at.eps)
-	size := s.net.Input().Size()
-	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		stream := kernels.NewStream(s.c.Seed, id, streamStart)
-		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
-		for range size {
-			p.x[at] = p.lo[at] + float32(stream.Float32()*(p.hi[at]-p.lo[at]))
-			at += kernels.Lanes
-		}
-	}
-	for range s.c.PGDSteps {
-		if s.ctx.Err() != nil {
-			return
-		}
-		p.ascent.Step(p.x, p.lo, p.hi, nil, labels, groups)
-	}
+// needs says what of each image the loss is given.
+type needs struct {
+	clean  trace                          // of the image itself
+	points trace                          // of its adversarial point
+	attack *inner                         // how points are found; nil: none are
+	boxes  boxes                          // what interval bounds are computed over; nil: none are
+	boxed  func(c *Config, at point) bool // at which steps they are; nil: at all
 }
 
-// passBounds adds the loss on the interval bounds of p's images.
-func (s *stepper) passBounds(p *part, first int, images []int32, labels []int, scale float32) {
-	size := s.net.Input().Size()
-	sc := p.ws.Scratch()
-	box(cut(s.iv.c[0], size, p.from, p.to), cut(s.iv.r[0], size, p.from, p.to), p.x, s.at.eps)
-	s.iv.forward(sc, s.net, p.from, p.to, labels)
-	weight := float32(1 - s.at.kappa)
-	a := scale * weight
-	n := len(p.z)
-	for i, y := range labels {
-		v, dv := s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
-		loss := net.CrossEntropy.Gradient(dv, v, y, net.Untargeted)
-		s.loss[first+i] += float32(loss * weight)
-		certified := true
-		for j := range dv {
-			dv[j] *= a
-			certified = certified && (j == y || v[j] < 0)
-		}
-		s.robust[first+i] = certified
-	}
-	s.iv.backward(sc, p.from, p.to, labels, p.margin)
+// trace says how far the passes over a batch go.
+type trace int
+
+const (
+	untraced trace = iota
+	logits         // forward alone
+	gradient       // forward, and backward to the weights
+)
+
+// inner is the attack whose points are trained on: PGDSteps projected steps
+// along the sign of a loss's gradient, in the Linf ball of the training radius.
+type inner struct {
+	// start draws a pixel of the first point; x is the image's, and the ball's
+	// box, where start must stay, is [lo, hi].
+	start func(s *kernels.Stream, x, lo, hi float32) float32
+	// ascend writes the gradient to the point's logits z of the loss that the
+	// attack ascends; clean are the image's, nil if it is untraced.
+	ascend func(dz, z, clean []float32, y int)
 }
 
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
-	in := s.net.Input()
-	size, hw := in.Size(), in.H*in.W
-	for l := range (p.to - p.from) * kernels.Lanes {
-		d := p.x[l/kernels.Lanes*size*kernels.Lanes+l%kernels.Lanes:]
-		if l >= len(images) {
-			for i := range size {
-				d[i*kernels.Lanes] = 0
-			}
-			continue
-		}
-		img := s.data.x[int(images[l])*size:][:size]
-		for c := range in.C {
-			for q, v := range img[c*hw : (c+1)*hw] {
-				d[(q*in.C+c)*kernels.Lanes] = v
-			}
-		}
-	}
+// boxes writes the ends of the boxes that interval bounds are computed over, for
+// the images x and their adversarial points (nil without an attack), all of one
+// length and layout.
+type boxes func(c *Config, lo, hi, x, points []float32, at point)
+
+// example is what a loss is given of one image, and what it gives. Slices have
+// one element a class; those the objective does not need are nil, and so are
+// worst and dWorst at steps without boxes.
+type example struct {
+	y     int
+	at    point
+	scale float32 // of gradients: the image's share of the mean over the batch
+
+	clean, points []float32 // logits
+	worst         []float32 // worst-case logits over the box, less the label's
+
+	// To be written: scale times the gradient of the loss to the logits of
+	// traces with gradient, and to worst.
+	dClean, dPoints, dWorst []float32
+
+	spare []float32 // room for the loss's own use
+
+	// To be written: the loss, not scaled; whether the image is classified
+	// right, and whether also under the attack or by all bounds (false if the
+	// objective has neither).
+	loss                    float32
+	cleanRight, robustRight bool
 }
 
-// box writes the bounds of [0, 1] ∩ [x − ε, x + ε], rounded to nearest: training
-// has no use for the last bit.
-func box(lo, hi, x []float32, eps float64) {
-	e := float32(eps)
-	lo, hi = lo[:len(x)], hi[:len(x)]
-	for i, v := range x {
-		lo[i], hi[i] = max(0, v-e), min(1, v+e)
+// objectiveOf returns m's objective, nil if there is none of that name.
+func objectiveOf(m Method) *objective {
+	for _, o := range objectives {
+		if o.name == m {
+			return o
+		}
+	}
+	return nil
+}
+
+// radius reports whether the objective trains at a radius.
+func (o *objective) radius() bool { return o.needs.attack != nil || o.needs.boxes != nil }
+
+// uses reports whether the objective has a use for a setting.
+func (o *objective) uses(s *Setting) bool {
+	for _, own := range o.settings {
+		if own == s {
+			return true
+		}
+	}
+	return false
+}
+
+// boxesAt reports whether a step has interval bounds.
+func (o *objective) boxesAt(c *Config, at point) bool {
+	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at))
+}
+
+// scaleBy multiplies a gradient by a weight.
+func scaleBy(d []float32, a float32) {
+	for i := range d {
+		d[i] *= a
 	}
 }

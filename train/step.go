@@ -3,27 +3,33 @@ package train
 import (
 	"context"
 
-	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
 // stepper computes one update of the weights from one batch, spread over a pool.
-// Its buffers are made once: a step allocates nothing.
+// It offers an objective what it needs. Its buffers are made once: a step
+// allocates nothing.
 type stepper struct {
 	c     *Config
+	o     *objective
 	net   *net.Network
 	data  *data
 	pool  *kernels.Pool
 	sc    []kernels.Scratch // one a worker
-	iv    *intervals        // ibp alone
+	iv    *intervals        // nil without boxes
 	grad  *net.WeightGradient
 	adam  *adam
-	ws    *net.Workspace // of the whole batch
 	parts []part
 
+	// ws holds the traces one after the other, a whole batch each, those with
+	// gradient first: one sum over the lane groups of all of them gives the
+	// gradient of the weights, in an order that threads do not change.
+	ws     *net.Workspace
+	traced int // lane groups of ws with gradient
+
 	// The phases of a step, each a set of independent tasks for the pool.
-	pass, gradWeights, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
+	pass, gradWeights, gradNone, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
@@ -45,51 +51,43 @@ type data struct {
 }
 
 // part is a share of a batch: some lane groups and what one goroutine needs for
-// them.
+// them. All pixels and logits lie in the batch-lane layout.
 type part struct {
-	from, to      int // lane groups
-	ws            *net.Workspace
-	x, lo, hi     []float32 // pixels in the batch-lane layout; box (pgd)
-	ascent        *attack.Ascent
-	z, dz, margin []float32 // scratch: classes, classes, two inputs of the last layer
+	from, to      int            // lane groups
+	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
+	x             []float32      // pixels
+	adv, lo, hi   []float32      // points and their box, with an attack
+	alpha         float32        // length of the attack's steps
+
+	cleanLogits []float32 // of the images; a copy, if points go through the same workspace
+	copied      []float32 // room for it
+
+	e      example   // the rest is scratch
+	z, dz  []float32 // of the attack
+	stream kernels.Stream
+	sc     kernels.Scratch // of interval bounds
+	margin []float32       // two inputs of the last layer, for them
 }
 
 func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper {
 	groups := kernels.Groups(c.BatchSize)
-	s := &stepper{c: c, net: n, data: d, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
+	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
 	s.adam = newAdam(n.Model().Params, s.grad.Params)
-	s.ws = n.NewWorkspace(c.BatchSize, true)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
-	if c.Method == IBP {
+	if s.o.needs.boxes != nil {
 		s.iv = newIntervals(n, groups)
 	}
-	chunks := net.Chunks(groups, pool.Workers())
-	for i := range chunks {
-		from, to := net.Chunk(groups, chunks, i)
-		p := part{from: from, to: to, ws: s.ws.View(from, to)}
-		size := (to - from) * kernels.Lanes * n.Input().Size()
-		p.x = kernels.Alloc(size)
-		p.z, p.dz = make([]float32, n.Classes()), make([]float32, n.Classes())
-		if s.iv != nil {
-			p.margin = make([]float32, 2*s.iv.last.k)
-		}
-		if c.Method == PGD {
-			p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size)
-			ball := net.Ball{Norm: net.Linf, Eps: c.TrainEps}
-			alpha := float32(c.PGDStepSize * c.TrainEps.Float64())
-			p.ascent = attack.NewAscent(n, p.ws, ball, net.CrossEntropy, alpha)
-		}
-		s.parts = append(s.parts, p)
-	}
+	s.makeParts(groups)
 	s.pass = func(_, task int) { s.passPart(&s.parts[task]) }
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
-			s.grad.Apply(&s.sc[worker], s.ws, groups, task)
+			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
 		}
 	}
+	s.gradNone = func(_, task int) { clear(s.adam.blocks[task].g) }
 	s.gradBounds = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
@@ -99,6 +97,60 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.reload(task) }
 	return s
+}
+
+// makeParts cuts a batch of lane groups into parts and gives them their views of
+// the traces. Points and clean images share one, unless clean images, which
+// passes of the attack would overwrite, need a gradient.
+func (s *stepper) makeParts(groups int) {
+	need := &s.o.needs
+	traces, pointsAt := 1, 0
+	if need.clean == gradient {
+		s.traced += groups
+		if need.attack != nil {
+			traces, pointsAt = 2, groups
+		}
+	}
+	if need.points == gradient {
+		s.traced += groups
+	}
+	s.ws = s.net.NewWorkspace(traces*groups*kernels.Lanes, true)
+	classes := s.net.Classes()
+	chunks := net.Chunks(groups, s.pool.Workers())
+	for i := range chunks {
+		from, to := net.Chunk(groups, chunks, i)
+		size := (to - from) * kernels.Lanes * s.net.Input().Size()
+		p := part{from: from, to: to, x: kernels.Alloc(size)}
+		p.e.spare = make([]float32, classes)
+		if need.clean != untraced {
+			p.clean = s.ws.View(from, to)
+			p.e.clean = make([]float32, classes)
+		}
+		if need.clean == gradient {
+			p.e.dClean = make([]float32, classes)
+		}
+		if need.attack != nil {
+			if p.points = p.clean; need.clean != logits {
+				p.points = s.ws.View(pointsAt+from, pointsAt+to)
+			}
+			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
+			p.alpha = float32(s.c.PGDStepSize * s.c.TrainEps.Float64())
+			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			if need.clean == logits {
+				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
+			}
+		}
+		if need.points != untraced {
+			p.e.points = make([]float32, classes)
+		}
+		if need.points == gradient {
+			p.e.dPoints = make([]float32, classes)
+		}
+		if s.iv != nil {
+			p.margin = make([]float32, 2*s.iv.last.k)
+		}
+		s.parts = append(s.parts, p)
+	}
 }
 
 // losses computes the losses of step number step (from 0) at the schedules'
@@ -117,8 +169,12 @@ func (s *stepper) losses(ctx context.Context, step int, at point, images []int32
 // update changes the weights by the gradients that losses has left: entirely, or
 // not at all if ctx ends.
 func (s *stepper) update(ctx context.Context) error {
-	s.pool.Run(s.grad.Tasks(), s.gradWeights)
-	if s.bounds() {
+	if s.traced > 0 {
+		s.pool.Run(s.grad.Tasks(), s.gradWeights)
+	} else {
+		s.pool.Run(len(s.adam.blocks), s.gradNone)
+	}
+	if s.o.boxesAt(s.c, s.at) {
 		s.pool.Run(len(s.iv.tasks), s.gradBounds)
 	}
 	if err := ctx.Err(); err != nil {
@@ -128,9 +184,6 @@ func (s *stepper) update(ctx context.Context) error {
 	s.reload()
 	return nil
 }
-
-// bounds tells whether the step has a loss on interval bounds.
-func (s *stepper) bounds() bool { return s.iv != nil && s.at.kappa < 1 }
 
 // reload packs the changed weights for the passes.
 func (s *stepper) reload() {

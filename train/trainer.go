@@ -109,18 +109,11 @@ func checkData(m *model.Model, d *dataset.Set, c *Config) error {
 
 // checkModel refuses models that the method cannot train.
 func checkModel(m *model.Model, c *Config) error {
-	layers := m.Arch.Layers
 	if n := m.Arch.Classes(); n < 2 {
 		return fieldErr("model", fmt.Sprintf("%d output", n), "at least 2 classes")
 	}
-	if c.Method != IBP {
-		return nil
-	}
-	if !m.Arch.Sequential() {
-		return fieldErr("model", "a graph of layers", "a list, each reading the one before, for %q", IBP)
-	}
-	if last := layers[len(layers)-1].Kind; last != model.FC {
-		return fieldErr("model", fmt.Sprintf("%q as the last layer", last), "%q for %q", model.FC, IBP)
+	if o := objectiveOf(c.Method); o.accepts != nil {
+		return o.accepts(m)
 	}
 	return nil
 }

@@ -40,11 +40,11 @@ func digitNet(t testing.TB) *model.Model {
 func quick(m Method) Config {
 	c := DefaultConfig(m)
 	c.Epochs, c.BatchSize, c.LR, c.LRFinal = 3, 20, 3e-3, 1e-4
-	if m != Standard {
+	if m.Radius() {
 		c.TrainEps = net.MustEpsilon("0.01")
 		c.WarmupEpochs, c.RampEpochs = 0.5, 1
 	}
-	if m == PGD {
+	if c.PGDSteps > 0 {
 		c.PGDSteps = 3
 	}
 	return c
@@ -121,7 +121,7 @@ func TestWinograd(t *testing.T) {
 		conv, relu, conv, relu, {Kind: model.FC, Out: 3},
 	}}, 1)
 	require.NoError(t, err)
-	for _, method := range []Method{Standard, PGD} {
+	for _, method := range []Method{Standard, PGD, TRADES} {
 		c := quick(method)
 		c.Epochs, c.BatchSize = 6, 20
 		direct, history := train(t, m, noise(m, 60), c)
@@ -334,12 +334,12 @@ func residualNet(t testing.TB) *model.Model {
 func TestResidual(t *testing.T) {
 	m := residualNet(t)
 	d := noise(m, 32)
-	for _, method := range []Method{Standard, PGD} {
+	for _, method := range []Method{Standard, PGD, TRADES} {
 		var hash string
 		for threads := 1; threads <= 2; threads++ {
 			c := DefaultConfig(method)
 			c.Epochs, c.BatchSize, c.LR, c.Threads = 60, 8, 1e-2, threads
-			if method == PGD {
+			if method.Radius() {
 				c.TrainEps = net.MustEpsilon("0.01")
 			}
 			tr, err := New(m, d, c)

@@ -151,7 +151,7 @@ func TestWalls(t *testing.T) {
 		{certify + " --eps 0.1 --method CROWN", `--method: got "CROWN", want one of ibp, crown-ibp, crown, alpha-crown`},
 		// Training.
 		{train + " --batch 101", "--batch: got 101, want at most the 100 images of the data"},
-		{train + " --method pgd --pgd-step-size 3", "--pgd-step-size: got 3, want above 0, at most 2 (times the radius)"},
+		{train + " --method pgd --pgd-step-size 3", "--pgd-step-size: got 3, want above 0, at most 2"},
 		{train + " --epochs 0", "--epochs: got 0, want 1 … "},
 		{train + " --resume --checkpoint " + path("words.txt"), "want a checkpoint of epsball train"},
 	} {

@@ -40,21 +40,19 @@ const (
 const testSteps = 40
 
 type trainFlags struct {
-	arch               string
-	method             *value[train.Method]
-	eps, trainEps      *value[net.Epsilon]
-	data, test         data
-	out, checkpoint    output
-	resume, force      bool
-	epochs, batch      int
-	lr, lrFinal        float64
-	warmup, ramp       float64
-	pgdSteps           int
-	pgdStepSize, kappa float64
-	seed               uint64
-	winograd           bool
-	given              func(flag string) bool
-	defaultCheckpoint  bool // not named by --checkpoint
+	arch              string
+	method            *value[train.Method]
+	eps, trainEps     *value[net.Epsilon]
+	data, test        data
+	out, checkpoint   output
+	resume, force     bool
+	epochs, batch     int
+	lr, lrFinal       float64
+	own               train.Config // what the flags of some methods set
+	seed              uint64
+	winograd          bool
+	given             func(flag string) bool
+	defaultCheckpoint bool // not named by --checkpoint
 }
 
 type trainReport struct {
@@ -98,10 +96,11 @@ func (a *app) trainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a model",
-		Long: `Trains a model with Adam: standard (cross-entropy), pgd (on adversarial examples)
-or ibp (on interval bounds). The same flags give the same weights bit for bit,
-whatever the threads and the kernel set. The model's card holds the command line
-that reproduces it.
+		Long: `Trains a model with Adam by one of these methods:
+
+` + methodList() + `
+The same flags give the same weights bit for bit, whatever the threads and the
+kernel set. The model's card holds the command line that reproduces it.
 
 At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
 
@@ -119,7 +118,7 @@ alone.`,
 	fl := c.Flags()
 	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
 		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
-	fl.Var(f.method, "method", "standard, pgd or ibp")
+	fl.Var(f.method, "method", joined(train.Methods()))
 	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
@@ -134,12 +133,16 @@ alone.`,
 	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
 	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
 	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
-	fl.Float64Var(&f.warmup, "warmup", 0, defaults("warmup", "epochs at radius 0", func(c train.Config) any { return c.WarmupEpochs }))
-	fl.Float64Var(&f.ramp, "ramp", 0, defaults("ramp", "epochs in which the radius then rises", func(c train.Config) any { return c.RampEpochs }))
-	fl.IntVar(&f.pgdSteps, "pgd-steps", 0, defaults("pgd-steps", "steps of the attack trained on", func(c train.Config) any { return c.PGDSteps }))
-	fl.Float64Var(&f.pgdStepSize, "pgd-step-size", 0, defaults("pgd-step-size", "their length as a fraction of the radius", func(c train.Config) any { return c.PGDStepSize }))
-	fl.Float64Var(&f.kappa, "kappa", 0, defaults("kappa", "weight of the clean loss at the end", func(c train.Config) any { return c.KappaFinal }))
-	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings (standard, pgd)")
+	for _, o := range settings() {
+		usage := defaults(o.Flag, o.Usage, func(c train.Config) any { return o.Value(&c) })
+		switch p := o.Of(&f.own).(type) {
+		case *int:
+			fl.IntVar(p, o.Flag, 0, usage)
+		case *float64:
+			fl.Float64Var(p, o.Flag, 0, usage)
+		}
+	}
+	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
 }
@@ -157,10 +160,7 @@ func parseMethod(s string) (train.Method, error) {
 
 // defaults describes a flag whose default depends on the method.
 func defaults(flag, usage string, field func(train.Config) any) string {
-	methods := onlyFor[flag]
-	if methods == nil {
-		methods = train.Methods()
-	}
+	methods := users(flag)
 	var values, texts []string
 	for _, m := range methods {
 		v := fmt.Sprint(field(train.DefaultConfig(m)))
@@ -172,34 +172,81 @@ func defaults(flag, usage string, field func(train.Config) any) string {
 	return usage + " (default " + strings.Join(texts, ", ") + ")"
 }
 
-// onlyFor lists the flags that some methods have no use for.
-var onlyFor = map[string][]train.Method{
-	"train-eps": {train.PGD, train.IBP}, "warmup": {train.PGD, train.IBP}, "ramp": {train.PGD, train.IBP},
-	"pgd-steps": {train.PGD}, "pgd-step-size": {train.PGD}, "kappa": {train.IBP},
-	"winograd": {train.Standard, train.PGD},
+// settings lists the settings of all methods, each once.
+func settings() []*train.Setting {
+	var list []*train.Setting
+	for _, m := range train.Methods() {
+		for _, o := range m.Settings() {
+			if !slices.Contains(list, o) {
+				list = append(list, o)
+			}
+		}
+	}
+	return list
 }
 
-// flagOf are the flags of the settings that package train names.
-var flagOf = map[string]string{
-	"epochs": "epochs", "batchSize": "batch", "lr": "lr", "lrFinal": "lr-final", "trainEps": "train-eps", "warmupEpochs": "warmup",
-	"rampEpochs": "ramp", "pgdSteps": "pgd-steps", "pgdStepSize": "pgd-step-size", "kappaFinal": "kappa",
+// users lists the methods that have a use for a flag.
+func users(flag string) []train.Method {
+	return slices.DeleteFunc(train.Methods(), func(m train.Method) bool {
+		switch flag {
+		case "train-eps":
+			return !m.Radius()
+		case "winograd":
+			return m.Bounds()
+		}
+		own := func(o *train.Setting) bool { return o.Flag == flag }
+		return slices.ContainsFunc(settings(), own) && !slices.ContainsFunc(m.Settings(), own)
+	})
+}
+
+func joined(methods []train.Method) string {
+	var names []string
+	for _, m := range methods {
+		names = append(names, string(m))
+	}
+	return strings.Join(names, ", ")
+}
+
+// methodList is a line of help for each method.
+func methodList() string {
+	var b strings.Builder
+	for _, m := range train.Methods() {
+		fmt.Fprintf(&b, "  %-9s %s\n", m, m.About())
+	}
+	return b.String()
+}
+
+// flagOf returns the flag of a setting as package train names it, or nothing.
+func flagOf(field string) string {
+	for _, o := range settings() {
+		if o.Field == field {
+			return o.Flag
+		}
+	}
+	return map[string]string{
+		"epochs": "epochs", "batchSize": "batch", "lr": "lr", "lrFinal": "lr-final", "trainEps": "train-eps",
+	}[field]
 }
 
 // withFlag returns an error of a setting with the name of its flag.
 func withFlag(err error) error {
 	var e *train.Error
-	if !errors.As(err, &e) || e.File != "" || flagOf[e.Field] == "" {
+	if !errors.As(err, &e) || e.File != "" || flagOf(e.Field) == "" {
 		return err
 	}
-	return fmt.Errorf("--%s: got %s, want %s", flagOf[e.Field], e.Got, e.Want)
+	return fmt.Errorf("--%s: got %s, want %s", flagOf(e.Field), e.Got, e.Want)
 }
 
 // config turns the flags into a configuration.
 func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
 	c := train.DefaultConfig(m)
-	for _, name := range []string{"train-eps", "warmup", "ramp", "pgd-steps", "pgd-step-size", "kappa", "winograd"} {
-		if used := onlyFor[name]; f.given(name) && !slices.Contains(used, m) {
+	flags := []string{"train-eps", "winograd"}
+	for _, o := range settings() {
+		flags = append(flags, o.Flag)
+	}
+	for _, name := range flags {
+		if f.given(name) && !slices.Contains(users(name), m) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
@@ -210,7 +257,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 		return c, err
 	}
 	switch {
-	case m == train.Standard:
+	case !m.Radius():
 	case f.trainEps.set:
 		c.TrainEps = f.trainEps.v
 	case f.eps.set:
@@ -219,13 +266,16 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 	for name, set := range map[string]func(){
 		"epochs": func() { c.Epochs = f.epochs }, "batch": func() { c.BatchSize = f.batch },
 		"lr": func() { c.LR = f.lr }, "lr-final": func() { c.LRFinal = f.lrFinal },
-		"warmup": func() { c.WarmupEpochs = f.warmup }, "ramp": func() { c.RampEpochs = f.ramp },
-		"pgd-steps": func() { c.PGDSteps = f.pgdSteps }, "pgd-step-size": func() { c.PGDStepSize = f.pgdStepSize },
-		"kappa": func() { c.KappaFinal = f.kappa }, "seed": func() { c.Seed = f.seed },
+		"seed":     func() { c.Seed = f.seed },
 		"winograd": func() { c.Winograd = f.winograd },
 	} {
 		if f.given(name) {
 			set()
+		}
+	}
+	for _, o := range settings() {
+		if f.given(o.Flag) {
+			o.Copy(&c, &f.own)
 		}
 	}
 	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.path
@@ -239,17 +289,11 @@ func (f *trainFlags) settings(c *train.Config) string {
 	put("arch", f.arch)
 	put("method", c.Method)
 	put("eps", f.eps.text)
-	if c.Method != train.Standard {
+	if c.Method.Radius() {
 		put("train-eps", c.TrainEps)
-		put("warmup", c.WarmupEpochs)
-		put("ramp", c.RampEpochs)
 	}
-	switch c.Method {
-	case train.PGD:
-		put("pgd-steps", c.PGDSteps)
-		put("pgd-step-size", c.PGDStepSize)
-	case train.IBP:
-		put("kappa", c.KappaFinal)
+	for _, o := range c.Method.Settings() {
+		put(o.Flag, o.Value(c))
 	}
 	put("epochs", c.Epochs)
 	put("batch", c.BatchSize)
@@ -470,7 +514,7 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 		}
 		b.clear()
 		line := fmt.Sprintf("epoch %d/%d  loss %.4f  clean %s", e.Epoch, c.Epochs, e.Loss, percent(e.CleanAccuracy))
-		if c.Method != train.Standard {
+		if c.Method.Radius() {
 			line += fmt.Sprintf("  robust %s  ε %.4g", percent(e.RobustAccuracy), e.Eps)
 		}
 		a.logf("%s  lr %.3g  %s", line, e.LR, seconds(e.Seconds))

@@ -51,6 +51,36 @@ func TestTrain(t *testing.T) {
 	}
 }
 
+// A flag of another method is refused; one of this method counts, and is written
+// into the card.
+func TestTrainMethodFlags(t *testing.T) {
+	f := newFiles(t)
+	arch, out := archFile(t, f.dir), filepath.Join(f.dir, "t.safetensors")
+	line := func(more string) []string {
+		return args("train --arch %s --data %s --epochs 1 --batch 10 --out %s --test-data none "+more, arch, f.data, out)
+	}
+	for more, want := range map[string]string{
+		"--method pgd --beta 6":           "--beta: has no meaning with --method pgd",
+		"--method ibp --pgd-steps 3":      "--pgd-steps: has no meaning with --method ibp",
+		"--method trades --kappa 0.5":     "--kappa: has no meaning with --method trades",
+		"--method standard --warmup 1":    "--warmup: has no meaning with --method standard",
+		"--method standard --train-eps 1": "--train-eps: has no meaning with --method standard",
+		"--method ibp --winograd":         "--winograd: has no meaning with --method ibp",
+		"--method trades --beta -1":       "beta: got -1, want 0 … 1000",
+		"--method mart":                   "want one of standard, pgd, ibp, trades",
+	} {
+		r := run(line(more)...)
+		assert.Equal(t, 2, r.code, more)
+		assert.Contains(t, r.stderr, want)
+	}
+	r := run(line("--method trades --beta 2.5 --pgd-steps 2")...)
+	require.Zero(t, r.code, r.stderr)
+	m, err := model.Load(out)
+	require.NoError(t, err)
+	assert.Contains(t, m.Card[cardCommand], " --method trades --eps 0.1 --train-eps 0.12 --warmup 0 --ramp 0 --pgd-steps 2 --pgd-step-size 0.25 --beta 2.5 --epochs 1 ")
+	assert.Contains(t, run("train", "--help").stdout, "--beta float")
+}
+
 // A run that was interrupted goes on to the same weights.
 func TestTrainResume(t *testing.T) {
 	f := newFiles(t)

@@ -323,10 +323,10 @@ func training(p *printer) error {
 	for _, method := range train.Methods() {
 		c := train.DefaultConfig(method)
 		c.Epochs, c.BatchSize, c.LR = 2, 12, 3e-3
-		if method != train.Standard {
+		if method.Radius() {
 			c.WarmupEpochs, c.RampEpochs = 0, 1
 		}
-		if method == train.PGD {
+		if c.PGDSteps > 0 {
 			c.PGDSteps = 2
 		}
 		c.Threads = 2

@@ -1,0 +1,187 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/net"
+)
+
+// register adds an objective for the time of a test.
+func register(t testing.TB, o *objective) {
+	old := objectives
+	objectives = append(slices.Clone(objectives), o)
+	t.Cleanup(func() { objectives = old })
+}
+
+// mixed is half the cross-entropy of adversarial points, half that of interval
+// bounds.
+func mixed() *objective {
+	return &objective{
+		name:     "mixed",
+		defaults: func(c *Config) { pgd.defaults(c); c.PGDSteps = 2 },
+		settings: pgd.settings,
+		accepts:  acceptsIntervals,
+		needs:    needs{points: gradient, attack: pgd.needs.attack, boxes: wholeBall},
+		loss: func(_ *Config, e *example) {
+			e.loss = float32(net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted) * 0.5)
+			e.loss += float32(net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted) * 0.5)
+			scaleBy(e.dPoints, e.scale*0.5)
+			scaleBy(e.dWorst, e.scale*0.5)
+			e.cleanRight, e.robustRight = false, certified(e.worst, e.y)
+		},
+	}
+}
+
+// smallBoxes is the cross-entropy of bounds over boxes of half the radius around
+// adversarial points, alone: no trace has a gradient.
+func smallBoxes() *objective {
+	o := mixed()
+	o.name = "small-boxes"
+	o.needs.clean, o.needs.points = logits, untraced
+	o.needs.boxes = func(_ *Config, lo, hi, _, points []float32, at point) { box(lo, hi, points, at.eps/2) }
+	o.loss = func(_ *Config, e *example) {
+		e.loss = net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted)
+		scaleBy(e.dWorst, e.scale)
+		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, certified(e.worst, e.y)
+	}
+	return o
+}
+
+// TestCombinedNeeds holds steps of objectives that combine traces, points and boxes
+// against central differences of float64 references, the points being constants.
+func TestCombinedNeeds(t *testing.T) {
+	const eps, images = 0.08, 11
+	for _, c := range []struct {
+		o    *objective
+		loss func(f reference, x, adv []float32, y int) float64
+	}{
+		{mixed(), func(f reference, x, adv []float32, y int) float64 {
+			f.kappa = 1
+			ce := f.loss(adv, y)
+			f.kappa = 0
+			return (ce + f.loss(x, y)) / 2
+		}},
+		{smallBoxes(), func(f reference, _, adv []float32, y int) float64 {
+			f.eps, f.kappa = eps/2, 0
+			return f.loss(adv, y)
+		}},
+		{&trades, func(f reference, x, adv []float32, y int) float64 {
+			f.kappa = 1
+			return f.loss(x, y) + 6*divergence64(f.logits(x), f.logits(adv))
+		}},
+	} {
+		t.Run(string(c.o.name), func(t *testing.T) {
+			if objectiveOf(c.o.name) == nil {
+				register(t, c.o)
+			}
+			m := tinyNet(t)
+			d, conf := noise(m, images), DefaultConfig(c.o.name)
+			conf.BatchSize, conf.TrainEps = images, net.MustEpsilon("0.08")
+			s := newTestStepper(t, m, d, &conf)
+			f := newReference(m, eps, 0)
+			require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 1}, inOrder(images)))
+			require.NoError(t, s.update(context.Background()))
+			points := s.unpack(images)
+			for i := range points {
+				assert.NotEqual(t, d.Image(i), points[i])
+				for k, v := range d.Image(i) {
+					require.InDelta(t, v, points[i][k], eps+1e-6)
+				}
+			}
+			mean := func() (sum float64) {
+				for i, y := range d.Y {
+					sum += c.loss(f, d.Image(i), points[i], y)
+				}
+				return sum / images
+			}
+			for i, y := range d.Y {
+				require.InEpsilon(t, c.loss(f, d.Image(i), points[i], y), s.loss[i], 1e-4)
+			}
+			for l, g := range s.grad.Params {
+				checkDifferences(t, "weight", f.params[l].w, g.W, mean)
+				checkDifferences(t, "bias", f.params[l].b, g.B, mean)
+			}
+		})
+	}
+}
+
+// TestNewObjectiveTrains: what is in the list has all that the built-in ones have.
+func TestNewObjectiveTrains(t *testing.T) {
+	for _, o := range []*objective{mixed(), smallBoxes()} {
+		register(t, o)
+		assert.Contains(t, Methods(), o.name)
+		want := ""
+		for threads := 1; threads <= 3; threads++ {
+			c := quick(o.name)
+			c.Threads, c.BatchSize = threads, 37
+			r, _ := train(t, tinyNet(t), noise(tinyNet(t), 120), c)
+			if want == "" {
+				want = r.Hash()
+			}
+			require.Equal(t, want, r.Hash())
+		}
+		c := quick(o.name)
+		c.Winograd = true
+		_, err := New(tinyNet(t), noise(tinyNet(t), 64), c)
+		wantField(t, err, "winograd")
+		_, err = New(residualNet(t), noise(residualNet(t), 64), quick(o.name))
+		wantField(t, err, "model")
+	}
+}
+
+// TestSettings: each is reached by its name, and its value can be copied.
+func TestSettings(t *testing.T) {
+	for _, m := range Methods() {
+		assert.NotEmpty(t, m.About())
+		from := DefaultConfig(m)
+		to := Config{Method: m}
+		for _, s := range m.Settings() {
+			s.Copy(&to, &from)
+			assert.Equal(t, s.Value(&from), s.Value(&to), s.Field)
+			one(s.Of(&to))
+			file, err := json.Marshal(to)
+			require.NoError(t, err)
+			assert.Contains(t, string(file), `"`+s.Field+`":1`, "errors name the field as checkpoints do")
+			assert.NotEmpty(t, s.Flag)
+			assert.NotEmpty(t, s.Usage)
+		}
+		assert.Equal(t, m != Standard, m.Radius())
+		assert.Equal(t, m == IBP, m.Bounds())
+	}
+	assert.Nil(t, Method("none").Settings())
+	assert.Empty(t, Method("none").About())
+}
+
+// logits are those of the float64 reference.
+func (f reference) logits(x []float32) []float64 {
+	b := box64{c: widen(x), r: make([]float64, len(x))}
+	shapes, _ := f.arch.Shapes()
+	for i, l := range f.arch.Layers {
+		b = refLayer(l, f.params[i], shapes[i], shapes[i+1], b)
+	}
+	return b.c
+}
+
+func inOrder(n int) []int32 {
+	order := make([]int32, n)
+	for i := range order {
+		order[i] = int32(i)
+	}
+	return order
+}
+
+// one sets a number to 1.
+func one(p any) {
+	switch p := p.(type) {
+	case *int:
+		*p = 1
+	case *float64:
+		*p = 1
+	}
+}

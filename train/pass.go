@@ -1,0 +1,161 @@
+package train
+
+import (
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// passPart computes the losses of a part and their gradients at all layers.
+func (s *stepper) passPart(p *part) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	first := p.from * kernels.Lanes
+	end := min(p.to*kernels.Lanes, len(s.images))
+	images, labels := s.images[first:end], s.labels[first:end]
+	groups, need := p.to-p.from, &s.o.needs
+	s.pack(p, images)
+	p.cleanLogits = nil
+	if need.clean != untraced {
+		p.cleanLogits = p.clean.Forward(p.x, groups)
+		if p.copied != nil {
+			copy(p.copied, p.cleanLogits)
+			p.cleanLogits = p.copied
+		}
+	}
+	if need.attack != nil {
+		s.perturb(p, first, labels)
+	}
+	var points []float32
+	if need.points != untraced {
+		points = p.points.Forward(p.adv, groups)
+	}
+	boxed := s.o.boxesAt(s.c, s.at)
+	if boxed {
+		size := s.net.Input().Size()
+		need.boxes(s.c, cut(s.iv.c[0], size, p.from, p.to), cut(s.iv.r[0], size, p.from, p.to), p.x, p.adv, s.at)
+		s.iv.forward(&p.sc, s.net, p.from, p.to, labels)
+	}
+	s.lossPart(p, first, labels, points, boxed)
+	if need.clean == gradient {
+		p.clean.BackwardToWeights(groups)
+	}
+	if need.points == gradient {
+		p.points.BackwardToWeights(groups)
+	}
+	if boxed {
+		s.iv.backward(&p.sc, p.from, p.to, labels, p.margin)
+	}
+}
+
+// lossPart takes the loss of each image of p and hands its gradients to the
+// traces.
+func (s *stepper) lossPart(p *part, first int, labels []int, points []float32, boxed bool) {
+	e := &p.e
+	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
+	e.worst, e.dWorst = nil, nil
+	var dClean, dPoints []float32 // lanes without an image stay zero
+	if e.dClean != nil {
+		dClean = zeroed(p.clean, p.to-p.from, len(e.dClean))
+	}
+	if e.dPoints != nil {
+		dPoints = zeroed(p.points, p.to-p.from, len(e.dPoints))
+	}
+	for i, y := range labels {
+		e.y = y
+		if p.cleanLogits != nil {
+			net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
+		}
+		if points != nil {
+			net.LaneGroups.Gather(e.points, points, i)
+		}
+		if boxed {
+			n := s.net.Classes()
+			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
+		}
+		s.o.loss(s.c, e)
+		if dClean != nil {
+			net.LaneGroups.Scatter(dClean, e.dClean, i)
+		}
+		if dPoints != nil {
+			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
+		}
+		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+	}
+}
+
+// zeroed returns the gradient to the logits of groups groups, set to zero.
+func zeroed(ws *net.Workspace, groups, classes int) []float32 {
+	d := ws.LogitGradient()
+	clear(d[:groups*kernels.Lanes*classes])
+	return d
+}
+
+// perturb finds the adversarial points of p's images.
+func (s *stepper) perturb(p *part, first int, labels []int) {
+	attack := s.o.needs.attack
+	box(p.lo, p.hi, p.x, s.at.eps)
+	copy(p.adv, p.x) // lanes without an image stay where they are
+	size := s.net.Input().Size()
+	for i := range labels {
+		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
+		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
+		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
+		for range size {
+			p.adv[at] = attack.start(&p.stream, p.x[at], p.lo[at], p.hi[at])
+			at += kernels.Lanes
+		}
+	}
+	for range s.c.PGDSteps {
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.ascend(p, labels)
+	}
+}
+
+// ascend does one step of the attack.
+func (s *stepper) ascend(p *part, labels []int) {
+	attack, groups := s.o.needs.attack, p.to-p.from
+	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
+	for i, y := range labels {
+		net.LaneGroups.Gather(p.z, z, i)
+		if p.cleanLogits != nil {
+			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
+		}
+		attack.ascend(p.dz, p.z, p.e.clean, y)
+		net.LaneGroups.Scatter(dz, p.dz, i)
+	}
+	s.net.ISA().PGDStep(p.adv, p.points.Backward(groups)[:len(p.adv)], p.lo, p.hi, p.alpha)
+}
+
+// pack copies images into p's lanes; lanes after the last get zeros.
+func (s *stepper) pack(p *part, images []int32) {
+	in := s.net.Input()
+	size, hw := in.Size(), in.H*in.W
+	for l := range (p.to - p.from) * kernels.Lanes {
+		d := p.x[l/kernels.Lanes*size*kernels.Lanes+l%kernels.Lanes:]
+		if l >= len(images) {
+			for i := range size {
+				d[i*kernels.Lanes] = 0
+			}
+			continue
+		}
+		img := s.data.x[int(images[l])*size:][:size]
+		for c := range in.C {
+			for q, v := range img[c*hw : (c+1)*hw] {
+				d[(q*in.C+c)*kernels.Lanes] = v
+			}
+		}
+	}
+}
+
+// box writes the bounds of [0, 1] ∩ [x − ε, x + ε], rounded to nearest: training
+// has no use for the last bit.
+func box(lo, hi, x []float32, eps float64) {
+	e := float32(eps)
+	lo, hi = lo[:len(x)], hi[:len(x)]
+	for i, v := range x {
+		lo[i], hi[i] = max(0, v-e), min(1, v+e)
+	}
+}

@@ -1,0 +1,129 @@
+package train
+
+import "strconv"
+
+// Setting describes a number in Config that some methods use and others do not.
+type Setting struct {
+	Field string            // its name in JSON and in errors
+	Flag  string            // its name on the command line
+	Usage string            // what it is, in a few words
+	Of    func(*Config) any // where it is, an *int or a *float64
+
+	min, max float64
+	above    bool // min itself is not allowed
+}
+
+var (
+	warmupEpochs = Setting{
+		Field: "warmupEpochs", Flag: "warmup", Usage: "epochs at radius 0", max: maxEpochs,
+		Of: func(c *Config) any { return &c.WarmupEpochs },
+	}
+	rampEpochs = Setting{
+		Field: "rampEpochs", Flag: "ramp", Usage: "epochs in which the radius then rises", max: maxEpochs,
+		Of: func(c *Config) any { return &c.RampEpochs },
+	}
+	pgdSteps = Setting{
+		Field: "pgdSteps", Flag: "pgd-steps", Usage: "steps of the attack trained on", min: 1, max: 10000,
+		Of: func(c *Config) any { return &c.PGDSteps },
+	}
+	pgdStepSize = Setting{
+		Field: "pgdStepSize", Flag: "pgd-step-size", Usage: "their length as a fraction of the radius", max: 2, above: true,
+		Of: func(c *Config) any { return &c.PGDStepSize },
+	}
+	kappaFinal = Setting{
+		Field: "kappaFinal", Flag: "kappa", Usage: "weight of the clean loss at the end", max: 1,
+		Of: func(c *Config) any { return &c.KappaFinal },
+	}
+	beta = Setting{
+		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
+		Of: func(c *Config) any { return &c.Beta },
+	}
+)
+
+// Settings lists the settings that m uses: the schedule of the radius first, if
+// it trains at one (Config.TrainEps). It is nil for an unknown method.
+func (m Method) Settings() []*Setting {
+	o := objectiveOf(m)
+	if o == nil {
+		return nil
+	}
+	if !o.radius() {
+		return o.settings
+	}
+	return append([]*Setting{&warmupEpochs, &rampEpochs}, o.settings...)
+}
+
+// Methods lists the objectives.
+func Methods() []Method {
+	var list []Method
+	for _, o := range objectives {
+		list = append(list, o.name)
+	}
+	return list
+}
+
+// About says in a few words what m minimises.
+func (m Method) About() string {
+	if o := objectiveOf(m); o != nil {
+		return o.about
+	}
+	return ""
+}
+
+// Radius reports whether m trains at a radius: Config.TrainEps and its schedule.
+func (m Method) Radius() bool {
+	o := objectiveOf(m)
+	return o != nil && o.radius()
+}
+
+// Bounds reports whether m trains on interval bounds, which Config.Winograd does
+// not go with.
+func (m Method) Bounds() bool {
+	o := objectiveOf(m)
+	return o != nil && o.needs.boxes != nil
+}
+
+// Value returns the setting's value in c, an int or a float64.
+func (s *Setting) Value(c *Config) any {
+	switch p := s.Of(c).(type) {
+	case *int:
+		return *p
+	case *float64:
+		return *p
+	}
+	panic("train: a setting of another type")
+}
+
+// Copy gives dst the setting of src.
+func (s *Setting) Copy(dst, src *Config) {
+	switch p := s.Of(dst).(type) {
+	case *int:
+		*p = *s.Of(src).(*int)
+	case *float64:
+		*p = *s.Of(src).(*float64)
+	}
+}
+
+// check refuses a value out of range.
+func (s *Setting) check(c *Config) error {
+	var v float64
+	switch p := s.Value(c).(type) {
+	case int:
+		v = float64(p)
+	case float64:
+		v = p
+	}
+	if s.above && !(v > s.min && v <= s.max) { // NaN too
+		return fieldErr(s.Field, v, "above %s, at most %s", plain(s.min), plain(s.max))
+	}
+	return inRange(s.Field, v, s.min, s.max)
+}
+
+func inRange(field string, v, lo, hi float64) error {
+	if !(v >= lo && v <= hi) { // NaN too
+		return fieldErr(field, v, "%s … %s", plain(lo), plain(hi))
+	}
+	return nil
+}
+
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -193,6 +193,9 @@ func modelSeeds(t *testing.T) (all []seed) {
 		}
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
 		add("onnx-"+name, 1, "n.onnx", b)
+		if beside, err := os.ReadFile(path + ".data"); err == nil {
+			all[len(all)-1].files[filepath.Base(path)+".data"] = beside
+		}
 	}
 	add("onnx.gz", 4, "n.onnx.gz", gzipped(file("golden", "onnx", "matmul_add.onnx")), gzipInside)
 	return all

@@ -3,6 +3,7 @@ package onnx
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -79,14 +80,18 @@ func load(data []byte, err error, name string, open sibling) (*model.Model, erro
 func unpack(data []byte, limit int64) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("got bytes that are not gzipped (%v), expected a compressed file", err)
+		return nil, errors.New("got bytes that are not gzipped, expected a compressed file")
 	}
-	out, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("got compressed bytes cut short or damaged (%v)", err)
+	// The file ends in its unpacked size, if it is one part. Reserved at once, that
+	// takes half of what growing does.
+	size := int64(binary.LittleEndian.Uint32(data[len(data)-4:]))
+	const most = 1032 // bytes that deflate makes of one
+	out := bytes.NewBuffer(make([]byte, 0, min(size, limit, most*int64(len(data)))+bytes.MinRead))
+	if _, err := out.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
+		return nil, errors.New("got compressed bytes cut short or damaged, expected a complete file")
 	}
-	if int64(len(out)) > limit {
+	if int64(out.Len()) > limit {
 		return nil, fmt.Errorf("got more than %d bytes, expected at most that: unpack the file first", limit)
 	}
-	return out, nil
+	return out.Bytes(), nil
 }

@@ -139,11 +139,14 @@ func (h *handle) attack(images []float32, labels []int32, norm, eps string, o at
 	if r == nil || err != nil && ctx.Err() == nil {
 		return err
 	}
-	for i := range r.Done {
+	size := len(images) / max(1, len(labels))
+	for i, done := range r.Done {
 		outcomes[i] = outcome(r, i)
-	}
-	if adversarial != nil {
-		copy(adversarial, r.Adv)
+		if at := i * size; adversarial != nil && done {
+			copy(adversarial[at:at+size], r.Adv[at:])
+		} else if adversarial != nil {
+			copy(adversarial[at:at+size], images[at:])
+		}
 	}
 	return err
 }

@@ -2,12 +2,15 @@ package formats
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/epsball/epsball/model"
 )
 
 // maker is a kind of file that other programs write, and how an ONNX network is
@@ -69,7 +72,7 @@ func Foreign(path string) error {
 		i = slices.IndexFunc(makers, func(m maker) bool { return m.head != "" && bytes.HasPrefix(head, []byte(m.head)) })
 		// An ONNX network starts with fields 1, its version, and 2, what wrote it.
 		if len(head) > 2 && head[0] == 0x08 && head[1] < 0x40 && head[2] == 0x12 {
-			return fmt.Errorf("model: %s: an ONNX network by its content: call it .onnx", path)
+			return notModel(path, "an ONNX network by its content: call it .onnx")
 		}
 	}
 	if i < 0 {
@@ -84,7 +87,24 @@ func (m *maker) error(path string) error {
 	if cure != "" {
 		cure = ": " + cure
 	}
-	return fmt.Errorf("model: %s: %s, want a .safetensors or .onnx file%s", path, m.what, cure)
+	return notModel(path, m.what+", want a .safetensors or .onnx file"+cure)
+}
+
+// foreign is an error with a text of its own that errors.As takes for what it is.
+type foreign struct {
+	text string
+	as   error
+}
+
+func (f *foreign) Error() string { return f.text }
+func (f *foreign) Unwrap() error { return f.as }
+
+func notModel(path, text string) error {
+	return &foreign{"model: " + path + ": " + text, &model.FormatError{File: path, Msg: text}}
+}
+
+func notFile(path, text string) error {
+	return &foreign{"model: " + path + ": " + text, &fs.PathError{Op: "open", Path: path, Err: errors.New(text)}}
 }
 
 // head returns the first bytes of a file, as far as they can be had.
@@ -107,8 +127,8 @@ func folder(path string) error {
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
 		if name := e.Name(); !e.IsDir() && (IsONNX(name) || strings.HasSuffix(name, ".safetensors")) {
-			return fmt.Errorf("model: %s: is a folder, want a file, such as %s in it", path, name)
+			return notFile(path, "is a folder, want a file, such as "+name+" in it")
 		}
 	}
-	return fmt.Errorf("model: %s: is a folder, want a .safetensors or .onnx file", path)
+	return notFile(path, "is a folder, want a .safetensors or .onnx file")
 }

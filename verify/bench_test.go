@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,6 +56,38 @@ func BenchmarkLarge(b *testing.B) {
 				benchCertify(b, m, Config{Method: method}, eps, Batch{x, []int{3}})
 			})
 		}
+	}
+}
+
+// BenchmarkDeep proves an image of a network whose windows are of many sizes, for ten
+// seconds at most, and reports the memory that the verifier then holds.
+func BenchmarkDeep(b *testing.B) {
+	for _, c := range []struct{ layers, size int }{{30, 32}, {60, 81}} {
+		b.Run(fmt.Sprintf("%dx%d", c.layers, c.size), func(b *testing.B) {
+			m := deep(b, c.layers, c.size)
+			x := make([]float32, m.Arch.Input.Size())
+			for i := range x {
+				x[i] = 0.5
+			}
+			heap := func() float64 {
+				var s runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&s)
+				return float64(s.HeapAlloc)
+			}
+			for range b.N {
+				before := heap()
+				v := newCROWN(b, m, 1, Config{Method: MethodCROWN})
+				ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+				err := v.Certify(ctx, net.Ball{Eps: net.MustEpsilon("0.01")}, Batch{x, []int{0}}, new(Result))
+				stop()
+				if err != nil {
+					require.ErrorIs(b, err, context.DeadlineExceeded)
+				}
+				b.ReportMetric((heap()-before)/1e6, "MB")
+				runtime.KeepAlive(v)
+			}
+		})
 	}
 }
 

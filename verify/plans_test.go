@@ -12,7 +12,7 @@ import (
 )
 
 // deep is a network with windows of many sizes, most neurons of which are unstable.
-func deep(t *testing.T, layers, size int) *model.Model {
+func deep(t testing.TB, layers, size int) *model.Model {
 	t.Helper()
 	a := &model.Architecture{Name: "deep", Input: model.Shape{C: 1, H: size, W: size}}
 	for range layers {

@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"train":         {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
 	"zoo":           {"model"},
 	"internal/onnx": {"model", "internal/half"},
-	"onnx":          {"internal/onnx", "internal/formats"},
+	"onnx":          {"internal/onnx", "internal/formats", "internal/foreign"},
 	"capi":          {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 }

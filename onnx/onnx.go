@@ -5,10 +5,11 @@
 package onnx
 
 import (
+	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 )
 
 func init() {
-	formats.ONNX.Load, formats.ONNX.LoadFS = onnx.Load, onnx.LoadFS
+	formats.ONNX.Load, formats.ONNX.LoadFS, formats.ONNX.Foreign = onnx.Load, onnx.LoadFS, foreign.Check
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
@@ -42,7 +43,7 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !formats.IsONNX(args[0]) {
-				if err := formats.Foreign(args[0]); err != nil {
+				if err := foreign.Check(args[0]); err != nil {
 					return err
 				}
 				return fmt.Errorf("import: %s: want a file named .onnx or .onnx.gz", args[0])

@@ -15,6 +15,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -386,7 +387,7 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	default:
 		var err error
 		if arch, err = model.Preset(spec); err != nil {
-			if err := formats.Foreign(spec); err != nil {
+			if err := foreign.Check(spec); err != nil {
 				return nil, "", err
 			}
 			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file%s", spec, strings.Join(model.Presets(), ", "), didYouMean(spec, "", model.Presets()))

@@ -14,6 +14,10 @@ import (
 var ONNX struct {
 	Load   func(path string) (*model.Model, error)
 	LoadFS func(fsys fs.FS, name string) (*model.Model, error)
+
+	// Foreign returns an error for a file of another framework, which says how to get
+	// an ONNX network out of it, or nil.
+	Foreign func(path string) error
 }
 
 // IsONNX tells whether a path names an ONNX network: it ends in .onnx or .onnx.gz.
@@ -24,8 +28,10 @@ func IsONNX(path string) bool {
 
 // Load reads a model file or, if the program can, an ONNX network.
 func Load(path string) (*model.Model, error) {
-	if err := Foreign(path); err != nil {
-		return nil, err
+	if ONNX.Foreign != nil {
+		if err := ONNX.Foreign(path); err != nil {
+			return nil, err
+		}
 	}
 	if !IsONNX(path) {
 		return model.Load(path)

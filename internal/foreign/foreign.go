@@ -1,4 +1,6 @@
-package formats
+// Package foreign knows networks of other frameworks by their files, to say how to get
+// an ONNX network out of them. Programs that read ONNX carry it, others do not.
+package foreign
 
 import (
 	"bytes"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/model"
 )
 
@@ -57,9 +60,9 @@ var makers = []maker{
 	},
 }
 
-// Foreign returns an error that says how to get an ONNX network out of path if
+// Check returns an error that says how to get an ONNX network out of path if
 // path is a folder, or a file that another framework wrote; else nil.
-func Foreign(path string) error {
+func Check(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return folder(path)
 	} else if err != nil {
@@ -67,7 +70,7 @@ func Foreign(path string) error {
 	}
 	end := strings.ToLower(filepath.Ext(path))
 	i := slices.IndexFunc(makers, func(m maker) bool { return slices.Contains(m.ends, end) })
-	if i < 0 && end != ".safetensors" && !IsONNX(path) {
+	if i < 0 && end != ".safetensors" && !formats.IsONNX(path) {
 		head := head(path)
 		i = slices.IndexFunc(makers, func(m maker) bool { return m.head != "" && bytes.HasPrefix(head, []byte(m.head)) })
 		// An ONNX network starts with fields 1, its version, and 2, what wrote it.
@@ -126,7 +129,7 @@ func folder(path string) error {
 	}
 	entries, _ := os.ReadDir(path)
 	for _, e := range entries {
-		if name := e.Name(); !e.IsDir() && (IsONNX(name) || strings.HasSuffix(name, ".safetensors")) {
+		if name := e.Name(); !e.IsDir() && (formats.IsONNX(name) || strings.HasSuffix(name, ".safetensors")) {
 			return notFile(path, "is a folder, want a file, such as "+name+" in it")
 		}
 	}

@@ -10,15 +10,22 @@ import (
 
 func mustLen(what string, have, want int) {
 	if have != want {
-		panic(fmt.Sprintf("kernels: %s: %d values, want %d", what, have, want))
+		wrongLength(what, "want", have, want)
 	}
 }
 
 func mustFit(what string, have, need int) int {
 	if have < need {
-		panic(fmt.Sprintf("kernels: %s: %d values, need %d", what, have, need))
+		wrongLength(what, "need", have, need)
 	}
 	return need
+}
+
+// wrongLength is not inlined where lengths are checked.
+//
+//go:noinline
+func wrongLength(what, verb string, have, other int) {
+	panic(fmt.Sprintf("kernels: %s: %d values, %s %d", what, have, verb, other))
 }
 
 func float32Mask(abs bool) uint32 {

@@ -4,6 +4,8 @@ import "unsafe"
 
 // Alloc returns n zeroed float32 whose first element lies on a 64-byte
 // boundary, so that lane vectors never straddle cache lines.
+//
+//go:noinline
 func Alloc(n int) []float32 {
 	const pad = 16
 	b := make([]float32, n+pad)

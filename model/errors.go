@@ -27,6 +27,7 @@ func (e *FormatError) Error() string {
 	return s + e.Msg
 }
 
+//go:noinline
 func fieldErr(field, format string, args ...any) error {
 	return &FormatError{Field: field, Msg: fmt.Sprintf(format, args...)}
 }

@@ -1,8 +1,8 @@
 package net
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -100,8 +100,8 @@ func share(born, died []int) []int {
 	for k := range order {
 		order[k] = k
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(born[a], born[b]) })
-	var busy []int // until when
+	sort.SliceStable(order, func(a, b int) bool { return born[order[a]] < born[order[b]] }) // slices would compile a sort of its own
+	var busy []int                                                                          // until when
 	buffer := make([]int, len(born))
 	for _, k := range order {
 		b := slices.IndexFunc(busy, func(until int) bool { return until < born[k] })

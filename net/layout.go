@@ -15,10 +15,14 @@ const (
 )
 
 // Blocks returns the number of blocks that hold n images.
+//
+//go:noinline
 func (l Layout) Blocks(n int) int { return (n + int(l) - 1) / int(l) }
 
 // Len returns the length of blocks blocks of size elements an image, rounded up
 // to whole lane vectors, as element-wise kernels want it.
+//
+//go:noinline
 func (l Layout) Len(blocks, size int) int {
 	return kernels.Groups(blocks*size*int(l)) * kernels.Lanes
 }

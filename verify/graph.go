@@ -142,29 +142,27 @@ func (g *graph) adjoint(d *node, w kernels.Window) kernels.Linear {
 	if w == (kernels.Window{Y1: d.shape.OutH(), X1: d.shape.OutW()}) && reads.H() == d.shape.InH && reads.W() == d.shape.InW {
 		return *d.adjoint
 	}
-	k := planKey{shape: d.shape, adjoint: true, windows: d.shape.Same(w, reads)}
-	l := g.plans.get(&k)
-	if l == nil {
-		l = d.adjoint.Windowed(w, reads)
-		g.plans.put(&k, l)
-	}
-	return l.With(d.adjoint)
+	return g.windowed(d.adjoint, planKey{shape: d.shape, adjoint: true, windows: d.shape.Same(w, reads)}, w, reads)
 }
 
 // forwardOn returns the forward map of a node to the outputs in out from what in holds
 // of its source.
 func (g *graph) forwardOn(d *node, out, in kernels.Window) kernels.Linear {
 	reads := d.shape.Reads(out)
-	k := planKey{
+	return g.windowed(d.forward, planKey{
 		shape: d.shape, windows: d.shape.Same(out, in),
 		reads: [4]int{reads.Y0 - in.Y0, reads.X0 - in.X0, reads.H(), reads.W()},
+	}, out, in)
+}
+
+// windowed returns l.Windowed(out, in), whose plan is that of k.
+func (g *graph) windowed(l *kernels.Linear, k planKey, out, in kernels.Window) kernels.Linear {
+	p := g.plans.get(&k)
+	if p == nil {
+		p = l.Windowed(out, in)
+		g.plans.put(&k, p)
 	}
-	l := g.plans.get(&k)
-	if l == nil {
-		l = d.forward.Windowed(out, in)
-		g.plans.put(&k, l)
-	}
-	return l.With(d.forward)
+	return p.With(l)
 }
 
 // windows fills win with the window of each activation that the outputs in start of

@@ -21,6 +21,7 @@ import "math"
 type lastRows struct {
 	layer  *layer
 	w      []float32
+	tap    []tap     // of an output
 	lo, hi []float64 // of each output before its ReLU, [H][W][C]
 	d      []float64
 	coef   []float64 // of a row, over what the layer reads
@@ -28,6 +29,12 @@ type lastRows struct {
 	// Of the image prepared: centres and radii, whose elements lie stride apart.
 	c, r, skipC, skipR []float32
 	stride             int
+}
+
+// tap is a weight and the element it reads, [H][W][C].
+type tap struct {
+	w  float64
+	in int
 }
 
 // newLastRows returns nil where the last layer is merged, or has so many outputs that
@@ -41,7 +48,7 @@ func newLastRows(v *IBP) *lastRows {
 	s := l.affine.Shape
 	return &lastRows{
 		layer: l, w: l.affine.Weights(), lo: make([]float64, n), hi: make([]float64, n), d: make([]float64, n),
-		coef: make([]float64, s.In()),
+		coef: make([]float64, s.In()), tap: make([]tap, 0, s.FanIn()),
 	}
 }
 
@@ -60,12 +67,12 @@ func (t *lastRows) prepare(w *worker, slot int) {
 	for o := range t.lo {
 		b := float64(a.B[o%s.OutC])
 		c, r, sum := b, 0.0, math.Abs(b)
-		t.taps(o, func(w float64, i int) {
-			x, e := float64(t.c[i*t.stride]), float64(t.r[i*t.stride])
-			c += float64(w * x)
-			r += float64(math.Abs(w) * e)
-			sum += float64(math.Abs(w) * (math.Abs(x) + e))
-		})
+		for _, p := range t.taps(o) {
+			x, e, w := float64(t.c[p.in*t.stride]), float64(t.r[p.in*t.stride]), math.Abs(p.w)
+			c += float64(p.w * x)
+			r += float64(w * e)
+			sum += float64(w * (math.Abs(x) + e))
+		}
 		if a.Skip >= 0 {
 			x, e := float64(t.skipC[o*t.stride]), float64(t.skipR[o*t.stride])
 			c, r, sum = c+x, r+e, sum+math.Abs(x)+e
@@ -75,8 +82,9 @@ func (t *lastRows) prepare(w *worker, slot int) {
 	}
 }
 
-// taps calls f for the weights of output o and the elements they read, [H][W][C].
-func (t *lastRows) taps(o int, f func(w float64, in int)) {
+// taps lists the weights of output o, until the next call.
+func (t *lastRows) taps(o int) []tap {
+	t.tap = t.tap[:0]
 	s := t.layer.affine.Shape
 	ch, p := o%s.OutC, o/s.OutC
 	y0, x0 := p/s.OutW()*s.StrideH-s.PadH, p%s.OutW()*s.StrideW-s.PadW
@@ -86,11 +94,12 @@ func (t *lastRows) taps(o int, f func(w float64, in int)) {
 			for kx := range s.KW {
 				y, x := y0+ky, x0+kx
 				if y >= 0 && y < s.InH && x >= 0 && x < s.InW {
-					f(float64(w[(c*s.KH+ky)*s.KW+kx]), (y*s.InW+x)*s.InC+c)
+					t.tap = append(t.tap, tap{float64(w[(c*s.KH+ky)*s.KW+kx]), (y*s.InW+x)*s.InC + c})
 				}
 			}
 		}
 	}
+	return t.tap
 }
 
 // low returns a lower bound of output y minus output j, both counted as in memory;
@@ -110,8 +119,12 @@ func (t *lastRows) low(y, j int) float32 {
 		intercept = max(0, float64(-slope*lo)*up, (hi-float64(slope*hi))*up+float64(hi*0x1p-50))
 	}
 	clear(t.coef)
-	t.taps(y, func(w float64, i int) { t.coef[i] += float64(alpha * w) })
-	t.taps(j, func(w float64, i int) { t.coef[i] -= float64(slope * w) })
+	for _, p := range t.taps(y) {
+		t.coef[p.in] += float64(alpha * p.w)
+	}
+	for _, p := range t.taps(j) {
+		t.coef[p.in] -= float64(slope * p.w)
+	}
 	if a.Skip == a.Src {
 		t.coef[y] += alpha
 		t.coef[j] -= slope

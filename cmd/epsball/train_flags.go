@@ -1,0 +1,307 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/train"
+)
+
+type trainFlags struct {
+	arch              string
+	method            *value[train.Method]
+	eps, trainEps     *value[net.Epsilon]
+	data, test        data
+	out, checkpoint   output
+	resume, force     bool
+	epochs, batch     int
+	lr, lrFinal       float64
+	own               train.Config // what the flags of some methods set
+	seed              uint64
+	winograd          bool
+	given             func(flag string) bool
+	defaultCheckpoint bool // not named by --checkpoint
+}
+
+func (a *app) trainCommand() *cobra.Command {
+	f := &trainFlags{
+		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
+		out: output{flag: "out", kind: modelFile}, checkpoint: output{flag: "checkpoint", byPath: true, resumable: true},
+	}
+	c := &cobra.Command{
+		Use:   "train",
+		Short: "Train a model",
+		Long: `Trains a model with Adam by one of these methods:
+
+` + methodList() + `
+The same flags give the same weights bit for bit, whatever the threads and the
+kernel set. The model's card holds the command line that reproduces it.
+
+At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
+
+A checkpoint is written after every epoch and on ^C; the same command with
+--resume goes on from it. It is deleted once the model is written, unless
+--checkpoint names it. A model or a checkpoint that is there is replaced with --force
+alone.`,
+		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.given = c.Flags().Changed
+			return a.train(c.Context(), f)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
+		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
+	fl.Var(f.method, "method", joined(train.Methods()))
+	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
+	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
+	f.data.addFlags(c, "")
+	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
+	fl.StringVar(&f.out.path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
+	fl.StringVar(&f.checkpoint.path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
+	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
+	addForce(c, &f.force)
+	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
+	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
+	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
+	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
+	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
+	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
+	for _, o := range settings() {
+		usage := defaults(o.Flag, o.Usage, func(c train.Config) any { return o.Value(&c) })
+		switch p := o.Of(&f.own).(type) {
+		case *int:
+			fl.IntVar(p, o.Flag, 0, usage)
+		case *float64:
+			fl.Float64Var(p, o.Flag, 0, usage)
+		}
+	}
+	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
+	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
+	return c
+}
+
+func parseMethod(s string) (train.Method, error) {
+	var known []string
+	for _, m := range train.Methods() {
+		if string(m) == s {
+			return m, nil
+		}
+		known = append(known, string(m))
+	}
+	return "", fmt.Errorf("want one of %s", strings.Join(known, ", "))
+}
+
+// defaults describes a flag whose default depends on the method.
+func defaults(flag, usage string, field func(train.Config) any) string {
+	methods := users(flag)
+	var values, texts []string
+	for _, m := range methods {
+		v := fmt.Sprint(field(train.DefaultConfig(m)))
+		values, texts = append(values, v), append(texts, string(m)+" "+v)
+	}
+	if len(methods) > 1 && len(slices.Compact(values)) == 1 {
+		return usage + " (default " + values[0] + ")"
+	}
+	return usage + " (default " + strings.Join(texts, ", ") + ")"
+}
+
+// settings lists the settings of all methods, each once.
+func settings() []*train.Setting {
+	var list []*train.Setting
+	for _, m := range train.Methods() {
+		for _, o := range m.Settings() {
+			if !slices.Contains(list, o) {
+				list = append(list, o)
+			}
+		}
+	}
+	return list
+}
+
+// users lists the methods that have a use for a flag.
+func users(flag string) []train.Method {
+	return slices.DeleteFunc(train.Methods(), func(m train.Method) bool {
+		switch flag {
+		case "train-eps":
+			return !m.Radius()
+		case "winograd":
+			return m.Bounds()
+		}
+		own := func(o *train.Setting) bool { return o.Flag == flag }
+		return slices.ContainsFunc(settings(), own) && !slices.ContainsFunc(m.Settings(), own)
+	})
+}
+
+func joined(methods []train.Method) string {
+	var names []string
+	for _, m := range methods {
+		names = append(names, string(m))
+	}
+	return strings.Join(names, ", ")
+}
+
+// methodList is a line of help for each method.
+func methodList() string {
+	var b strings.Builder
+	for _, m := range train.Methods() {
+		fmt.Fprintf(&b, "  %-9s %s\n", m, m.About())
+	}
+	return b.String()
+}
+
+// flagOf returns the flag of a setting as package train names it, or nothing.
+func flagOf(field string) string {
+	for _, o := range settings() {
+		if o.Field == field {
+			return o.Flag
+		}
+	}
+	return map[string]string{
+		"epochs": "epochs", "batchSize": "batch", "lr": "lr", "lrFinal": "lr-final", "trainEps": "train-eps",
+	}[field]
+}
+
+// withFlag returns an error of a setting with the name of its flag.
+func withFlag(err error) error {
+	var e *train.Error
+	if !errors.As(err, &e) || e.File != "" || flagOf(e.Field) == "" {
+		return err
+	}
+	return fmt.Errorf("--%s: got %s, want %s", flagOf(e.Field), e.Got, e.Want)
+}
+
+// config turns the flags into a configuration.
+func (f *trainFlags) config(a *app) (train.Config, error) {
+	m := f.method.v
+	c := train.DefaultConfig(m)
+	flags := []string{"train-eps", "winograd"}
+	for _, o := range settings() {
+		flags = append(flags, o.Flag)
+	}
+	for _, name := range flags {
+		if f.given(name) && !slices.Contains(users(name), m) {
+			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
+		}
+	}
+	if err := checkBall("eps", f.eps.text, net.Ball{Norm: net.Linf, Eps: f.eps.v}); err != nil {
+		return c, err
+	}
+	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: net.Linf, Eps: f.trainEps.v}); err != nil {
+		return c, err
+	}
+	switch {
+	case !m.Radius():
+	case f.trainEps.set:
+		c.TrainEps = f.trainEps.v
+	case f.eps.set:
+		c.TrainEps = f.eps.v
+	}
+	for name, set := range map[string]func(){
+		"epochs": func() { c.Epochs = f.epochs }, "batch": func() { c.BatchSize = f.batch },
+		"lr": func() { c.LR = f.lr }, "lr-final": func() { c.LRFinal = f.lrFinal },
+		"seed":     func() { c.Seed = f.seed },
+		"winograd": func() { c.Winograd = f.winograd },
+	} {
+		if f.given(name) {
+			set()
+		}
+	}
+	for _, o := range settings() {
+		if f.given(o.Flag) {
+			o.Copy(&c, &f.own)
+		}
+	}
+	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.path
+	return c, nil
+}
+
+// settings spells out everything that the weights depend on, but the data.
+func (f *trainFlags) settings(c *train.Config) string {
+	var b strings.Builder
+	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, quoteArg(fmt.Sprint(v))) }
+	put("arch", f.arch)
+	put("method", c.Method)
+	put("eps", f.eps.text)
+	if c.Method.Radius() {
+		put("train-eps", c.TrainEps)
+	}
+	for _, o := range c.Method.Settings() {
+		put(o.Flag, o.Value(c))
+	}
+	put("epochs", c.Epochs)
+	put("batch", c.BatchSize)
+	put("lr", c.LR)
+	put("lr-final", c.LRFinal)
+	put("seed", c.Seed)
+	if c.Winograd {
+		b.WriteString(" --winograd")
+	}
+	return "epsball train" + b.String()
+}
+
+// command is the command line that trains the same model again.
+func (f *trainFlags) command(c *train.Config) string {
+	s := f.settings(c) + " --data " + quoteArg(f.data.spec)
+	if f.given("n") || f.given("offset") {
+		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
+	}
+	if f.given("channels") {
+		s += " --channels " + f.data.channels.text
+	}
+	return s + " --out " + quoteArg(f.out.path)
+}
+
+// quoteArg quotes an argument for a shell, if need be.
+func quoteArg(s string) string {
+	safe := s != ""
+	for _, r := range s {
+		safe = safe && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=+,@%", r))
+	}
+	if safe {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// check looks at the flags that concern files.
+func (f *trainFlags) check() error {
+	for _, r := range []struct{ flag, value, want string }{
+		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
+		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
+		{"out", f.out.path, "a .safetensors file to write"},
+	} {
+		if r.value == "" {
+			return fmt.Errorf("--%s: required: %s", r.flag, r.want)
+		}
+	}
+	if f.checkpoint.path == "" {
+		if _, ok := descriptor(f.out.path); ok {
+			return fmt.Errorf("--checkpoint: required with --out %s", f.out.path)
+		}
+		f.checkpoint.path, f.defaultCheckpoint = f.out.path+".checkpoint", true
+	}
+	f.checkpoint.resume = f.resume
+	_, err := os.Stat(f.checkpoint.path)
+	switch {
+	case err == nil && !f.resume && !f.force && f.defaultCheckpoint:
+		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or start anew with --force", f.checkpoint.path)
+	case f.resume && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint.path)
+	}
+	return nil
+}
+
+// inputs lists what the command reads.
+func (f *trainFlags) inputs() []input {
+	return []input{{"arch", f.arch}, {"data", f.data.spec}, {"test-data", f.test.spec}}
+}

@@ -309,6 +309,7 @@ func TestPipes(t *testing.T) {
 				return
 			}
 			b, _ := io.ReadAll(r)
+			r.Close() // or the next writer would not wait for a reader of its own
 			got <- b
 		}()
 		r := run(append(c.line, fifo)...)

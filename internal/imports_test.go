@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"kernels":       {"asm", "internal/half"},
 	"internal/half": {},
 	"model":         {"internal/half", "internal/atomicfile"},
-	"dataset":       {"internal/half", "internal/atomicfile"},
+	"dataset":       {"internal/half"},
 	"net":           {"kernels", "model"},
 	"attack":        {"net", "kernels", "model"},
 	"verify":        {"net", "kernels", "model"},

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/atomicfile"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -91,7 +92,7 @@ func predicted(t *testing.T, m *model.Model, x []float32, n int) []int {
 }
 
 func writeNPZ(t *testing.T, path string, x []float32, y []int64, shape []int) {
-	require.NoError(t, dataset.WriteFile(path, func(w io.Writer) error {
+	require.NoError(t, atomicfile.Write(path, func(w io.Writer) error {
 		return dataset.WriteNPZ(w, []dataset.NamedArray{
 			{Name: "x", Shape: shape, Data: x}, {Name: "y", Shape: []int{len(y)}, Data: y},
 		})

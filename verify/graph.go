@@ -48,15 +48,11 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
 	layers := n.Layers()
 	terms := sumTerms(layers)
-	readers := make([]int, len(layers)+1)
+	readers := readersOf(layers)
 	for i := range layers {
 		a := &layers[i]
 		s := a.Shape
 		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s}
-		readers[d.src]++
-		if d.skip >= 0 {
-			readers[d.skip]++
-		}
 		src := g.maps[d.src]
 		d.flat = s.InH == 1 && s.InW == 1 && src.h*src.w > 1
 		var err error
@@ -84,6 +80,18 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		d.relax = newRelaxBound(d.shape, terms[i], d.readers)
 	}
 	return g, nil
+}
+
+// readersOf returns how many layers read or add each activation.
+func readersOf(layers []net.Affine) []int {
+	readers := make([]int, len(layers)+1)
+	for i := range layers {
+		readers[layers[i].Src]++
+		if a := layers[i].Skip; a >= 0 {
+			readers[a]++
+		}
+	}
+	return readers
 }
 
 // stops lists the activations at whose boxes rows over the outputs may stop, but for

@@ -19,7 +19,7 @@ type relaxer struct {
 	cOut, rOut []float32
 	vOut       []float32
 	rest       []float64   // of errors, by channel
-	stop       [][]float32 // parameters of boxes where rows may stop
+	stop       [][]float32 // parameters of boxes where rows may stop; nil elsewhere
 	list       []neuron
 	count      [maxGroups]int // rows of each group
 	mid        [][]float32    // activations of the centre
@@ -311,8 +311,10 @@ func (w *relaxer) bounds(backward bool, iterations int) {
 		}
 		w.settle(i)
 	}
-	for _, a := range w.g.stops() {
-		inputParams(w.stop[a], w.actLo[a], w.actHi[a])
+	for a, p := range w.stop {
+		if p != nil {
+			inputParams(p, w.actLo[a], w.actHi[a])
+		}
 	}
 }
 

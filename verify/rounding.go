@@ -164,13 +164,7 @@ const (
 // sumTerms returns for each layer the number T of terms of the sum it is part of
 // (step 6).
 func sumTerms(layers []net.Affine) []int {
-	readers := make([]int, len(layers)+1)
-	for i := range layers {
-		readers[layers[i].Src]++
-		if a := layers[i].Skip; a >= 0 {
-			readers[a]++
-		}
-	}
+	readers := readersOf(layers)
 	terms, sum := make([]int, len(layers)), make([]int, len(layers))
 	for i := range layers {
 		a := &layers[i]

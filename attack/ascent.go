@@ -58,7 +58,7 @@ func (a *Ascent) aim(ball net.Ball, alpha float32) {
 	a.eps, _ = ball.Eps.Bounds()
 }
 
-// Step does one whole step for trainers: forward, gradient of the loss for
+// Step does one whole step, as benchmarks measure it: forward, gradient of the loss for
 // labels (one a slot; negative: leave the slot's pixels alone), backward, and
 // the projected step on x in place. lo and hi are the inner box of the ball
 // (net.Box.Inner); orig holds the centres, for L2 balls alone.

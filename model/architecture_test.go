@@ -198,7 +198,8 @@ func TestResidual(t *testing.T) {
 	assert.Equal(t, []int{-1}, a.InputsOf(0))
 	assert.Equal(t, int64(3*2*9*30+3*3*9*30+4*3*9*9+4*4*9*9+4*3*9+4*4*9), a.MACs())
 	for _, c := range [][3]int{{3, 2, 1}, {9, 8, 7}, {11, 10, 9}} {
-		branch, skip := a.Residual(c[0])
+		branch, skip, ok := a.Residual(c[0])
+		assert.True(t, ok)
 		assert.Equal(t, c[1:], []int{branch, skip})
 	}
 	c := a.Clone()

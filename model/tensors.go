@@ -10,6 +10,8 @@ import (
 func weightName(i int) string { return fmt.Sprintf("layers.%d.weight", i) }
 func tilesName(i int) string  { return fmt.Sprintf("layers.%d.tiles", i) }
 func biasName(i int) string   { return fmt.Sprintf("layers.%d.bias", i) }
+func meanName(i int) string   { return fmt.Sprintf("layers.%d.running_mean", i) }
+func varName(i int) string    { return fmt.Sprintf("layers.%d.running_var", i) }
 
 // tensor is one entry of the header; the offsets count from the data's start.
 type tensor struct {

@@ -18,7 +18,7 @@ func (n *Network) build(a *model.Architecture, shapes []model.Shape, add func(i 
 	branches := map[int]bool{}
 	for i := range a.Layers {
 		if a.Layers[i].Kind == model.Add {
-			b, _ := a.Residual(i)
+			b, _, _ := a.Residual(i)
 			branches[b] = true
 		}
 	}
@@ -37,7 +37,7 @@ func (n *Network) build(a *model.Architecture, shapes []model.Shape, add func(i 
 			n.layers[act[i]-1].ReLU = true
 			act[i+1] = act[i]
 		case l.Kind == model.Add:
-			b, skip := a.Residual(i)
+			b, skip, _ := a.Residual(i)
 			put(b, i, act[skip+1])
 		case !branches[i]:
 			put(i, -1, -1)

@@ -97,6 +97,9 @@ func Compile(m *model.Model, o Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := supported(&m.Arch); err != nil {
+		return nil, err
+	}
 	if o.Batches < AllBatches || o.Batches > LargeBatches {
 		return nil, fmt.Errorf("batches %d: want AllBatches, SmallBatches or LargeBatches", int(o.Batches))
 	}
@@ -264,4 +267,30 @@ func (n *Network) MACs() int64 {
 		s += l.macs
 	}
 	return s
+}
+
+// supported refuses layers that passes do not compute.
+func supported(a *model.Architecture) error {
+	for i := range a.Layers {
+		l := &a.Layers[i]
+		switch l.Kind {
+		case model.Normalize, model.FC:
+		case model.Conv:
+			if l.GroupCount() > 1 || l.Dilations() != [2]int{1, 1} {
+				return fmt.Errorf("layers[%d]: groups and dilation of %q are not computed yet", i, l.Kind)
+			}
+		case model.Add:
+			if _, _, ok := a.Residual(i); !ok {
+				return fmt.Errorf("layers[%d]: %q of two layers that are not conv or fc is not computed yet", i, l.Kind)
+			}
+		case model.ReLU:
+			k := a.InputsOf(i)[0]
+			if k < 0 || k != i-1 || !a.Layers[k].HasMatrix() && a.Layers[k].Kind != model.Add {
+				return fmt.Errorf("layers[%d]: %q away from conv, fc or add is not computed yet", i, l.Kind)
+			}
+		default:
+			return fmt.Errorf("layers[%d]: %q is not computed yet", i, l.Kind)
+		}
+	}
+	return nil
 }

@@ -80,7 +80,7 @@ func Eval(m *model.Model, x []float64, sum func(terms []float64) float64) [][]fl
 func branch(a *model.Architecture, i int) bool {
 	for k, l := range a.Layers[i:] {
 		if l.Kind == model.Add {
-			if b, _ := a.Residual(i + k); b == i {
+			if b, _, _ := a.Residual(i + k); b == i {
 				return true
 			}
 		}
@@ -148,7 +148,7 @@ func Float32(m *model.Model, x []float32, r *rand.Rand) [][]float64 {
 				next[k] = max(v, 0)
 			}
 		case model.Add:
-			b, skip := m.Arch.Residual(i)
+			b, skip, _ := m.Arch.Residual(i)
 			fused := r != nil && r.IntN(2) == 0
 			for k, v := range acts[skip+1] {
 				next[k] = float32(acts[b+1][k] + v)

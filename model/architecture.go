@@ -188,7 +188,7 @@ func (a *Architecture) Residual(i int) (branch, skip int, ok bool) {
 	if p > q {
 		p, q = q, p
 	}
-	readers := a.readers()
+	readers := a.Readers()
 	if a.branch(q, readers) {
 		return q, p, true
 	}
@@ -200,9 +200,9 @@ func (a *Architecture) branch(k int, readers []int) bool {
 	return k >= 0 && a.Layers[k].HasMatrix() && readers[k+1] == 1
 }
 
-// readers returns how many inputs of layers each activation is, in the order of
+// Readers returns how many inputs of layers each activation is, in the order of
 // Shapes. The inputs must be in range.
-func (a *Architecture) readers() []int {
+func (a *Architecture) Readers() []int {
 	n := make([]int, len(a.Layers)+1)
 	for i := range a.Layers {
 		for _, k := range a.InputsOf(i) {

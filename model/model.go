@@ -39,6 +39,14 @@ func (p *Param) Rows() []float32 {
 	return p.W
 }
 
+// Count returns the number of elements of the weight.
+func (p *Param) Count() int {
+	if p.Stored != nil {
+		return p.Stored.shape.size()
+	}
+	return len(p.W)
+}
+
 // Floats fills dst with whole rows of the weight, the first being row from.
 func (p *Param) Floats(dst []float32, from int) {
 	if p.Stored != nil {

@@ -39,7 +39,7 @@ func (a *Architecture) walk() (*walked, error) {
 			return nil, err
 		}
 	}
-	readers := a.readers()
+	readers := a.Readers()
 	w := &walked{shapes: make([]Shape, 1, len(a.Layers)+1)}
 	w.shapes[0] = a.Input
 	for i := range a.Layers {

@@ -13,7 +13,7 @@ import (
 )
 
 // smallPass is pass for a SmallWorkspace.
-func smallPass(w *SmallWorkspace, x []float32, n int, f lossOf) (z, g []float32) {
+func smallPass(w *Workspace, x []float32, n int, f lossOf) (z, g []float32) {
 	s, classes := w.net.Input(), w.net.Classes()
 	packed := kernels.Alloc(Singles.Len(n, s.Size()))
 	for i := range n {

@@ -1,0 +1,5 @@
+//go:build !purego
+
+package kernels
+
+func (i *ISA) layerKernels() *layerSet { return &genericLayers }

@@ -38,10 +38,13 @@ func (n *Network) newOperation(i int, shapes []model.Shape) (Operation, error) {
 	l, in := &a.Layers[i], a.InputShape(i, shapes)
 	switch l.Kind {
 	case model.Conv:
-		if l.Groups == in.C && l.Out == in.C {
+		switch {
+		case l.Groups == in.C && l.Out == in.C:
 			return n.newDepthwise(i, in), nil
+		case l.Dilation == [2]int{}:
+			return n.newGrouped(i, in), nil
 		}
-		return n.newGrouped(i, in), nil
+		return nil, fmt.Errorf("dilation %v of %q that is not depthwise is not computed", l.Dilation, l.Kind)
 	case model.BatchNorm:
 		return n.newDepthwise(i, in), nil
 	case model.MaxPool, model.AvgPool:
@@ -153,7 +156,7 @@ func (n *Network) build(a *model.Architecture, shapes []model.Shape) error {
 
 // dense reports whether layer i is a conv or fc that reads all its channels at once.
 func dense(a *model.Architecture, i int) bool {
-	return a.Layers[i].HasMatrix() && a.Layers[i].Groups == 0
+	return a.Layers[i].HasMatrix() && a.Layers[i].Groups == 0 && a.Layers[i].Dilation == [2]int{}
 }
 
 func nodeName(k model.Kind, i int) string { return fmt.Sprintf("%s%d", k, i) }

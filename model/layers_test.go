@@ -129,9 +129,14 @@ func TestVersionFour(t *testing.T) {
 	for want, lists := range map[string][][]Layer{
 		"2": {{conv, relu}, {conv, conv, {Kind: Add, Inputs: []int{0, 1}}, relu}},
 		"4": {
-			{relu, conv}, {conv, relu, relu}, {conv, relu, {Kind: Add, Inputs: []int{0, 1}}},
+			{relu, conv},
+			{conv, relu, relu},
+			{conv, relu, {Kind: Add, Inputs: []int{0, 1}}},
 			{{Kind: Normalize, Mean: []float32{0, 0}, Std: []float32{1, 1}}, relu},
-			{grouped}, {dilated}, {{Kind: Add, Inputs: []int{-1, -1}}}, {conv, {Kind: Tanh}},
+			{grouped},
+			{dilated},
+			{{Kind: Add, Inputs: []int{-1, -1}}},
+			{conv, {Kind: Tanh}},
 		},
 	} {
 		for _, l := range lists {

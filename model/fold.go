@@ -16,7 +16,7 @@ func (m *Model) Fold() (c *Model, folded []int, err error) {
 		return nil, nil, err
 	}
 	c = &Model{Arch: *m.Arch.Clone(), Card: maps.Clone(m.Card)}
-	layers, readers := c.Arch.Layers, m.Arch.readers()
+	layers, readers := c.Arch.Layers, m.Arch.Readers()
 	c.Arch.Layers = nil
 	at := make([]int, len(layers)+1) // the new index of each activation's layer
 	at[0] = NetInput

@@ -74,7 +74,7 @@ func (m *Model) version() string {
 
 // version returns the first version that knows the architecture.
 func (a *Architecture) version() string {
-	readers := a.readers()
+	readers := a.Readers()
 	for i := range a.Layers {
 		if !a.classic(i, readers) {
 			return versionLayers

@@ -87,6 +87,9 @@ func (l *Depthwise) Out() int { return l.plan.centre * l.plan.shape.C }
 func (l *Depthwise) Bytes() int     { return 4*(cap(l.packed)+cap(l.bias)) + l.PlanBytes() }
 func (l *Depthwise) PlanBytes() int { return int(unsafe.Sizeof(*l)) + l.plan.bytes() }
 
+// rowPixels is the number of pixels that DepthRow computes at once.
+const rowPixels = 4
+
 // Apply computes dst for the first blocks blocks of src. gate has the layout of dst
 // and is read for the epilogue Gate alone; neither it nor src may be dst.
 func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e Epilogue, gate []float32) {
@@ -106,17 +109,22 @@ func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e 
 		a.Gated, a.GateOff = 1, int(uintptr(base(gate))-uintptr(base(dst)))
 	}
 	d := l.plan.shape.C * lanes
-	kernel := l.isa.layers(d).depthValues
-	if lanes == Lanes {
-		kernel = l.isa.layers(d).depthLanes
-	}
+	set, layout := l.isa.layers(d), min(1, lanes-1)
 	for b := range blocks {
 		to, from := base(dst[b*l.Out()*lanes:]), base(src[b*l.In()*lanes:])
 		l.plan.each(func(c *slideCell, r slideRun) {
 			c.taps(a, lanes, r.n, d)
 			a.Dst, a.Src = unsafe.Add(to, 4*d*r.centre), unsafe.Add(from, 4*d*r.tap)
 			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
-			kernel(a)
+			if n := r.n &^ (rowPixels - 1); c.rows3 && n > 0 {
+				a.Pixels = n
+				set.depthRow[layout](a)
+				if a.Pixels = r.n - n; a.Pixels == 0 {
+					return
+				}
+				a.Dst, a.Src = unsafe.Add(to, 4*d*(r.centre+n)), unsafe.Add(from, 4*d*(r.tap+n))
+			}
+			set.depth[layout](a)
 		})
 	}
 	*a = asm.TapsArgs{}

@@ -98,9 +98,9 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 		first := true
 		for o := phase; o < n; o += step {
 			taps, real := list(o)
-			in := 0
+			in, by := 0, 0 // without taps stay on the map, however long the run
 			if len(taps) > 0 {
-				in = taps[0].at
+				in, by = taps[0].at, move
 			}
 			for i := range taps {
 				taps[i].at -= in
@@ -110,7 +110,7 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 				continue
 			}
 			first = false
-			runs = append(runs, axisRun{o, step, 1, in, move, taps, real})
+			runs = append(runs, axisRun{o, step, 1, in, by, taps, real})
 		}
 	}
 	return runs
@@ -174,6 +174,7 @@ type slide struct {
 type slideCell struct {
 	values, lanes []asm.Tap // for pixels of C values and of C lane vectors
 	real          int
+	rows3         bool // rows of three neighbours, in windows that move by one pixel
 }
 
 // newSlide plans for the outputs in out and the inputs in in. Centres are the outputs,
@@ -196,6 +197,7 @@ func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
 		for _, c := range p.columns {
 			var cell slideCell
 			cell.real = r.real * c.real
+			cell.rows3 = len(r.taps) > 0 && c.move == 1 && c.step == 1 && len(c.taps) == 3 && c.taps[1].at == 1 && c.taps[2].at == 2
 			for _, y := range r.taps {
 				for _, x := range c.taps {
 					at, w := (y.at*p.tapW+x.at)*pixel, (y.k*s.KW+x.k)*pixel

@@ -9,6 +9,8 @@ import (
 func emitTaps(t target) {
 	depth(t, true)
 	depth(t, false)
+	depthRow(t, true)
+	depthRow(t, false)
 	poolMax(t)
 	poolSum(t)
 	poolSumGrad(t)

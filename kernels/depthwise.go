@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"fmt"
 	"math"
 	"unsafe"
 
@@ -32,18 +31,16 @@ func NewDepthwise(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, 
 func NewDepthwiseAdjoint(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, true) }
 
 func newDepthwise(isa *ISA, s Sliding, adjoint bool) *Depthwise {
-	s.check()
-	out, in := s.full()
-	return &Depthwise{isa, newSlide(s, out, in, adjoint), adjoint, Alloc(s.Taps() * s.C), Alloc(s.C)}
+	return &Depthwise{isa, wholeSlide(s, adjoint), adjoint, Alloc(s.Taps() * s.C), Alloc(s.C)}
 }
 
 // Windowed is Linear.Windowed.
 func (l *Depthwise) Windowed(out, in Window) *Depthwise {
-	s := l.plan.shape
-	if need := s.Reads(out); !l.adjoint && (need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1) {
-		panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
+	plan := newSlide(l.plan.shape, out, in, l.adjoint)
+	if !l.adjoint {
+		plan.mustReach()
 	}
-	return &Depthwise{l.isa, newSlide(s, out, in, l.adjoint), l.adjoint, l.packed, l.bias}
+	return &Depthwise{l.isa, plan, l.adjoint, l.packed, l.bias}
 }
 
 // With returns the map l, which Windowed made of a map of the same shape and kind as
@@ -87,47 +84,21 @@ func (l *Depthwise) Out() int { return l.plan.centre * l.plan.shape.C }
 func (l *Depthwise) Bytes() int     { return 4*(cap(l.packed)+cap(l.bias)) + l.PlanBytes() }
 func (l *Depthwise) PlanBytes() int { return int(unsafe.Sizeof(*l)) + l.plan.bytes() }
 
-// rowPixels is the number of pixels that DepthRow computes at once.
-const rowPixels = 4
-
 // Apply computes dst for the first blocks blocks of src. gate has the layout of dst
 // and is read for the epilogue Gate alone; neither it nor src may be dst.
 func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e Epilogue, gate []float32) {
-	mustLanes(lanes)
-	dst = dst[:mustFit("destination", len(dst), blocks*l.Out()*lanes)]
-	src = src[:mustFit("source", len(src), blocks*l.In()*lanes)]
-	raceRead(src)
-	raceWrite(dst)
 	a := &sc.taps
 	*a = asm.TapsArgs{Least: float32(math.Inf(-1)), W: base(l.packed), Bias: base(l.bias)}
 	switch e {
 	case ReLU:
 		a.Least = 0
 	case Gate:
-		gate = gate[:mustFit("gate", len(gate), len(dst))]
+		gate = gate[:mustFit("gate", len(gate), blocks*l.Out()*lanes)]
 		raceRead(gate)
 		a.Gated, a.GateOff = 1, int(uintptr(base(gate))-uintptr(base(dst)))
 	}
-	d := l.plan.shape.C * lanes
-	set, layout := l.isa.layers(d), min(1, lanes-1)
-	for b := range blocks {
-		to, from := base(dst[b*l.Out()*lanes:]), base(src[b*l.In()*lanes:])
-		l.plan.each(func(c *slideCell, r slideRun) {
-			c.taps(a, lanes, r.n, d)
-			a.Dst, a.Src = unsafe.Add(to, 4*d*r.centre), unsafe.Add(from, 4*d*r.tap)
-			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
-			if n := r.n &^ (rowPixels - 1); c.rows3 && n > 0 {
-				a.Pixels = n
-				set.depthRow[layout](a)
-				if a.Pixels = r.n - n; a.Pixels == 0 {
-					return
-				}
-				a.Dst, a.Src = unsafe.Add(to, 4*d*(r.centre+n)), unsafe.Add(from, 4*d*(r.tap+n))
-			}
-			set.depth[layout](a)
-		})
-	}
-	*a = asm.TapsArgs{}
+	set, layout := l.isa.layers(l.plan.shape.C*lanes), min(1, lanes-1)
+	l.plan.gather(a, dst, src, blocks, lanes, gathering{set.depth[layout], set.depthRow[layout], 0})
 }
 
 // DepthwiseGrad computes the gradient of a depthwise convolution's weights and bias. It
@@ -144,9 +115,7 @@ const depthChannels = 16
 
 // NewDepthwiseGrad returns the weight gradient of the given geometry.
 func NewDepthwiseGrad(isa *ISA, s Sliding) *DepthwiseGrad {
-	s.check()
-	out, in := s.full()
-	w := &DepthwiseGrad{isa: isa, plan: newSlide(s, out, in, false), ones: Alloc(depthGradVecs * Lanes)}
+	w := &DepthwiseGrad{isa: isa, plan: wholeSlide(s, false), ones: Alloc(depthGradVecs * Lanes)}
 	for i := range w.ones {
 		w.ones[i] = 1
 	}

@@ -6,6 +6,12 @@
 
 // func DepthLanesAVX2(a *TapsArgs)
 TEXT ·DepthLanesAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 and R13 weights and bias of the lane vector, R14 weights of the tap, R15 gate;
+	// Y0-Y3 sums, Y4 and Y5 scratch, Y6 Least, Y7 zero.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -130,6 +136,12 @@ next:
 
 // func DepthValuesAVX2(a *TapsArgs)
 TEXT ·DepthValuesAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 and R13 weights and bias of the lane vector, R14 weights of the tap, R15 gate;
+	// Y0-Y3 sums, Y4 and Y5 scratch, Y6 Least, Y7 zero.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -291,6 +303,13 @@ next:
 
 // func DepthRowLanesAVX2(a *TapsArgs)
 TEXT ·DepthRowLanesAVX2(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// AX args, BX and CX bytes of one and two pixels, DX and SI lane vectors of Dst and
+	// Src, DI bytes left of the pixel, R8 tap, R9 taps left, R10 pixels of the row, R11
+	// pixels left, R12 and R13 weights and bias of the lane vector, R14 weights of the tap,
+	// R15 gate;
+	// Y0-Y7 sums, Y8-Y13 inputs, Y14 weight.
 	MOVQ         a+0(FP), AX
 	MOVQ         16(AX), BX
 	MOVQ         BX, CX
@@ -545,6 +564,13 @@ end:
 
 // func DepthRowValuesAVX2(a *TapsArgs)
 TEXT ·DepthRowValuesAVX2(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// AX args, BX and CX bytes of one and two pixels, DX and SI lane vectors of Dst and
+	// Src, DI bytes left of the pixel, R8 tap, R9 taps left, R10 pixels of the row, R11
+	// pixels left, R12 and R13 weights and bias of the lane vector, R14 weights of the tap,
+	// R15 gate;
+	// Y0-Y7 sums, Y8-Y13 inputs, Y14 weight.
 	MOVQ         a+0(FP), AX
 	MOVQ         16(AX), BX
 	MOVQ         BX, CX
@@ -806,6 +832,11 @@ end:
 
 // func PoolMaxAVX2(a *TapsArgs)
 TEXT ·PoolMaxAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 maxima, Y4-Y7 ones where no NaN was seen, Y8 and Y9 scratch, Y10 ones.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -953,6 +984,11 @@ next:
 
 // func PoolSumAVX2(a *TapsArgs)
 TEXT ·PoolSumAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 sums, Y4 scratch, Y5 divisor.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -1073,6 +1109,11 @@ next:
 
 // func PoolSumGradAVX2(a *TapsArgs)
 TEXT ·PoolSumGradAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 what a tap gets, Y4 scratch, Y5 divisor.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -1185,6 +1226,12 @@ next:
 
 // func PoolMaxGradAVX2(a *TapsArgs)
 TEXT ·PoolMaxGradAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 X less Dst, R13 Y less Src, R14 scratch; Y0-Y3 gradients until a tap has got
+	// them, Y4-Y7 maxima, Y8-Y10 scratch.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -1338,6 +1385,10 @@ next:
 
 // func DepthGrad1x1AVX2(a *TapsArgs)
 TEXT ·DepthGrad1x1AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -1365,6 +1416,10 @@ loop:
 
 // func DepthGrad1x4AVX2(a *TapsArgs)
 TEXT ·DepthGrad1x4AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y3 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -1404,6 +1459,10 @@ loop:
 
 // func DepthGrad3x1AVX2(a *TapsArgs)
 TEXT ·DepthGrad3x1AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y8 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -1449,6 +1508,10 @@ loop:
 
 // func DepthGrad3x4AVX2(a *TapsArgs)
 TEXT ·DepthGrad3x4AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y11 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX

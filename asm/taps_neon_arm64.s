@@ -6,6 +6,12 @@
 
 // func DepthLanesNEON(a *TapsArgs)
 TEXT ·DepthLanesNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 and R11 weights and bias of the lane vector, R12 weights of the tap, R13 gate;
+	// v0-v7 sums, v8-v9 and v10-v11 scratch, v12-v13 Least, v14-v15 zero.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -181,6 +187,12 @@ next:
 
 // func DepthValuesNEON(a *TapsArgs)
 TEXT ·DepthValuesNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 and R11 weights and bias of the lane vector, R12 weights of the tap, R13 gate;
+	// v0-v7 sums, v8-v9 and v10-v11 scratch, v12-v13 Least, v14-v15 zero.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -397,6 +409,13 @@ next:
 
 // func DepthRowLanesNEON(a *TapsArgs)
 TEXT ·DepthRowLanesNEON(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// R0 args, R1 and R2 bytes of one and two pixels, R3 and R4 lane vectors of Dst and
+	// Src, R5 bytes left of the pixel, R6 tap, R7 taps left, R8 pixels of the row, R9
+	// pixels left, R10 and R11 weights and bias of the lane vector, R12 weights of the tap,
+	// R13 gate;
+	// v0-v15 sums, v16-v27 inputs, v28-v29 weight.
 	MOVD   a+0(FP), R0
 	MOVD   16(R0), R1
 	MOVD   R1, R2
@@ -789,6 +808,13 @@ end:
 
 // func DepthRowValuesNEON(a *TapsArgs)
 TEXT ·DepthRowValuesNEON(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// R0 args, R1 and R2 bytes of one and two pixels, R3 and R4 lane vectors of Dst and
+	// Src, R5 bytes left of the pixel, R6 tap, R7 taps left, R8 pixels of the row, R9
+	// pixels left, R10 and R11 weights and bias of the lane vector, R12 weights of the tap,
+	// R13 gate;
+	// v0-v15 sums, v16-v27 inputs, v28-v29 weight.
 	MOVD   a+0(FP), R0
 	MOVD   16(R0), R1
 	MOVD   R1, R2
@@ -1182,6 +1208,12 @@ end:
 
 // func PoolMaxNEON(a *TapsArgs)
 TEXT ·PoolMaxNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 maxima, v8-v15 ones where no NaN was seen, v16-v17 and v18-v19 scratch, v20-v21
+	// ones.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -1384,6 +1416,11 @@ next:
 
 // func PoolSumNEON(a *TapsArgs)
 TEXT ·PoolSumNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 sums, v8-v9 scratch, v10-v11 divisor.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -1523,6 +1560,11 @@ next:
 
 // func PoolSumGradNEON(a *TapsArgs)
 TEXT ·PoolSumGradNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 what a tap gets, v8-v9 scratch, v10-v11 divisor.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -1655,6 +1697,12 @@ next:
 
 // func PoolMaxGradNEON(a *TapsArgs)
 TEXT ·PoolMaxGradNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 X less Dst, R11 Y less Src, R12 scratch; v0-v7 gradients until a tap has got
+	// them, v8-v15 maxima, v16-v21 scratch.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -1834,6 +1882,10 @@ next:
 
 // func DepthGrad1x1NEON(a *TapsArgs)
 TEXT ·DepthGrad1x1NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v1 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1863,6 +1915,10 @@ loop:
 
 // func DepthGrad1x4NEON(a *TapsArgs)
 TEXT ·DepthGrad1x4NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v7 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1910,6 +1966,10 @@ loop:
 
 // func DepthGrad3x1NEON(a *TapsArgs)
 TEXT ·DepthGrad3x1NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v17 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1963,6 +2023,10 @@ loop:
 
 // func DepthGrad3x4NEON(a *TapsArgs)
 TEXT ·DepthGrad3x4NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v23 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1

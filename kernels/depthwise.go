@@ -31,8 +31,11 @@ func NewDepthwise(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, 
 func NewDepthwiseAdjoint(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, true) }
 
 func newDepthwise(isa *ISA, s Sliding, adjoint bool) *Depthwise {
-	return &Depthwise{isa, wholeSlide(s, adjoint), adjoint, Alloc(s.Taps() * s.C), Alloc(s.C)}
+	return &Depthwise{isa, wholeSlide(s, adjoint), adjoint, padded(s.Taps() * s.C), padded(s.C)}
 }
+
+// padded is Alloc where kernels may read a lane vector from the last value on.
+func padded(n int) []float32 { return Alloc(n + Lanes)[:n] }
 
 // Windowed is Linear.Windowed.
 func (l *Depthwise) Windowed(out, in Window) *Depthwise {
@@ -97,8 +100,8 @@ func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e 
 		raceRead(gate)
 		a.Gated, a.GateOff = 1, int(uintptr(base(gate))-uintptr(base(dst)))
 	}
-	set, layout := l.isa.layers(l.plan.shape.C*lanes), min(1, lanes-1)
-	l.plan.gather(a, dst, src, blocks, lanes, gathering{set.depth[layout], set.depthRow[layout], 0})
+	set, layout := l.isa.layerKernels(), min(1, lanes-1)
+	l.plan.gather(a, dst, src, blocks, lanes, gathering{set.depth[layout], set.depthRow[layout], genericDepthValues, 0, set == &genericLayers})
 }
 
 // DepthwiseGrad computes the gradient of a depthwise convolution's weights and bias. It
@@ -107,7 +110,6 @@ type DepthwiseGrad struct {
 	isa  *ISA
 	plan *slide
 	ones []float32
-	one  [1]asm.Tap // of the bias
 }
 
 // depthChannels is the number of channels of a part of DepthwiseGrad.
@@ -161,9 +163,8 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 	}
 	a := &sc.taps
 	*a = asm.TapsArgs{}
-	ones := asm.Tap{W: 4 * taps * s.C}
-	sc.tap[0] = ones
-	pixel := s.C * vecBytes
+	sc.tap[0] = asm.Tap{W: 4 * taps * s.C} // that of the bias, whose input is 1
+	pixel, kernels := s.C*vecBytes, &w.isa.layerKernels().depthGrad
 	for g := range groups {
 		first, input := base(dy[g*s.Out()*Lanes:]), base(x[g*s.In()*Lanes:])
 		w.plan.each(func(c *slideCell, r slideRun) {
@@ -176,16 +177,15 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 				a.W = unsafe.Pointer(&sums[v*Lanes])
 				a.Src, a.SrcStep = base(w.ones), 0
 				a.Taps = unsafe.Pointer(&sc.tap[0])
-				y := a.Y
-				w.call(a, 1, vecs)
+				kernels[1][vecs](a)
 				for t := 0; t < len(c.lanes); {
 					at := depthGradTaps
 					if len(c.lanes)-t < at {
 						at = 1
 					}
-					a.Taps, a.Y = unsafe.Pointer(&c.lanes[t]), y
+					a.Taps = unsafe.Pointer(&c.lanes[t])
 					a.Src, a.SrcStep = unsafe.Add(input, pixel*r.tap+v*vecBytes), pixel*r.move
-					w.call(a, at, vecs)
+					kernels[at][vecs](a)
 					t += at
 				}
 				v += vecs
@@ -199,8 +199,4 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 		}
 		db[c] = laneSum((*lane)(sums[(taps*s.C+from+c)*Lanes:]))
 	}
-}
-
-func (w *DepthwiseGrad) call(a *asm.TapsArgs, taps, vecs int) {
-	w.isa.layers(Lanes).depthGrad[taps][vecs](a)
 }

@@ -22,15 +22,6 @@ type layerSet struct {
 	sigmoidGrad, tanhGrad func(dst, dy, y unsafe.Pointer, n int)
 }
 
-// layers returns the kernels for pixels of d values. Those shorter than a lane vector
-// are left to Go.
-func (i *ISA) layers(d int) *layerSet {
-	if d < Lanes {
-		return &genericLayers
-	}
-	return i.layerKernels()
-}
-
 var genericLayers = layerSet{
 	depth:    [2]func(*asm.TapsArgs){genericDepthValues, genericDepthLanes},
 	depthRow: [2]func(*asm.TapsArgs){genericDepthValues, genericDepthLanes},

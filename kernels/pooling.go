@@ -58,13 +58,13 @@ func (p *Pooling) Bytes() int { return int(unsafe.Sizeof(*p)) + p.plan.bytes() }
 // Apply computes dst, which must not be src, for the first blocks blocks of src.
 func (p *Pooling) Apply(sc *Scratch, dst, src []float32, blocks, lanes int) {
 	p.plan.mustReach()
-	set := p.isa.layers(p.plan.shape.C * lanes)
-	kernel := set.poolMax
+	set := p.isa.layerKernels()
+	g := gathering{set.poolMax, nil, genericPoolMax, p.divisor, set == &genericLayers}
 	if p.mean {
-		kernel = set.poolSum
+		g.kernel, g.short = set.poolSum, genericPoolSum
 	}
 	sc.taps = asm.TapsArgs{}
-	p.plan.gather(&sc.taps, dst, src, blocks, lanes, gathering{kernel, nil, p.divisor})
+	p.plan.gather(&sc.taps, dst, src, blocks, lanes, g)
 }
 
 // Gradient computes dx from dy, for the first blocks blocks: each pixel's sum over the
@@ -80,14 +80,14 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 	raceWrite(dx)
 	a, d := &sc.taps, p.plan.shape.C*lanes
 	*a = asm.TapsArgs{Mask: unsafe.Pointer(&tailMask)}
-	set := p.isa.layers(d)
-	kernel := set.poolSumGrad
+	set := p.isa.layerKernels()
+	kernel, short := set.poolSumGrad, genericPoolSumGrad
 	if !p.mean {
 		x = x[:mustFit("input", len(x), len(dx))]
 		y = y[:mustFit("output", len(y), len(dy))]
 		raceRead(x)
 		raceRead(y)
-		kernel = set.poolMaxGrad
+		kernel, short = set.poolMaxGrad, genericPoolMaxGrad
 	}
 	row := d * p.plan.tapW
 	for b := range blocks {
@@ -110,6 +110,11 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 			a.DstStep, a.SrcStep = 4*d*r.move, 4*d*r.step
 			if !p.mean {
 				a.X, a.Y = unsafe.Add(base(x[at:]), to), unsafe.Add(base(y[from:]), centre)
+			}
+			// The lane vector of a pixel that is shorter begins before it.
+			if lead := Lanes - d; at+d*r.tap < lead || from+d*r.centre < lead {
+				short(a)
+				return
 			}
 			kernel(a)
 		})

@@ -170,6 +170,7 @@ type slide struct {
 	cells         []slideCell // by run of rows, run of columns
 	centreW, tapW int         // pixels of a row of each map
 	centre, tap   int         // pixels
+	ascending     bool        // each gives centres in the order of memory
 }
 
 type slideCell struct {
@@ -199,6 +200,7 @@ func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
 		p.centreW, p.tapW, p.centre, p.tap = p.tapW, p.centreW, p.tap, p.centre
 	}
 	p.rows, p.columns = runs(rowAxis, out.Y0, out.Y1, in.Y0, in.Y1), runs(columnAxis, out.X0, out.X1, in.X0, in.X1)
+	p.ascending = !adjoint || s.StrideH == 1 && s.StrideW == 1
 	const size = int(unsafe.Sizeof(float32(0)))
 	pixel := s.C * size
 	for _, r := range p.rows {
@@ -242,10 +244,12 @@ func (p *slide) mustReach() {
 }
 
 // gathering says how centres are computed from their taps: by kernel, but by row, if not
-// nil, in cells with rows3; divisor is that of a mean, 0 for the number of pixels.
+// nil, in cells with rows3, and by short where a pixel is shorter than a lane vector and
+// kernel would leave the slices, or always if exact; divisor is that of a mean, 0 for the number of pixels.
 type gathering struct {
-	kernel, row func(*asm.TapsArgs)
-	divisor     int
+	kernel, row, short func(*asm.TapsArgs)
+	divisor            int
+	exact              bool
 }
 
 // rowPixels is the number of pixels that DepthRow computes at once.
@@ -267,6 +271,20 @@ func (p *slide) gather(a *asm.TapsArgs, dst, src []float32, blocks, lanes int, g
 			a.Divisor = c.divisor(g.divisor)
 			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
 			a.Dst, a.Src = unsafe.Add(first, 4*d*r.centre), unsafe.Add(input, 4*d*r.tap)
+			if d < Lanes {
+				// Whole lane vectors: what they write behind a pixel, the next ones overwrite.
+				endDst, endSrc := b*to+d*(r.centre+r.n-1)+Lanes, b*from+d*(r.tap+(r.n-1)*r.move)+Lanes
+				if a.N > 0 {
+					endSrc += c.values[a.N-1].At / 4
+				}
+				if g.exact || !p.ascending || endDst > len(dst) || endSrc > len(src) {
+					g.short(a)
+					return
+				}
+				a.Bytes = vecBytes
+				g.kernel(a)
+				return
+			}
 			if n := r.n &^ (rowPixels - 1); c.rows3 && g.row != nil && n > 0 {
 				a.Pixels = n
 				g.row(a)

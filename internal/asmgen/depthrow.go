@@ -34,6 +34,9 @@ func depthRow(t target, lanes bool) {
 	}
 	w := tapsWalk{target: t}
 	t.text(name, "is Depth where that applies which TapsArgs says of it.", "a *TapsArgs", 8)
+	explain(t, `pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows of taps.
+%s args, %s and %s bytes of one and two pixels, %s and %s lane vectors of Dst and Src, %s bytes left of the pixel, %s tap, %s taps left, %s pixels of the row, %s pixels left, %s and %s weights and bias of the lane vector, %s weights of the tap, %s gate;
+%s sums, %s inputs, %s weight.`, tapsArg, d, d2, tapsTo, tapsFrom, tapsLeft, tapsList, tapsN, tapsAt, tapsCount, weights, bias, weight, gate, fromTo(0, 7), fromTo(8, 13), wv)
 	t.loadArg(tapsArg, "a", 0)
 	t.load(d, w.field(unsafe.Offsetof(tapsArgs.Bytes)))
 	t.move(d2, d)

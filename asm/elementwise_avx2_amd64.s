@@ -96,8 +96,9 @@ loop:
 TEXT ·IntervalAffineAVX2(SB), NOSPLIT, $0-32
 	// loop: a lane vector a turn.
 	// AX centre, BX radius, CX vectors left, DX constants;
-	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y6 ReLU mask, Y7 zero, Y8 1/2,
-	// Y9 mask of |x|, Y10 Rel, Y11 Abs, Y12 MulR, Y13 MulC, Y14 Add.
+	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y8 1/2, Y9 mask of |x|, Y12
+	// MulR, Y13 MulC, Y14 Add.
+	// Y6 ReLU mask, Y7 zero, Y10 Rel, Y11 Abs.
 	MOVQ         c+0(FP), AX
 	MOVQ         r+8(FP), BX
 	MOVQ         n+16(FP), CX
@@ -158,8 +159,8 @@ loop:
 TEXT ·IntervalBoxAVX2(SB), NOSPLIT, $0-32
 	// loop: a lane vector a turn.
 	// AX centre, BX radius, CX vectors left, DX constants;
-	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y6 ReLU mask, Y7 zero, Y8 1/2,
-	// Y9 mask of |x|, Y10 Rel, Y11 Abs, Y12 MulR, Y13 MulC, Y14 Add.
+	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y8 1/2, Y9 mask of |x|, Y12
+	// MulR, Y13 MulC, Y14 Add.
 	MOVQ         c+0(FP), AX
 	MOVQ         r+8(FP), BX
 	MOVQ         n+16(FP), CX

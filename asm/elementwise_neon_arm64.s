@@ -85,9 +85,9 @@ loop:
 TEXT ·IntervalAffineNEON(SB), NOSPLIT, $0-32
 	// loop: a lane vector a turn.
 	// R0 centre, R1 radius, R2 vectors left, R3 constants;
-	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v12-v13 ReLU mask,
-	// v14-v15 zero, v16-v17 1/2, v18-v19 mask of |x|, v20-v21 Rel, v22-v23 Abs, v24-v25
-	// MulR, v26-v27 MulC, v28-v29 Add.
+	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v16-v17 1/2, v18-v19
+	// mask of |x|, v24-v25 MulR, v26-v27 MulC, v28-v29 Add.
+	// v12-v13 ReLU mask, v14-v15 zero, v20-v21 Rel, v22-v23 Abs.
 	MOVD   c+0(FP), R0
 	MOVD   r+8(FP), R1
 	MOVD   n+16(FP), R2
@@ -198,9 +198,8 @@ loop:
 TEXT ·IntervalBoxNEON(SB), NOSPLIT, $0-32
 	// loop: a lane vector a turn.
 	// R0 centre, R1 radius, R2 vectors left, R3 constants;
-	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v12-v13 ReLU mask,
-	// v14-v15 zero, v16-v17 1/2, v18-v19 mask of |x|, v20-v21 Rel, v22-v23 Abs, v24-v25
-	// MulR, v26-v27 MulC, v28-v29 Add.
+	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v16-v17 1/2, v18-v19
+	// mask of |x|, v24-v25 MulR, v26-v27 MulC, v28-v29 Add.
 	MOVD   c+0(FP), R0
 	MOVD   r+8(FP), R1
 	MOVD   n+16(FP), R2

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -24,7 +25,9 @@ func (shrink) Name() string                 { return "shrink" }
 func (shrink) String() string               { return "shrink" }
 func (shrink) Validate(net.Ball, int) error { return nil }
 
-func (m shrink) Plan() Plan { return Plan{Goal: SmallestDistance, Restarts: 2, Seed: m.seed, RandomStart: true} }
+func (m shrink) Plan() Plan {
+	return Plan{Goal: SmallestDistance, Restarts: 2, Seed: m.seed, RandomStart: true}
+}
 
 func (m shrink) NewRule(s *Space) Rule {
 	return &shrinkRule{s, m.steps, make([]float64, s.Slots)}
@@ -105,7 +108,8 @@ func slotNorm(sp *Space, x, c []float32) float64 {
 // recorder notes each point that a rule sees, by image and order.
 type recorder struct {
 	Method
-	seen map[uint64][]visit
+	input model.Shape
+	seen  map[uint64][]visit
 }
 
 type visit struct {
@@ -123,7 +127,7 @@ type recording struct {
 
 func (r *recording) Judge(s *Slot, z, dz []float32) Verdict {
 	x := make([]float32, r.space.Size)
-	r.space.Layout.Unpack(x, r.space.X, tiny.Input, s.Place)
+	r.space.Layout.Unpack(x, r.space.X, r.m.input, s.Place)
 	r.m.seen[s.Image] = append(r.m.seen[s.Image], visit{x, s.Fools})
 	return r.Rule.Judge(s, z, dz)
 }
@@ -136,7 +140,7 @@ func TestSmallestDistance(t *testing.T) {
 	s.y[3] = (s.y[3] + 1) % 5
 	pool := kernels.NewPool(1)
 	for _, b := range []net.Ball{ball(net.Linf, "0.05"), ball(net.L2, "0.4")} {
-		m := &recorder{shrink{steps: 30, seed: 1}, map[uint64][]visit{}}
+		m := &recorder{shrink{steps: 30, seed: 1}, tiny.Input, map[uint64][]visit{}}
 		a, err := New(s.n, Config{Ball: b, Method: m, Recheck: true}, pool)
 		require.NoError(t, err)
 		var r Result

@@ -12,14 +12,14 @@ import (
 // pinned are the hashes of what FGSM and PGD find, as they were when each attack
 // was a configuration of one loop.
 var pinned = map[string]string{
-	"dlr l2": "48fb0a2405ec1388",
-	"fgsm l2": "99c40cc9dd701381",
-	"fgsm random": "c9e66547b48a95f1",
-	"fgsm": "a1b7518205b804a0",
+	"dlr l2":          "48fb0a2405ec1388",
+	"fgsm l2":         "99c40cc9dd701381",
+	"fgsm random":     "c9e66547b48a95f1",
+	"fgsm":            "a1b7518205b804a0",
 	"margin restarts": "44d22954fff029d8",
-	"pgd l2": "6d3e503f5acc55bc",
-	"pgd": "4cd01631d47d840f",
-	"targeted": "141169118dad9e74",
+	"pgd l2":          "6d3e503f5acc55bc",
+	"pgd":             "4cd01631d47d840f",
+	"targeted":        "141169118dad9e74",
 }
 
 // hash covers all that a Result says of the images, to the bit.

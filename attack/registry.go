@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,10 +69,10 @@ func (r Registry) Make(s Spec) (Method, error) {
 			for _, f := range fields {
 				known = append(known, f.Name)
 			}
-			return nil, &OptionError{s.Name, o, fmt.Errorf("unknown, want one of %s", strings.Join(known, ", "))}
+			return nil, &OptionError{s.Name, o, known, fmt.Errorf("%w, want one of %s", ErrUnknownOption, strings.Join(known, ", "))}
 		}
 		if err := fields[f].set(o.Value); err != nil {
-			return nil, &OptionError{s.Name, o, err}
+			return nil, &OptionError{s.Name, o, nil, err}
 		}
 	}
 	return m.Method(), nil
@@ -82,8 +83,12 @@ func (r Registry) Make(s Spec) (Method, error) {
 type OptionError struct {
 	Method string
 	Option Option
+	Known  []string // those that the method has, if it has not this one
 	Err    error
 }
+
+// ErrUnknownOption is in the OptionError of an option that the method does not have.
+var ErrUnknownOption = errors.New("unknown option")
 
 func (e *OptionError) Error() string {
 	return fmt.Sprintf("attack %s: %s: %v", e.Method, e.Option.Name, e.Err)

@@ -104,7 +104,7 @@ static void attacking(epsball_model *m, expected *e) {
   expect(EPSBALL_ERR_ARGUMENT, "steps", ATTACK(e->labels, "linf", "0.1"));
   o.steps = 8;
   o.step_size = NAN;
-  expect(EPSBALL_ERR_ARGUMENT, "step size", ATTACK(e->labels, "linf", "0.1"));
+  expect(EPSBALL_ERR_ARGUMENT, "step-size", ATTACK(e->labels, "linf", "0.1"));
   o.step_size = 0;
   o.method = "fgsm";
   expect(EPSBALL_ERR_ARGUMENT, "fgsm", ATTACK(e->labels, "linf", "0.1"));

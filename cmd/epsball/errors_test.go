@@ -246,7 +246,7 @@ func TestChecksFail(t *testing.T) {
 	require.NoError(t, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
 	attacked := func() *attack.Result {
-		at, err := attack.New(s.net, attack.PGD(ball, 5, 1), s.pool)
+		at, err := attack.New(s.net, attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1}}, s.pool)
 		require.NoError(t, err)
 		res := new(attack.Result)
 		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))

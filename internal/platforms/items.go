@@ -274,9 +274,7 @@ func pgd(name string, count, steps int) func(p *printer) error {
 }
 
 func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, steps int) error {
-	cfg := attack.PGD(ball, steps, 5)
-	cfg.Restarts = 2
-	a, err := attack.New(n, cfg, pool)
+	a, err := attack.New(n, attack.Config{Ball: ball, Method: attack.PGD{Steps: steps, Seed: 5, Restarts: 2}}, pool)
 	if err != nil {
 		return err
 	}

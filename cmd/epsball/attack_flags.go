@@ -92,6 +92,9 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 		if err != nil {
 			return nil, err
 		}
+		if slices.ContainsFunc(all, func(other attack.Method) bool { return other.String() == m.String() }) {
+			return nil, fmt.Errorf("--attack: %v is there twice", m)
+		}
 		all = append(all, m)
 	}
 	return all, nil

@@ -39,6 +39,14 @@ func TestEval(t *testing.T) {
 	}
 	assert.Equal(t, "small", results[1].(map[string]any)["model"])
 
+	doc = document(t, 0, args("eval --model %s --data %s --eps 0.01 --attack apgd:steps=9 --attack pgd:seed=7 --seed 3", f.model, f.data)...)
+	attacks = doc["results"].([]any)[0].(map[string]any)["attacks"].([]any)
+	assert.Equal(t, "apgd:steps=9,seed=3", attacks[0].(map[string]any)["attack"])
+	assert.Equal(t, "pgd:steps=40,seed=7", attacks[1].(map[string]any)["attack"])
+	r := run(args("eval --model %s --data %s --attack pgd --attack pgd:seed=1", f.model, f.data)...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "--attack: pgd:steps=40,seed=1 is there twice")
+
 	table := run(args("eval --model %s --data %s --n 30 --norm l2 --eps 8/255", f.model, f.data)...)
 	require.Zero(t, table.code, table.stderr)
 	assert.Contains(t, table.stdout, "PGD-40")
@@ -96,8 +104,20 @@ func TestAttack(t *testing.T) {
 	assert.Nil(t, again["mean_distance"])
 	assert.Equal(t, "fgsm", again["attack"])
 
+	// What a report says of the attack gives the same attack.
+	for _, how := range []string{
+		"--attack apgd:restarts=2,loss=dlr --steps 7", "--steps 3 --restarts 2 --step-size 1/50 --seed 9", "--attack fgsm --random-start",
+	} {
+		line := args("attack --model %s --data %s --eps 0.1", f.model, f.data)
+		first := document(t, 0, append(line, strings.Fields(how)...)...)
+		second := document(t, 0, append(line, "--attack", first["attack"].(string))...)
+		delete(first, "seconds")
+		delete(second, "seconds")
+		assert.Equal(t, first, second, how)
+	}
+
 	for _, extra := range []string{
-		"--attack fgsm --random-start --step-size 2/255", "--norm l2 --eps 1/2 --restarts 3", "--targeted --loss margin --restarts 9 --random-start=false",
+		"--attack fgsm --random-start --step-size 2/255", "--attack apgd:rho=0.5 --norm l2", "--norm l2 --eps 1/2 --restarts 3", "--targeted --loss margin --restarts 9 --random-start=false",
 		"--targeted --loss dlr", "--loss dlr",
 	} {
 		r := run(append(args("attack --model %s --data %s --n 20 --offset 5 --steps 1", f.model, f.data), strings.Fields(extra)...)...)

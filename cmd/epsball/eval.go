@@ -15,10 +15,10 @@ import (
 )
 
 type evalFlags struct {
-	models []string
-	data   data
-	eps    *value[net.Epsilon]
-	norm   *value[net.Norm]
+	models  []string
+	data    data
+	eps     *value[net.Epsilon]
+	norm    *value[net.Norm]
 	attacks []string
 	steps   int
 	seed    uint64

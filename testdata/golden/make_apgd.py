@@ -55,6 +55,7 @@ class Run:
     def __init__(self, net, x, y, norm, loss, eps):
         self.net, self.centre, self.y, self.norm, self.loss, self.eps = net, x.double(), y, norm, LOSSES[loss], eps
         self.firm = True  # rounding decides nothing
+        self.spared = False  # a step was not halved because it had just been
 
     def project(self, u):
         d = u - self.centre
@@ -100,6 +101,7 @@ class Run:
                 ups = sum(self.larger(f[i + 1], f[i]) for i in range(last, k))
                 condition1 = ups < RHO * (k - last)
                 condition2 = not halved_before and record[k] == record[last]
+                self.spared |= halved_before and record[k] == record[last] and not condition1
                 if halved_before := condition1 or condition2:
                     eta /= 2
                     halvings += length > k
@@ -141,6 +143,8 @@ def main():
             result = run.go(start)
             if result is None or not run.firm or result[1] < 8:
                 continue
+            if (network, norm) == ("dense", "l2") and len(rows["y"]) == IMAGES - 1 and not run.spared:
+                continue  # that is rare: one at least
             for key, v in zip(rows, (x.numpy(), y, start.numpy(), result[0].float().numpy(), result[1], result[2])):
                 rows[key].append(v)
         rows["path"] = np.stack(rows["path"], axis=1)

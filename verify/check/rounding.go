@@ -87,6 +87,7 @@ const (
 	eta      = 0x1p-149
 	flat     = 0x1p-400
 	largest  = 0x1p200
+	room     = 1 + 0x1p-20 // for float64 rounding of errors of float32
 	maxTerms = 1 << 21
 )
 
@@ -100,36 +101,21 @@ func (n *network) constants() (g float64, err error) {
 	return keep(ownRounding, 4*float64(n.chain)*0x1p-53), nil
 }
 
-// executed returns E_i of a conv, fc, normalize or add node, or an error where
-// float32 may overflow: for the absolute sum s of the terms, and f, max|f_i| of a
-// normalize, ΣM_p of an add.
-func (d *node) executed(s, f float64) (float64, error) {
-	const room = 1 + 0x1p-20 // for float64 rounding in here
-	t, k := float64(d.terms), float64(d.fanIn)
-	gamma := t * u32 / (1 - t*u32)
-	e := keep(normalizeError, float64(3*u32*f*room)+eta)
-	most := e // of the error of a partial sum
-	switch d.kind {
-	case model.Conv, model.FC:
-		e = (keep(sumError, float64(gamma*s)) + keep(underflow, float64(k*eta))) * room
-		most = e
-	case model.Add:
-		e = keep(addError, float64(gamma*f*room))
-		most = (float64(gamma*s) + float64(t*eta)) * room
-	}
-	if !((s+most)*room <= math.MaxFloat32) {
-		return 0, errors.New("float32 execution may overflow")
-	}
-	return e, nil
+// rounded is what a node's execution may err by.
+type rounded struct {
+	e    float64 // E
+	most float64 // of the error of a partial sum
 }
 
-// upperLine returns a slope in [0, 1] and an intercept ≥ 0 of a line above
-// max(z, 0) on [l, u], l < 0 < u.
-func upperLine(l, u float64) (slope, intercept float64) {
-	slope = min(1, u/(u-l))
-	atL := up(float64(-slope * l))
-	atU := up(u - down(float64(slope*u)))
-	return slope, max(0, atL, atU)
+func (n *node) gamma() float64 {
+	t := float64(n.terms)
+	return t * u32 / (1 - t*u32)
+}
+
+// sumError returns E of a conv, an fc or a batchnorm for the absolute sum of the terms.
+func (n *node) sumError(sum float64) rounded {
+	e := (keep(sumError, float64(n.gamma()*sum)) + keep(underflow, float64(float64(n.fanIn)*eta))) * room
+	return rounded{e, e}
 }
 
 func up(v float64) float64   { return math.Nextafter(v, math.Inf(1)) }

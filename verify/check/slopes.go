@@ -108,15 +108,19 @@ func (n *network) readSlopes(c *Certificate, rows int) (slopesFor, error) {
 
 func (n *network) readBlock(method string, s Slopes, rows int) (*alpha, [2]int, error) {
 	key := [2]int{s.For, s.ReLU + 1}
-	if s.ReLU < 0 || key[1] >= len(n.nodes) || n.nodes[key[1]].kind != model.ReLU {
-		return nil, key, fmt.Errorf("relu: got layer %d, expected a ReLU layer", s.ReLU)
+	ok := s.ReLU >= 0 && key[1] < len(n.nodes)
+	if ok {
+		_, ok = n.nodes[key[1]].op.(stated)
+	}
+	if !ok {
+		return nil, key, fmt.Errorf("relu: got layer %d, expected a relu, leakyrelu or clip layer", s.ReLU)
 	}
 	if s.For != ForRows {
 		rows = 1
 	}
 	if s.For >= 0 {
 		key[0] = s.For + 1
-		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.nodes[key[0]].bounded || key[0] < key[1] {
+		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.bounded(key[0]) || key[0] < key[1] {
 			return nil, key, fmt.Errorf("for: got layer %d, expected one that %s bounds, after the ReLU", s.For, method)
 		}
 	}

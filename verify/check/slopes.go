@@ -120,7 +120,7 @@ func (n *network) readBlock(method string, s Slopes, rows int) (*alpha, [2]int, 
 	}
 	if s.For >= 0 {
 		key[0] = s.For + 1
-		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.bounded(key[0]) || key[0] < key[1] {
+		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.bounded(key[0]) || key[0] <= key[1] {
 			return nil, key, fmt.Errorf("for: got layer %d, expected one that %s bounds, after the ReLU", s.For, method)
 		}
 	}

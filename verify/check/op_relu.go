@@ -68,28 +68,22 @@ func (o *leakyReLU) interval(s *state, i int, b *bounds) error {
 	b.lines = newLines(len(b.lo))
 	for k, l := range p.lo {
 		u, slope := p.hi[k], o.of(s, i, k)
-		low, high, intercept := l, u, 0.0
-		switch {
-		case l >= 0:
+		if l >= 0 { // exact
+			b.lo[k], b.hi[k], b.d[k] = l, u, s.g*p.m[k]
 			b.lines.set(k, 1, 0)
-		case u <= 0:
-			low, high = float64(slope*l), float64(slope*u)
+			continue
+		}
+		low, high, intercept := float64(slope*l), float64(slope*u), 0.0
+		if u <= 0 {
 			b.lines.set(k, slope, 0)
-		default:
-			low, high = float64(slope*l), u
+			b.lo[k], b.hi[k] = min(low, high), max(low, high)
+		} else {
 			intercept = o.open1(b.lines, k, slope, l, u)
+			b.lo[k], b.hi[k] = min(low, 0), max(low, u)
 		}
-		b.lo[k], b.hi[k] = min(low, high), max(low, high)
-		if l < 0 && u > 0 {
-			b.lo[k], b.hi[k] = min(b.lo[k], 0), max(b.hi[k], 0)
-		}
-		steepest := max(1, math.Abs(slope))
-		e := 0.0
-		if l < 0 {
-			e = keep(leakyError, float64(math.Abs(slope*l)*u32)*room) + keep(underflow, eta)
-		}
-		sum := float64(steepest*p.m[k]) + math.Abs(intercept)
-		if err := s.widen(b, k, sum, rounded{e, e}, float64(steepest*p.m[k])); err != nil {
+		most := float64(max(1, math.Abs(slope)) * p.m[k])
+		e := keep(leakyError, float64(math.Abs(low)*u32)*room) + keep(underflow, eta)
+		if err := s.widen(b, k, most+math.Abs(intercept), rounded{e, e}, most); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,9 @@ package check
 
 import "math"
 
-// relu is max(x, 0).
+// relu is max(x, 0). Below it is α·z, for any α in [0, 1]; above, a line of a slope s in
+// [0, 1] with the intercept max(0, −s·l, u − s·u): max(z, 0) − s·z is convex, and so
+// largest at l or u.
 type relu struct{}
 
 func (relu) interval(s *state, i int, b *bounds) error {

@@ -6,7 +6,7 @@ import "github.com/epsball/epsball/model"
 var ErrorTerms = []errorTerm{sumError, underflow, normalizeError, addError, wholeSum, ownRounding}
 
 // LayerTerms are those of layers that ErrorTerms' networks do not have.
-var LayerTerms = []errorTerm{leakyError, curveError}
+var LayerTerms = []errorTerm{normError, poolError, leakyError, curveError}
 
 // Decay is decay.
 var Decay = decay

@@ -40,7 +40,7 @@ func (o *avgPool) interval(s *state, i int, b *bounds) error {
 		for k := pixel * channels; k < (pixel+1)*channels; k++ {
 			b.lo[k] /= d
 			b.hi[k] /= d
-			e := n.sumError(sum[k] / d)
+			e := n.rounding(sum[k]/d, poolError)
 			if err := s.widen(b, k, sum[k]/d, e, sum[k]+float64(d*e.e)); err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	}
 	last := &layers[len(layers)-1]
 	merged := mergeable(n, last)
-	terms := sumTerms(layers)
+	terms := sumTerms(n.Nodes())
 	for i := range layers {
 		a := &layers[i]
 		if a == last && merged {

@@ -132,7 +132,6 @@ func randomBlock(r *rand.Rand, a *model.Architecture) {
 	end := len(a.Layers) - 1
 	if r.IntN(3) == 0 && at >= 0 { // another way around
 		a.Layers = append(a.Layers, from(at, randomLayer(r, a)))
-		at++
 		at = len(a.Layers) - 1
 	}
 	kind := model.Add
@@ -436,3 +435,101 @@ func TestLayersFailClosed(t *testing.T) {
 }
 
 func pool2(kind model.Kind) model.Layer { return pool(kind, 2, 1, 0) }
+
+// TestLayerFaults: without an error term some bound of a network breaks that has the
+// layer in question, or the trials above would show nothing about it.
+func TestLayerFaults(t *testing.T) {
+	defer func() { removed = noTerm }()
+	alternating := func(m *model.Model) { // sums that cancel
+		for k := range m.Params[0].W {
+			m.Params[0].W[k] = m.Params[0].W[k]*0x1p-10 + float32(1-2*(k%2))
+		}
+		clear(m.Params[0].B)
+	}
+	for _, c := range []struct {
+		name   string
+		term   errorTerm
+		in     model.Shape
+		layers []model.Layer
+		set    func(m *model.Model)
+		pixel  func(k int) float32 // nil: random
+	}{
+		{"sigmoid", termSmooth, model.Shape{C: 1, H: 1, W: 2}, []model.Layer{fc(2), sigmoid}, nil, nil},
+		{"tanh", termSmooth, model.Shape{C: 1, H: 1, W: 2}, []model.Layer{fc(2), tanh}, nil, nil},
+		{"depthwise", termCentre, model.Shape{C: 2, H: 6, W: 6}, []model.Layer{grouped(2, conv(2, 6, 1, 0))}, alternating, nil},
+		{"grouped", termCentre, model.Shape{C: 4, H: 5, W: 5}, []model.Layer{grouped(2, conv(4, 5, 1, 0))}, alternating, nil},
+		// One pixel swallows the others.
+		{"mean", termCentre, model.Shape{C: 2, H: 10, W: 10}, []model.Layer{pool(model.AvgPool, 10, 1, 0)}, nil, func(k int) float32 {
+			if k%100 == 0 {
+				return 1
+			}
+			return 0.9 * 0x1p-24
+		}},
+		// A batchnorm swallows the products that it is added to.
+		{"sum", termWholeSum, model.Shape{C: 2, H: 12, W: 12}, []model.Layer{relu, batchNorm, from(-1, relu), grouped(2, conv(2, 11, 1, 5)), add(1, 3)}, func(m *model.Model) {
+			for k := range m.Params[3].W {
+				m.Params[3].W[k] = 0.45
+			}
+			clear(m.Params[3].B)
+			m.Params[1] = model.Param{W: []float32{1.1 * 0x1p24, 1.1 * 0x1p24}, B: []float32{0, 0}, Mean: []float32{0, 0}, Var: []float32{1, 1}}
+		}, func(int) float32 { return 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pool := kernels.NewPool(1)
+			defer pool.Close()
+			a := &model.Architecture{Name: c.name, Input: c.in, Layers: c.layers}
+			try := func(term errorTerm) string {
+				removed = term
+				r := rand.New(rand.NewPCG(1, 3))
+				for round := range 8 {
+					m := newLayers(t, a, uint64(round), r)
+					if c.set != nil {
+						c.set(m)
+					}
+					v := newLayersIBP(t, m, pool, net.Options{})
+					x := randomImage(a.Input.Size(), r)
+					if c.pixel != nil {
+						for k := range x {
+							x[k] = c.pixel(k)
+						}
+					}
+					if bad, _ := breaks(t, v, net.Ball{Eps: net.MustEpsilon("0")}, x, 0, r, 4); bad != "" {
+						return bad
+					}
+				}
+				return ""
+			}
+			require.Empty(t, try(noTerm))
+			bad := try(c.term)
+			require.NotEmpty(t, bad, "nothing is found without %s", errorTermNames[c.term])
+			t.Log(bad)
+		})
+	}
+}
+
+// TestTermsOfLayers: what an add takes in one sum (step 6).
+func TestTermsOfLayers(t *testing.T) {
+	in := model.Shape{C: 2, H: 4, W: 4}
+	for _, c := range []struct {
+		layers []model.Layer
+		want   []int // of each node
+	}{
+		// A batchnorm and a depthwise conv that a Sum alone reads: 2 and 10 terms.
+		{[]model.Layer{batchNorm, from(-1, grouped(2, conv(2, 3, 1, 1))), add(0, 1)}, []int{12, 12, 12}},
+		// The ReLU in between rounds: one term of the Sum.
+		{[]model.Layer{batchNorm, relu, from(-1, grouped(2, conv(2, 3, 1, 1))), add(1, 2)}, []int{2, 11, 11}},
+		// A dense conv takes the add in, with the mean's 9 + 1.
+		{[]model.Layer{pool(model.AvgPool, 3, 1, 1), from(-1, conv(2, 1, 1, 0)), add(0, 1)}, []int{13, 13}},
+		// Maxima and concats add nothing up.
+		{[]model.Layer{pool(model.MaxPool, 3, 1, 1), from(-1, tanh), add(0, 1), {Kind: model.Concat, Inputs: []int{2, 1}}}, []int{0, 0, 2, 0}},
+		// A Sum that another reads alone, and one that two read.
+		{[]model.Layer{tanh, add(-1, 0), add(0, 1)}, []int{0, 3, 3}},
+		{[]model.Layer{tanh, add(-1, 0), add(1, 1)}, []int{0, 2, 2}},
+	} {
+		m, err := model.Random(&model.Architecture{Input: in, Layers: c.layers}, 1)
+		require.NoError(t, err)
+		n, err := net.Compile(m, net.Options{})
+		require.NoError(t, err)
+		require.Equal(t, c.want, sumTerms(n.Nodes()), string(m.Arch.CanonicalJSON()))
+	}
+}

@@ -40,10 +40,10 @@ func (s Sliding) Taps() int { return s.KH * s.KW }
 // multiply-adds of a depthwise convolution.
 func (s Sliding) MACs() int64 {
 	rows, columns := int64(0), int64(0)
-	for _, r := range s.outputs(rowAxis, 0, s.OutH(), 0, s.InH) {
+	for _, r := range s.rows().outputs(0, s.OutH(), 0, s.InH) {
 		rows += int64(r.n * len(r.taps))
 	}
-	for _, r := range s.outputs(columnAxis, 0, s.OutW(), 0, s.InW) {
+	for _, r := range s.columns().outputs(0, s.OutW(), 0, s.InW) {
 		columns += int64(r.n * len(r.taps))
 	}
 	return int64(s.C) * rows * columns
@@ -78,8 +78,8 @@ func (s Sliding) dense() Shape {
 // axis is a geometry along one of the two.
 type axis struct{ in, k, stride, pad, dilation int }
 
-func rowAxis(s Sliding) axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
-func columnAxis(s Sliding) axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
+func (s *Sliding) rows() axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
+func (s *Sliding) columns() axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
 
 // axisTap is a tap k along one axis, at a coordinate of the map that is read.
 type axisTap struct{ k, at int }
@@ -131,8 +131,7 @@ func (r *axisRun) continues(in int, taps []axisTap, real int) bool {
 
 // outputs are the runs of the outputs o0 … o1−1, counted from o0, whose taps are
 // inputs i0 … i1−1, counted from i0.
-func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) outputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(o1-o0, 1, a.stride, func(o int) (taps []axisTap, real int) {
 		for k := range a.k {
 			i := (o0+o)*a.stride - a.pad + k*a.dilation
@@ -149,8 +148,7 @@ func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
 
 // inputs are the runs of the inputs i0 … i1−1, counted from i0, whose taps are the
 // outputs o0 … o1−1 that read them, in ascending order, counted from o0.
-func (s Sliding) inputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) inputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(i1-i0, a.stride, 1, func(i int) (taps []axisTap, real int) {
 		for k := a.k - 1; k >= 0; k-- {
 			o := i0 + i + a.pad - k*a.dilation
@@ -193,13 +191,13 @@ func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
 	if out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
 		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs", out, in))
 	}
-	runs := s.outputs
+	runs := axis.outputs
 	p := &slide{shape: s, out: out, in: in, centreW: out.W(), tapW: in.W(), centre: out.H() * out.W(), tap: in.H() * in.W()}
 	if adjoint {
-		runs = s.inputs
+		runs = axis.inputs
 		p.centreW, p.tapW, p.centre, p.tap = p.tapW, p.centreW, p.tap, p.centre
 	}
-	p.rows, p.columns = runs(rowAxis, out.Y0, out.Y1, in.Y0, in.Y1), runs(columnAxis, out.X0, out.X1, in.X0, in.X1)
+	p.rows, p.columns = runs(s.rows(), out.Y0, out.Y1, in.Y0, in.Y1), runs(s.columns(), out.X0, out.X1, in.X0, in.X1)
 	p.ascending = !adjoint || s.StrideH == 1 && s.StrideW == 1
 	const size = int(unsafe.Sizeof(float32(0)))
 	pixel := s.C * size
@@ -243,9 +241,9 @@ func (p *slide) mustReach() {
 	}
 }
 
-// gathering says how centres are computed from their taps: by kernel, but by row, if not
-// nil, in cells with rows3, and by short where a pixel is shorter than a lane vector and
-// kernel would leave the slices, or always if exact; divisor is that of a mean, 0 for the number of pixels.
+// gathering says how centres are computed from their taps: by kernel; in cells with rows3
+// by row, if there is one; pixels shorter than a lane vector by short where kernel would
+// leave the slices, or always if exact. A divisor of 0 is the number of pixels.
 type gathering struct {
 	kernel, row, short func(*asm.TapsArgs)
 	divisor            int

@@ -29,8 +29,8 @@ type Result struct {
 	Done    []bool // false where a cancelled run did not get to the end
 
 	// Begun is true where the entries above hold what was found, if only so far:
-	// where Done is, and where a cancelled run had attacked the image. With LowestMargin, that was without
-	// success.
+	// where Done is, and where a cancelled run had attacked the image (without success,
+	// if the goal is LowestMargin).
 	Begun []bool
 
 	// ImageSteps is the number of steps taken by all images, of the gradient or without.

@@ -10,7 +10,7 @@ import (
 type Passes = net.Passes
 
 // Target is what can be attacked: *net.Network, or a type that embeds one and puts
-// something before it or after it in the passes it makes. Its logits are those of the
+// something before or after it in the passes it makes. Its logits are those of the
 // classifier as deployed; its gradients are whatever leads an attack uphill, such as
 // the identity for a step without derivative (BPDA: Athalye et al. 2018).
 type Target interface {

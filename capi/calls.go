@@ -84,7 +84,7 @@ func (h *handle) classify(images []float32, n int, labels []int32, logits []floa
 	if cap(p.Label) < n { // ClassifyInto would replace both
 		p.Label = make([]int, n)
 	}
-	err := h.model.ClassifyInto(ctx, epsball.Batch{Data: images, N: n}, p)
+	err := h.model.ClassifyInto(ctx, epsball.Batch{X: images}, p)
 	if logits != nil {
 		p.Logits = own
 	}
@@ -156,7 +156,7 @@ func (h *handle) attack(images []float32, labels []int32, norm, eps string, o at
 	}
 	ctx, stop := h.context(o.limitMS)
 	defer stop()
-	r, err := epsball.Attack(ctx, h.model, epsball.Batch{Data: images, N: len(labels)}, ints(labels), ball, how)
+	r, err := h.model.Attack(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, how)
 	if r == nil || err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (h *handle) certify(images []float32, labels []int32, norm, eps, method str
 	}
 	ctx, stop := h.context(limitMS)
 	defer stop()
-	c, err := epsball.Certify(ctx, h.model, epsball.Batch{Data: images, N: len(labels)}, ints(labels), ball, epsball.Bound(bound))
+	c, err := h.model.Certify(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, epsball.Bound(bound))
 	if err != nil {
 		return err
 	}

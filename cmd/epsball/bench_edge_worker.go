@@ -135,7 +135,7 @@ func (s *edgeServer) open(q *edgeRequest) (*edgeReply, error) {
 		return nil, err
 	}
 	loaded := time.Now()
-	s.x = epsball.Batch{Data: x[:size], N: 1}
+	s.x = epsball.Batch{X: x[:size]}
 	if err := s.model.ClassifyInto(context.Background(), s.x, &s.p); err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (s *edgeServer) open(q *edgeRequest) (*edgeReply, error) {
 	r.RSS, r.MaxRSS = residentBytes()
 	r.Values = appendFloats(nil, s.p.Logits)
 	for i := size; i < len(x); i += size {
-		if err := s.model.ClassifyInto(context.Background(), epsball.Batch{Data: x[i : i+size], N: 1}, &s.p); err != nil {
+		if err := s.model.ClassifyInto(context.Background(), epsball.Batch{X: x[i : i+size]}, &s.p); err != nil {
 			return nil, err
 		}
 		r.Values = appendFloats(r.Values, s.p.Logits)

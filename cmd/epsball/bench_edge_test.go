@@ -192,14 +192,19 @@ func TestEdgePeers(t *testing.T) {
 		}
 	}
 	for name, there := range have {
-		for _, net := range []string{"pads", "residual"} {
-			r := rows["edge/"+net+"/b1/t1/"+name+" "]
-			assert.Equal(t, there, r != nil, "%s %s", net, name)
-			if r != nil {
-				assert.Positive(t, r["ratio"])
-				assert.Positive(t, r["interpreter"])
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, !there, absent[name])
+			for _, net := range []string{"pads", "residual"} {
+				r := rows["edge/"+net+"/b1/t1/"+name+" "]
+				assert.Equal(t, there, r != nil, net)
+				if r != nil {
+					assert.Positive(t, r["ratio"])
+					assert.Positive(t, r["interpreter"])
+				}
 			}
-		}
-		assert.Equal(t, !there, absent[name], name)
+			if !there {
+				t.Skipf("%s lacks %s: all that was tested is that bench says so", python, name)
+			}
+		})
 	}
 }

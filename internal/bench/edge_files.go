@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/epsball/epsball/internal/bench/worker"
 	"github.com/epsball/epsball/internal/onnx"
@@ -166,6 +167,10 @@ func (e *edgeBench) peerModel(ctx context.Context, c *edgeContestant, f *edgeFil
 	}
 	p := edgePeers[slices.IndexFunc(edgePeers, func(p edgePeer) bool { return p.name == c.variant })]
 	if why := f.failed[p.format]; p.format != "" && why != "" {
+		if reason, ok := strings.CutPrefix(why, "absent: "); ok {
+			e.absent[c.variant] = reason
+			return "", errAbsent
+		}
 		return "", fmt.Errorf("the model could not be converted: %s", why)
 	}
 	return filepath.Join(f.formats, p.file), nil

@@ -33,24 +33,26 @@ type Process struct {
 // Start starts a worker by its command line and waits for its first line. It ends
 // with ctx, or by Close.
 func Start(ctx context.Context, argv []string) (*Process, error) {
-	p := &Process{}
-	ctx, p.stop = context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	p := &Process{stop: stop}
 	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	// One thread for NumPy, which computes nothing, and no files beside the script.
 	p.cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1")
 	p.cmd.Stderr = &p.errors
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
+		stop()
 		return nil, err
 	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
+		stop()
 		return nil, err
 	}
 	p.in, p.out = in, bufio.NewReaderSize(out, 1<<16)
 	p.Started = time.Now()
 	if err := p.cmd.Start(); err != nil {
-		p.stop()
+		stop()
 		return nil, err
 	}
 	hello, err := p.read()
@@ -62,7 +64,8 @@ func Start(ctx context.Context, argv []string) (*Process, error) {
 	return p, nil
 }
 
-// Ask sends a request and returns the answer, which is no error.
+// Ask sends a request and returns the answer; one that holds an error is returned
+// as that error.
 func (p *Process) Ask(q *Request) (*Reply, error) {
 	line, err := json.Marshal(q)
 	if err != nil {

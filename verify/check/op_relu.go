@@ -19,7 +19,9 @@ func (relu) interval(s *state, i int, b *bounds) error {
 		case u > 0:
 			b.lines.free[k] = lower
 			b.lines.high[k], b.lines.highAt[k] = upperLine(l, u)
-			b.lines.low[k] = adaptive(l, 0, u)
+			if u > -l {
+				b.lines.low[k] = 1
+			}
 		}
 		if u > 0 { // or the output is 0, exactly
 			b.d[k] = s.g * (p.m[k] + b.lines.highAt[k])
@@ -40,9 +42,10 @@ func crossesZero(_ int, l, u float64) bool { return l < 0 && u > 0 }
 
 // adaptive returns 1 or 0 as u is farther from a kink than l or not: of the lines
 // through the kink that are on one side of the function, that one leaves the smallest
-// area between them.
+// area between them. Where the kink is in the middle, as it often is, rounding must not
+// decide: it takes a thousandth more for a 1.
 func adaptive(l, kink, u float64) float64 {
-	if u-kink > kink-l {
+	if u-kink > (1+0x1p-10)*(kink-l) {
 		return 1
 	}
 	return 0

@@ -73,7 +73,11 @@ func (o *leakyReLU) interval(s *state, i int, b *bounds) error {
 	b.lines = newLines(len(b.lo))
 	for k, l := range p.lo {
 		u, slope := p.hi[k], o.of(s, i, k)
-		if l >= 0 { // exact
+		most := float64(max(1, math.Abs(slope)) * p.m[k]) // of the product, needed or not
+		if l >= 0 {                                       // exact
+			if err := s.fits(most); err != nil {
+				return err
+			}
 			b.lo[k], b.hi[k], b.d[k] = l, u, s.g*p.m[k]
 			b.lines.set(k, 1, 0)
 			continue
@@ -86,7 +90,6 @@ func (o *leakyReLU) interval(s *state, i int, b *bounds) error {
 			intercept = o.open1(b.lines, k, slope, l, u)
 			b.lo[k], b.hi[k] = min(low, 0), max(low, u)
 		}
-		most := float64(max(1, math.Abs(slope)) * p.m[k])
 		e := keep(leakyError, float64(math.Abs(low)*u32)*room) + keep(underflow, eta)
 		if err := s.widen(b, k, most+math.Abs(intercept), rounded{e, e}, most); err != nil {
 			return err

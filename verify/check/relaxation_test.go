@@ -175,6 +175,27 @@ func TestCurveLines(t *testing.T) {
 	}
 }
 
+// TestAbove: a line over sigmoid or tanh is above it whatever its slope is, and wherever
+// its intercept is derived from.
+func TestAbove(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 10))
+	for n := range 600 {
+		layer := []model.Layer{sigmoid, tanh}[n%2]
+		l, u := ends(r)
+		if max(-l, u) > 1e6 {
+			continue
+		}
+		c := max(l, 0)
+		a, at := r.Float64(), c+max(0, u-c)*r.Float64()
+		b := check.Above(layer.Kind, a, at, l, u)
+		for k := range 30 {
+			z := l + (u-l)*float64(k)/29
+			line := float(0).Mul(float(a), float(z))
+			require.GreaterOrEqual(t, line.Add(line, float(b)).Cmp(value(layer, z)), 0, "%v·z over %s on [%v, %v] from %v, at %v", a, layer.Kind, l, u, at, z)
+		}
+	}
+}
+
 // TestPlanes: the planes of a maxpool are on their sides of it at all corners and inside,
 // and are the first of equals.
 func TestPlanes(t *testing.T) {

@@ -150,8 +150,6 @@ func (n *network) wide(x []float64) [][]float64 {
 				z[o] = (in[o] - float64(s.mean[o])) / float64(s.std[o])
 			case model.ReLU:
 				z[o] = max(0, in[o])
-			default:
-				z[o] = n.value(s, o, acts)
 			case model.FC:
 				v := float64(s.bias[o])
 				for t := s.start[o]; t < s.start[o+1]; t++ {
@@ -161,6 +159,8 @@ func (n *network) wide(x []float64) [][]float64 {
 					v += acts[s.skip][o]
 				}
 				z[o] = v
+			default:
+				z[o] = n.value(s, o, acts)
 			}
 		}
 		acts[s.out] = z

@@ -87,7 +87,7 @@ func (o *leakyReLU) interval(s *state, i int, b *bounds) error {
 			b.lines.set(k, slope, 0)
 			b.lo[k], b.hi[k] = min(low, high), max(low, high)
 		} else {
-			intercept = o.open1(b.lines, k, slope, l, u)
+			intercept = o.unstable(b.lines, k, slope, l, u)
 			b.lo[k], b.hi[k] = min(low, 0), max(low, u)
 		}
 		e := keep(leakyError, float64(math.Abs(low)*u32)*room) + keep(underflow, eta)
@@ -98,31 +98,30 @@ func (o *leakyReLU) interval(s *state, i int, b *bounds) error {
 	return nil
 }
 
-// open1 sets the lines of an element k that may have either sign, and returns the
+// unstable sets the lines of an element k that may have either sign, and returns the
 // intercept of the one that is not free.
 //
 // That is λz + β, λ about the slope between the ends. The function minus any line
 // is, like the function, convex or concave, and so largest, or smallest, at l or u:
 // these ask for β. The free line goes through 0 with a slope between those of the
 // function's two pieces, on the other side of both.
-func (o *leakyReLU) open1(n *lines, k int, slope, l, u float64) float64 {
-	chord := (u - float64(slope*l)) / (u - l)
-	chord = max(min(slope, 1), min(max(slope, 1), chord))
-	rest := 1 - slope // exact or rounded: any slope in the range will do
-	free1 := o.clamp(slope, slope+float64(rest*adaptive(l, 0, u)))
+func (o *leakyReLU) unstable(n *lines, k int, slope, l, u float64) float64 {
+	chord := between(slope, (u-float64(slope*l))/(u-l))
+	free := between(slope, slope+float64(adaptive(l, 0, u)*(1-slope)))
 	if slope <= 1 {
-		n.free[k], n.low[k] = lower, free1
+		n.free[k], n.low[k] = lower, free
 		n.high[k] = chord
 		n.highAt[k] = max(up(up(float64(slope*l))-down(float64(chord*l))), up(u-down(float64(chord*u))))
 		return n.highAt[k]
 	}
-	n.free[k], n.high[k] = upper, free1
+	n.free[k], n.high[k] = upper, free
 	n.low[k] = chord
 	n.lowAt[k] = min(down(down(float64(slope*l))-up(float64(chord*l))), down(u-up(float64(chord*u))))
 	return n.lowAt[k]
 }
 
-func (o *leakyReLU) clamp(slope, v float64) float64 {
+// between moves v to between a slope and 1.
+func between(slope, v float64) float64 {
 	return max(min(slope, 1), min(max(slope, 1), v))
 }
 
@@ -134,5 +133,5 @@ func (*leakyReLU) same(b *bounds, k int) bool { return b.lines.same(k) }
 
 func (o *leakyReLU) line(s *state, i, k int, alpha float64) (slope, intercept float64) {
 	v := o.of(s, i, k)
-	return o.clamp(v, v+float64(alpha*(1-v))), 0
+	return between(v, v+float64(alpha*(1-v))), 0
 }

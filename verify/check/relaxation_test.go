@@ -40,7 +40,7 @@ func TestDecay(t *testing.T) {
 
 // value is the exact value of an activation at z.
 func value(l model.Layer, z float64) *big.Float {
-	f, _ := new(big.Rat).SetString("0")
+	var f *big.Rat
 	switch l.Kind {
 	case model.Sigmoid, model.Tanh:
 		return exactCurve(l.Kind, float(z))

@@ -37,7 +37,9 @@ const (
 	maxSide       = 4096    // an input dimension, a kernel or a stride
 	maxActivation = 1 << 28 // elements
 	maxWeight     = 1 << 30 // elements
-	maxMACs       = 1 << 56 // of the whole network
+	maxMACs       = 1 << 56 // of the whole network, with what pools add or compare
+	maxSlopes     = 1 << 18 // of the whole network, so that a file's header stays small
+	maxInputs     = 1 << 16 // of all concats, likewise
 	maxName       = 256     // bytes
 )
 
@@ -188,7 +190,7 @@ func (a *Architecture) Residual(i int) (branch, skip int, ok bool) {
 	if p > q {
 		p, q = q, p
 	}
-	readers := a.readers()
+	readers := a.Readers()
 	if a.branch(q, readers) {
 		return q, p, true
 	}
@@ -200,9 +202,9 @@ func (a *Architecture) branch(k int, readers []int) bool {
 	return k >= 0 && a.Layers[k].HasMatrix() && readers[k+1] == 1
 }
 
-// readers returns how many inputs of layers each activation is, in the order of
+// Readers returns how many inputs of layers each activation is, in the order of
 // Shapes. The inputs must be in range.
-func (a *Architecture) readers() []int {
+func (a *Architecture) Readers() []int {
 	n := make([]int, len(a.Layers)+1)
 	for i := range a.Layers {
 		for _, k := range a.InputsOf(i) {

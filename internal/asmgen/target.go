@@ -73,6 +73,8 @@ type target interface {
 
 	text(name, doc, params string, argBytes int)
 	comment(format string, args ...any)
+	regName(r reg) string             // as the assembler knows it
+	vecNames(first vec, n int) string // the machine registers of n lane vectors
 	loadArg(dst reg, name string, off int)
 	splatArg(dst vec, name string, off int)
 	label(name string)
@@ -84,6 +86,7 @@ type target interface {
 	load32(dst reg, m mem) // sign-extended
 	store(src reg, m mem)
 	prefetch(m mem) // a hint: the address may be anywhere
+	prefetchL2(m mem)
 	move(dst, src reg)
 	clear(dst reg)
 	addImm(dst reg, imm int)
@@ -121,6 +124,8 @@ type target interface {
 	vgate(v, gate, zero vec)                      // v = gate > 0 ? v : +0; gate is lost
 	vnonzero(dst, a, zero vec)                    // all ones where a < 0 or a > 0 (not for NaN)
 	vless(dst, a, b vec)                          // all ones where a < b
+	vequal(dst, a, b vec)                         // all ones where a = b (not for NaN)
+	vexponent(dst, a vec)                         // the last 9 bits become the first
 	vaddInt(dst, a, b vec)                        // of 32 bits
 	vsubInt(dst, a, b vec)                        // of 32 bits
 	vgather(dst, tmp vec, base reg, index [8]reg) // lane l from base + index[l]

@@ -20,13 +20,13 @@ def f32(v):
     return struct.unpack("<f", struct.pack("<f", v))[0]
 
 
-def save_model(path, arch, params):
+def save_model(path, arch, params, version="2"):
     text, header, data = json.dumps(arch, separators=(",", ":")), {}, b""
     for name, (shape, values) in params.items():
         raw = struct.pack(f"<{len(values)}f", *values)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
-    meta = {"format": "epsball", "version": "2", "architecture": text}
+    meta = {"format": "epsball", "version": version, "architecture": text}
     head = json.dumps({"__metadata__": meta} | header, separators=(",", ":"))
     head += " " * (-len(head) % 8)
     open(path, "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
@@ -377,7 +377,7 @@ kinks = [
     {"type": "add", "inputs": [8, 7]}, {"type": "fc", "out": 3},
 ]
 curves = [
-    conv(3, 2, 1), {"type": "sigmoid"}, {"type": "avgpool"} | POOL | {"padding": [1, 1]}, conv(2, 3, 0), {"type": "tanh"},
+    conv(3, 2, 1), {"type": "batchnorm", "eps": 0.001}, {"type": "sigmoid"}, {"type": "avgpool"} | POOL | {"padding": [1, 1]}, conv(2, 3, 0), {"type": "tanh"},
     {"type": "maxpool"} | POOL | {"padding": [1, 1]}, {"type": "fc", "out": 3}, {"type": "sigmoid"},
 ]
 rough = lambda n, top: [f32(draw.uniform(-top, top) / 8) for _ in range(n)]
@@ -386,12 +386,14 @@ save_model("kinks.safetensors", {"name": "kinks", "input": [1, 2, 2], "layers": 
     "layers.3.weight": ([4, 1, 2, 2], rough(16, 8)), "layers.3.bias": ([4], rough(4, 4)),
     "layers.6.weight": ([2, 8, 2, 2], rough(64, 8)), "layers.6.bias": ([2], rough(2, 4)),
     "layers.10.weight": ([3, 8], rough(24, 16)), "layers.10.bias": ([3], [3.0, -1.0, 1.0]),
-})
+}, "4")
 save_model("curves.safetensors", {"name": "curves", "input": [1, 2, 2], "layers": curves}, {
     "layers.0.weight": ([3, 1, 2, 2], rough(12, 16)), "layers.0.bias": ([3], rough(3, 8)),
-    "layers.3.weight": ([2, 3, 3, 3], rough(54, 16)), "layers.3.bias": ([2], rough(2, 8)),
-    "layers.6.weight": ([3, 18], rough(54, 16)), "layers.6.bias": ([3], rough(3, 8)),
-})
+    "layers.1.weight": ([3], rough(3, 16)), "layers.1.bias": ([3], rough(3, 8)),
+    "layers.1.running_mean": ([3], rough(3, 4)), "layers.1.running_var": ([3], [0.3, 1.7, 0.01]),
+    "layers.4.weight": ([2, 3, 3, 3], rough(54, 16)), "layers.4.bias": ([2], rough(2, 8)),
+    "layers.7.weight": ([3, 18], rough(54, 16)), "layers.7.bias": ([3], rough(3, 8)),
+}, "4")
 for name in "kinks", "curves":
     model = check.load_model(name + ".safetensors")
     z = [evaluate(model[0], [Fraction(v) for v in x]) for x in images]
@@ -436,7 +438,7 @@ for name in "kinks", "curves":
         more("invalid", "slopes for a layer that no bend reads", "slopes", slopes=[block(5, 1, "adaptive")])
         more("invalid", "slopes for the layer that has them", "slopes", slopes=[block(1, 1, "adaptive")])
     else:
-        more("invalid", "slopes of a tanh", "slopes", slopes=[block("all", 4, "adaptive")])
+        more("invalid", "slopes of a tanh", "slopes", slopes=[block("all", 5, "adaptive")])
 
 for name, content in files.items():
     open(name, "wb").write(b"\n".join(content) + (b"" if name == "invalid.jsonl" else b"\n"))

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 
+	"github.com/epsball/epsball/internal/plain"
 	"github.com/epsball/epsball/model"
 )
 
@@ -25,7 +26,7 @@ func (s *step) newSums(size, channel int, scale, shift []float32) {
 func (s *step) newWindows(l *model.Layer, in, out model.Shape) {
 	for o := range out.Size() {
 		var list []int32
-		each(l, in, out, o, o/(out.H*out.W), func(_, k int) { list = append(list, int32(k)) })
+		plain.EachPixel(*l, in, out, o, func(k int) { list = append(list, int32(k)) })
 		n := len(list)
 		if l.CountPadding {
 			n = l.Kernel[0] * l.Kernel[1]
@@ -34,35 +35,7 @@ func (s *step) newWindows(l *model.Layer, in, out model.Shape) {
 	}
 }
 
-// each calls f(kernel position, input element) for the taps of output o in a channel of
-// the input.
-func each(l *model.Layer, in, out model.Shape, o, c int, f func(t, k int)) {
-	y, x, d := o/out.W%out.H, o%out.W, l.Dilations()
-	for ky := range l.Kernel[0] {
-		for kx := range l.Kernel[1] {
-			iy, ix := y*l.Stride[0]+ky*d[0]-l.Padding[0], x*l.Stride[1]+kx*d[1]-l.Padding[1]
-			if iy >= 0 && iy < in.H && ix >= 0 && ix < in.W {
-				f(ky*l.Kernel[1]+kx, (c*in.H+iy)*in.W+ix)
-			}
-		}
-	}
-}
-
-// terms calls f(weight index, input element) for the products of output o of a conv or fc.
-func terms(l *model.Layer, in, out model.Shape, o int, f func(w, k int)) {
-	if l.Kind == model.FC {
-		for k := range in.Size() {
-			f(o*in.Size()+k, k)
-		}
-		return
-	}
-	oc, ins := o/(out.H*out.W), in.C/l.GroupCount()
-	for c := range ins {
-		each(l, in, out, o, oc/(l.Out/l.GroupCount())*ins+c, func(t, k int) { f((oc*ins+c)*l.Kernel[0]*l.Kernel[1]+t, k) })
-	}
-}
-
-// part returns the input of a concat that output o is of, and its element there.
+// partOf returns the input of a concat that output o is of, and its element there.
 func (n *network) partOf(s *step, o int) (act, k int) {
 	for _, act = range s.ins {
 		if o < n.sizes[act] {

@@ -1,6 +1,9 @@
 package redteam
 
-import "github.com/epsball/epsball/model"
+import (
+	"github.com/epsball/epsball/internal/plain"
+	"github.com/epsball/epsball/model"
+)
 
 // network is a model as a list of steps over activations, channels first: activation
 // 0 is the input, i+1 the output of layer i.
@@ -130,7 +133,7 @@ func (s *step) sum(m *model.Model, shapes []model.Shape, i int) {
 	for o := range out.Size() {
 		s.start = append(s.start, len(s.w))
 		s.bias = append(s.bias, p.B[o/(out.H*out.W)])
-		terms(&l, in, out, o, func(w, k int) {
+		plain.Each(l, in, out, o, func(w, k int) {
 			s.w, s.k = append(s.w, p.W[w]), append(s.k, int32(k))
 		})
 	}
@@ -150,8 +153,6 @@ func (n *network) wide(x []float64) [][]float64 {
 				z[o] = (in[o] - float64(s.mean[o])) / float64(s.std[o])
 			case model.ReLU:
 				z[o] = max(0, in[o])
-			default:
-				z[o] = n.value(s, o, acts)
 			case model.FC:
 				v := float64(s.bias[o])
 				for t := s.start[o]; t < s.start[o+1]; t++ {
@@ -161,6 +162,8 @@ func (n *network) wide(x []float64) [][]float64 {
 					v += acts[s.skip][o]
 				}
 				z[o] = v
+			default:
+				z[o] = n.value(s, o, acts)
 			}
 		}
 		acts[s.out] = z

@@ -63,3 +63,11 @@ func PlanesOf(lo, hi []float64) (j, i int, slope, intercept float64) {
 	}
 	return b.planes.low[0], b.planes.high[0], b.planes.slope[0], b.planes.intercept[0]
 }
+
+// Above is the intercept of a line of slope a over sigmoid or tanh on [l, u], from the
+// point t.
+func Above(kind model.Kind, a, t, l, u float64) float64 {
+	one := model.Shape{C: 1, H: 1, W: 1}
+	o, _, _ := newOp(&model.Layer{Kind: kind}, nil, one, one)
+	return o.(*curve).above(a, t, l, u)
+}

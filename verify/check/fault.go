@@ -1,9 +1,8 @@
 package check
 
 // errorTerm names a term of the proof that the red team's tests remove, one at a time,
-// to see that they notice. Of upperLine's and lower's outward steps, flat, room, slack, above's last term and the
-// differences of g from γ_N(v) nothing can show that they are gone: g alone leaves room
-// for more.
+// to see that they notice. Of outward steps, flat, room, slack and the differences of g
+// from γ_N(v) nothing can show that they are gone: g alone leaves room for more.
 type errorTerm string
 
 const (

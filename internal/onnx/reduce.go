@@ -7,7 +7,9 @@ import (
 )
 
 func convertReduceMean(im *importer, n *node) (value, error) {
-	return im.reduce(n, (*importer).average)
+	return im.reduce(n, func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error) {
+		return im.average(n, a, in, win, false)
+	})
 }
 
 func convertReduceSum(im *importer, n *node) (value, error) {
@@ -45,7 +47,7 @@ func (im *importer) reduce(n *node, over func(im *importer, n *node, a *act, in 
 	if err != nil {
 		return value{}, err
 	}
-	win := window{kernel: [2]int{1, 1}, stride: [2]int{1, 1}}
+	win := newWindow(1, 1)
 	if last || slices.Contains(axes, 2) {
 		win.kernel[0] = in.H
 	}

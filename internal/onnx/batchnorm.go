@@ -62,6 +62,14 @@ func convertBatchNorm(im *importer, n *node) (value, error) {
 			return value{a: b}, nil
 		}
 	}
+	if f := a.affine; f != nil && a.src == netInput && f.stage < stageFree { // not to be one with it
+		if a, err = im.placed(a); err != nil {
+			return value{}, err
+		}
+		if a, err = im.normalized(a); err != nil {
+			return value{}, err
+		}
+	}
 	dims := append([]int{a.dims[0]}, slices.Repeat([]int{1}, len(a.dims)-1)...)
 	k, err := im.spread(n, a, scale, dims)
 	if err != nil {

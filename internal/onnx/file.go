@@ -38,9 +38,12 @@ func (o Options) Load(file string) (*model.Model, error) {
 }
 
 // LoadFS is Load from a file system, which decides itself about symbolic links.
-func LoadFS(fsys fs.FS, name string) (*model.Model, error) {
+func LoadFS(fsys fs.FS, name string) (*model.Model, error) { return Options{}.LoadFS(fsys, name) }
+
+// LoadFS is LoadFS with the options.
+func (o Options) LoadFS(fsys fs.FS, name string) (*model.Model, error) {
 	data, err := fs.ReadFile(fsys, name)
-	return Options{}.load(data, err, name, func(other string) (fs.File, error) {
+	return o.load(data, err, name, func(other string) (fs.File, error) {
 		return openRegular(fsys, path.Join(path.Dir(name), other))
 	})
 }

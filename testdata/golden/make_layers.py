@@ -5,6 +5,7 @@ exporters, and what PyTorch and ONNX Runtime say about them; package golden read
 
 Last run with Python 3.11.7, torch 2.15.0, numpy 2.4.6, onnx 1.23.2, onnxruntime 1.32.0
 on one thread of an x86-64 CPU. Another run trains other weights if the versions differ.
+Go has to be there: epsball exports each network again, which ONNX Runtime then runs.
 
 lenet, sigmoid, mobilenet and resnet are trained for a few epochs on the MNIST images of
 testdata/mnist; the others, of one or two layers behind (x - 0.5) / 0.25, are drawn at
@@ -34,7 +35,9 @@ import gzip
 import logging
 import pathlib
 import struct
+import subprocess
 import sys
+import tempfile
 import warnings
 
 import numpy as np
@@ -325,6 +328,31 @@ def describe(name, net, x, label=None):
     return {f"{name}.{k}": v for k, v in out.items()}
 
 
+def exports(arrays):
+    """Every file is read and written again by epsball, with batch norms kept and folded;
+    ONNX Runtime must compute the same with it."""
+    worst = 0
+    with tempfile.TemporaryDirectory() as d:
+        tool, model, again = (pathlib.Path(d) / f for f in ("epsball", "m.safetensors", "e.onnx"))
+        subprocess.run(["go", "build", "-o", tool, "./cmd/epsball"], cwd=HERE.parent.parent, check=True)
+        for path in sorted(OUT.glob("*.onnx.gz")):
+            name = path.name.split(".")[0]
+            for keep in ([], ["--keep-batchnorm"]):
+                subprocess.run([tool, "import", path, *keep, "--out", model, "--force"], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run([tool, "export", model, "--out", again, "--force"], check=True, stdout=subprocess.DEVNULL)
+                m = onnx.load(again)
+                onnx.checker.check_model(m, full_check=True)
+                x = arrays[name + ".x"]
+                dims = [v.dim_value for v in m.graph.input[0].type.tensor_type.shape.dim]
+                y = runtime(m.SerializeToString(), x.reshape(len(x), *dims[1:]))
+                want = arrays[name + ".y"]
+                error = np.abs(y - want).max() / np.abs(want).max()
+                if not error <= 2e-6:
+                    raise SystemExit(f"{path.name}: ONNX Runtime's outputs with epsball's export are off by {error}")
+                worst = max(worst, error)
+    print("exports of all networks: largest relative difference", worst)
+
+
 def main(names):
     OUT.mkdir(exist_ok=True)
     arrays = {}
@@ -351,6 +379,7 @@ def main(names):
         arrays |= describe(name, nn.Sequential(Normalize(0.5, 0.25), randomize(make())).eval(), draw)
     with open(path, "wb") as f:
         np.savez_compressed(f, **arrays)
+    exports(arrays)
 
 
 main(sys.argv[1:])

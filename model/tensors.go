@@ -42,13 +42,6 @@ const (
 
 var partNames = [...]string{"weight", "bias", "running_mean", "running_var"}
 
-// vector returns the tensor of n values that a part is, but for a matrix.
-func vector(layer int, which part, n int) param {
-	p := param{layer: layer, part: which, matrix: matrix{n, 1, 1}, fixed: true}
-	p.name, p.shape = tensorName(layer, which), []int{n}
-	return p
-}
-
 // values returns where the part has its floats.
 func (p *Param) values(which part) *[]float32 {
 	switch which {
@@ -66,42 +59,52 @@ func (p *Param) values(which part) *[]float32 {
 // Encode writes them: layer by layer, each weight before its bias and a batchnorm's
 // statistics after it, but tiles come first, so that they are aligned, and rows of 16
 // bits last, for the same reason.
-func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) []param {
-	var ps []param
-	for i := range a.Layers {
-		l := &a.Layers[i]
-		if !l.HasParams() {
-			continue
-		}
-		in := a.InputShape(i, shapes)
-		if l.Kind == BatchNorm {
-			for k := partWeight; k <= partVar; k++ {
-				ps = append(ps, vector(i, k, in.C))
-			}
-			continue
-		}
-		w := param{layer: i, storage: storage(i), matrix: l.matrix(in)}
-		w.name, w.shape = weightName(i), l.WeightShape(in)
-		if w.storage.Tiles {
-			w.name, w.shape = tilesName(i), []int{int(w.matrix.elements(w.storage))}
-		}
-		ps = append(ps, w, vector(i, partBias, l.Out))
-	}
+func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) (ps []param) {
 	at := int64(0)
-	ordered := make([]param, 0, len(ps))
 	for rank := range 3 {
-		for i := range ps {
-			p := &ps[i]
-			if p.storage.rank() != rank {
-				continue
+		for i := range a.Layers {
+			l := &a.Layers[i]
+			for k := range l.parts() {
+				p := l.param(i, part(k), a.InputShape(i, shapes), storage)
+				if p.storage.rank() != rank {
+					continue
+				}
+				p.dtype = p.storage.Type.String()
+				p.begin, p.end = at, at+p.matrix.elements(p.storage)*int64(p.storage.Type.Size())
+				at = p.end
+				ps = append(ps, p)
 			}
-			p.dtype = p.storage.Type.String()
-			p.begin, p.end = at, at+p.matrix.elements(p.storage)*int64(p.storage.Type.Size())
-			at = p.end
-			ordered = append(ordered, *p)
 		}
 	}
-	return ordered
+	return ps
+}
+
+// parts returns the number of tensors that hold the layer's parameters.
+func (l *Layer) parts() int {
+	switch {
+	case l.HasMatrix():
+		return 2
+	case l.HasParams():
+		return len(partNames)
+	}
+	return 0
+}
+
+// param describes one of them, but for its place.
+func (l *Layer) param(i int, which part, in Shape, storage func(i int) Storage) param {
+	n := l.Out
+	if l.Kind == BatchNorm {
+		n = in.C
+	}
+	p := param{layer: i, part: which, matrix: matrix{n, 1, 1}, fixed: true}
+	p.name, p.shape = tensorName(i, which), []int{n}
+	if which == partWeight && l.HasMatrix() {
+		p.fixed, p.storage, p.matrix, p.shape = false, storage(i), l.matrix(in), l.WeightShape(in)
+		if p.storage.Tiles {
+			p.name, p.shape = tilesName(i), []int{int(p.matrix.elements(p.storage))}
+		}
+	}
+	return p
 }
 
 // rank orders the tensors of a file by how they are stored.

@@ -113,9 +113,10 @@ func appendString(b []byte, s string) []byte {
 
 // ParseArchitecture reads an architecture's JSON and validates it. Besides the
 // canonical spelling it takes white space, any order of keys, one integer for
-// two equal ones in kernel, stride and padding, their defaults (stride 1,
-// padding 0), and the layer before spelled out in inputs. Unknown, repeated and missing keys are errors. The error is a
-// *FormatError.
+// two equal ones in kernel, stride, padding and dilation, defaults left out (stride 1,
+// padding 0) or spelled out (dilation 1, groups 1, count_padding false), and the layer
+// before spelled out in inputs. Unknown, repeated and missing keys are errors. The
+// error is a *FormatError.
 func ParseArchitecture(data []byte) (*Architecture, error) {
 	if err := checkJSON(data, "architecture"); err != nil {
 		return nil, err

@@ -100,11 +100,11 @@ func (l *layer) params() (p model.Param, rounded bool) {
 	}
 	cols, area := l.cols()
 	for o := range l.Out {
-		row := p.W[o*cols : (o+1)*cols]
+		row, first := p.W[o*cols:(o+1)*cols], l.first(o)
 		for i := range row {
 			v := float64(row[i])
 			if l.inScale != nil {
-				v *= l.inScale[l.first(o)+i/area]
+				v *= l.inScale[first+i/area]
 			}
 			if l.scale != nil {
 				v *= l.scale[o]

@@ -207,6 +207,31 @@ func convertMaxPool(im *importer, n *node) (value, error) {
 	return value{a: sameRank(r, view)}, err
 }
 
+func convertGlobalMaxPool(im *importer, n *node) (value, error) {
+	a, err := im.activation(n, 0)
+	if err != nil {
+		return value{}, err
+	}
+	view := a.dims
+	b, in, err := im.image(n, a)
+	if err != nil {
+		return value{}, err
+	}
+	r, err := im.largest(n, b, in, newWindow(in.H, in.W))
+	return value{a: sameRank(r, view)}, err
+}
+
+// largest adds a max pool, without padding, of an image.
+func (im *importer) largest(n *node, a *act, in model.Shape, win window) (*act, error) {
+	a, err := im.settle(n, a)
+	if err != nil {
+		return nil, err
+	}
+	l := &layer{in: []int{a.src}}
+	l.Layer = model.Layer{Kind: model.MaxPool, Kernel: win.kernel, Stride: win.stride}
+	return im.pool(n, l, in)
+}
+
 // positive reports whether no element of an activation is negative.
 func (im *importer) positive(src int) bool {
 	for src != netInput {

@@ -12,13 +12,17 @@ func convertReduceMean(im *importer, n *node) (value, error) {
 	})
 }
 
+func convertReduceMax(im *importer, n *node) (value, error) {
+	return im.reduce(n, (*importer).largest)
+}
+
 func convertReduceSum(im *importer, n *node) (value, error) {
 	return im.reduce(n, func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error) {
 		return im.alike(n, a, in, win, 1)
 	})
 }
 
-// reduce takes the mean or the sum over height, width or both, of images in either
+// reduce takes the mean, the maximum or the sum over height, width or both, of images in either
 // layout.
 func (im *importer) reduce(n *node, over func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error)) (value, error) {
 	a, err := im.activation(n, 0)

@@ -1073,6 +1073,21 @@ def odd_groups(g):
     g("Conv", weights(3, 1, 2, 2), group=3)
 
 
+@net((3, 4, 5))
+def largest(g):
+    conv(g, 4, 3, 2, 2)
+    a = g("GlobalMaxPool")
+    b = g("Tanh", at="v1")
+    g("ReduceMax", axes=[3], keepdims=1)
+    g("ReduceMax", axes=[-2], keepdims=1)
+    g("Add", a)
+    c = g("Flatten")
+    g("Transpose", perm=[0, 2, 3, 1], at=b)
+    g("ReduceMax", axes=[1, 2], keepdims=0)
+    g("Concat", c, axis=1)
+    g("Gemm", weights(8, 3))
+
+
 # Networks exported by PyTorch.
 
 

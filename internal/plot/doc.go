@@ -6,14 +6,14 @@
 //
 // A chart of two accuracies over the radius, with what lies between them shaded:
 //
-//	clean := plot.Curve{Name: "not fooled", X: radii, Y: attacked, Points: true}
+//	standing := plot.Curve{Name: "not fooled", X: radii, Y: attacked, Points: true}
 //	proved := plot.Curve{Name: "proved", X: radii, Y: certified, Shape: plot.StepBefore}
 //	c := plot.Curves{
 //		Title:  "Accuracy of " + name,
 //		X:      plot.Axis{Label: "radius ε, linf"},
 //		Y:      plot.Axis{Label: "images", Min: 0, Max: 1, Format: plot.Percent},
-//		Curves: []plot.Curve{clean, proved},
-//		Bands:  []plot.Band{{Name: "undecided", Low: proved, High: clean}},
+//		Curves: []plot.Curve{standing, proved},
+//		Bands:  []plot.Band{{Name: "undecided", Low: proved, High: standing}},
 //	}
 //	err := c.WriteSVG(w)
 //

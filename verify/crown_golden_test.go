@@ -96,7 +96,7 @@ func TestGoldenCROWN(t *testing.T) {
 				pure := make([]Interval, last)
 				for i := range pure {
 					pure[i] = w.intervalOf(i)
-					if !w.g.nodes[i].affine.ReLU {
+					if !w.g.nodes[i].relu {
 						continue // bounded by its interval
 					}
 					outs := len(pure[i].Lower)

@@ -33,6 +33,8 @@ const (
 	termExecuted
 	termSkip
 	termSkipBox
+	termMeanBox
+	termCurve
 	termBack
 	termConstants
 	termUnderError
@@ -58,6 +60,8 @@ var errorTermNames = [errorTerms]string{
 	termExecuted:    "8: γ_T(|W|M + |b|)",
 	termSkip:        "8: γ_T·Mₛ of a row",
 	termSkipBox:     "8: γ_T·Mₛ of an interval",
+	termMeanBox:     "14: γ of the box of a mean",
+	termCurve:       "16: 2⁻²⁰ of a sigmoid or tanh",
 	termBack:        "10: γ_{n+R}",
 	termConstants:   "10: γ_{m+2}|b|",
 	termUnderError:  "10: Kη",

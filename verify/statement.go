@@ -97,15 +97,15 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 		for j := range some {
 			low[from+j] = float32(math.Inf(-1))
 		}
-		if w.g.nodes[last].affine.ReLU && !w.pure {
+		if (w.g.nodes[last].relu || w.g.nodes[last].bent) && !w.pure {
 			w.stopAt(groups, low[from:from+some], last+1)
 		}
 		w.run(last, groups, func(node int) {
-			if d := &w.g.nodes[last]; node == last && d.src > 0 && !w.pure {
-				w.stopAt(groups, low[from:from+some], d.src, d.skip)
+			if d := &w.g.nodes[last]; node == last && d.stops && !w.pure {
+				w.stopAt(groups, low[from:from+some], d.in...)
 			}
 		})
-		if intervals && w.g.nodes[last].src != 0 {
+		if intervals && w.g.nodes[last].stops {
 			continue
 		}
 		if iterations > 0 {
@@ -126,12 +126,12 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 }
 
 // stopAt raises low to the bounds of the rows over the boxes of the activations acts,
-// all that they have coefficients on; −1 is none.
+// all that they have coefficients on.
 func (w *relaxer) stopAt(groups int, low []float32, acts ...int) {
 	for g := range groups {
 		sums := w.sums[g]
 		for k, a := range acts {
-			if a < 0 || slices.Contains(acts[:k], a) {
+			if slices.Contains(acts[:k], a) {
 				continue
 			}
 			params := w.stop[a]

@@ -235,4 +235,5 @@ type TapsArgs struct {
 	Gated, GateOff   int
 	X, Y             unsafe.Pointer
 	Least, Divisor   float32
+	Mask             unsafe.Pointer // PoolSumGrad and PoolMaxGrad: 8 words of zeros, 8 of ones
 }

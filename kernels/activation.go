@@ -8,48 +8,9 @@ import (
 // Activations and their gradients, of any one length. dst may be any of the other
 // slices. The gradients take what is cheapest: the input x or the output y.
 
-// Sigmoid returns 1/(1 + e^−x): in [0, 1], NaN for NaN, the same bits on every platform.
-// The error is below 2⁻²³.
-func Sigmoid(x float32) float32 {
-	a := abs32(x)
-	if expMost < a {
-		a = expMost
-	}
-	u, m := expm1(a)
-	e := FMA32(u, m, u)
-	n := float32(1)
-	if math.Signbit(float64(x)) {
-		n = e
-	}
-	return n / (1 + e)
-}
-
-// Tanh returns the hyperbolic tangent of x: in [−1, 1], NaN for NaN, the same bits on
-// every platform. The error is below 2⁻²³, and a few units in the last place.
-func Tanh(x float32) float32 {
-	a := abs32(x)
-	if tanhMost < a {
-		a = tanhMost
-	}
-	// tanh a = (1−e)/(1+e) with e = e^−2a. Where that cancels, 1−e is taken from m; where
-	// it does not, 1 − 2e/(1+e) has the smaller error.
-	u, m := expm1(a + a)
-	e := FMA32(u, m, u)
-	large := tanhLarge < a
-	n := FMA32(-u, m, 1-u)
-	if large {
-		n = e + e
-	}
-	q := n / (1 + e)
-	if large {
-		q = 1 - q
-	}
-	return float32(math.Copysign(float64(q), float64(x)))
-}
-
 // Sigmoid stores Sigmoid of each element of src.
 func (i *ISA) Sigmoid(dst, src []float32) {
-	n := i.unary(dst, src, i.layerKernels().sigmoid)
+	n := i.sShaped(dst, src, i.layerKernels().sigmoid)
 	for ; n < len(dst); n++ {
 		dst[n] = Sigmoid(src[n])
 	}
@@ -57,7 +18,7 @@ func (i *ISA) Sigmoid(dst, src []float32) {
 
 // Tanh stores Tanh of each element of src.
 func (i *ISA) Tanh(dst, src []float32) {
-	n := i.unary(dst, src, i.layerKernels().tanh)
+	n := i.sShaped(dst, src, i.layerKernels().tanh)
 	for ; n < len(dst); n++ {
 		dst[n] = Tanh(src[n])
 	}
@@ -97,7 +58,7 @@ func (i *ISA) Clip(dst, src []float32, lo, hi float32) {
 	raceRead(src)
 	raceWrite(dst)
 	if n > 0 {
-		i.layerKernels().clip(base(dst), base(src), nil, n, lo, hi)
+		i.layerKernels().clip(base(dst), base(src), n, lo, hi)
 	}
 	for j := n * Lanes; j < len(dst); j++ {
 		dst[j] = clip(src[j], lo, hi)
@@ -120,13 +81,13 @@ func (i *ISA) ClipGrad(dst, dy, x []float32, lo, hi float32) {
 	}
 }
 
-func (i *ISA) unary(dst, src []float32, f func(dst, src unsafe.Pointer, n int)) (done int) {
+func (i *ISA) sShaped(dst, src []float32, f func(dst, src unsafe.Pointer, n int, table unsafe.Pointer)) (done int) {
 	mustLen("source", len(src), len(dst))
 	raceRead(src)
 	raceWrite(dst)
 	n := len(dst) / Lanes
 	if n > 0 {
-		f(base(dst), base(src), n)
+		f(base(dst), base(src), n, unsafe.Pointer(&expTable))
 	}
 	return n * Lanes
 }
@@ -174,26 +135,26 @@ func NewLeakyReLU(isa *ISA, slope []float32, channels int) *LeakyReLU {
 
 // Apply takes whole pixels of all channels, of lanes values each.
 func (l *LeakyReLU) Apply(dst, src []float32, lanes int) {
-	l.run(dst, src, src, lanes, l.isa.layerKernels().leaky)
+	l.run(dst, src, src, lanes)
 }
 
 // Gradient stores dy·(x > 0 ? 1 : slope).
 func (l *LeakyReLU) Gradient(dst, dy, x []float32, lanes int) {
-	l.run(dst, dy, x, lanes, l.isa.layerKernels().leakyGrad)
+	l.run(dst, dy, x, lanes)
 }
 
-func (l *LeakyReLU) run(dst, src, x []float32, lanes int, f func(dst, src, x, slope unsafe.Pointer, n int)) {
+func (l *LeakyReLU) run(dst, src, x []float32, lanes int) {
 	mustLanes(lanes)
 	mustLen("source", len(src), len(dst))
 	mustLen("input", len(x), len(dst))
 	raceRead(src)
 	raceRead(x)
 	raceWrite(dst)
-	slopes := l.slopes[min(1, lanes-1)]
+	slopes, kernel := l.slopes[min(1, lanes-1)], l.isa.layerKernels().leaky
 	for at := 0; at < len(dst); at += len(slopes) {
 		n := min(len(slopes), len(dst)-at)
 		if v := n / Lanes; v > 0 {
-			f(base(dst[at:]), base(src[at:]), base(x[at:]), base(slopes), v)
+			kernel(base(dst[at:]), base(src[at:]), base(x[at:]), base(slopes), v)
 		}
 		for j := n &^ (Lanes - 1); j < n; j++ {
 			dst[at+j] = leaky(src[at+j], x[at+j], slopes[j])

@@ -14,14 +14,13 @@ type layerSet struct {
 	poolMax, poolSum         func(*asm.TapsArgs)
 	poolMaxGrad, poolSumGrad func(*asm.TapsArgs)
 
-	clip, clipGrad        clipFunc
-	leaky, leakyGrad      func(dst, src, x, slope unsafe.Pointer, n int)
+	clip                  func(dst, src unsafe.Pointer, n int, lo, hi float32)
+	clipGrad              func(dst, dy, x unsafe.Pointer, n int, lo, hi float32)
+	leaky                 func(dst, src, x, slope unsafe.Pointer, n int)
 	gate                  func(dst, src, gate unsafe.Pointer, n int)
-	sigmoid, tanh         func(dst, src unsafe.Pointer, n int)
+	sigmoid, tanh         func(dst, src unsafe.Pointer, n int, table unsafe.Pointer)
 	sigmoidGrad, tanhGrad func(dst, dy, y unsafe.Pointer, n int)
 }
-
-type clipFunc = func(dst, src, x unsafe.Pointer, n int, lo, hi float32)
 
 // layers returns the kernels for pixels of d values. Those shorter than a lane vector
 // are left to Go.
@@ -46,7 +45,6 @@ var genericLayers = layerSet{
 	clip:        genericClip,
 	clipGrad:    genericClipGrad,
 	leaky:       genericLeaky,
-	leakyGrad:   genericLeakyGrad,
 	gate:        genericGate,
 	sigmoid:     genericSigmoid,
 	tanh:        genericTanh,

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/epsball/epsball/asm"
@@ -103,7 +104,7 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 	raceRead(dy)
 	raceWrite(dx)
 	a, d := &sc.taps, p.plan.shape.C*lanes
-	*a = asm.TapsArgs{}
+	*a = asm.TapsArgs{Mask: unsafe.Pointer(&tailMask)}
 	kernel := p.isa.layers(d).poolSumGrad
 	if !p.mean {
 		x = x[:mustFit("input", len(x), len(dx))]
@@ -139,6 +140,11 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 	}
 	*a = asm.TapsArgs{}
 }
+
+// tailMask is what the kernels of gradients mask the last lane vector of a pixel with.
+var tailMask = [2 * Lanes]uint32{8: ones, 9: ones, 10: ones, 11: ones, 12: ones, 13: ones, 14: ones, 15: ones}
+
+const ones = math.MaxUint32
 
 // SelectChannels copies n channels, from channel from on, of pixels of c channels to dst,
 // whose pixels have them alone: the input of one group of a convolution. A channel is

@@ -37,7 +37,9 @@ const (
 	maxSide       = 4096    // an input dimension, a kernel or a stride
 	maxActivation = 1 << 28 // elements
 	maxWeight     = 1 << 30 // elements
-	maxMACs       = 1 << 56 // of the whole network
+	maxMACs       = 1 << 56 // of the whole network, with what pools add or compare
+	maxSlopes     = 1 << 18 // of the whole network, so that a file's header stays small
+	maxInputs     = 1 << 16 // of all concats, likewise
 	maxName       = 256     // bytes
 )
 

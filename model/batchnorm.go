@@ -11,12 +11,17 @@ import (
 // with, and what is certified.
 func (p *Param) Affine(eps float32) (scale, shift []float32) {
 	scale, shift = make([]float32, len(p.W)), make([]float32, len(p.W))
-	for c, w := range p.W {
-		s := float64(w) / math.Sqrt(float64(p.Var[c])+float64(eps))
-		scale[c] = float32(s)
-		shift[c] = float32(float64(p.B[c]) - float64(float64(p.Mean[c])*s))
+	for c := range scale {
+		s, t := p.affine(c, eps)
+		scale[c], shift[c] = float32(s), float32(t)
 	}
 	return scale, shift
+}
+
+// affine is Affine of channel c, not rounded to float32.
+func (p *Param) affine(c int, eps float32) (scale, shift float64) {
+	scale = float64(p.W[c]) / math.Sqrt(float64(p.Var[c])+float64(eps))
+	return scale, float64(p.B[c]) - float64(float64(p.Mean[c])*scale)
 }
 
 // checkBatchNorm refuses statistics that give no finite Affine.

@@ -1,12 +1,13 @@
 package model
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/epsball/epsball/internal/sha256"
 )
 
 // Limits on a card, so that a file's header stays small.
@@ -171,12 +172,12 @@ func (m *Model) checkCard() error {
 // is meant for valid models; -0 and +0 are different weights.
 func (m *Model) Hash() string {
 	h := sha256.New()
-	h.Write(m.Arch.CanonicalJSON())
+	_, _ = h.Write(m.Arch.CanonicalJSON())
 	buf := make([]byte, 0, 1<<14)
 	write := func(v []float32) {
 		for chunk := range slices.Chunk(v, cap(buf)/4) {
 			buf = appendFloats(buf[:0], chunk)
-			h.Write(buf)
+			_, _ = h.Write(buf)
 		}
 	}
 	for _, p := range m.Params {

@@ -15,6 +15,9 @@ const smallestStd = 0x1p-126
 type walked struct {
 	shapes       []Shape
 	macs, params int64
+	work         int64 // macs and what pools add or compare
+	inputs       int   // of all concats
+	slopes       int   // of all leakyrelus
 }
 
 // walk checks every rule and adds up the sizes on the way, so that no size is
@@ -52,8 +55,11 @@ func (a *Architecture) walk() (*walked, error) {
 		}
 		in := a.InputShape(i, w.shapes)
 		out, err := l.output(i, in)
-		if err == nil && l.Kind == Add || l.Kind == Concat {
+		if err == nil && (l.Kind == Add || l.Kind == Concat) {
 			out, err = a.join(i, w.shapes)
+		}
+		if err == nil {
+			err = w.count(i, l, out)
 		}
 		if err != nil {
 			return nil, err
@@ -68,16 +74,41 @@ func (a *Architecture) walk() (*walked, error) {
 				l.WeightShape(in), maxWeight)
 		}
 		w.params += weights + int64(out.C)
-		w.macs += weights * int64(out.H) * int64(out.W)
-		if w.macs > maxMACs {
-			return nil, layerErr(i, "out", "got %d multiply-accumulates up to here, expected at most %d",
-				w.macs, int64(maxMACs))
+		macs := weights * int64(out.H) * int64(out.W)
+		w.macs += macs
+		if err := w.add(i, "out", macs); err != nil {
+			return nil, err
 		}
 	}
 	if len(a.Layers) == 1 && a.Layers[0].Kind == Normalize {
 		return nil, layerErr(0, "type", "got %q as the last layer, expected another kind", Normalize)
 	}
 	return w, nil
+}
+
+// count adds up what no single layer limits: the work of pools, and the numbers
+// that an architecture's JSON lists.
+func (w *walked) count(i int, l *Layer, out Shape) error {
+	w.slopes += len(l.Slope)
+	if w.slopes > maxSlopes {
+		return layerErr(i, "slope", "got %d values up to here, expected at most %d", w.slopes, maxSlopes)
+	}
+	switch l.Kind {
+	case Concat:
+		if w.inputs += len(l.Inputs); w.inputs > maxInputs {
+			return layerErr(i, "inputs", "got %d inputs of %q up to here, expected at most %d", w.inputs, Concat, maxInputs)
+		}
+	case MaxPool, AvgPool:
+		return w.add(i, "kernel", int64(out.Size())*int64(l.Kernel[0])*int64(l.Kernel[1]))
+	}
+	return nil
+}
+
+func (w *walked) add(i int, field string, work int64) error {
+	if w.work += work; w.work > maxMACs {
+		return layerErr(i, field, "got %d multiply-accumulates up to here, expected at most %d", w.work, int64(maxMACs))
+	}
+	return nil
 }
 
 func checkName(name string) error {
@@ -102,8 +133,8 @@ func (a *Architecture) checkInputs(i int) error {
 	switch {
 	case l.Kind == Add && n != 2:
 		return layerErr(i, "inputs", "got %d, expected 2 for %q", n, Add)
-	case l.Kind == Concat && n < 2:
-		return layerErr(i, "inputs", "got %d, expected 2 or more for %q", n, Concat)
+	case l.Kind == Concat && (n < 2 || n > maxLayers):
+		return layerErr(i, "inputs", "got %d, expected 2 to %d for %q", n, maxLayers, Concat)
 	case l.Kind == Normalize && n > 0:
 		return layerErr(i, "inputs", "got %d, expected none for %q", n, Normalize)
 	case l.Kind != Add && l.Kind != Concat && n > 1:
@@ -232,8 +263,7 @@ func (l *Layer) output(i int, in Shape) (Shape, error) {
 		return in, nil
 	case MaxPool, AvgPool:
 		return l.windows(i, in, in.C)
-	case Conv, FC:
-	default:
+	case ReLU, Sigmoid, Tanh, Add, Concat: // of two, see join
 		return in, nil
 	}
 	if l.Out < 1 || l.Out > maxActivation {
@@ -262,7 +292,10 @@ func (l *Layer) windows(i int, in Shape, channels int) (Shape, error) {
 		if s < 1 || s > maxSide {
 			return Shape{}, layerErr(i, "stride", "got %v, expected each 1 to %d", l.Stride, maxSide)
 		}
-		k = (k-1)*l.Dilations()[d] + 1
+		if k = (k-1)*l.Dilations()[d] + 1; k > maxSide {
+			return Shape{}, layerErr(i, "dilation", "got %v, which spreads the kernel %v over %d, expected at most %d",
+				l.Dilation, l.Kernel, k, maxSide)
+		}
 		if p < 0 || p >= k {
 			return Shape{}, layerErr(i, "padding", "got %v, expected each at least 0 and less than the kernel, here %d",
 				l.Padding, k)

@@ -21,6 +21,7 @@ type Grouped struct {
 func (n *Network) newGrouped(i int, in model.Shape) *Grouped {
 	l := n.model.Arch.Layers[i]
 	g := &Grouped{Groups: l.Groups, param: &n.model.Params[i]}
+	g.weights = g.param.Rows()
 	in.C /= l.Groups
 	l.Out /= l.Groups
 	g.Shape = Geometry(l, in)
@@ -53,12 +54,23 @@ func (g *Grouped) Bias(group int) []float32 {
 	return g.param.B[group*g.Shape.OutC : (group+1)*g.Shape.OutC]
 }
 
+// Lanes, Small and Adjoint return the maps of one group: W·x + b on lanes and on single
+// images, without the node's ReLU, and Wᵀ·dy on lanes; nil for batches or passes that
+// the network was not compiled for.
+func (g *Grouped) Lanes(group int) *kernels.Linear   { return of(g.lanes, group) }
+func (g *Grouped) Small(group int) *kernels.Small    { return of(g.small, group) }
+func (g *Grouped) Adjoint(group int) *kernels.Linear { return of(g.adjoint, group) }
+
+func of[T any](maps []*T, group int) *T {
+	if maps == nil {
+		return nil
+	}
+	return maps[group]
+}
+
 func (g *Grouped) parts() int { return g.Groups }
 
 func (g *Grouped) pack(k int) {
-	if k == 0 || g.weights == nil {
-		g.weights = g.param.Rows()
-	}
 	w, b := g.Weights(k), g.Bias(k)
 	if g.lanes != nil {
 		g.lanes[k].Pack(w, false)
@@ -95,8 +107,8 @@ func (g *Grouped) bytes() int {
 	return n
 }
 
-// spare is the room that the passes need for the channels of one group.
-func (g *Grouped) spare() int { return g.Shape.In() + g.Shape.Out() }
+// spare is the room that the passes need, twice, for the channels of one group.
+func (g *Grouped) spare() int { return max(g.Shape.In(), g.Shape.Out()) }
 
 func (g *Grouped) forward(w *Workspace, n *Node, dst []float32) {
 	g.each(w, dst, w.act(n.In[0]), g.Shape.OutC, g.Shape.InC, g.Shape.OutH()*g.Shape.OutW(), g.Shape.InH*g.Shape.InW,
@@ -130,8 +142,7 @@ func (g *Grouped) backward(w *Workspace, i int, dout []float32, least int) {
 // channels that f gives in their places in dst.
 func (g *Grouped) each(w *Workspace, dst, src []float32, to, from, toPixels, fromPixels int, f func(k int, dst, src []float32)) {
 	lanes := int(w.layout)
-	a := w.length(from * fromPixels)
-	in, out := w.spare[:a], w.spare[a:][:w.length(to*toPixels)]
+	in, out := w.spare[0][:w.length(from*fromPixels)], w.spare[1][:w.length(to*toPixels)]
 	for k := range g.Groups {
 		kernels.SelectChannels(in, src, w.blocks*fromPixels, from*g.Groups, k*from, from, lanes)
 		f(k, out, in)

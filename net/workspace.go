@@ -21,7 +21,7 @@ type Workspace struct {
 	input  []float32     // activation 0: acts[0] or, single and not normalized, the pixels themselves
 	grads  [][]float32   // [0] to the pixels, [i+1] to node i's output before its ReLU
 	sum    []float32     // a gradient to be added to another; nil in a plain list
-	spare  []float32     // room for one group of channels, see Grouped
+	spare  [2][]float32  // room for one group of channels, see Grouped
 	sc     []kernels.Scratch
 
 	// Outputs and their gradient, channels first, if that is not their order in acts.
@@ -87,7 +87,9 @@ func (n *Network) newSmallWorkspace(images int, pool *kernels.Pool, buffers []in
 func (w *Workspace) allocActivations(buffers []int) {
 	w.acts = w.net.tensors(buffers, w.all)
 	w.input = w.acts[0]
-	w.spare = kernels.Alloc(w.all(w.net.spares))
+	if n := w.net.spares; n > 0 {
+		w.spare = [2][]float32{kernels.Alloc(w.all(n)), kernels.Alloc(w.all(n))}
+	}
 	if w.net.mapped() {
 		w.out = kernels.Alloc(w.all(w.net.output.Size()))
 	}
@@ -128,7 +130,8 @@ func (w *Workspace) View(from, to int) *Workspace {
 	}
 	v.acts, v.grads = all(w.acts), all(w.grads)
 	v.input = v.acts[0]
-	v.sum, v.spare, v.out, v.dout = one(w.sum), one(w.spare), one(w.out), one(w.dout)
+	v.sum, v.out, v.dout = one(w.sum), one(w.out), one(w.dout)
+	v.spare = [2][]float32{one(w.spare[0]), one(w.spare[1])}
 	return v
 }
 

@@ -43,6 +43,7 @@ const (
 	termDualInput
 	termUnderflow
 	termLastRows
+	termSmooth
 	errorTerms
 )
 
@@ -70,6 +71,7 @@ var errorTermNames = [errorTerms]string{
 	termDualInput:   "11: 4uM + (4u + γ_{m+2})|ĉ|",
 	termUnderflow:   "12: underflow",
 	termLastRows:    "13: γ_T·S",
+	termSmooth:      "14: 2⁻²⁰ of sigmoid and tanh",
 }
 
 // removed is the term that a test takes out; verifiers made meanwhile are unsound.

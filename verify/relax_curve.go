@@ -25,8 +25,8 @@ import "math"
 type curve struct{ scale, centre, steepest float64 }
 
 var (
-	sigmoid = curve{1, 0.5, 0.25}
-	tanh    = curve{2, 0, 1}
+	sigmoidCurve = curve{1, 0.5, 0.25}
+	tanhCurve    = curve{2, 0, 1}
 )
 
 const (

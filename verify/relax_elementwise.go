@@ -47,9 +47,9 @@ func newRelaxElementwise(op *net.Elementwise, p *net.Node) *relaxElementwise {
 			o.kernel = o.kernel && f >= 0 && f <= 1
 		}
 	case model.Sigmoid:
-		o.curve = &sigmoid
+		o.curve = &sigmoidCurve
 	case model.Tanh:
-		o.curve = &tanh
+		o.curve = &tanhCurve
 	}
 	return o
 }

@@ -13,6 +13,8 @@ const (
 	addError       errorTerm = "γ_T·ΣM of add"
 	wholeSum       errorTerm = "T of parts"
 	ownRounding    errorTerm = "g"
+	leakyError     errorTerm = "u·|slope·l| of leakyrelu"
+	curveError     errorTerm = "2⁻²⁰ of sigmoid and tanh"
 )
 
 // removed is the term that a test takes out.

@@ -224,7 +224,7 @@ func (p *pass) run() {
 	}
 }
 
-// ends writes the ends of activation k (14).
+// ends writes the ends of activation k (7a).
 func (p *pass) ends(lo, hi []float32, k int) {
 	c, r := p.c[k][:len(lo)], p.r[k][:len(lo)]
 	hi = hi[:len(lo)]

@@ -5,7 +5,7 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// 14. Functions of one number. r′ ≥ r by (i), so an activation lies within r′ of c, and
+// 7a. Functions of one number. r′ ≥ r by (i), so an activation lies within r′ of c, and
 // by step 3 between lo and hi, rounded outward as there. Where one of them, or hi − lo,
 // is not finite both become NaN, lest a function that is bounded hides an overflow.
 //

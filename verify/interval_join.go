@@ -2,12 +2,12 @@ package verify
 
 import "github.com/epsball/epsball/net"
 
-// 17. An add that is a node of its own, of activations within ρ₁ of κ₁ and ρ₂ of κ₂, is
+// 7d. An add that is a node of its own, of activations within ρ₁ of κ₁ and ρ₂ of κ₂, is
 // step 6 with s₁ + s₂ in the place of a chain: T counts the terms of a summand that the
 // add alone reads, and 1 for another. δ ≥ γ_T is among those for which their r′ are made,
 // so r₁′ ≥ ρ₁ + γ_T(|κ₁| + ρ₁), and IntervalAdd covers the rounding of fl(κ₁ + κ₂).
 //
-// 18. Concat copies, centres and r′ alike: those who read the copy count as readers of
+// 7e. Concat copies, centres and r′ alike: those who read the copy count as readers of
 // what is copied when the largest δ for its r′ is chosen.
 
 // sumInterval is that of a Sum.

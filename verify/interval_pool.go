@@ -4,10 +4,10 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// 15. Pools. A maximum is exact, and monotone in each pixel of its window: its ends are
-// the maxima of the ends of 14. NaN in a window gives NaN. Padding has no part in it.
+// 7b. A maximum is exact, and monotone in each pixel of its window: its ends are
+// the maxima of the ends of 7a. NaN in a window gives NaN. Padding has no part in it.
 //
-// 16. A mean is a layer of step 2 with weights 1/m, m the pixels of the window or, if
+// 7c. A mean is a layer of step 2 with weights 1/m, m the pixels of the window or, if
 // padding counts, its taps, and no bias; K is the number of taps. It is executed with at
 // most K − 1 sums, and a division by m or a product with 1/m, rounded before or after
 // the sums: each pixel takes part in at most K + 1 roundings, and

@@ -17,6 +17,11 @@ type graph struct {
 	nodes  []node
 	plans  *plans[planKey, *kernels.Linear]
 	slides *plans[slideKey, *slidePlan]
+
+	// whole says to bound all elements of what reads the input by the dual norm, as a
+	// checker does. Networks of dense layers alone keep to those that are open, and to
+	// the bits of their bounds.
+	whole bool
 }
 
 // extent is the size of a map, [H][W][C] in memory.
@@ -31,15 +36,19 @@ type node struct {
 	in    []int      // activations that it reads
 	relu  bool       // it ends in a ReLU
 	bends []bend     // the readers of its output that are not linear
-	relax relaxBound // of steps 10 and 14
+	relax relaxBound // of step 10
 
 	bent  bool // it is not linear itself
 	lines lineKind
-	first bool // it reads the input alone
+	first bool // it reads the input; a sum: and nothing else
 	exact bool // in an Linf box its intervals are as good as rows
 	stops bool // rows of the statement may stop at what it reads
+	inner bool // it reads the box of a linear node that owes to rows, where no checker stops
 	layer int  // of the architecture: that with its lines, where certificates state slopes; else −1
 }
+
+// dual reports whether a checker bounds all elements of the node by the dual norm.
+func (d *node) dual() bool { return d.first && len(d.in) == 1 && !d.bent }
 
 // operation is what linear bounds know of what a node computes. There is a file for
 // each kind, with its part of the proof: relax_affine.go and so on.
@@ -111,6 +120,9 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		for _, a := range p.In {
 			most = max(most, readers[a])
 		}
+		if _, ok := p.Op.(*net.Affine); !ok {
+			g.whole = true
+		}
 		fan, chain, each, err := g.operation(&d, p, terms[i], forward)
 		if err == nil && chain > maxFan {
 			err = fmt.Errorf("%d terms backward: rounding is bounded up to %d", chain, maxFan)
@@ -135,6 +147,13 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 			}
 		}
 	}
+	rows := make([]bool, len(g.maps)) // boxes of linear nodes that are better for rows of these or of what they read
+	for i := range g.nodes {
+		d := &g.nodes[i]
+		if d.inner = slices.ContainsFunc(d.in, func(a int) bool { return rows[a] }); !d.bent && !d.relu {
+			rows[i+1] = d.inner || len(d.bends) > 0 || g.whole && d.dual()
+		}
+	}
 	return g, nil
 }
 
@@ -145,7 +164,7 @@ func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, c
 	fan, _ = fanInOf(p.Op)
 	switch op := p.Op.(type) {
 	case *net.Affine:
-		d.stops = op.Src > 0
+		d.stops, d.first = op.Src > 0, op.Src == 0
 		s := op.Shape
 		o, err := newRelaxAffine(g, op, terms, forward)
 		d.op = o
@@ -153,7 +172,7 @@ func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, c
 	case *net.Depthwise:
 		o, err := newRelaxDepthwise(g, op, terms)
 		d.op = o
-		return fan, op.Sliding.Taps(), op.Sliding.Taps() == 1, err
+		return fan, backwardTaps(op.Sliding), op.Sliding.Taps() == 1, err
 	case *net.Grouped:
 		o, err := newRelaxGrouped(g, op, terms, forward)
 		d.op = o
@@ -165,7 +184,7 @@ func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, c
 			d.bent, d.lines = true, ownLines
 			d.op = newRelaxMax(g, op)
 		}
-		return fan, op.Sliding.Taps() + 1, false, nil
+		return fan, backwardTaps(op.Sliding) + 1, false, nil
 	case *net.Elementwise:
 		o := newRelaxElementwise(op, p)
 		d.op, d.bent, d.lines = o, true, o.lines()
@@ -187,6 +206,14 @@ func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, c
 func backwardTerms(s kernels.Shape) int {
 	ceil := func(a, b int) int { return (a + b - 1) / b }
 	return s.OutC * ceil(s.KH, s.StrideH) * ceil(s.KW, s.StrideW)
+}
+
+// backwardTaps returns the largest number of windows that an element belongs to.
+func backwardTaps(s kernels.Sliding) int {
+	if max(s.DilH, s.DilW) > 1 {
+		return s.Taps()
+	}
+	return backwardTerms(kernels.Shape{OutC: 1, KH: s.KH, KW: s.KW, StrideH: s.StrideH, StrideW: s.StrideW})
 }
 
 // reluAfter returns the index of the ReLU that node p ends in.

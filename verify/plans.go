@@ -37,6 +37,7 @@ type planKey struct {
 type slideKey struct {
 	shape   kernels.Sliding
 	mean    bool
+	counted bool // padding counts
 	adjoint bool
 	windows [6]int
 	reads   [4]int

@@ -5,7 +5,7 @@ import "math"
 // curve is sigmoid or tanh: f(z) = centre + scale·(1/(1 + e^(−scale·z)) − ½), convex up to
 // 0 and concave from there, f(−z) = 2·centre − f(z).
 //
-// 17. Its upper line on [l, h] is the chord if h ≤ 0; else the tangent at the middle, or at
+// 9c. Its upper line on [l, h] is the chord if h ≤ 0; else the tangent at the middle, or at
 // the first point d ≥ 0 whose tangent is not below f(l), if that is farther right; or the
 // chord if d ≥ h. So the area under the line is the smallest. The lower line is the upper
 // one of [−h, −l], turned about (0, centre).

@@ -8,9 +8,9 @@ import (
 // relaxDepthwise is a convolution of each channel by itself, or batch normalization,
 // which is one with a single tap.
 //
-// Steps 2, 8 and 10 hold for it as for any affine layer, with K = KH·KW: the kernels
+// 10a. Steps 2, 8 and 10 hold for it as for any affine layer, with K = KH·KW: the kernels
 // compute each of C, R and V as one chain of FMAs from the bias, and an element of the
-// adjoint as one chain of at most n = KH·KW terms.
+// adjoint as one chain of at most n = ⌈KH/SH⌉·⌈KW/SW⌉ terms, with a dilation KH·KW.
 type relaxDepthwise struct {
 	sliding           kernels.Sliding
 	bias              []float32

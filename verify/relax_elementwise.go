@@ -11,7 +11,7 @@ import (
 // relaxElementwise is a function of each element: a ReLU that is part of no other node,
 // LeakyReLU, Clip, Sigmoid, Tanh.
 //
-// 16. Let f be the function, z what it reads, l ≤ z ≤ h, and y = f(z) or what is executed
+// 9b. Let f be the function, z what it reads, l ≤ z ≤ h, and y = f(z) or what is executed
 // of it, within d of that. With lines αz + β ≤ f(z) − d and sz + t ≥ f(z) + d on [l, h],
 // p = max(λ, 0), n = min(λ, 0)
 //
@@ -330,7 +330,7 @@ func (o *relaxElementwise) stated(k int, q []float32, alpha, l, h float32) float
 }
 
 // bendLanes takes the coefficients v of eight rows on an element through its two lines
-// (16): what is left of them is added to low where they are positive, else to high.
+// (9b): what is left of them is added to low where they are positive, else to high.
 func bendLanes(v []float32, q *[kernels.RelaxParams]float32, low, high []float32, s *kernels.RelaxSums) {
 	for l, x := range v[:kernels.Lanes] {
 		out, at := x*q[kernels.RelaxUpper], q[kernels.RelaxIntercept]

@@ -5,7 +5,7 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// relaxGrouped is a convolution whose channels fall into groups. Each group is an affine
+// relaxGrouped is a convolution whose channels fall into groups (10a): each group is an affine
 // layer of its own channels, of which steps 2, 8 and 10 hold with the fan-in K and the
 // chains n of one group.
 type relaxGrouped struct {

@@ -9,7 +9,7 @@ import (
 
 // relaxSum is an add of two activations that is a node of its own.
 //
-// It is an affine layer without products and with two skips: by 8, ẑ is within γ_T(M +
+// 10c. It is an affine layer without products and with two skips: by 8, ẑ is within γ_T(M +
 // M′) of a + a′, T being the terms of its whole sum. Backward a row goes on to both as
 // it is; rows that meet at an activation with R readers are added, so 10 gives
 //
@@ -59,7 +59,7 @@ func (*relaxSum) point(w *relaxer, i int) {
 }
 
 // relaxConcat puts the channels of its inputs one after another. Its values are those
-// that it reads, exactly; backward rows that meet are added, E = γ_R·M.
+// that it reads, exactly; backward rows that meet are added, E = γ_R·M (10c).
 type relaxConcat struct {
 	parts []channels // of each input, of one pixel of one value
 }

@@ -9,7 +9,7 @@ import (
 
 // relaxMean is the mean of each window.
 //
-// 14. A mean of n pixels is an affine layer with weights 1/n, a bias of 0 and T ≥ n + 1:
+// 10b. A mean of n pixels is an affine layer with weights 1/n, a bias of 0 and T ≥ n + 1:
 // an execution takes each pixel through n − 1 sums and a division, or a product with a
 // rounded 1/n. So 8 and 10 hold with V = mean(M). The kernel computes that, the means of
 // l and of h by n − 1 sums and a division, each within γ_{n+1}·mean(M) + η of its exact
@@ -18,16 +18,17 @@ import (
 //	mean(l) − γ_{n+1}V′ − (γ_T·V′ + Kη),  V′ = (V + η)(1 + 2γ_{n+1}),
 //
 // and the same above h. Backward a coefficient is divided once and added to those of at
-// most K windows, n of 10 being K + 1.
+// most W = ⌈KH/SH⌉·⌈KW/SW⌉ windows, n of 10 being W + 1.
 type relaxMean struct {
 	sliding kernels.Sliding
 	pool    *kernels.Pooling
+	counted bool // padding counts
 	placed  bool // the number of a window's pixels depends on where it lies
 }
 
 func newRelaxMean(g *graph, p *net.Pool) *relaxMean {
 	s := p.Sliding
-	return &relaxMean{s, kernels.NewAvgPool(g.net.ISA(), s, p.CountPadding), !p.CountPadding && s.PadH+s.PadW > 0}
+	return &relaxMean{s, kernels.NewAvgPool(g.net.ISA(), s, p.CountPadding), p.CountPadding, !p.CountPadding && s.PadH+s.PadW > 0}
 }
 
 func (o *relaxMean) reads(_ int, w kernels.Window) kernels.Window { return o.sliding.Reads(w) }
@@ -79,7 +80,7 @@ func (o *relaxMean) back(r *rows, i int, v []float32, groups int) {
 	dst, alone := r.room(src, reads)
 	p := o.pool
 	if w != r.g.maps[i+1].full() || reads != r.g.maps[src].full() {
-		p = r.g.meanOn(p, slideKey{shape: o.sliding, mean: true, adjoint: true, windows: o.sliding.Same(w, reads), at: o.at(w)}, w, reads)
+		p = r.g.meanOn(p, slideKey{shape: o.sliding, mean: true, counted: o.counted, adjoint: true, windows: o.sliding.Same(w, reads), at: o.at(w)}, w, reads)
 	}
 	p.Gradient(&r.sc, dst, v, nil, nil, groups, kernels.Lanes)
 	if !alone {
@@ -90,7 +91,7 @@ func (o *relaxMean) back(r *rows, i int, v []float32, groups int) {
 func (o *relaxMean) values(r *rows, a *ascent, i, groups int) {
 	src, out := r.g.nodes[i].in[0], r.placed[0][i+1]
 	in := r.placed[0][src]
-	k := slideKey{shape: o.sliding, mean: true, windows: o.sliding.Same(out, in), reads: offsets(in, o.sliding.Reads(out)), at: o.at(out)}
+	k := slideKey{shape: o.sliding, mean: true, counted: o.counted, windows: o.sliding.Same(out, in), reads: offsets(in, o.sliding.Reads(out)), at: o.at(out)}
 	r.g.meanOn(o.pool, k, out, in).Apply(&r.sc, a.z[i+1], a.z[src], groups, kernels.Lanes)
 }
 
@@ -110,7 +111,7 @@ func (g *graph) meanOn(p *kernels.Pooling, k slideKey, out, in kernels.Window) *
 
 // relaxMax is the maximum of each window.
 //
-// 15. A maximum is exact, executed or not. Let xᵢ be the pixel with the largest upper
+// 9a. A maximum is exact, executed or not. Let xᵢ be the pixel with the largest upper
 // bound, the first of equals, and b the largest upper bound of the others. If lᵢ ≥ b, the
 // output is xᵢ in all traces. Else
 //
@@ -121,11 +122,11 @@ func (g *graph) meanOn(p *kernels.Pooling, k slideKey, out, in kernels.Window) *
 // output's width, so that rounding does not choose: the middle of what the output may be
 // is then closest to its lower plane's. With s about (hᵢ − b)/(hᵢ − lᵢ), in [0, 1], t is
 // computed from the rounded s in float64 and rounded up. It has either sign, so n·t is
-// added as 16 says.
+// added as 9b says.
 //
 // Backward a coefficient p goes to xⱼ as it is, n as fl(ns) to xᵢ, |fl(ns) − ns| ≤ u|fl(ns)|
 // + η/2. A pixel that belongs to several windows, and whose activation has R readers, adds
-// them up: E = γ_{n+R}·M with the larger M of both, n being K + 1.
+// them up: E = γ_{n+R}·M with the larger M of both, n being W + 1.
 type relaxMax struct {
 	sliding kernels.Sliding
 	pool    *kernels.Pooling
@@ -235,7 +236,7 @@ func (o *relaxMax) forward(w *relaxer, i int) {
 	w.less += d.relax.underflow(2*sumM, sumM, len(outLo))
 }
 
-// maxPlane returns s and t of 15.
+// maxPlane returns s and t of 9a.
 func maxPlane(l, h, b float64) (s, t float32) {
 	s = float32(max(0, min(1, (h-b)/(h-l))))
 	c := float64(s)

@@ -20,6 +20,7 @@ type relaxer struct {
 	count      [maxGroups]int // rows of each group
 	mid        [][]float32    // activations of the centre
 
+	deep      bool // the neurons of the loaded image are bounded by rows
 	ascent    *ascent
 	steps     int    // gradient steps for the rows of neurons
 	rowsOnly  bool   // optimise the slopes of the statement alone
@@ -165,10 +166,11 @@ func (w *relaxer) trace() {
 func (w *relaxer) ask(i int) {
 	d, lo, hi := &w.g.nodes[i], w.lo[i], w.hi[i]
 	open := w.open[:len(lo)]
+	all := w.pure || w.whole(d)
 	for k, l := range lo {
-		open[k] = w.pure || d.relu && l < 0 && hi[k] > 0
+		open[k] = all || d.relu && l < 0 && hi[k] > 0
 	}
-	if len(d.bends) == 0 || w.pure {
+	if len(d.bends) == 0 || all {
 		return
 	}
 	if d.relu { // what reads it sees these
@@ -181,6 +183,9 @@ func (w *relaxer) ask(i int) {
 		b.open(lo, hi, open)
 	}
 }
+
+// whole reports whether all elements of a node are bounded by the dual norm.
+func (w *relaxer) whole(d *node) bool { return w.g.whole && d.dual() && w.norm != net.Linf }
 
 // tighten bounds neurons of node i by rows: first the side that may show a neuron
 // to be stable, then, unless that was enough, the other. What is bounded better by its
@@ -303,7 +308,7 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 // specification; with backward, neurons before what bends are bounded by rows, with
 // iterations > 0 by optimised ones.
 func (w *relaxer) bounds(backward bool, iterations int) {
-	if backward {
+	if w.deep = backward; backward {
 		w.trace()
 	}
 	for i := range w.g.nodes {
@@ -317,7 +322,8 @@ func (w *relaxer) bounds(backward bool, iterations int) {
 			continue
 		}
 		exact := d.exact && w.norm == net.Linf
-		if (backward || d.first && w.norm != net.Linf) && (d.relu || len(d.bends) > 0) && !exact {
+		dual := w.norm != net.Linf && (d.dual() || d.first && !w.g.whole)
+		if (backward || dual) && (d.relu || len(d.bends) > 0 || w.whole(d)) && !exact {
 			w.tighten(i, iterations)
 		}
 		w.settle(i)

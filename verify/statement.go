@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
 )
 
 // Spec is a linear specification over the outputs z of a network: C·z + d > 0, row by
@@ -75,6 +76,10 @@ func at(o int, m extent) int { return o%(m.h*m.w)*m.c + o/(m.h*m.w) }
 func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations int) {
 	last := len(w.g.nodes) - 1
 	m := w.g.maps[last+1]
+	stops := w.g.nodes[last].stops && !w.pure
+	if w.proof != nil && w.g.nodes[last].inner && (w.deep || w.norm != net.Linf) {
+		stops = false
+	}
 	atOnce := w.begin(last, m.full())
 	n := s.rows(m.size())
 	for from := 0; from < n && !w.stopped(); from += atOnce * kernels.Lanes {
@@ -101,8 +106,8 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 			w.stopAt(groups, low[from:from+some], last+1)
 		}
 		w.run(last, groups, func(node int) {
-			if d := &w.g.nodes[last]; node == last && d.stops && !w.pure {
-				w.stopAt(groups, low[from:from+some], d.in...)
+			if node == last && stops {
+				w.stopAt(groups, low[from:from+some], w.g.nodes[last].in...)
 			}
 		})
 		if intervals && w.g.nodes[last].stops {

@@ -18,9 +18,11 @@ type graph struct {
 	plans  *plans[planKey, *kernels.Linear]
 	slides *plans[slideKey, *slidePlan]
 
-	// whole says to bound all elements of what reads the input by the dual norm, as a
-	// checker does. Networks of dense layers alone keep to those that are open, and to
-	// the bits of their bounds.
+	// whole says that there are other nodes than dense layers. Then rows are made as
+	// docs/certificate.md has it: of all elements of what reads the input, by the dual
+	// norm, and first for the end nearer to 0. Networks of dense layers alone have rows of
+	// open elements only, and first for the end that the ball's centre is at; so they
+	// keep the bits of their bounds.
 	whole bool
 }
 
@@ -70,10 +72,6 @@ type operation interface {
 	// values computes the minimising points of node i, before its lines, from those of
 	// what it reads.
 	values(r *rows, a *ascent, i, groups int)
-
-	// point computes node i at the ball's centre, before its ReLU. That steers the
-	// order of work, no bound.
-	point(w *relaxer, i int)
 }
 
 // bend is an operation that is not linear.

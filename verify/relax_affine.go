@@ -152,6 +152,7 @@ func (o *relaxAffine) values(r *rows, a *ascent, i, groups int) {
 	}
 }
 
+// point computes node i at the ball's centre, before its ReLU.
 func (o *relaxAffine) point(w *relaxer, i int) {
 	out := w.mid[i+1]
 	o.small.Apply(&w.sc, out, w.mid[o.affine.Src], 1, kernels.None, nil, 0, 1)

@@ -76,11 +76,6 @@ func (o *relaxDepthwise) values(r *rows, a *ascent, i, groups int) {
 	r.depthwise.Apply(&r.sc, a.z[i+1], a.z[src], groups, kernels.Lanes, kernels.None, nil)
 }
 
-func (o *relaxDepthwise) point(w *relaxer, i int) {
-	src := w.g.nodes[i].in[0]
-	o.centre.Apply(&w.sc, w.mid[i+1], w.mid[src], 1, 1, kernels.None, nil)
-}
-
 // depthwiseOn returns l.Windowed(out, in), whose plan is that of k.
 func (g *graph) depthwiseOn(l *kernels.Depthwise, k slideKey, out, in kernels.Window) kernels.Depthwise {
 	p := g.slides.get(&k)

@@ -287,22 +287,6 @@ func (*relaxElementwise) values(r *rows, a *ascent, i, groups int) {
 	r.window(a.z[i+1], src, r.placed[0][i+1], a.z[src], groups)
 }
 
-func (o *relaxElementwise) point(w *relaxer, i int) {
-	for k, v := range w.mid[w.g.nodes[i].in[0]][:len(w.lo[i])] {
-		switch o.op.Kind {
-		case model.ReLU, model.LeakyReLU:
-			if !(v > 0) {
-				v *= o.slope(k)
-			}
-		case model.Clip:
-			v = min(max(v, o.op.Min), o.op.Max)
-		default:
-			v = float32(o.curve.value(float64(v)))
-		}
-		w.mid[i+1][k] = v
-	}
-}
-
 // stated returns the slope in [0, 1] that a certificate states of element k, whose lines
 // are those of q; α is the slope of its lower line. (docs/certificate.md)
 func (o *relaxElementwise) stated(k int, q []float32, alpha, l, h float32) float32 {

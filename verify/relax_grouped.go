@@ -125,12 +125,3 @@ func (o *relaxGrouped) values(r *rows, a *ascent, i, groups int) {
 		o.out(k, groups*out.H()*out.W(), kernels.Lanes).put(a.z[i+1], to)
 	}
 }
-
-func (o *relaxGrouped) point(w *relaxer, i int) {
-	from, to := w.spare(0), w.spare(1)
-	for k := range o.groups {
-		o.in(k, o.shape.InH*o.shape.InW, 1).take(from, w.mid[w.g.nodes[i].in[0]])
-		o.groups[k].small.Apply(&w.sc, to, from, 1, kernels.None, nil, 0, 1)
-		o.out(k, o.shape.OutH()*o.shape.OutW(), 1).put(w.mid[i+1], to)
-	}
-}

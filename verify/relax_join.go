@@ -51,13 +51,6 @@ func (*relaxSum) values(r *rows, a *ascent, i, groups int) {
 	r.addValues(a, i, in[1], groups)
 }
 
-func (*relaxSum) point(w *relaxer, i int) {
-	p, q := w.mid[w.g.nodes[i].in[0]], w.mid[w.g.nodes[i].in[1]]
-	for k := range w.lo[i] {
-		w.mid[i+1][k] = p[k] + q[k]
-	}
-}
-
 // relaxConcat puts the channels of its inputs one after another. Its values are those
 // that it reads, exactly; backward rows that meet are added, E = γ_R·M (10c).
 type relaxConcat struct {
@@ -116,12 +109,5 @@ func (o *relaxConcat) values(r *rows, a *ascent, i, groups int) {
 	for k, act := range r.g.nodes[i].in {
 		r.window(r.tmp, act, w, a.z[act], groups)
 		o.of(k, groups*w.H()*w.W(), kernels.Lanes).put(a.z[i+1], r.tmp)
-	}
-}
-
-func (o *relaxConcat) point(w *relaxer, i int) {
-	m := w.g.maps[i+1]
-	for k, a := range w.g.nodes[i].in {
-		o.of(k, m.h*m.w, 1).put(w.mid[i+1], w.mid[a])
 	}
 }

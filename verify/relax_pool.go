@@ -95,10 +95,6 @@ func (o *relaxMean) values(r *rows, a *ascent, i, groups int) {
 	r.g.meanOn(o.pool, k, out, in).Apply(&r.sc, a.z[i+1], a.z[src], groups, kernels.Lanes)
 }
 
-func (o *relaxMean) point(w *relaxer, i int) {
-	o.pool.Apply(&w.sc, w.mid[i+1], w.mid[w.g.nodes[i].in[0]], 1, 1)
-}
-
 // meanOn returns p.Windowed(out, in), which is that of k.
 func (g *graph) meanOn(p *kernels.Pooling, k slideKey, out, in kernels.Window) *kernels.Pooling {
 	s := g.slides.get(&k)
@@ -306,8 +302,4 @@ func (o *relaxMax) values(r *rows, a *ascent, i, groups int) {
 			}
 		})
 	}
-}
-
-func (o *relaxMax) point(w *relaxer, i int) {
-	o.pool.Apply(&w.sc, w.mid[i+1], w.mid[w.g.nodes[i].in[0]], 1, 1)
 }

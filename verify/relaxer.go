@@ -17,8 +17,9 @@ type relaxer struct {
 	rest       []float64 // of errors, by channel
 	list       []neuron
 	open       []bool         // neurons whose bounds are worth a row
+	largest    []bool         // those that a maximum asks for
 	count      [maxGroups]int // rows of each group
-	mid        [][]float32    // activations of the centre
+	mid        [][]float32    // activations of the centre; nil if not needed
 
 	deep      bool // the neurons of the loaded image are bounded by rows
 	ascent    *ascent
@@ -36,12 +37,14 @@ func newRelaxer(g *graph) *relaxer {
 	largest, channels := 0, 0
 	for _, m := range g.maps {
 		largest, channels = max(largest, m.size()), max(channels, m.c)
-		w.mid = append(w.mid, alloc(m.size()))
+		if !g.whole {
+			w.mid = append(w.mid, alloc(m.size()))
+		}
 	}
 	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
 		*p = alloc(largest)
 	}
-	w.open = make([]bool, largest)
+	w.open, w.largest = make([]bool, largest), make([]bool, largest)
 	w.rest = make([]float64, channels)
 	return w
 }
@@ -145,14 +148,13 @@ func (w *relaxer) settle(i int) {
 	}
 }
 
-// trace computes the activations of the ball's centre. They steer the order of work,
-// no bound.
+// trace computes the activations of the ball's centre in a network of dense layers. They
+// steer the order of work, no bound.
 func (w *relaxer) trace() {
 	copy(w.mid[0], w.centre)
 	for i := range w.g.nodes {
-		d := &w.g.nodes[i]
-		d.op.point(w, i)
-		if d.relu {
+		w.g.nodes[i].op.(*relaxAffine).point(w, i)
+		if w.g.nodes[i].relu {
 			out := w.mid[i+1][:w.g.maps[i+1].size()]
 			for k, v := range out {
 				out[k] = max(v, 0)
@@ -161,9 +163,17 @@ func (w *relaxer) trace() {
 	}
 }
 
+// upperFirst reports which end of neuron k of node i to bound first.
+func (w *relaxer) upperFirst(i, k int) bool {
+	if w.g.whole {
+		return w.hi[i][k] < -w.lo[i][k]
+	}
+	return !(w.mid[i+1][k] > 0)
+}
+
 // ask marks the neurons of node i whose better bounds would make lines better: those
-// of its ReLU, or of what reads it.
-func (w *relaxer) ask(i int) {
+// of its ReLU, or of what reads it. For maxima again keeps those of the first time.
+func (w *relaxer) ask(i int, again bool) {
 	d, lo, hi := &w.g.nodes[i], w.lo[i], w.hi[i]
 	open := w.open[:len(lo)]
 	all := w.pure || w.whole(d)
@@ -179,8 +189,19 @@ func (w *relaxer) ask(i int) {
 			lo[k], hi[k] = max(l, 0), max(w.hi[i][k], 0)
 		}
 	}
+	largest := w.largest[:len(lo)]
+	if !again {
+		clear(largest)
+	}
 	for _, b := range d.bends {
-		b.open(lo, hi, open)
+		if _, ok := b.(*relaxMax); !ok {
+			b.open(lo, hi, open)
+		} else if !again {
+			b.open(lo, hi, largest)
+		}
+	}
+	for k, l := range largest {
+		open[k] = open[k] || l
 	}
 }
 
@@ -192,14 +213,14 @@ func (w *relaxer) whole(d *node) bool { return w.g.whole && d.dual() && w.norm !
 // interval keeps it.
 func (w *relaxer) tighten(i, iterations int) {
 	w.list = w.list[:0]
-	w.ask(i)
+	w.ask(i, false)
 	for k, open := range w.open[:len(w.lo[i])] {
 		if open {
-			w.list = append(w.list, neuron{int32(k), !(w.mid[i+1][k] > 0)})
+			w.list = append(w.list, neuron{int32(k), w.upperFirst(i, k)})
 		}
 	}
 	w.boundNeurons(i, w.list)
-	w.ask(i)
+	w.ask(i, true)
 	n := 0
 	for _, r := range w.list {
 		if w.bothSides || w.open[r.index] {
@@ -216,7 +237,7 @@ func (w *relaxer) tighten(i, iterations int) {
 
 // sharpen bounds what is still open once more, with optimised slopes.
 func (w *relaxer) sharpen(i, iterations int) {
-	w.ask(i)
+	w.ask(i, true)
 	n := 0
 	for _, r := range w.list {
 		if w.open[r.index] {
@@ -227,7 +248,7 @@ func (w *relaxer) sharpen(i, iterations int) {
 	w.list = w.list[:n]
 	w.steps = iterations
 	w.boundNeurons(i, w.list)
-	w.ask(i)
+	w.ask(i, true)
 	n = 0
 	for _, r := range w.list {
 		if w.open[r.index] {
@@ -308,7 +329,7 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 // specification; with backward, neurons before what bends are bounded by rows, with
 // iterations > 0 by optimised ones.
 func (w *relaxer) bounds(backward bool, iterations int) {
-	if w.deep = backward; backward {
+	if w.deep = backward; backward && !w.g.whole {
 		w.trace()
 	}
 	for i := range w.g.nodes {

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"context"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -81,6 +83,182 @@ func TestRandomLinearLayers(t *testing.T) {
 	}
 	t.Logf("%d finite bounds", finite)
 	require.Greater(t, finite, 100*rounds)
+}
+
+// TestLinearLayersBits: margins are the same bits for any kernel set, batch, compilation
+// and number of threads.
+func TestLinearLayersBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 3))
+	const n = 3
+	for _, a := range layerArchitectures() {
+		m := newLayers(t, a, 8, r)
+		size := a.Input.Size()
+		x, y := randomImage(n*size, r), make([]int, n)
+		for i := range y {
+			y[i] = r.IntN(a.Classes())
+		}
+		for method := MethodCROWNIBP; method <= MethodAlphaCROWN; method++ {
+			ball := net.Ball{Norm: net.Norm(int(method) % 3), Eps: net.MustEpsilon("0.04")}
+			var want []float32
+			for _, isa := range kernels.Available() {
+				for _, batches := range []net.Batches{net.AllBatches, net.LargeBatches, net.SmallBatches} {
+					pool := kernels.NewPool(1 + int(batches)%2)
+					v := newLayersCROWN(t, m, pool, net.Options{ISA: isa.Name(), Batches: batches}, Config{Method: method, Iterations: 3})
+					var res Result
+					require.NoError(t, v.Certify(context.Background(), ball, Batch{x, y}, &res))
+					if want == nil {
+						want = append(want, res.Margin...)
+					}
+					require.Equal(t, want, res.Margin, "%s %v %s", a.Name, method, isa.Name())
+					require.NoError(t, v.Certify(context.Background(), ball, Batch{x[size:], y[1:]}, &res))
+					require.Equal(t, want[1:], res.Margin)
+					pool.Close()
+				}
+			}
+		}
+	}
+}
+
+// TestLinearLayersInOrder: each method proves at least what the cheaper one does of the
+// intervals and, on the whole, more; optimised slopes gain most of all.
+func TestLinearLayersInOrder(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(2, 5))
+	var sums [4]float64
+	ball := net.Ball{Eps: net.MustEpsilon("0.05")}
+	for _, a := range layerArchitectures() {
+		for seed := range uint64(4) {
+			m := newLayers(t, a, seed, r)
+			x := randomImage(a.Input.Size(), r)
+			var by [4]Result
+			for method := range by {
+				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method)})
+				require.NoError(t, v.Certify(context.Background(), ball, Batch{x, []int{0}}, &by[method]))
+				require.GreaterOrEqual(t, by[method].Margin[0], by[0].Margin[0])
+				sums[method] += float64(by[method].Margin[0])
+			}
+			require.GreaterOrEqual(t, float64(by[3].Margin[0]), float64(by[2].Margin[0])-1e-5, a.Name)
+		}
+	}
+	t.Log(sums)
+	for k := range sums[1:] {
+		require.Greater(t, sums[k+1], sums[k]+1e-3)
+	}
+}
+
+func TestLinearLayersDoNotAllocate(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(4, 5))
+	for _, a := range layerArchitectures() {
+		m := newLayers(t, a, 1, r)
+		x := randomImage(2*a.Input.Size(), r)
+		for method := MethodCROWNIBP; method <= MethodAlphaCROWN; method++ {
+			v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: method, Iterations: 2})
+			var res Result
+			var err error
+			b, ball, ctx := Batch{x, []int{0, 1}}, net.Ball{Eps: net.MustEpsilon("0.03")}, context.Background()
+			certify := func() { err = v.Certify(ctx, ball, b, &res) }
+			certify()
+			require.NoError(t, err)
+			require.Zero(t, testing.AllocsPerRun(3, certify), "%s %v", a.Name, method)
+		}
+	}
+}
+
+// TestLinearLayersFailClosed: what overflows is not certified, whatever comes behind.
+func TestLinearLayersFailClosed(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, l := range []model.Layer{relu, clip, sigmoid, tanh, leaky(0.1), leaky(-0.1), leaky(3), batchNorm, pool2(model.MaxPool), pool2(model.AvgPool)} {
+		a := &model.Architecture{Input: model.Shape{C: 1, H: 2, W: 2}, Layers: []model.Layer{conv(2, 1, 1, 0), conv(2, 1, 1, 0), l, fc(2)}}
+		if l.Kind == model.ReLU { // alone, behind a pool
+			a.Layers = []model.Layer{conv(2, 1, 1, 0), conv(2, 1, 1, 0), pool2(model.MaxPool), l, fc(2)}
+		}
+		m, err := model.Random(a, 3)
+		require.NoError(t, err)
+		for _, p := range m.Params[:2] {
+			for k := range p.W {
+				p.W[k] = 1e20
+			}
+		}
+		for method := range Methods() {
+			for norm := range 3 {
+				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 1})
+				for y := range 2 {
+					p, err := v.Prove(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, []float32{0.5, 0.5, 0.5, 0.5}, y)
+					require.NoError(t, err)
+					require.False(t, p.Certified, "%v %v", l.Kind, Method(method))
+				}
+			}
+		}
+	}
+}
+
+// TestCurve: the lines of sigmoid and tanh, on intervals of any place and width, are on
+// their sides of the function, and near it; float64 of the math package is the yardstick.
+func TestCurve(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	for _, c := range []struct {
+		o *curve
+		f func(z float64) float64
+	}{{&sigmoidCurve, func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }}, {&tanhCurve, math.Tanh}} {
+		for range 20000 {
+			l := float32(r.NormFloat64() * math.Pow(10, 4*r.Float64()-2))
+			h := l + float32(math.Pow(10, 8*r.Float64()-6))
+			b := c.o.lines(l, h)
+			least, most := math.Inf(1), math.Inf(1)
+			for k := range 65 {
+				z := float64(l) + (float64(h)-float64(l))*float64(k)/64
+				y := c.f(z)
+				require.InDelta(t, y, c.o.value(z), 0x1p-44)
+				below := y - curveDistance - (float64(b.low)*z + float64(b.lowAt))
+				above := float64(b.high)*z + float64(b.highAt) - y - curveDistance
+				require.GreaterOrEqual(t, below, -0x1p-45, "[%v, %v] at %v", l, h, z)
+				require.GreaterOrEqual(t, above, -0x1p-45, "[%v, %v] at %v", l, h, z)
+				require.True(t, y >= float64(b.lo) && y <= float64(b.hi))
+				least, most = min(least, below), min(most, above)
+			}
+			wide := 0x1p-22*(1+math.Abs(float64(l))+math.Abs(float64(h))) + 0.05*float64(h-l)
+			require.LessOrEqual(t, max(least, most), wide, "[%v, %v]", l, h)
+		}
+	}
+}
+
+// TestLinesOfElements: those of LeakyReLU and Clip are on their sides of the function
+// and touch it.
+func TestLinesOfElements(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 10))
+	draw := func() float32 { return float32(r.NormFloat64() * math.Pow(10, 6*r.Float64()-3)) }
+	for range 40000 {
+		l, h := draw(), draw()
+		l, h = min(l, h), max(l, h)
+		f, least := draw(), draw()
+		most := least + float32(math.Abs(float64(draw()))) + 1e-3
+		for _, c := range []struct {
+			b bent
+			f func(z float64) float64
+		}{
+			{leakyLines(f, l, h), func(z float64) float64 {
+				if z > 0 {
+					return z
+				}
+				return float64(f) * z
+			}},
+			{clipLines(least, most, l, h), func(z float64) float64 { return min(max(z, float64(least)), float64(most)) }},
+		} {
+			for _, z := range []float64{float64(l), float64(h), 0, float64(least), float64(most), float64(l)/2 + float64(h)/2} {
+				if z < float64(l) || z > float64(h) {
+					continue
+				}
+				y := c.f(z)
+				require.LessOrEqual(t, float64(c.b.low)*z+float64(c.b.lowAt), y+math.Abs(y)*0x1p-50, "[%v, %v] at %v", l, h, z)
+				require.GreaterOrEqual(t, float64(c.b.high)*z+float64(c.b.highAt), y-math.Abs(y)*0x1p-50, "[%v, %v] at %v", l, h, z)
+				require.True(t, y >= float64(c.b.lo) && y <= float64(c.b.hi))
+			}
+		}
+	}
 }
 
 // TestLinearFaults is TestLayerFaults for rows.

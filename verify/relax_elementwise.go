@@ -317,10 +317,10 @@ func (o *relaxElementwise) stated(k int, q []float32, alpha, l, h float32) float
 // (9b): what is left of them is added to low where they are positive, else to high.
 func bendLanes(v []float32, q *[kernels.RelaxParams]float32, low, high []float32, s *kernels.RelaxSums) {
 	for l, x := range v[:kernels.Lanes] {
-		out, at := x*q[kernels.RelaxUpper], q[kernels.RelaxIntercept]
+		out, at := float32(x*q[kernels.RelaxUpper]), q[kernels.RelaxIntercept]
 		to := high
 		if x > 0 {
-			out, at, to = x*q[kernels.RelaxLower], q[kernels.RelaxBias], low
+			out, at, to = float32(x*q[kernels.RelaxLower]), q[kernels.RelaxBias], low
 		}
 		to[l] += out
 		t := float64(x) * float64(at)

@@ -147,6 +147,38 @@ func TestLinearLayersInOrder(t *testing.T) {
 	}
 }
 
+// TestSpecOfLayers: class margins as a specification of one's own are the same.
+func TestSpecOfLayers(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(6, 2))
+	for _, a := range layerArchitectures() {
+		m := newLayers(t, a, 2, r)
+		x := randomImage(a.Input.Size(), r)
+		outs, y := a.Classes(), 1
+		spec := &Spec{}
+		for j := range outs {
+			if j != y {
+				row := make([]float32, outs)
+				row[y], row[j] = 1, -1
+				spec.C = append(spec.C, row...)
+			}
+		}
+		for norm := range 3 {
+			ball := net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.02")}
+			for method := range Methods() {
+				_, want, err := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 2}).Bounds(ball, x, y)
+				require.NoError(t, err)
+				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 2, Spec: spec})
+				_, have, err := v.Bounds(ball, x, 0)
+				require.NoError(t, err)
+				require.Equal(t, append(want[:y:y], want[y+1:]...), have, "%s %v", a.Name, Method(method))
+				require.False(t, math.IsInf(float64(worst(have)), 0))
+			}
+		}
+	}
+}
+
 func TestLinearLayersDoNotAllocate(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()

@@ -85,3 +85,40 @@ func TestCheckerAgrees(t *testing.T) {
 	require.Greater(t, proved, len(archs)/2)
 	require.Greater(t, near, all/2)
 }
+
+// TestGoldenLayers: without intervals on the way, linear bounds are those of auto_LiRPA
+// in float64 but for rounding, and never beyond them, in networks of the layers for which
+// it takes the same lines.
+func TestGoldenLayers(t *testing.T) {
+	ref := goldenArrays(t, "layers.npz")
+	ball := net.Ball{Eps: net.MustEpsilon("0.05")}
+	for _, name := range []string{"mobile", "branches"} {
+		m, err := model.Load("../testdata/golden/layers-" + name + ".safetensors")
+		require.NoError(t, err)
+		x, y := ref[name+".x"].([]float32), ref[name+".y"].([]int32)
+		size, classes := m.Arch.Input.Size(), m.Arch.Classes()
+		for k := range 4 {
+			method, errors := MethodCROWNIBP+Method(k%2), k < 2
+			v := newCROWN(t, m, 1, Config{Method: method})
+			if !errors {
+				for i := range v.g.nodes {
+					v.g.nodes[i].relax.exec, v.g.nodes[i].relax.back = 0, 0
+				}
+			}
+			w := newRelaxer(v.g)
+			w.pure = true
+			low := make([]float32, classes-1)
+			for n, label := range y {
+				w.load(x[n*size:(n+1)*size], ball, ball.Box())
+				w.attempt(method, statement{y: int(label)}, low, 0)
+				k := 0
+				for j, want := range ref[name+"."+method.String()+".margin"].([]float64)[n*classes:][:classes] {
+					if j != int(label) {
+						near(t, want, float64(low[k]), -1, errors, "%s %v image %d class %d", name, method, n, j)
+						k++
+					}
+				}
+			}
+		}
+	}
+}

@@ -185,6 +185,34 @@ func TestKeystoneResidual(t *testing.T) {
 	require.Positive(t, attacked)
 }
 
+// TestKeystoneLayers is the keystone on networks of every kind of layer.
+func TestKeystoneLayers(t *testing.T) {
+	rounds := uint64(160)
+	if len(kernels.Available()) == 1 || testing.Short() {
+		rounds = 24
+	}
+	r := rand.New(rand.NewPCG(7, 11))
+	certified, attacked := 0, 0
+	for seed := range rounds {
+		a := plain.RandomLayers(r)
+		if a.Classes() < 2 || a.Classes() > 40 {
+			continue
+		}
+		m := plain.Random(a, r)
+		if _, err := net.Compile(m, net.Options{}); err != nil {
+			require.ErrorContains(t, err, "dilation")
+			continue
+		}
+		resolution := []string{"1/100", "1e-4", "1/3000"}[r.IntN(3)]
+		c, at := keystone(t, m, net.Norm(seed%2), images(r, 2*a.Input.Size()), resolution, seed)
+		certified += c
+		attacked += at
+	}
+	t.Logf("%d certified, %d attacked", certified, attacked)
+	require.Greater(t, certified, int(rounds))
+	require.Greater(t, attacked, int(rounds))
+}
+
 func FuzzKeystone(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(1000 + seed)

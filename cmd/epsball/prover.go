@@ -181,11 +181,9 @@ func (r *certifyRun) statement(i int) cert.Proof {
 	}
 	p.Method, p.Margin = v.Method.String(), float64(v.Margin)
 	for _, s := range v.Slopes {
-		l := r.s.net.Layers()[s.Layer]
-		relu := max(l.Index, l.Add) + 1
-		p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: relu, Alpha: [][]float32{s.Alpha}})
+		p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForAll, ReLU: s.Layer, Alpha: [][]float32{s.Alpha}})
 		if s.Rows != nil {
-			p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: relu, Alpha: s.Rows})
+			p.Slopes = append(p.Slopes, cert.Slopes{For: certcheck.ForRows, ReLU: s.Layer, Alpha: s.Rows})
 		}
 	}
 	return p

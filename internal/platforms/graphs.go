@@ -148,11 +148,9 @@ func certificate(g *graph, ball net.Ball, v *verify.Proof, i, y int) *check.Cert
 	}
 	proof := cert.Proof{Method: v.Method.String(), Certified: v.Certified, Margin: float64(v.Margin)}
 	for _, s := range v.Slopes {
-		l := g.n.Layers()[s.Layer]
-		relu := max(l.Index, l.Add) + 1
-		proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForAll, ReLU: relu, Alpha: [][]float32{s.Alpha}})
+		proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForAll, ReLU: s.Layer, Alpha: [][]float32{s.Alpha}})
 		if s.Rows != nil {
-			proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForRows, ReLU: relu, Alpha: s.Rows})
+			proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForRows, ReLU: s.Layer, Alpha: s.Rows})
 		}
 	}
 	proof.Fill(c)

@@ -90,10 +90,10 @@ func TestCheckerAgrees(t *testing.T) {
 // in float64 but for rounding, and never beyond them, in networks of the layers for which
 // it takes the same lines.
 func TestGoldenLayers(t *testing.T) {
-	ref := goldenArrays(t, "layers.npz")
+	ref := goldenArrays(t, "layer_bounds.npz")
 	ball := net.Ball{Eps: net.MustEpsilon("0.05")}
 	for _, name := range []string{"mobile", "branches"} {
-		m, err := model.Load("../testdata/golden/layers-" + name + ".safetensors")
+		m, err := model.Load("../testdata/golden/bounds-" + name + ".safetensors")
 		require.NoError(t, err)
 		x, y := ref[name+".x"].([]float32), ref[name+".y"].([]int32)
 		size, classes := m.Arch.Input.Size(), m.Arch.Classes()

@@ -1,8 +1,8 @@
-"""Writes layers.npz beside it, and the models layers-NAME.safetensors: linear bounds by
+"""Writes layer_bounds.npz beside it, and the models bounds-NAME.safetensors: linear bounds by
 auto_LiRPA in float64 of networks with layers beyond conv, fc, add and relu, for the tests
 of package verify.
 
-    PYTHONPATH=../../bench/peers python make_layers.py
+    PYTHONPATH=../../bench/peers python make_layer_bounds.py
 
 Last run with Python 3.11.7, torch 2.15.0, numpy 2.4.6, auto_LiRPA 0.3 (bench/peers/lirpa.py).
 Layers are those for which auto_LiRPA takes the lines that docs/certificate.md has, or
@@ -122,7 +122,7 @@ def main():
     for name, (shape, layers) in NETS.items():
         rng = np.random.RandomState(3)
         net = Net(shape, layers, rng)
-        net.save(HERE / f"layers-{name}.safetensors", name, shape)
+        net.save(HERE / f"bounds-{name}.safetensors", name, shape)
         x32 = rng.randint(0, 256, (6, *shape)).astype(np.float32) / np.float32(255)
         x = torch.from_numpy(x32).double()
         y = net(x).argmax(1).numpy().astype(np.int32)
@@ -140,7 +140,7 @@ def main():
             margin = np.zeros((n, classes))
             np.put_along_axis(margin, others, low, 1)
             out[f"{name}.{method.lower()}.margin"] = margin
-    np.savez_compressed(HERE / "layers.npz", **{k: np.ascontiguousarray(v) for k, v in out.items()})
+    np.savez_compressed(HERE / "layer_bounds.npz", **{k: np.ascontiguousarray(v) for k, v in out.items()})
     for k, v in out.items():
         print(k, v.shape, v.dtype, v.ravel()[:4])
 

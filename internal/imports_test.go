@@ -17,10 +17,10 @@ const module = "github.com/epsball/epsball"
 var allowed = map[string][]string{
 	"asm":           {},
 	"kernels":       {"asm", "internal/half"},
-	"internal/half": {},
-	"model":         {"internal/half", "internal/atomicfile"},
+	"internal/half": {}, "internal/exact": {}, "internal/sha256": {},
+	"model":         {"internal/half", "internal/atomicfile", "internal/sha256"},
 	"dataset":       {"internal/half"},
-	"net":           {"kernels", "model"},
+	"net":           {"kernels", "model", "internal/exact"},
 	"attack":        {"net", "kernels", "model"},
 	"verify":        {"net", "kernels", "model"},
 	"verify/check":  {"model"},

@@ -18,7 +18,7 @@ import (
 type attackFlags struct {
 	model    string
 	data     data
-	attack   *value[string]
+	attack   *value[attack.Spec]
 	norm     *value[net.Norm]
 	eps      *value[net.Epsilon]
 	steps    int
@@ -38,16 +38,9 @@ type attackReport struct {
 	Model        string    `json:"model"`
 	Data         string    `json:"data"`
 	Offset       int       `json:"offset"`
-	Attack       string    `json:"attack"`
+	Attack       string    `json:"attack"` // the textual form
 	Norm         string    `json:"norm"`
 	Eps          float64   `json:"eps"`
-	Steps        int       `json:"steps"`
-	StepSize     float64   `json:"step_size"`
-	Restarts     int       `json:"restarts"`
-	RandomStart  bool      `json:"random_start"`
-	Targeted     bool      `json:"targeted"`
-	Loss         string    `json:"loss"`
-	Seed         uint64    `json:"seed"`
 	N            int       `json:"n"`
 	Clean        *float64  `json:"clean"` // null if interrupted
 	Robust       *float64  `json:"robust"`
@@ -87,7 +80,7 @@ type distance struct {
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
 		out:    output{flag: "out", kind: arrayFile},
-		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
+		attack: specFlag("pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
@@ -111,6 +104,7 @@ After ^C, the counts of all images are given instead of fractions, and the range
 in which robust accuracy lies: images that are fooled are done first, so those
 that are done say little of the others.`,
 		Example: `  epsball attack --model builtin:mnist-small-standard --eps 0.1
+  epsball attack --model m.safetensors --attack apgd:steps=100,restarts=5 --eps 8/255
   epsball attack --model m.safetensors --data photos.npz --norm l2 --eps 1/2 --restarts 5 --out adv.npz`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -121,14 +115,14 @@ that are done say little of the others.`,
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to attack (required)")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.attack, "attack", "fgsm or pgd")
+	fl.Var(f.attack, "attack", "fgsm, pgd or apgd, with options such as pgd:steps=100,restarts=5: see epsball help attacks")
 	fl.Var(f.norm, "norm", "linf or l2")
 	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
-	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (fgsm: 1)")
-	fl.Var(f.stepSize, "step-size", "length of a step, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
+	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (apgd: 100; fgsm: 1)")
+	fl.Var(f.stepSize, "step-size", "length of a step of fgsm or pgd, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
 	fl.IntVar(&f.restarts, "restarts", 1, "runs an image gets until one fools it")
 	fl.BoolVar(&f.targeted, "targeted", false, "climb towards a wrong class instead of away from the label")
-	fl.BoolVar(&f.random, "random-start", true, "start at a random point of the ball; fgsm only if given")
+	fl.BoolVar(&f.random, "random-start", true, "start pgd at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
 	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
@@ -142,27 +136,8 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err := checkBall("eps", f.eps.text, ball); err != nil {
 		return attack.Config{}, err
 	}
-	if f.restarts < 1 {
-		return attack.Config{}, fmt.Errorf("--restarts: got %d, want at least 1", f.restarts)
-	}
-	var c attack.Config
-	if f.attack.v == "fgsm" {
-		if f.given("steps") && f.steps != 1 {
-			return c, fmt.Errorf("--steps: got %d, but fgsm has one step; use --attack pgd", f.steps)
-		}
-		c = attack.FGSM(ball, f.given("random-start") && f.random, f.seed)
-	} else {
-		if f.steps < 1 {
-			return c, fmt.Errorf("--steps: got %d, want at least 1", f.steps)
-		}
-		c = attack.PGD(ball, f.steps, f.seed)
-		c.RandomStart = f.random
-	}
-	if f.stepSize.set {
-		c.StepSize = f.stepSize.v.Float64()
-	}
-	c.Restarts, c.Targeted, c.Loss = f.restarts, f.targeted, f.loss.v
-	return c, nil
+	m, err := f.method()
+	return attack.Config{Ball: ball, Method: m}, err
 }
 
 func (a *app) attack(ctx context.Context, f *attackFlags) error {
@@ -181,7 +156,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	}
 	r := a.newAttackReport(f, s, cfg)
 	bar := a.newBar()
-	cfg.Progress = func(done int) { bar.show(f.attack.v, done, f.data.n) }
+	cfg.Progress = func(done int) { bar.show(cfg.Method.Name(), done, f.data.n) }
 	attacker, err := attack.New(s.net, cfg, s.pool)
 	if err != nil {
 		return err
@@ -225,15 +200,8 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 
 func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {
 	r := &attackReport{
-		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Attack: f.attack.v, Norm: f.norm.v.String(), Eps: f.eps.v.Float64(),
-		Steps: c.Steps, StepSize: c.StepSize, Restarts: c.Restarts, RandomStart: c.RandomStart, Targeted: c.Targeted,
-		Loss: c.Loss.String(), Seed: c.Seed, ISA: a.isa.Name(), Threads: a.threads,
-	}
-	if r.StepSize == 0 { // the attack's own default
-		r.StepSize = r.Eps
-		if r.Steps > 1 {
-			r.StepSize /= 4
-		}
+		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Attack: c.Method.String(), Norm: f.norm.v.String(), Eps: f.eps.v.Float64(),
+		ISA: a.isa.Name(), Threads: a.threads,
 	}
 	return r
 }
@@ -350,13 +318,6 @@ func countTrue(b []bool) int {
 }
 
 func attackTable(r *attackReport, f *attackFlags) string {
-	how := fmt.Sprintf("%s, %s ε = %s, %s of %.4g", r.Attack, r.Norm, f.eps.text, count(r.Steps, "step"), r.StepSize)
-	if r.RandomStart {
-		how += ", " + count(r.Restarts, "random start")
-	}
-	if r.Targeted {
-		how += ", targeted"
-	}
 	distance := "–"
 	if d := r.MeanDistance; d != nil {
 		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
@@ -364,7 +325,7 @@ func attackTable(r *attackReport, f *attackFlags) string {
 	pairs := []string{
 		"model", r.Model,
 		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
-		"attack", how + ", loss " + r.Loss,
+		"attack", fmt.Sprintf("%s, %s ε = %s", r.Attack, r.Norm, f.eps.text),
 	}
 	if p := r.Interrupted; p != nil {
 		pairs = append(pairs,

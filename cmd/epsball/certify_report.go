@@ -179,7 +179,7 @@ func (r *certifyReport) plot(f *certifyFlags, p *proofs) error {
 	if f.attackSteps > 0 {
 		c.attacked = p.fooled[:r.N]
 	}
-	return f.plot.write(c.write)
+	return f.plot.write(c.chart().WriteSVG)
 }
 
 // images says which images are summed up.

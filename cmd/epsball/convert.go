@@ -130,14 +130,8 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 			k++
 		}
 	}
-	if !r.Same { // what the card says of accuracy is about another network
-		if m.Card == nil {
-			m.Card = map[string]string{}
-		}
-		for _, key := range []string{cardClean, cardPGD, cardCertified} {
-			delete(m.Card, key)
-		}
-		m.Card[cardRounded] = old.Hash()
+	if !r.Same {
+		roundedFrom(m, old)
 	}
 	before, err := old.Encode()
 	if err != nil {
@@ -152,6 +146,18 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	}
 	r.Before, r.After = len(before), len(data)
 	return a.print(r, func() string { return storedText(r) })
+}
+
+// roundedFrom makes the card of a network with rounded weights say so: what it says of
+// accuracy is about another network.
+func roundedFrom(m, old *model.Model) {
+	if m.Card == nil {
+		m.Card = map[string]string{}
+	}
+	for _, key := range []string{cardClean, cardPGD, cardCertified} {
+		delete(m.Card, key)
+	}
+	m.Card[cardRounded] = old.Hash()
 }
 
 // storedLayers describes the weights of a valid model.

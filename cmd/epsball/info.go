@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
@@ -73,7 +74,7 @@ func (a *app) infoCommand() *cobra.Command {
 func (a *app) info() (*infoReport, error) {
 	r := &infoReport{
 		Version: version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
-		CPU: cpuName(), Features: cpuid.CPU.FeatureSet(), Cores: runtime.NumCPU(),
+		CPU: machine.CPUName(), Features: cpuid.CPU.FeatureSet(), Cores: runtime.NumCPU(),
 		GOMAXPROCS: runtime.GOMAXPROCS(0), Threads: a.threads, Caches: caches(), ISA: a.isa.Name(),
 		Models: []modelInfo{}, Presets: []modelInfo{},
 	}
@@ -142,22 +143,11 @@ func describe(name string, arch *model.Architecture) modelInfo {
 	}
 }
 
-// cpuName is the brand of the CPU, or what is known instead.
-func cpuName() string {
-	if s := strings.TrimSpace(cpuid.CPU.BrandName); s != "" {
-		return s
-	}
-	return "unknown " + runtime.GOARCH
-}
-
 // caches lists the data caches of one core whose size is known.
 func caches() []cache {
-	c := cpuid.CPU.Cache
 	list := []cache{}
-	for _, l := range []cache{{"L1", c.L1D}, {"L2", c.L2}, {"L3", c.L3}} {
-		if l.Bytes > 0 {
-			list = append(list, l)
-		}
+	for _, c := range machine.Caches() {
+		list = append(list, cache(c))
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,11 +26,13 @@ type convertReport struct {
 	Hash       string `json:"hash"`
 	Source     string `json:"source,omitempty"`
 	Notes      string `json:"notes,omitempty"`
+	Folded     []int  `json:"folded,omitempty"` // the layers that --fold took in, as the model numbered them
 }
 
 func (a *app) importCommand() *cobra.Command {
 	var out outFlags
 	var mean, std []float32
+	var keep bool
 	c := &cobra.Command{
 		Use:   "import NET.onnx --out M.safetensors",
 		Short: "Convert an ONNX network to a model file",
@@ -38,7 +41,11 @@ commands take .onnx files directly as well; this one shows what they make of it.
 docs/onnx.md lists the operators and says which conversions are exact.
 
 A network that wants its pixels normalized outside of itself gets a normalize layer
-with --mean and --std, so that images and radii are in [0, 1] again.`,
+with --mean and --std, so that images and radii are in [0, 1] again.
+
+Batch norms become part of the convolution or fully connected layer beside them, where
+that is possible: a rounding of its weights. --keep-batchnorm keeps them as layers, for
+training to go on from.`,
 		Example: "  epsball import resnet_2b.onnx --mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616 --out resnet.safetensors",
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -51,35 +58,58 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 			if (len(mean) == 0) != (len(std) == 0) {
 				return errors.New("want both of --mean and --std, or neither")
 			}
-			return a.convert(args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
+			load := a.loadModel
+			if keep {
+				load = onnx.Options{KeepBatchNorm: true}.Load
+			}
+			return a.convert(args[0], out, modelFile, load, func(m *model.Model) (*model.Model, []int, error) {
 				if len(mean) == 0 {
-					return m, nil
+					return m, nil, nil
 				}
-				return m.WithNormalize(mean, std)
+				m, err := m.WithNormalize(mean, std)
+				return m, nil, err
 			}, (*model.Model).Encode)
 		},
 	}
 	out.addFlags(c)
 	c.Flags().Float32SliceVar(&mean, "mean", nil, "`means` of the channels that the network wants subtracted")
 	c.Flags().Float32SliceVar(&std, "std", nil, "standard `deviations` it wants to divide by")
+	c.Flags().BoolVar(&keep, "keep-batchnorm", false, "keep batch norms as layers")
 	return c
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	var out outFlags
+	var fold bool
 	c := &cobra.Command{
-		Use:     "export MODEL --out NET.onnx",
-		Short:   "Convert a model to ONNX",
-		Long:    `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.`,
+		Use:   "export MODEL --out NET.onnx",
+		Short: "Convert a model to ONNX",
+		Long: `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.
+
+--fold first makes batch norms part of the convolution or fully connected layer that
+they follow: another network, whose weights are rounded, and whose hash is printed.`,
 		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			same := func(m *model.Model) (*model.Model, error) { return m, nil }
-			return a.convert(args[0], out, onnxFile, same, onnx.Encode)
+			change := func(m *model.Model) (*model.Model, []int, error) { return m, nil, nil }
+			if fold {
+				change = foldBatchNorms
+			}
+			return a.convert(args[0], out, onnxFile, a.loadModel, change, onnx.Encode)
 		},
 	}
 	out.addFlags(c)
+	c.Flags().BoolVar(&fold, "fold", false, "fold batch norms into the layers before them")
 	return c
+}
+
+// foldBatchNorms is model.Fold, noted on the card.
+func foldBatchNorms(m *model.Model) (*model.Model, []int, error) {
+	c, folded, err := m.Fold()
+	if err == nil && len(folded) > 0 {
+		roundedFrom(c, m)
+	}
+	return c, folded, err
 }
 
 // oneArg asks for one argument that is not a flag.
@@ -106,17 +136,20 @@ func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
 }
 
 // convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec string, flags outFlags, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+func (a *app) convert(spec string, flags outFlags, kind string, load func(string) (*model.Model, error),
+	change func(*model.Model) (*model.Model, []int, error), encode func(*model.Model) ([]byte, error),
+) error {
 	out, release, err := a.claimOut(flags, kind, spec)
 	if err != nil {
 		return err
 	}
 	defer release()
-	m, err := a.loadModel(spec)
+	m, err := load(spec)
 	if err != nil {
 		return err
 	}
-	if m, err = change(m); err != nil {
+	m, folded, err := change(m)
+	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
 	data, err := encode(m)
@@ -129,7 +162,7 @@ func (a *app) convert(spec string, flags outFlags, kind string, change func(*mod
 	r := &convertReport{
 		Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
-		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
+		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes], Folded: folded,
 	}
 	return a.print(r, func() string {
 		pairs := []string{
@@ -142,6 +175,9 @@ func (a *app) convert(spec string, flags outFlags, kind string, change func(*mod
 		}
 		if r.Notes != "" {
 			pairs = append(pairs, "notes", r.Notes)
+		}
+		if r.Folded != nil {
+			pairs = append(pairs, "folded", "batch norms of layers "+strings.Trim(fmt.Sprint(r.Folded), "[]"))
 		}
 		return facts(pairs...)
 	})

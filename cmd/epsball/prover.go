@@ -194,5 +194,5 @@ func (f *certifyFlags) newSearch(s *subject) (*attack.RadiusSearch, error) {
 	if !f.radius || f.attackSteps == 0 {
 		return nil, nil
 	}
-	return attack.NewRadiusSearch(s.net, attack.PGD(net.Ball{Norm: f.norm.v}, f.attackSteps, f.seed), f.resolution.v, f.maxRadius.v, s.pool)
+	return attack.NewRadiusSearch(s.net, attack.Config{Ball: net.Ball{Norm: f.norm.v}, Method: attack.PGD{Steps: f.attackSteps, Seed: f.seed}}, f.resolution.v, f.maxRadius.v, s.pool)
 }

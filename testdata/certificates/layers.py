@@ -29,8 +29,9 @@ def quotient(a, b):
     return (a << Q) // b
 
 
-def adaptive(l, kink, u):
-    return ONE if u - kink > kink - l else 0
+def adaptive(n, l, kink, u):
+    much = 1024 if n.kind == "relu" else 1025
+    return ONE if 1024 * (u - kink) > much * (kink - l) else 0
 
 
 # --- relu, leakyrelu and clip: linear but for kinks ---------------------------------
@@ -85,14 +86,14 @@ def kinked_line(n, k, l, u, side, alpha):
         return ONE if l >= 0 or n.kind == "clip" else n.slope[k], 0
     if n.kind != "clip":
         if side == free_side(n, k, l, u):
-            return free_slope(n, k, adaptive(l, 0, u) if alpha is None else alpha, l, u, side), 0
+            return free_slope(n, k, adaptive(n, l, 0, u) if alpha is None else alpha, l, u, side), 0
         return line(n, k, quotient(u - value(n, k, l), u - l), l, u, sign)
     if alpha is None or side != free_side(n, k, l, u):
         alpha = ONE
         if side == "low" and l < n.least:
-            alpha = adaptive(l, n.least, u)
+            alpha = adaptive(n, l, n.least, u)
         if side == "high" and u > n.most:
-            alpha = ONE - adaptive(l, n.most, u)
+            alpha = ONE - adaptive(n, l, n.most, u)
     return line(n, k, free_slope(n, k, alpha, l, u, side), l, u, sign)
 
 

@@ -6,7 +6,7 @@ import "github.com/epsball/epsball/model"
 var ErrorTerms = []errorTerm{sumError, underflow, normalizeError, addError, wholeSum, ownRounding}
 
 // LayerTerms are those of layers that ErrorTerms' networks do not have.
-var LayerTerms = []errorTerm{leakyError, curveError}
+var LayerTerms = []errorTerm{normError, poolError, leakyError, curveError}
 
 // Decay is decay.
 var Decay = decay
@@ -62,4 +62,12 @@ func PlanesOf(lo, hi []float64) (j, i int, slope, intercept float64) {
 		panic(err)
 	}
 	return b.planes.low[0], b.planes.high[0], b.planes.slope[0], b.planes.intercept[0]
+}
+
+// Above is the intercept of a line of slope a over sigmoid or tanh on [l, u], from the
+// point t.
+func Above(kind model.Kind, a, t, l, u float64) float64 {
+	one := model.Shape{C: 1, H: 1, W: 1}
+	o, _, _ := newOp(&model.Layer{Kind: kind}, nil, one, one)
+	return o.(*curve).above(a, t, l, u)
 }

@@ -50,13 +50,18 @@ func (s *state) interval(i int) error {
 func (s *state) widen(b *bounds, k int, sum float64, e rounded, terms float64) error {
 	b.d[k] = s.g * sum
 	if s.executed {
-		if !((terms+e.most)*room <= math.MaxFloat32) {
-			return errors.New("float32 execution may overflow")
-		}
 		b.d[k] += e.e
 	}
 	b.lo[k] -= b.d[k] + flat
 	b.hi[k] += b.d[k] + flat
+	return s.fits(terms + e.most)
+}
+
+// fits refuses what float32 may overflow in.
+func (s *state) fits(most float64) error {
+	if s.executed && !(most*room <= math.MaxFloat32) {
+		return errors.New("float32 execution may overflow")
+	}
 	return nil
 }
 

@@ -192,3 +192,27 @@ func TestStatedSlopes(t *testing.T) {
 		require.Equal(t, takes, most > 2, l.Kind)
 	}
 }
+
+// TestOverflowOfLayers: what an execution may overflow in, its result aside, is refused.
+func TestOverflowOfLayers(t *testing.T) {
+	for _, l := range []model.Layer{avgPool(2, 1, 0, false), leaky(1, 3), leaky(-3, 1), batchNorm, maxPool(2, 1, 0), clip(-1, 1), concat(0, 0)} {
+		for _, sign := range []float32{1, -1} {
+			a := &model.Architecture{Input: model.Shape{C: 1, H: 2, W: 2}, Layers: []model.Layer{conv(2, 1, 1, 0), l}}
+			m := drawModel(t, a, 1, rand.New(rand.NewPCG(11, 11)))
+			m.Params[0].W, m.Params[0].B = []float32{sign * 2e38, sign * 2e38}, []float32{0, 0}
+			for c := range m.Params[1].W {
+				m.Params[1].W[c] = 3
+			}
+			k := newChecker(t, m)
+			x := []float32{1, 1, 1, 1}
+			c := claim(m, x, -1, "linf", "0", check.IBP)
+			c.Rows, c.Offsets = [][]float64{make([]float64, a.Classes())}, []float64{1}
+			c.Rows[0][0] = 1e-38
+			v := verdict(t, k, c, x, check.Unknown)
+			over := slices.Contains([]model.Kind{model.AvgPool, model.LeakyReLU, model.BatchNorm}, l.Kind)
+			require.Equal(t, over, strings.Contains(v.Reason, "overflow"), "%s: %s", l.Kind, v.Reason)
+			c.Level = check.Real
+			require.NotContains(t, verdict(t, k, c, x, check.Unknown).Reason, "overflow")
+		}
+	}
+}

@@ -72,7 +72,7 @@ func newOp(l *model.Layer, p *model.Param, in, out model.Shape) (o op, fanIn, fa
 		return newBatchNorm(l, p), 1, 1
 	case model.AvgPool:
 		w := newWindow(l, in, out)
-		return &avgPool{w, l.CountPadding}, w.size(), w.size()
+		return newAvgPool(w, l.CountPadding), w.size(), w.size()
 	case model.MaxPool:
 		w := newWindow(l, in, out)
 		return &maxPool{w}, 0, w.size()

@@ -77,7 +77,7 @@ func (c *conv) interval(s *state, i int, b *bounds) error {
 	}
 	for k, centre := range b.lo {
 		b.lo[k], b.hi[k] = centre-b.hi[k], centre+b.hi[k]
-		if err := s.widen(b, k, sum[k], n.sumError(sum[k]), sum[k]); err != nil {
+		if err := s.widen(b, k, sum[k], n.rounding(sum[k], sumError), sum[k]); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (o *batchNorm) interval(s *state, i int, b *bounds) error {
 		v, w := float64(a*p.lo[k]), float64(a*p.hi[k])
 		b.lo[k], b.hi[k] = min(v, w)+t, max(v, w)+t
 		sum := float64(math.Abs(a)*p.m[k]) + math.Abs(t)
-		if err := s.widen(b, k, sum, n.sumError(sum), sum); err != nil {
+		if err := s.widen(b, k, sum, n.rounding(sum, normError), sum); err != nil {
 			return err
 		}
 	}

@@ -98,7 +98,7 @@ func (o *curve) interval(s *state, i int, b *bounds) error {
 		n.high[k], n.highAt[k] = o.upper(l, u)
 		slope, at := o.upper(-u, -l)
 		n.low[k], n.lowAt[k] = slope, down(2*o.centre-at)
-		b.d[k] = e + s.g*(float64(o.steepest*p.m[k])+max(math.Abs(n.lowAt[k]), math.Abs(n.highAt[k])))
+		b.d[k] = e + float64(s.g*(float64(o.steepest*p.m[k])+max(math.Abs(n.lowAt[k]), math.Abs(n.highAt[k]))))
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (o *curve) above(a, t, l, u float64) float64 {
 	d := o.slope(t)
 	rise := (float64(d*(1+2*slopeSlack)) + slopeFloor - a) * (u - t)
 	fall := (a - float64(d*(1-2*slopeSlack)) + slopeFloor) * (t - max(l, 0))
-	return max(g(l), up(g(t)+max(0, rise, fall)*room))
+	return max(g(l), up(g(t)+float64(max(0, rise, fall)*room)))
 }
 
 func (*curve) backward(s *state, i int) float64 { return s.throughLines(i) }

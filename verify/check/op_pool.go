@@ -6,19 +6,19 @@ import "math"
 // that of the whole window.
 type avgPool struct {
 	window
-	countPadding bool
+	divisors []float64 // of each output pixel
 }
 
-// divisors returns that of each output pixel.
-func (o *avgPool) divisors() []float64 {
-	n := make([]float64, o.out.H*o.out.W)
-	o.pixels(whole(o.out), func(out, _ int) { n[out]++ })
-	if o.countPadding {
-		for k := range n {
-			n[k] = float64(o.size())
+func newAvgPool(w window, countPadding bool) *avgPool {
+	o := &avgPool{w, make([]float64, w.out.H*w.out.W)}
+	if countPadding {
+		for k := range o.divisors {
+			o.divisors[k] = float64(w.size())
 		}
+	} else {
+		o.pixels(whole(o.out), func(out, _ int) { o.divisors[out]++ })
 	}
-	return n
+	return o
 }
 
 // interval allows for a sum of n elements, in any order, and a division by n or a
@@ -36,11 +36,11 @@ func (o *avgPool) interval(s *state, i int, b *bounds) error {
 			sum[out*channels+c] += p.m[in*channels+c]
 		}
 	})
-	for pixel, d := range o.divisors() {
+	for pixel, d := range o.divisors {
 		for k := pixel * channels; k < (pixel+1)*channels; k++ {
 			b.lo[k] /= d
 			b.hi[k] /= d
-			e := n.sumError(sum[k] / d)
+			e := n.rounding(sum[k]/d, poolError)
 			if err := s.widen(b, k, sum[k]/d, e, sum[k]+float64(d*e.e)); err != nil {
 				return err
 			}
@@ -52,10 +52,9 @@ func (o *avgPool) interval(s *state, i int, b *bounds) error {
 func (o *avgPool) backward(s *state, i int) float64 {
 	f, channels := &s.forms[i], o.in.C
 	in := s.grow(s.nodes[i].in[0], o.seen(f.region))
-	d := o.divisors()
 	o.pixels(f.region, func(out, from int) {
 		for c := range channels {
-			in[from*channels+c] += f.a[out*channels+c] / d[out]
+			in[from*channels+c] += f.a[out*channels+c] / o.divisors[out]
 		}
 	})
 	return 0

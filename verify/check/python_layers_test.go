@@ -87,7 +87,7 @@ func TestPythonLayers(t *testing.T) {
 // modelFile is a model as docs/model-format.md describes files.
 func modelFile(m *model.Model) []byte {
 	var header, data []byte
-	header = fmt.Appendf(nil, `{"__metadata__":{"format":"epsball","version":"2","architecture":%q}`, m.Arch.CanonicalJSON())
+	header = fmt.Appendf(nil, `{"__metadata__":{"format":"epsball","version":"4","architecture":%q}`, m.Arch.CanonicalJSON())
 	for i := range m.Params {
 		p := &m.Params[i]
 		for k, v := range [][]float32{p.W, p.B, p.Mean, p.Var} {

@@ -40,7 +40,7 @@ func TestDecay(t *testing.T) {
 
 // value is the exact value of an activation at z.
 func value(l model.Layer, z float64) *big.Float {
-	f, _ := new(big.Rat).SetString("0")
+	var f *big.Rat
 	switch l.Kind {
 	case model.Sigmoid, model.Tanh:
 		return exactCurve(l.Kind, float(z))
@@ -171,6 +171,27 @@ func TestCurveLines(t *testing.T) {
 			for _, z := range []float64{l, middle, u} {
 				require.InDelta(t, at(z), other[0]*z+other[1], 2e-6, "%s [%g, %g]", layer.Kind, l, u)
 			}
+		}
+	}
+}
+
+// TestAbove: a line over sigmoid or tanh is above it whatever its slope is, and wherever
+// its intercept is derived from.
+func TestAbove(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 10))
+	for n := range 600 {
+		layer := []model.Layer{sigmoid, tanh}[n%2]
+		l, u := ends(r)
+		if max(-l, u) > 1e6 {
+			continue
+		}
+		c := max(l, 0)
+		a, at := r.Float64(), c+max(0, u-c)*r.Float64()
+		b := check.Above(layer.Kind, a, at, l, u)
+		for k := range 30 {
+			z := l + (u-l)*float64(k)/29
+			line := float(0).Mul(float(a), float(z))
+			require.GreaterOrEqual(t, line.Add(line, float(b)).Cmp(value(layer, z)), 0, "%v·z over %s on [%v, %v] from %v, at %v", a, layer.Kind, l, u, at, z)
 		}
 	}
 }

@@ -120,9 +120,10 @@ func (n *node) gamma() float64 {
 	return t * u32 / (1 - t*u32)
 }
 
-// sumError returns E of a conv, an fc or a batchnorm for the absolute sum of the terms.
-func (n *node) sumError(sum float64) rounded {
-	e := (keep(sumError, float64(n.gamma()*sum)) + keep(underflow, float64(float64(n.fanIn)*eta))) * room
+// rounding returns E of a sum of products, of which t is a term, for the absolute sum of
+// the terms.
+func (n *node) rounding(sum float64, t errorTerm) rounded {
+	e := (keep(t, float64(n.gamma()*sum)) + keep(underflow, float64(float64(n.fanIn)*eta))) * room
 	return rounded{e, e}
 }
 

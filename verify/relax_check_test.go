@@ -93,7 +93,7 @@ func TestGoldenLayers(t *testing.T) {
 	ref := goldenArrays(t, "layer_bounds.npz")
 	ball := net.Ball{Eps: net.MustEpsilon("0.05")}
 	for _, name := range []string{"mobile", "branches"} {
-		m, err := model.Load("../testdata/golden/layers-" + name + ".safetensors")
+		m, err := model.Load("../testdata/golden/bounds-" + name + ".safetensors")
 		require.NoError(t, err)
 		x, y := ref[name+".x"].([]float32), ref[name+".y"].([]int32)
 		size, classes := m.Arch.Input.Size(), m.Arch.Classes()

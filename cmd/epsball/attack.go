@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 type attackFlags struct {
@@ -20,7 +21,8 @@ type attackFlags struct {
 	data     data
 	attack   *value[string]
 	norm     *value[net.Norm]
-	eps      *value[net.Epsilon]
+	radii    *value[[]net.Epsilon]
+	eps      *value[net.Epsilon] // the one of radii that is being attacked
 	steps    int
 	stepSize *value[net.Epsilon]
 	restarts int
@@ -29,65 +31,17 @@ type attackFlags struct {
 	loss     *value[net.Loss]
 	seed     uint64
 	out      output
+	resume   bool
+	plot     output
 	force    bool
 
 	given func(flag string) bool // on the command line
 }
 
-type attackReport struct {
-	Model        string    `json:"model"`
-	Data         string    `json:"data"`
-	Offset       int       `json:"offset"`
-	Attack       string    `json:"attack"`
-	Norm         string    `json:"norm"`
-	Eps          float64   `json:"eps"`
-	Steps        int       `json:"steps"`
-	StepSize     float64   `json:"step_size"`
-	Restarts     int       `json:"restarts"`
-	RandomStart  bool      `json:"random_start"`
-	Targeted     bool      `json:"targeted"`
-	Loss         string    `json:"loss"`
-	Seed         uint64    `json:"seed"`
-	N            int       `json:"n"`
-	Clean        *float64  `json:"clean"` // null if interrupted
-	Robust       *float64  `json:"robust"`
-	Success      int       `json:"success"`
-	MeanDistance *distance `json:"mean_distance"` // over successes; null if there are none
-	ImageSteps   int64     `json:"image_steps"`
-	Seconds      float64   `json:"seconds"` // of the attack alone
-	Checks       []check   `json:"checks"`
-	ISA          string    `json:"isa"`
-	Threads      int       `json:"threads"`
-	Hints        []string  `json:"hints"` // what may be wrong with the input
-
-	Interrupted *attackProgress `json:"interrupted,omitempty"`
-}
-
-// attackProgress is what is known of all n images after ^C.
-type attackProgress struct {
-	Done          int        `json:"done"`
-	Misclassified int        `json:"misclassified"` // as they are
-	Fooled        int        `json:"fooled"`
-	NotFooled     int        `json:"not_fooled"` // by the whole attack
-	Resisting     int        `json:"resisting"`  // correct, and not fooled so far
-	NotBegun      int        `json:"not_begun"`
-	Clean         [2]float64 `json:"clean_range"` // the fractions lie in these
-	Robust        [2]float64 `json:"robust_range"`
-}
-
-func percentRange(r [2]float64) string {
-	return fmt.Sprintf("%s … %s", percent(r[0]), percent(r[1]))
-}
-
-type distance struct {
-	Linf float64 `json:"linf"`
-	L2   float64 `json:"l2"`
-}
-
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		out:    output{flag: "out", kind: arrayFile},
-		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
+		out: output{flag: "out", kind: arrayFile}, plot: output{flag: "plot", kind: plotFile},
+		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
@@ -123,7 +77,7 @@ that are done say little of the others.`,
 	f.data.addFlags(c, "builtin:mnist")
 	fl.Var(f.attack, "attack", "fgsm or pgd")
 	fl.Var(f.norm, "norm", "linf or l2")
-	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (fgsm: 1)")
 	fl.Var(f.stepSize, "step-size", "length of a step, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
 	fl.IntVar(&f.restarts, "restarts", 1, "runs an image gets until one fools it")
@@ -132,6 +86,7 @@ that are done say little of the others.`,
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
 	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.StringVar(&f.plot.path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
 }
@@ -166,25 +121,95 @@ func (f *attackFlags) config() (attack.Config, error) {
 }
 
 func (a *app) attack(ctx context.Context, f *attackFlags) error {
-	cfg, err := f.config()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
-	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out)
+	release, err := a.claim(f.force, inputs(f.data.spec, []string{f.model}), &f.out, &f.plot)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := a.subject(f.model, &f.data)
+	start := time.Now()
+	subjects, err := a.subjects([]string{f.model}, &f.data, false)
 	if err != nil {
 		return err
 	}
-	r := a.newAttackReport(f, s, cfg)
+	s := subjects[0]
 	bar := a.newBar()
+	defer bar.clear()
+	var runs []report.AttackRun
+	var failure error
+	for _, eps := range f.radii.v {
+		f.eps = newValue("eps", eps.String(), net.ParseEpsilon)
+		r, err := a.attackOnce(ctx, f, s, bar)
+		if r == nil {
+			return err
+		}
+		runs = append(runs, *r)
+		failure = errors.Join(failure, err)
+		if r.Interrupted != nil {
+			break
+		}
+	}
+	bar.clear()
+	hints := []string{}
+	if r := &runs[0]; r.Clean != nil {
+		hints = append(hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
+	}
+	envelope := a.envelope("attack", s)
+	envelope.Seed, envelope.Data = &f.seed, f.data.spec
+	if len(f.radii.v) == 1 {
+		err = a.report(&report.Attack{Envelope: envelope, AttackRun: runs[0], Hints: hints})
+	} else {
+		r := &report.AttackTable{Envelope: envelope, Results: runs, Hints: hints, Seconds: time.Since(start).Seconds()}
+		failure = errors.Join(failure, f.draw(r))
+		err = a.report(r)
+	}
+	a.hint(hints)
+	return errors.Join(err, failure)
+}
+
+// draw draws the curve of a sweep that is complete.
+func (f *attackFlags) draw(r *report.AttackTable) error {
+	if f.plot.path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
+		return nil
+	}
+	err := f.plot.write(func(w io.Writer) error { return attackCurve(w, r) })
+	if err == nil {
+		r.Plot = f.plot.path
+	}
+	return err
+}
+
+// check looks at the flags of all radii.
+func (f *attackFlags) check() error {
+	switch {
+	case len(f.radii.v) > 1 && f.out.path != "":
+		return fmt.Errorf("--out: has one attack's images, want one --eps, got %d", len(f.radii.v))
+	case f.resume && f.out.path == "":
+		return errors.New("--resume: has no meaning without --out")
+	}
+	for _, eps := range f.radii.v {
+		f.eps = newValue("eps", eps.String(), net.ParseEpsilon)
+		if _, err := f.config(); err != nil {
+			return err
+		}
+	}
+	return needsCurve(&f.plot, f.radii.v)
+}
+
+// attackOnce attacks at f.eps. Without a result, the error is one of bad input; else
+// it says what does not hold, or that ^C came.
+func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *bar) (*report.AttackRun, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	r := f.newRun(s, cfg)
 	cfg.Progress = func(done int) { bar.show(f.attack.v, done, f.data.n) }
 	attacker, err := attack.New(s.net, cfg, s.pool)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res := new(attack.Result)
 	err = s.fillLabels(ctx, f.data.offset)
@@ -194,11 +219,10 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		r.Seconds = time.Since(start).Seconds()
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
-		bar.clear()
-		return err
+		return nil, err
 	}
 	var failure error
-	r.fill(res, f.data.n)
+	r.Fill(res, f.data.n)
 	if p := r.Interrupted; p != nil {
 		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
@@ -207,27 +231,37 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			failure = errors.Join(failure, err)
 		}
 	}
-	r.Checks = s.checkAttack(ctx, cfg.Ball, res, bar)
-	bar.clear()
+	if f.out.written {
+		r.Out = f.out.path
+	}
+	checked, cancel := grace(ctx)
+	defer cancel()
+	r.Checks = audit.Diagnose(checked, s.net, s.pool, cfg.Ball, attack.Batch{X: s.x, Y: s.y}, res, func(check string, done, total int) {
+		bar.show("check "+check, done, total)
+	})
 	for _, c := range r.Checks {
 		if !c.OK && failure == nil {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	r.Hints = []string{}
-	if r.Clean != nil {
-		r.Hints = append(r.Hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
-	}
-	err = a.print(r, func() string { return attackTable(r, f) })
-	a.hint(r.Hints)
-	return errors.Join(err, failure)
+	return r, failure
 }
 
-func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {
-	r := &attackReport{
-		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Attack: f.attack.v, Norm: f.norm.v.String(), Eps: f.eps.v.Float64(),
-		Steps: c.Steps, StepSize: c.StepSize, Restarts: c.Restarts, RandomStart: c.RandomStart, Targeted: c.Targeted,
-		Loss: c.Loss.String(), Seed: c.Seed, ISA: a.isa.Name(), Threads: a.threads,
+// stopGrace is what ^C leaves the checks: those not done by then are reported
+// as not done.
+const stopGrace = 250 * time.Millisecond
+
+// grace returns a context that ends a little later than ctx.
+func grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
+	return later, func() { stop(); cancel() }
+}
+
+func (f *attackFlags) newRun(s *subject, c attack.Config) *report.AttackRun {
+	r := &report.AttackRun{
+		Model: s.name, Offset: f.data.offset, Attack: f.attack.v, Norm: f.norm.v.String(), Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(),
+		Steps: c.Steps, StepSize: c.StepSize, Restarts: c.Restarts, RandomStart: c.RandomStart, Targeted: c.Targeted, Loss: c.Loss.String(),
 	}
 	if r.StepSize == 0 { // the attack's own default
 		r.StepSize = r.Eps
@@ -262,49 +296,6 @@ func (s *subject) fillLabels(ctx context.Context, offset int) error {
 	return nil
 }
 
-// predict returns the class of each of n images, −1 where the logits hold NaN.
-func (s *subject) predict(ctx context.Context, x []float32, n int) ([]int, error) {
-	c := s.net.Classes()
-	logits := make([]float32, n*c)
-	if err := s.net.NewRunner(s.pool).Logits(ctx, logits, x, n); err != nil {
-		return nil, err
-	}
-	pred := make([]int, n)
-	for i := range pred {
-		pred[i] = net.Argmax(logits[i*c : (i+1)*c])
-	}
-	return pred, nil
-}
-
-// fill sums up n images.
-func (r *attackReport) fill(res *attack.Result, n int) {
-	t := res.Tally()
-	t.NotBegun += n - len(res.Done) // ^C may come before the attack
-	r.N, r.Success, r.ImageSteps = n, t.Fooled, res.ImageSteps
-	cleanLeast, cleanMost := t.CleanRange()
-	least, most := t.RobustRange()
-	if done := countTrue(res.Done); done < n {
-		r.Interrupted = &attackProgress{
-			Done: done, Misclassified: t.Wrong, Fooled: t.Fooled, NotFooled: t.Robust, Resisting: t.Resisting, NotBegun: t.NotBegun,
-			Clean:  [2]float64{fraction(cleanLeast, n), fraction(cleanMost, n)},
-			Robust: [2]float64{fraction(least, n), fraction(most, n)},
-		}
-	} else {
-		clean, robust := fraction(cleanLeast, n), fraction(least, n)
-		r.Clean, r.Robust = &clean, &robust
-	}
-	if r.Success == 0 {
-		return
-	}
-	r.MeanDistance = new(distance)
-	for i, ok := range res.Success {
-		if ok {
-			r.MeanDistance.Linf += res.Linf[i] / float64(r.Success)
-			r.MeanDistance.L2 += res.L2[i] / float64(r.Success)
-		}
-	}
-}
-
 // The values of the array state that --out has.
 const (
 	stateNotBegun int64 = iota
@@ -337,56 +328,4 @@ func (f *attackFlags) write(s *subject, res *attack.Result) error {
 			{Name: "state", Shape: []int{n}, Data: state},
 		})
 	})
-}
-
-func countTrue(b []bool) int {
-	n := 0
-	for _, v := range b {
-		if v {
-			n++
-		}
-	}
-	return n
-}
-
-func attackTable(r *attackReport, f *attackFlags) string {
-	how := fmt.Sprintf("%s, %s ε = %s, %s of %.4g", r.Attack, r.Norm, f.eps.text, count(r.Steps, "step"), r.StepSize)
-	if r.RandomStart {
-		how += ", " + count(r.Restarts, "random start")
-	}
-	if r.Targeted {
-		how += ", targeted"
-	}
-	distance := "–"
-	if d := r.MeanDistance; d != nil {
-		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
-	}
-	pairs := []string{
-		"model", r.Model,
-		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
-		"attack", how + ", loss " + r.Loss,
-	}
-	if p := r.Interrupted; p != nil {
-		pairs = append(pairs,
-			"interrupted", fmt.Sprintf("%d of %s done", p.Done, count(r.N, "image")),
-			"clean", percentRange(p.Clean),
-			"robust", percentRange(p.Robust),
-			"misclassified", strconv.Itoa(p.Misclassified)+" as they are",
-			"fooled", strconv.Itoa(p.Fooled)+" so far",
-			"not fooled", strconv.Itoa(p.NotFooled),
-			"resisting", strconv.Itoa(p.Resisting)+", attacked without success so far",
-			"not begun", strconv.Itoa(p.NotBegun))
-	} else {
-		pairs = append(pairs, "clean", percent(*r.Clean), "robust", percent(*r.Robust), "fooled", strconv.Itoa(r.Success))
-	}
-	pairs = append(pairs,
-		"mean distance", distance,
-		"time", fmt.Sprintf("%s, %d image steps, %s/s", seconds(r.Seconds), r.ImageSteps, rate(perSecond(r.ImageSteps, r.Seconds))))
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, c.verdict()+": "+c.Detail)
-	}
-	if f.out.written {
-		pairs = append(pairs, "written", f.out.shown())
-	}
-	return facts(pairs...)
 }

@@ -4,28 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
 )
 
-// level is what a certificate of package verify claims.
-const level = "exact and float32 execution"
-
 type certifyFlags struct {
-	model      string
+	models     []string
 	data       data
 	method     *value[verify.Method]
 	ladder     bool
 	iterations int
 	norm       *value[net.Norm]
-	eps        *value[net.Epsilon]
+	radii      *value[[]net.Epsilon]
+	eps        net.Epsilon // the one of radii that is being proved
 	radius     bool
 	resolution *value[net.Epsilon]
 	maxRadius  *value[net.Epsilon]
@@ -41,7 +41,7 @@ type certifyFlags struct {
 
 func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
-		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
+		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), radii: radiiFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
 		out: output{flag: "out", appended: true, resumable: true}, plot: output{flag: "plot", kind: plotFile},
 	}
@@ -87,19 +87,19 @@ the range is given in which certified accuracy of all images lies.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.model, "model", "", "`model` to certify (required)")
+	fl.StringArrayVar(&f.models, "model", nil, "`model` to certify (required); may be repeated")
 	f.data.addFlags(c, "builtin:mnist")
 	fl.Var(f.method, "method", "how to prove: "+strings.Join(verify.Methods(), ", "))
 	fl.BoolVar(&f.ladder, "ladder", true, "try the cheaper methods first")
 	fl.IntVar(&f.iterations, "iterations", 0, "gradient steps of alpha-crown (default 20)")
 	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", "))
-	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
 	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` for a picture of certified accuracy against the radius (.svg)")
+	fl.StringVar(&f.plot.path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
 	fl.StringVar(&f.out.path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	addForce(c, &f.force)
@@ -107,16 +107,17 @@ the range is given in which certified accuracy of all images lies.`,
 }
 
 func (f *certifyFlags) check() error {
-	if f.resume && f.out.path == "" {
+	switch {
+	case f.resume && f.out.path == "":
 		return errors.New("--resume: has no meaning without --out")
-	}
-	switch {
-	case f.eps.set && f.radius:
+	case f.radii.set && f.radius:
 		return errors.New("--eps and --radius: want one of the two")
-	case !f.eps.set && !f.radius:
+	case !f.radii.set && !f.radius:
 		return errors.New("--eps: required, such as --eps 0.1 or --eps 8/255; or --radius, to find the largest radius proved of each image")
-	}
-	switch {
+	case f.out.path != "" && len(f.models) > 1:
+		return fmt.Errorf("--out: has the certificates of one model, want one --model, got %d", len(f.models))
+	case f.out.path != "" && len(f.radii.v) > 1:
+		return fmt.Errorf("--out: has the certificates of one radius, want one --eps, got %d", len(f.radii.v))
 	case f.iterations < 0 || f.iterations > 100_000:
 		return fmt.Errorf("--iterations: got %d, want 1 … 100000, or 0 for 20", f.iterations)
 	case f.iterations != 0 && f.method.v != verify.MethodAlphaCROWN:
@@ -129,20 +130,20 @@ func (f *certifyFlags) check() error {
 		f.attackSteps = 0
 	}
 	f.ladder = f.ladder && f.method.v != verify.MethodIBP
-	if !f.radius {
-		for _, name := range []string{"attack-steps", "seed", "plot"} {
-			if f.given(name) {
-				return fmt.Errorf("--%s: has no meaning without --radius", name)
-			}
-		}
-		f.attackSteps = 0
-		for name, flag := range map[string]*value[net.Epsilon]{"resolution": f.resolution, "max-radius": f.maxRadius} {
-			if flag.set {
-				return fmt.Errorf("--%s: has no meaning without --radius", name)
-			}
-		}
-		return checkBall("eps", f.eps.text, net.Ball{Norm: f.norm.v, Eps: f.eps.v})
+	if f.radius {
+		return f.checkRadius()
 	}
+	f.attackSteps = 0
+	for _, name := range []string{"attack-steps", "seed", "plot", "resolution", "max-radius"} {
+		if f.given(name) && (name != "plot" || len(f.radii.v) == 1) {
+			return fmt.Errorf("--%s: has no meaning without --radius", name)
+		}
+	}
+	return checkRadii(f.norm.v, f.radii.v)
+}
+
+// checkRadius looks at the flags of --radius.
+func (f *certifyFlags) checkRadius() error {
 	if !f.maxRadius.set {
 		f.maxRadius.v = net.MustEpsilon("1")
 		switch f.norm.v {
@@ -158,6 +159,9 @@ func (f *certifyFlags) check() error {
 	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
 		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
 	}
+	if f.radii.v = []net.Epsilon{{}}; len(f.models) > 1 && f.plot.path != "" {
+		return errors.New("--plot: draws the radii of one model, want one --model, or several --eps")
+	}
 	return nil
 }
 
@@ -166,116 +170,206 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 		return err
 	}
 	f.out.resume = f.resume
-	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out, &f.plot)
+	release, err := a.claim(f.force, inputs(f.data.spec, f.models), &f.out, &f.plot)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := a.subject(f.model, &f.data)
+	start := time.Now()
+	subjects, err := a.subjects(f.models, &f.data, true)
 	if err != nil {
 		return err
 	}
-	if err := f.data.known(); err != nil {
-		return err
+	var runs []certifyRun
+	for i, s := range subjects {
+		prover, err := f.newProver(s)
+		if err != nil {
+			return fmt.Errorf("model %s: %w", f.models[i], err)
+		}
+		for _, eps := range f.radii.v {
+			runs = append(runs, certifyRun{a: a, f: f, s: s, spec: f.models[i], prover: prover, eps: eps})
+		}
 	}
-	run := &certifyRun{f: f, s: s, p: newProofs(len(s.y))}
-	if run.prover, err = f.newProver(s); err == nil {
-		run.search, err = f.newSearch(s)
-	}
-	if err != nil {
-		return fmt.Errorf("model %s: %w", f.model, err)
-	}
-	r := f.newReport(a, s)
-	n, p := len(s.y), run.p
-	if f.out.path != "" {
-		if run.out, err = f.openOut(s, p); err != nil {
+	return a.certifyAll(ctx, f, subjects, runs, start)
+}
+
+// certifyAll runs and reports what has been prepared.
+func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*subject, runs []certifyRun, start time.Time) error {
+	var results []report.CertifyRun
+	var failure error
+	hints := []string{}
+	for i := range runs {
+		run := &runs[i]
+		f.eps = run.eps
+		r, err := run.run(ctx)
+		if r == nil {
 			return err
 		}
-		defer run.out.close()
-		if done := countTrue(p.done); done > 0 {
-			a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
+		results = append(results, *r)
+		if lastOf := i == len(runs)-1 || runs[i+1].s != run.s; lastOf && r.Clean != nil {
+			for _, h := range certifyHints(f.method.v, r.N, run.s.net.Classes(), *r.Clean, *r.Certified, r.Brackets) {
+				if len(subjects) > 1 {
+					h = r.Model + ": " + h
+				}
+				hints = append(hints, h)
+			}
+		}
+		if failure = err; err != nil {
+			break
 		}
 	}
-	resumed := countTrue(p.done)
-	start := time.Now()
-	pred, err := s.predict(ctx, s.x, n)
-	r.Timings.Forward = time.Since(start).Seconds()
-	if err == nil {
-		proofStart := time.Now()
-		bar := a.newBar()
-		err = run.prove(ctx, bar)
-		bar.clear()
-		r.Timings.Proof = time.Since(proofStart).Seconds()
-	}
-	r.Seconds = time.Since(start).Seconds()
-	if err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	var failure error
-	r.proved = countTrue(p.done) - resumed
-	if err := r.fill(f, s, pred, p); err != nil {
-		failure = err
-	} else if i := r.Interrupted; i != nil {
-		failure = interrupted("%d of %s done; certified accuracy is between %s and %s",
-			i.Done, count(i.N, "image"), percent(i.Certified[0]), percent(i.Certified[1]))
-	}
-	if r.N > 0 {
-		if err := r.plot(f, p); err != nil {
-			failure = errors.Join(failure, err)
+	envelope := a.envelope("certify", subjects...)
+	envelope.Seed, envelope.Data = &f.seed, f.data.spec
+	var err error
+	if len(runs) == 1 {
+		r := &report.Certify{Envelope: envelope, CertifyRun: results[0], Hints: hints}
+		if r.N > 0 {
+			failure = errors.Join(failure, f.drawRadii(r, runs[0].p))
 		}
+		err = a.report(r)
+	} else {
+		r := &report.CertifyTable{Envelope: envelope, Results: results, Hints: hints, Seconds: time.Since(start).Seconds()}
+		failure = errors.Join(failure, f.drawSweep(r, len(runs)))
+		err = a.report(r)
 	}
-	if r.Hints = []string{}; r.Clean != nil {
-		r.Hints = certifyHints(f.method.v, r.N, s.net.Classes(), *r.Clean, *r.Certified, r.Brackets)
-	}
-	err = a.print(r, func() string { return certifyTable(r, f) })
-	a.hint(r.Hints)
+	a.hint(hints)
 	return errors.Join(err, failure)
 }
 
-// certifyRun is a run of the command under way.
+// drawSweep draws the curves of a sweep that is complete.
+func (f *certifyFlags) drawSweep(r *report.CertifyTable, runs int) error {
+	if f.plot.path == "" || len(r.Results) < runs || r.Results[runs-1].Interrupted != nil {
+		return nil
+	}
+	err := f.plot.write(func(w io.Writer) error { return certifyCurve(w, r) })
+	if err == nil {
+		r.Plot = f.plot.path
+	}
+	return err
+}
+
+// drawRadii draws the radii of the images that are summed up.
+func (f *certifyFlags) drawRadii(r *report.Certify, p *audit.Proving) error {
+	c := radiusPlot{
+		title:    "Certified accuracy of " + r.Model,
+		subtitle: fmt.Sprintf("%s of %s; method %s", r.Images(), r.Data, r.Method),
+		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: f.resolution.v.Float64(),
+		certified: p.Steps[:r.N],
+	}
+	if f.attackSteps > 0 {
+		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
+		c.attacked = p.Attacked[:r.N]
+	}
+	err := f.plot.write(c.write)
+	if f.plot.written {
+		r.Plot = f.plot.path
+	}
+	return err
+}
+
+// certifyRun proves one model at one radius, or finds its images' radii.
 type certifyRun struct {
+	a      *app
 	f      *certifyFlags
 	s      *subject
-	prover prover
-	search *attack.RadiusSearch // nil: no attack
-	p      *proofs
-	out    *certificates // nil: none
+	spec   string // of the model
+	prover audit.Prover
+	eps    net.Epsilon
+	p      *audit.Proving
 }
 
-// prove fills p for the images that are not done, block by block: what is proved
-// of an image does not depend on its neighbours. Each block goes to out, if there
-// is one.
-func (r *certifyRun) prove(ctx context.Context, bar *bar) error {
-	var todo, resumed []int
-	for i, done := range r.p.done {
-		if done {
-			resumed = append(resumed, i)
-		} else {
-			todo = append(todo, i)
-		}
+// newProver prepares the method of the flags. Certificates can state slopes of the
+// specification's rows alone.
+func (f *certifyFlags) newProver(s *subject) (audit.Prover, error) {
+	if f.method.v == verify.MethodIBP {
+		return verify.NewIBP(s.net, s.pool)
 	}
-	if err := r.attackResumed(ctx, resumed, bar); err != nil {
-		return err
+	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.path != ""})
+}
+
+// options say what is proved.
+func (r *certifyRun) options() (o audit.ProveOptions, err error) {
+	f := r.f
+	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, Slopes: f.out.path != ""}
+	switch {
+	case f.method.v == verify.MethodIBP && f.attackSteps == 0:
+		o.Block = 512
+	case f.method.v <= verify.MethodCROWNIBP:
+		o.Block = 64
+	default:
+		o.Block = 4 * r.s.pool.Workers()
 	}
-	for block := range slices.Chunk(todo, r.f.block(r.s)) {
-		r.p.whole = block[0]
-		bar.show(r.f.method.text, block[0], len(r.s.y))
-		err := r.proveBatch(ctx, r.batch(block), block)
-		if r.out != nil {
-			err = errors.Join(err, r.out.write(r, block))
+	if !f.radius {
+		return o, nil
+	}
+	o.Resolution, o.Max = f.resolution.v, f.maxRadius.v
+	if f.attackSteps > 0 {
+		o.Search, err = attack.NewRadiusSearch(r.s.net, attack.PGD(net.Ball{Norm: f.norm.v}, f.attackSteps, f.seed), o.Resolution, o.Max, r.s.pool)
+	}
+	return o, err
+}
+
+// run returns what was proved. Without a result, the error is one of bad input; else
+// it says what does not hold, or that ^C came.
+func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
+	f, s, n := r.f, r.s, len(r.s.y)
+	o, err := r.options()
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", r.spec, err)
+	}
+	bar := r.a.newBar()
+	o.Progress = func(pass string, done, total int) {
+		if pass == "prove" {
+			pass = f.method.text
 		}
+		bar.show(pass, done, total)
+	}
+	p, err := audit.NewProving(r.prover, s.x, s.y, o)
+	if err != nil {
+		return nil, err
+	}
+	r.p = p
+	if f.out.path != "" {
+		out, err := f.openOut(s, p)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		defer out.close()
+		p.Save = out.write
+		if done := countTrue(p.Done); done > 0 {
+			r.a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
 		}
 	}
-	r.p.whole = len(r.s.y)
-	return nil
-}
-
-// batch gathers images.
-func (r *certifyRun) batch(at []int) (b verify.Batch) {
-	for _, i := range at {
-		b.X, b.Y = append(b.X, r.s.image(r.s.x, i)...), append(b.Y, r.s.y[i])
+	resumed := countTrue(p.Done)
+	c := report.NewCertifyRun(s.name, f.method.v.String(), f.ladder, &o)
+	start := time.Now()
+	pred, err := s.predict(ctx, s.x, n)
+	c.Timings.Forward = time.Since(start).Seconds()
+	if err == nil {
+		proofStart := time.Now()
+		err = p.Run(ctx)
+		bar.clear()
+		c.Timings.Proof = time.Since(proofStart).Seconds()
+	} else {
+		pred = nil
 	}
-	return b
+	c.Seconds = time.Since(start).Seconds()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	c.Timings.Proved = countTrue(p.Done) - resumed
+	c.Fill(p, pred, s.y)
+	if countTrue(p.Done) > 0 {
+		c.Out = f.out.path
+	}
+	if pred != nil {
+		if err := p.Check(pred); err != nil {
+			return &c, err
+		}
+	}
+	if i := c.Interrupted; i != nil {
+		return &c, interrupted("%d of %s done; certified accuracy is between %s and %s",
+			i.Done, count(i.N, "image"), percent(i.Certified[0]), percent(i.Certified[1]))
+	}
+	return &c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/report"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
@@ -106,11 +107,13 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 			return err
 		}
 	}
-	r := &checkReport{
-		File: path, Model: modelName(f.model), Data: f.data.spec, Threads: a.threads,
-		Groups: []checkGroup{}, Failures: []checkFailure{},
+	r := &report.Check{
+		Envelope: a.envelope("check"), File: path, Model: modelName(f.model),
+		Groups: []report.CheckGroup{}, Failures: []report.CheckFailure{},
 	}
-	r.fill(run.results)
+	r.Epsball.Models = []report.Model{{Name: r.Model, Hash: run.hash}}
+	r.Data, r.Threads = f.data.spec, a.threads
+	tally(r, run.results)
 	r.Seconds = time.Since(start).Seconds()
 	var failure error
 	switch {
@@ -123,7 +126,7 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	case r.Images < f.need.count:
 		failure = undecided("%s: certificates of %s, but --require-count wants %d", path, count(r.Images, "image"), f.need.count)
 	}
-	return errors.Join(a.print(r, func() string { return checkTable(r) }), failure)
+	return errors.Join(a.report(r), failure)
 }
 
 // checkRun checks the lines of a file on several workers.

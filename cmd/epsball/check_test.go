@@ -16,6 +16,7 @@ import (
 
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
@@ -40,7 +41,7 @@ func TestCertifyThenCheck(t *testing.T) {
 		doc := document(t, 0, append(args("certify --model %s --data %s", f.model, f.data), strings.Fields(extra)...)...)
 		for _, threads := range []string{"1", "3"} {
 			c := document(t, 0, args("check %s --model %s --data %s --threads %s", out, f.model, f.data, threads)...)
-			assert.Equal(t, []string{"checked", "data", "failures", "file", "groups", "images", "invalid", "model", "seconds", "threads", "undecided", "valid"}, keys(c))
+			assert.Equal(t, []string{"checked", "data", "epsball", "failures", "file", "groups", "images", "invalid", "model", "seconds", "threads", "undecided", "valid"}, keys(c))
 			assert.Equal(t, c["checked"], c["valid"])
 			assert.Zero(t, c["invalid"])
 			assert.Empty(t, c["failures"])
@@ -341,8 +342,8 @@ func TestClaims(t *testing.T) {
 	c := claimOf(&certcheck.Certificate{Eps: "1", Label: -1, Rows: [][]float64{{1, 2}, {3, 4}}, Offsets: []float64{5, 6}})
 	d := claimOf(&certcheck.Certificate{Eps: "1", Label: -1, Rows: [][]float64{{1, 2, 5, 3}}, Offsets: []float64{4}})
 	assert.NotEqual(t, c, d)
-	r := &checkReport{}
-	r.fill([]lineResult{{state: lineValid, claim: a}, {state: lineValid, claim: b}, {state: lineValid, claim: a}})
+	r := &report.Check{}
+	tally(r, []lineResult{{state: lineValid, claim: a}, {state: lineValid, claim: b}, {state: lineValid, claim: a}})
 	assert.Equal(t, []int{3, 2, 1, 1}, []int{r.Checked, r.Valid, r.Invalid, r.Images})
 	tiny, _ := new(big.Rat).SetString("1e-40")
 	assert.Equal(t, "1/1"+strings.Repeat("0", 40), epsOf(tiny))

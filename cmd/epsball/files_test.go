@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
 
 // testCommand is the variable of the environment that makes the test program the
@@ -272,7 +273,7 @@ func TestStandardOutput(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	m, err := model.Decode([]byte(r.stdout), "")
 	require.NoError(t, err)
-	assert.NotEmpty(t, m.Card[cardClean])
+	assert.NotEmpty(t, m.Card[report.CardClean])
 	on := " --model " + f.model + " --data " + f.data
 	refused(t, "train --arch "+f.model+" --data "+f.data+" --out -", "--checkpoint", "required")
 	refused(t, "train --arch "+f.model+" --data "+f.data+" --checkpoint - --out x.safetensors", "--checkpoint", "not a regular file")

@@ -10,22 +10,8 @@ import (
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
-
-// convertReport is what import and export print.
-type convertReport struct {
-	Model      string `json:"model"`
-	Out        string `json:"out"`
-	Name       string `json:"name"`
-	Input      string `json:"input"`
-	Outputs    int    `json:"outputs"`
-	Layers     int    `json:"layers"`
-	Parameters int64  `json:"parameters"`
-	MACs       int64  `json:"macs"`
-	Hash       string `json:"hash"`
-	Source     string `json:"source,omitempty"`
-	Notes      string `json:"notes,omitempty"`
-}
 
 func (a *app) importCommand() *cobra.Command {
 	var out outFlags
@@ -51,7 +37,7 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 			if (len(mean) == 0) != (len(std) == 0) {
 				return errors.New("want both of --mean and --std, or neither")
 			}
-			return a.convert(args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
+			return a.convert("import", args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
 				if len(mean) == 0 {
 					return m, nil
 				}
@@ -75,7 +61,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			same := func(m *model.Model) (*model.Model, error) { return m, nil }
-			return a.convert(args[0], out, onnxFile, same, onnx.Encode)
+			return a.convert("export", args[0], out, onnxFile, same, onnx.Encode)
 		},
 	}
 	out.addFlags(c)
@@ -106,7 +92,7 @@ func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
 }
 
 // convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec string, flags outFlags, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+func (a *app) convert(command, spec string, flags outFlags, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
 	out, release, err := a.claimOut(flags, kind, spec)
 	if err != nil {
 		return err
@@ -126,23 +112,11 @@ func (a *app) convert(spec string, flags outFlags, kind string, change func(*mod
 	if err := out.writeBytes(data); err != nil {
 		return err
 	}
-	r := &convertReport{
-		Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+	r := &report.Conversion{
+		Envelope: a.envelope(command), Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
 		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
 	}
-	return a.print(r, func() string {
-		pairs := []string{
-			"written", r.Out, "name", or(r.Name, "–"), "input", r.Input, "outputs", fmt.Sprint(r.Outputs),
-			"layers", fmt.Sprint(r.Layers), "parameters", fmt.Sprint(r.Parameters), "multiply-adds", fmt.Sprint(r.MACs),
-			"hash", r.Hash,
-		}
-		if r.Source != "" {
-			pairs = append(pairs, "source", r.Source)
-		}
-		if r.Notes != "" {
-			pairs = append(pairs, "notes", r.Notes)
-		}
-		return facts(pairs...)
-	})
+	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	return a.report(r)
 }

@@ -25,6 +25,10 @@ type Batch struct {
 	// Start holds the points where the first restarts begin, one an image, brought
 	// into the ball; nil: Config.RandomStart decides.
 	Start []float32
+
+	// Finished, if not nil, is called when image i is done, its entries in the result
+	// are final, with the gradient steps it took; from any goroutine.
+	Finished func(i, steps int)
 }
 
 // Result is what an attack found, one entry an image.
@@ -270,9 +274,12 @@ func (a *Attacker) take() int {
 }
 
 // finish records the outcome of image i.
-func (a *Attacker) finish(i int, clean, success bool, label int, margin float32) {
+func (a *Attacker) finish(i, steps int, clean, success bool, label int, margin float32) {
 	a.record(i, clean, success, label, margin)
 	a.res.Done[i] = true
+	if a.b.Finished != nil {
+		a.b.Finished(i, steps)
+	}
 	if d := a.done.Add(1); a.cfg.Progress != nil {
 		a.cfg.Progress(int(d))
 	}

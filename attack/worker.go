@@ -24,6 +24,7 @@ type slot struct {
 	judged  bool // the image itself has been evaluated
 	restart int
 	step    int // gradient steps taken in this restart
+	steps   int // in all restarts
 	next    action
 	y       int
 	target  int
@@ -188,6 +189,7 @@ func (w *worker) judge(i int) {
 	}
 	if sl.next == climb {
 		sl.step++
+		sl.steps++
 		w.steps++
 		w.asc.seed(i, sl.y, sl.target)
 	} else {
@@ -332,7 +334,7 @@ func direction(s *kernels.Stream) float32 {
 func (w *worker) leave(i int) {
 	sl := &w.slots[i]
 	w.unpackBest(i)
-	w.a.finish(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
+	w.a.finish(sl.image, sl.steps, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
 	sl.image = -1
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 )
@@ -31,6 +32,7 @@ type attackFlags struct {
 	loss     *value[net.Loss]
 	seed     uint64
 	out      output
+	log      output // its journal
 	resume   bool
 	plot     output
 	force    bool
@@ -61,6 +63,10 @@ each image), y (labels), pred (predicted at x), success, index (in the data),
 state (2: done; after ^C also 1: attacked without success so far, 0: not begun,
 with pred -1). Images that were wrong from the start are written as they are.
 
+A run with --out keeps a journal, FILE.journal, of the images that are done, written
+every ten seconds and on ^C, and deleted once FILE is complete. The same command with
+--resume goes on from it, also after a kill, to the same FILE byte for byte.
+
 After ^C, the counts of all images are given instead of fractions, and the range
 in which robust accuracy lies: images that are fooled are done first, so those
 that are done say little of the others.`,
@@ -86,6 +92,7 @@ that are done say little of the others.`,
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
 	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
@@ -124,7 +131,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	release, err := a.claim(f.force, inputs(f.data.spec, []string{f.model}), &f.out, &f.plot)
+	release, err := a.claimAttack(f)
 	if err != nil {
 		return err
 	}
@@ -169,6 +176,27 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	return errors.Join(err, failure)
 }
 
+// claimAttack claims the outputs, of which the journal is one that comes and goes.
+func (a *app) claimAttack(f *attackFlags) (func(), error) {
+	f.log = output{flag: "out", path: f.out.path + ".journal", appended: true, resumable: true, resume: f.resume}
+	f.out.resume = f.resume
+	f.out.resumable = f.out.path != "" && f.log.exists()
+	if f.resume && !f.out.resumable && f.out.exists() {
+		return nil, fmt.Errorf("--resume: %s is there, but no %s to go on from, so that attack is complete; replace it by --force", f.out.path, f.log.path)
+	}
+	in := inputs(f.data.spec, []string{f.model})
+	release, err := a.claim(f.force, in, &f.out, &f.plot)
+	if err != nil || !f.out.isFile() {
+		return release, err
+	}
+	more, err := a.claim(f.force, in, &f.log)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() { more(); release() }, nil
+}
+
 // draw draws the curve of a sweep that is complete.
 func (f *attackFlags) draw(r *report.AttackTable) error {
 	if f.plot.path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
@@ -211,11 +239,19 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	if err != nil {
 		return nil, err
 	}
+	var log *runlog.Log // nil: no file
 	res := new(attack.Result)
 	err = s.fillLabels(ctx, f.data.offset)
 	if err == nil {
+		if log, err = a.openLog(f, s, &cfg); err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
 		start := time.Now()
-		err = attacker.Run(ctx, attack.Batch{X: s.x, Y: s.y, First: f.data.offset}, res)
+		if log != nil {
+			res, err = log.Run(ctx, attacker)
+		} else {
+			err = attacker.Run(ctx, attack.Batch{X: s.x, Y: s.y, First: f.data.offset}, res)
+		}
 		r.Seconds = time.Since(start).Seconds()
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -226,11 +262,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	if p := r.Interrupted; p != nil {
 		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
-	if countTrue(res.Begun) > 0 {
-		if err := f.write(s, res); err != nil {
-			failure = errors.Join(failure, err)
-		}
-	}
+	failure = errors.Join(failure, f.save(s, res, log, r.Interrupted == nil))
 	if f.out.written {
 		r.Out = f.out.path
 	}
@@ -245,6 +277,49 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 		}
 	}
 	return r, failure
+}
+
+// openLog opens the journal of --out, if that is a regular file.
+func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (*runlog.Log, error) {
+	if !f.log.isFile() {
+		return nil, nil
+	}
+	log := runlog.NewLog(f.log.file, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
+	if !f.log.exists() {
+		return log, nil // made when there is something to write
+	}
+	if !f.resume {
+		return log, log.Replace()
+	}
+	done, err := log.Resume()
+	if err == nil {
+		a.logf("%s: %d of %s are there", f.log.path, done, count(len(s.y), "image"))
+	}
+	return log, err
+}
+
+// run spells out all that an image's outcome depends on, but model and data.
+func (f *attackFlags) run(c *attack.Config) string {
+	return fmt.Sprintf("%s, %s ε %s, steps %d of %v, restarts %d, random start %t, targeted %t, loss %s, seed %d",
+		f.attack.v, f.norm.v, f.eps.v, c.Steps, c.StepSize, c.Restarts, c.RandomStart, c.Targeted, c.Loss, c.Seed)
+}
+
+// save writes the images of --out. The journal goes once they are there, all of
+// them, and stays for --resume if not.
+func (f *attackFlags) save(s *subject, res *attack.Result, log *runlog.Log, whole bool) error {
+	begun := countTrue(res.Begun) > 0
+	var err error
+	if begun {
+		err = f.write(s, res)
+	}
+	switch {
+	case log == nil:
+	case !begun, whole && err == nil:
+		log.Discard()
+	default:
+		err = errors.Join(err, log.Keep())
+	}
+	return err
 }
 
 // stopGrace is what ^C leaves the checks: those not done by then are reported

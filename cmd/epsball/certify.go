@@ -12,9 +12,12 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/verify/cert"
+	certcheck "github.com/epsball/epsball/verify/check"
 )
 
 type certifyFlags struct {
@@ -330,12 +333,11 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	}
 	r.p = p
 	if f.out.path != "" {
-		out, err := f.openOut(s, p)
+		release, err := r.openOut()
 		if err != nil {
 			return nil, err
 		}
-		defer out.close()
-		p.Save = out.write
+		defer release()
 		if done := countTrue(p.Done); done > 0 {
 			r.a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
 		}
@@ -372,4 +374,62 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 			i.Done, count(i.N, "image"), percent(i.Certified[0]), percent(i.Certified[1]))
 	}
 	return &c, nil
+}
+
+// runText names what was asked for: only such certificates can be resumed.
+func (f *certifyFlags) runText() string {
+	how := f.method.v.String()
+	if f.ladder {
+		how += ", ladder"
+	}
+	if f.iterations != 0 {
+		how += fmt.Sprintf(", iterations %d", f.iterations)
+	}
+	if f.radius {
+		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", how, f.resolution.v, f.maxRadius.v)
+	}
+	return fmt.Sprintf("%s, eps %s", how, f.eps)
+}
+
+// openOut opens the file of --out, notes what it has already, and lets each block of
+// proofs be written to it.
+func (r *certifyRun) openOut() (release func(), err error) {
+	f, s, out := r.f, r.s, &r.f.out
+	c := runlog.NewCertificates(r.p, s.net, certcheck.Certificate{
+		Model: s.model.Hash(), Data: f.data.spec, Run: f.runText(), Method: f.method.v.String(),
+	}, s.x, s.y)
+	var stream io.WriteCloser
+	var file *cert.File
+	switch {
+	case f.resume:
+		if err := c.Resume(out.file); err != nil {
+			return nil, fmt.Errorf("--resume: %w", err)
+		}
+	case !out.isFile():
+		if stream, err = out.stream(); err == nil {
+			file = cert.Stream(stream)
+		}
+	case out.replace:
+		file, err = cert.Replace(out.file)
+	default:
+		file, err = cert.Create(out.file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	if file != nil {
+		c.Start(file)
+	}
+	r.p.Save = func(at []int) error {
+		if err := c.Save(at); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+		return nil
+	}
+	return func() {
+		c.Close()
+		if stream != nil {
+			_ = stream.Close()
+		}
+	}, nil
 }

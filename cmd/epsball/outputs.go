@@ -276,7 +276,13 @@ func samePath(a, b string) bool {
 	return filepath.Base(a) == filepath.Base(b) && errX == nil && errY == nil && os.SameFile(dirA, dirB)
 }
 
-// isFile tells whether the output is a regular file, which can be written twice.
+// exists reports whether there is something at the output's path, a link followed.
+func (o *output) exists() bool {
+	_, err := os.Stat(o.path)
+	return err == nil
+}
+
+// isFile reports whether the output is a regular file, which can be written twice.
 func (o *output) isFile() bool { return o.file != "" }
 
 // write writes the output, if there is one.

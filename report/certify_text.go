@@ -49,12 +49,9 @@ func (r *CertifyRun) AttackText() string {
 	all := fmt.Sprintf("%d of the %s", n, show.Count(r.N, "image"))
 	if n == r.N {
 		all = "all " + show.Count(r.N, "image")
-		if n == 1 {
-			all = "the image"
-		}
 	}
-	return fmt.Sprintf("PGD-%d fools %s, at a mean radius of %.4g: %.4g above the mean radius proved for %s",
-		r.AttackSteps, all, fooled/float64(n), gap/float64(n), map[bool]string{true: "them", false: "it"}[n > 1])
+	return fmt.Sprintf("PGD-%d fools %s, at a mean radius of %.4g, which is %.4g above the mean of the radii proved",
+		r.AttackSteps, all, fooled/float64(n), gap/float64(n))
 }
 
 // Text returns what was proved and how, the quantiles of the radii and their curve.
@@ -101,7 +98,7 @@ func (r *CertifyRun) at() string {
 	if r.Eps != nil {
 		return fmt.Sprintf(" at %s ε = %s", r.Norm, r.EpsExact)
 	}
-	return fmt.Sprintf(" at some %s radius above 0; radii are multiples of %s up to %s", r.Norm, r.ResolutionExact, r.MaxRadiusExact)
+	return fmt.Sprintf(" have a proved %s radius above 0 (tried: multiples of %s up to %s)", r.Norm, r.ResolutionExact, r.MaxRadiusExact)
 }
 
 // decidedBy counts the images that each method of a ladder has certified.
@@ -171,7 +168,7 @@ func (r *CertifyTable) Text() string {
 	}
 	what := one.Norm
 	if radius {
-		what = one.at()[len(" at some "):]
+		what = fmt.Sprintf("%s radii in multiples of %s up to %s", one.Norm, one.ResolutionExact, one.MaxRadiusExact)
 	}
 	out += fmt.Sprintf("%s, %s; n = %d of %s; %s, %s; %s\n", one.Method, what, one.total(), r.Data, r.ISA,
 		show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))

@@ -52,7 +52,7 @@ func TestKilledAttack(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, images, bytes.Count(whole, []byte("\n")))
-	for cut := 0; cut <= len(whole); cut += 61 {
+	for cut := 0; cut <= len(whole); cut += 401 {
 		for _, left := range [][]byte{whole[:cut], append(bytes.Clone(whole[:cut]), 0, 0, 0)} {
 			require.NoError(t, os.WriteFile(path, left, 0o666))
 			log := NewLog(path, of, x, y)

@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
 	"internal/show":    {},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
+	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net"},
 	"capi":             {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
 	"":                 {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},

@@ -1,4 +1,4 @@
-package main
+package recheck
 
 import (
 	"cmp"
@@ -52,7 +52,9 @@ func epsOf(eps *big.Rat) string {
 	return eps.RatString()
 }
 
-// tally counts the results. A claim counts once.
+// Tally counts the results in r. A claim counts once.
+func (run *Run) Tally(r *report.Check) { tally(r, run.results) }
+
 func tally(r *report.Check, results []lineResult) {
 	first := map[claim]int{}
 	images := map[int]bool{}

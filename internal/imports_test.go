@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"internal/onnx":    {"model", "internal/half"},
 	"onnx":             {"internal/onnx", "internal/formats", "internal/foreign"},
 	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
+	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
 	"internal/show":    {},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},

@@ -12,6 +12,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
@@ -31,10 +32,10 @@ type attackFlags struct {
 	random   bool
 	loss     *value[net.Loss]
 	seed     uint64
-	out      output
-	log      output // its journal
+	out      outfile.Output
+	log      outfile.Output // its journal
 	resume   bool
-	plot     output
+	plot     outfile.Output
 	force    bool
 
 	given func(flag string) bool // on the command line
@@ -42,7 +43,7 @@ type attackFlags struct {
 
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		out: output{flag: "out", kind: arrayFile}, plot: output{flag: "plot", kind: plotFile},
+		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
@@ -91,9 +92,9 @@ that are done say little of the others.`,
 	fl.BoolVar(&f.random, "random-start", true, "start at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
-	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
 }
@@ -178,15 +179,15 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 
 // claimAttack claims the outputs, of which the journal is one that comes and goes.
 func (a *app) claimAttack(f *attackFlags) (func(), error) {
-	f.log = output{flag: "out", path: f.out.path + ".journal", appended: true, resumable: true, resume: f.resume}
-	f.out.resume = f.resume
-	f.out.resumable = f.out.path != "" && f.log.exists()
-	if f.resume && !f.out.resumable && f.out.exists() {
-		return nil, fmt.Errorf("--resume: %s is there, but no %s to go on from, so that attack is complete; replace it by --force", f.out.path, f.log.path)
+	f.log = outfile.Output{Flag: "out", Path: f.out.Path + ".journal", Appended: true, Resumable: true, Resume: f.resume}
+	f.out.Resume = f.resume
+	f.out.Resumable = f.out.Path != "" && f.log.Exists()
+	if f.resume && !f.out.Resumable && f.out.Exists() {
+		return nil, fmt.Errorf("--resume: %s is there, but no %s to go on from, so that attack is complete; replace it by --force", f.out.Path, f.log.Path)
 	}
 	in := inputs(f.data.spec, []string{f.model})
 	release, err := a.claim(f.force, in, &f.out, &f.plot)
-	if err != nil || !f.out.isFile() {
+	if err != nil || !f.out.IsFile() {
 		return release, err
 	}
 	more, err := a.claim(f.force, in, &f.log)
@@ -199,12 +200,12 @@ func (a *app) claimAttack(f *attackFlags) (func(), error) {
 
 // draw draws the curve of a sweep that is complete.
 func (f *attackFlags) draw(r *report.AttackTable) error {
-	if f.plot.path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
+	if f.plot.Path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
 		return nil
 	}
-	err := f.plot.write(func(w io.Writer) error { return attackCurve(w, r) })
+	err := f.plot.Write(func(w io.Writer) error { return attackCurve(w, r) })
 	if err == nil {
-		r.Plot = f.plot.path
+		r.Plot = f.plot.Path
 	}
 	return err
 }
@@ -212,9 +213,9 @@ func (f *attackFlags) draw(r *report.AttackTable) error {
 // check looks at the flags of all radii.
 func (f *attackFlags) check() error {
 	switch {
-	case len(f.radii.v) > 1 && f.out.path != "":
+	case len(f.radii.v) > 1 && f.out.Path != "":
 		return fmt.Errorf("--out: has one attack's images, want one --eps, got %d", len(f.radii.v))
-	case f.resume && f.out.path == "":
+	case f.resume && f.out.Path == "":
 		return errors.New("--resume: has no meaning without --out")
 	}
 	for _, eps := range f.radii.v {
@@ -263,8 +264,8 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
 	failure = errors.Join(failure, f.save(s, res, log, r.Interrupted == nil))
-	if f.out.written {
-		r.Out = f.out.path
+	if f.out.Written {
+		r.Out = f.out.Path
 	}
 	checked, cancel := grace(ctx)
 	defer cancel()
@@ -281,11 +282,11 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 
 // openLog opens the journal of --out, if that is a regular file.
 func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (*runlog.Log, error) {
-	if !f.log.isFile() {
+	if !f.log.IsFile() {
 		return nil, nil
 	}
-	log := runlog.NewLog(f.log.file, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
-	if !f.log.exists() {
+	log := runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
+	if !f.log.Exists() {
 		return log, nil // made when there is something to write
 	}
 	if !f.resume {
@@ -293,7 +294,7 @@ func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (*runlog.Log
 	}
 	done, err := log.Resume()
 	if err == nil {
-		a.logf("%s: %d of %s are there", f.log.path, done, count(len(s.y), "image"))
+		a.logf("%s: %d of %s are there", f.log.Path, done, count(len(s.y), "image"))
 	}
 	return log, err
 }
@@ -393,7 +394,7 @@ func (f *attackFlags) write(s *subject, res *attack.Result) error {
 			state[i] = stateNotBegun
 		}
 	}
-	return f.out.write(func(w io.Writer) error {
+	return f.out.Write(func(w io.Writer) error {
 		return dataset.WriteNPZ(w, []dataset.NamedArray{
 			{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: res.Adv},
 			{Name: "y", Shape: []int{n}, Data: y},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
 )
 
@@ -26,7 +27,7 @@ type benchFlags struct {
 	allISAs   bool
 	noPin     bool
 	benchstat bool
-	plot      output
+	plot      outfile.Output
 	force     bool
 	edge      bool
 	peers     string // Python interpreter; "": none
@@ -109,7 +110,7 @@ const (
 )
 
 func (a *app) benchCommand() *cobra.Command {
-	f := &benchFlags{plot: output{flag: "plot", kind: plotFile}}
+	f := &benchFlags{plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure throughput against the limits of this machine",
@@ -186,7 +187,7 @@ the roofline.`,
 	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
 	fl.BoolVar(&f.edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
 	fl.StringVar(&f.peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
 	addForce(c, &f.force)
 	return c
 }
@@ -223,9 +224,9 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	var inputs []input
+	var inputs []outfile.Input
 	for _, m := range f.models {
-		inputs = append(inputs, input{"model", m})
+		inputs = append(inputs, outfile.Input{Flag: "model", Spec: m})
 	}
 	release, err := a.claim(f.force, inputs, &f.plot)
 	if err != nil {
@@ -273,7 +274,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	bar.clear()
 	compare(r)
 	r.Seconds = time.Since(start).Seconds()
-	err = f.plot.write(func(w io.Writer) error { return plotRoofline(w, r) })
+	err = f.plot.Write(func(w io.Writer) error { return plotRoofline(w, r) })
 	if f.benchstat {
 		err = errors.Join(err, writeBenchstat(a.results, r))
 	} else {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
@@ -32,13 +33,13 @@ type certifyFlags struct {
 	radius     bool
 	resolution *value[net.Epsilon]
 	maxRadius  *value[net.Epsilon]
-	out        output
+	out        outfile.Output
 	resume     bool
 	force      bool
 
 	attackSteps int // of the other side of --radius
 	seed        uint64
-	plot        output
+	plot        outfile.Output
 	given       func(flag string) bool
 }
 
@@ -46,7 +47,7 @@ func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
 		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), radii: radiiFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
-		out: output{flag: "out", appended: true, resumable: true}, plot: output{flag: "plot", kind: plotFile},
+		out: outfile.Output{Flag: "out", Appended: true, Resumable: true}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 	}
 	c := &cobra.Command{
 		Use:   "certify",
@@ -102,8 +103,8 @@ the range is given in which certified accuracy of all images lies.`,
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
 	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
-	fl.StringVar(&f.out.path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	addForce(c, &f.force)
 	return c
@@ -111,15 +112,15 @@ the range is given in which certified accuracy of all images lies.`,
 
 func (f *certifyFlags) check() error {
 	switch {
-	case f.resume && f.out.path == "":
+	case f.resume && f.out.Path == "":
 		return errors.New("--resume: has no meaning without --out")
 	case f.radii.set && f.radius:
 		return errors.New("--eps and --radius: want one of the two")
 	case !f.radii.set && !f.radius:
 		return errors.New("--eps: required, such as --eps 0.1 or --eps 8/255; or --radius, to find the largest radius proved of each image")
-	case f.out.path != "" && len(f.models) > 1:
+	case f.out.Path != "" && len(f.models) > 1:
 		return fmt.Errorf("--out: has the certificates of one model, want one --model, got %d", len(f.models))
-	case f.out.path != "" && len(f.radii.v) > 1:
+	case f.out.Path != "" && len(f.radii.v) > 1:
 		return fmt.Errorf("--out: has the certificates of one radius, want one --eps, got %d", len(f.radii.v))
 	case f.iterations < 0 || f.iterations > 100_000:
 		return fmt.Errorf("--iterations: got %d, want 1 … 100000, or 0 for 20", f.iterations)
@@ -162,7 +163,7 @@ func (f *certifyFlags) checkRadius() error {
 	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
 		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
 	}
-	if f.radii.v = []net.Epsilon{{}}; len(f.models) > 1 && f.plot.path != "" {
+	if f.radii.v = []net.Epsilon{{}}; len(f.models) > 1 && f.plot.Path != "" {
 		return errors.New("--plot: draws the radii of one model, want one --model, or several --eps")
 	}
 	return nil
@@ -172,7 +173,7 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	f.out.resume = f.resume
+	f.out.Resume = f.resume
 	release, err := a.claim(f.force, inputs(f.data.spec, f.models), &f.out, &f.plot)
 	if err != nil {
 		return err
@@ -241,12 +242,12 @@ func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*subje
 
 // drawSweep draws the curves of a sweep that is complete.
 func (f *certifyFlags) drawSweep(r *report.CertifyTable, runs int) error {
-	if f.plot.path == "" || len(r.Results) < runs || r.Results[runs-1].Interrupted != nil {
+	if f.plot.Path == "" || len(r.Results) < runs || r.Results[runs-1].Interrupted != nil {
 		return nil
 	}
-	err := f.plot.write(func(w io.Writer) error { return certifyCurve(w, r) })
+	err := f.plot.Write(func(w io.Writer) error { return certifyCurve(w, r) })
 	if err == nil {
-		r.Plot = f.plot.path
+		r.Plot = f.plot.Path
 	}
 	return err
 }
@@ -263,9 +264,9 @@ func (f *certifyFlags) drawRadii(r *report.Certify, p *audit.Proving) error {
 		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
 		c.attacked = p.Attacked[:r.N]
 	}
-	err := f.plot.write(c.write)
-	if f.plot.written {
-		r.Plot = f.plot.path
+	err := f.plot.Write(c.write)
+	if f.plot.Written {
+		r.Plot = f.plot.Path
 	}
 	return err
 }
@@ -287,13 +288,13 @@ func (f *certifyFlags) newProver(s *subject) (audit.Prover, error) {
 	if f.method.v == verify.MethodIBP {
 		return verify.NewIBP(s.net, s.pool)
 	}
-	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.path != ""})
+	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.Path != ""})
 }
 
 // options say what is proved.
 func (r *certifyRun) options() (o audit.ProveOptions, err error) {
 	f := r.f
-	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, Slopes: f.out.path != ""}
+	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, Slopes: f.out.Path != ""}
 	switch {
 	case f.method.v == verify.MethodIBP && f.attackSteps == 0:
 		o.Block = 512
@@ -332,14 +333,14 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 		return nil, err
 	}
 	r.p = p
-	if f.out.path != "" {
+	if f.out.Path != "" {
 		release, err := r.openOut()
 		if err != nil {
 			return nil, err
 		}
 		defer release()
 		if done := countTrue(p.Done); done > 0 {
-			r.a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
+			r.a.logf("%s: %d of %s are there", f.out.Path, done, count(n, "certificate"))
 		}
 	}
 	resumed := countTrue(p.Done)
@@ -362,7 +363,7 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	c.Timings.Proved = countTrue(p.Done) - resumed
 	c.Fill(p, pred, s.y)
 	if countTrue(p.Done) > 0 {
-		c.Out = f.out.path
+		c.Out = f.out.Path
 	}
 	if pred != nil {
 		if err := p.Check(pred); err != nil {
@@ -402,17 +403,17 @@ func (r *certifyRun) openOut() (release func(), err error) {
 	var file *cert.File
 	switch {
 	case f.resume:
-		if err := c.Resume(out.file); err != nil {
+		if err := c.Resume(out.File); err != nil {
 			return nil, fmt.Errorf("--resume: %w", err)
 		}
-	case !out.isFile():
-		if stream, err = out.stream(); err == nil {
+	case !out.IsFile():
+		if stream, err = out.Stream(); err == nil {
 			file = cert.Stream(stream)
 		}
-	case out.replace:
-		file, err = cert.Replace(out.file)
+	case out.Replace:
+		file, err = cert.Replace(out.File)
 	default:
-		file, err = cert.Create(out.file)
+		file, err = cert.Create(out.File)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--out: %w", err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 )
@@ -76,7 +77,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if _, err := s.storage(&model.Layer{Kind: model.FC}, model.Storage{}); err != nil {
 		return err // before work is spent
 	}
-	out, release, err := a.claimOut(flags, modelFile, spec)
+	out, release, err := a.claimOut(flags, outfile.Model, spec)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.path, Hash: m.Hash(), Same: true}
+	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash(), Same: true}
 	if r.Weights, err = report.StoredLayers(m); err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := out.writeBytes(data); err != nil {
+	if err := out.WriteBytes(data); err != nil {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)

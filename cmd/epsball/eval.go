@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 )
@@ -21,12 +22,12 @@ type evalFlags struct {
 	norm   *value[net.Norm]
 	steps  int
 	seed   uint64
-	plot   output
+	plot   outfile.Output
 	force  bool
 }
 
 func (a *app) evalCommand() *cobra.Command {
-	f := &evalFlags{eps: radiiFlag("0.1"), norm: attackNormFlag(), plot: output{flag: "plot", kind: plotFile}}
+	f := &evalFlags{eps: radiiFlag("0.1"), norm: attackNormFlag(), plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",
@@ -52,7 +53,7 @@ and the rest marked as not run.`,
 	c.Flags().Var(f.norm, "norm", "linf or l2")
 	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random start")
-	c.Flags().StringVar(&f.plot.path, "plot", "", "`file` for the curves of robust and certified accuracy over several --eps (.svg)")
+	c.Flags().StringVar(&f.plot.Path, "plot", "", "`file` for the curves of robust and certified accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
 }
@@ -119,9 +120,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	if failure != nil && exitCode(failure) == exitBadInput {
 		return failure
 	}
-	if failure == nil && f.plot.path != "" {
-		if failure = f.plot.write(func(w io.Writer) error { return securityCurve(w, r) }); failure == nil {
-			r.Plot = f.plot.path
+	if failure == nil && f.plot.Path != "" {
+		if failure = f.plot.Write(func(w io.Writer) error { return securityCurve(w, r) }); failure == nil {
+			r.Plot = f.plot.Path
 		}
 	}
 	err = a.report(r)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -385,28 +384,4 @@ func TestTwoProcesses(t *testing.T) {
 		assert.Equal(t, 1, r.code, r.stderr)
 		assert.NoFileExists(t, out+".lock")
 	}
-}
-
-// TestFileAppears: a file that another program has made during the work is left
-// alone, and the result is kept.
-func TestFileAppears(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "adv.npz")
-	o := &output{flag: "out", path: path, kind: arrayFile}
-	release, err := newTestApp(nil, nil).claim(false, nil, o)
-	require.NoError(t, err)
-	defer release()
-	require.NoError(t, os.WriteFile(path, []byte("theirs"), 0o666))
-	other := filepath.Join(dir, "adv-1.npz")
-	err = o.writeBytes([]byte("ours"))
-	require.EqualError(t, err, fmt.Sprintf("--out: %s has appeared since the command started and is left alone; the result is in %s", path, other))
-	assert.Equal(t, "theirs", string(readFile(t, path)))
-	assert.Equal(t, "ours", string(readFile(t, other)))
-	assert.False(t, o.written)
-
-	// One's own may be written again.
-	o.path, o.file = filepath.Join(dir, "b.npz"), filepath.Join(dir, "b.npz")
-	require.NoError(t, o.writeBytes([]byte("once")))
-	require.NoError(t, o.writeBytes([]byte("twice")))
-	assert.Equal(t, "twice", string(readFile(t, o.file)))
 }

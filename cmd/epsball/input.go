@@ -15,6 +15,7 @@ import (
 	"github.com/epsball/epsball/dataset"
 	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -70,7 +71,7 @@ func modelName(spec string) string {
 		return name
 	}
 	name := strings.TrimSuffix(filepath.Base(spec), ".gz")
-	return strings.TrimSuffix(strings.TrimSuffix(name, modelFile), onnxFile)
+	return strings.TrimSuffix(strings.TrimSuffix(name, outfile.Model), outfile.ONNX)
 }
 
 // data is the part of a data set that a command looks at.
@@ -226,10 +227,10 @@ func (a *app) subjects(specs []string, d *data, labelled bool) ([]*subject, erro
 }
 
 // inputs are the files that most commands read.
-func inputs(data string, models []string) []input {
-	list := []input{{"data", data}}
+func inputs(data string, models []string) []outfile.Input {
+	list := []outfile.Input{{Flag: "data", Spec: data}}
 	for _, m := range models {
-		list = append(list, input{"model", m})
+		list = append(list, outfile.Input{Flag: "model", Spec: m})
 	}
 	return list
 }

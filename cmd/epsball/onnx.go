@@ -9,6 +9,7 @@ import (
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 )
@@ -37,7 +38,7 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 			if (len(mean) == 0) != (len(std) == 0) {
 				return errors.New("want both of --mean and --std, or neither")
 			}
-			return a.convert("import", args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
+			return a.convert("import", args[0], out, outfile.Model, func(m *model.Model) (*model.Model, error) {
 				if len(mean) == 0 {
 					return m, nil
 				}
@@ -61,7 +62,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			same := func(m *model.Model) (*model.Model, error) { return m, nil }
-			return a.convert("export", args[0], out, onnxFile, same, onnx.Encode)
+			return a.convert("export", args[0], out, outfile.ONNX, same, onnx.Encode)
 		},
 	}
 	out.addFlags(c)
@@ -82,12 +83,12 @@ func oneArg(what string) cobra.PositionalArgs {
 }
 
 // claimOut claims the output of a command that converts the model spec.
-func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
+func (a *app) claimOut(f outFlags, kind, spec string) (*outfile.Output, func(), error) {
 	if f.path == "" {
 		return nil, nil, errors.New("--out: required")
 	}
-	out := &output{flag: "out", path: f.path, kind: kind}
-	release, err := a.claim(f.force, []input{{"", spec}}, out)
+	out := &outfile.Output{Flag: "out", Path: f.path, Kind: kind}
+	release, err := a.claim(f.force, []outfile.Input{{Spec: spec}}, out)
 	return out, release, err
 }
 
@@ -109,11 +110,11 @@ func (a *app) convert(command, spec string, flags outFlags, kind string, change 
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := out.writeBytes(data); err != nil {
+	if err := out.WriteBytes(data); err != nil {
 		return err
 	}
 	r := &report.Conversion{
-		Envelope: a.envelope(command), Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+		Envelope: a.envelope(command), Model: spec, Out: out.Path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
 		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
 	}

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/report"
 )
@@ -122,4 +125,30 @@ func (b *bar) clear() {
 		fmt.Fprint(b.w, "\r\x1b[K")
 	}
 	b.on, b.next = false, time.Time{}
+}
+
+// addForce declares --force.
+func addForce(c *cobra.Command, force *bool) {
+	c.Flags().BoolVar(force, "force", false, "replace a file that is there")
+}
+
+// outFlags are those of commands that convert a file.
+type outFlags struct {
+	path  string
+	force bool
+}
+
+func (f *outFlags) addFlags(c *cobra.Command) {
+	c.Flags().StringVar(&f.path, "out", "", "`file` to write; -: standard output, and the report to stderr (required)")
+	addForce(c, &f.force)
+}
+
+// claim claims outputs, and sends the command's report to stderr if one of them is
+// standard output.
+func (a *app) claim(force bool, inputs []outfile.Input, outputs ...*outfile.Output) (release func(), err error) {
+	release, onStdout, err := outfile.Streams{Stdout: a.stdout, Stderr: a.stderr}.Claim(force, inputs, outputs...)
+	if onStdout {
+		a.results = a.stderr
+	}
+	return release, err
 }

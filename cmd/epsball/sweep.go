@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/net"
 )
 
@@ -42,8 +43,8 @@ func checkRadii(norm net.Norm, radii []net.Epsilon) error {
 }
 
 // needsCurve refuses a plot of a single radius.
-func needsCurve(plot *output, radii []net.Epsilon) error {
-	if plot.path != "" && len(radii) < 2 {
+func needsCurve(plot *outfile.Output, radii []net.Epsilon) error {
+	if plot.Path != "" && len(radii) < 2 {
 		return errors.New("--plot: has no meaning with one radius, want several such as --eps 0,0.02,0.05,0.1")
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
@@ -27,7 +28,7 @@ const testSteps = 40
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, modelFile), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, outfile.Model), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err
@@ -102,7 +103,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	}
 	a.warnTested(f)
 	r := &report.Train{
-		Envelope: a.envelope("train"), Out: f.out.path, Command: m.Card[report.CardCommand], Arch: f.arch, Method: c.Method,
+		Envelope: a.envelope("train"), Out: f.out.Path, Command: m.Card[report.CardCommand], Arch: f.arch, Method: c.Method,
 		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: set.Len(),
 	}
 	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.spec, a.isa.Name(), a.threads
@@ -115,12 +116,12 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		err = a.finish(ctx, f, trained, r)
 	} else if errors.Is(err, context.Canceled) {
 		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
-			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.path)
+			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.Path)
 	}
 	if err != nil && exitCode(err) == exitBadInput {
 		return err
 	}
-	r.Written = f.out.written
+	r.Written = f.out.Written
 	return errors.Join(a.report(r), err)
 }
 
@@ -130,13 +131,13 @@ func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) 
 		t, err := train.New(m, set, *c)
 		return t, withFlag(err)
 	}
-	t, err := train.Resume(f.checkpoint.path, set, c.Host)
+	t, err := train.Resume(f.checkpoint.Path, set, c.Host)
 	if err != nil {
 		return nil, err
 	}
 	card := t.Model().Card
 	if got := card[report.CardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[report.CardInit] != m.Card[report.CardInit] {
-		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.path, got)
+		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.Path, got)
 	}
 	return t, nil
 }
@@ -187,14 +188,14 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 // nothing can be lost, and again with the figures; a stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
 	r.Hash = m.Hash()
-	r.Epsball.Models = []report.Model{{Name: modelName(f.out.path), Hash: r.Hash}}
-	if f.out.isFile() {
+	r.Epsball.Models = []report.Model{{Name: modelName(f.out.Path), Hash: r.Hash}}
+	if f.out.IsFile() {
 		if err := f.save(m); err != nil {
 			return err
 		}
 	}
 	failure := a.evaluate(ctx, f, m, r)
-	if !f.out.isFile() || failure == nil && f.test.spec != "" {
+	if !f.out.IsFile() || failure == nil && f.test.spec != "" {
 		if err := f.save(m); err != nil {
 			return err
 		}
@@ -208,11 +209,11 @@ func (f *trainFlags) save(m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	if err := f.out.writeBytes(data); err != nil {
+	if err := f.out.WriteBytes(data); err != nil {
 		return err
 	}
 	if f.defaultCheckpoint {
-		if err := os.Remove(f.checkpoint.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(f.checkpoint.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -225,7 +226,7 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *re
 	if f.test.spec == "" {
 		return nil
 	}
-	s, err := a.prepare(m, f.out.path, &f.test)
+	s, err := a.prepare(m, f.out.Path, &f.test)
 	if err != nil {
 		return err
 	}
@@ -236,10 +237,10 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *re
 	})
 	bar.clear()
 	if errors.Is(err, context.Canceled) {
-		return interrupted("%s is written, but not evaluated", f.out.path)
+		return interrupted("%s is written, but not evaluated", f.out.Path)
 	}
 	if err != nil {
-		return fmt.Errorf("evaluation of %s: %w", f.out.path, err)
+		return fmt.Errorf("evaluation of %s: %w", f.out.Path, err)
 	}
 	r.TestData, r.TestN, r.TestSteps = f.test.spec, e.N, testSteps
 	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified

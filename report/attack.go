@@ -79,7 +79,13 @@ func (r *AttackRun) Fill(res *attack.Result, n int) {
 	r.N, r.Success, r.ImageSteps = n, t.Fooled, res.ImageSteps
 	cleanLeast, cleanMost := t.CleanRange()
 	least, most := t.RobustRange()
-	if done := t.Wrong + t.Fooled + t.Robust; done < n {
+	done := 0
+	for _, d := range res.Done {
+		if d {
+			done++
+		}
+	}
+	if done < n {
 		r.Interrupted = &AttackProgress{
 			Done: done, Misclassified: t.Wrong, Fooled: t.Fooled, NotFooled: t.Robust, Resisting: t.Resisting, NotBegun: t.NotBegun,
 			Clean:  [2]float64{show.Fraction(cleanLeast, n), show.Fraction(cleanMost, n)},

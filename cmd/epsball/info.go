@@ -75,6 +75,7 @@ func (a *app) modelInfo(spec string) error {
 	}
 	r := &report.ModelInfo{Envelope: a.envelope("info"), Network: report.Describe(m.Arch.Name, &m.Arch), Bytes: m.Bytes()}
 	r.Hash, r.Card = m.Hash(), m.Card
+	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
 	if r.Weights, err = report.StoredLayers(m); err != nil {
 		return err
 	}

@@ -197,3 +197,43 @@ type SparseArgs struct {
 	WTile    int
 	In, Out  [SparseGroups]unsafe.Pointer
 }
+
+// Tap is an element of a window: the offsets in bytes of its pixel and of its weights,
+// of which those of a channel are one float32.
+type Tap struct{ At, W int }
+
+// TapsArgs describes one call of a kernel that takes each channel by itself: Pixels
+// pixels of Bytes bytes, C lane vectors or C values, and for each a window of N taps. A
+// pixel is at least a lane vector; the last one of C values overlaps the one before,
+// unless C is a multiple of 8. Dst and Src move by their steps from pixel to pixel. For
+// element i of a pixel, with w(t, i) the float32 of tap t and the channel of i:
+//
+//	Depth:       acc := Bias[channel of i]
+//	             for t { acc = fma(Src[t.At + i], w(t, i), acc) }
+//	             acc = Least > acc ? Least : acc  // −Inf or, for a ReLU, 0
+//	             Dst[i] = Gated = 0 or gate > 0 ? acc : +0, gate at Dst + GateOff
+//	PoolMax:     v = Src[first.At + i]; for t after the first { x = Src[t.At + i]; v = x > v ? x : v }
+//	             Dst[i] = v, NaN if any x was
+//	PoolSum:     v likewise, v = v + x; Dst[i] = v / Divisor
+//	PoolSumGrad: q = Src[i] / Divisor; for t { Dst[t.At + i] += q }
+//	PoolMaxGrad: for t { Dst[t.At + i] += t is the first with X[t.At + i] = Y[i] ? Src[i] : +0 }
+//
+// where X moves with Dst and Y with Src. DepthLanes is Depth for pixels of C lane vectors,
+// DepthValues for C values.
+//
+// DepthGradTxV adds to T × V lane vectors of sums, for the first T taps and V channels:
+//
+//	for pixel { W[8*t.W + v] = fma(Src[t.At + v], Y[v], W[8*t.W + v]) }  // by lane
+//
+// where Y moves by DstStep.
+type TapsArgs struct {
+	N, Pixels, Bytes int
+	Taps             unsafe.Pointer // to Tap
+	Dst, Src         unsafe.Pointer
+	DstStep, SrcStep int
+	W, Bias          unsafe.Pointer
+	Gated, GateOff   int
+	X, Y             unsafe.Pointer
+	Least, Divisor   float32
+	Mask             unsafe.Pointer // PoolSumGrad and PoolMaxGrad: 8 words of zeros, 8 of ones
+}

@@ -109,6 +109,16 @@ func Both8x1F16AVX2(a *ConvArgs)
 //go:noescape
 func BoxEndAVX2(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 
+// ClipAVX2 is v = lo > src ? lo : src; dst = hi < v ? hi : v for n lane vectors.
+//
+//go:noescape
+func ClipAVX2(dst, src unsafe.Pointer, n int, lo, hi float32)
+
+// ClipGradAVX2 is dst = lo < x and x < hi ? dy : +0 for n lane vectors.
+//
+//go:noescape
+func ClipGradAVX2(dst, dy, x unsafe.Pointer, n int, lo, hi float32)
+
 // Conv1x8AVX2 computes 1 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape
@@ -149,6 +159,41 @@ func Conv8x1AVX2(a *ConvArgs)
 //
 //go:noescape
 func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+
+// DepthGrad1x1AVX2 adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad1x1AVX2(a *TapsArgs)
+
+// DepthGrad1x4AVX2 adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad1x4AVX2(a *TapsArgs)
+
+// DepthGrad3x1AVX2 adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad3x1AVX2(a *TapsArgs)
+
+// DepthGrad3x4AVX2 adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad3x4AVX2(a *TapsArgs)
+
+// DepthLanesAVX2 convolves each channel of a lane group by itself, as TapsArgs describes.
+//
+//go:noescape
+func DepthLanesAVX2(a *TapsArgs)
+
+// DepthValuesAVX2 convolves each channel of single images by itself, as TapsArgs describes.
+//
+//go:noescape
+func DepthValuesAVX2(a *TapsArgs)
+
+// GateAVX2 is dst = by > 0 ? src : +0 for n lane vectors.
+//
+//go:noescape
+func GateAVX2(dst, src, by unsafe.Pointer, n int)
 
 // GatherLanesAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
 // k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
@@ -247,6 +292,11 @@ func IntervalAffineAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func IntervalBoxAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 
+// LeakyAVX2 is dst = x > 0 ? src : src*slope for n lane vectors.
+//
+//go:noescape
+func LeakyAVX2(dst, src, x, slope unsafe.Pointer, n int)
+
 // PGDStepAVX2 is one projected sign step over n lane vectors, in place:
 // v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 // v = lo > v ? lo : v
@@ -264,6 +314,26 @@ func PauseAVX2(n int)
 //
 //go:noescape
 func PeakFMAAVX2(n int)
+
+// PoolMaxAVX2 is the maximum of each window of each channel, as TapsArgs describes.
+//
+//go:noescape
+func PoolMaxAVX2(a *TapsArgs)
+
+// PoolMaxGradAVX2 adds the gradient of PoolMax, as TapsArgs describes.
+//
+//go:noescape
+func PoolMaxGradAVX2(a *TapsArgs)
+
+// PoolSumAVX2 is the mean of each window of each channel, as TapsArgs describes.
+//
+//go:noescape
+func PoolSumAVX2(a *TapsArgs)
+
+// PoolSumGradAVX2 adds the gradient of PoolSum, as TapsArgs describes.
+//
+//go:noescape
+func PoolSumGradAVX2(a *TapsArgs)
 
 // ReadMemoryAVX2 loads n × 256 bytes at p, reps times: the bandwidth limit.
 //
@@ -286,6 +356,17 @@ func RelaxLanesAVX2(a *RelaxArgs)
 //
 //go:noescape
 func SelectLanesAVX2(dst, src, mask unsafe.Pointer, n int)
+
+// SigmoidAVX2 is 1/(1 + e^-src) for n lane vectors: the steps of package kernels' function of that name, with
+// the constants in table.
+//
+//go:noescape
+func SigmoidAVX2(dst, src unsafe.Pointer, n int, table unsafe.Pointer)
+
+// SigmoidGradAVX2 is dst = dy*(y*(1 - y)) for n lane vectors.
+//
+//go:noescape
+func SigmoidGradAVX2(dst, dy, y unsafe.Pointer, n int)
 
 // Small1x2AVX2 computes 16 output channels of 1 pixels of single images; see ConvArgs.
 //
@@ -391,6 +472,17 @@ func Sparse2AVX2(a *SparseArgs)
 //
 //go:noescape
 func Sparse3AVX2(a *SparseArgs)
+
+// TanhAVX2 is tanh(src) for n lane vectors: the steps of package kernels' function of that name, with
+// the constants in table.
+//
+//go:noescape
+func TanhAVX2(dst, src unsafe.Pointer, n int, table unsafe.Pointer)
+
+// TanhGradAVX2 is dst = dy*(1 - y*y) for n lane vectors, each operation rounded.
+//
+//go:noescape
+func TanhGradAVX2(dst, dy, y unsafe.Pointer, n int)
 
 // Transpose4AVX2 writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
 // four at dst, dstStride bytes apart, each word ANDed with mask.

@@ -109,6 +109,16 @@ func Both8x1NEON(a *ConvArgs)
 //go:noescape
 func BoxEndNEON(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 
+// ClipGradNEON is dst = lo < x and x < hi ? dy : +0 for n lane vectors.
+//
+//go:noescape
+func ClipGradNEON(dst, dy, x unsafe.Pointer, n int, lo, hi float32)
+
+// ClipNEON is v = lo > src ? lo : src; dst = hi < v ? hi : v for n lane vectors.
+//
+//go:noescape
+func ClipNEON(dst, src unsafe.Pointer, n int, lo, hi float32)
+
 // Conv1x8NEON computes 1 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape
@@ -149,6 +159,41 @@ func Conv8x1NEON(a *ConvArgs)
 //
 //go:noescape
 func DealRowsNEON(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
+
+// DepthGrad1x1NEON adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad1x1NEON(a *TapsArgs)
+
+// DepthGrad1x4NEON adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad1x4NEON(a *TapsArgs)
+
+// DepthGrad3x1NEON adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad3x1NEON(a *TapsArgs)
+
+// DepthGrad3x4NEON adds to the gradient of as many taps by lane vectors, as TapsArgs describes.
+//
+//go:noescape
+func DepthGrad3x4NEON(a *TapsArgs)
+
+// DepthLanesNEON convolves each channel of a lane group by itself, as TapsArgs describes.
+//
+//go:noescape
+func DepthLanesNEON(a *TapsArgs)
+
+// DepthValuesNEON convolves each channel of single images by itself, as TapsArgs describes.
+//
+//go:noescape
+func DepthValuesNEON(a *TapsArgs)
+
+// GateNEON is dst = by > 0 ? src : +0 for n lane vectors.
+//
+//go:noescape
+func GateNEON(dst, src, by unsafe.Pointer, n int)
 
 // GatherLanesNEON writes n lane vectors: lane l of vector k is the float32 at src +
 // k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
@@ -247,6 +292,11 @@ func IntervalAffineNEON(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func IntervalBoxNEON(c, r unsafe.Pointer, n int, a *IntervalArgs)
 
+// LeakyNEON is dst = x > 0 ? src : src*slope for n lane vectors.
+//
+//go:noescape
+func LeakyNEON(dst, src, x, slope unsafe.Pointer, n int)
+
 // PGDStepNEON is one projected sign step over n lane vectors, in place:
 // v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 // v = lo > v ? lo : v
@@ -264,6 +314,26 @@ func PauseNEON(n int)
 //
 //go:noescape
 func PeakFMANEON(n int)
+
+// PoolMaxGradNEON adds the gradient of PoolMax, as TapsArgs describes.
+//
+//go:noescape
+func PoolMaxGradNEON(a *TapsArgs)
+
+// PoolMaxNEON is the maximum of each window of each channel, as TapsArgs describes.
+//
+//go:noescape
+func PoolMaxNEON(a *TapsArgs)
+
+// PoolSumGradNEON adds the gradient of PoolSum, as TapsArgs describes.
+//
+//go:noescape
+func PoolSumGradNEON(a *TapsArgs)
+
+// PoolSumNEON is the mean of each window of each channel, as TapsArgs describes.
+//
+//go:noescape
+func PoolSumNEON(a *TapsArgs)
 
 // ReadMemoryNEON loads n × 256 bytes at p, reps times: the bandwidth limit.
 //
@@ -286,6 +356,17 @@ func RelaxNEON(a *RelaxArgs)
 //
 //go:noescape
 func SelectLanesNEON(dst, src, mask unsafe.Pointer, n int)
+
+// SigmoidGradNEON is dst = dy*(y*(1 - y)) for n lane vectors.
+//
+//go:noescape
+func SigmoidGradNEON(dst, dy, y unsafe.Pointer, n int)
+
+// SigmoidNEON is 1/(1 + e^-src) for n lane vectors: the steps of package kernels' function of that name, with
+// the constants in table.
+//
+//go:noescape
+func SigmoidNEON(dst, src unsafe.Pointer, n int, table unsafe.Pointer)
 
 // Small1x2BF16NEON computes 16 output channels of 1 pixels of single images; see ConvArgs.
 //
@@ -391,6 +472,17 @@ func Sparse2NEON(a *SparseArgs)
 //
 //go:noescape
 func Sparse3NEON(a *SparseArgs)
+
+// TanhGradNEON is dst = dy*(1 - y*y) for n lane vectors, each operation rounded.
+//
+//go:noescape
+func TanhGradNEON(dst, dy, y unsafe.Pointer, n int)
+
+// TanhNEON is tanh(src) for n lane vectors: the steps of package kernels' function of that name, with
+// the constants in table.
+//
+//go:noescape
+func TanhNEON(dst, src unsafe.Pointer, n int, table unsafe.Pointer)
 
 // Transpose4NEON writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
 // four at dst, dstStride bytes apart, each word ANDed with mask.

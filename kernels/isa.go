@@ -109,6 +109,8 @@ type Scratch struct {
 	adam     asm.AdamArgs
 	relax    asm.RelaxArgs
 	sparse   asm.SparseArgs
+	taps     asm.TapsArgs
+	tap      [1]asm.Tap
 	mask     [Lanes]uint32
 	offset   [Lanes]int
 

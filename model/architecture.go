@@ -13,9 +13,22 @@ const (
 	Normalize Kind = "normalize" // y = (x-mean)/std for each input channel
 	Conv      Kind = "conv"      // cross-correlation with zero padding, plus bias
 	FC        Kind = "fc"        // y = W·x + b over the flattened input
+	BatchNorm Kind = "batchnorm" // y = (x-mean)/√(var+eps)·W + B for each channel
 	ReLU      Kind = "relu"      // y = max(x, 0)
+	LeakyReLU Kind = "leakyrelu" // y = x where x > 0, else slope·x
+	Sigmoid   Kind = "sigmoid"   // y = 1/(1+exp(-x))
+	Tanh      Kind = "tanh"      // y = tanh(x)
+	Clip      Kind = "clip"      // y = min(max(x, min), max)
+	MaxPool   Kind = "maxpool"   // the largest element of a window of one channel
+	AvgPool   Kind = "avgpool"   // the mean of a window of one channel
 	Add       Kind = "add"       // y = a + b, element by element
+	Concat    Kind = "concat"    // the channels of its inputs, one input after another
 )
+
+// Kinds lists the kinds of layers.
+func Kinds() []Kind {
+	return []Kind{Normalize, Conv, FC, BatchNorm, ReLU, LeakyReLU, Sigmoid, Tanh, Clip, MaxPool, AvgPool, Add, Concat}
+}
 
 // Limits on every architecture. They keep every product of sizes within an
 // int, also where int has 32 bits.
@@ -24,7 +37,9 @@ const (
 	maxSide       = 4096    // an input dimension, a kernel or a stride
 	maxActivation = 1 << 28 // elements
 	maxWeight     = 1 << 30 // elements
-	maxMACs       = 1 << 56 // of the whole network
+	maxMACs       = 1 << 56 // of the whole network, with what pools add or compare
+	maxSlopes     = 1 << 18 // of the whole network, so that a file's header stays small
+	maxInputs     = 1 << 16 // of all concats, likewise
 	maxName       = 256     // bytes
 )
 
@@ -42,8 +57,8 @@ type Layer struct {
 	Kind Kind
 
 	// Inputs are the indices of the layers whose outputs this one reads, NetInput
-	// for the network's input: two for add, at most one for the others; nil: the
-	// layer before. They point backwards.
+	// for the network's input: two for add, two or more for concat, at most one for
+	// the others; nil: the layer before. They point backwards.
 	Inputs []int
 
 	// Mean and Std hold one value for each input channel (normalize): finite,
@@ -53,22 +68,54 @@ type Layer struct {
 	// Out is the number of output channels (conv) or features (fc).
 	Out int
 
-	// Kernel, Stride and Padding are {height, width} (conv). Padding zeros are
-	// added on both sides.
+	// Kernel, Stride and Padding are {height, width} (conv, maxpool, avgpool).
+	// Padding is added on both sides: zeros for conv, nothing that counts for the
+	// pools, but see CountPadding.
 	Kernel, Stride, Padding [2]int
+
+	// Dilation is the distance of a kernel's taps, {height, width} (conv); zero
+	// means 1.
+	Dilation [2]int
+
+	// Groups splits the channels, of input and output, into as many parts that see
+	// nothing of each other (conv); 0 means 1.
+	Groups int
+
+	// CountPadding divides by the whole window also where a part of it lies on
+	// padding (avgpool).
+	CountPadding bool
+
+	// Slope is the factor of negative values: one, or one for each channel
+	// (leakyrelu).
+	Slope []float32
+
+	Min, Max float32 // clip: finite, Min < Max
+	Eps      float32 // batchnorm: added to the variance; finite, ≥ 0
 }
 
-// HasParams reports whether the layer has a weight and a bias.
-func (l *Layer) HasParams() bool { return l.Kind == Conv || l.Kind == FC }
+// HasParams reports whether the layer has parameters: a weight and a bias.
+func (l *Layer) HasParams() bool { return l.HasMatrix() || l.Kind == BatchNorm }
 
-// WeightShape returns the dimensions of the layer's weight for an input of
-// shape in: {Out, C, KH, KW} for conv, {Out, C·H·W} for fc, nil for the rest.
+// HasMatrix reports whether the layer is a conv or an fc.
+func (l *Layer) HasMatrix() bool { return l.Kind == Conv || l.Kind == FC }
+
+// GroupCount returns the number of groups of a conv, 1 for other kinds.
+func (l *Layer) GroupCount() int { return max(1, l.Groups) }
+
+// Dilations returns the distances of a kernel's taps, {height, width}.
+func (l *Layer) Dilations() [2]int { return [2]int{max(1, l.Dilation[0]), max(1, l.Dilation[1])} }
+
+// WeightShape returns the dimensions of the layer's weight for an input of shape in:
+// {Out, C/Groups, KH, KW} for conv, {Out, C·H·W} for fc, {C} for batchnorm, nil for
+// the rest.
 func (l *Layer) WeightShape(in Shape) []int {
 	switch l.Kind {
 	case Conv:
-		return []int{l.Out, in.C, l.Kernel[0], l.Kernel[1]}
+		return []int{l.Out, in.C / l.GroupCount(), l.Kernel[0], l.Kernel[1]}
 	case FC:
 		return []int{l.Out, in.Size()}
+	case BatchNorm:
+		return []int{in.C}
 	}
 	return nil
 }
@@ -136,26 +183,28 @@ func (a *Architecture) InputShape(i int, shapes []Shape) Shape { return shapes[a
 
 // Residual splits the inputs of layer i, an add, into a conv or fc layer that
 // nothing else reads, in whose sums passes add, and the other one, NetInput
-// perhaps. Of two such layers it takes the later one.
-func (a *Architecture) Residual(i int) (branch, skip int) {
+// perhaps. Of two such layers it takes the later one. With no such layer, ok is
+// false: the add is an operation of its own.
+func (a *Architecture) Residual(i int) (branch, skip int, ok bool) {
 	p, q := a.Layers[i].Inputs[0], a.Layers[i].Inputs[1]
 	if p > q {
 		p, q = q, p
 	}
-	if a.branch(q, a.readers()) {
-		return q, p
+	readers := a.Readers()
+	if a.branch(q, readers) {
+		return q, p, true
 	}
-	return p, q
+	return p, q, a.branch(p, readers)
 }
 
-// branch tells whether an add may take layer k as its Residual branch.
+// branch reports whether an add may take layer k as its Residual branch.
 func (a *Architecture) branch(k int, readers []int) bool {
-	return k >= 0 && a.Layers[k].HasParams() && readers[k+1] == 1
+	return k >= 0 && a.Layers[k].HasMatrix() && readers[k+1] == 1
 }
 
-// readers returns how many inputs of layers each activation is, in the order of
+// Readers returns how many inputs of layers each activation is, in the order of
 // Shapes. The inputs must be in range.
-func (a *Architecture) readers() []int {
+func (a *Architecture) Readers() []int {
 	n := make([]int, len(a.Layers)+1)
 	for i := range a.Layers {
 		for _, k := range a.InputsOf(i) {
@@ -165,7 +214,7 @@ func (a *Architecture) readers() []int {
 	return n
 }
 
-// Sequential tells whether every layer reads the one before and no other.
+// Sequential reports whether every layer reads the one before and no other.
 func (a *Architecture) Sequential() bool {
 	for i := range a.Layers {
 		if in := a.InputsOf(i); len(in) != 1 || in[0] != i-1 {
@@ -176,7 +225,7 @@ func (a *Architecture) Sequential() bool {
 }
 
 // MACs returns the multiply-accumulate operations of one forward pass of one
-// image: those of conv and fc, with padding counted as if it were data. It is 0
+// image: those of conv, fc and batchnorm, with padding counted as if it were data. It is 0
 // if the architecture is not valid.
 func (a *Architecture) MACs() int64 {
 	w, err := a.walk()
@@ -204,6 +253,7 @@ func (a *Architecture) Clone() *Architecture {
 		c.Layers[i].Inputs = slices.Clone(c.Layers[i].Inputs)
 		c.Layers[i].Mean = slices.Clone(c.Layers[i].Mean)
 		c.Layers[i].Std = slices.Clone(c.Layers[i].Std)
+		c.Layers[i].Slope = slices.Clone(c.Layers[i].Slope)
 	}
 	return &c
 }

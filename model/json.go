@@ -32,24 +32,52 @@ func (a *Architecture) CanonicalJSON() []byte {
 // appendJSON writes layer i. A single input that is the layer before is left out.
 func (l *Layer) appendJSON(b []byte, i int) []byte {
 	b = appendString(append(b, `{"type":`...), string(l.Kind))
-	switch in := l.Inputs; {
-	case len(in) == 2:
-		b = fmt.Appendf(b, `,"inputs":[%d,%d]`, in[0], in[1])
-	case len(in) == 1 && in[0] != i-1:
-		b = fmt.Appendf(b, `,"inputs":[%d]`, in[0])
+	if in := l.Inputs; len(in) > 1 || len(in) == 1 && in[0] != i-1 {
+		b = append(b, `,"inputs":[`...)
+		for n, k := range in {
+			if n > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendInt(b, int64(k), 10)
+		}
+		b = append(b, ']')
 	}
 	switch l.Kind {
 	case Normalize:
 		b = appendNumbers(append(b, `,"mean":`...), l.Mean)
 		b = appendNumbers(append(b, `,"std":`...), l.Std)
 	case Conv:
-		b = fmt.Appendf(b, `,"out":%d,"kernel":[%d,%d],"stride":[%d,%d],"padding":[%d,%d]`, l.Out,
-			l.Kernel[0], l.Kernel[1], l.Stride[0], l.Stride[1], l.Padding[0], l.Padding[1])
+		b = appendWindows(fmt.Appendf(b, `,"out":%d`, l.Out), l)
+		if l.Dilation != [2]int{} {
+			b = fmt.Appendf(b, `,"dilation":[%d,%d]`, l.Dilation[0], l.Dilation[1])
+		}
+		if l.Groups > 1 {
+			b = fmt.Appendf(b, `,"groups":%d`, l.Groups)
+		}
 	case FC:
 		b = fmt.Appendf(b, `,"out":%d`, l.Out)
+	case MaxPool, AvgPool:
+		b = appendWindows(b, l)
+		if l.CountPadding {
+			b = append(b, `,"count_padding":true`...)
+		}
+	case LeakyReLU:
+		b = appendNumbers(append(b, `,"slope":`...), l.Slope)
+	case Clip:
+		b = appendNumber(append(b, `,"min":`...), l.Min)
+		b = appendNumber(append(b, `,"max":`...), l.Max)
+	case BatchNorm:
+		b = appendNumber(append(b, `,"eps":`...), l.Eps)
 	}
 	return append(b, '}')
 }
+
+func appendWindows(b []byte, l *Layer) []byte {
+	return fmt.Appendf(b, `,"kernel":[%d,%d],"stride":[%d,%d],"padding":[%d,%d]`,
+		l.Kernel[0], l.Kernel[1], l.Stride[0], l.Stride[1], l.Padding[0], l.Padding[1])
+}
+
+func appendNumber(b []byte, x float32) []byte { return strconv.AppendFloat(b, float64(x), 'g', -1, 32) }
 
 func appendNumbers(b []byte, v []float32) []byte {
 	b = append(b, '[')
@@ -57,7 +85,7 @@ func appendNumbers(b []byte, v []float32) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = strconv.AppendFloat(b, float64(x), 'g', -1, 32)
+		b = appendNumber(b, x)
 	}
 	return append(b, ']')
 }
@@ -124,12 +152,22 @@ func layerKeys(k Kind) (required, optional keys, ok bool) {
 	case Normalize:
 		return keys{"mean", "std"}, nil, true
 	case Conv:
-		return keys{"out", "kernel"}, keys{"inputs", "stride", "padding"}, true
+		return keys{"out", "kernel"}, keys{"inputs", "stride", "padding", "dilation", "groups"}, true
 	case FC:
 		return keys{"out"}, keys{"inputs"}, true
-	case ReLU:
+	case MaxPool:
+		return keys{"kernel"}, keys{"inputs", "stride", "padding"}, true
+	case AvgPool:
+		return keys{"kernel"}, keys{"inputs", "stride", "padding", "count_padding"}, true
+	case LeakyReLU:
+		return keys{"slope"}, keys{"inputs"}, true
+	case Clip:
+		return keys{"min", "max"}, keys{"inputs"}, true
+	case BatchNorm:
+		return keys{"eps"}, keys{"inputs"}, true
+	case ReLU, Sigmoid, Tanh:
 		return nil, keys{"inputs"}, true
-	case Add:
+	case Add, Concat:
 		return keys{"inputs"}, nil, true
 	}
 	return nil, nil, false
@@ -139,7 +177,7 @@ func parseLayer(i int, data []byte) (Layer, error) {
 	l := Layer{Stride: [2]int{1, 1}}
 	at := fmt.Sprintf("layers[%d]", i)
 	var seen keys
-	err := eachMember(data, at, 8, func(key string, val []byte) (err error) {
+	err := eachMember(data, at, 9, func(key string, val []byte) (err error) {
 		seen = append(seen, key)
 		field := at + "." + key
 		switch key {
@@ -148,9 +186,9 @@ func parseLayer(i int, data []byte) (Layer, error) {
 			s, err = parseString(val, field)
 			l.Kind = Kind(s)
 		case "inputs":
-			l.Inputs, err = parseInts(val, field, 2)
+			l.Inputs, err = parseInts(val, field, maxLayers)
 			if err == nil && len(l.Inputs) == 0 {
-				err = fieldErr(field, "got no numbers, expected 1 or 2")
+				err = fieldErr(field, "got no numbers, expected at least 1")
 			}
 			if len(l.Inputs) == 1 && l.Inputs[0] == i-1 {
 				l.Inputs = nil // the canonical spelling
@@ -167,8 +205,27 @@ func parseLayer(i int, data []byte) (Layer, error) {
 			l.Stride, err = parsePair(val, field)
 		case "padding":
 			l.Padding, err = parsePair(val, field)
+		case "dilation":
+			if l.Dilation, err = parsePair(val, field); l.Dilation == [2]int{1, 1} {
+				l.Dilation = [2]int{} // the canonical spelling
+			}
+		case "groups":
+			if l.Groups, err = parseInt(val, field); l.Groups == 1 {
+				l.Groups = 0 // the canonical spelling
+			}
+		case "count_padding":
+			l.CountPadding, err = parseBool(val, field)
+		case "slope":
+			l.Slope, err = parseFloats(val, field)
+		case "min":
+			l.Min, err = parseFloat(val, field)
+		case "max":
+			l.Max, err = parseFloat(val, field)
+		case "eps":
+			l.Eps, err = parseFloat(val, field)
 		default:
-			err = fieldErr(at, "got unknown key %s, expected type, inputs, mean, std, out, kernel, stride or padding", quote(key))
+			err = fieldErr(at, "got unknown key %s, expected type, inputs, mean, std, out, kernel, stride, padding, "+
+				"dilation, groups, count_padding, slope, min, max or eps", quote(key))
 		}
 		return err
 	})
@@ -180,16 +237,18 @@ func parseLayer(i int, data []byte) (Layer, error) {
 	}
 	required, optional, ok := layerKeys(l.Kind)
 	if !ok {
-		return l, fieldErr(at+".type", "got %s, expected %q, %q, %q, %q or %q",
-			quote(string(l.Kind)), Normalize, Conv, FC, ReLU, Add)
+		return l, fieldErr(at+".type", "got %s, expected %s", quote(string(l.Kind)), kindNames())
 	}
 	for _, k := range seen {
 		if k != "type" && !required.has(k) && !optional.has(k) {
 			return l, fieldErr(at+"."+k, "got a key that %q does not have", l.Kind)
 		}
 	}
-	if l.Kind != Conv {
+	if l.Kind != Conv && l.Kind != MaxPool && l.Kind != AvgPool {
 		l.Stride = [2]int{}
+	}
+	if l.Padding == [2]int{} {
+		l.CountPadding = false // the canonical spelling
 	}
 	return l, seen.need(at, required...)
 }
@@ -367,13 +426,30 @@ func parsePair(val []byte, field string) ([2]int, error) {
 func parseFloats(val []byte, field string) ([]float32, error) {
 	var v []float32
 	err := eachElement(val, field, maxSide, func(i int, val []byte) error {
-		x, err := strconv.ParseFloat(string(val), 32)
+		x, err := parseFloat(val, fmt.Sprintf("%s[%d]", field, i))
 		if err != nil {
-			return fieldErr(fmt.Sprintf("%s[%d]", field, i), "got %s, expected a number within float32",
-				quote(string(val)))
+			return err
 		}
-		v = append(v, float32(x))
+		v = append(v, x)
 		return nil
 	})
 	return v, err
+}
+
+func parseFloat(val []byte, field string) (float32, error) {
+	x, err := strconv.ParseFloat(string(val), 32)
+	if err != nil {
+		return 0, fieldErr(field, "got %s, expected a number within float32", quote(string(val)))
+	}
+	return float32(x), nil
+}
+
+func parseBool(val []byte, field string) (bool, error) {
+	switch string(val) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fieldErr(field, "got %s, expected true or false", quote(string(val)))
 }

@@ -1,12 +1,13 @@
 package model
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/epsball/epsball/internal/sha256"
 )
 
 // Limits on a card, so that a file's header stays small.
@@ -18,10 +19,13 @@ const (
 // Param holds the weights of one layer, row-major; both are empty for layers
 // without parameters.
 type Param struct {
-	// W is [Out][In][KH][KW] for conv and [Out][In] for fc, where In is the
-	// input flattened channels first (C·H·W), as in PyTorch.
+	// W is [Out][In/Groups][KH][KW] for conv and [Out][In] for fc, where In is the
+	// input flattened channels first (C·H·W), as in PyTorch; [C] for batchnorm.
 	W []float32
-	B []float32 // [Out]
+	B []float32 // [Out]; [C] for batchnorm
+
+	// Mean and Var are the statistics of a batchnorm's input, [C]; Var ≥ 0.
+	Mean, Var []float32
 
 	// Stored, unless nil, holds the weight in W's place: a file's 16-bit or tiled
 	// one, or any of a mapped file. Rows gives it as W would be.
@@ -34,6 +38,14 @@ func (p *Param) Rows() []float32 {
 		return p.Stored.Rows()
 	}
 	return p.W
+}
+
+// Count returns the number of elements of the weight.
+func (p *Param) Count() int {
+	if p.Stored != nil {
+		return p.Stored.shape.size()
+	}
+	return len(p.W)
 }
 
 // Floats fills dst with whole rows of the weight, the first being row from.
@@ -54,7 +66,7 @@ func (p *Param) Storage() Storage {
 }
 
 func (p *Param) clone() Param {
-	return Param{slices.Clone(p.W), slices.Clone(p.B), p.Stored.clone()}
+	return Param{slices.Clone(p.W), slices.Clone(p.B), slices.Clone(p.Mean), slices.Clone(p.Var), p.Stored.clone()}
 }
 
 // Model is a network: an architecture, weights and a card.
@@ -80,8 +92,12 @@ func (m *Model) Validate() error {
 		return fieldErr("params", "got %d, expected %d, one for each layer", len(m.Params), len(m.Arch.Layers))
 	}
 	for i := range m.Arch.Layers {
-		var weights, biases int
-		if l := &m.Arch.Layers[i]; l.HasParams() {
+		var weights, biases, channels int
+		l := &m.Arch.Layers[i]
+		if l.Kind == BatchNorm {
+			channels = w.shapes[i+1].C
+			weights, biases = channels, channels
+		} else if l.HasMatrix() {
 			x := l.matrix(m.Arch.InputShape(i, w.shapes))
 			weights, biases = x.size(), l.Out
 			if s := m.Params[i].Stored; s != nil { // finite: every way to make one checks
@@ -91,7 +107,8 @@ func (m *Model) Validate() error {
 				}
 				weights = 0
 			}
-		} else if m.Params[i].Stored != nil {
+		}
+		if !l.HasMatrix() && m.Params[i].Stored != nil {
 			return fieldErr(weightName(i), "got a weight, expected none for %q", l.Kind)
 		}
 		if err := checkTensor(weightName(i), m.Params[i].W, weights); err != nil {
@@ -99,6 +116,17 @@ func (m *Model) Validate() error {
 		}
 		if err := checkTensor(biasName(i), m.Params[i].B, biases); err != nil {
 			return err
+		}
+		if err := checkTensor(meanName(i), m.Params[i].Mean, channels); err != nil {
+			return err
+		}
+		if err := checkTensor(varName(i), m.Params[i].Var, channels); err != nil {
+			return err
+		}
+		if l.Kind == BatchNorm {
+			if err := checkBatchNorm(i, &m.Params[i], l.Eps); err != nil {
+				return err
+			}
 		}
 	}
 	return m.checkCard()
@@ -138,18 +166,18 @@ func (m *Model) checkCard() error {
 }
 
 // Hash names the network: the SHA-256, in hexadecimal, of the architecture's
-// canonical JSON followed by each layer's weight and bias as little-endian
-// float32. It is the same on every machine and depends neither on the card nor on
+// canonical JSON followed by each layer's weight, bias, mean and variance as
+// little-endian float32. It is the same on every machine and depends neither on the card nor on
 // how weights are stored: those of 16 bits count as the float32 that they are. It
 // is meant for valid models; -0 and +0 are different weights.
 func (m *Model) Hash() string {
 	h := sha256.New()
-	h.Write(m.Arch.CanonicalJSON())
+	_, _ = h.Write(m.Arch.CanonicalJSON())
 	buf := make([]byte, 0, 1<<14)
 	write := func(v []float32) {
 		for chunk := range slices.Chunk(v, cap(buf)/4) {
 			buf = appendFloats(buf[:0], chunk)
-			h.Write(buf)
+			_, _ = h.Write(buf)
 		}
 	}
 	for _, p := range m.Params {
@@ -164,6 +192,8 @@ func (m *Model) Hash() string {
 		}
 		write(p.W)
 		write(p.B)
+		write(p.Mean)
+		write(p.Var)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

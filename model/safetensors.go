@@ -20,6 +20,7 @@ const (
 	versionList   = "1" // layers in a list that ends in fc, weights in rows of float32
 	versionGraph  = "2" // any layers
 	versionStored = "3" // weights of 16 bits or in tiles as well
+	versionLayers = "4" // the other kinds of layers as well
 	metadataKey   = "__metadata__"
 	cardPrefix    = "card."
 )
@@ -50,13 +51,10 @@ func (m *Model) Encode() ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(header)))
 	b = append(b, header...)
 	for _, t := range tensors {
-		switch p := &m.Params[t.layer]; {
-		case t.bias:
-			b = appendFloats(b, p.B)
-		case p.Stored != nil:
+		if p := &m.Params[t.layer]; !t.fixed && p.Stored != nil {
 			b = append(b, p.Stored.data...)
-		default:
-			b = appendFloats(b, p.W)
+		} else {
+			b = appendFloats(b, *p.values(t.part))
 		}
 	}
 	return b, nil
@@ -65,16 +63,23 @@ func (m *Model) Encode() ([]byte, error) {
 // version returns the file's version: the first that knows the model, so that
 // older readers take what they can.
 func (m *Model) version() string {
+	version := m.Arch.version()
 	for i := range m.Params {
 		if m.Params[i].Storage() != (Storage{}) {
-			return versionStored
+			return max(version, versionStored)
 		}
 	}
-	return m.Arch.version()
+	return version
 }
 
 // version returns the first version that knows the architecture.
 func (a *Architecture) version() string {
+	readers := a.Readers()
+	for i := range a.Layers {
+		if !a.classic(i, readers) {
+			return versionLayers
+		}
+	}
 	last, fc := &a.Layers[len(a.Layers)-1], false
 	if last.Kind != FC || last.Out < 2 || !a.Sequential() {
 		return versionGraph
@@ -85,6 +90,24 @@ func (a *Architecture) version() string {
 		}
 	}
 	return versionList
+}
+
+// classic reports whether versions before versionLayers know layer i: its kind, and
+// its place.
+func (a *Architecture) classic(i int, readers []int) bool {
+	l := &a.Layers[i]
+	switch l.Kind {
+	case Normalize, FC:
+		return true
+	case Conv:
+		return l.Groups == 0 && l.Dilation == [2]int{}
+	case Add:
+		return a.branch(l.Inputs[0], readers) || a.branch(l.Inputs[1], readers)
+	case ReLU: // directly after what it reads alone
+		k := a.source(i)
+		return k >= 0 && k == i-1 && readers[k+1] == 1 && (a.Layers[k].HasMatrix() || a.Layers[k].Kind == Add)
+	}
+	return false
 }
 
 // header returns the JSON, padded with spaces so that the data starts at a
@@ -98,7 +121,7 @@ func (m *Model) header(tensors []param) []byte {
 	b = append(b, `{"`+metadataKey+`":{`...)
 	pair("format", formatName)
 	version, align := m.version(), 8
-	if version == versionStored {
+	if version >= versionStored {
 		align = tensorAlign
 	}
 	pair("version", version)
@@ -149,10 +172,8 @@ func parse(data []byte, inPlace bool) (*Model, error) {
 	for _, t := range tensors {
 		p, b := &m.Params[t.layer], data[t.begin:t.end:t.end]
 		switch {
-		case t.bias:
-			p.B = floats(b)
-		case !inPlace && t.storage == Storage{}:
-			p.W = floats(b)
+		case t.fixed || !inPlace && t.storage == Storage{}:
+			*p.values(t.part) = floats(b)
 		default:
 			p.Stored = &Stored{t.storage, t.matrix, b}
 			if err := p.Stored.validate(t.name); err != nil {
@@ -193,15 +214,9 @@ func read(r io.Reader, size int64) (*Model, error) {
 	sort.Slice(tensors, func(i, j int) bool { return tensors[i].begin < tensors[j].begin }) // without gaps, see checkTensors
 	for _, t := range tensors {
 		p := &m.Params[t.layer]
-		if t.bias || t.storage == (Storage{}) {
-			v, err := readFloats(r, (t.end-t.begin)/4)
-			if err != nil {
+		if t.storage == (Storage{}) {
+			if *p.values(t.part), err = readFloats(r, (t.end-t.begin)/4); err != nil {
 				return nil, err
-			}
-			if t.bias {
-				p.B = v
-			} else {
-				p.W = v
 			}
 			continue
 		}
@@ -221,7 +236,7 @@ func read(r io.Reader, size int64) (*Model, error) {
 func parseHeader(header []byte, size int64) (*Model, []param, error) {
 	m, version := &Model{}, ""
 	found := make(map[string]tensor)
-	err := eachMember(header, "header", 1+2*maxLayers, func(key string, val []byte) (err error) {
+	err := eachMember(header, "header", 1+4*maxLayers, func(key string, val []byte) (err error) {
 		if key == metadataKey {
 			version, err = m.parseMetadata(val)
 			return err
@@ -240,7 +255,7 @@ func parseHeader(header []byte, size int64) (*Model, []param, error) {
 		return nil, nil, err
 	}
 	storage := func(i int) (s Storage) {
-		if version != versionStored {
+		if version < versionStored {
 			return s
 		}
 		t, tiles := found[tilesName(i)]
@@ -323,9 +338,8 @@ func (m *Model) parseMetadata(val []byte) (version string, err error) {
 	if format != formatName {
 		return "", fieldErr(metadataKey+".format", "got %s, expected %q", quote(format), formatName)
 	}
-	if version != versionList && version != versionGraph && version != versionStored {
-		return "", fieldErr(metadataKey+".version", "got %s, expected %q, %q or %q", quote(version),
-			versionList, versionGraph, versionStored)
+	if len(version) != 1 || version < versionList || version > versionLayers {
+		return "", fieldErr(metadataKey+".version", "got %s, expected %q to %q", quote(version), versionList, versionLayers)
 	}
 	text, ok := texts["architecture"]
 	if !ok {

@@ -87,7 +87,7 @@ func (l *Layer) matrix(in Shape) matrix {
 	if l.Kind == FC {
 		return matrix{l.Out, in.C, in.H * in.W}
 	}
-	return matrix{l.Out, in.C, l.Kernel[0] * l.Kernel[1]}
+	return matrix{l.Out, in.C / l.GroupCount(), l.Kernel[0] * l.Kernel[1]}
 }
 
 func (x matrix) cols() int { return x.channels * x.positions }
@@ -299,10 +299,10 @@ func (m *Model) Store(storage func(layer int) Storage) (*Model, error) {
 	c := &Model{Arch: *m.Arch.Clone(), Params: make([]Param, len(m.Params)), Card: maps.Clone(m.Card)}
 	for i := range m.Params {
 		p, l := &m.Params[i], &m.Arch.Layers[i]
-		if !l.HasParams() {
+		c.Params[i] = p.clone()
+		if !l.HasMatrix() {
 			continue
 		}
-		c.Params[i] = p.clone()
 		want := storage(i)
 		if int(want.Type) >= len(dtypes) {
 			return nil, fieldErr(weightName(i), "got %v, expected F32, BF16 or F16", want.Type)
@@ -333,7 +333,7 @@ func (m *Model) Store(storage func(layer int) Storage) (*Model, error) {
 func (m *Model) Bytes() int {
 	n := 0
 	for _, p := range m.Params {
-		n += 4 * (len(p.W) + len(p.B))
+		n += 4 * (len(p.W) + len(p.B) + len(p.Mean) + len(p.Var))
 		if p.Stored != nil {
 			n += len(p.Stored.data)
 		}

@@ -10,6 +10,8 @@ import (
 func weightName(i int) string { return fmt.Sprintf("layers.%d.weight", i) }
 func tilesName(i int) string  { return fmt.Sprintf("layers.%d.tiles", i) }
 func biasName(i int) string   { return fmt.Sprintf("layers.%d.bias", i) }
+func meanName(i int) string   { return fmt.Sprintf("layers.%d.running_mean", i) }
+func varName(i int) string    { return fmt.Sprintf("layers.%d.running_var", i) }
 
 // tensor is one entry of the header; the offsets count from the data's start.
 type tensor struct {
@@ -19,18 +21,35 @@ type tensor struct {
 	begin, end int64
 }
 
-// param is a layer's weight, or its bias, as a tensor.
+// param is one of a layer's parameters as a tensor.
 type param struct {
 	tensor
 	layer   int
-	bias    bool
-	storage Storage
+	part    part
 	matrix  matrix
+	storage Storage // of a conv's or an fc's weight, zero for the rest
+	fixed   bool    // of float32 in every file: no such weight
+}
+
+// part says which of a layer's parameters a tensor holds.
+type part uint8
+
+const (
+	partWeight part = iota
+	partBias
+	partMean
+	partVar
+)
+
+// values returns where the part has its floats.
+func (p *Param) values(which part) *[]float32 {
+	return [...]*[]float32{&p.W, &p.B, &p.Mean, &p.Var}[which]
 }
 
 // wantTensors returns the tensors of an architecture in the order in which
-// Encode writes them: layer by layer, each weight before its bias, but tiles come
-// first, so that they are aligned, and rows of 16 bits last, for the same reason.
+// Encode writes them: layer by layer, each weight before its bias and a batchnorm's
+// statistics after it, but tiles come first, so that they are aligned, and rows of 16
+// bits last, for the same reason.
 func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) []param {
 	var ps []param
 	for i := range a.Layers {
@@ -39,12 +58,20 @@ func wantTensors(a *Architecture, shapes []Shape, storage func(i int) Storage) [
 			continue
 		}
 		in := a.InputShape(i, shapes)
+		if l.Kind == BatchNorm {
+			for k, name := range [...]string{weightName(i), biasName(i), meanName(i), varName(i)} {
+				p := param{layer: i, part: part(k), matrix: matrix{in.C, 1, 1}, fixed: true}
+				p.name, p.shape = name, []int{in.C}
+				ps = append(ps, p)
+			}
+			continue
+		}
 		w := param{layer: i, storage: storage(i), matrix: l.matrix(in)}
 		w.name, w.shape = weightName(i), l.WeightShape(in)
 		if w.storage.Tiles {
 			w.name, w.shape = tilesName(i), []int{int(w.matrix.elements(w.storage))}
 		}
-		b := param{layer: i, bias: true, matrix: matrix{l.Out, 1, 1}}
+		b := param{layer: i, part: partBias, matrix: matrix{l.Out, 1, 1}, fixed: true}
 		b.name, b.shape = biasName(i), []int{l.Out}
 		ps = append(ps, w, b)
 	}
@@ -113,7 +140,7 @@ func checkTensors(found map[string]tensor, want []param, size int64, version str
 			return fieldErr(w.name, "got no such tensor, expected one of shape %v", w.shape)
 		}
 		if t.dtype != w.dtype {
-			if version == versionStored && !w.bias {
+			if version >= versionStored && !w.fixed {
 				return fieldErr(w.name+".dtype", "got %s, expected %q, %q or %q", quote(t.dtype), F32, BF16, F16)
 			}
 			return fieldErr(w.name+".dtype", "got %s, expected %q", quote(t.dtype), F32)

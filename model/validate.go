@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -14,6 +15,9 @@ const smallestStd = 0x1p-126
 type walked struct {
 	shapes       []Shape
 	macs, params int64
+	work         int64 // macs and what pools add or compare
+	inputs       int   // of all concats
+	slopes       int   // of all leakyrelus
 }
 
 // walk checks every rule and adds up the sizes on the way, so that no size is
@@ -38,7 +42,7 @@ func (a *Architecture) walk() (*walked, error) {
 			return nil, err
 		}
 	}
-	readers := a.readers()
+	readers := a.Readers()
 	w := &walked{shapes: make([]Shape, 1, len(a.Layers)+1)}
 	w.shapes[0] = a.Input
 	for i := range a.Layers {
@@ -49,13 +53,14 @@ func (a *Architecture) walk() (*walked, error) {
 		if err := l.checkUnset(i); err != nil {
 			return nil, err
 		}
-		if l.Kind == Add {
-			if err := a.checkAdd(i, w.shapes, readers); err != nil {
-				return nil, err
-			}
-		}
 		in := a.InputShape(i, w.shapes)
 		out, err := l.output(i, in)
+		if err == nil && (l.Kind == Add || l.Kind == Concat) {
+			out, err = a.join(i, w.shapes)
+		}
+		if err == nil {
+			err = w.count(i, l, out)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -68,17 +73,42 @@ func (a *Architecture) walk() (*walked, error) {
 			return nil, layerErr(i, "out", "got a weight of shape %v, expected at most %d elements",
 				l.WeightShape(in), maxWeight)
 		}
-		w.params += weights + int64(l.Out)
-		w.macs += weights * int64(out.H) * int64(out.W)
-		if w.macs > maxMACs {
-			return nil, layerErr(i, "out", "got %d multiply-accumulates up to here, expected at most %d",
-				w.macs, int64(maxMACs))
+		w.params += weights + int64(out.C)
+		macs := weights * int64(out.H) * int64(out.W)
+		w.macs += macs
+		if err := w.add(i, "out", macs); err != nil {
+			return nil, err
 		}
 	}
 	if len(a.Layers) == 1 && a.Layers[0].Kind == Normalize {
-		return nil, layerErr(0, "type", "got %q as the last layer, expected %q, %q, %q or %q", Normalize, Conv, FC, ReLU, Add)
+		return nil, layerErr(0, "type", "got %q as the last layer, expected another kind", Normalize)
 	}
 	return w, nil
+}
+
+// count adds up what no single layer limits: the work of pools, and the numbers
+// that an architecture's JSON lists.
+func (w *walked) count(i int, l *Layer, out Shape) error {
+	w.slopes += len(l.Slope)
+	if w.slopes > maxSlopes {
+		return layerErr(i, "slope", "got %d values up to here, expected at most %d", w.slopes, maxSlopes)
+	}
+	switch l.Kind {
+	case Concat:
+		if w.inputs += len(l.Inputs); w.inputs > maxInputs {
+			return layerErr(i, "inputs", "got %d inputs of %q up to here, expected at most %d", w.inputs, Concat, maxInputs)
+		}
+	case MaxPool, AvgPool:
+		return w.add(i, "kernel", int64(out.Size())*int64(l.Kernel[0])*int64(l.Kernel[1]))
+	}
+	return nil
+}
+
+func (w *walked) add(i int, field string, work int64) error {
+	if w.work += work; w.work > maxMACs {
+		return layerErr(i, field, "got %d multiply-accumulates up to here, expected at most %d", w.work, int64(maxMACs))
+	}
+	return nil
 }
 
 func checkName(name string) error {
@@ -103,9 +133,11 @@ func (a *Architecture) checkInputs(i int) error {
 	switch {
 	case l.Kind == Add && n != 2:
 		return layerErr(i, "inputs", "got %d, expected 2 for %q", n, Add)
+	case l.Kind == Concat && (n < 2 || n > maxLayers):
+		return layerErr(i, "inputs", "got %d, expected 2 to %d for %q", n, maxLayers, Concat)
 	case l.Kind == Normalize && n > 0:
 		return layerErr(i, "inputs", "got %d, expected none for %q", n, Normalize)
-	case l.Kind != Add && n > 1:
+	case l.Kind != Add && l.Kind != Concat && n > 1:
 		return layerErr(i, "inputs", "got %d, expected at most 1 for %q", n, l.Kind)
 	}
 	for _, k := range l.Inputs {
@@ -120,32 +152,15 @@ func (a *Architecture) checkInputs(i int) error {
 	return nil
 }
 
-// checkPlace checks layer i's kind against its neighbours. Layers before i have
-// been checked.
+// checkPlace checks layer i's kind, its place, and that its output is read.
+// Layers before i have been checked.
 func (a *Architecture) checkPlace(i int, readers []int) error {
-	switch kind := a.Layers[i].Kind; kind {
-	case Normalize:
-		if i > 0 {
-			return layerErr(i, "type", "got %q, expected it only as the first layer", kind)
-		}
-	case Conv, FC, Add:
-	case ReLU:
-		before := Kind("") // of the layer before
-		if i > 0 {
-			before = a.Layers[i-1].Kind
-		}
-		if before != Conv && before != FC && before != Add {
-			return layerErr(i, "type", "got %q, expected it only directly after %q, %q or %q", kind, Conv, FC, Add)
-		}
-		if k := a.source(i); k != i-1 {
-			return layerErr(i, "inputs", "got %d, expected %d, the layer before, for %q", k, i-1, kind)
-		}
-		if readers[i] > 1 {
-			return layerErr(i, "inputs", "got %d, whose output other layers read as well, expected %q alone", i-1, kind)
-		}
-	default:
-		return layerErr(i, "type", "got %s, expected %q, %q, %q, %q or %q",
-			quote(string(kind)), Normalize, Conv, FC, ReLU, Add)
+	kind := a.Layers[i].Kind
+	if !slices.Contains(Kinds(), kind) {
+		return layerErr(i, "type", "got %s, expected %s", quote(string(kind)), kindNames())
+	}
+	if kind == Normalize && i > 0 {
+		return layerErr(i, "type", "got %q, expected it only as the first layer", kind)
 	}
 	if i < len(a.Layers)-1 && readers[i+1] == 0 {
 		return fieldErr(fmt.Sprintf("layers[%d]", i), "got an output that no layer reads, expected that of the last layer alone")
@@ -153,17 +168,41 @@ func (a *Architecture) checkPlace(i int, readers []int) error {
 	return nil
 }
 
-// checkAdd checks the inputs of layer i, an add, whose shapes are known.
-func (a *Architecture) checkAdd(i int, shapes []Shape, readers []int) error {
-	p, q := a.Layers[i].Inputs[0], a.Layers[i].Inputs[1]
-	if s, t := shapes[p+1], shapes[q+1]; s != t {
-		return layerErr(i, "inputs", "got outputs of %v and %v, expected two of one shape", s, t)
+// kindNames lists the kinds for an error.
+func kindNames() string {
+	var b []byte
+	for i, k := range Kinds() {
+		switch {
+		case i == len(Kinds())-1:
+			b = append(b, " or "...)
+		case i > 0:
+			b = append(b, ", "...)
+		}
+		b = fmt.Appendf(b, "%q", k)
 	}
-	if !a.branch(p, readers) && !a.branch(q, readers) {
-		return layerErr(i, "inputs", "got [%d,%d], expected one of the two to be %q or %q and read by this layer alone",
-			p, q, Conv, FC)
+	return string(b)
+}
+
+// join returns the shape of layer i's output, an add or a concat, whose inputs'
+// shapes are known.
+func (a *Architecture) join(i int, shapes []Shape) (Shape, error) {
+	l := &a.Layers[i]
+	out := shapes[l.Inputs[0]+1]
+	for _, k := range l.Inputs[1:] {
+		s := shapes[k+1]
+		switch {
+		case l.Kind == Add && s != out:
+			return out, layerErr(i, "inputs", "got outputs of %v and %v, expected two of one shape", out, s)
+		case l.Kind == Concat && (s.H != out.H || s.W != out.W):
+			return out, layerErr(i, "inputs", "got outputs of %v and %v, expected one height and one width", out, s)
+		case l.Kind == Concat:
+			out.C += s.C
+			if _, ok := product(maxActivation, out.C, out.H, out.W); !ok {
+				return out, layerErr(i, "inputs", "got an output of %v, expected at most %d elements", out, maxActivation)
+			}
+		}
 	}
-	return nil
+	return out, nil
 }
 
 // checkUnset refuses fields that mean nothing for the layer's kind: two
@@ -178,20 +217,29 @@ func (l *Layer) checkUnset(i int) error {
 			return layerErr(i, "std", "got %d values, expected none for %q", len(l.Std), l.Kind)
 		}
 	}
-	if !l.HasParams() && l.Out != 0 {
+	if !l.HasMatrix() && l.Out != 0 {
 		return layerErr(i, "out", "got %d, expected 0 for %q", l.Out, l.Kind)
 	}
-	if l.Kind == Conv {
-		return nil
-	}
-	if l.Kernel != zero {
-		return layerErr(i, "kernel", "got %v, expected zeros for %q", l.Kernel, l.Kind)
-	}
-	if l.Stride != zero {
-		return layerErr(i, "stride", "got %v, expected zeros for %q", l.Stride, l.Kind)
-	}
-	if l.Padding != zero {
-		return layerErr(i, "padding", "got %v, expected zeros for %q", l.Padding, l.Kind)
+	window := l.Kind == Conv || l.Kind == MaxPool || l.Kind == AvgPool
+	for _, f := range []struct {
+		name   string
+		unset  bool
+		values any
+	}{
+		{"kernel", window || l.Kernel == zero, l.Kernel},
+		{"stride", window || l.Stride == zero, l.Stride},
+		{"padding", window || l.Padding == zero, l.Padding},
+		{"dilation", l.Kind == Conv || l.Dilation == zero, l.Dilation},
+		{"groups", l.Kind == Conv || l.Groups == 0, l.Groups},
+		{"count_padding", l.Kind == AvgPool && l.Padding != zero || !l.CountPadding, l.CountPadding},
+		{"slope", l.Kind == LeakyReLU || len(l.Slope) == 0, l.Slope},
+		{"min", l.Kind == Clip || l.Min == 0, l.Min},
+		{"max", l.Kind == Clip || l.Max == 0, l.Max},
+		{"eps", l.Kind == BatchNorm || l.Eps == 0, l.Eps},
+	} {
+		if !f.unset {
+			return layerErr(i, f.name, "got %v, expected none for %q", f.values, l.Kind)
+		}
 	}
 	return nil
 }
@@ -201,7 +249,21 @@ func (l *Layer) output(i int, in Shape) (Shape, error) {
 	switch l.Kind {
 	case Normalize:
 		return in, l.checkNormalize(i, in.C)
-	case ReLU, Add:
+	case LeakyReLU:
+		return in, l.checkSlope(i, in.C)
+	case Clip:
+		if !finite(l.Min) || !finite(l.Max) || !(l.Min < l.Max) {
+			return Shape{}, layerErr(i, "min", "got %v and max %v, expected finite numbers, min < max", l.Min, l.Max)
+		}
+		return in, nil
+	case BatchNorm:
+		if !finite(l.Eps) || l.Eps < 0 {
+			return Shape{}, layerErr(i, "eps", "got %v, expected a finite number ≥ 0", l.Eps)
+		}
+		return in, nil
+	case MaxPool, AvgPool:
+		return l.windows(i, in, in.C)
+	case ReLU, Sigmoid, Tanh, Add, Concat: // of two, see join
 		return in, nil
 	}
 	if l.Out < 1 || l.Out > maxActivation {
@@ -209,6 +271,17 @@ func (l *Layer) output(i int, in Shape) (Shape, error) {
 	}
 	if l.Kind == FC {
 		return Shape{l.Out, 1, 1}, nil
+	}
+	if g := l.Groups; g < 0 || g == 1 || g > 1 && (in.C%g != 0 || l.Out%g != 0) {
+		return Shape{}, layerErr(i, "groups", "got %d, expected a common divisor of the channels %d and %d, 0 for one group", g, in.C, l.Out)
+	}
+	return l.windows(i, in, l.Out)
+}
+
+// windows returns the shape of a conv's or a pool's output.
+func (l *Layer) windows(i int, in Shape, channels int) (Shape, error) {
+	if e := l.Dilation; e != [2]int{} && (min(e[0], e[1]) < 1 || max(e[0], e[1]) > maxSide || e == [2]int{1, 1}) {
+		return Shape{}, layerErr(i, "dilation", "got %v, expected each 1 to %d, or zeros for both 1", e, maxSide)
 	}
 	var side [2]int
 	for d, n := range [2]int{in.H, in.W} {
@@ -219,9 +292,13 @@ func (l *Layer) output(i int, in Shape) (Shape, error) {
 		if s < 1 || s > maxSide {
 			return Shape{}, layerErr(i, "stride", "got %v, expected each 1 to %d", l.Stride, maxSide)
 		}
+		if k = (k-1)*l.Dilations()[d] + 1; k > maxSide {
+			return Shape{}, layerErr(i, "dilation", "got %v, which spreads the kernel %v over %d, expected at most %d",
+				l.Dilation, l.Kernel, k, maxSide)
+		}
 		if p < 0 || p >= k {
-			return Shape{}, layerErr(i, "padding", "got %v, expected each at least 0 and less than the kernel %v",
-				l.Padding, l.Kernel)
+			return Shape{}, layerErr(i, "padding", "got %v, expected each at least 0 and less than the kernel, here %d",
+				l.Padding, k)
 		}
 		if k > n+2*p {
 			return Shape{}, layerErr(i, "kernel", "got %v, expected each at most the padded input, here %d",
@@ -229,7 +306,7 @@ func (l *Layer) output(i int, in Shape) (Shape, error) {
 		}
 		side[d] = (n+2*p-k)/s + 1
 	}
-	out := Shape{l.Out, side[0], side[1]}
+	out := Shape{channels, side[0], side[1]}
 	if _, ok := product(maxActivation, out.C, out.H, out.W); !ok {
 		return Shape{}, layerErr(i, "out", "got an output of %v, expected at most %d elements", out, maxActivation)
 	}
@@ -252,6 +329,18 @@ func (l *Layer) checkNormalize(i, channels int) error {
 		if !finite(v) || v < smallestStd {
 			return layerErr(i, fmt.Sprintf("std[%d]", c),
 				"got %v, expected a finite number > 0, not subnormal", v)
+		}
+	}
+	return nil
+}
+
+func (l *Layer) checkSlope(i, channels int) error {
+	if n := len(l.Slope); n != 1 && n != channels {
+		return layerErr(i, "slope", "got %d values, expected 1, or %d, one for each channel", n, channels)
+	}
+	for c, v := range l.Slope {
+		if !finite(v) {
+			return layerErr(i, fmt.Sprintf("slope[%d]", c), "got %v, expected a finite number", v)
 		}
 	}
 	return nil

@@ -242,6 +242,8 @@ func TestReload(t *testing.T) {
 		for i, p := range other.Params {
 			copy(m.Params[i].W, p.W)
 			copy(m.Params[i].B, p.B)
+			copy(m.Params[i].Mean, p.Mean)
+			copy(m.Params[i].Var, p.Var)
 		}
 		var wg sync.WaitGroup
 		for i := range n.ReloadTasks() {

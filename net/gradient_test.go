@@ -1,6 +1,7 @@
 package net
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -128,14 +129,14 @@ func TestWeightGradient(t *testing.T) {
 					return sum, true
 				}
 				for i, p := range wg.Params {
-					if kind := a.Layers[i].Kind; kind == model.ReLU || kind == model.Normalize {
+					if !a.Layers[i].HasParams() {
 						require.Empty(t, p.W)
 						require.Empty(t, p.B)
 						continue
 					}
 					weights := r.Perm(len(p.W))
-					ref.differences(t, p.W, ref.w[i], weights[:min(sample, len(weights))], total, l.String()+" weights")
-					ref.differences(t, p.B, ref.b[i], upTo(len(p.B)), total, l.String()+" biases")
+					ref.differences(t, p.W, ref.w[i], weights[:min(sample, len(weights))], total, fmt.Sprint(l, " weights of layer ", i))
+					ref.differences(t, p.B, ref.b[i], upTo(len(p.B)), total, fmt.Sprint(l, " biases of layer ", i))
 				}
 			}
 		})

@@ -18,12 +18,13 @@ type reference struct {
 	arch   *model.Architecture
 	shapes []model.Shape
 	w, b   [][]float64
+	params []model.Param
 }
 
 func newReference(t testing.TB, m *model.Model) *reference {
 	shapes, err := m.Arch.Shapes()
 	require.NoError(t, err)
-	r := &reference{arch: &m.Arch, shapes: shapes}
+	r := &reference{arch: &m.Arch, shapes: shapes, params: m.Params}
 	for _, p := range m.Params {
 		r.w, r.b = append(r.w, widen(p.W)), append(r.b, widen(p.B))
 	}
@@ -69,10 +70,80 @@ func (r *reference) forward(x []float64) (z []float64, open []bool) {
 			for k, v := range outs[l.Inputs[1]+1] {
 				y = append(y, x[k]+v)
 			}
+		case model.Concat:
+			for _, k := range l.Inputs {
+				y = append(y, outs[k+1]...)
+			}
+		case model.MaxPool, model.AvgPool:
+			var first []bool
+			y, first = r.pool(i, in, x)
+			open = append(open, first...)
+		default:
+			for k, v := range x {
+				c := k / (in.H * in.W)
+				switch l.Kind {
+				case model.BatchNorm:
+					p := &r.params[i]
+					v = (v-float64(p.Mean[c]))/math.Sqrt(float64(p.Var[c])+float64(l.Eps))*r.w[i][c] + r.b[i][c]
+				case model.LeakyReLU:
+					open = append(open, v > 0)
+					if v <= 0 {
+						v *= float64(l.Slope[min(c, len(l.Slope)-1)])
+					}
+				case model.Clip:
+					open = append(open, v > float64(l.Min), v < float64(l.Max))
+					v = min(max(v, float64(l.Min)), float64(l.Max))
+				case model.Sigmoid:
+					v = 1 / (1 + math.Exp(-v))
+				case model.Tanh:
+					v = math.Tanh(v)
+				default:
+					panic(l.Kind)
+				}
+				y = append(y, v)
+			}
 		}
 		outs = append(outs, y)
 	}
 	return outs[len(outs)-1], open
+}
+
+// pool returns the values of a pool and, of a maximum, which pixel of each window it is.
+func (r *reference) pool(i int, in model.Shape, x []float64) (y []float64, first []bool) {
+	l, out := r.arch.Layers[i], r.shapes[i+1]
+	for c := range out.C {
+		for oy := range out.H {
+			for ox := range out.W {
+				sum, most, n := 0.0, math.Inf(-1), 0
+				from := len(first)
+				for ky := range l.Kernel[0] {
+					for kx := range l.Kernel[1] {
+						iy, ix := oy*l.Stride[0]+ky-l.Padding[0], ox*l.Stride[1]+kx-l.Padding[1]
+						if iy < 0 || iy >= in.H || ix < 0 || ix >= in.W {
+							continue
+						}
+						v := x[(c*in.H+iy)*in.W+ix]
+						if v > most {
+							clear(first[from:])
+						}
+						first = append(first, v > most)
+						most = max(most, v)
+						sum += v
+						n++
+					}
+				}
+				if l.CountPadding {
+					n = l.Kernel[0] * l.Kernel[1]
+				}
+				if l.Kind == model.MaxPool {
+					y = append(y, most)
+				} else {
+					y, first = append(y, sum/float64(n)), first[:from]
+				}
+			}
+		}
+	}
+	return y, first
 }
 
 func (r *reference) conv(i int, in model.Shape, x []float64) []float64 {
@@ -82,16 +153,18 @@ func (r *reference) conv(i int, in model.Shape, x []float64) []float64 {
 		for oy := range out.H {
 			for ox := range out.W {
 				s := r.b[i][o]
-				for c := range in.C {
+				channels := in.C / l.GroupCount()
+				group := o / (out.C / l.GroupCount())
+				for c := range channels {
 					for ky := range l.Kernel[0] {
-						iy := oy*l.Stride[0] + ky - l.Padding[0]
+						iy := oy*l.Stride[0] + ky*l.Dilations()[0] - l.Padding[0]
 						if iy < 0 || iy >= in.H {
 							continue
 						}
-						row := x[(c*in.H+iy)*in.W : (c*in.H+iy+1)*in.W]
-						w := r.w[i][((o*in.C+c)*l.Kernel[0]+ky)*l.Kernel[1]:]
+						row := x[((group*channels+c)*in.H+iy)*in.W:][:in.W]
+						w := r.w[i][((o*channels+c)*l.Kernel[0]+ky)*l.Kernel[1]:]
 						for kx := range l.Kernel[1] {
-							if ix := ox*l.Stride[1] + kx - l.Padding[1]; ix >= 0 && ix < in.W {
+							if ix := ox*l.Stride[1] + kx*l.Dilations()[1] - l.Padding[1]; ix >= 0 && ix < in.W {
 								s += w[kx] * row[ix]
 							}
 						}
@@ -173,6 +246,14 @@ func lossName(l Loss, targeted bool) string {
 func randomModel(t testing.TB, a *model.Architecture, seed uint64) *model.Model {
 	m, err := model.Random(a, seed)
 	require.NoError(t, err)
+	r := rand.New(rand.NewPCG(seed, 99))
+	for i := range m.Params {
+		for c := range m.Params[i].Mean { // the statistics of a batchnorm
+			p := &m.Params[i]
+			p.Mean[c], p.Var[c] = r.Float32()-0.5, 0.2+r.Float32()
+			p.W[c], p.B[c] = 0.5+r.Float32(), r.Float32()-0.5
+		}
+	}
 	return m
 }
 

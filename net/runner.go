@@ -30,7 +30,7 @@ type Runner struct {
 	pool *kernels.Pool
 	ws   []*Workspace
 	x    [][]float32 // lane-layout pixels, one a worker
-	few  *smallRun   // nil for LargeBatches
+	few  *Workspace  // on single images; nil for LargeBatches
 
 	// The batch being run.
 	ctx    context.Context
@@ -44,8 +44,8 @@ type Runner struct {
 // NewRunner returns a runner on the given pool.
 func (n *Network) NewRunner(pool *kernels.Pool) *Runner {
 	r := &Runner{net: n, pool: pool}
-	if n.layers[0].small != nil {
-		r.few = newSmallRun(n, pool)
+	if n.HasSmall() {
+		r.few = n.newSmallWorkspace(MaxSmall, pool, n.acts)
 	}
 	r.f = r.chunk
 	return r
@@ -77,7 +77,7 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 		size, c := r.net.input.Size(), r.net.Classes()
 		for i := 0; i < n; i += MaxSmall {
 			end := min(i+MaxSmall, n)
-			if err := r.few.logits(ctx, dst[i*c:end*c], x[i*size:end*size], end-i); err != nil {
+			if err := r.few.logits(ctx, dst[i*c:end*c], x[i*size:end*size]); err != nil {
 				return err
 			}
 		}
@@ -89,6 +89,22 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	r.chunks = Chunks(groups, r.pool.Workers())
 	r.pool.Run(r.chunks, r.f)
 	r.ctx, r.dst, r.src = nil, nil, nil
+	return ctx.Err()
+}
+
+// logits writes the logits of at most MaxSmall images, channels first, to dst.
+func (w *Workspace) logits(ctx context.Context, dst, x []float32) error {
+	in := w.net.input
+	size := in.Size()
+	w.blocks = len(x) / size
+	for i := range w.blocks {
+		Singles.Pack(w.acts[0], x[i*size:(i+1)*size], in, i)
+	}
+	w.normalize(w.acts[0])
+	if err := w.run(ctx); err != nil {
+		return err
+	}
+	copy(dst, w.Logits()[:len(dst)])
 	return ctx.Err()
 }
 

@@ -1,6 +1,8 @@
 package net
 
 import (
+	"math"
+
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
@@ -12,31 +14,42 @@ import (
 type WeightGradient struct {
 	Params []model.Param // one per layer of the architecture, as in model.Model
 
-	layers []gradLayer
-	tasks  []gradTask
+	tasks []gradTask
 }
 
-type gradLayer struct {
-	grad *kernels.WeightGrad
-	cols model.Shape // of a row of weights
+// paramGradient computes the gradient of the parameters of one node.
+type paramGradient interface {
+	// apply computes a part from the first groups lane groups of w.
+	apply(sc *kernels.Scratch, w *Workspace, p *model.Param, groups, part int)
 }
 
-type gradTask struct{ layer, part int }
+type gradTask struct {
+	grad  paramGradient
+	param *model.Param
+	part  int
+}
 
 // NewWeightGradient returns a zero gradient.
 func (n *Network) NewWeightGradient() *WeightGradient {
 	g := &WeightGradient{Params: make([]model.Param, len(n.model.Params))}
-	for i := range n.layers {
-		l := &n.layers[i]
-		g.Params[l.Index] = model.Param{W: make([]float32, l.Shape.Weights()), B: make([]float32, len(l.B))}
-		cols := model.Shape{C: l.Shape.InC, H: l.Shape.KH, W: l.Shape.KW}
-		if l.permuted() {
-			cols = l.in
+	for i := range n.nodes {
+		node := &n.nodes[i]
+		var grad paramGradient
+		parts := 0
+		switch op := node.Op.(type) {
+		case *Affine:
+			grad, parts = newAffineGradient(n, op)
+		case *Depthwise:
+			grad, parts = newDepthwiseGradient(n, i, op)
+		case *Grouped:
+			grad, parts = newGroupedGradient(n, i, op)
+		default:
+			continue
 		}
-		gl := gradLayer{grad: kernels.NewWeightGrad(n.isa, l.Shape), cols: cols}
-		g.layers = append(g.layers, gl)
-		for p := range gl.grad.Tasks() {
-			g.tasks = append(g.tasks, gradTask{i, p})
+		p := &g.Params[node.Index]
+		*p = model.Param{W: make([]float32, n.model.Params[node.Index].Count()), B: make([]float32, len(n.model.Params[node.Index].B))}
+		for k := range parts {
+			g.tasks = append(g.tasks, gradTask{grad, p, k})
 		}
 	}
 	return g
@@ -48,18 +61,97 @@ func (g *WeightGradient) Tasks() int { return len(g.tasks) }
 // Apply computes one part from the first groups lane groups of a workspace
 // made with keep, after Forward and Backward (or BackwardToWeights).
 func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task int) {
-	t := g.tasks[task]
-	gl, l := &g.layers[t.layer], &w.net.layers[t.layer]
-	p := g.Params[l.Index]
-	row := gl.cols.Size()
-	from, to := gl.grad.Channels(t.part)
+	t := &g.tasks[task]
+	t.grad.apply(sc, w, t.param, groups, t.part)
+}
+
+// affineGradient is that of a conv or fc.
+type affineGradient struct {
+	affine *Affine
+	grad   *kernels.WeightGrad
+	cols   model.Shape // of a row of weights
+}
+
+func newAffineGradient(n *Network, a *Affine) (paramGradient, int) {
+	g := &affineGradient{a, kernels.NewWeightGrad(n.isa, a.Shape), columns(a.Shape)}
+	if a.permuted() {
+		g.cols = a.in
+	}
+	return g, g.grad.Tasks()
+}
+
+func columns(s kernels.Shape) model.Shape { return model.Shape{C: s.InC, H: s.KH, W: s.KW} }
+
+func (g *affineGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Param, groups, part int) {
+	from, to := g.grad.Channels(part)
+	row := g.cols.Size()
 	pw := p.W[from*row : to*row]
 	dw := pw
-	if !sameColumns(gl.cols) {
+	if !sameColumns(g.cols) {
 		dw = sc.Room(len(pw))
 	}
-	gl.grad.Apply(sc, dw, p.B[from:to], w.grads[t.layer+1], w.acts[l.Src], groups, t.part)
-	if !sameColumns(gl.cols) {
-		UnmapColumns(w.net.isa, pw, dw, gl.cols)
+	g.grad.Apply(sc, dw, p.B[from:to], w.grads[g.affine.Node+1], w.acts[g.affine.Src], groups, part)
+	if !sameColumns(g.cols) {
+		UnmapColumns(w.net.isa, pw, dw, g.cols)
+	}
+}
+
+// depthwiseGradient is that of a depthwise conv or, through its factor and summand, of
+// a batchnorm whose statistics are constants.
+type depthwiseGradient struct {
+	node int
+	op   *Depthwise
+	grad *kernels.DepthwiseGrad
+}
+
+func newDepthwiseGradient(n *Network, i int, op *Depthwise) (paramGradient, int) {
+	g := &depthwiseGradient{i, op, kernels.NewDepthwiseGrad(n.isa, op.Sliding)}
+	return g, g.grad.Tasks()
+}
+
+func (g *depthwiseGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Param, groups, part int) {
+	from, to := g.grad.Channels(part)
+	taps := g.op.Sliding.Taps()
+	dw, db := p.W[from*taps:to*taps], p.B[from:to]
+	g.grad.Apply(sc, dw, db, w.grads[g.node+1], w.acts[w.net.nodes[g.node].In[0]], groups, part)
+	if g.op.layer.Kind != model.BatchNorm {
+		return
+	}
+	for c := range dw { // d/dW of (x − mean)/√(var + eps)·W
+		mean, v := g.op.param.Mean[from+c], g.op.param.Var[from+c]
+		dw[c] = float32((float64(dw[c]) - float64(float64(mean)*float64(db[c]))) / math.Sqrt(float64(v)+float64(g.op.layer.Eps)))
+	}
+}
+
+// groupedGradient is that of a grouped conv, a part of it the channels of one group.
+type groupedGradient struct {
+	node int
+	op   *Grouped
+	grad *kernels.WeightGrad
+	cols model.Shape
+}
+
+func newGroupedGradient(n *Network, i int, op *Grouped) (paramGradient, int) {
+	return &groupedGradient{i, op, kernels.NewWeightGrad(n.isa, op.Shape), columns(op.Shape)}, op.Groups
+}
+
+func (g *groupedGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Param, groups, k int) {
+	s := g.op.Shape
+	in, out, row := groups*s.In()*kernels.Lanes, groups*s.Out()*kernels.Lanes, g.cols.Size()
+	room := sc.Room(in + out + s.Weights())
+	x, dy, dw := room[:in], room[in:in+out], room[in+out:]
+	kernels.SelectChannels(x, w.acts[w.net.nodes[g.node].In[0]], groups*s.InH*s.InW, s.InC*g.op.Groups, k*s.InC, s.InC, kernels.Lanes)
+	kernels.SelectChannels(dy, w.grads[g.node+1], groups*s.OutH()*s.OutW(), s.OutC*g.op.Groups, k*s.OutC, s.OutC, kernels.Lanes)
+	for part := range g.grad.Tasks() {
+		from, to := g.grad.Channels(part)
+		at := k * s.OutC
+		pw := p.W[(at+from)*row : (at+to)*row]
+		if sameColumns(g.cols) {
+			g.grad.Apply(sc, pw, p.B[at+from:at+to], dy, x, groups, part)
+			continue
+		}
+		d := dw[:len(pw)]
+		g.grad.Apply(sc, d, p.B[at+from:at+to], dy, x, groups, part)
+		UnmapColumns(w.net.isa, pw, d, g.cols)
 	}
 }

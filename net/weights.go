@@ -5,7 +5,7 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// permuted tells whether Weights are in another order than the model's.
+// permuted reports whether Weights are in another order than the model's.
 func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
 }
@@ -47,8 +47,11 @@ func (r *weightRows) fill(from int) []float32 {
 	return rows
 }
 
-// reloadPart is a share of a layer's weights, see kernels.Linear.PackPart.
-type reloadPart struct{ layer, part int }
+// reloadPart is a share of an operation's weights, see kernels.Linear.PackPart.
+type reloadPart struct {
+	op   weighted
+	part int
+}
 
 // ReloadTasks returns the number of parts of Reload.
 func (n *Network) ReloadTasks() int { return len(n.parts) }
@@ -58,40 +61,50 @@ func (n *Network) ReloadTasks() int { return len(n.parts) }
 // of other parts.
 func (n *Network) Reload(task int) {
 	p := n.parts[task]
-	a := &n.layers[p.layer]
+	p.op.pack(p.part)
+}
+
+func (a *Affine) parts() int {
+	if a.parted() {
+		return a.Shape.PackParts()
+	}
+	return 1
+}
+
+func (a *Affine) pack(part int) {
 	if !a.parted() {
-		a.pack()
+		a.packAll()
 		return
 	}
 	if a.permuted() {
-		from, to := a.Shape.PackRows(p.part)
+		from, to := a.Shape.PackRows(part)
 		row := a.Shape.FanIn()
-		MapColumns(n.isa, a.rows[from*row:to*row], a.param.W[from*row:to*row], a.in)
+		MapColumns(a.isa, a.rows[from*row:to*row], a.param.W[from*row:to*row], a.in)
 	}
-	a.forward.PackPart(a.rows, false, p.part)
-	if p.part == 0 {
-		a.forward.SetBias(a.B)
+	a.lanes.PackPart(a.rows, false, part)
+	if part == 0 {
+		a.lanes.SetBias(a.B)
 	}
 	if a.adjoint != nil {
-		a.adjoint.PackPart(a.rows, false, p.part)
+		a.adjoint.PackPart(a.rows, false, part)
 	}
 }
 
-// parted tells whether the weights can be packed in parts: as a trainer has them.
-func (a *Affine) parted() bool { return a.small == nil && a.forward != nil && a.rows != nil }
+// parted reports whether the weights can be packed in parts: as a trainer has them.
+func (a *Affine) parted() bool { return a.small == nil && a.lanes != nil && a.rows != nil }
 
-// pack is Reload of a whole layer that is not parted.
-func (a *Affine) pack() {
+// packAll is pack of a layer that is not parted.
+func (a *Affine) packAll() {
 	if a.small != nil {
 		a.packSmall()
 	}
-	if a.forward == nil && a.smallBack == nil && a.winograd == nil {
+	if a.lanes == nil && a.smallBack == nil && a.winograd == nil {
 		return
 	}
 	w := a.Weights()
-	if a.forward != nil {
-		a.forward.Pack(w, false)
-		a.forward.SetBias(a.B)
+	if a.lanes != nil {
+		a.lanes.Pack(w, false)
+		a.lanes.SetBias(a.B)
 	}
 	if a.adjoint != nil {
 		a.adjoint.Pack(w, false)
@@ -163,28 +176,36 @@ func (n *Network) InPlace() int {
 // Bytes returns the memory held by packed weights, besides the model's own.
 func (n *Network) Bytes() int {
 	s := 0
-	for _, l := range n.layers {
-		if l.forward != nil {
-			s += l.forward.Bytes()
+	for i := range n.nodes {
+		if op, ok := n.nodes[i].Op.(weighted); ok {
+			s += op.bytes()
 		}
-		if l.adjoint != nil {
-			s += l.adjoint.Bytes()
-		}
-		if l.small != nil {
-			s += l.small.Bytes()
-		}
-		if l.smallBack != nil {
-			s += l.smallBack.Bytes()
-		}
-		if l.winograd != nil {
-			s += l.winograd.Bytes()
-		}
-		if l.winogradBack != nil {
-			s += l.winogradBack.Bytes()
-		}
-		if l.permuted() {
-			s += 4 * len(l.rows)
-		}
+	}
+	return s
+}
+
+func (a *Affine) bytes() int {
+	s := 0
+	if a.lanes != nil {
+		s += a.lanes.Bytes()
+	}
+	if a.adjoint != nil {
+		s += a.adjoint.Bytes()
+	}
+	if a.small != nil {
+		s += a.small.Bytes()
+	}
+	if a.smallBack != nil {
+		s += a.smallBack.Bytes()
+	}
+	if a.winograd != nil {
+		s += a.winograd.Bytes()
+	}
+	if a.winogradBack != nil {
+		s += a.winogradBack.Bytes()
+	}
+	if a.permuted() {
+		s += 4 * len(a.rows)
 	}
 	return s
 }

@@ -6,22 +6,41 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// Workspace owns the buffers of passes over a fixed number of lane groups. It
-// must be used by one goroutine at a time.
+// Workspace owns the buffers of passes over a fixed number of blocks of images: in the
+// layout LaneGroups groups of eight lanes, on the caller's goroutine, for batches; in
+// the layout Singles single images, [H][W][C], the work of each node split over the
+// workers of a pool. It must be used by one goroutine at a time, with Singles not on a
+// worker of the pool. Its tensors end in whole lane vectors (Layout.Len).
 type Workspace struct {
 	net    *Network
-	groups int
-	acts   [][]float32 // [0] the input after normalize, [i+1] layer i's output after ReLU
-	grads  [][]float32 // [0] to the pixels, [i+1] to layer i's output before ReLU
-	sum    []float32   // a gradient to be added to another; nil in a plain list
-	sc     kernels.Scratch
+	layout Layout
+	room   int           // blocks
+	blocks int           // of the pass being run
+	pool   *kernels.Pool // nil on lanes
+	acts   [][]float32   // [0] the input after normalize, [i+1] node i's output after its ReLU
+	input  []float32     // activation 0: acts[0] or, single and not normalized, the pixels themselves
+	grads  [][]float32   // [0] to the pixels, [i+1] to node i's output before its ReLU
+	sum    []float32     // a gradient to be added to another; nil in a plain list
+	spare  [2][]float32  // room for one group of channels, see Grouped
+	sc     []kernels.Scratch
 
 	// Outputs and their gradient, channels first, if that is not their order in acts.
 	out, dout []float32
+
+	product product // being computed on the pool
+	part    func(worker, part int)
 }
 
-// NewWorkspace returns a workspace for up to images images (rounded up to
-// whole lane groups). With keep, the gradients of all layers stay alive for
+// product is a map of single images, split over the workers.
+type product struct {
+	small          *kernels.Small
+	dst, src, gate []float32
+	parts          int
+	epilogue       kernels.Epilogue
+}
+
+// NewWorkspace returns a workspace on lanes for up to images images (rounded up to
+// whole lane groups). With keep, the gradients of all nodes stay alive for
 // WeightGradient; else they share buffers, two in a plain list.
 func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
 	w := n.newForwardWorkspace(images)
@@ -31,38 +50,76 @@ func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
 	return w
 }
 
+// NewSmallWorkspace returns a workspace on single images for up to images of them.
+func (n *Network) NewSmallWorkspace(images int, pool *kernels.Pool) *Workspace {
+	w := n.newSmallWorkspace(images, pool, n.apart())
+	if n.HasBackward() {
+		w.allocGradients(false)
+	}
+	return w
+}
+
 // newForwardWorkspace is NewWorkspace without the buffers of backward passes.
 func (n *Network) newForwardWorkspace(images int) *Workspace {
 	if !n.HasLanes() {
 		panic("net: the network was compiled for small batches")
 	}
-	w := &Workspace{net: n, groups: max(1, kernels.Groups(images))}
-	w.acts = n.tensors(n.apart(), w.length)
-	if n.mapped() {
-		w.out = kernels.Alloc(w.length(n.output.Size()))
+	w := &Workspace{net: n, layout: LaneGroups, room: max(1, kernels.Groups(images)), sc: make([]kernels.Scratch, 1)}
+	w.allocActivations(n.apart())
+	return w
+}
+
+// newSmallWorkspace is NewSmallWorkspace without the buffers of backward passes, the
+// activations in the given ones.
+func (n *Network) newSmallWorkspace(images int, pool *kernels.Pool, buffers []int) *Workspace {
+	if !n.HasSmall() {
+		panic("net: the network was compiled for large batches")
+	}
+	w := &Workspace{net: n, layout: Singles, room: images, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
+	w.allocActivations(buffers)
+	w.part = func(worker, part int) {
+		p := &w.product
+		p.small.Apply(&w.sc[worker], p.dst, p.src, w.blocks, p.epilogue, p.gate, part, p.parts)
 	}
 	return w
 }
 
-func (w *Workspace) length(size int) int { return w.groups * size * kernels.Lanes }
+func (w *Workspace) allocActivations(buffers []int) {
+	w.acts = w.net.tensors(buffers, w.all)
+	w.input = w.acts[0]
+	if n := w.net.spares; n > 0 {
+		w.spare = [2][]float32{kernels.Alloc(w.all(n)), kernels.Alloc(w.all(n))}
+	}
+	if w.net.mapped() {
+		w.out = kernels.Alloc(w.all(w.net.output.Size()))
+	}
+}
 
 func (w *Workspace) allocGradients(keep bool) {
 	buffers := w.net.grads
 	if keep {
 		buffers = w.net.apart()
 	}
-	w.grads = w.net.tensors(buffers, w.length)
-	w.sum = kernels.Alloc(w.length(w.net.sums))
+	w.grads = w.net.tensors(buffers, w.all)
+	w.sum = kernels.Alloc(w.all(w.net.sums))
 	w.dout = kernels.Alloc(len(w.out))
 }
 
-// View returns a workspace over groups [from, to) of w that shares its buffers
-// and has scratch space of its own: views of disjoint ranges may be used by
+// all and length return the length of a tensor with size elements an image: of the
+// whole workspace, and of the blocks of the pass being run.
+func (w *Workspace) all(size int) int    { return w.layout.Len(w.room, size) }
+func (w *Workspace) length(size int) int { return w.layout.Len(w.blocks, size) }
+
+// used is length without what fills the last lane vector.
+func (w *Workspace) used(size int) int { return w.blocks * size * int(w.layout) }
+
+// View returns a workspace over groups [from, to) of w, which is on lanes, that shares
+// its buffers and has scratch space of its own: views of disjoint ranges may be used by
 // different goroutines.
 func (w *Workspace) View(from, to int) *Workspace {
-	v := &Workspace{net: w.net, groups: to - from}
+	v := &Workspace{net: w.net, layout: w.layout, room: to - from, sc: make([]kernels.Scratch, 1)}
 	one := func(b []float32) []float32 {
-		per, room := len(b)/w.groups, cap(b)/w.groups // without keep, layers of several sizes share b
+		per, room := len(b)/w.room, cap(b)/w.room // without keep, nodes of several sizes share b
 		return b[from*room : to*room : to*room][:(to-from)*per]
 	}
 	all := func(bufs [][]float32) (out [][]float32) {
@@ -72,21 +129,23 @@ func (w *Workspace) View(from, to int) *Workspace {
 		return out
 	}
 	v.acts, v.grads = all(w.acts), all(w.grads)
+	v.input = v.acts[0]
 	v.sum, v.out, v.dout = one(w.sum), one(w.out), one(w.dout)
+	v.spare = [2][]float32{one(w.spare[0]), one(w.spare[1])}
 	return v
 }
 
 // Images returns the number of images the workspace holds.
-func (w *Workspace) Images() int { return w.groups * kernels.Lanes }
+func (w *Workspace) Images() int { return w.room * int(w.layout) }
 
-// Layout returns LaneGroups.
-func (w *Workspace) Layout() Layout { return LaneGroups }
+// Layout returns the layout of all its tensors.
+func (w *Workspace) Layout() Layout { return w.layout }
 
 // Scratch returns the workspace's kernel arguments, for passes that other
 // packages build on the same buffers.
-func (w *Workspace) Scratch() *kernels.Scratch { return &w.sc }
+func (w *Workspace) Scratch() *kernels.Scratch { return &w.sc[0] }
 
-// Logits returns the outputs of the last forward pass, [group][class][8]; those
+// Logits returns the outputs of the last forward pass, [block][class][Layout]; those
 // of a map are in channels-first order.
 func (w *Workspace) Logits() []float32 {
 	if w.net.mapped() {
@@ -104,122 +163,104 @@ func (w *Workspace) LogitGradient() []float32 {
 	return w.grads[len(w.grads)-1]
 }
 
-// Activation returns activation i of the last forward pass, [group][H][W][C][8]:
-// the input after normalize, or the output of layer i−1.
-func (w *Workspace) Activation(i int) []float32 { return w.acts[i] }
+// Activation returns activation i of the last forward pass, [block][H][W][C][Layout]:
+// the input after normalize, or the output of node i−1.
+func (w *Workspace) Activation(i int) []float32 { return w.act(i) }
 
-// Gradient returns the gradient at the output of layer i−1 before its ReLU
+func (w *Workspace) act(i int) []float32 {
+	if i == 0 {
+		return w.input
+	}
+	return w.acts[i]
+}
+
+// Gradient returns the gradient at the output of node i−1 before its ReLU
 // (i > 0), or at the pixels (i = 0), of the last backward pass. In a workspace
 // without keep only the last one computed is alive.
 func (w *Workspace) Gradient(i int) []float32 { return w.grads[i] }
 
-// Forward runs the network on the first groups lane groups of x (pixels in
-// the batch-lane layout) and returns the logits, [group][class][8].
-func (w *Workspace) Forward(x []float32, groups int) []float32 {
-	w.mustHold(groups)
-	w.normalize(x, groups)
-	for i := range w.net.layers {
-		l := &w.net.layers[i]
-		l.run(&w.sc, w.acts[i+1], w.acts[l.Src], groups)
-		if l.Skip >= 0 {
-			size := l.Shape.Out() * groups * kernels.Lanes
-			w.net.isa.Add(w.acts[i+1][:size], w.acts[l.Skip][:size], l.epilogue(), nil)
-		}
-	}
-	if w.net.mapped() {
-		LaneGroups.orderOutputs(w.out, w.acts[len(w.acts)-1], w.net.output, groups)
-	}
+// Forward runs the network on the first blocks blocks of x, pixels in the workspace's
+// layout, and returns the logits.
+func (w *Workspace) Forward(x []float32, blocks int) []float32 {
+	w.mustHold(blocks)
+	w.blocks = blocks
+	w.normalize(x)
+	_ = w.run(nil) // no context to end
 	return w.Logits()
 }
 
 // Backward carries the gradient in LogitGradient back through the pass that
-// Forward has just run, and returns the gradient to the pixels. The gradients of
-// an activation that several layers read are added in the layers' order, the last
-// layer first.
-func (w *Workspace) Backward(groups int) []float32 {
-	return w.backward(groups, 0)
+// Forward has just run, and returns the gradient to the pixels.
+func (w *Workspace) Backward(blocks int) []float32 {
+	w.mustHold(blocks)
+	w.blocks = blocks
+	w.back(0)
+	w.scaleGradient()
+	return w.grads[0]
 }
 
 // BackwardToWeights is Backward without the last step to the pixels: enough
 // for WeightGradient.
-func (w *Workspace) BackwardToWeights(groups int) { w.backward(groups, 1) }
-
-// backward stops at activation least.
-func (w *Workspace) backward(groups, least int) []float32 {
-	w.mustHold(groups)
-	if w.grads == nil {
-		panic("net: the network was compiled without backward passes")
-	}
-	n, last := w.net, len(w.net.layers)
-	size := n.layers[last-1].Shape.Out() * groups * kernels.Lanes
-	if n.mapped() {
-		LaneGroups.disorderOutputs(w.grads[last], w.dout, n.output, groups)
-	}
-	if n.layers[last-1].ReLU {
-		gateCopy(w.grads[last][:size], w.grads[last], w.acts[last])
-	}
-	for i := last - 1; i >= 0; i-- {
-		l, s := &n.layers[i], n.steps[i]
-		e := kernels.None
-		if s.srcGate {
-			e = kernels.Gate
-		}
-		switch {
-		case l.Src < least:
-		case s.srcAdd:
-			size := l.Shape.In() * groups * kernels.Lanes
-			l.back(&w.sc, w.sum, w.grads[i+1], groups, kernels.None, nil)
-			n.isa.Add(w.grads[l.Src][:size], w.sum[:size], e, w.acts[l.Src][:size])
-		default:
-			l.back(&w.sc, w.grads[l.Src], w.grads[i+1], groups, e, w.acts[l.Src])
-		}
-		if l.Skip >= least {
-			size := l.Shape.Out() * groups * kernels.Lanes
-			n.handOn(s, w.grads[l.Skip][:size], w.grads[i+1][:size], w.acts[l.Skip][:size])
-		}
-	}
-	if least == 0 {
-		w.scaleGradient(groups)
-	}
-	return w.grads[least]
+func (w *Workspace) BackwardToWeights(blocks int) {
+	w.mustHold(blocks)
+	w.blocks = blocks
+	w.back(1)
 }
 
-// normalize gives activation 0: x copied as it is, or (x − mean)/std, each
-// operation rounded once.
-func (w *Workspace) normalize(x []float32, groups int) {
-	n := w.net.input.Size() * kernels.Lanes * groups
-	in := w.acts[0][:n]
+// normalize gives activation 0: x, or (x − mean)/std, each operation rounded once.
+func (w *Workspace) normalize(x []float32) {
+	n, lanes := w.net.input.Size()*int(w.layout)*w.blocks, int(w.layout)
 	mean, std := w.net.Normalization()
-	if mean == nil {
-		copy(in, x[:n])
+	switch {
+	case mean != nil:
+	case w.layout == Singles:
+		w.input = x
+		return
+	default:
+		copy(w.acts[0][:n], x[:n])
 		return
 	}
-	c := w.net.input.C
-	for i := 0; i < n; i += kernels.Lanes {
-		m, s := mean[i/kernels.Lanes%c], std[i/kernels.Lanes%c]
-		for k := i; k < i+kernels.Lanes; k++ {
+	w.input = w.acts[0]
+	in, c := w.acts[0][:n], w.net.input.C
+	for i, ch := 0, 0; i < n; i += lanes {
+		m, s := mean[ch], std[ch]
+		for k := i; k < i+lanes; k++ {
 			in[k] = (x[k] - m) / s
+		}
+		if ch++; ch == c {
+			ch = 0
 		}
 	}
 }
 
 // scaleGradient takes the gradient through the normalize layer.
-func (w *Workspace) scaleGradient(groups int) {
+func (w *Workspace) scaleGradient() {
 	_, std := w.net.Normalization()
 	if std == nil {
 		return
 	}
-	d := w.grads[0][:w.net.input.Size()*kernels.Lanes*groups]
-	for i := 0; i < len(d); i += kernels.Lanes {
-		s := std[i/kernels.Lanes%w.net.input.C]
-		for k := i; k < i+kernels.Lanes; k++ {
+	lanes := int(w.layout)
+	d, ch := w.grads[0][:w.net.input.Size()*lanes*w.blocks], 0
+	for i := 0; i < len(d); i += lanes {
+		s := std[ch]
+		for k := i; k < i+lanes; k++ {
 			d[k] /= s
+		}
+		if ch++; ch == len(std) {
+			ch = 0
 		}
 	}
 }
 
-func (w *Workspace) mustHold(groups int) {
-	if groups < 0 || groups > w.groups {
-		panic(fmt.Sprintf("net: %d lane groups in a workspace for %d", groups, w.groups))
+// applySmall computes a map of layer a on single images.
+func (w *Workspace) applySmall(a *Affine, l *kernels.Small, dst, src []float32, e kernels.Epilogue, gate []float32) {
+	parts := a.split(l, w.blocks, len(w.sc))
+	w.product = product{l, dst, src, gate, parts, e}
+	w.pool.Run(parts, w.part)
+}
+
+func (w *Workspace) mustHold(blocks int) {
+	if blocks < 0 || blocks > w.room {
+		panic(fmt.Sprintf("net: %d blocks in a workspace for %d", blocks, w.room))
 	}
 }

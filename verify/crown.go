@@ -111,6 +111,9 @@ func NewCROWN(n *net.Network, pool *kernels.Pool, c Config) (*CROWN, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
+	if err := bounded(n); err != nil {
+		return nil, err
+	}
 	g, err := newGraph(n, c.Method == MethodAlphaCROWN)
 	if err != nil {
 		return nil, err

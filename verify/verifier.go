@@ -95,6 +95,9 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
+	if err := bounded(n); err != nil {
+		return nil, err
+	}
 	layers := n.Layers()
 	v := &IBP{net: n, pool: pool, feeds: make([]bound, len(layers)+1)}
 	feed := func(src int, b bound) {
@@ -136,6 +139,14 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	}
 	v.f = v.chunk
 	return v, nil
+}
+
+// bounded refuses networks with operations that have no bounds yet.
+func bounded(n *net.Network) error {
+	return n.Only("verification", func(op net.Operation) bool {
+		_, ok := op.(*net.Affine)
+		return ok
+	})
 }
 
 // lanes and singles make the workers for a kind of batch, when the first comes.

@@ -168,6 +168,11 @@ func (a *avx2) vless(dst, x, y vec) { // LT_OQ
 	a.op("VCMPPS", "$17", y.amd64(), x.amd64(), dst.amd64())
 }
 
+func (a *avx2) vequal(dst, x, y vec) { // EQ_OQ
+	a.op("VCMPPS", "$0", y.amd64(), x.amd64(), dst.amd64())
+}
+
+func (a *avx2) vexponent(dst, x vec)  { a.op("VPSLLD", "$23", x.amd64(), dst.amd64()) }
 func (a *avx2) vaddInt(dst, x, y vec) { a.op("VPADDD", y.amd64(), x.amd64(), dst.amd64()) }
 func (a *avx2) vsubInt(dst, x, y vec) { a.op("VPSUBD", y.amd64(), x.amd64(), dst.amd64()) }
 

@@ -1,7 +1,8 @@
 // Command asmgen writes the assembly of package asm: one description of each
 // kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go,
-// sparse.go, limits.go), one target for each ISA (avx2.go, avx512.go, neon.go). Its test is the drift
-// check: the files in asm must be what it prints.
+// sparse.go, taps.go, activation.go, limits.go), one target for each ISA (avx2.go,
+// avx512.go, neon.go). Its test is the drift check: the files in asm must be what it
+// prints.
 package main
 
 import (
@@ -83,5 +84,7 @@ var families = []struct {
 	{"elementwise", emitElementwise, false},
 	{"relax", emitRelax, false},
 	{"sparse", emitSparse, false},
+	{"taps", emitTaps, false},
+	{"activation", emitActivation, false},
 	{"limits", emitLimits, true},
 }

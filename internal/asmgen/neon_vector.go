@@ -173,7 +173,9 @@ func (a *neon) vnonzero(dst, x, _ vec) {
 	a.two("fcmgt0", dst, dst)
 }
 
-func (a *neon) vless(dst, x, y vec) { a.three("fcmgt", dst, y, x) }
+func (a *neon) vequal(dst, x, y vec) { a.three("fcmeq", dst, x, y) }
+func (a *neon) vexponent(dst, x vec) { a.two("shl23", dst, x) }
+func (a *neon) vless(dst, x, y vec)  { a.three("fcmgt", dst, y, x) }
 
 func (a *neon) vconst(dst vec, name string) {
 	for _, c := range laneConsts {

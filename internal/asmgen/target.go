@@ -121,6 +121,8 @@ type target interface {
 	vgate(v, gate, zero vec)                      // v = gate > 0 ? v : +0; gate is lost
 	vnonzero(dst, a, zero vec)                    // all ones where a < 0 or a > 0 (not for NaN)
 	vless(dst, a, b vec)                          // all ones where a < b
+	vequal(dst, a, b vec)                         // all ones where a = b (not for NaN)
+	vexponent(dst, a vec)                         // the last 9 bits become the first
 	vaddInt(dst, a, b vec)                        // of 32 bits
 	vsubInt(dst, a, b vec)                        // of 32 bits
 	vgather(dst, tmp vec, base reg, index [8]reg) // lane l from base + index[l]

@@ -31,7 +31,7 @@ func TestRandomGraph(t *testing.T) {
 				readers[k]++
 			}
 			if a.Layers[i].Kind == model.Add {
-				if _, skip := a.Residual(i); skip == model.NetInput {
+				if _, skip, _ := a.Residual(i); skip == model.NetInput {
 					counts["input as shortcut"]++
 				}
 			}

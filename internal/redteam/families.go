@@ -249,6 +249,6 @@ func copysign(v, s float32) float32 { return float32(math.Copysign(float64(v), f
 
 // branchOf returns the layer in whose sums a step adds.
 func (n *network) branchOf(m *model.Model, s *step) int {
-	b, _ := m.Arch.Residual(s.out - 1)
+	b, _, _ := m.Arch.Residual(s.out - 1)
 	return b
 }

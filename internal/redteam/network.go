@@ -43,7 +43,7 @@ func newNetwork(m *model.Model) *network {
 	branches := map[int]bool{}
 	for i := range m.Arch.Layers {
 		if m.Arch.Layers[i].Kind == model.Add {
-			b, _ := m.Arch.Residual(i)
+			b, _, _ := m.Arch.Residual(i)
 			branches[b] = true
 		}
 	}
@@ -58,7 +58,7 @@ func newNetwork(m *model.Model) *network {
 			}
 		case model.ReLU:
 		case model.Add:
-			b, skip := m.Arch.Residual(i)
+			b, skip, _ := m.Arch.Residual(i)
 			s.sum(m, shapes, b)
 			s.in, s.skip = m.Arch.InputsOf(b)[0]+1, skip+1
 			n.outs = append(n.outs, i+1)

@@ -119,7 +119,7 @@ func TestGraphBuffers(t *testing.T) {
 		requireBits(t, z, zn, a.Name)
 		requireBits(t, g, gn, a.Name)
 		run := n.NewRunner(pool)
-		poison(run.few.act...)
+		poison(run.few.acts...)
 		require.NoError(t, run.Logits(t.Context(), zn, x, images))
 		requireBits(t, z, zn, a.Name)
 	}

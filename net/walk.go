@@ -1,0 +1,93 @@
+package net
+
+import (
+	"context"
+
+	"github.com/epsball/epsball/kernels"
+)
+
+// run computes all activations from the normalized input. It stops between nodes when
+// ctx, unless nil, ends.
+func (w *Workspace) run(ctx context.Context) error {
+	for i := range w.net.nodes {
+		if ctx != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n := &w.net.nodes[i]
+		n.Op.forward(w, n, w.acts[i+1])
+	}
+	if w.net.mapped() {
+		w.layout.orderOutputs(w.out, w.acts[len(w.acts)-1], w.net.output, w.blocks)
+	}
+	return nil
+}
+
+// back carries the gradient in LogitGradient back to activation least. The gradients
+// of an activation that several nodes read are added in the nodes' order, the last
+// node first.
+func (w *Workspace) back(least int) {
+	if w.grads == nil {
+		panic("net: the network was compiled without backward passes")
+	}
+	n, last := w.net, len(w.net.nodes)
+	if n.mapped() {
+		w.layout.disorderOutputs(w.grads[last], w.dout, n.output, w.blocks)
+	}
+	if n.nodes[last-1].ReLU {
+		size := w.length(n.nodes[last-1].Shape.Size())
+		gateCopy(w.grads[last][:size], w.grads[last], w.acts[last])
+	}
+	for i := last - 1; i >= 0; i-- {
+		n.nodes[i].Op.backward(w, i, w.grads[i+1], least)
+	}
+}
+
+// hand gives src, a gradient, to activation k.
+func (w *Workspace) hand(h hand, k int, src []float32) {
+	size := w.length(w.net.size(k))
+	dst, src, act := w.grads[k][:size], src[:size], w.act(k)[:size]
+	switch {
+	case h.add && h.gate:
+		w.net.isa.Add(dst, src, kernels.Gate, act)
+	case h.add:
+		w.net.isa.Add(dst, src, kernels.None, nil)
+	case h.gate:
+		gateCopy(dst, src, act)
+	default:
+		copy(dst, src)
+	}
+}
+
+// handNew is hand for a gradient that write computes, in place where that is possible.
+func (w *Workspace) handNew(h hand, k int, write func(dst []float32)) {
+	size := w.length(w.net.size(k))
+	if h.add {
+		write(w.sum[:size])
+		w.hand(h, k, w.sum)
+		return
+	}
+	dst := w.grads[k][:size]
+	write(dst)
+	if h.gate {
+		gateCopy(dst, dst, w.act(k)[:size])
+	}
+}
+
+// gateCopy copies a gradient through a ReLU whose output was gate.
+func gateCopy(dst, src, gate []float32) {
+	src, gate = src[:len(dst)], gate[:len(dst)]
+	for i, g := range gate {
+		v := float32(0)
+		if g > 0 {
+			v = src[i]
+		}
+		dst[i] = v
+	}
+}
+
+func epilogue(relu bool) kernels.Epilogue {
+	if relu {
+		return kernels.ReLU
+	}
+	return kernels.None
+}

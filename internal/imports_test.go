@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"internal/show":    {},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
-	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net"},
+	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
 	"capi":             {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
 	"":                 {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 }

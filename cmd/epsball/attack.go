@@ -311,7 +311,7 @@ func (f *attackFlags) save(s *subject, res *attack.Result, log *runlog.Log, whol
 	begun := countTrue(res.Begun) > 0
 	var err error
 	if begun {
-		err = f.write(s, res)
+		err = f.out.Write(func(w io.Writer) error { return runlog.WriteAttack(w, s.net.Input(), s.y, f.data.offset, res) })
 	}
 	switch {
 	case log == nil:
@@ -370,38 +370,4 @@ func (s *subject) fillLabels(ctx context.Context, offset int) error {
 	}
 	s.y = y
 	return nil
-}
-
-// The values of the array state that --out has.
-const (
-	stateNotBegun int64 = iota
-	stateResisting
-	stateDone
-)
-
-// write saves all images, as far as the attack has got.
-func (f *attackFlags) write(s *subject, res *attack.Result) error {
-	in, n := s.net.Input(), len(res.Done)
-	y, pred, index, state := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	for i := range n {
-		y[i], pred[i], index[i] = int64(s.y[i]), int64(res.Label[i]), int64(f.data.offset+i)
-		switch {
-		case res.Done[i]:
-			state[i] = stateDone
-		case res.Begun[i]:
-			state[i] = stateResisting
-		default:
-			state[i] = stateNotBegun
-		}
-	}
-	return f.out.Write(func(w io.Writer) error {
-		return dataset.WriteNPZ(w, []dataset.NamedArray{
-			{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: res.Adv},
-			{Name: "y", Shape: []int{n}, Data: y},
-			{Name: "pred", Shape: []int{n}, Data: pred},
-			{Name: "success", Shape: []int{n}, Data: res.Success},
-			{Name: "index", Shape: []int{n}, Data: index},
-			{Name: "state", Shape: []int{n}, Data: state},
-		})
-	})
 }

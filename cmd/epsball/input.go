@@ -257,12 +257,6 @@ func (a *app) prepare(m *model.Model, modelSpec string, d *data) (*subject, erro
 	return &subject{modelName(modelSpec), m, n, kernels.NewPool(a.threads), set.X, set.Y}, nil
 }
 
-// image returns the pixels of image i.
-func (s *subject) image(x []float32, i int) []float32 {
-	size := s.net.Input().Size()
-	return x[i*size : (i+1)*size]
-}
-
 // predict returns the class of each of n images, −1 where the logits hold NaN.
 func (s *subject) predict(ctx context.Context, x []float32, n int) ([]int, error) {
 	return audit.Predict(ctx, s.net, s.pool, x, n)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/internal/runlog"
 )
 
 // ^C keeps what is done.
@@ -141,7 +143,7 @@ func TestCancelAttack(t *testing.T) {
 	for i, s := range a.by["state"].([]int64) {
 		states[s]++
 		assert.EqualValues(t, i, a.by["index"].([]int64)[i])
-		assert.Equal(t, s == stateNotBegun, a.by["pred"].([]int64)[i] < 0)
+		assert.Equal(t, s == runlog.NotBegun, a.by["pred"].([]int64)[i] < 0)
 	}
 	assert.Equal(t, [3]int{number("not_begun"), number("resisting"), number("done")}, states)
 	assert.Equal(t, number("fooled"), countTrue(a.by["success"].([]bool)))

@@ -26,7 +26,6 @@ var (
 	seconds   = show.Seconds
 	count     = show.Count
 	bytesText = show.Bytes
-	perSecond = show.PerSecond
 )
 
 // envelope describes a result of a command.

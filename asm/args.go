@@ -219,7 +219,11 @@ type Tap struct{ At, W int }
 //	PoolMaxGrad: for t { Dst[t.At + i] += t is the first with X[t.At + i] = Y[i] ? Src[i] : +0 }
 //
 // where X moves with Dst and Y with Src. DepthLanes is Depth for pixels of C lane vectors,
-// DepthValues for C values.
+// DepthValues for C values, and so forth.
+//
+// DepthRow is Depth where Src and Dst move by one pixel, Pixels is a multiple of 4 and the
+// taps come in rows of three neighbours: At of the second and the third lies one and two
+// pixels behind that of the first. It changes Dst and Src.
 //
 // DepthGradTxV adds to T × V lane vectors of sums, for the first T taps and V channels:
 //

@@ -15,29 +15,31 @@ const module = "github.com/epsball/epsball"
 // allowed lists what each package of the module may import of the module;
 // those not listed (commands, generators, test helpers) are free.
 var allowed = map[string][]string{
-	"asm":              {},
-	"kernels":          {"asm", "internal/half"},
-	"internal/half":    {},
-	"model":            {"internal/half", "internal/atomicfile"},
-	"dataset":          {"internal/half"},
-	"net":              {"kernels", "model"},
-	"attack":           {"net", "kernels", "model"},
-	"verify":           {"net", "kernels", "model"},
-	"verify/check":     {"model"},
-	"verify/cert":      {"verify/check", "internal/journal"},
-	"audit":            {"attack", "verify", "net", "kernels", "model"},
-	"train":            {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
-	"zoo":              {"model"},
-	"internal/onnx":    {"model", "internal/half"},
-	"onnx":             {"internal/onnx", "internal/formats", "internal/foreign"},
+	"asm":           {},
+	"kernels":       {"asm", "internal/half"},
+	"internal/half": {}, "internal/exact": {}, "internal/sha256": {},
+	"model":         {"internal/half", "internal/atomicfile", "internal/sha256"},
+	"dataset":       {"internal/half"},
+	"net":           {"kernels", "model", "internal/exact"},
+	"attack":        {"net", "kernels", "model"},
+	"verify":        {"net", "kernels", "model"},
+	"verify/check":  {"model"},
+	"verify/cert":   {"verify/check", "internal/journal"},
+	"audit":         {"attack", "verify", "net", "kernels", "model"},
+	"train":         {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
+	"zoo":           {"model"},
+	"internal/onnx": {"model", "internal/half"},
+	"onnx":          {"internal/onnx", "internal/formats", "internal/foreign"},
+	"capi":          {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
+	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
+
+	// Results, and the files of runs.
 	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
 	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
 	"internal/show":    {},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
-	"capi":             {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
-	"":                 {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 }
 
 // light lists the only modules that the core may pull into a program, heavy what of

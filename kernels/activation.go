@@ -81,6 +81,7 @@ func (i *ISA) ClipGrad(dst, dy, x []float32, lo, hi float32) {
 	}
 }
 
+//go:noinline
 func (i *ISA) sShaped(dst, src []float32, f func(dst, src unsafe.Pointer, n int, table unsafe.Pointer)) (done int) {
 	mustLen("source", len(src), len(dst))
 	raceRead(src)
@@ -92,6 +93,7 @@ func (i *ISA) sShaped(dst, src []float32, f func(dst, src unsafe.Pointer, n int,
 	return n * Lanes
 }
 
+//go:noinline
 func (i *ISA) binary(dst, dy, y []float32, f func(dst, dy, y unsafe.Pointer, n int)) (done int) {
 	mustLen("output gradient", len(dy), len(dst))
 	mustLen("output", len(y), len(dst))

@@ -22,7 +22,11 @@ func (s Sliding) spanH() int { return (s.KH-1)*max(1, s.DilH) + 1 }
 func (s Sliding) spanW() int { return (s.KW-1)*max(1, s.DilW) + 1 }
 
 // OutH and OutW return the size of the output map.
+//
+//go:noinline
 func (s Sliding) OutH() int { return (s.InH+2*s.PadH-s.spanH())/s.StrideH + 1 }
+
+//go:noinline
 func (s Sliding) OutW() int { return (s.InW+2*s.PadW-s.spanW())/s.StrideW + 1 }
 
 // In and Out return the numbers of input and output elements of one image.
@@ -45,13 +49,15 @@ func (s Sliding) MACs() int64 {
 	return int64(s.C) * rows * columns
 }
 
-func (s Sliding) check() {
+func (s *Sliding) check() {
 	if s.C < 1 || s.InH < 1 || s.InW < 1 || s.KH < 1 || s.KW < 1 || s.StrideH < 1 || s.StrideW < 1 ||
 		s.DilH < 0 || s.DilW < 0 || s.PadH < 0 || s.PadW < 0 || s.PadH >= s.spanH() || s.PadW >= s.spanW() ||
 		s.spanH() > s.InH+2*s.PadH || s.spanW() > s.InW+2*s.PadW {
-		panic(fmt.Sprintf("kernels: impossible windows %+v", s))
+		s.impossible()
 	}
 }
+
+func (s *Sliding) impossible() { panic(fmt.Sprintf("kernels: impossible windows %+v", *s)) }
 
 // Reads returns the input pixels that the outputs in w may depend on: with a dilation
 // some of them are between taps. It is empty if they depend on none.
@@ -67,11 +73,6 @@ func (s Sliding) dense() Shape {
 		InC: s.C, InH: s.InH, InW: s.InW, OutC: s.C, KH: s.spanH(), KW: s.spanW(),
 		StrideH: s.StrideH, StrideW: s.StrideW, PadH: s.PadH, PadW: s.PadW,
 	}
-}
-
-// full returns the windows of all outputs and of all inputs.
-func (s Sliding) full() (out, in Window) {
-	return Window{Y1: s.OutH(), X1: s.OutW()}, Window{Y1: s.InH, X1: s.InW}
 }
 
 // axis is a geometry along one of the two.
@@ -98,9 +99,9 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 		first := true
 		for o := phase; o < n; o += step {
 			taps, real := list(o)
-			in := 0
+			in, by := 0, 0 // without taps stay on the map, however long the run
 			if len(taps) > 0 {
-				in = taps[0].at
+				in, by = taps[0].at, move
 			}
 			for i := range taps {
 				taps[i].at -= in
@@ -110,7 +111,7 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 				continue
 			}
 			first = false
-			runs = append(runs, axisRun{o, step, 1, in, move, taps, real})
+			runs = append(runs, axisRun{o, step, 1, in, by, taps, real})
 		}
 	}
 	return runs
@@ -169,17 +170,26 @@ type slide struct {
 	cells         []slideCell // by run of rows, run of columns
 	centreW, tapW int         // pixels of a row of each map
 	centre, tap   int         // pixels
+	ascending     bool        // each gives centres in the order of memory
 }
 
 type slideCell struct {
 	values, lanes []asm.Tap // for pixels of C values and of C lane vectors
 	real          int
+	rows3         bool // rows of three neighbours, in windows that move by one pixel
+}
+
+// wholeSlide is newSlide for all pixels.
+func wholeSlide(s Sliding, adjoint bool) *slide {
+	s.check()
+	return newSlide(s, Window{Y1: s.OutH(), X1: s.OutW()}, Window{Y1: s.InH, X1: s.InW}, adjoint)
 }
 
 // newSlide plans for the outputs in out and the inputs in in. Centres are the outputs,
 // or for an adjoint the inputs.
+//
+//go:noinline
 func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
-	s.check()
 	if out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
 		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs", out, in))
 	}
@@ -190,12 +200,14 @@ func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
 		p.centreW, p.tapW, p.centre, p.tap = p.tapW, p.centreW, p.tap, p.centre
 	}
 	p.rows, p.columns = runs(rowAxis, out.Y0, out.Y1, in.Y0, in.Y1), runs(columnAxis, out.X0, out.X1, in.X0, in.X1)
+	p.ascending = !adjoint || s.StrideH == 1 && s.StrideW == 1
 	const size = int(unsafe.Sizeof(float32(0)))
 	pixel := s.C * size
 	for _, r := range p.rows {
 		for _, c := range p.columns {
 			var cell slideCell
 			cell.real = r.real * c.real
+			cell.rows3 = len(r.taps) > 0 && c.move == 1 && c.step == 1 && len(c.taps) == 3 && c.taps[1].at == 1 && c.taps[2].at == 2
 			for _, y := range r.taps {
 				for _, x := range c.taps {
 					at, w := (y.at*p.tapW+x.at)*pixel, (y.k*s.KW+x.k)*pixel
@@ -221,6 +233,78 @@ func (p *slide) bytes() int {
 		n += int(unsafe.Sizeof(c)) + (cap(c.values)+cap(c.lanes))*int(unsafe.Sizeof(asm.Tap{}))
 	}
 	return n
+}
+
+// mustReach panics if inputs are lacking that outputs depend on.
+func (p *slide) mustReach() {
+	need, in := p.shape.Reads(p.out), p.in
+	if need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1 {
+		panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
+	}
+}
+
+// gathering says how centres are computed from their taps: by kernel, but by row, if not
+// nil, in cells with rows3, and by short where a pixel is shorter than a lane vector and
+// kernel would leave the slices, or always if exact; divisor is that of a mean, 0 for the number of pixels.
+type gathering struct {
+	kernel, row, short func(*asm.TapsArgs)
+	divisor            int
+	exact              bool
+}
+
+// rowPixels is the number of pixels that DepthRow computes at once.
+const rowPixels = 4
+
+// gather computes the centres, dst, from the taps on src. It leaves a empty.
+func (p *slide) gather(a *asm.TapsArgs, dst, src []float32, blocks, lanes int, g gathering) {
+	mustLanes(lanes)
+	d := p.shape.C * lanes
+	to, from := p.centre*d, p.tap*d
+	dst = dst[:mustFit("destination", len(dst), blocks*to)]
+	src = src[:mustFit("source", len(src), blocks*from)]
+	raceRead(src)
+	raceWrite(dst)
+	for b := range blocks {
+		first, input := base(dst[b*to:]), base(src[b*from:])
+		p.each(func(c *slideCell, r slideRun) {
+			c.taps(a, lanes, r.n, d)
+			a.Divisor = c.divisor(g.divisor)
+			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
+			a.Dst, a.Src = unsafe.Add(first, 4*d*r.centre), unsafe.Add(input, 4*d*r.tap)
+			if d < Lanes {
+				// Whole lane vectors: what they write behind a pixel, the next ones overwrite.
+				endDst, endSrc := b*to+d*(r.centre+r.n-1)+Lanes, b*from+d*(r.tap+(r.n-1)*r.move)+Lanes
+				if a.N > 0 {
+					endSrc += c.values[a.N-1].At / 4
+				}
+				if g.exact || !p.ascending || endDst > len(dst) || endSrc > len(src) {
+					g.short(a)
+					return
+				}
+				a.Bytes = vecBytes
+				g.kernel(a)
+				return
+			}
+			if n := r.n &^ (rowPixels - 1); c.rows3 && g.row != nil && n > 0 {
+				a.Pixels = n
+				g.row(a)
+				if a.Pixels = r.n - n; a.Pixels == 0 {
+					return
+				}
+				a.Dst, a.Src = unsafe.Add(first, 4*d*(r.centre+n)), unsafe.Add(input, 4*d*(r.tap+n))
+			}
+			g.kernel(a)
+		})
+	}
+	*a = asm.TapsArgs{}
+}
+
+// divisor is n or, if that is 0, the number of the window's pixels.
+func (c *slideCell) divisor(n int) float32 {
+	if n == 0 {
+		n = c.real
+	}
+	return float32(n)
 }
 
 // each calls f for every run of pixels of a row, in the order of rows and, within

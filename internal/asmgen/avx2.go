@@ -79,6 +79,16 @@ func (a *avx2) comment(format string, args ...any) {
 	fmt.Fprintf(&a.buf, "\t// "+format+"\n", args...)
 }
 
+func (a *avx2) regName(r reg) string { return r.amd64() }
+
+func (a *avx2) vecNames(first vec, n int) string {
+	bank := "Y"
+	if first.isPair() {
+		bank = "Z"
+	}
+	return runNames(bank, int(first.single()), int(first.single())+n-1)
+}
+
 func (a *avx2) loadArg(dst reg, name string, off int) {
 	a.op("MOVQ", fmt.Sprintf("%s+%d(FP)", name, off), dst.amd64())
 }

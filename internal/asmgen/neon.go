@@ -94,6 +94,12 @@ func (a *neon) comment(format string, args ...any) {
 	fmt.Fprintf(&a.buf, "\t// "+format+"\n", args...)
 }
 
+func (a *neon) regName(r reg) string { return r.arm64() }
+
+func (a *neon) vecNames(first vec, n int) string {
+	return runNames("v", 2*int(first), 2*(int(first)+n)-1)
+}
+
 func (a *neon) loadArg(dst reg, name string, off int) {
 	a.changed(dst)
 	a.op("MOVD", fmt.Sprintf("%s+%d(FP)", name, off), dst.arm64())

@@ -52,7 +52,8 @@ func (a *app) attackCommand() *cobra.Command {
 		Short: "Search the ball around each image for a misclassification",
 		Long: `Attacks each image that the model classifies right: robust are those it could
 not fool; clean and robust are fractions of all images. An image without a label
-is attacked from the class predicted for it. With --targeted, restart r climbs
+is attacked from the class predicted for it. With several radii, such as --eps
+0.02,0.05,0.1, each gets a line; --plot draws them. With --targeted, restart r climbs
 towards the r-th most likely wrong class; any wrong class is a success.
 
 The result is checked independently of the attack: every adversarial image lies

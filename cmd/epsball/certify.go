@@ -72,6 +72,9 @@ smallest at which an attack (PGD, --attack-steps; 0: none) fools it. Certified a
 then those proved at a radius above 0, and images without count as 0 in
 mean_radius. --plot draws both sides.
 
+Several models, or several radii (--eps 0.02,0.05,0.1), get a line each; --plot draws
+the radii's curve of each model.
+
 With --out, each image gets a line (docs/certificate.md) that check proves anew:
 its certificate, or that there is none. Lines are written and synced as the proofs
 are found; with --resume, a run that was killed goes on with what is there. A file

@@ -95,7 +95,7 @@ func (l *Log) Replace() (err error) {
 
 // Resume reads the file, if it is there, to go on with: it returns the number of
 // images that are done. Lines of another attack, of other images or labels, are an
-// error, and the file is left as it is.
+// error, and the file is left as it is. A run may have more images than the file.
 func (l *Log) Resume() (int, error) {
 	l.res = newResult(l.x, len(l.y))
 	head := []byte(`{"format":"` + attackFormat + `",`)
@@ -119,7 +119,7 @@ func (l *Log) Resume() (int, error) {
 	return len(l.y) - len(l.rest), nil
 }
 
-// take notes what a line says, unless its image is not one of the run.
+// take notes what a line says.
 func (l *Log) take(a *attackLine) error {
 	for _, f := range []struct{ name, got, want string }{
 		{"format", fmt.Sprintf("%s %d", a.Format, a.Version), fmt.Sprintf("%s %d", attackFormat, attackVersion)},
@@ -132,8 +132,8 @@ func (l *Log) take(a *attackLine) error {
 		}
 	}
 	i := a.Index - l.of.First
-	if i < 0 || i >= len(l.y) {
-		return nil
+	if i < 0 || i >= len(l.y) { // the file goes at the end, and its line would be lost
+		return fmt.Errorf("index: got %d, but this run attacks the images %d … %d", a.Index, l.of.First, l.of.First+len(l.y)-1)
 	}
 	x := l.image(l.x, i)
 	switch {

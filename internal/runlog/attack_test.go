@@ -81,6 +81,7 @@ func TestKilledAttack(t *testing.T) {
 		`line 1: model: got "`:       func(of *Attack, _ []int) { of.Model = "x" },
 		`line 1: data: got "d"`:      func(of *Attack, _ []int) { of.Data = "x" },
 		`line 1: run: got "r"`:       func(of *Attack, _ []int) { of.Run = "x" },
+		"line 1: index: got":         func(of *Attack, _ []int) { of.First = 900 },
 		"not the image or the label": func(_ *Attack, y []int) { y[0], y[1] = y[1], y[0] },
 	} {
 		require.NoError(t, os.WriteFile(path, whole, 0o666))

@@ -236,7 +236,8 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 		return nil, err
 	}
 	r := f.newRun(s, cfg)
-	cfg.Progress = func(done int) { bar.show(f.attack.v, done, f.data.n) }
+	known := 0 // images that the journal has
+	cfg.Progress = func(done int) { bar.show(f.attack.v, known+done, f.data.n) }
 	attacker, err := attack.New(s.net, cfg, s.pool)
 	if err != nil {
 		return nil, err
@@ -245,7 +246,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	res := new(attack.Result)
 	err = s.fillLabels(ctx, f.data.offset)
 	if err == nil {
-		if log, err = a.openLog(f, s, &cfg); err != nil {
+		if log, known, err = a.openLog(f, s, &cfg); err != nil {
 			return nil, fmt.Errorf("--out: %w", err)
 		}
 		start := time.Now()
@@ -281,23 +282,23 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	return r, failure
 }
 
-// openLog opens the journal of --out, if that is a regular file.
-func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (*runlog.Log, error) {
+// openLog opens the journal of --out, if that is a regular file, and returns the
+// number of images that it has.
+func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog.Log, known int, err error) {
 	if !f.log.IsFile() {
-		return nil, nil
+		return nil, 0, nil
 	}
-	log := runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
 	if !f.log.Exists() {
-		return log, nil // made when there is something to write
+		return log, 0, nil // made when there is something to write
 	}
 	if !f.resume {
-		return log, log.Replace()
+		return log, 0, log.Replace()
 	}
-	done, err := log.Resume()
-	if err == nil {
-		a.logf("%s: %d of %s are there", f.log.Path, done, count(len(s.y), "image"))
+	if known, err = log.Resume(); err == nil {
+		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.y), "image"))
 	}
-	return log, err
+	return log, known, err
 }
 
 // run spells out all that an image's outcome depends on, but model and data.

@@ -267,7 +267,7 @@ func (f *certifyFlags) drawRadii(r *report.Certify, p *audit.Proving) error {
 		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
 		c.attacked = p.Attacked[:r.N]
 	}
-	err := f.plot.Write(c.write)
+	err := f.plot.Write(c.chart().WriteSVG)
 	if f.plot.Written {
 		r.Plot = f.plot.Path
 	}

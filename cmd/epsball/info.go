@@ -3,11 +3,11 @@ package main
 import (
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
@@ -40,7 +40,7 @@ func (a *app) info() (*report.Info, error) {
 	r := &report.Info{
 		Envelope: a.envelope("info"),
 		Version:  version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
-		CPU: cpuName(), Features: cpuid.CPU.FeatureSet(), Cores: runtime.NumCPU(),
+		CPU: machine.CPUName(), Features: cpuid.CPU.FeatureSet(), Cores: runtime.NumCPU(),
 		GOMAXPROCS: runtime.GOMAXPROCS(0), Caches: caches(),
 		Models: []report.Network{}, Presets: []report.Network{},
 	}
@@ -82,22 +82,11 @@ func (a *app) modelInfo(spec string) error {
 	return a.report(r)
 }
 
-// cpuName is the brand of the CPU, or what is known instead.
-func cpuName() string {
-	if s := strings.TrimSpace(cpuid.CPU.BrandName); s != "" {
-		return s
-	}
-	return "unknown " + runtime.GOARCH
-}
-
 // caches lists the data caches of one core whose size is known.
 func caches() []report.Cache {
-	c := cpuid.CPU.Cache
 	list := []report.Cache{}
-	for _, l := range []report.Cache{{Level: "L1", Bytes: c.L1D}, {Level: "L2", Bytes: c.L2}, {Level: "L3", Bytes: c.L3}} {
-		if l.Bytes > 0 {
-			list = append(list, l)
-		}
+	for _, c := range machine.Caches() {
+		list = append(list, report.Cache(c))
 	}
 	return list
 }

@@ -16,16 +16,11 @@ import (
 	"github.com/epsball/epsball/report"
 )
 
-// The words of results, for what is not one of package report.
+// The words of messages.
 var (
-	newTable  = show.Table
-	render    = show.Render
-	facts     = show.Facts
-	percent   = show.Percent
-	rate      = show.Rate
-	seconds   = show.Seconds
-	count     = show.Count
-	bytesText = show.Bytes
+	percent = show.Percent
+	seconds = show.Seconds
+	count   = show.Count
 )
 
 // envelope describes a result of a command.

@@ -261,33 +261,20 @@ func (b Ball) Eps() string {
 	return b.ball.Eps.String()
 }
 
-// Method is an attack: FGSM or PGD.
-type Method interface{ config(net.Ball) attack.Config }
+// Method is an attack with its settings: FGSM, PGD, APGD, what ParseMethod reads, or
+// any other attack.Method.
+type Method = attack.Method
 
-// FGSM is the fast gradient sign method, one step of ε.
-type FGSM struct {
-	RandomStart bool // then the step is 1.25·ε
-	Seed        uint64
-}
+// The attacks; the zero value of each has the usual settings.
+type (
+	FGSM = attack.FGSM // one step of ε
+	PGD  = attack.PGD  // steps of ε/4 from random starts
+	APGD = attack.APGD // PGD with momentum that finds its own step size
+)
 
-// PGD is projected gradient descent from random starts.
-type PGD struct {
-	Steps    int     // 0 means 40
-	StepSize float64 // 0 means ε/4
-	Restarts int     // 0 means 1
-	Seed     uint64
-}
-
-func (f FGSM) config(b net.Ball) attack.Config { return attack.FGSM(b, f.RandomStart, f.Seed) }
-
-func (p PGD) config(b net.Ball) attack.Config {
-	if p.Steps == 0 {
-		p.Steps = 40
-	}
-	c := attack.PGD(b, p.Steps, p.Seed)
-	c.StepSize, c.Restarts = p.StepSize, p.Restarts
-	return c
-}
+// ParseMethod reads an attack's textual form, such as "pgd:steps=40,restarts=5,seed=1"
+// (docs/attacks.md).
+func ParseMethod(text string) (Method, error) { return attack.Parse(text) }
 
 // Attack searches the ball around each image for one that the model does not
 // classify as y says, one label an image.
@@ -296,13 +283,13 @@ func Attack(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Method)
 		return nil, err
 	}
 	if how == nil {
-		return nil, errors.New("attack: no method, want FGSM{} or PGD{}")
+		return nil, errors.New("attack: no method, want one such as PGD{}")
 	}
 	n, err := m.back()
 	if err != nil {
 		return nil, err
 	}
-	a, err := attack.New(n, how.config(b.ball), m.pool)
+	a, err := attack.New(n, attack.Config{Ball: b.ball, Method: how}, m.pool)
 	if err != nil {
 		return nil, err
 	}

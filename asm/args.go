@@ -203,10 +203,11 @@ type SparseArgs struct {
 type Tap struct{ At, W int }
 
 // TapsArgs describes one call of a kernel that takes each channel by itself: Pixels
-// pixels of Bytes bytes, C lane vectors or C values, and for each a window of N taps. A
-// pixel is at least a lane vector; the last one of C values overlaps the one before,
-// unless C is a multiple of 8. Dst and Src move by their steps from pixel to pixel. For
-// element i of a pixel, with w(t, i) the float32 of tap t and the channel of i:
+// pixels of Bytes bytes, C lane vectors or C values, and for each a window of N taps. Dst
+// and Src move by their steps from pixel to pixel. The last lane vector of C values ends
+// with the pixel: unless C is a multiple of 8 it overlaps the one before, or begins before
+// the pixel, of which PoolSumGrad and PoolMaxGrad add +0 to what is there. For element i
+// of a pixel, with w(t, i) the float32 of tap t and the channel of i:
 //
 //	Depth:       acc := Bias[channel of i]
 //	             for t { acc = fma(Src[t.At + i], w(t, i), acc) }

@@ -401,6 +401,14 @@ twoloop:
 	ADDQ         $48, R8
 	ADDQ         $-3, R9
 	JNZ          twoloop
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(BX*1)
+	PREFETCHT1   (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
 	VBROADCASTSS 112(AX), Y8
 	VMAXPS       Y0, Y8, Y0
 	VMAXPS       Y1, Y8, Y1
@@ -662,6 +670,14 @@ twoloop:
 	ADDQ         $48, R8
 	ADDQ         $-3, R9
 	JNZ          twoloop
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(BX*1)
+	PREFETCHT1   (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
 	VBROADCASTSS 112(AX), Y8
 	VMAXPS       Y0, Y8, Y0
 	VMAXPS       Y1, Y8, Y1

@@ -549,6 +549,16 @@ twoloop:
 	ADDS   $48, R6
 	SUBS   $3, R7
 	BNE    twoloop
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	ADD    R1, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADD    R2, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
 	WORD   $0xbd407010 // ldr s16, [x0,#112]
 	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
 	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
@@ -944,6 +954,16 @@ twoloop:
 	ADDS   $48, R6
 	SUBS   $3, R7
 	BNE    twoloop
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	ADD    R1, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADD    R2, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
 	WORD   $0xbd407010 // ldr s16, [x0,#112]
 	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
 	WORD   $0x4e040610 // dup v16.4s, v16.s[0]

@@ -55,9 +55,9 @@ func TestDiagnose(t *testing.T) {
 	}
 	ctx := context.Background()
 	run := func(targeted bool) (attack.Batch, *attack.Result) {
-		c := attack.PGD(ball, 5, 1)
+		c := attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1, Targeted: targeted}}
 		b := attack.Batch{X: s.x, Y: s.y}
-		if c.Targeted = targeted; targeted {
+		if targeted {
 			b.Targets = targets
 		}
 		a, err := attack.New(s.net, c, s.pool)

@@ -29,7 +29,8 @@ type ProveOptions struct {
 
 	// Search, if not nil, attacks above the radius that is proved. It must have the
 	// same norm, resolution and maximum.
-	Search *attack.RadiusSearch
+	Search      *attack.RadiusSearch
+	AttackSteps int // of Search, for reports alone
 
 	// Slopes asks for what a certificate states of each proof (*verify.CROWN).
 	Slopes bool

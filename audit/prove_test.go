@@ -22,7 +22,7 @@ func TestProving(t *testing.T) {
 	crown, err := verify.NewCROWN(s.net, s.pool, verify.Config{Method: verify.MethodCROWN, Ladder: true, RowsOnly: true})
 	require.NoError(t, err)
 	resolution, most := net.MustEpsilon("1/500"), net.MustEpsilon("1/2")
-	search, err := attack.NewRadiusSearch(s.net, attack.PGD(net.Ball{Norm: net.Linf}, 5, 1), resolution, most, s.pool)
+	search, err := attack.NewRadiusSearch(s.net, attack.Config{Ball: net.Ball{Norm: net.Linf}, Method: attack.PGD{Steps: 5, Seed: 1}}, resolution, most, s.pool)
 	require.NoError(t, err)
 	pred, err := Predict(ctx, s.net, s.pool, s.x, n)
 	require.NoError(t, err)

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Activations and their gradients, of any one length. dst may be any of the other
-// slices. The gradients take what is cheapest: the input x or the output y.
+// Activations and their gradients take slices of any one length; dst may be one of the
+// others. The gradients take what is cheapest: the input x or the output y.
 
 // Sigmoid stores Sigmoid of each element of src.
 func (i *ISA) Sigmoid(dst, src []float32) {

@@ -33,6 +33,7 @@ func reportBytes(b *testing.B, bytes int, run func()) {
 func BenchmarkSliding(b *testing.B) {
 	isa := mustChoose(b)
 	for _, s := range []Sliding{
+		{C: 6, InH: 28, InW: 28, KH: 2, KW: 2, StrideH: 2, StrideW: 2}, // LeNet-5
 		{C: 16, InH: 24, InW: 24, KH: 2, KW: 2, StrideH: 2, StrideW: 2},
 		{C: 64, InH: 32, InW: 32, KH: 3, KW: 3, StrideH: 2, StrideW: 2, PadH: 1, PadW: 1},
 		{C: 64, InH: 32, InW: 32, KH: 3, KW: 3, StrideH: 1, StrideW: 1, PadH: 1, PadW: 1},

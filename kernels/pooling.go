@@ -132,19 +132,20 @@ const ones = math.MaxUint32
 // whose pixels have them alone: the input of one group of a convolution. A channel is
 // lanes values.
 func SelectChannels(dst, src []float32, pixels, c, from, n, lanes int) {
-	mustFit("channels", len(dst), pixels*n*lanes)
-	mustFit("source", len(src), pixels*c*lanes)
-	for p := range pixels {
-		copy(dst[p*n*lanes:][:n*lanes], src[(p*c+from)*lanes:])
-	}
+	copyRuns(dst, src[from*lanes:], pixels, n*lanes, n*lanes, c*lanes)
 }
 
 // PlaceChannels is the way back: it copies pixels of n channels to channels from … from+n−1
 // of pixels of c channels.
 func PlaceChannels(dst, src []float32, pixels, c, from, n, lanes int) {
-	mustFit("destination", len(dst), pixels*c*lanes)
-	mustFit("channels", len(src), pixels*n*lanes)
-	for p := range pixels {
-		copy(dst[(p*c+from)*lanes:][:n*lanes], src[p*n*lanes:])
+	copyRuns(dst[from*lanes:], src, pixels, n*lanes, c*lanes, n*lanes)
+}
+
+// copyRuns copies runs of n values, which begin dstStep and srcStep values apart.
+//
+//go:noinline
+func copyRuns(dst, src []float32, runs, n, dstStep, srcStep int) {
+	for r := range runs {
+		copy(dst[r*dstStep:][:n], src[r*srcStep:][:n])
 	}
 }

@@ -40,10 +40,10 @@ func (s Sliding) Taps() int { return s.KH * s.KW }
 // multiply-adds of a depthwise convolution.
 func (s Sliding) MACs() int64 {
 	rows, columns := int64(0), int64(0)
-	for _, r := range s.outputs(rowAxis, 0, s.OutH(), 0, s.InH) {
+	for _, r := range s.rows().outputs(0, s.OutH(), 0, s.InH) {
 		rows += int64(r.n * len(r.taps))
 	}
-	for _, r := range s.outputs(columnAxis, 0, s.OutW(), 0, s.InW) {
+	for _, r := range s.columns().outputs(0, s.OutW(), 0, s.InW) {
 		columns += int64(r.n * len(r.taps))
 	}
 	return int64(s.C) * rows * columns
@@ -78,8 +78,8 @@ func (s Sliding) dense() Shape {
 // axis is a geometry along one of the two.
 type axis struct{ in, k, stride, pad, dilation int }
 
-func rowAxis(s Sliding) axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
-func columnAxis(s Sliding) axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
+func (s *Sliding) rows() axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
+func (s *Sliding) columns() axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
 
 // axisTap is a tap k along one axis, at a coordinate of the map that is read.
 type axisTap struct{ k, at int }
@@ -131,8 +131,7 @@ func (r *axisRun) continues(in int, taps []axisTap, real int) bool {
 
 // outputs are the runs of the outputs o0 … o1−1, counted from o0, whose taps are
 // inputs i0 … i1−1, counted from i0.
-func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) outputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(o1-o0, 1, a.stride, func(o int) (taps []axisTap, real int) {
 		for k := range a.k {
 			i := (o0+o)*a.stride - a.pad + k*a.dilation
@@ -149,8 +148,7 @@ func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
 
 // inputs are the runs of the inputs i0 … i1−1, counted from i0, whose taps are the
 // outputs o0 … o1−1 that read them, in ascending order, counted from o0.
-func (s Sliding) inputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) inputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(i1-i0, a.stride, 1, func(i int) (taps []axisTap, real int) {
 		for k := a.k - 1; k >= 0; k-- {
 			o := i0 + i + a.pad - k*a.dilation
@@ -193,13 +191,13 @@ func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
 	if out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
 		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs", out, in))
 	}
-	runs := s.outputs
+	runs := axis.outputs
 	p := &slide{shape: s, out: out, in: in, centreW: out.W(), tapW: in.W(), centre: out.H() * out.W(), tap: in.H() * in.W()}
 	if adjoint {
-		runs = s.inputs
+		runs = axis.inputs
 		p.centreW, p.tapW, p.centre, p.tap = p.tapW, p.centreW, p.tap, p.centre
 	}
-	p.rows, p.columns = runs(rowAxis, out.Y0, out.Y1, in.Y0, in.Y1), runs(columnAxis, out.X0, out.X1, in.X0, in.X1)
+	p.rows, p.columns = runs(s.rows(), out.Y0, out.Y1, in.Y0, in.Y1), runs(s.columns(), out.X0, out.X1, in.X0, in.X1)
 	p.ascending = !adjoint || s.StrideH == 1 && s.StrideW == 1
 	const size = int(unsafe.Sizeof(float32(0)))
 	pixel := s.C * size
@@ -233,115 +231,4 @@ func (p *slide) bytes() int {
 		n += int(unsafe.Sizeof(c)) + (cap(c.values)+cap(c.lanes))*int(unsafe.Sizeof(asm.Tap{}))
 	}
 	return n
-}
-
-// mustReach panics if inputs are lacking that outputs depend on.
-func (p *slide) mustReach() {
-	need, in := p.shape.Reads(p.out), p.in
-	if need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1 {
-		panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
-	}
-}
-
-// gathering says how centres are computed from their taps: by kernel, but by row, if not
-// nil, in cells with rows3, and by short where a pixel is shorter than a lane vector and
-// kernel would leave the slices, or always if exact; divisor is that of a mean, 0 for the number of pixels.
-type gathering struct {
-	kernel, row, short func(*asm.TapsArgs)
-	divisor            int
-	exact              bool
-}
-
-// rowPixels is the number of pixels that DepthRow computes at once.
-const rowPixels = 4
-
-// gather computes the centres, dst, from the taps on src. It leaves a empty.
-func (p *slide) gather(a *asm.TapsArgs, dst, src []float32, blocks, lanes int, g gathering) {
-	mustLanes(lanes)
-	d := p.shape.C * lanes
-	to, from := p.centre*d, p.tap*d
-	dst = dst[:mustFit("destination", len(dst), blocks*to)]
-	src = src[:mustFit("source", len(src), blocks*from)]
-	raceRead(src)
-	raceWrite(dst)
-	for b := range blocks {
-		first, input := base(dst[b*to:]), base(src[b*from:])
-		p.each(func(c *slideCell, r slideRun) {
-			c.taps(a, lanes, r.n, d)
-			a.Divisor = c.divisor(g.divisor)
-			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
-			a.Dst, a.Src = unsafe.Add(first, 4*d*r.centre), unsafe.Add(input, 4*d*r.tap)
-			if d < Lanes {
-				// Whole lane vectors: what they write behind a pixel, the next ones overwrite.
-				endDst, endSrc := b*to+d*(r.centre+r.n-1)+Lanes, b*from+d*(r.tap+(r.n-1)*r.move)+Lanes
-				if a.N > 0 {
-					endSrc += c.values[a.N-1].At / 4
-				}
-				if g.exact || !p.ascending || endDst > len(dst) || endSrc > len(src) {
-					g.short(a)
-					return
-				}
-				a.Bytes = vecBytes
-				g.kernel(a)
-				return
-			}
-			if n := r.n &^ (rowPixels - 1); c.rows3 && g.row != nil && n > 0 {
-				a.Pixels = n
-				g.row(a)
-				if a.Pixels = r.n - n; a.Pixels == 0 {
-					return
-				}
-				a.Dst, a.Src = unsafe.Add(first, 4*d*(r.centre+n)), unsafe.Add(input, 4*d*(r.tap+n))
-			}
-			g.kernel(a)
-		})
-	}
-	*a = asm.TapsArgs{}
-}
-
-// divisor is n or, if that is 0, the number of the window's pixels.
-func (c *slideCell) divisor(n int) float32 {
-	if n == 0 {
-		n = c.real
-	}
-	return float32(n)
-}
-
-// each calls f for every run of pixels of a row, in the order of rows and, within
-// one, of columns.
-func (p *slide) each(f func(c *slideCell, r slideRun)) {
-	for ri := range p.rows {
-		r := &p.rows[ri]
-		for y := range r.n {
-			centre, tap := (r.at+y*r.step)*p.centreW, (r.in+y*r.move)*p.tapW
-			for ci := range p.columns {
-				c := &p.columns[ci]
-				f(&p.cells[ri*len(p.columns)+ci], slideRun{centre + c.at, tap + c.in, c.n, c.step, c.move})
-			}
-		}
-	}
-}
-
-// slideRun is a run of n pixels: the first centre and its first tap, and how many pixels
-// the next ones are away.
-type slideRun struct{ centre, tap, n, step, move int }
-
-// list returns the taps for pixels of C·lanes values.
-func (c *slideCell) list(lanes int) []asm.Tap {
-	if lanes == Lanes {
-		return c.lanes
-	}
-	return c.values
-}
-
-// taps points the arguments at the taps of c and at n pixels of d values.
-func (c *slideCell) taps(a *asm.TapsArgs, lanes, n, d int) {
-	list := c.list(lanes)
-	a.N, a.Taps, a.Pixels, a.Bytes = len(list), unsafe.Pointer(unsafe.SliceData(list)), n, 4*d
-}
-
-func mustLanes(lanes int) {
-	if lanes != 1 && lanes != Lanes {
-		panic(fmt.Sprintf("kernels: pixels of %d images", lanes))
-	}
 }

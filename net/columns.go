@@ -25,3 +25,15 @@ func transposeRows(isa *kernels.ISA, dst, src []float32, rows, cols int) {
 		isa.Transpose(dst[:size], src[:size], rows, cols)
 	}
 }
+
+// AddUnmapped adds src, a row of columns as kernels have them, to dst in the model's
+// order.
+func AddUnmapped(dst, src []float32, cols model.Shape) {
+	hw := cols.H * cols.W
+	for c := range cols.C {
+		d := dst[c*hw:][:hw]
+		for p := range d {
+			d[p] += src[p*cols.C+c]
+		}
+	}
+}

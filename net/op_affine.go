@@ -34,6 +34,9 @@ type Affine struct {
 // SmallBatches, or if Winograd's algorithm takes its place.
 func (a *Affine) Lanes() *kernels.Linear { return a.lanes }
 
+// Adjoint returns dx = Wᵀ·dy on lanes; nil where Lanes is, and without Backward.
+func (a *Affine) Adjoint() *kernels.Linear { return a.adjoint }
+
 // newAffine compiles layer i of the model, a conv or fc.
 func (n *Network) newAffine(i int, in model.Shape) Affine {
 	l := &n.model.Arch.Layers[i]

@@ -38,6 +38,11 @@ func (n *Network) newDepthwise(i int, in model.Shape) *Depthwise {
 func (d *Depthwise) Weights() []float32 { return d.weights }
 func (d *Depthwise) Bias() []float32    { return d.bias }
 
+// Kernel and Adjoint return W·x + b, without the node's ReLU, and Wᵀ·dy; the second is
+// nil without Backward.
+func (d *Depthwise) Kernel() *kernels.Depthwise  { return d.ahead }
+func (d *Depthwise) Adjoint() *kernels.Depthwise { return d.back }
+
 func (d *Depthwise) parts() int { return 1 }
 
 func (d *Depthwise) pack(int) {

@@ -62,6 +62,20 @@ func (g *Grouped) Bias(group int) []float32 {
 
 func (g *Grouped) dilated() bool { return g.dilation != [2]int{1, 1} }
 
+// Lanes, Small and Adjoint return the maps of one group: W·x + b on lanes and on single
+// images, without the node's ReLU, and Wᵀ·dy on lanes; nil for batches or passes that
+// the network was not compiled for.
+func (g *Grouped) Lanes(group int) *kernels.Linear   { return of(g.lanes, group) }
+func (g *Grouped) Small(group int) *kernels.Small    { return of(g.small, group) }
+func (g *Grouped) Adjoint(group int) *kernels.Linear { return of(g.adjoint, group) }
+
+func of[T any](maps []*T, group int) *T {
+	if maps == nil {
+		return nil
+	}
+	return maps[group]
+}
+
 func (g *Grouped) parts() int { return g.Groups }
 
 func (g *Grouped) pack(k int) {

@@ -34,6 +34,9 @@ func sliding(l *model.Layer, in model.Shape) kernels.Sliding {
 	}
 }
 
+// Kernel returns the pool's kernel.
+func (p *Pool) Kernel() *kernels.Pooling { return p.kernel }
+
 func (p *Pool) forward(w *Workspace, n *Node, dst []float32) {
 	p.kernel.Apply(&w.sc[0], dst, w.act(n.In[0]), w.blocks, int(w.layout))
 }

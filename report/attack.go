@@ -30,7 +30,7 @@ type AttackTable struct {
 type AttackRun struct {
 	Model        string          `json:"model"`
 	Offset       int             `json:"offset"`
-	Attack       string          `json:"attack"`
+	Attack       string          `json:"attack"` // the textual form, to be used again
 	Norm         string          `json:"norm"`
 	Eps          float64         `json:"eps"`
 	EpsExact     string          `json:"eps_exact"` // as it was written: 0.1 or 8/255
@@ -39,7 +39,7 @@ type AttackRun struct {
 	Restarts     int             `json:"restarts"`
 	RandomStart  bool            `json:"random_start"`
 	Targeted     bool            `json:"targeted"`
-	Loss         string          `json:"loss"`
+	Loss         string          `json:"loss"` // these follow from attack; empty and 0 where it has none
 	N            int             `json:"n"`
 	Clean        *float64        `json:"clean"` // fraction of n; null if interrupted
 	Robust       *float64        `json:"robust"`
@@ -69,6 +69,40 @@ type AttackProgress struct {
 	NotBegun      int        `json:"not_begun"`
 	Clean         [2]float64 `json:"clean_range"` // the fractions lie in these
 	Robust        [2]float64 `json:"robust_range"`
+}
+
+// NewAttackRun states what an attack does, of nothing yet.
+func NewAttackRun(model string, first int, c *attack.Config) AttackRun {
+	p, eps := c.Method.Plan(), c.Ball.Eps.Float64()
+	r := AttackRun{
+		Model: model, Offset: first, Attack: c.Method.String(), Norm: c.Ball.Norm.String(), Eps: eps, EpsExact: c.Ball.Eps.String(),
+		Restarts: p.Restarts, RandomStart: p.RandomStart, Targeted: p.Targeted,
+	}
+	switch m := c.Method.(type) {
+	case attack.FGSM:
+		r.Steps, r.StepSize, r.Loss = 1, m.StepSize, m.Loss.String()
+		if r.StepSize == 0 {
+			r.StepSize = eps
+			if m.RandomStart {
+				r.StepSize *= 1.25
+			}
+		}
+	case attack.PGD:
+		if r.Steps, r.StepSize, r.Loss = m.Steps, m.StepSize, m.Loss.String(); r.Steps == 0 {
+			r.Steps = 40
+		}
+		if r.StepSize == 0 {
+			r.StepSize = eps
+			if r.Steps > 1 {
+				r.StepSize /= 4
+			}
+		}
+	case attack.APGD:
+		if r.Steps, r.Loss = m.Steps, m.Loss.String(); r.Steps == 0 {
+			r.Steps = 100
+		}
+	}
+	return r
 }
 
 // Fill sums up what an attack found of n images. A result with fewer is of an
@@ -112,7 +146,6 @@ func (*AttackTable) kind() Kind { return KindAttackTable }
 
 // Text returns the attack's parameters, its outcome and its checks.
 func (r *Attack) Text() string {
-	how := fmt.Sprintf("%s, %s ε = %s, %s of %.4g", r.Attack, r.Norm, r.EpsExact, show.Count(r.Steps, "step"), r.StepSize)
 	distance := show.Missing
 	if d := r.MeanDistance; d != nil {
 		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
@@ -120,7 +153,7 @@ func (r *Attack) Text() string {
 	pairs := []string{
 		"model", r.Model,
 		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
-		"attack", how + r.variant(),
+		"attack", fmt.Sprintf("%s, %s ε = %s", r.Attack, r.Norm, r.EpsExact),
 	}
 	if p := r.Interrupted; p != nil {
 		pairs = append(pairs,
@@ -145,18 +178,6 @@ func (r *Attack) Text() string {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}
 	return show.Facts(pairs...)
-}
-
-// variant lists what differs from the plain attack.
-func (r *AttackRun) variant() string {
-	var b strings.Builder
-	if r.RandomStart {
-		b.WriteString(", " + show.Count(r.Restarts, "random start"))
-	}
-	if r.Targeted {
-		b.WriteString(", targeted")
-	}
-	return b.String() + ", loss " + r.Loss
 }
 
 func verdict(c audit.Finding) string {
@@ -197,10 +218,26 @@ func (r *AttackTable) Text() string {
 		out += show.Missing + ": interrupted before its end\n"
 	}
 	one := &r.Results[0]
-	out += fmt.Sprintf("%s, %s, %s%s; n = %d of %s; %s, %s; %s\n", one.Attack, one.Norm, show.Count(one.Steps, "step"), one.variant(),
-		one.N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
+	out += fmt.Sprintf("%s, %s; n = %d of %s; %s, %s; %s\n", one.Attack, one.Norm, one.N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
 	if r.Plot != "" {
 		out += "drawn: " + shownFile(r.Plot) + "\n"
 	}
 	return out
+}
+
+// attackHeading is the short name of a method in a table, from its textual form: "PGD-40",
+// and what else is not as usual but the seed.
+func attackHeading(text string) string {
+	s, _ := attack.ParseSpec(text) // a method's own
+	name, rest := strings.ToUpper(s.Name), []string{}
+	for _, o := range s.Options {
+		switch o.Name {
+		case "steps":
+			name += "-" + o.Value
+		case "seed":
+		default:
+			rest = append(rest, strings.TrimSuffix(o.Name+"="+o.Value, "=true"))
+		}
+	}
+	return strings.Join(append([]string{name}, rest...), " ")
 }

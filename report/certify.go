@@ -92,7 +92,7 @@ func NewCertifyRun(model, method string, ladder bool, p *audit.ProveOptions) Cer
 	resolution, most := p.Resolution.Float64(), p.Max.Float64()
 	r.Resolution, r.ResolutionExact, r.MaxRadius, r.MaxRadiusExact = &resolution, p.Resolution.String(), &most, p.Max.String()
 	if p.Search != nil {
-		r.AttackSteps = p.Search.Attack.Steps
+		r.AttackSteps = p.AttackSteps
 	}
 	return r
 }

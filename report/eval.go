@@ -15,7 +15,7 @@ type Eval struct {
 	Envelope
 	Results []Evaluation `json:"results"` // by model, then by radius
 	Offset  int          `json:"offset"`  // index of the first image
-	Steps   int          `json:"steps"`   // of PGD
+	Steps   int          `json:"steps"`   // of PGD, where no attack was named
 	Seconds float64      `json:"seconds"`
 	Plot    string       `json:"plot,omitempty"`
 	Hints   []string     `json:"hints"` // what else to try
@@ -23,18 +23,31 @@ type Eval struct {
 
 // Evaluation is an audit.Evaluation, with null for what was not run.
 type Evaluation struct {
-	Model     string           `json:"model"`
-	Eps       float64          `json:"eps"`
-	EpsExact  string           `json:"eps_exact"` // as it was written: 0.1 or 8/255
-	Norm      string           `json:"norm"`
-	N         int              `json:"n"`
-	Clean     *float64         `json:"clean"` // fractions of all n images
-	FGSM      *float64         `json:"fgsm"`
-	PGD       *float64         `json:"pgd"`
-	Certified *float64         `json:"certified"`
-	Speed     audit.Throughput `json:"images_per_s"` // 0 for what was not run
-	Seconds   float64          `json:"seconds"`
-	NotRun    []string         `json:"not_run,omitempty"` // passes, where the run was interrupted
+	Model     string     `json:"model"`
+	Eps       float64    `json:"eps"`
+	EpsExact  string     `json:"eps_exact"` // as it was written: 0.1 or 8/255
+	Norm      string     `json:"norm"`
+	N         int        `json:"n"`
+	Clean     *float64   `json:"clean"` // fractions of all n images
+	Attacks   []Attacked `json:"attacks"`
+	FGSM      *float64   `json:"fgsm"` // the first of Attacks of that name, if there is one
+	PGD       *float64   `json:"pgd"`
+	Certified *float64   `json:"certified"`
+	Speed     Throughput `json:"images_per_s"` // 0 for what was not run
+	Seconds   float64    `json:"seconds"`
+	NotRun    []string   `json:"not_run,omitempty"` // passes, where the run was interrupted
+}
+
+// Attacked is what one attack leaves.
+type Attacked struct {
+	Attack string   `json:"attack"` // its textual form
+	Robust *float64 `json:"robust"`
+}
+
+// Throughput is an audit.Throughput, with that of the first PGD by its name.
+type Throughput struct {
+	audit.Throughput
+	PGDStep float64 `json:"pgd_step"`
 }
 
 // NewEvaluation names the model of an evaluation and its radius as written.
@@ -45,11 +58,39 @@ func NewEvaluation(model, eps string, e *audit.Evaluation) Evaluation {
 		}
 		return &v
 	}
-	return Evaluation{
-		Model: model, Eps: e.Eps, EpsExact: eps, Norm: e.Norm, N: e.N, Speed: e.Speed, Seconds: e.Seconds, NotRun: e.NotRun,
-		Clean: run(audit.PassClean, e.Clean), FGSM: run(audit.PassFGSM, e.FGSM),
-		PGD: run(audit.PassPGD, e.PGD), Certified: run(audit.PassCertify, e.Certified),
+	r := Evaluation{
+		Model: model, Eps: e.Eps, EpsExact: eps, Norm: e.Norm, N: e.N, Speed: Throughput{Throughput: e.Speed}, Seconds: e.Seconds,
+		NotRun: e.NotRun, Clean: run(audit.PassClean, e.Clean), Certified: run(audit.PassCertify, e.Certified),
 	}
+	seen := map[string]bool{}
+	for i, a := range e.Attacks {
+		robust := run(a.Attack, a.Robust)
+		r.Attacks = append(r.Attacks, Attacked{a.Attack, robust})
+		name, _, _ := strings.Cut(a.Attack, ":")
+		switch {
+		case seen[name]:
+		case name == "fgsm":
+			r.FGSM = robust
+		case name == "pgd":
+			r.PGD, r.Speed.PGDStep = robust, e.Speed.Steps[i]
+		}
+		seen[name] = true
+	}
+	return r
+}
+
+// Robust is the lowest fraction that an attack leaves; nil if one was not run.
+func (e *Evaluation) Robust() *float64 {
+	least := e.Clean
+	for _, a := range e.Attacks {
+		if a.Robust == nil {
+			return nil
+		}
+		if *a.Robust < *least {
+			least = a.Robust
+		}
+	}
+	return least
 }
 
 func (*Eval) kind() Kind { return KindEval }
@@ -59,21 +100,31 @@ func (r *Eval) Text() string {
 	if len(r.Results) == 0 {
 		return ""
 	}
-	pgd := fmt.Sprintf("PGD-%d", r.Steps)
 	radii, sweep := radiiOf(r.Results, func(e Evaluation) string { return e.EpsExact })
 	header := []any{"model"}
 	if sweep {
 		header = append(header, "ε")
 	}
-	t := show.Table(append(header, "clean", "FGSM", pgd, "certified", "forward/s", pgd+" steps/s", "IBP/s")...)
+	header = append(header, "clean")
+	last := ""
+	for _, a := range r.Results[0].Attacks {
+		last = attackHeading(a.Attack)
+		header = append(header, last)
+	}
+	t := show.Table(append(header, "certified", "forward/s", last+" steps/s", "IBP/s")...)
 	partly := false
 	for _, e := range r.Results {
 		row := []any{e.Model}
 		if sweep {
 			row = append(row, e.EpsExact)
 		}
-		t.AppendRow(append(row, percentOr(e.Clean), percentOr(e.FGSM), percentOr(e.PGD), percentOr(e.Certified),
-			rateOf(e.Clean, e.Speed.Forward), rateOf(e.PGD, e.Speed.PGDStep), rateOf(e.Certified, e.Speed.IBP)))
+		row = append(row, percentOr(e.Clean))
+		for _, a := range e.Attacks {
+			row = append(row, percentOr(a.Robust))
+		}
+		end := len(e.Attacks) - 1
+		t.AppendRow(append(row, percentOr(e.Certified),
+			rateOf(e.Clean, e.Speed.Forward), rateOf(e.Attacks[end].Robust, e.Speed.Steps[end]), rateOf(e.Certified, e.Speed.IBP)))
 		partly = partly || len(e.NotRun) > 0
 	}
 	out := show.Render(t)

@@ -75,13 +75,13 @@ func TestEval(t *testing.T) {
 	s := newSubject(t, 30)
 	r := &report.Eval{Envelope: s.envelope("eval"), Steps: 5, Seconds: 1.25, Hints: []string{}}
 	for _, eps := range []string{"8/255", "0.2"} {
-		e, err := audit.Evaluate(context.Background(), s.net, s.pool, s.x, s.y, audit.Options{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon(eps)}, Steps: 5, Seed: 1})
+		e, err := audit.Evaluate(context.Background(), s.net, s.pool, s.x, s.y, audit.Options{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon(eps)}, Attacks: []attack.Method{attack.FGSM{}, attack.PGD{Steps: 5, Seed: 1}}})
 		require.NoError(t, err)
 		r.Results = append(r.Results, report.NewEvaluation("m", eps, e))
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	e, err := audit.Evaluate(gone, s.net, s.pool, s.x, s.y, audit.Options{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}, Steps: 5})
+	e, err := audit.Evaluate(gone, s.net, s.pool, s.x, s.y, audit.Options{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}, Attacks: []attack.Method{attack.FGSM{}, attack.PGD{Steps: 5}}})
 	require.ErrorIs(t, err, context.Canceled)
 	r.Results = append(r.Results, report.NewEvaluation("m", "0.3", e))
 	back := again(t, r).(*report.Eval)
@@ -96,14 +96,15 @@ func TestEval(t *testing.T) {
 func TestAttack(t *testing.T) {
 	s := newSubject(t, 30)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.2")}
-	a, err := attack.New(s.net, attack.PGD(ball, 10, 1), s.pool)
+	cfg := attack.Config{Ball: ball, Method: attack.PGD{Steps: 10, Seed: 1}}
+	a, err := attack.New(s.net, cfg, s.pool)
 	require.NoError(t, err)
 	res := new(attack.Result)
 	require.NoError(t, a.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))
-	run := report.AttackRun{
-		Model: "m", Attack: "pgd", Norm: "linf", Eps: 0.2, EpsExact: "0.2", Steps: 10, StepSize: 0.05, Restarts: 1, RandomStart: true, Loss: "ce",
-		Checks: audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil), Out: "adv.npz", Seconds: 0.5,
-	}
+	run := report.NewAttackRun("m", 0, &cfg)
+	require.Equal(t, 0.05, run.StepSize)
+	run.Checks = audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil)
+	run.Out, run.Seconds = "adv.npz", 0.5
 	begun := run
 	run.Fill(res, 30)
 	require.Positive(t, run.Success)
@@ -134,12 +135,12 @@ func TestCertify(t *testing.T) {
 	require.NoError(t, err)
 	pred, err := audit.Predict(ctx, s.net, s.pool, s.x, 20)
 	require.NoError(t, err)
-	search, err := attack.NewRadiusSearch(s.net, attack.PGD(net.Ball{Norm: net.Linf}, 10, 1), net.MustEpsilon("1/100"), net.MustEpsilon("1"), s.pool)
+	search, err := attack.NewRadiusSearch(s.net, attack.Config{Ball: net.Ball{Norm: net.Linf}, Method: attack.PGD{Steps: 10, Seed: 1}}, net.MustEpsilon("1/100"), net.MustEpsilon("1"), s.pool)
 	require.NoError(t, err)
 	var runs []report.CertifyRun
 	for _, o := range []audit.ProveOptions{
 		{Norm: net.Linf, Eps: net.MustEpsilon("8/255"), First: 5, Block: 7},
-		{Norm: net.Linf, Resolution: net.MustEpsilon("1/100"), Max: net.MustEpsilon("1"), Search: search, First: 5, Block: 7},
+		{Norm: net.Linf, Resolution: net.MustEpsilon("1/100"), Max: net.MustEpsilon("1"), Search: search, AttackSteps: 10, First: 5, Block: 7},
 	} {
 		p, err := audit.NewProving(ibp, s.x, s.y, o)
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
 )
 
 // marginLayer is the last fully connected layer merged with the margins: for an
@@ -92,6 +93,6 @@ func (l *marginLayer) addTo(p model.Param, c, r, g []float32, labels []int, row 
 			}
 		}
 	}
-	addUnmapped(p.W[row*l.k:][:l.k], dw, l.cols)
+	net.AddUnmapped(p.W[row*l.k:][:l.k], dw, l.cols)
 	p.B[row] += db
 }

@@ -52,21 +52,9 @@ func certified(worst []float32, y int) bool {
 // wholeBall bounds the ball of the training radius.
 func wholeBall(_ *Config, lo, hi, x, _ []float32, at point) { box(lo, hi, x, at.eps) }
 
-// acceptsIntervals refuses the models that type intervals cannot bound.
+// acceptsIntervals refuses the models whose last layer cannot be merged with the margins.
 func acceptsIntervals(m *model.Model) error {
-	if !m.Arch.Sequential() {
-		return fieldErr("model", "a graph of layers", "a list, each reading the one before, for interval bounds")
-	}
-	layers := m.Arch.Layers
-	for i := range layers {
-		switch l := &layers[i]; {
-		case l.Kind == model.ReLU && i > 0 && layers[i-1].HasMatrix():
-		case l.Kind == model.Normalize, l.HasMatrix() && l.Groups == 0 && l.Dilation == [2]int{}:
-		default:
-			return fieldErr("model", fmt.Sprintf("%q as layer %d", l.Kind, i), "dense conv, fc and relu after them for interval bounds")
-		}
-	}
-	if last := layers[len(layers)-1].Kind; last != model.FC {
+	if last := m.Arch.Layers[len(m.Arch.Layers)-1].Kind; last != model.FC {
 		return fieldErr("model", fmt.Sprintf("%q as the last layer", last), "%q for clean images and on interval bounds (Gowal et al. 2018)", model.FC)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -130,7 +131,8 @@ func TestNewObjectiveTrains(t *testing.T) {
 		c.Winograd = true
 		_, err := New(tinyNet(t), noise(tinyNet(t), 64), c)
 		wantField(t, err, "winograd")
-		_, err = New(residualNet(t), noise(residualNet(t), 64), quick(o.name))
+		m := random(t, model.Architecture{Input: model.Shape{C: 1, H: 2, W: 2}, Layers: []model.Layer{{Kind: model.FC, Out: 3}, {Kind: model.ReLU}}})
+		_, err = New(m, noise(m, 64), quick(o.name))
 		wantField(t, err, "model")
 	}
 }
@@ -156,16 +158,6 @@ func TestSettings(t *testing.T) {
 	}
 	assert.Nil(t, Method("none").Settings())
 	assert.Empty(t, Method("none").About())
-}
-
-// logits are those of the float64 reference.
-func (f reference) logits(x []float32) []float64 {
-	b := box64{c: widen(x), r: make([]float64, len(x))}
-	shapes, _ := f.arch.Shapes()
-	for i, l := range f.arch.Layers {
-		b = refLayer(l, f.params[i], shapes[i], shapes[i+1], b)
-	}
-	return b.c
 }
 
 func inOrder(n int) []int32 {

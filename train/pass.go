@@ -32,9 +32,9 @@ func (s *stepper) passPart(p *part) {
 	}
 	boxed := s.o.boxesAt(s.c, s.at)
 	if boxed {
-		size := s.net.Input().Size()
-		need.boxes(s.c, cut(s.iv.c[0], size, p.from, p.to), cut(s.iv.r[0], size, p.from, p.to), p.x, p.adv, s.at)
-		s.iv.forward(&p.sc, s.net, p.from, p.to, labels)
+		lo, hi := p.boxed.Box()
+		need.boxes(s.c, lo, hi, p.x, p.adv, s.at)
+		p.boxed.forward(labels)
 	}
 	s.lossPart(p, first, labels, points, boxed)
 	if need.clean == gradient {
@@ -44,7 +44,7 @@ func (s *stepper) passPart(p *part) {
 		p.points.BackwardToWeights(groups)
 	}
 	if boxed {
-		s.iv.backward(&p.sc, p.from, p.to, labels, p.margin)
+		p.boxed.backward(labels)
 	}
 }
 

@@ -65,8 +65,7 @@ type part struct {
 	e      example   // the rest is scratch
 	z, dz  []float32 // of the attack
 	stream kernels.Stream
-	sc     kernels.Scratch // of interval bounds
-	margin []float32       // two inputs of the last layer, for them
+	boxed  *boxed // nil without boxes
 }
 
 func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper {
@@ -95,7 +94,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	}
 	s.optimise = func(worker, task int) { s.adam.update(n.ISA(), &s.sc[worker], task, s.rate) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
-	s.reloadBounds = func(_, task int) { s.iv.reload(task) }
+	s.reloadBounds = func(_, task int) { s.iv.Reload(task) }
 	return s
 }
 
@@ -147,7 +146,7 @@ func (s *stepper) makeParts(groups int) {
 			p.e.dPoints = make([]float32, classes)
 		}
 		if s.iv != nil {
-			p.margin = make([]float32, 2*s.iv.last.k)
+			p.boxed = s.iv.view(from, to)
 		}
 		s.parts = append(s.parts, p)
 	}
@@ -175,7 +174,7 @@ func (s *stepper) update(ctx context.Context) error {
 		s.pool.Run(len(s.adam.blocks), s.gradNone)
 	}
 	if s.o.boxesAt(s.c, s.at) {
-		s.pool.Run(len(s.iv.tasks), s.gradBounds)
+		s.pool.Run(s.iv.tasks(), s.gradBounds)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -189,6 +188,6 @@ func (s *stepper) update(ctx context.Context) error {
 func (s *stepper) reload() {
 	s.pool.Run(s.net.ReloadTasks(), s.reloadNet)
 	if s.iv != nil {
-		s.pool.Run(s.iv.reloadTasks(), s.reloadBounds)
+		s.pool.Run(s.iv.ReloadTasks(), s.reloadBounds)
 	}
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Interval bounds the outputs of an affine layer, with what it adds, before its
-// ReLU, exact and as executed, channels first.
+// Interval bounds the outputs of a node, with what it adds, before the ReLU that it ends
+// in, exact and as executed, channels first.
 type Interval struct{ Lower, Upper []float32 }
 
-// Bounds returns the intervals of the affine layers, in the order of
-// net.Network.Layers, for the ball around one image x, and a lower bound of z_y − z_j for every j (+Inf at y).
-// The last layer's interval is missing where it is merged with the margins: in
-// networks that end in conv or fc with one pixel. It allocates its results.
+// Bounds returns the intervals of the nodes, in the order of net.Network.Nodes, for the
+// ball around one image x, and a lower bound of z_y − z_j for every j (+Inf at y). The
+// last node's interval is missing where it is merged with the margins: in networks that
+// end in conv or fc with one pixel. It allocates its results.
 func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, error) {
 	if err := ball.Validate(); err != nil {
 		return nil, nil, err
@@ -45,18 +45,20 @@ func (v *IBP) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, 
 	return out, margins, nil
 }
 
-// interval turns C and R of slot 0, whose elements lie stride apart, into bounds,
-// as IntervalAffine does.
-func (v *IBP) interval(layer int, c, r []float32, stride int) Interval {
-	s := v.layers[layer].affine.Shape
-	hw := s.OutH() * s.OutW()
-	iv := Interval{make([]float32, s.Out()), make([]float32, s.Out())}
+// interval turns what forward gives of node i for slot 0, whose elements lie stride
+// apart, into bounds.
+func (v *IBP) interval(i int, c, r []float32, stride int) Interval {
+	s := &v.steps[i]
+	m := s.node.Shape
+	hw, form := m.H*m.W, s.form()
+	iv := Interval{make([]float32, m.Size()), make([]float32, m.Size())}
 	for p := range hw {
-		for ch := range s.OutC {
-			k := (p*s.OutC + ch) * stride
-			lo, hi := c[k]-r[k], c[k]+r[k]
-			lo -= float32(float32(math.Abs(float64(lo)))*relStep) + float32(tiny)
-			hi += float32(float32(math.Abs(float64(hi)))*relStep) + float32(tiny)
+		for ch := range m.C {
+			k := (p*m.C + ch) * stride
+			lo, hi := c[k], r[k]
+			if form != ends {
+				lo, hi = endsOf(lo, hi)
+			}
 			iv.Lower[ch*hw+p], iv.Upper[ch*hw+p] = lo, hi
 		}
 	}

@@ -3,9 +3,9 @@ package verify
 // Bytes returns the memory held by the weights that the verifier has packed
 // besides the network's own.
 func (v *IBP) Bytes() int {
-	n := v.spec.logits.bytes() + v.spec.rows.linear.bytes() + v.spec.rows.magnitudes()
-	for _, l := range v.layers {
-		n += l.maps.magnitudes()
+	n := v.spec.logits.bytes() + v.spec.pairs.linear.bytes() + v.spec.pairs.magnitudes()
+	for i := range v.steps {
+		n += v.steps[i].bytes()
 	}
 	return n
 }

@@ -11,6 +11,8 @@ package verify
 //     executed of them lie within either way; real numbers are outside by less than the
 //     error of an execution, which is not theirs.
 //   - 6, the constants of IntervalAdd: 2γ_T − γ_K − γ_T ≥ u, and slack.
+//   - 7a, the rounding of LeakyReLU's product: half an ulp, where endsOf has widened by 4u.
+//   - 7c, Kη of a mean: Abs of the pass behind it.
 //   - 9, the rounding of s and t: relaxExtra, as us·max(−l, h) ≤ u(|W|M + |b| + Mₛ).
 //   - 13, g, and what float64 rounds elsewhere: far below E.
 //   - 1 + 2γ for the chains of R and V. Terms that a chain loses cannot be rounded up by
@@ -41,10 +43,12 @@ const (
 	termDualInput
 	termUnderflow
 	termLastRows
-	errorTerms
+	errorTerms // those before are noticed by internal/redteam, those behind by TestLayerFaults
+
+	termSmooth
 )
 
-var errorTermNames = [errorTerms]string{
+var errorTermNames = [...]string{
 	termRadius:      "2: δ of the radius",
 	termCentre:      "2: 2δ|c|",
 	termBias:        "2: 2δ|b|",
@@ -66,6 +70,7 @@ var errorTermNames = [errorTerms]string{
 	termDualInput:   "11: 4uM + (4u + γ_{m+2})|ĉ|",
 	termUnderflow:   "12: underflow",
 	termLastRows:    "13: γ_T·S",
+	termSmooth:      "7a: 2⁻²⁰ of sigmoid and tanh",
 }
 
 // removed is the term that a test takes out; verifiers made meanwhile are unsound.

@@ -47,8 +47,8 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
 	layers := n.Layers()
-	terms := sumTerms(layers)
-	readers := readersOf(layers)
+	terms := sumTerms(n.Nodes())
+	readers := readersOf(n.Nodes())
 	for i := range layers {
 		a := &layers[i]
 		s := a.Shape
@@ -80,18 +80,6 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		d.relax = newRelaxBound(d.shape, terms[i], d.readers)
 	}
 	return g, nil
-}
-
-// readersOf returns how many layers read or add each activation.
-func readersOf(layers []net.Affine) []int {
-	readers := make([]int, len(layers)+1)
-	for i := range layers {
-		readers[layers[i].Src]++
-		if a := layers[i].Skip; a >= 0 {
-			readers[a]++
-		}
-	}
-	return readers
 }
 
 // stops lists the activations at whose boxes rows over the outputs may stop, but for

@@ -244,7 +244,7 @@ func TestPlantedUnsoundBound(t *testing.T) {
 		ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0")}
 		require.Nil(t, search(t, v, m, ball, x, 0, r, 8))
 		v.spec.bound.delta = 0 // forget the rounding
-		v.spec.rows.e = v.spec.rows.small.PadBias(make([]float32, v.spec.rowCount()))
+		v.spec.pairs.e = v.spec.pairs.small.PadBias(make([]float32, v.spec.rowCount()))
 		if search(t, v, m, ball, x, 0, r, 8) != nil {
 			found++
 		}

@@ -1,6 +1,10 @@
 package verify
 
-import "math"
+import (
+	"math"
+
+	"github.com/epsball/epsball/net"
+)
 
 // lastRows bounds the margins of a last layer that is not merged with the specification,
 // one that ends in a ReLU, an add or a map, as rows over the box that it reads, its
@@ -19,7 +23,8 @@ import "math"
 //
 // Without a ReLU α = s = 1 and t = 0. If s is a, its coefficients are added to those of a.
 type lastRows struct {
-	layer  *layer
+	affine *net.Affine
+	bound  bound
 	w      []float32
 	tap    []tap     // of an output
 	lo, hi []float64 // of each output before its ReLU, [H][W][C]
@@ -37,24 +42,28 @@ type tap struct {
 	in int
 }
 
-// newLastRows returns nil where the last layer is merged, or has so many outputs that
-// rows for them all would take longer than all else.
+// newLastRows returns nil where the last node is no dense layer, is merged, or has so many
+// outputs that rows for them all would take longer than all else.
 func newLastRows(v *IBP) *lastRows {
 	n := v.spec.outputs.Size()
 	if v.spec.merged || n > maxMerged {
 		return nil
 	}
-	l := &v.layers[len(v.layers)-1]
-	s := l.affine.Shape
+	last := &v.steps[len(v.steps)-1]
+	a, ok := last.node.Op.(*net.Affine)
+	if !ok {
+		return nil
+	}
+	s := a.Shape
 	return &lastRows{
-		layer: l, w: l.affine.Weights(), lo: make([]float64, n), hi: make([]float64, n), d: make([]float64, n),
+		affine: a, bound: last.bound, w: a.Weights(), lo: make([]float64, n), hi: make([]float64, n), d: make([]float64, n),
 		coef: make([]float64, s.In()), tap: make([]tap, 0, s.FanIn()),
 	}
 }
 
 // prepare bounds the outputs of the image in slot, which bound has carried through w.
 func (t *lastRows) prepare(w *worker, slot int) {
-	a := t.layer.affine
+	a := t.affine
 	s := a.Shape
 	t.stride = int(w.layout)
 	of := func(b [][]float32, act, size int) []float32 { return w.layout.Slot(b[act], size, slot) }
@@ -63,7 +72,7 @@ func (t *lastRows) prepare(w *worker, slot int) {
 		t.skipC, t.skipR = of(w.c, a.Skip, s.Out()), of(w.r, a.Skip, s.Out())
 	}
 	k := float64(s.FanIn())
-	ofSum, products := keep(termLastRows, t.layer.bound.delta)+4*(k+8)*0x1p-53, keep(termProducts, (k+4)*eta)
+	ofSum, products := keep(termLastRows, t.bound.delta)+4*(k+8)*0x1p-53, keep(termProducts, (k+4)*eta)
 	for o := range t.lo {
 		b := float64(a.B[o%s.OutC])
 		c, r, sum := b, 0.0, math.Abs(b)
@@ -85,7 +94,7 @@ func (t *lastRows) prepare(w *worker, slot int) {
 // taps lists the weights of output o, until the next call.
 func (t *lastRows) taps(o int) []tap {
 	t.tap = t.tap[:0]
-	s := t.layer.affine.Shape
+	s := t.affine.Shape
 	ch, p := o%s.OutC, o/s.OutC
 	y0, x0 := p/s.OutW()*s.StrideH-s.PadH, p%s.OutW()*s.StrideW-s.PadW
 	w := t.w[ch*s.FanIn():]
@@ -105,7 +114,7 @@ func (t *lastRows) taps(o int) []tap {
 // low returns a lower bound of output y minus output j, both counted as in memory;
 // −Inf for anything not finite.
 func (t *lastRows) low(y, j int) float32 {
-	a := t.layer.affine
+	a := t.affine
 	alpha, slope, intercept := 0.0, 0.0, 0.0
 	if lo, hi := t.lo[y], t.hi[y]; !a.ReLU || lo >= 0 || hi > -lo {
 		alpha = 1
@@ -147,6 +156,6 @@ func (t *lastRows) low(y, j int) float32 {
 
 // memory returns where output o, channels first, lies in memory.
 func (t *lastRows) memory(o int) int {
-	s := t.layer.affine.Shape
+	s := t.affine.Shape
 	return at(o, extent{s.OutH(), s.OutW(), s.OutC})
 }

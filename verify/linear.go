@@ -55,47 +55,47 @@ func newIntervalMap(n *net.Network, l linear, s kernels.Shape, weights func() []
 	return i
 }
 
-// product is what a worker on single images is computing: one map, or both of an
+// product is what a pass over single images is computing: one map, or both of an
 // intervalMap.
 type product struct {
 	small                *kernels.Small
 	dst, src, dstR, srcR []float32
 	e                    []float32 // nil: one map
-	blocks, parts        int
+	parts                int
 }
 
 // apply computes a map.
-func (w *worker) apply(l *linear, dst, src []float32, blocks int) {
-	if w.layout == net.LaneGroups {
-		l.lanes.Apply(&w.sc[0], dst, src, blocks, kernels.None, nil)
+func (p *pass) apply(l *linear, dst, src []float32) {
+	if p.layout == net.LaneGroups {
+		l.lanes.Apply(&p.sc[0], dst, src, p.blocks, kernels.None, nil)
 		return
 	}
-	w.split(l.macs, product{small: l.small, dst: dst, src: src, blocks: blocks})
+	p.split(l.macs, product{small: l.small, dst: dst, src: src})
 }
 
 // applyBoth computes both maps of an intervalMap.
-func (w *worker) applyBoth(l *intervalMap, dstC, srcC, dstR, srcR []float32, blocks int) {
-	if w.layout == net.LaneGroups {
-		l.lanes.Apply(&w.sc[0], dstC, srcC, blocks, kernels.None, nil)
-		l.abs.Apply(&w.sc[0], dstR, srcR, blocks, kernels.None, nil)
+func (p *pass) applyBoth(l *intervalMap, dstC, srcC, dstR, srcR []float32) {
+	if p.layout == net.LaneGroups {
+		l.lanes.Apply(&p.sc[0], dstC, srcC, p.blocks, kernels.None, nil)
+		l.abs.Apply(&p.sc[0], dstR, srcR, p.blocks, kernels.None, nil)
 		return
 	}
-	w.split(2*l.macs, product{l.small, dstC, srcC, dstR, srcR, l.e, blocks, 0})
+	p.split(2*l.macs, product{l.small, dstC, srcC, dstR, srcR, l.e, 0})
 }
 
-// split computes p, of macs multiply-adds an image, on the pool.
-func (w *worker) split(macs int64, p product) {
-	p.parts = net.SmallParts(p.small, macs, p.blocks, len(w.sc))
-	w.product = p
-	w.v.pool.Run(p.parts, w.part)
+// split computes a product, of macs multiply-adds an image, on the pool.
+func (p *pass) split(macs int64, m product) {
+	m.parts = net.SmallParts(m.small, macs, p.blocks, len(p.sc))
+	p.product = m
+	p.pool.Run(m.parts, p.part)
 }
 
 // applyPart is a task of split.
-func (w *worker) applyPart(worker, part int) {
-	p := &w.product
-	if p.e == nil {
-		p.small.Apply(&w.sc[worker], p.dst, p.src, p.blocks, kernels.None, nil, part, p.parts)
+func (p *pass) applyPart(worker, part int) {
+	m := &p.product
+	if m.e == nil {
+		m.small.Apply(&p.sc[worker], m.dst, m.src, p.blocks, kernels.None, nil, part, m.parts)
 		return
 	}
-	p.small.ApplyBoth(&w.sc[worker], p.dst, p.src, p.dstR, p.srcR, p.e, p.blocks, part, p.parts)
+	m.small.ApplyBoth(&p.sc[worker], m.dst, m.src, m.dstR, m.srcR, m.e, p.blocks, part, m.parts)
 }

@@ -1,11 +1,9 @@
 package verify
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 )
 
 // The proof.
@@ -135,59 +133,6 @@ const (
 
 // gamma returns γₙ.
 func gamma(n int) float64 { return float64(n) * u / (1 - float64(n)*u) }
-
-// bound holds the constants of one affine layer.
-type bound struct {
-	fanIn int
-	delta float64
-}
-
-// newBound derives the constants of a layer in a sum of so many terms; extra is what
-// its δ covers beyond the fan-in: terms is one more than that, or larger (step 6).
-func newBound(fanIn, terms, extra int) (bound, error) {
-	if fanIn > maxFan {
-		return bound{}, fmt.Errorf("fan-in %d: rounding is bounded up to %d", fanIn, maxFan)
-	}
-	if terms > 2*maxFan {
-		return bound{}, fmt.Errorf("part of a sum of %d terms: rounding is bounded up to %d", terms, 2*maxFan)
-	}
-	beyond := max(0, terms-extraLayer-fanIn)
-	return bound{fanIn, gamma(fanIn + extra + int(keep(termWholeSum, float64(beyond))))}, nil
-}
-
-const (
-	extraLayer  = 2  // step 2 needs 1
-	extraMargin = 4  // step 4 needs 2
-	extraFirst  = 16 // step 5 needs 15
-)
-
-// sumTerms returns for each layer the number T of terms of the sum it is part of
-// (step 6).
-func sumTerms(layers []net.Affine) []int {
-	readers := readersOf(layers)
-	terms, sum := make([]int, len(layers)), make([]int, len(layers))
-	for i := range layers {
-		a := &layers[i]
-		sum[i] = i
-		terms[i] = a.Shape.FanIn() + 1
-		switch before := a.Skip - 1; {
-		case a.Skip < 0:
-		case before >= 0 && readers[a.Skip] == 1 && !layers[before].ReLU: // its terms, then
-			terms[i] += terms[before]
-			for k := range i {
-				if sum[k] == before {
-					sum[k] = i
-				}
-			}
-		default:
-			terms[i]++
-		}
-	}
-	for i := range terms {
-		terms[i] = terms[sum[i]]
-	}
-	return terms
-}
 
 // sumConstants are those of step 6.
 var sumConstants = kernels.IntervalConstants{MulR: 1 + 16*u, MulC: 4 * u, Add: tiny}

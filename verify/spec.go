@@ -19,17 +19,21 @@ type spec struct {
 
 	// Of a merged layer:
 	affine *net.Affine
-	rows   intervalMap // D, β for each pair i < j; |D| from e
+	pairs  intervalMap // D, β for each pair i < j; |D| from e
 	logits linear      // |W| from |b|: V of step 4
 	bound  bound
 	dual   dual // of each row, if the last layer is the first
 }
 
-// mergeable tells whether the last layer's outputs are the rows of one matrix, few
-// enough to pair them all, with nothing after it.
-func mergeable(n *net.Network, last *net.Affine) bool {
-	classes := n.Classes()
-	return last.Skip < 0 && !last.ReLU && classes == last.Shape.OutC && classes > 1 && classes <= maxMerged
+// mergeable returns the last layer if its outputs are the rows of one matrix, few enough
+// to pair them all, with nothing after it; else nil.
+func mergeable(n *net.Network) *net.Affine {
+	nodes, classes := n.Nodes(), n.Classes()
+	last, ok := nodes[len(nodes)-1].Op.(*net.Affine)
+	if ok && last.Skip < 0 && !last.ReLU && classes == last.Shape.OutC && classes > 1 && classes <= maxMerged {
+		return last
+	}
+	return nil
 }
 
 func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
@@ -43,7 +47,7 @@ func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
 	s.logits = newLinear(n, a.Shape, a.Weights(), absAll(a.B), true)
 	shape := a.Shape
 	shape.OutC = len(b)
-	s.rows = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, func() []float32 { return w }, s.bound.radiusBias(b))
+	s.pairs = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, func() []float32 { return w }, s.bound.radiusBias(b))
 	if a.Src == 0 {
 		s.dual = dualNorms(n, w, shape)
 		for _, d := range [][]float32{s.dual.l2, s.dual.max} {
@@ -77,6 +81,12 @@ func absAll(s []float32) []float32 {
 		out[i] = float32(math.Abs(float64(v)))
 	}
 	return out
+}
+
+func (s *spec) norms() *dual { return &s.dual }
+
+func (s *spec) both(p *pass, dstC, srcC, dstR, srcR []float32) {
+	p.applyBoth(&s.pairs, dstC, srcC, dstR, srcR)
 }
 
 // rowCount returns the number of rows of a merged layer.

@@ -33,7 +33,8 @@ func TestPlantedUnsoundSum(t *testing.T) {
 		require.Nil(t, search(t, v, m, ball, x, 0, r, 8))
 		sumConstants = kernels.IntervalConstants{MulR: 1}
 		v.feeds[0].delta = 0 // forget the rounding of products, which is larger
-		v.layers[0].maps.e = v.layers[0].maps.small.PadBias(make([]float32, 3))
+		maps := &v.steps[0].interval.(*affineInterval).maps
+		maps.e = maps.small.PadBias(make([]float32, 3))
 		if search(t, v, m, ball, x, 0, r, 8) != nil {
 			found++
 		}

@@ -58,14 +58,12 @@ func (r *Result) resize(n int) {
 // al. 2018), the last layer merged with the specification, sound in float32.
 // It must be used by one goroutine at a time.
 type IBP struct {
-	net     *net.Network
-	layers  []layer // all but one that is merged with the specification
-	feeds   []bound // of each activation: the largest of the layers that read or add it
-	spec    spec
-	pool    *kernels.Pool
-	workers []*worker // on lanes, one for each of the pool
-	few     *worker   // on single images, its layers split over the pool
-	f       func(worker, task int)
+	*program // all nodes but one that is merged with the specification
+	spec     spec
+	pool     *kernels.Pool
+	workers  []*worker // on lanes, one for each of the pool
+	few      *worker   // on single images, its layers split over the pool
+	f        func(worker, task int)
 
 	// The batch being verified.
 	ctx     context.Context
@@ -81,61 +79,28 @@ type job interface {
 	chunk(w *worker, from, to int)
 }
 
-// layer is an affine layer as the bounds see it.
-type layer struct {
-	affine *net.Affine
-	maps   intervalMap // W, and |W| starting from e
-	bound  bound
-	dual   dual // if the layer reads the input
-}
-
 // NewIBP prepares a network for verification. For large batches it packs |W| of
 // every layer.
 func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
-	if err := bounded(n); err != nil {
+	nodes, last := n.Nodes(), mergeable(n)
+	if last != nil {
+		nodes = nodes[:len(nodes)-1]
+	}
+	p, err := newProgram(n, nodes, false)
+	if err != nil {
 		return nil, err
 	}
-	layers := n.Layers()
-	v := &IBP{net: n, pool: pool, feeds: make([]bound, len(layers)+1)}
-	feed := func(src int, b bound) {
-		if b.delta > v.feeds[src].delta {
-			v.feeds[src] = b
-		}
-	}
-	last := &layers[len(layers)-1]
-	merged := mergeable(n, last)
-	terms := sumTerms(layers)
-	for i := range layers {
-		a := &layers[i]
-		if a == last && merged {
-			break
-		}
-		b, err := newBound(a.Shape.FanIn(), terms[i], extra(a, extraLayer))
-		if err != nil {
-			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
-		}
-		feed(a.Src, b)
-		if a.Skip >= 0 {
-			feed(a.Skip, b)
-		}
-		w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
-		w.small, _ = a.Small(1, 1)
-		l := layer{affine: a, bound: b, maps: newIntervalMap(n, w, a.Shape, a.Weights, b.radiusBias(a.B))}
-		if a.Src == 0 {
-			l.dual = dualNorms(n, a.Weights(), a.Shape)
-		}
-		v.layers = append(v.layers, l)
-	}
-	v.spec = spec{outputs: n.Output()}
-	if merged {
-		var err error
-		if v.spec, err = newSpec(n, last, extra(last, extraMargin)); err != nil {
+	v := &IBP{program: p, pool: pool, spec: spec{outputs: n.Output()}}
+	if last != nil {
+		if v.spec, err = newSpec(n, last, extra(&n.Nodes()[last.Node], extraMargin)); err != nil {
 			return nil, fmt.Errorf("layer %s: %w", last.Name, err)
 		}
-		feed(last.Src, v.spec.bound)
+		p.feed(last.Src, v.spec.bound)
+	} else {
+		p.feed(0, bound{})
 	}
 	v.f = v.chunk
 	return v, nil
@@ -162,14 +127,6 @@ func (v *IBP) singles() *worker {
 		v.few = newWorker(v, net.Singles, net.MaxSmall, v.pool.Workers())
 	}
 	return v.few
-}
-
-// extra is the number of roundings that a layer's δ covers beyond its fan-in.
-func extra(a *net.Affine, other int) int {
-	if a.Src == 0 {
-		return extraFirst
-	}
-	return other
 }
 
 // Certify tries to prove, for each image, that no image of the ball around it

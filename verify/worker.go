@@ -7,54 +7,44 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// worker owns the buffers of one goroutine, or of a pool where images are single:
-// centres and radii in its layout.
+// worker owns the buffers of one goroutine, or of a pool where images are single.
 type worker struct {
+	pass
 	v        *IBP
-	layout   net.Layout
 	slots    int
-	c, r     [][]float32  // of each activation; they share memory as net.Network.Buffers says
 	m        []float32    // M of step 4, the input of the last layer in magnitude
 	spec     [3][]float32 // C, R, V of the last layer, if merged
 	lo1, hi1 []float32    // one image, channels first
-	dual     *dualInput   // of L1 and L2 balls; nil until the first
 	last     *lastRows    // nil if the last layer is merged
-	eps      [net.ChunkGroups * kernels.Lanes]float64
-	sc       []kernels.Scratch
-
-	boxes map[int]net.Box                 // of the radius search, by grid point
-	trace func(layer int, c, r []float32) // sees C and R of each layer (Bounds)
-
-	product product // being computed
-	part    func(worker, part int)
+	boxes    map[int]net.Box
 }
 
 // newWorker returns a worker for up to slots images; goroutines call it.
 func newWorker(v *IBP, layout net.Layout, slots, goroutines int) *worker {
-	w := &worker{v: v, layout: layout, slots: slots, sc: make([]kernels.Scratch, goroutines), boxes: map[int]net.Box{}}
-	w.part = w.applyPart
-	size := v.net.Input().Size()
+	w := &worker{
+		pass: pass{program: v.program, layout: layout, pool: v.pool, sc: make([]kernels.Scratch, goroutines)},
+		v:    v, slots: slots, boxes: map[int]net.Box{},
+	}
+	w.init(slots)
 	alloc := func(size int) []float32 { return kernels.Alloc(layout.Len(layout.Blocks(slots), size)) }
 	buffers := v.net.Buffers()
 	most := make([]int, len(buffers))
-	most[buffers[0]] = size
-	for i, l := range v.layers {
-		b := &most[buffers[i+1]]
-		*b = max(*b, l.affine.Shape.Out())
+	for k := range len(v.steps) + 1 {
+		most[buffers[k]] = max(most[buffers[k]], v.size(k))
 	}
 	c, r := make([][]float32, len(most)), make([][]float32, len(most))
 	for i, size := range most {
 		c[i], r[i] = alloc(size), alloc(size)
 	}
-	for i := range len(v.layers) + 1 {
-		w.c, w.r = append(w.c, c[buffers[i]]), append(w.r, r[buffers[i]])
+	for k := range len(v.steps) + 1 { // they share memory as net.Network.Buffers says
+		w.c, w.r = append(w.c, c[buffers[k]]), append(w.r, r[buffers[k]])
 	}
 	if s := &v.spec; s.merged {
 		rows := s.rowCount()
 		w.m = alloc(s.affine.Shape.In())
 		w.spec = [3][]float32{alloc(rows), alloc(rows), alloc(s.outputs.Size())}
 	}
-	w.lo1, w.hi1 = make([]float32, size), make([]float32, size)
+	w.lo1, w.hi1 = make([]float32, v.size(0)), make([]float32, v.size(0))
 	w.last = newLastRows(v)
 	return w
 }
@@ -70,7 +60,11 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 	w.eps[slot] = box.EpsHi()
 	if norm != net.Linf {
 		if w.dual == nil {
-			w.dual = newDualInput(w)
+			out := w.dualRows()
+			if s := &w.v.spec; s.merged && s.affine.Src == 0 {
+				out = max(out, s.rowCount())
+			}
+			w.dual = newDualInput(&w.pass, w.slots, out)
 		}
 		copy(w.lo1, img)
 		for k := range w.lo1 {
@@ -93,58 +87,28 @@ func (w *worker) load(slot, i int, norm net.Norm, box net.Box) {
 
 // bound carries the loaded inputs of n images through the network.
 func (w *worker) bound(norm net.Norm, n int) {
-	v := w.v
-	blocks := w.layout.Blocks(n)
-	isa, sc := v.net.ISA(), &w.sc[0]
-	len0 := w.layout.Len(blocks, v.net.Input().Size())
-	isa.IntervalBox(sc, w.c[0][:len0], w.r[0][:len0], v.feeds[0].interval(false))
+	w.blocks, w.norm = w.layout.Blocks(n), norm
+	len0 := w.length(w.size(0))
+	w.net.ISA().IntervalBox(&w.sc[0], w.c[0][:len0], w.r[0][:len0], w.constants(0, false))
 	if norm != net.Linf {
-		w.dualRadii(blocks)
+		w.dualRadii()
 	}
-	for i := range v.layers {
-		l := &v.layers[i]
-		a, c, r := l.affine, w.c[i+1], w.r[i+1]
-		w.applyBoth(&l.maps, c, w.c[a.Src], r, w.r[a.Src], blocks)
-		size := a.Shape.Out()
-		out := w.layout.Len(blocks, size)
-		c, r = c[:out], r[:out]
-		if norm != net.Linf && a.Src == 0 {
-			w.narrow(&l.maps, l.dual.of(norm), c, r, blocks, size)
-		}
-		if a.Skip >= 0 {
-			isa.IntervalAdd(sc, c, r, w.c[a.Skip][:out], w.r[a.Skip][:out], sumConstants)
-		}
-		if w.trace != nil {
-			w.trace(i, c, r)
-		}
-		if a.ReLU || i < len(v.net.Layers())-1 {
-			isa.IntervalAffine(sc, c, r, v.feeds[i+1].interval(a.ReLU))
-		}
-	}
-	if v.spec.merged {
-		w.boundMargins(norm, blocks)
+	w.run()
+	if w.v.spec.merged {
+		w.boundMargins()
 	}
 }
 
 // boundMargins bounds the rows of the merged last layer.
-func (w *worker) boundMargins(norm net.Norm, blocks int) {
+func (w *worker) boundMargins() {
 	s := &w.v.spec
 	src := s.affine.Src
-	w.applyBoth(&s.rows, w.spec[0], w.c[src], w.spec[1], w.r[src], blocks)
-	if norm != net.Linf && src == 0 {
-		w.narrow(&s.rows, s.dual.of(norm), w.spec[0], w.spec[1], blocks, s.rowCount())
-	}
+	w.rows(s, src, s.rowCount(), w.spec[0], w.spec[1])
 	ofR := float32(keep(termLogitRadius, 1))
-	for k, c := range w.c[src][:blocks*int(w.layout)*s.affine.Shape.In()] {
+	for k, c := range w.c[src][:w.used(s.affine.Shape.In())] {
 		w.m[k] = float32(math.Abs(float64(c))) + float32(ofR*w.r[src][k])
 	}
-	w.apply(&s.logits, w.spec[2], w.m, blocks)
-}
-
-// slotOf returns the slot of element k of a tensor with size elements an image.
-func (w *worker) slotOf(k, size int) int {
-	l := int(w.layout)
-	return k/(size*l)*l + k%l
+	w.apply(&s.logits, w.spec[2], w.m)
 }
 
 // margin returns a proved lower bound of the smallest margin of label y.

@@ -21,7 +21,7 @@ import (
 type attackFlags struct {
 	model    string
 	data     data
-	attack   *value[string]
+	attack   *value[attack.Spec]
 	norm     *value[net.Norm]
 	radii    *value[[]net.Epsilon]
 	eps      *value[net.Epsilon] // the one of radii that is being attacked
@@ -44,7 +44,7 @@ type attackFlags struct {
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
 		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
-		attack: choiceFlag("attack", "pgd", "fgsm", "pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
+		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
@@ -83,14 +83,14 @@ that are done say little of the others.`,
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to attack (required)")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.attack, "attack", "fgsm or pgd")
+	fl.Var(f.attack, "attack", "fgsm, pgd or apgd, with options such as pgd:steps=100,restarts=5: see epsball help attacks")
 	fl.Var(f.norm, "norm", "linf or l2")
 	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
-	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (fgsm: 1)")
-	fl.Var(f.stepSize, "step-size", "length of a step, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
+	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (apgd: 100; fgsm: 1)")
+	fl.Var(f.stepSize, "step-size", "length of a step of fgsm or pgd, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
 	fl.IntVar(&f.restarts, "restarts", 1, "runs an image gets until one fools it")
 	fl.BoolVar(&f.targeted, "targeted", false, "climb towards a wrong class instead of away from the label")
-	fl.BoolVar(&f.random, "random-start", true, "start at a random point of the ball; fgsm only if given")
+	fl.BoolVar(&f.random, "random-start", true, "start pgd at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
@@ -106,27 +106,8 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err := checkBall("eps", f.eps.text, ball); err != nil {
 		return attack.Config{}, err
 	}
-	if f.restarts < 1 {
-		return attack.Config{}, fmt.Errorf("--restarts: got %d, want at least 1", f.restarts)
-	}
-	var c attack.Config
-	if f.attack.v == "fgsm" {
-		if f.given("steps") && f.steps != 1 {
-			return c, fmt.Errorf("--steps: got %d, but fgsm has one step; use --attack pgd", f.steps)
-		}
-		c = attack.FGSM(ball, f.given("random-start") && f.random, f.seed)
-	} else {
-		if f.steps < 1 {
-			return c, fmt.Errorf("--steps: got %d, want at least 1", f.steps)
-		}
-		c = attack.PGD(ball, f.steps, f.seed)
-		c.RandomStart = f.random
-	}
-	if f.stepSize.set {
-		c.StepSize = f.stepSize.v.Float64()
-	}
-	c.Restarts, c.Targeted, c.Loss = f.restarts, f.targeted, f.loss.v
-	return c, nil
+	m, err := f.method()
+	return attack.Config{Ball: ball, Method: m}, err
 }
 
 func (a *app) attack(ctx context.Context, f *attackFlags) error {
@@ -166,7 +147,12 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		hints = append(hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
 	}
 	envelope := a.envelope("attack", s)
-	envelope.Seed, envelope.Data = &f.seed, f.data.spec
+	m, err := f.method()
+	if err != nil {
+		return err
+	}
+	seed := m.Plan().Seed
+	envelope.Seed, envelope.Data = &seed, f.data.spec
 	if len(f.radii.v) == 1 {
 		err = a.report(&report.Attack{Envelope: envelope, AttackRun: runs[0], Hints: hints})
 	} else {
@@ -214,9 +200,10 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	if err != nil {
 		return nil, err
 	}
-	r := f.newRun(s, cfg)
+	run := report.NewAttackRun(s.name, f.data.offset, &cfg)
+	r := &run
 	known := 0 // images that the journal has
-	cfg.Progress = func(done int) { bar.show(f.attack.v, known+done, f.data.n) }
+	cfg.Progress = func(done int) { bar.show(cfg.Method.Name(), known+done, f.data.n) }
 	attacker, err := attack.New(s.net, cfg, s.pool)
 	if err != nil {
 		return nil, err
@@ -270,20 +257,6 @@ func grace(ctx context.Context) (context.Context, context.CancelFunc) {
 	later, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
 	return later, func() { stop(); cancel() }
-}
-
-func (f *attackFlags) newRun(s *subject, c attack.Config) *report.AttackRun {
-	r := &report.AttackRun{
-		Model: s.name, Offset: f.data.offset, Attack: f.attack.v, Norm: f.norm.v.String(), Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(),
-		Steps: c.Steps, StepSize: c.StepSize, Restarts: c.Restarts, RandomStart: c.RandomStart, Targeted: c.Targeted, Loss: c.Loss.String(),
-	}
-	if r.StepSize == 0 { // the attack's own default
-		r.StepSize = r.Eps
-		if r.Steps > 1 {
-			r.StepSize /= 4
-		}
-	}
-	return r
 }
 
 // fillLabels gives images without a label the class predicted for them; offset

@@ -37,7 +37,7 @@ func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog
 	if !f.log.IsFile() {
 		return nil, 0, nil
 	}
-	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: f.run(c), First: f.data.offset}, s.x, s.y)
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps), First: f.data.offset}, s.x, s.y)
 	if !f.log.Exists() {
 		return log, 0, nil // made when there is something to write
 	}
@@ -48,12 +48,6 @@ func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog
 		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.y), "image"))
 	}
 	return log, known, err
-}
-
-// run spells out all that an image's outcome depends on, but model and data.
-func (f *attackFlags) run(c *attack.Config) string {
-	return fmt.Sprintf("%s, %s ε %s, steps %d of %v, restarts %d, random start %t, targeted %t, loss %s, seed %d",
-		f.attack.v, f.norm.v, f.eps.v, c.Steps, c.StepSize, c.Restarts, c.RandomStart, c.Targeted, c.Loss, c.Seed)
 }
 
 // save writes the images of --out. The journal goes once they are there, all of

@@ -128,7 +128,8 @@ func (r *certifyRun) options() (o audit.ProveOptions, err error) {
 	}
 	o.Resolution, o.Max = f.resolution.v, f.maxRadius.v
 	if f.attackSteps > 0 {
-		o.Search, err = attack.NewRadiusSearch(r.s.net, attack.PGD(net.Ball{Norm: f.norm.v}, f.attackSteps, f.seed), o.Resolution, o.Max, r.s.pool)
+		o.Search, err = attack.NewRadiusSearch(r.s.net, attack.Config{Ball: net.Ball{Norm: f.norm.v}, Method: attack.PGD{Steps: f.attackSteps, Seed: f.seed}}, o.Resolution, o.Max, r.s.pool)
+		o.AttackSteps = f.attackSteps
 	}
 	return o, err
 }

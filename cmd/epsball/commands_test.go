@@ -26,15 +26,29 @@ func TestEval(t *testing.T) {
 	results := doc["results"].([]any)
 	require.Len(t, results, 2)
 	e := results[0].(map[string]any)
-	assert.Equal(t, []string{"certified", "clean", "eps", "eps_exact", "fgsm", "images_per_s", "model", "n", "norm", "pgd", "seconds"}, keys(e))
-	assert.Equal(t, []string{"forward", "ibp", "pgd_step"}, keys(e["images_per_s"]))
+	assert.Equal(t, []string{"attacks", "certified", "clean", "eps", "eps_exact", "fgsm", "images_per_s", "model", "n", "norm", "pgd", "seconds"}, keys(e))
+	assert.Equal(t, []string{"attack_steps", "forward", "ibp", "pgd_step"}, keys(e["images_per_s"]))
 	assert.Equal(t, "m", e["model"])
 	assert.Equal(t, 0.01, e["eps"])
 	assert.EqualValues(t, f.n, e["n"])
 	assert.InDelta(t, float64(f.n-f.wrong)/float64(f.n), e["clean"], 1e-9)
-	assert.LessOrEqual(t, e["certified"], e["pgd"])
-	assert.LessOrEqual(t, e["pgd"], e["clean"])
+	attacks := e["attacks"].([]any)
+	require.Len(t, attacks, 2)
+	for i, text := range []string{"fgsm", "pgd:steps=5,seed=1"} {
+		a := attacks[i].(map[string]any)
+		assert.Equal(t, text, a["attack"])
+		assert.LessOrEqual(t, e["certified"], a["robust"])
+		assert.LessOrEqual(t, a["robust"], e["clean"])
+	}
 	assert.Equal(t, "small", results[1].(map[string]any)["model"])
+
+	doc = document(t, 0, args("eval --model %s --data %s --eps 0.01 --attack apgd:steps=9 --attack pgd:seed=7 --seed 3", f.model, f.data)...)
+	attacks = doc["results"].([]any)[0].(map[string]any)["attacks"].([]any)
+	assert.Equal(t, "apgd:steps=9,seed=3", attacks[0].(map[string]any)["attack"])
+	assert.Equal(t, "pgd:steps=40,seed=7", attacks[1].(map[string]any)["attack"])
+	r := run(args("eval --model %s --data %s --attack pgd --attack pgd:seed=1", f.model, f.data)...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "--attack: pgd:steps=40,seed=1 is there twice")
 
 	table := run(args("eval --model %s --data %s --n 30 --norm l2 --eps 8/255", f.model, f.data)...)
 	require.Zero(t, table.code, table.stderr)
@@ -67,6 +81,7 @@ func TestAttack(t *testing.T) {
 	success := int(doc["success"].(float64))
 	assert.Positive(t, success)
 	assert.InDelta(t, doc["clean"].(float64)-doc["robust"].(float64), float64(success)/float64(f.n), 1e-9)
+	assert.Equal(t, "pgd:steps=10,seed=1", doc["attack"])
 	assert.Equal(t, 0.3/4, doc["step_size"])
 
 	// The file holds what was said of it, and can be attacked again.
@@ -91,11 +106,24 @@ func TestAttack(t *testing.T) {
 	again := document(t, 0, args("attack --model %s --data %s --attack fgsm --eps 0", f.model, out)...)
 	assert.InDelta(t, doc["robust"], again["clean"], 1e-9)
 	assert.Nil(t, again["mean_distance"])
+	assert.Equal(t, "fgsm", again["attack"])
 	assert.Equal(t, 1.0, again["steps"])
 	assert.Equal(t, false, again["random_start"])
 
+	// What a report says of the attack gives the same attack.
+	for _, how := range []string{
+		"--attack apgd:restarts=2,loss=dlr --steps 7", "--steps 3 --restarts 2 --step-size 1/50 --seed 9", "--attack fgsm --random-start",
+	} {
+		line := args("attack --model %s --data %s --eps 0.1", f.model, f.data)
+		first := document(t, 0, append(line, strings.Fields(how)...)...)
+		second := document(t, 0, append(line, "--attack", first["attack"].(string))...)
+		delete(first, "seconds")
+		delete(second, "seconds")
+		assert.Equal(t, first, second, how)
+	}
+
 	for _, extra := range []string{
-		"--attack fgsm --random-start --step-size 2/255", "--norm l2 --eps 1/2 --restarts 3", "--targeted --loss margin --restarts 9 --random-start=false",
+		"--attack fgsm --random-start --step-size 2/255", "--attack apgd:rho=0.5 --norm l2", "--norm l2 --eps 1/2 --restarts 3", "--targeted --loss margin --restarts 9 --random-start=false",
 		"--targeted --loss dlr", "--loss dlr",
 	} {
 		r := run(append(args("attack --model %s --data %s --n 20 --offset 5 --steps 1", f.model, f.data), strings.Fields(extra)...)...)

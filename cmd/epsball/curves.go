@@ -36,18 +36,18 @@ func (c *curve) zero(clean *float64) {
 }
 
 // securityCurve draws what eval found at several radii: for each model the accuracy
-// under PGD, and the certified one below it.
+// that no attack takes, and the certified one below it.
 func securityCurve(w io.Writer, r *report.Eval) error {
 	var curves []*curve
 	for i := 0; i < len(r.Results); {
 		first := r.Results[i]
 		color := 1 + len(curves)/2
-		attacked := newCurve(fmt.Sprintf("%s, PGD-%d", first.Model, r.Steps), color, false)
+		attacked := newCurve(first.Model+", under attack", color, false)
 		proved := newCurve(first.Model+", certified", color, true)
 		for seen := map[string]bool{}; i < len(r.Results) && r.Results[i].Model == first.Model && !seen[r.Results[i].EpsExact]; i++ {
 			e := r.Results[i]
 			seen[e.EpsExact] = true
-			attacked.at(e.Eps, e.PGD)
+			attacked.at(e.Eps, e.Robust())
 			proved.at(e.Eps, e.Certified)
 		}
 		attacked.zero(first.Clean)
@@ -65,8 +65,8 @@ func attackCurve(w io.Writer, r *report.AttackTable) error {
 		c.at(a.Eps, a.Robust)
 	}
 	c.zero(one.Clean)
-	return drawCurves(w, "Accuracy of "+one.Model+" under attack", fmt.Sprintf("%s of %s; %s, %s", show.Count(one.N, "image"), r.Data,
-		one.Attack, show.Count(one.Steps, "step")), "radius ε, "+one.Norm, []*curve{c})
+	return drawCurves(w, "Accuracy of "+one.Model+" under attack", fmt.Sprintf("%s of %s; %s", show.Count(one.N, "image"), r.Data,
+		one.Attack), "radius ε, "+one.Norm, []*curve{c})
 }
 
 // certifyCurve draws the certified accuracy of models at several radii.

@@ -16,14 +16,15 @@ import (
 )
 
 type evalFlags struct {
-	models []string
-	data   data
-	eps    *value[[]net.Epsilon]
-	norm   *value[net.Norm]
-	steps  int
-	seed   uint64
-	plot   outfile.Output
-	force  bool
+	models  []string
+	data    data
+	eps     *value[[]net.Epsilon]
+	norm    *value[net.Norm]
+	attacks []string
+	steps   int
+	seed    uint64
+	plot    outfile.Output
+	force   bool
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -32,39 +33,42 @@ func (a *app) evalCommand() *cobra.Command {
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",
 		Long: `Evaluates each model on the same images: how many it classifies right (clean),
-still right under FGSM and under PGD, and proved right for the whole ball
+still right under each attack, and proved right for the whole ball
 (certified, interval bounds). Fractions are of all images. Without arguments:
 the built-in models on the 10,000 MNIST test images. With several radii, such as
 --eps 0.02,0.05,0.1, each model gets a line for each; --plot draws them.
 
-PGD has one random start and steps of ε/4 and stops at an image once it is
-fooled; its throughput is in gradient steps of one image. A proof that an attack
+--attack may be repeated (epsball help attacks); without it, FGSM and PGD with one random
+start and steps of ε/4. An attack stops at an image once it is fooled; the throughput of
+the last one is in gradient steps of one image. A proof that an attack
 contradicts is an error (exit status 1). After ^C, what was finished is printed
 and the rest marked as not run.`,
 		Example: `  epsball eval
   epsball eval --eps 0.02,0.05,0.1,0.2 --n 1000 --plot curves.svg
   epsball eval --model m.safetensors --data testdata/mnist --eps 8/255 --n 1000 --json`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.eval(c.Context(), f) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.eval(c.Context(), f, c.Flags().Changed) },
 	}
 	c.Flags().StringArrayVar(&f.models, "model", nil, "`model` to evaluate; may be repeated (default every built-in model)")
 	f.data.addFlags(c, "builtin:mnist")
 	c.Flags().Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	c.Flags().Var(f.norm, "norm", "linf or l2")
-	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD")
-	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the random start")
+	c.Flags().StringArrayVar(&f.attacks, "attack", nil, "`attack` to evaluate under, such as apgd:steps=100; may be repeated (default fgsm and pgd)")
+	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD, without --attack")
+	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of random starts where --attack gives none")
 	c.Flags().StringVar(&f.plot.Path, "plot", "", "`file` for the curves of robust and certified accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
 }
 
-func (a *app) eval(ctx context.Context, f *evalFlags) error {
+func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bool) error {
 	start := time.Now()
 	if err := checkRadii(f.norm.v, f.eps.v); err != nil {
 		return err
 	}
-	if f.steps < 1 {
-		return fmt.Errorf("--steps: got %d, want at least 1", f.steps)
+	methods, err := f.methods(given)
+	if err != nil {
+		return err
 	}
 	if err := needsCurve(&f.plot, f.eps.v); err != nil {
 		return err
@@ -93,7 +97,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	for _, s := range subjects {
 		var last *audit.Evaluation
 		for _, eps := range f.eps.v {
-			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Steps: f.steps, Seed: f.seed, First: f.data.offset}
+			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Attacks: methods, First: f.data.offset}
 			o.Progress = func(pass string, done, total int) { bar.show(s.name+"  "+pass, done, total) }
 			last, err = audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, o)
 			if err != nil && !errors.Is(err, context.Canceled) {
@@ -108,7 +112,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 		if err == nil {
 			finished++
 			if len(f.models) > 0 { // what the built-in ones show is known
-				r.Hints = append(r.Hints, evalHints(s.name, last.N, s.net.Classes(), last.Clean, last.PGD, last.Certified)...)
+				r.Hints = append(r.Hints, evalHints(s.name, last.N, s.net.Classes(), last.Clean, leastRobust(last), last.Certified)...)
 			}
 		}
 	}
@@ -128,4 +132,13 @@ func (a *app) eval(ctx context.Context, f *evalFlags) error {
 	err = a.report(r)
 	a.hint(r.Hints)
 	return errors.Join(err, failure)
+}
+
+// leastRobust is the fraction that all attacks leave.
+func leastRobust(e *audit.Evaluation) float64 {
+	least := e.Clean
+	for _, a := range e.Attacks {
+		least = min(least, a.Robust)
+	}
+	return least
 }

@@ -238,9 +238,11 @@ func TestCancelEval(t *testing.T) {
 	assert.NotContains(t, model(0), "not_run")
 	clean := float64(f.n-f.wrong) / float64(f.n)
 	assert.InDelta(t, clean, model(1)["clean"], 1e-9)
-	assert.InDelta(t, clean, model(1)["fgsm"], 1e-9)
-	assert.Nil(t, model(1)["pgd"])
-	assert.Equal(t, []any{"pgd", "certify"}, model(1)["not_run"])
+	pgd := "pgd:steps=1000000,seed=1"
+	attacks := model(1)["attacks"].([]any)
+	assert.InDelta(t, clean, attacks[0].(map[string]any)["robust"], 1e-9)
+	assert.Equal(t, map[string]any{"attack": pgd, "robust": nil}, attacks[1])
+	assert.Equal(t, []any{pgd, "certify"}, model(1)["not_run"])
 	assert.Nil(t, model(2)["clean"])
 	assert.Len(t, model(2)["not_run"], 4)
 

@@ -11,6 +11,7 @@ import (
 // topics are pages of help that belong to no command.
 func topics() []*cobra.Command {
 	return []*cobra.Command{
+		attacksTopic(),
 		{
 			Use:   "data",
 			Short: "What --data takes, and how images get their labels",

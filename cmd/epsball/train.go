@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/foreign"
@@ -232,7 +233,7 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *re
 	}
 	bar := a.newBar()
 	e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, audit.Options{
-		Ball: net.Ball{Norm: net.Linf, Eps: f.eps.v}, Steps: testSteps, Seed: 1,
+		Ball: net.Ball{Norm: net.Linf, Eps: f.eps.v}, Attacks: []attack.Method{attack.PGD{Steps: testSteps, Seed: 1}},
 		Progress: func(pass string, done, total int) { bar.show(pass, done, total) },
 	})
 	bar.clear()
@@ -243,12 +244,13 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *re
 		return fmt.Errorf("evaluation of %s: %w", f.out.Path, err)
 	}
 	r.TestData, r.TestN, r.TestSteps = f.test.spec, e.N, testSteps
-	r.Clean, r.PGD, r.Certified = &e.Clean, &e.PGD, &e.Certified
-	if weakBounds(e.Certified, e.PGD) {
+	pgd := &e.Attacks[0].Robust
+	r.Clean, r.PGD, r.Certified = &e.Clean, pgd, &e.Certified
+	if weakBounds(e.Certified, *pgd) {
 		a.logf("hint: "+tryCROWN, "epsball certify ")
 	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	m.Card[report.CardTestData], m.Card[report.CardTestN] = f.test.spec, strconv.Itoa(e.N)
-	m.Card[report.CardClean], m.Card[report.CardPGD], m.Card[report.CardCertified] = number(e.Clean), number(e.PGD), number(e.Certified)
+	m.Card[report.CardClean], m.Card[report.CardPGD], m.Card[report.CardCertified] = number(e.Clean), number(*pgd), number(e.Certified)
 	return nil
 }

@@ -115,6 +115,7 @@ func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64())
 func (a *avx2) load32(dst reg, m mem)     { a.op("MOVLQSX", m.amd64(), dst.amd64()) }
 func (a *avx2) store(src reg, m mem)      { a.op("MOVQ", src.amd64(), m.amd64()) }
 func (a *avx2) prefetch(m mem)            { a.op("PREFETCHT0", m.amd64()) }
+func (a *avx2) prefetchL2(m mem)          { a.op("PREFETCHT1", m.amd64()) }
 func (a *avx2) move(dst, src reg)         { a.op("MOVQ", src.amd64(), dst.amd64()) }
 func (a *avx2) clear(dst reg)             { a.op("XORQ", dst.amd64(), dst.amd64()) }
 func (a *avx2) addImm(dst reg, n int)     { a.op("ADDQ", imm(n), dst.amd64()) }

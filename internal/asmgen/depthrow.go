@@ -95,6 +95,11 @@ func depthRow(t target, lanes bool) {
 		t.addImm(tapsList, rowTaps*tapSize)
 		t.addImm(tapsN, -rowTaps)
 		t.jump(notZero, label+"loop")
+		if n > 1 { // the next four pixels of the last row, which may come from memory
+			t.addReg(tapsAt, d2)
+			t.addReg(tapsAt, d)
+			pixels(rowPixels, tapsAt, func(_ int, m mem) { t.prefetchL2(m) })
+		}
 		t.vsplat(least, w.field(unsafe.Offsetof(tapsArgs.Least)))
 		for i := range vec(rowPixels * n) {
 			t.vmax(i, least, i)

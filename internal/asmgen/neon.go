@@ -173,6 +173,7 @@ func (a *neon) load(dst reg, m mem)       { a.general("MOVD", dst, a.goMem(m)) }
 func (a *neon) load32(dst reg, m mem)     { a.general("MOVW", dst, a.goMem(m)) }
 func (a *neon) store(src reg, m mem)      { a.op("MOVD", src.arm64(), a.goMem(m)) }
 func (a *neon) prefetch(m mem)            { a.op("PRFM", a.goMem(m), "PLDL1KEEP") }
+func (a *neon) prefetchL2(m mem)          { a.op("PRFM", a.goMem(m), "PLDL2KEEP") }
 func (a *neon) move(dst, src reg)         { a.general("MOVD", dst, src.arm64()) }
 func (a *neon) clear(dst reg)             { a.general("MOVD", dst, "ZR") }
 func (a *neon) addReg(dst, src reg)       { a.general("ADDS", dst, src.arm64()) }

@@ -86,6 +86,7 @@ type target interface {
 	load32(dst reg, m mem) // sign-extended
 	store(src reg, m mem)
 	prefetch(m mem) // a hint: the address may be anywhere
+	prefetchL2(m mem)
 	move(dst, src reg)
 	clear(dst reg)
 	addImm(dst reg, imm int)

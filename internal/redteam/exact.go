@@ -30,6 +30,8 @@ func (n *network) exact(x []*big.Float) [][]*big.Float {
 					z[o] = exactly(0)
 				}
 			default:
+				z[o] = n.real(s, o, acts)
+			case model.FC:
 				v := exactly(float64(s.bias[o]))
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					if a := in[s.k[t]]; s.w[t] != 0 && a.Sign() != 0 {

@@ -1,9 +1,6 @@
 package redteam
 
-import (
-	"github.com/epsball/epsball/internal/plain"
-	"github.com/epsball/epsball/model"
-)
+import "github.com/epsball/epsball/model"
 
 // network is a model as a list of steps over activations, channels first: activation
 // 0 is the input, i+1 the output of layer i.
@@ -17,7 +14,7 @@ type network struct {
 // step computes one activation. A conv or fc that an add takes as its branch is one
 // step with it.
 type step struct {
-	kind    model.Kind // Normalize, ReLU or FC, which stands for every sum
+	kind    model.Kind // FC stands for every sum
 	in, out int
 	skip    int  // activation added, −1: none
 	part    bool // the skip is a sum that nothing else reads: its terms are terms of this one
@@ -27,8 +24,15 @@ type step struct {
 	w     []float32
 	k     []int32
 	bias  []float32 // by output
+	alone bool      // never part of another sum
 
 	mean, std []float32 // by element
+
+	layer   model.Layer // of a layer that layers.go knows
+	channel int         // elements of a channel
+	ins     []int       // of a concat: the activations
+	windows [][]int32   // of a pool, by output
+	divisor []float32   // of an avgpool, by output
 }
 
 func newNetwork(m *model.Model) *network {
@@ -43,8 +47,9 @@ func newNetwork(m *model.Model) *network {
 	branches := map[int]bool{}
 	for i := range m.Arch.Layers {
 		if m.Arch.Layers[i].Kind == model.Add {
-			b, _, _ := m.Arch.Residual(i)
-			branches[b] = true
+			if b, _, ok := m.Arch.Residual(i); ok {
+				branches[b] = true
+			}
 		}
 	}
 	for i, l := range m.Arch.Layers {
@@ -57,8 +62,27 @@ func newNetwork(m *model.Model) *network {
 				s.mean, s.std = append(s.mean, l.Mean[c]), append(s.std, l.Std[c])
 			}
 		case model.ReLU:
+		case model.LeakyReLU, model.Clip, model.Sigmoid, model.Tanh:
+			s.layer, s.channel = l, shapes[i+1].H*shapes[i+1].W
+		case model.MaxPool, model.AvgPool:
+			s.newWindows(&l, m.Arch.InputShape(i, shapes), shapes[i+1])
+		case model.Concat:
+			for _, k := range m.Arch.InputsOf(i) {
+				s.ins = append(s.ins, k+1)
+			}
+		case model.BatchNorm:
+			scale, shift := m.Params[i].Affine(l.Eps)
+			s.newSums(shapes[i+1].Size(), shapes[i+1].H*shapes[i+1].W, scale, shift)
+			s.alone = true
 		case model.Add:
-			b, skip, _ := m.Arch.Residual(i)
+			b, skip, ok := m.Arch.Residual(i)
+			if !ok { // 1·x + y; y, if one is a sum, is
+				if s.in, s.skip = b+1, skip+1; s.in > s.skip {
+					s.in, s.skip = s.skip, s.in
+				}
+				s.newSums(shapes[i+1].Size(), 1, []float32{1}, []float32{0})
+				break
+			}
 			s.sum(m, shapes, b)
 			s.in, s.skip = m.Arch.InputsOf(b)[0]+1, skip+1
 			n.outs = append(n.outs, i+1)
@@ -81,13 +105,18 @@ func (n *network) join() {
 	for i := range n.steps {
 		s := &n.steps[i]
 		by[s.out] = s
-		readers[s.in]++
+		if s.ins == nil {
+			readers[s.in]++
+		}
+		for _, k := range s.ins {
+			readers[k]++
+		}
 		if s.skip >= 0 {
 			readers[s.skip]++
 		}
 	}
 	for i := range n.steps {
-		if s := &n.steps[i]; s.skip >= 0 && readers[s.skip] == 1 && by[s.skip] != nil && by[s.skip].kind == model.FC {
+		if s := &n.steps[i]; s.skip >= 0 && readers[s.skip] == 1 && by[s.skip] != nil && by[s.skip].kind == model.FC && !by[s.skip].alone {
 			s.part = true
 		}
 	}
@@ -101,7 +130,7 @@ func (s *step) sum(m *model.Model, shapes []model.Shape, i int) {
 	for o := range out.Size() {
 		s.start = append(s.start, len(s.w))
 		s.bias = append(s.bias, p.B[o/(out.H*out.W)])
-		plain.Each(l, in, out, o, func(w, k int) {
+		terms(&l, in, out, o, func(w, k int) {
 			s.w, s.k = append(s.w, p.W[w]), append(s.k, int32(k))
 		})
 	}
@@ -122,6 +151,8 @@ func (n *network) wide(x []float64) [][]float64 {
 			case model.ReLU:
 				z[o] = max(0, in[o])
 			default:
+				z[o] = n.value(s, o, acts)
+			case model.FC:
 				v := float64(s.bias[o])
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					v += float64(s.w[t]) * in[s.k[t]]
@@ -165,6 +196,8 @@ func (n *network) gradients(acts [][]float64, from int, seed map[int]float64, op
 				if open || acts[s.in][o] >= 0 {
 					in[o] += v
 				}
+			case s.kind != model.FC:
+				n.pull(s, o, v, acts, open, at)
 			default:
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					in[s.k[t]] += v * float64(s.w[t])

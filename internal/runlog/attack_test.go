@@ -35,7 +35,7 @@ func TestKilledAttack(t *testing.T) {
 	for i := range y {
 		y[i] = i % 4
 	}
-	attacker, err := attack.New(n, attack.PGD(net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, 5, 1), pool)
+	attacker, err := attack.New(n, attack.Config{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, Method: attack.PGD{Steps: 5, Seed: 1}}, pool)
 	require.NoError(t, err)
 	var want attack.Result
 	ctx := context.Background()

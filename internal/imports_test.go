@@ -37,6 +37,8 @@ var allowed = map[string][]string{
 	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
 	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
 	"internal/show":    {},
+	"internal/plot":    {},
+	"internal/machine": {"kernels"},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
@@ -45,7 +47,7 @@ var allowed = map[string][]string{
 // light lists the only modules that the core may pull into a program, heavy what of
 // the standard library it may not: each costs 0.1 MB and more.
 var (
-	light = []string{"github.com/klauspost/cpuid/v2", "golang.org/x/sys", "github.com/go-json-experiment/json"}
+	light = []string{"golang.org/x/sys", "github.com/go-json-experiment/json"}
 	heavy = []string{"encoding/json", "encoding/xml", "html", "net", "os/exec", "regexp", "text", "testing"}
 )
 

@@ -14,7 +14,6 @@ import (
 // Certificates writes a certificate of each image that a run proves.
 type Certificates struct {
 	p      *audit.Proving
-	n      *net.Network
 	file   *cert.File
 	common check.Certificate // what all lines have in common
 	hashes []string          // of the images
@@ -25,7 +24,7 @@ type Certificates struct {
 // proves of network n. common has the fields that all of them share: Model, Data, Run,
 // and as Method the one that images get which none could prove.
 func NewCertificates(p *audit.Proving, n *net.Network, common check.Certificate, x []float32, y []int) *Certificates {
-	c := &Certificates{p: p, n: n, common: common, labels: y}
+	c := &Certificates{p: p, common: common, labels: y}
 	c.common.Level, c.common.Norm = check.Executed, p.Norm.String()
 	size := n.Input().Size()
 	for i := range y {

@@ -66,14 +66,14 @@ func BenchmarkPGDStep(b *testing.B) {
 
 func BenchmarkIBP(b *testing.B) {
 	headline(b, 4, func(b *testing.B, n *net.Network, pool *kernels.Pool, x []float32, batch int) func() {
-		v, err := verify.NewIBP(n, pool)
+		v, err := verify.New(n, pool)
 		if err != nil {
 			b.Fatal(err)
 		}
 		in, ball, ctx := verify.Batch{X: x, Y: make([]int, batch)}, net.Ball{Eps: net.MustEpsilon("0.1")}, context.Background()
 		var res verify.Result
 		return func() {
-			if err := v.Certify(ctx, ball, in, &res); err != nil {
+			if err := v.Certify(ctx, verify.Options{}, ball, in, &res); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -51,11 +51,11 @@ func (m *Model) CertifyInto(ctx context.Context, x Batch, b Ball, how Bound, c *
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, err := m.verifier(how)
+	v, o, err := m.prove(how)
 	if err != nil {
 		return err
 	}
-	err = v.Certify(ctx, b.ball, x, &c.result)
+	err = v.Certify(ctx, o, b.ball, x, &c.result)
 	c.Robust, c.Margin = c.result.Certified, c.result.Margin
 	return err
 }
@@ -84,12 +84,12 @@ func (m *Model) Radius(ctx context.Context, x Batch, step Ball, limit int, how B
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, err := m.verifier(how)
+	v, o, err := m.prove(how)
 	if err != nil {
 		return nil, err
 	}
 	var r verify.RadiusResult
-	if err := v.Radius(ctx, step.ball.Norm, step.ball.Eps, largest, x, &r); err != nil {
+	if err := v.Radius(ctx, o, step.ball.Norm, step.ball.Eps, largest, x, &r); err != nil {
 		return nil, err
 	}
 	eps := make([]string, len(x.Y))
@@ -119,28 +119,19 @@ func (m *Model) largest(step net.Ball, limit int) (net.Epsilon, error) {
 	return net.ParseEpsilon(strconv.FormatFloat(apart, 'f', 0, 64))
 }
 
-// verifier makes the verifier of a bound when it is first asked for.
-func (m *Model) verifier(how Bound) (v verifier, err error) {
+// prove returns the verifier, which is made when the first proof is asked for, and the
+// options of a bound.
+func (m *Model) prove(how Bound) (*verify.Verifier, verify.Options, error) {
+	o := verify.Options{Method: how, Ladder: true}
 	if how < IBP || how > AlphaCROWN {
-		return nil, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
+		return nil, o, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
 	}
-	if m.bounds[how] == nil {
-		if how == IBP {
-			m.bounds[how], err = verify.NewIBP(m.net, m.pool)
-		} else {
-			m.bounds[how], err = verify.NewCROWN(m.net, m.pool, verify.Config{Method: verify.Method(how), Ladder: true})
-		}
+	if m.verifier == nil {
+		v, err := verify.New(m.net, m.pool)
 		if err != nil {
-			m.bounds[how] = nil
-			return nil, err
+			return nil, o, err
 		}
+		m.verifier = v
 	}
-	return m.bounds[how], nil
-}
-
-// verifier is *verify.IBP or *verify.CROWN.
-type verifier interface {
-	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
-	Radius(ctx context.Context, norm net.Norm, resolution, max net.Epsilon, b verify.Batch, res *verify.RadiusResult) error
-	Bytes() int
+	return m.verifier, o, nil
 }

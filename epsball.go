@@ -31,7 +31,7 @@ type Model struct {
 	mu       sync.Mutex // guards what follows: buffers of one call at a time
 	runner   *net.Runner
 	back     func() (*net.Network, error) // compiled for attacks, once
-	bounds   [AlphaCROWN + 1]verifier     // those asked for
+	verifier *verify.Verifier             // once a proof is asked for
 	attacker attacker
 
 	attacking atomic.Int64 // bytes of back's result
@@ -151,10 +151,8 @@ func (m *Model) Bytes() int {
 	if m.MappedBytes() == 0 {
 		n += m.model.Bytes()
 	}
-	for _, v := range m.bounds {
-		if v != nil {
-			n += v.Bytes()
-		}
+	if m.verifier != nil {
+		n += m.verifier.Bytes()
 	}
 	return n
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/epsball/epsball/verify"
 )
 
-// RadiusProver finds certified radii: *verify.IBP for one.
+// RadiusProver finds certified radii: *verify.Verifier for one.
 type RadiusProver interface {
-	Radius(ctx context.Context, norm net.Norm, resolution, max net.Epsilon, b verify.Batch, res *verify.RadiusResult) error
+	Radius(ctx context.Context, how verify.Options, norm net.Norm, resolution, max net.Epsilon, b verify.Batch, res *verify.RadiusResult) error
 }
 
 // Brackets holds one entry an image: its robust radius lies between the two, in
@@ -23,16 +23,16 @@ type Brackets struct {
 	ProofDone, AttackDone []bool
 }
 
-// Bracket closes in on the robust radius of each image from both sides: proof
-// first, then the attack above what is proved. index, one entry an image, picks the
+// Bracket closes in on the robust radius of each image from both sides: proof, as how
+// says, first, then the attack above what is proved. index, one entry an image, picks the
 // attack's random numbers and names the image in errors. If a radius is both proved and attacked
 // the error is a *Contradiction. When ctx ends it returns the context's error and
 // what is done.
-func Bracket(ctx context.Context, p RadiusProver, s *attack.RadiusSearch, x []float32, y, index []int) (*Brackets, error) {
+func Bracket(ctx context.Context, p RadiusProver, how verify.Options, s *attack.RadiusSearch, x []float32, y, index []int) (*Brackets, error) {
 	norm := s.Attack.Ball.Norm
 	var proved verify.RadiusResult
 	b := &Brackets{}
-	err := p.Radius(ctx, norm, s.Resolution, s.Max, verify.Batch{X: x, Y: y}, &proved)
+	err := p.Radius(ctx, how, norm, s.Resolution, s.Max, verify.Batch{X: x, Y: y}, &proved)
 	b.Certified, b.ProofDone = proved.Steps, proved.Done
 	b.Attacked, b.AttackDone = make([]int, len(b.Certified)), make([]bool, len(b.Certified))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // liar claims a radius for every image.
 type liar struct{ steps int }
 
-func (l liar) Radius(_ context.Context, _ net.Norm, _, _ net.Epsilon, b verify.Batch, res *verify.RadiusResult) error {
+func (l liar) Radius(_ context.Context, _ verify.Options, _ net.Norm, _, _ net.Epsilon, b verify.Batch, res *verify.RadiusResult) error {
 	n := len(b.Y)
 	*res = verify.RadiusResult{Steps: make([]int, n), Radius: make([]float64, n), Done: make([]bool, n)}
 	for i := range n {
@@ -40,7 +40,7 @@ func TestBracket(t *testing.T) {
 	defer pool.Close()
 	images := test.Slice(0, 40)
 	images.Y[5] = (images.Y[5] + 1) % 10
-	ibp, err := verify.NewIBP(n, pool)
+	ibp, err := verify.New(n, pool)
 	require.NoError(t, err)
 	ctx := context.Background()
 	index := make([]int, 40)
@@ -50,7 +50,7 @@ func TestBracket(t *testing.T) {
 	for norm, resolution := range map[net.Norm]string{net.Linf: "1/1000", net.L2: "1/50"} {
 		s, err := attack.NewRadiusSearch(n, attack.Config{Ball: net.Ball{Norm: norm}, Method: attack.PGD{Steps: 20, Seed: 1}}, net.MustEpsilon(resolution), net.MustEpsilon("1"), pool)
 		require.NoError(t, err)
-		b, err := Bracket(ctx, ibp, s, images.X, images.Y, index)
+		b, err := Bracket(ctx, ibp, verify.Options{}, s, images.X, images.Y, index)
 		require.NoError(t, err)
 		require.Equal(t, -1, b.Certified[5])
 		require.Zero(t, b.Attacked[5])
@@ -69,7 +69,7 @@ func TestBracket(t *testing.T) {
 		require.Greater(t, proved, 30)
 
 		// A prover that claims too much is found out.
-		_, err = Bracket(ctx, liar{300}, s, images.X, images.Y, index)
+		_, err = Bracket(ctx, liar{300}, verify.Options{}, s, images.X, images.Y, index)
 		var c *Contradiction
 		require.ErrorAs(t, err, &c)
 	}
@@ -78,7 +78,7 @@ func TestBracket(t *testing.T) {
 	require.NoError(t, err)
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()
-	b, err := Bracket(stopped, ibp, s, images.X, images.Y, index)
+	b, err := Bracket(stopped, ibp, verify.Options{}, s, images.X, images.Y, index)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotContains(t, b.AttackDone, true)
 }

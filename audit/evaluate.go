@@ -191,14 +191,18 @@ func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error 
 }
 
 func (e *evaluation) certify(ctx context.Context) error {
-	ibp, err := verify.NewIBP(e.net, e.pool)
+	v, err := verify.New(e.net, e.pool)
 	if err != nil {
+		return err
+	}
+	ibp := verify.Options{Method: verify.MethodIBP}
+	if err := v.Prepare(ibp); err != nil {
 		return err
 	}
 	e.o.Progress(PassCertify, 0, e.N)
 	var cert verify.Result
 	start := time.Now()
-	if err := ibp.Certify(ctx, e.o.Ball, verify.Batch{X: e.x, Y: e.y}, &cert); err != nil {
+	if err := v.Certify(ctx, ibp, e.o.Ball, verify.Batch{X: e.x, Y: e.y}, &cert); err != nil {
 		return err
 	}
 	e.Speed.IBP = perSecond(int64(e.N), start)

@@ -93,23 +93,16 @@ type Guard struct {
 	res verify.Result
 }
 
-// rungs proves by one method at a time: *verify.CROWN, or intervals alone.
+// rungs proves by one method at a time: *verify.Verifier.
 type rungs interface {
-	CertifyRung(ctx context.Context, m verify.Method, ball net.Ball, b verify.Batch, res *verify.Result) error
-}
-
-// intervals has one rung, and packs nothing for others.
-type intervals struct{ *verify.IBP }
-
-func (i intervals) CertifyRung(ctx context.Context, _ verify.Method, ball net.Ball, b verify.Batch, res *verify.Result) error {
-	return i.Certify(ctx, ball, b, res)
+	CertifyRung(ctx context.Context, o verify.Options, ball net.Ball, b verify.Batch, res *verify.Result) error
 }
 
 // NewGuard packs what the proofs need. A network compiled with net.SmallBatches is
 // enough, and takes the least memory.
 func NewGuard(n *net.Network, pool *kernels.Pool, o GuardOptions) (*Guard, error) {
-	c := verify.Config{Method: o.Method, Ladder: true, Iterations: o.Iterations}
-	if err := c.Validate(n.Classes()); err != nil {
+	how := o.rung(o.Method)
+	if err := how.Validate(n.Classes()); err != nil {
 		return nil, err
 	}
 	if o.Budget < 0 {
@@ -122,21 +115,20 @@ func NewGuard(n *net.Network, pool *kernels.Pool, o GuardOptions) (*Guard, error
 	if err := g.makeGrid(); err != nil {
 		return nil, err
 	}
-	if o.Method == verify.MethodIBP {
-		v, err := verify.NewIBP(n, pool)
-		if err != nil {
-			return nil, err
-		}
-		g.prover = intervals{v}
-	} else {
-		v, err := verify.NewCROWN(n, pool, c)
-		if err != nil {
-			return nil, err
-		}
-		g.prover = v
+	v, err := verify.New(n, pool)
+	if err != nil {
+		return nil, err
 	}
-	g.runner = n.NewRunner(pool)
+	if err := v.Prepare(how); err != nil { // not within the time of the first call
+		return nil, err
+	}
+	g.prover, g.runner = v, n.NewRunner(pool)
 	return g, nil
+}
+
+// rung returns how the method m proves.
+func (o *GuardOptions) rung(m verify.Method) verify.Options {
+	return verify.Options{Method: m, Ladder: true, Iterations: o.Iterations}
 }
 
 // makeGrid lists the radii a call may prove.
@@ -261,7 +253,7 @@ func (g *Guard) attempt(m verify.Method, k int, v *Verdict) (proved bool, err er
 		}
 	}
 	ball := net.Ball{Norm: g.o.Norm, Eps: g.grid[k]}
-	err = g.prover.CertifyRung(&g.limit, m, ball, verify.Batch{X: g.x, Y: g.y[:]}, &g.res)
+	err = g.prover.CertifyRung(&g.limit, g.o.rung(m), ball, verify.Batch{X: g.x, Y: g.y[:]}, &g.res)
 	took := g.now().Sub(begin)
 	if ended := g.limit.Context.Err(); ended != nil {
 		return false, ended

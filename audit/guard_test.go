@@ -75,7 +75,7 @@ func TestGuardKeystone(t *testing.T) {
 		g := newGuard(t, n, o)
 		pool := kernels.NewPool(2)
 		defer pool.Close()
-		prover, err := verify.NewCROWN(n, pool, verify.Config{Method: o.Method, Ladder: true, Iterations: o.Iterations})
+		prover, err := verify.New(n, pool)
 		require.NoError(t, err)
 		for k := range count {
 			x := images.X[k*784 : (k+1)*784]
@@ -83,7 +83,7 @@ func TestGuardKeystone(t *testing.T) {
 			require.NoError(t, g.Classify(ctx, x, &v))
 			require.False(t, v.CutShort)
 			var radius verify.RadiusResult
-			require.NoError(t, prover.Radius(ctx, o.Norm, resolution, most, verify.Batch{X: x, Y: []int{v.Label}}, &radius))
+			require.NoError(t, prover.Radius(ctx, o.rung(o.Method), o.Norm, resolution, most, verify.Batch{X: x, Y: []int{v.Label}}, &radius))
 			require.Equal(t, radius.Steps[0], v.Steps, "%s, image %d", name, k)
 			require.Equal(t, v.Steps >= 0, v.Certified)
 			require.Equal(t, v.Radius.Cmp(o.Threshold) < 0 || !v.Certified, v.Flagged)
@@ -139,7 +139,7 @@ func TestGuardThreshold(t *testing.T) {
 	n := guardNet(t, "mnist-small-pgd-0.1", net.Options{})
 	images := digits(t, 0, 30)
 	threshold := net.MustEpsilon("0.08")
-	prover, err := verify.NewCROWN(n, kernels.NewPool(1), verify.Config{Method: verify.MethodCROWN, Ladder: true})
+	prover, err := verify.New(n, kernels.NewPool(1))
 	require.NoError(t, err)
 	want := make([]Verdict, images.Len())
 	g := newGuard(t, n, GuardOptions{Threshold: threshold, Method: verify.MethodCROWN, Budget: Unlimited})
@@ -149,7 +149,7 @@ func TestGuardThreshold(t *testing.T) {
 		x := images.X[i*784 : (i+1)*784]
 		require.NoError(t, g.Classify(t.Context(), x, v))
 		var res verify.Result
-		require.NoError(t, prover.Certify(t.Context(), net.Ball{Eps: threshold}, verify.Batch{X: x, Y: []int{v.Label}}, &res))
+		require.NoError(t, prover.Certify(t.Context(), verify.Options{Method: verify.MethodCROWN, Ladder: true}, net.Ball{Eps: threshold}, verify.Batch{X: x, Y: []int{v.Label}}, &res))
 		require.Equal(t, res.Certified[0], !v.Flagged)
 		require.Equal(t, !v.Flagged, v.Certified)
 		require.Equal(t, res.Method[0], v.Method)

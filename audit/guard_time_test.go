@@ -21,7 +21,8 @@ type script struct {
 	calls []verify.Method
 }
 
-func (s *script) CertifyRung(ctx context.Context, m verify.Method, ball net.Ball, _ verify.Batch, res *verify.Result) error {
+func (s *script) CertifyRung(ctx context.Context, o verify.Options, ball net.Ball, _ verify.Batch, res *verify.Result) error {
+	m := o.Method
 	s.calls = append(s.calls, m)
 	*res = verify.Result{Certified: []bool{false}, Margin: []float32{-1}, Done: []bool{false}, Method: []verify.Method{m}}
 	for range s.takes[m] / time.Millisecond {

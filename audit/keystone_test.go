@@ -66,11 +66,12 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 	for i := range y {
 		y[i] = max(0, net.Argmax(logits[i*c:(i+1)*c]))
 	}
-	prover, err := verify.NewCROWN(n, pool, verify.Config{Method: verify.Method(seed % 4), Ladder: seed%8 < 4, Iterations: 2})
+	how := verify.Options{Method: verify.Method(seed % 4), Ladder: seed%8 < 4, Iterations: 2}
+	prover, err := verify.New(n, pool)
 	require.NoError(t, err)
 	step := net.MustEpsilon(resolution)
 	var radius verify.RadiusResult
-	require.NoError(t, prover.Radius(ctx, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
+	require.NoError(t, prover.Radius(ctx, how, norm, step, net.MustEpsilon("1"), verify.Batch{X: x, Y: y}, &radius))
 	for i, k := range radius.Steps {
 		img, label := x[i*size:(i+1)*size], y[i:i+1]
 		for _, steps := range []int{k, k + 1, 2*k + 2, 20*k + 20} {
@@ -79,7 +80,7 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 				continue
 			}
 			var cert verify.Result
-			require.NoError(t, prover.Certify(ctx, ball, verify.Batch{X: img, Y: label}, &cert))
+			require.NoError(t, prover.Certify(ctx, how, ball, verify.Batch{X: img, Y: label}, &cert))
 			for _, how := range []attack.Method{
 				attack.PGD{Steps: 12, Restarts: 2, Loss: net.Margin, Seed: seed},
 				attack.PGD{Steps: 12, Restarts: 2, Seed: seed},

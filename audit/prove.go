@@ -11,10 +11,11 @@ import (
 	"github.com/epsball/epsball/verify"
 )
 
-// Prover proves at a radius and searches for radii: *verify.IBP or *verify.CROWN.
+// Prover proves at a radius and searches for radii: *verify.Verifier.
 type Prover interface {
 	RadiusProver
-	Certify(ctx context.Context, ball net.Ball, b verify.Batch, res *verify.Result) error
+	Certify(ctx context.Context, how verify.Options, ball net.Ball, b verify.Batch, res *verify.Result) error
+	ProveAll(ctx context.Context, how verify.Options, b verify.Batch, ball func(image int) (net.Ball, bool)) ([]*verify.Proof, error)
 }
 
 // ProveOptions say what Proving proves of each image: that the ball of radius Eps
@@ -32,7 +33,11 @@ type ProveOptions struct {
 	Search      *attack.RadiusSearch
 	AttackSteps int // of Search, for reports alone
 
-	// Slopes asks for what a certificate states of each proof (*verify.CROWN).
+	// How says by which method. With Slopes it should have RowsOnly: a certificate has no
+	// room for more.
+	How verify.Options
+
+	// Slopes asks for what a certificate states of each proof, but of intervals alone.
 	Slopes bool
 
 	First int // index of the first image: picks random numbers, names images in errors
@@ -186,7 +191,7 @@ func (p *Proving) prove(ctx context.Context, at []int) error {
 	}
 	ball := p.Ball(0)
 	var res verify.Result
-	err := p.prover.Certify(ctx, ball, b, &res)
+	err := p.prover.Certify(ctx, p.How, ball, b, &res)
 	if err == nil {
 		err = p.findSlopes(ctx, b, at, func(k int) (net.Ball, bool) { return ball, res.Certified[k] })
 	}
@@ -212,11 +217,11 @@ func (p *Proving) bracket(ctx context.Context, b verify.Batch, at []int) error {
 	var err error
 	if p.Search == nil {
 		var res verify.RadiusResult
-		err = p.prover.Radius(ctx, p.Norm, p.Resolution, p.Max, b, &res)
+		err = p.prover.Radius(ctx, p.How, p.Norm, p.Resolution, p.Max, b, &res)
 		steps, done = res.Steps, res.Done
 	} else {
 		var res *Brackets
-		res, err = Bracket(ctx, p.prover, p.Search, b.X, b.Y, p.index(at))
+		res, err = Bracket(ctx, p.prover, p.How, p.Search, b.X, b.Y, p.index(at))
 		steps, fooled, done = res.Certified, res.Attacked, res.AttackDone
 	}
 	if err == nil {
@@ -234,11 +239,10 @@ func (p *Proving) bracket(ctx context.Context, b verify.Batch, at []int) error {
 
 // findSlopes fills in the proofs that need more than intervals.
 func (p *Proving) findSlopes(ctx context.Context, b verify.Batch, at []int, ball func(k int) (net.Ball, bool)) error {
-	c, ok := p.prover.(*verify.CROWN)
-	if !p.Slopes || !ok {
+	if !p.Slopes || p.How.Method == verify.MethodIBP {
 		return nil
 	}
-	found, err := c.ProveAll(ctx, b, ball)
+	found, err := p.prover.ProveAll(ctx, p.How, b, ball)
 	for k, proof := range found {
 		if proof != nil && proof.Certified { // else intervals decided, which need none
 			p.Proof[at[k]] = proof

@@ -17,23 +17,19 @@ func TestProving(t *testing.T) {
 	const n = 30
 	s := newSmall(t, n)
 	ctx := context.Background()
-	ibp, err := verify.NewIBP(s.net, s.pool)
+	prover, err := verify.New(s.net, s.pool)
 	require.NoError(t, err)
-	crown, err := verify.NewCROWN(s.net, s.pool, verify.Config{Method: verify.MethodCROWN, Ladder: true, RowsOnly: true})
-	require.NoError(t, err)
+	crown := verify.Options{Method: verify.MethodCROWN, Ladder: true, RowsOnly: true}
 	resolution, most := net.MustEpsilon("1/500"), net.MustEpsilon("1/2")
 	search, err := attack.NewRadiusSearch(s.net, attack.Config{Ball: net.Ball{Norm: net.Linf}, Method: attack.PGD{Steps: 5, Seed: 1}}, resolution, most, s.pool)
 	require.NoError(t, err)
 	pred, err := Predict(ctx, s.net, s.pool, s.x, n)
 	require.NoError(t, err)
-	for name, c := range map[string]struct {
-		prover Prover
-		o      ProveOptions
-	}{
-		"ibp":     {ibp, ProveOptions{Eps: net.MustEpsilon("0.01")}},
-		"crown":   {crown, ProveOptions{Eps: net.MustEpsilon("0.02"), Slopes: true}},
-		"radius":  {ibp, ProveOptions{Resolution: resolution, Max: most}},
-		"bracket": {ibp, ProveOptions{Resolution: resolution, Max: most, Search: search, First: 4}},
+	for name, c := range map[string]struct{ o ProveOptions }{
+		"ibp":     {ProveOptions{Eps: net.MustEpsilon("0.01")}},
+		"crown":   {ProveOptions{Eps: net.MustEpsilon("0.02"), How: crown, Slopes: true}},
+		"radius":  {ProveOptions{Resolution: resolution, Max: most}},
+		"bracket": {ProveOptions{Resolution: resolution, Max: most, Search: search, First: 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prove := func(ctx context.Context, block int, before *Proving) (*Proving, error) {
@@ -46,7 +42,7 @@ func TestProving(t *testing.T) {
 					}
 					return nil
 				}
-				p, err := NewProving(c.prover, s.x, s.y, o)
+				p, err := NewProving(prover, s.x, s.y, o)
 				require.NoError(t, err)
 				if before != nil {
 					for i := 0; i < n; i += 3 {
@@ -93,7 +89,7 @@ func TestProving(t *testing.T) {
 	}
 
 	// A proof for an image that is misclassified is found out.
-	p, err := NewProving(ibp, s.x, s.y, ProveOptions{Eps: net.MustEpsilon("0.01"), Block: 8, First: 100})
+	p, err := NewProving(prover, s.x, s.y, ProveOptions{Eps: net.MustEpsilon("0.01"), Block: 8, First: 100})
 	require.NoError(t, err)
 	require.NoError(t, p.Run(ctx))
 	p.Proved[13] = true
@@ -102,7 +98,7 @@ func TestProving(t *testing.T) {
 	require.Equal(t, 113, contradiction.Image)
 
 	// So is a radius that was known before and that an attack reaches.
-	p, err = NewProving(ibp, s.x, s.y, ProveOptions{Resolution: resolution, Max: most, Search: search, Block: 8})
+	p, err = NewProving(prover, s.x, s.y, ProveOptions{Resolution: resolution, Max: most, Search: search, Block: 8})
 	require.NoError(t, err)
 	p.Done[5], p.Proved[5], p.Steps[5] = true, true, 250
 	require.ErrorAs(t, p.Run(ctx), &contradiction)
@@ -112,9 +108,9 @@ func TestProving(t *testing.T) {
 		"block: 0":     {},
 		"search: want": {Block: 1, Search: search, Resolution: resolution},
 	} {
-		_, err := NewProving(ibp, s.x, s.y, o)
+		_, err := NewProving(prover, s.x, s.y, o)
 		require.ErrorContains(t, err, want)
 	}
-	_, err = NewProving(ibp, s.x, nil, ProveOptions{Block: 1})
+	_, err = NewProving(prover, s.x, nil, ProveOptions{Block: 1})
 	require.ErrorContains(t, err, "images: ")
 }

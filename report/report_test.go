@@ -131,7 +131,7 @@ func TestAttack(t *testing.T) {
 func TestCertify(t *testing.T) {
 	s := newSubject(t, 20)
 	ctx := context.Background()
-	ibp, err := verify.NewIBP(s.net, s.pool)
+	ibp, err := verify.New(s.net, s.pool)
 	require.NoError(t, err)
 	pred, err := audit.Predict(ctx, s.net, s.pool, s.x, 20)
 	require.NoError(t, err)

@@ -90,7 +90,7 @@ func TestResidualAbsorption(t *testing.T) {
 				for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
 					t.Run(fmt.Sprintf("%s/%d/%v/%v", kind, n, method, norm), func(t *testing.T) {
 						ball := net.Ball{Norm: norm, Eps: net.MustEpsilon("0")}
-						v := newCROWN(t, m, 1, Config{Method: method, Iterations: 2})
+						v := newCROWN(t, m, 1, Options{Method: method, Iterations: 2})
 						bounds, low, err := v.Bounds(ball, x, 0)
 						require.NoError(t, err)
 						require.LessOrEqual(t, low[1], executed)

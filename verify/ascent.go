@@ -43,9 +43,13 @@ func newAscent(r *rows) *ascent {
 }
 
 // ascend bounds groups of rows that start at the outputs of node from or before, as
-// begin sets them up, by steps gradient steps. With early it stops when all bounds are
-// positive; with keep it keeps the slopes. low then holds the best bounds.
-func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begin func()) {
+// begin sets them up, by steps gradient steps. row is the first of the goal's rows that they
+// are, or −1: then it stops early and keeps slopes as the attempt asks for. low then
+// holds the best bounds.
+func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin func()) {
+	r, a := w.rows, w.ascent
+	early := row >= 0 && t.early
+	keep := row >= 0 && (t.proof != nil || t.domain != nil)
 	clear(a.used)
 	for i := range groups {
 		for l := range kernels.Lanes {
@@ -62,6 +66,9 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 			}
 			if step == 0 {
 				r.initial(a, i, groups)
+				if row >= 0 && t.domain != nil {
+					t.domain.startSlopes(w, i, groups, row)
+				}
 			}
 			r.bend(i, a.out[i+1], groups, a.alpha[i+1])
 			r.started[i+1] = false
@@ -80,7 +87,7 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 				done = done && a.best[i][l] > 0
 			}
 		}
-		if step == steps || done || r.stopped() {
+		if step == steps || done || t.stopped() {
 			break
 		}
 		r.corners(a, groups)
@@ -168,10 +175,7 @@ func (r *rows) dualCorners(g int, v, z []float32) {
 	r.dualNorms(v)
 	channels := r.g.maps[0].c
 	r.each(g, 0, func(at, k int) {
-		s := 1.0
-		if r.std != nil {
-			s = 1 / float64(r.std[k%channels])
-		}
+		s := 1 / r.scaling.scale(k%channels)
 		c := r.dual[k*kernels.RelaxParams+kernels.RelaxBias]
 		for l, n := range r.norms {
 			i := at*kernels.Lanes + l

@@ -37,7 +37,7 @@ func BenchmarkCertify(b *testing.B) {
 	}{{"standard", standard, "0.02"}, {"random", random, "0.1"}} {
 		for method := range Methods() {
 			b.Run(fmt.Sprintf("%s/%v", c.name, Method(method)), func(b *testing.B) {
-				benchCertify(b, c.m, Config{Method: Method(method)}, c.eps, Batch{digits.X, digits.Y})
+				benchCertify(b, c.m, Options{Method: Method(method)}, c.eps, Batch{digits.X, digits.Y})
 			})
 		}
 	}
@@ -53,7 +53,7 @@ func BenchmarkLarge(b *testing.B) {
 	for _, eps := range []string{"1/255", "8/255"} {
 		for _, method := range []Method{MethodCROWNIBP, MethodCROWN} {
 			b.Run(fmt.Sprintf("%s/%v", eps[:1], method), func(b *testing.B) {
-				benchCertify(b, m, Config{Method: method}, eps, Batch{x, []int{3}})
+				benchCertify(b, m, Options{Method: method}, eps, Batch{x, []int{3}})
 			})
 		}
 	}
@@ -77,7 +77,7 @@ func BenchmarkDeep(b *testing.B) {
 			}
 			for range b.N {
 				before := heap()
-				v := newCROWN(b, m, 1, Config{Method: MethodCROWN})
+				v := newCROWN(b, m, 1, Options{Method: MethodCROWN})
 				ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 				err := v.Certify(ctx, net.Ball{Eps: net.MustEpsilon("0.01")}, Batch{x, []int{0}}, new(Result))
 				stop()
@@ -91,7 +91,7 @@ func BenchmarkDeep(b *testing.B) {
 	}
 }
 
-func benchCertify(b *testing.B, m *model.Model, c Config, eps string, batch Batch) {
+func benchCertify(b *testing.B, m *model.Model, c Options, eps string, batch Batch) {
 	v := newCROWN(b, m, 1, c)
 	var res Result
 	ball := net.Ball{Eps: net.MustEpsilon(eps)}

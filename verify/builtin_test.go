@@ -29,7 +29,7 @@ func TestBuiltinLadder(t *testing.T) {
 		var below Result
 		counts := []int{}
 		for method := MethodIBP; method <= MethodCROWN; method++ {
-			v := newCROWN(t, m, 2, Config{Method: method, Ladder: true})
+			v := newCROWN(t, m, 2, Options{Method: method, Ladder: true})
 			var res Result
 			require.NoError(t, v.Certify(context.Background(), ball, Batch{digits.X, digits.Y}, &res))
 			for i := range below.Done {
@@ -60,11 +60,11 @@ func TestRelaxedRadius(t *testing.T) {
 	resolution, most := net.MustEpsilon("1/500"), net.MustEpsilon("0.5")
 	ctx := context.Background()
 	for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
-		v := newCROWN(t, m, 2, Config{Method: MethodCROWN})
+		v := newCROWN(t, m, 2, Options{Method: MethodCROWN})
 		var res, ibp RadiusResult
 		b := Batch{digits.X, digits.Y}
 		require.NoError(t, v.Radius(ctx, norm, resolution, most, b, &res))
-		require.NoError(t, v.ibp.Radius(ctx, norm, resolution, most, b, &ibp))
+		require.NoError(t, v.intervalRadius(ctx, norm, resolution, most, b, &ibp))
 		t.Log(norm, res.Steps, ibp.Steps)
 		for i, k := range res.Steps {
 			require.True(t, res.Done[i])
@@ -83,7 +83,7 @@ func TestRelaxedRadius(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	v := newCROWN(t, m, 1, Config{Method: MethodCROWN})
+	v := newCROWN(t, m, 1, Options{Method: MethodCROWN})
 	var res Result
 	require.ErrorIs(t, v.Certify(cancelled, net.Ball{Eps: resolution}, Batch{digits.X, digits.Y}, &res), context.Canceled)
 	var radius RadiusResult

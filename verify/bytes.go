@@ -1,9 +1,20 @@
 package verify
 
-// Bytes returns the memory held by the weights that the verifier has packed
+// Bytes returns the memory held by the weights that the verifier has packed so far
 // besides the network's own.
-func (v *IBP) Bytes() int {
-	n := v.spec.logits.bytes() + v.spec.pairs.linear.bytes() + v.spec.pairs.magnitudes()
+func (v *Verifier) Bytes() int {
+	n := 0
+	if v.intervals != nil {
+		n += v.intervals.bytes()
+	}
+	if v.graph != nil {
+		n += v.graph.bytes()
+	}
+	return n
+}
+
+func (v *intervalRung) bytes() int {
+	n := v.margins.logits.bytes() + v.margins.pairs.linear.bytes() + v.margins.pairs.magnitudes()
 	for i := range v.steps {
 		n += v.steps[i].bytes()
 	}
@@ -30,15 +41,10 @@ func (m *intervalMap) magnitudes() int {
 	return n
 }
 
-// Bytes returns the memory held by the weights that the verifier has packed
-// besides the network's own.
-func (v *CROWN) Bytes() int {
+func (g *graph) bytes() int {
 	n := 0
-	if v.ibp != nil {
-		n += v.ibp.Bytes()
-	}
-	for i := range v.g.nodes {
-		if o, ok := v.g.nodes[i].op.(interface{ bytes() int }); ok {
+	for i := range g.nodes {
+		if o, ok := g.nodes[i].op.(interface{ bytes() int }); ok {
 			n += o.bytes()
 		}
 	}

@@ -65,22 +65,20 @@ func TestGoldenCROWN(t *testing.T) {
 		size, classes := m.Arch.Input.Size(), m.Arch.Classes()
 		for k := range 4 {
 			method, errors := MethodCROWNIBP+Method(k%2), k < 2
-			v := newCROWN(t, m, 1, Config{Method: method})
+			v := newCROWN(t, m, 1, Options{Method: method})
 			if !errors {
-				for i := range v.g.nodes {
-					v.g.nodes[i].relax.exec, v.g.nodes[i].relax.back = 0, 0
+				for i := range v.graph.nodes {
+					v.graph.nodes[i].rounding.exec, v.graph.nodes[i].rounding.back = 0, 0
 				}
 			}
-			w := newRelaxer(v.g)
+			w := newLinearWorker(v.graph)
 			low := make([]float32, classes-1)
 			for n, label := range y {
 				if name == "standard" && n > 0 && len(kernels.Available()) == 1 {
 					break // a thousand times slower
 				}
 				img := x[n*size : (n+1)*size]
-				w.pure = true
-				w.load(img, ball, ball.Box())
-				w.attempt(method, statement{y: label}, low, 0)
+				w.attempted(method, ball, img, goal{y: label}, true, low)
 				margin := f64("%s.%v.margin", name, method)[n*classes:][:classes]
 				k := 0
 				for j, want := range margin {
@@ -106,10 +104,8 @@ func TestGoldenCROWN(t *testing.T) {
 						near(t, upper[o], float64(pure[i].Upper[o]), 1, errors, "%s image %d layer %d output %d", name, n, i, o)
 					}
 				}
-				w.pure = false
 				best := make([]float32, classes-1)
-				w.load(img, ball, ball.Box())
-				w.attempt(method, statement{y: label}, best, 0)
+				w.attempted(method, ball, img, goal{y: label}, false, best)
 				for k := range low {
 					require.GreaterOrEqual(t, float64(best[k]), float64(low[k])-2e-2*(1+math.Abs(float64(low[k]))))
 				}

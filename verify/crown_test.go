@@ -13,16 +13,16 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-func (v *CROWN) compiled() *net.Network { return v.g.net }
-
-func newCROWN(t testing.TB, m *model.Model, threads int, c Config) *CROWN {
+func newCROWN(t testing.TB, m *model.Model, threads int, c Options) *prover {
 	t.Helper()
 	n, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
 	pool := kernels.NewPool(threads)
 	t.Cleanup(pool.Close)
-	v, err := NewCROWN(n, pool, c)
+	v, err := newProver(n, pool, c)
 	require.NoError(t, err)
+	require.NoError(t, v.Prepare(c))
+	require.NoError(t, v.linear())
 	return v
 }
 
@@ -49,11 +49,11 @@ func TestRelaxedSoundness(t *testing.T) {
 				m, err := model.Random(a, uint64(round))
 				require.NoError(t, err)
 				twist(m, r)
-				v := newCROWN(t, m, 1, Config{Method: Method(1 + round%3), Iterations: 3})
+				v := newCROWN(t, m, 1, Options{Method: Method(1 + round%3), Iterations: 3})
 				x := randomImage(a.Input.Size(), r)
 				ball := net.Ball{Norm: net.Norm(r.IntN(3)), Eps: net.MustEpsilon(epsilons[r.IntN(len(epsilons))])}
 				bad := search(t, v, m, ball, x, r.IntN(a.Classes()), r, 24)
-				require.Nil(t, bad, "round %d, %v, %v", round, ball, v.cfg.Method)
+				require.Nil(t, bad, "round %d, %v, %v", round, ball, v.o.Method)
 			}
 		})
 	}
@@ -65,32 +65,33 @@ func TestWindowsAreDense(t *testing.T) {
 	for _, a := range deeper() {
 		m, err := model.Random(a, 3)
 		require.NoError(t, err)
-		v := newCROWN(t, m, 1, Config{Method: MethodCROWN})
-		w := newRelaxer(v.g)
+		v := newCROWN(t, m, 1, Options{Method: MethodCROWN})
+		w := newLinearWorker(v.graph)
 		x := randomImage(a.Input.Size(), rand.New(rand.NewPCG(5, 5)))
 		for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
 			ball := net.Ball{Norm: norm, Eps: net.MustEpsilon("0.05")}
-			w.bothSides = true
-			w.load(x, ball, ball.Box())
-			w.bounds(true, 0)
+			where := area{norm: ball.Norm, box: ball.Box(), centre: x}
+			w.load(&where)
+			w.boundNodes(&attempt{backward: true, bothSides: true})
 			for i := range w.g.nodes {
 				if !w.g.nodes[i].relu || i == len(w.g.nodes)-1 {
 					continue
 				}
-				cut := *w.g
+				cut := graph{net: w.g.net, whole: w.g.whole, plans: w.g.plans, slides: w.g.slides}
 				cut.nodes, cut.maps = append([]node(nil), w.g.nodes[:i+1]...), w.g.maps[:i+2]
 				cut.nodes[i].relu, cut.nodes[i].bends = false, nil
-				c := newRelaxer(&cut)
-				c.bothSides = true
-				c.load(x, ball, ball.Box())
-				c.bounds(true, 0)
+				c := newLinearWorker(&cut)
+				c.load(&where)
+				try := &attempt{backward: true, bothSides: true}
+				c.boundNodes(try)
 				outs := cut.outputs()
 				low := make([]float32, 2*outs)
-				spec := &Spec{C: make([]float32, 2*outs*outs)}
+				spec := &Property{C: make([]float32, 2*outs*outs)}
 				for o := range outs {
 					spec.C[2*o*outs+o], spec.C[(2*o+1)*outs+o] = 1, -1
 				}
-				c.prove(statement{spec: spec}, low, false, 0)
+				try.goal = goal{property: spec}
+				c.prove(try, low)
 				iv := w.intervalOf(i)
 				plainIV := c.intervalOf(i)
 				for o := range outs {
@@ -130,7 +131,7 @@ func TestRelaxedBits(t *testing.T) {
 					require.NoError(t, err)
 					for threads := 1; threads <= 2; threads++ {
 						pool := kernels.NewPool(threads)
-						v, err := NewCROWN(compiled, pool, Config{Method: method, Iterations: 3})
+						v, err := newProver(compiled, pool, Options{Method: method, Iterations: 3})
 						require.NoError(t, err)
 						var res Result
 						require.NoError(t, v.Certify(context.Background(), ball, Batch{x, y}, &res))
@@ -168,10 +169,10 @@ func TestLadder(t *testing.T) {
 		ball := net.Ball{Eps: net.MustEpsilon(eps)}
 		var by [4]Result
 		for method := range by {
-			v := newCROWN(t, m, 2, Config{Method: Method(method)})
+			v := newCROWN(t, m, 2, Options{Method: Method(method)})
 			require.NoError(t, v.Certify(context.Background(), ball, Batch{x, y}, &by[method]))
 		}
-		v := newCROWN(t, m, 2, Config{Method: MethodAlphaCROWN, Ladder: true})
+		v := newCROWN(t, m, 2, Options{Method: MethodAlphaCROWN, Ladder: true})
 		var res Result
 		require.NoError(t, v.Certify(context.Background(), ball, Batch{x, y}, &res))
 		for i := range n {
@@ -204,7 +205,7 @@ func TestSpec(t *testing.T) {
 	x := randomImage(a.Input.Size(), rand.New(rand.NewPCG(6, 1)))
 	ball := net.Ball{Eps: net.MustEpsilon("0.01")}
 	outs, y := a.Classes(), 3
-	spec := &Spec{D: make([]float32, outs-1)}
+	spec := &Property{D: make([]float32, outs-1)}
 	for j := range outs {
 		if j != y {
 			row := make([]float32, outs)
@@ -213,28 +214,28 @@ func TestSpec(t *testing.T) {
 		}
 	}
 	for method := range Methods() {
-		_, want, err := newCROWN(t, m, 1, Config{Method: Method(method)}).Bounds(ball, x, y)
+		_, want, err := newCROWN(t, m, 1, Options{Method: Method(method)}).Bounds(ball, x, y)
 		require.NoError(t, err)
-		v := newCROWN(t, m, 1, Config{Method: Method(method), Spec: spec})
+		v := newCROWN(t, m, 1, Options{Method: Method(method), Property: spec})
 		_, have, err := v.Bounds(ball, x, 0)
 		require.NoError(t, err)
 		require.Equal(t, append(append([]float32(nil), want[:y]...), want[y+1:]...), have)
 		var res Result
 		require.NoError(t, v.Certify(context.Background(), ball, Batch{X: x}, &res))
-		require.Equal(t, worst(have), res.Margin[0])
+		require.Equal(t, smallest(have), res.Margin[0])
 		for i := range spec.D {
 			spec.D[i] = 100
 		}
 		_, have, err = v.Bounds(ball, x, 0)
 		require.NoError(t, err)
-		require.Greater(t, worst(have), worst(want[:y])+90)
+		require.Greater(t, smallest(have), smallest(want[:y])+90)
 		clear(spec.D)
 	}
-	for _, bad := range []*Spec{{}, {C: make([]float32, outs+1)}, {C: make([]float32, outs), D: make([]float32, 2)}, {C: append(make([]float32, outs-1), float32(math.NaN()))}} {
+	for _, bad := range []*Property{{}, {C: make([]float32, outs+1)}, {C: make([]float32, outs), D: make([]float32, 2)}, {C: append(make([]float32, outs-1), float32(math.NaN()))}} {
 		n, err := net.Compile(m, net.Options{})
 		require.NoError(t, err)
-		_, err = NewCROWN(n, kernels.NewPool(1), Config{Spec: bad})
-		require.ErrorContains(t, err, "specification")
+		_, err = newProver(n, kernels.NewPool(1), Options{Property: bad})
+		require.ErrorContains(t, err, "property")
 	}
 }
 
@@ -246,7 +247,7 @@ func TestProof(t *testing.T) {
 	x := randomImage(a.Input.Size(), rand.New(rand.NewPCG(1, 1)))
 	ball := net.Ball{Eps: net.MustEpsilon("0.03")}
 	for method := range Methods() {
-		v := newCROWN(t, m, 1, Config{Method: Method(method), RowsOnly: true})
+		v := newCROWN(t, m, 1, Options{Method: Method(method), RowsOnly: true})
 		p, err := v.Prove(context.Background(), ball, x, 1)
 		require.NoError(t, err)
 		var res Result
@@ -263,7 +264,7 @@ func TestProof(t *testing.T) {
 		for _, s := range p.Slopes {
 			require.Equal(t, method == 3, s.Rows != nil)
 			for _, row := range append([][]float32{s.Alpha}, s.Rows...) {
-				require.Len(t, row, v.g.maps[s.node+1].size())
+				require.Len(t, row, v.graph.maps[s.node+1].size())
 				for _, al := range row {
 					require.True(t, al >= 0 && al <= 1)
 					if al > 0 && al < 1 {
@@ -284,7 +285,7 @@ func TestProofOfOneLayer(t *testing.T) {
 	require.NoError(t, err)
 	x := []float32{0.2, 0.5, 0.8}
 	for method := range Methods() {
-		v := newCROWN(t, m, 1, Config{Method: Method(method)})
+		v := newCROWN(t, m, 1, Options{Method: Method(method)})
 		p, err := v.Prove(context.Background(), net.Ball{Eps: net.MustEpsilon("0.1")}, x, 0)
 		require.NoError(t, err)
 		require.Equal(t, method > 0, len(p.Slopes) > 0)
@@ -297,7 +298,7 @@ func TestCROWNDoesNotAllocate(t *testing.T) {
 	require.NoError(t, err)
 	x := randomImage(3*a.Input.Size(), rand.New(rand.NewPCG(1, 1)))
 	for method := range Methods() {
-		v := newCROWN(t, m, 1, Config{Method: Method(method), Iterations: 2})
+		v := newCROWN(t, m, 1, Options{Method: Method(method), Iterations: 2})
 		var res Result
 		ball := net.Ball{Eps: net.MustEpsilon("0.03")}
 		b, ctx := Batch{x, []int{0, 1, 2}}, context.Background()
@@ -323,7 +324,7 @@ func TestRelaxedFailsClosed(t *testing.T) {
 		x := randomImage(9, rand.New(rand.NewPCG(1, 1)))
 		for method := range Methods() {
 			for norm := range 3 {
-				v := newCROWN(t, m, 1, Config{Method: Method(method)})
+				v := newCROWN(t, m, 1, Options{Method: Method(method)})
 				for y := range 5 {
 					var res Result
 					require.NoError(t, v.Certify(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, Batch{x, []int{y}}, &res))
@@ -347,13 +348,13 @@ func TestConfig(t *testing.T) {
 	_, err := ParseMethod("deeppoly")
 	require.ErrorContains(t, err, "ibp, crown-ibp, crown, alpha-crown")
 	for _, c := range []struct {
-		c    Config
+		c    Options
 		want string
-	}{{Config{Method: 4}, "method"}, {Config{Method: -1}, "method"}, {Config{Iterations: -1}, "iterations"}} {
+	}{{Options{Method: 4}, "method"}, {Options{Method: -1}, "method"}, {Options{Iterations: -1}, "iterations"}} {
 		require.ErrorContains(t, c.c.Validate(3), c.want)
 	}
-	require.ErrorContains(t, (&Config{}).Validate(1), "at least 2 classes")
-	require.NoError(t, (&Config{Spec: &Spec{C: []float32{1}}}).Validate(1))
+	require.ErrorContains(t, (&Options{}).Validate(1), "at least 2 classes")
+	require.NoError(t, (&Options{Property: &Property{C: []float32{1}}}).Validate(1))
 }
 
 // TestPlantedUnsoundRows: the search finds rows that are a little too small on their
@@ -366,11 +367,11 @@ func TestPlantedUnsoundRows(t *testing.T) {
 		for round := range rounds {
 			m, err := model.Random(a, uint64(round))
 			require.NoError(t, err)
-			v := newCROWN(t, m, 1, Config{Method: MethodCROWN})
+			v := newCROWN(t, m, 1, Options{Method: MethodCROWN})
 			x := randomImage(a.Input.Size(), r)
 			ball := net.Ball{Eps: net.MustEpsilon("1e-4")}
 			require.Nil(t, search(t, v, m, ball, x, 0, r, 16))
-			d := v.g.nodes[1].op.(*relaxAffine)
+			d := v.graph.nodes[1].op.(*relaxAffine)
 			w := append([]float32(nil), d.affine.Weights()...)
 			for i := range w {
 				w[i] *= 0.99

@@ -37,13 +37,10 @@ func newDual(channels int) dual { return dual{make([]float32, channels), make([]
 // set writes the norms of the row w of output channel o, whose weight k is for a pixel
 // of the given channel.
 func (d *dual) set(n *net.Network, o int, w []float32, channel func(k int) int) {
-	_, std := n.Normalization()
+	scaling := newNormalizer(n)
 	sum, most := 0.0, 0.0
 	for k, v := range w {
-		a := float64(v)
-		if std != nil {
-			a /= float64(std[channel(k)])
-		}
+		a := float64(v) / scaling.scale(channel(k))
 		sum += float64(a * a)
 		most = max(most, math.Abs(a))
 	}
@@ -91,15 +88,10 @@ func (p *program) dualRows() int {
 
 // dualRadii fills the radii from the centres.
 func (p *pass) dualRadii() {
-	n, l := p.net, int(p.layout)
-	_, std := n.Normalization()
-	b := &p.feeds[0]
-	size, ch := n.Input().Size(), n.Input().C
+	b, l := &p.feeds[0], int(p.layout)
+	size, ch := p.net.Input().Size(), p.net.Input().C
 	for k := range p.used(size) {
-		eps := p.eps[p.slotOf(k, size)]
-		if std != nil {
-			eps /= float64(std[k/l%ch])
-		}
+		eps := p.eps[p.slotOf(k, size)] / p.scaling.scale(k/l%ch)
 		p.dual.r[k] = b.dualRadius(float64(p.dual.c[k]), eps)
 	}
 }

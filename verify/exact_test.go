@@ -112,7 +112,7 @@ func TestExactTrials(t *testing.T) {
 		m, err := model.Random(a, r.Uint64())
 		require.NoError(t, err)
 		cruel(m, r)
-		v := newCROWN(t, m, 1, Config{Method: Method(r.IntN(4)), Iterations: 2})
+		v := newCROWN(t, m, 1, Options{Method: Method(r.IntN(4)), Iterations: 2})
 		e := exact{t, m}
 		size, outs := a.Input.Size(), a.Classes()
 		for range 4 {
@@ -147,11 +147,11 @@ func TestExactTrials(t *testing.T) {
 				for i, b := range bounds {
 					for k, z := range got[i] {
 						if lo := b.Lower[k]; !math.IsInf(float64(lo), 0) && lo == lo {
-							require.LessOrEqual(t, e.num(float64(lo)).Cmp(z), 0, "%s layer %d output %d: %v below %v", v.cfg.Method, i, k, z, lo)
+							require.LessOrEqual(t, e.num(float64(lo)).Cmp(z), 0, "%s layer %d output %d: %v below %v", v.o.Method, i, k, z, lo)
 							finite++
 						}
 						if hi := b.Upper[k]; !math.IsInf(float64(hi), 0) && hi == hi {
-							require.GreaterOrEqual(t, e.num(float64(hi)).Cmp(z), 0, "%s layer %d output %d: %v above %v", v.cfg.Method, i, k, z, hi)
+							require.GreaterOrEqual(t, e.num(float64(hi)).Cmp(z), 0, "%s layer %d output %d: %v above %v", v.o.Method, i, k, z, hi)
 						}
 						if b.Lower[k] > 0 || b.Upper[k] < 0 {
 							stable++
@@ -166,7 +166,7 @@ func TestExactTrials(t *testing.T) {
 					}
 					if j != y && !math.IsInf(float64(want), 0) {
 						diff := e.must(e.num(0).Sub(zy, zj))
-						require.LessOrEqual(t, e.num(float64(want)).Cmp(diff), 0, "%s: margin %v below %v", v.cfg.Method, diff, want)
+						require.LessOrEqual(t, e.num(float64(want)).Cmp(diff), 0, "%s: margin %v below %v", v.o.Method, diff, want)
 						finite++
 					}
 				}
@@ -199,7 +199,7 @@ func TestAbsorption(t *testing.T) {
 		x := []float32{0.5}
 		ball := net.Ball{Eps: net.MustEpsilon("0.1")}
 		for method := range Methods() {
-			v := newCROWN(t, m, 1, Config{Method: Method(method)})
+			v := newCROWN(t, m, 1, Options{Method: Method(method)})
 			bounds, low, err := v.Bounds(ball, x, 0)
 			require.NoError(t, err)
 			step := math.Ldexp(float64(omega), -24)
@@ -244,7 +244,7 @@ func TestTightRadius(t *testing.T) {
 			continue
 		}
 		for method := range Methods() {
-			v := newCROWN(t, m, 1, Config{Method: Method(method)})
+			v := newCROWN(t, m, 1, Options{Method: Method(method)})
 			for _, c := range []struct {
 				factor string
 				want   bool

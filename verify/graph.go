@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -17,6 +18,7 @@ type graph struct {
 	nodes  []node
 	plans  *plans[planKey, *kernels.Linear]
 	slides *plans[slideKey, *slidePlan]
+	ahead  sync.Once // has packed what optimising slopes needs
 
 	// whole says that there are other nodes than dense layers. Then rows are made as
 	// docs/certificate.md has it: of all elements of what reads the input, by the dual
@@ -34,11 +36,11 @@ func (e extent) full() kernels.Window { return kernels.Window{Y1: e.h, X1: e.w} 
 
 // node is an operation with its place in the graph, and its ReLU.
 type node struct {
-	op    operation
-	in    []int      // activations that it reads
-	relu  bool       // it ends in a ReLU
-	bends []bend     // the readers of its output that are not linear
-	relax relaxBound // of step 10
+	op       operation
+	in       []int       // activations that it reads
+	relu     bool        // it ends in a ReLU
+	bends    []bend      // the readers of its output that are not linear
+	rounding rowRounding // of step 10
 
 	bent  bool // it is not linear itself
 	lines lineKind
@@ -63,7 +65,7 @@ type operation interface {
 
 	// forward bounds node i from the boxes of what it reads, and sets its parameters:
 	// of a linear one bias and error, of another one all.
-	forward(w *relaxer, i int)
+	forward(w *linearWorker, i int)
 
 	// back takes groups of rows with coefficients v on the output of node i, behind
 	// its lines if it has any, to what it reads.
@@ -99,9 +101,8 @@ func linearOps(op net.Operation) bool {
 	return false
 }
 
-// newGraph packs what the linear bounds of n need; with forward, also what optimising
-// slopes does.
-func newGraph(n *net.Network, forward bool) (*graph, error) {
+// newGraph packs what the linear bounds of n need, but for what optimising slopes does.
+func newGraph(n *net.Network) (*graph, error) {
 	g := &graph{net: n, plans: newPlans[planKey, *kernels.Linear](planBudget), slides: newPlans[slideKey, *slidePlan](planBudget / 4)}
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
@@ -121,14 +122,14 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 		if _, ok := p.Op.(*net.Affine); !ok {
 			g.whole = true
 		}
-		fan, chain, each, err := g.operation(&d, p, terms[i], forward)
+		fan, chain, each, err := g.operation(&d, p, terms[i])
 		if err == nil && chain > maxFan {
 			err = fmt.Errorf("%d terms backward: rounding is bounded up to %d", chain, maxFan)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", p.Name, err)
 		}
-		d.relax = newRelaxBound(fan, chain, terms[i], most)
+		d.rounding = newRowRounding(fan, chain, terms[i], most)
 		d.exact = len(p.In) == 1 && (p.In[0] == 0 && !d.bent || each && exact[p.In[0]])
 		exact = append(exact, d.exact)
 		if d.relu {
@@ -155,16 +156,29 @@ func newGraph(n *net.Network, forward bool) (*graph, error) {
 	return g, nil
 }
 
+// packAhead packs the forward maps that optimising slopes needs.
+func (g *graph) packAhead() {
+	g.ahead.Do(func() {
+		for i := range g.nodes {
+			if o, ok := g.nodes[i].op.(interface{ packAhead(n *net.Network) }); ok {
+				o.packAhead(g.net)
+			}
+		}
+	})
+}
+
+func (g *graph) outputs() int { return g.maps[len(g.maps)-1].size() }
+
 // operation sets what belongs to the kind of node p and returns the numbers of terms
 // that its sums have, forward and backward; each reports whether an output depends on
 // one input, monotonically.
-func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, chain int, each bool, err error) {
+func (g *graph) operation(d *node, p *net.Node, terms int) (fan, chain int, each bool, err error) {
 	fan, _ = fanInOf(p.Op)
 	switch op := p.Op.(type) {
 	case *net.Affine:
 		d.stops, d.first = op.Src > 0, op.Src == 0
 		s := op.Shape
-		o, err := newRelaxAffine(g, op, terms, forward)
+		o, err := newRelaxAffine(g, op, terms)
 		d.op = o
 		return fan, backwardTerms(s), false, err
 	case *net.Depthwise:
@@ -172,7 +186,7 @@ func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, c
 		d.op = o
 		return fan, backwardTaps(op.Sliding), op.Sliding.Taps() == 1, err
 	case *net.Grouped:
-		o, err := newRelaxGrouped(g, op, terms, forward)
+		o, err := newRelaxGrouped(g, op, terms)
 		d.op = o
 		return fan, backwardTerms(op.Shape), false, err
 	case *net.Pool:

@@ -91,8 +91,6 @@ type bounder interface {
 	compiled() *net.Network
 }
 
-func (v *IBP) compiled() *net.Network { return v.net }
-
 // search looks for a point of the ball that breaks the bounds: random points,
 // corners and edges, evaluated in float64, in float32 in shuffled orders, and by
 // the kernels.
@@ -193,13 +191,13 @@ func randomImage(size int, r *rand.Rand) []float32 {
 
 var epsilons = []string{"0", "1e-6", "0.003", "8/255", "0.1", "1/3", "1"}
 
-func newIBP(t *testing.T, m *model.Model, threads int) *IBP {
+func newIBP(t *testing.T, m *model.Model, threads int) *prover {
 	t.Helper()
 	n, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
 	pool := kernels.NewPool(threads)
 	t.Cleanup(pool.Close)
-	v, err := NewIBP(n, pool)
+	v, err := newIntervals(n, pool)
 	require.NoError(t, err)
 	return v
 }
@@ -243,8 +241,8 @@ func TestPlantedUnsoundBound(t *testing.T) {
 		x := randomImage(a.Input.Size(), r)
 		ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0")}
 		require.Nil(t, search(t, v, m, ball, x, 0, r, 8))
-		v.spec.bound.delta = 0 // forget the rounding
-		v.spec.pairs.e = v.spec.pairs.small.PadBias(make([]float32, v.spec.rowCount()))
+		v.intervals.margins.rounding.delta = 0 // forget the rounding
+		v.intervals.margins.pairs.e = v.intervals.margins.pairs.small.PadBias(make([]float32, v.intervals.margins.rowCount()))
 		if search(t, v, m, ball, x, 0, r, 8) != nil {
 			found++
 		}
@@ -352,7 +350,7 @@ func TestISAs(t *testing.T) {
 			n, err := net.Compile(m, net.Options{ISA: isa.Name()})
 			require.NoError(t, err)
 			pool := kernels.NewPool(1)
-			v, err := NewIBP(n, pool)
+			v, err := newIntervals(n, pool)
 			require.NoError(t, err)
 			var res Result
 			require.NoError(t, v.Certify(context.Background(), net.Ball{Eps: net.MustEpsilon("0.02")}, Batch{x, make([]int, 5)}, &res))
@@ -467,6 +465,6 @@ func TestRefusedNetworks(t *testing.T) {
 	require.NoError(t, err)
 	n, err := net.Compile(m, net.Options{Winograd: true})
 	require.NoError(t, err)
-	_, err = NewIBP(n, kernels.NewPool(1))
+	_, err = newIntervals(n, kernels.NewPool(1))
 	require.ErrorContains(t, err, "Winograd")
 }

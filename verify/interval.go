@@ -40,9 +40,10 @@ const (
 
 // program is a network as interval bounds see it. It is read-only.
 type program struct {
-	net   *net.Network
-	steps []step  // of each node, but for a last one that others merge with their statement
-	feeds []bound // of each activation: the largest of the nodes that add it up
+	net     *net.Network
+	scaling normalizer
+	steps   []step     // of each node, but for a last one that others merge with their statement
+	feeds   []rounding // of each activation: the largest of the nodes that add it up
 
 	// plain leaves rounding out: bounds to be trained on, which prove nothing.
 	plain bool
@@ -50,23 +51,23 @@ type program struct {
 
 // step is a node with its interval.
 type step struct {
-	node  *net.Node
-	bound bound // zero for operations that round nothing, and in a plain program
+	node     *net.Node
+	rounding rounding // zero for operations that round nothing, and in a plain program
 	interval
 }
 
 // newProgram prepares the given nodes, the first ones of n.
 func newProgram(n *net.Network, nodes []net.Node, plain bool) (*program, error) {
-	p := &program{net: n, feeds: make([]bound, len(n.Nodes())+1), plain: plain}
+	p := &program{net: n, scaling: newNormalizer(n), feeds: make([]rounding, len(n.Nodes())+1), plain: plain}
 	terms := sumTerms(n.Nodes())
 	for i := range nodes {
 		s := step{node: &nodes[i]}
 		var err error
 		if k, adds := fanInOf(s.node.Op); adds && !plain {
-			s.bound, err = newBound(k, terms[i], extra(s.node, extraLayer))
+			s.rounding, err = newRounding(k, terms[i], extra(s.node, extraLayer))
 		}
 		if err == nil {
-			s.interval, err = p.newInterval(s.node, s.bound)
+			s.interval, err = p.newInterval(s.node, s.rounding)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", s.node.Name, err)
@@ -76,7 +77,7 @@ func newProgram(n *net.Network, nodes []net.Node, plain bool) (*program, error) 
 	return p, nil
 }
 
-func (p *program) newInterval(n *net.Node, b bound) (interval, error) {
+func (p *program) newInterval(n *net.Node, b rounding) (interval, error) {
 	switch op := n.Op.(type) {
 	case *net.Affine:
 		return p.newAffine(op, b), nil
@@ -101,11 +102,11 @@ func (p *program) newInterval(n *net.Node, b bound) (interval, error) {
 
 // feed makes the r′ of all activations large enough for those that read them, last a
 // merged layer that reads src with the bound b.
-func (p *program) feed(src int, b bound) {
+func (p *program) feed(src int, b rounding) {
 	p.larger(src, b)
 	for i := len(p.steps) - 1; i >= 0; i-- {
 		s := &p.steps[i]
-		b := s.bound
+		b := s.rounding
 		if s.form() == ready {
 			b = p.feeds[i+1]
 		}
@@ -115,7 +116,7 @@ func (p *program) feed(src int, b bound) {
 	}
 }
 
-func (p *program) larger(k int, b bound) {
+func (p *program) larger(k int, b rounding) {
 	if b.delta > p.feeds[k].delta {
 		p.feeds[k] = b
 	}
@@ -175,8 +176,6 @@ type pass struct {
 	dual   *dualInput // of L1 and L2 balls; nil until the first
 	eps    [net.ChunkGroups * kernels.Lanes]float64
 
-	trace func(node int, c, r []float32) // sees what each node's forward gives (Bounds)
-
 	product product // being computed
 	part    func(worker, part int)
 }
@@ -203,8 +202,9 @@ func (p *pass) used(size int) int { return p.blocks * size * int(p.layout) }
 // temp returns tensor i in passing.
 func (p *pass) temp(i, size int) []float32 { return p.spare[i][:p.length(size)] }
 
-// run bounds the outputs of all nodes by the bounds of the input.
-func (p *pass) run() {
+// run bounds the outputs of all nodes by the bounds of the input; trace, if not nil, sees
+// what each forward gives.
+func (p *pass) run(trace func(node int, c, r []float32)) {
 	isa, sc := p.net.ISA(), &p.sc[0]
 	last := len(p.net.Nodes()) - 1
 	for i := range p.steps {
@@ -212,8 +212,8 @@ func (p *pass) run() {
 		n := p.length(s.node.Shape.Size())
 		c, r := p.c[i+1][:n], p.r[i+1][:n]
 		s.forward(p, s.node, c, r)
-		if p.trace != nil {
-			p.trace(i, c, r)
+		if trace != nil {
+			trace(i, c, r)
 		}
 		switch form := s.form(); {
 		case form == ends:

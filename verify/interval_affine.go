@@ -16,7 +16,7 @@ type affineInterval struct {
 	*affineGradient // of a plain program
 }
 
-func (p *program) newAffine(a *net.Affine, b bound) *affineInterval {
+func (p *program) newAffine(a *net.Affine, b rounding) *affineInterval {
 	w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
 	w.small, _ = a.Small(1, 1)
 	i := &affineInterval{affine: a, maps: newIntervalMap(p.net, w, a.Shape, a.Weights, b.radiusBias(a.B))}

@@ -19,7 +19,7 @@ type depthwiseInterval struct {
 	*depthwiseGradient // of a plain program
 }
 
-func (p *program) newDepthwise(n *net.Node, op *net.Depthwise, b bound) *depthwiseInterval {
+func (p *program) newDepthwise(n *net.Node, op *net.Depthwise, b rounding) *depthwiseInterval {
 	d := &depthwiseInterval{op: op, abs: kernels.NewDepthwise(p.net.ISA(), op.Sliding)}
 	d.abs.Pack(op.Weights(), true)
 	d.abs.SetBias(b.radiusBias(op.Bias()))

@@ -16,7 +16,7 @@ type groupedInterval struct {
 	*groupedGradient // of a plain program
 }
 
-func (p *program) newGrouped(n *net.Node, op *net.Grouped, b bound) *groupedInterval {
+func (p *program) newGrouped(n *net.Node, op *net.Grouped, b rounding) *groupedInterval {
 	g := &groupedInterval{op: op}
 	for k := range op.Groups {
 		w := linear{lanes: op.Lanes(k), small: op.Small(k), macs: op.Shape.MACs()}

@@ -139,8 +139,8 @@ func (v *IntervalView) Box() (lo, hi []float32) { return v.c[0], v.r[0] }
 // Box no longer holds.
 func (v *IntervalView) Forward() (c, r []float32) {
 	v.net.ISA().IntervalBox(&v.sc[0], v.c[0], v.r[0], noRounding)
-	v.normalize()
-	v.run()
+	v.scaling.normalize(v.c[0], v.r[0], kernels.Lanes)
+	v.run(nil)
 	return v.c[v.out], v.r[v.out]
 }
 
@@ -184,22 +184,6 @@ func (v *IntervalView) handOn(k int, dc, dr []float32) {
 		copy(c, dc)
 		copy(r, dr)
 	})
-}
-
-// normalize takes boxes in centre and radius through the normalize layer.
-func (v *IntervalView) normalize() {
-	mean, std := v.net.Normalization()
-	if mean == nil {
-		return
-	}
-	c, r := v.c[0], v.r[0]
-	for i := 0; i < len(c); i += kernels.Lanes {
-		ch := i / kernels.Lanes % len(mean)
-		m, s := mean[ch], std[ch]
-		for k := i; k < i+kernels.Lanes; k++ {
-			c[k], r[k] = (c[k]-m)/s, r[k]/s
-		}
-	}
 }
 
 // gate takes gradients to centre and radius back through a ReLU, in place. The

@@ -23,13 +23,13 @@ import (
 //
 // Without a ReLU α = s = 1 and t = 0. If s is a, its coefficients are added to those of a.
 type lastRows struct {
-	affine *net.Affine
-	bound  bound
-	w      []float32
-	tap    []tap     // of an output
-	lo, hi []float64 // of each output before its ReLU, [H][W][C]
-	d      []float64
-	coef   []float64 // of a row, over what the layer reads
+	affine   *net.Affine
+	rounding rounding
+	w        []float32
+	tap      []tap     // of an output
+	lo, hi   []float64 // of each output before its ReLU, [H][W][C]
+	d        []float64
+	coef     []float64 // of a row, over what the layer reads
 
 	// Of the image prepared: centres and radii, whose elements lie stride apart.
 	c, r, skipC, skipR []float32
@@ -44,9 +44,9 @@ type tap struct {
 
 // newLastRows returns nil where the last node is no dense layer, is merged, or has so many
 // outputs that rows for them all would take longer than all else.
-func newLastRows(v *IBP) *lastRows {
-	n := v.spec.outputs.Size()
-	if v.spec.merged || n > maxMerged {
+func newLastRows(v *intervalRung) *lastRows {
+	n := v.margins.outputs.Size()
+	if v.margins.merged || n > maxMerged {
 		return nil
 	}
 	last := &v.steps[len(v.steps)-1]
@@ -56,13 +56,13 @@ func newLastRows(v *IBP) *lastRows {
 	}
 	s := a.Shape
 	return &lastRows{
-		affine: a, bound: last.bound, w: a.Weights(), lo: make([]float64, n), hi: make([]float64, n), d: make([]float64, n),
+		affine: a, rounding: last.rounding, w: a.Weights(), lo: make([]float64, n), hi: make([]float64, n), d: make([]float64, n),
 		coef: make([]float64, s.In()), tap: make([]tap, 0, s.FanIn()),
 	}
 }
 
 // prepare bounds the outputs of the image in slot, which bound has carried through w.
-func (t *lastRows) prepare(w *worker, slot int) {
+func (t *lastRows) prepare(w *intervalWorker, slot int) {
 	a := t.affine
 	s := a.Shape
 	t.stride = int(w.layout)
@@ -72,7 +72,7 @@ func (t *lastRows) prepare(w *worker, slot int) {
 		t.skipC, t.skipR = of(w.c, a.Skip, s.Out()), of(w.r, a.Skip, s.Out())
 	}
 	k := float64(s.FanIn())
-	ofSum, products := keep(termLastRows, t.bound.delta)+4*(k+8)*0x1p-53, keep(termProducts, (k+4)*eta)
+	ofSum, products := keep(termLastRows, t.rounding.delta)+4*(k+8)*0x1p-53, keep(termProducts, (k+4)*eta)
 	for o := range t.lo {
 		b := float64(a.B[o%s.OutC])
 		c, r, sum := b, 0.0, math.Abs(b)

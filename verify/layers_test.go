@@ -203,14 +203,14 @@ func randomLayer(r *rand.Rand, a *model.Architecture) model.Layer {
 
 // newLayersIBP compiles a model; nil where the network has a layer that no pass
 // computes.
-func newLayersIBP(t *testing.T, m *model.Model, pool *kernels.Pool, o net.Options) *IBP {
+func newLayersIBP(t *testing.T, m *model.Model, pool *kernels.Pool, o net.Options) *prover {
 	t.Helper()
 	n, err := net.Compile(m, o)
 	if err != nil {
 		require.ErrorContains(t, err, "dilation")
 		return nil
 	}
-	v, err := NewIBP(n, pool)
+	v, err := newIntervals(n, pool)
 	require.NoError(t, err)
 	return v
 }

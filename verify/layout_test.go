@@ -34,7 +34,7 @@ func TestLayouts(t *testing.T) {
 					for threads := 1; threads <= 2; threads++ {
 						pool := kernels.NewPool(threads)
 						defer pool.Close()
-						v, err := NewIBP(n, pool)
+						v, err := newIntervals(n, pool)
 						require.NoError(t, err)
 						for count := 1; count <= most; count++ {
 							have := outcomeOf(t, v, norm, Batch{x[:count*size], y[:count]})
@@ -61,7 +61,7 @@ type outcome struct {
 	lows    []float32
 }
 
-func outcomeOf(t *testing.T, v *IBP, norm net.Norm, b Batch) *outcome {
+func outcomeOf(t *testing.T, v *prover, norm net.Norm, b Batch) *outcome {
 	t.Helper()
 	ball, ctx := net.Ball{Norm: norm, Eps: net.MustEpsilon("0.01")}, context.Background()
 	var cert Result

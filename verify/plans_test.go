@@ -49,21 +49,21 @@ func TestPlansAreBounded(t *testing.T) {
 	}
 	ball := net.Ball{Eps: net.MustEpsilon("0.01")}
 	for _, method := range []Method{MethodCROWN, MethodAlphaCROWN} {
-		whole := newCROWN(t, m, 1, Config{Method: method, Iterations: 1})
-		require.Zero(t, whole.g.plans.held())
+		whole := newCROWN(t, m, 1, Options{Method: method, Iterations: 1})
+		require.Zero(t, whole.graph.plans.held())
 		want, rows, err := whole.Bounds(ball, x, 0)
 		require.NoError(t, err)
-		all := whole.g.plans.held()
+		all := whole.graph.plans.held()
 		require.Positive(t, all)
 		for _, budget := range []int{all / 8, 1} {
-			v := newCROWN(t, m, 1, Config{Method: method, Iterations: 1})
-			v.g.plans.budget = budget
+			v := newCROWN(t, m, 1, Options{Method: method, Iterations: 1})
+			v.graph.plans.budget = budget
 			bounds, low, err := v.Bounds(ball, x, 0)
 			require.NoError(t, err)
 			require.Equal(t, want, bounds)
 			require.Equal(t, rows, low)
 			const one = 8 << 10 // a plan may be larger than half of the budget
-			require.LessOrEqual(t, v.g.plans.held(), budget+one)
+			require.LessOrEqual(t, v.graph.plans.held(), budget+one)
 		}
 	}
 }
@@ -72,9 +72,9 @@ func TestPlansAreBounded(t *testing.T) {
 // ends with its context.
 func TestDeepNetworks(t *testing.T) {
 	m := deep(t, 60, 81)
-	v := newCROWN(t, m, 1, Config{Method: MethodCROWN})
-	require.Zero(t, v.g.plans.held())
-	v.g.plans.budget = 1 << 20
+	v := newCROWN(t, m, 1, Options{Method: MethodCROWN})
+	require.Zero(t, v.graph.plans.held())
+	v.graph.plans.budget = 1 << 20
 	ctx := &endsAfter{Context: context.Background()}
 	ctx.left.Store(400) // looks: some thousand rows
 	var res Result
@@ -85,5 +85,5 @@ func TestDeepNetworks(t *testing.T) {
 	err := v.Certify(ctx, net.Ball{Eps: net.MustEpsilon("0.01")}, Batch{X: x, Y: []int{0}}, &res)
 	require.ErrorIs(t, err, context.Canceled)
 	require.False(t, res.Done[0])
-	require.LessOrEqual(t, v.g.plans.held(), 2<<20)
+	require.LessOrEqual(t, v.graph.plans.held(), 2<<20)
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Proof is what a checker needs to bound the statement for one image again by the
+// Proof is what a checker needs to bound the goal for one region again by the
 // same method: the lower slopes. It computes everything else, intervals and upper
 // lines, itself.
 type Proof struct {
 	Method    Method // the first rung to certify, or the last
 	Certified bool
 	Margin    float32
-	Rows      []float32 // lower bounds of the statement's rows
+	Rows      []float32 // lower bounds of the goal's rows: of each other label, or of the property
 	Slopes    []Slopes  // of each ReLU, in order; none for MethodIBP
 }
 
@@ -23,93 +23,88 @@ type Proof struct {
 // lines are not free mean nothing.
 type Slopes struct {
 	Layer int
-	Alpha []float32   // for rows of neurons of later layers, and of the statement
-	Rows  [][]float32 // instead of it, for each row of the statement; nil unless optimised
+	Alpha []float32   // for rows of neurons of later layers, and of the goal
+	Rows  [][]float32 // instead of it, for each row of the goal; nil unless optimised
 
 	node int
 }
 
-// Prove is Certify for one image, with what a certificate of it needs. It allocates
-// its result. Intermediate bounds are those of MethodCROWN: a certificate has no room
-// for slopes of every neuron's rows (Config.RowsOnly).
-func (v *CROWN) Prove(ctx context.Context, ball net.Ball, x []float32, y int) (*Proof, error) {
-	if err := ball.Validate(); err != nil {
+// Prove is CertifyRegions for one region, with what a certificate of it needs. It
+// allocates its result. Intermediate bounds are those of MethodCROWN: a certificate has no
+// room for slopes of every neuron's rows (Options.RowsOnly).
+func (v *Verifier) Prove(ctx context.Context, o Options, r Region, y int) (*Proof, error) {
+	c, err := v.begin(ctx, &o)
+	if err != nil {
 		return nil, err
 	}
-	b := Batch{X: x, Y: []int{y}}
-	if v.cfg.Spec != nil {
-		b.Y = nil
-	}
-	if err := v.check(b); err != nil {
+	defer c.end()
+	if err := c.areas([]Region{r}, []int{y}); err != nil {
 		return nil, err
 	}
-	proofs, err := v.proofs(ctx, b, 1, func(int) (net.Ball, bool) { return ball, true })
+	c.all()
+	proofs, err := c.prove()
 	if err != nil {
 		return nil, err
 	}
 	return proofs[0], nil
 }
 
-// ProveAll is Prove for those images of b for which ball returns true, spread over
-// the workers; the others' proofs are nil.
-func (v *CROWN) ProveAll(ctx context.Context, b Batch, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
-	if err := v.check(b); err != nil {
+// ProveAll is Prove for the balls around those images of b for which ball returns true,
+// spread over the workers; the others' proofs are nil.
+func (v *Verifier) ProveAll(ctx context.Context, o Options, b Batch, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
+	c, err := v.begin(ctx, &o)
+	if err != nil {
 		return nil, err
 	}
-	n := len(b.X) / v.g.net.Input().Size()
-	for i := range n {
-		if c, ok := ball(i); ok {
-			if err := c.Validate(); err != nil {
+	defer c.end()
+	if err := c.images(b); err != nil {
+		return nil, err
+	}
+	c.ballOf = ball
+	for i := range c.n {
+		if b, ok := ball(i); ok {
+			if err := b.Validate(); err != nil {
 				return nil, err
 			}
+			c.todo = append(c.todo, i)
 		}
 	}
-	return v.proofs(ctx, b, n, ball)
+	return c.prove()
 }
 
-func (v *CROWN) proofs(ctx context.Context, b Batch, n int, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
-	v.todo = v.todo[:0]
-	for i := range n {
-		if _, ok := ball(i); ok {
-			v.todo = append(v.todo, i)
-		}
-	}
-	out := make([]*Proof, n)
-	err := v.run(ctx, b, func(w *climber, i int) {
-		c, _ := ball(i)
-		out[i] = v.climbProof(w, i, c)
-	})
+func (c *call) prove() ([]*Proof, error) {
+	c.o.RowsOnly = true
+	out := make([]*Proof, c.n)
+	c.proofs = out
+	err := c.run(proveOne)
 	return out, err
 }
 
-// climbProof is climb with a proof; nil if the context ends within a rung.
-func (v *CROWN) climbProof(w *climber, i int, ball net.Ball) *Proof {
-	rung := v.cfg.Method
-	if v.cfg.Ladder {
-		rung = MethodIBP
+// proveOne is certifyOne with a proof; none if the context ends within a rung.
+func proveOne(c *call, w *linearWorker, i int) {
+	m := c.o.Method
+	if c.o.Ladder {
+		m = MethodIBP
 	}
-	for ; ; rung++ {
-		p := Proof{Method: rung}
-		w.load(v.image(i), ball, ball.Box())
-		w.proof, w.rowsOnly = &p, true
-		w.attempt(rung, v.statement(i), w.low, v.cfg.Iterations)
-		w.proof, w.rowsOnly = nil, v.cfg.RowsOnly
-		if w.gaveUp {
-			return nil
+	for a := c.area(i); ; m++ {
+		t := newAttempt(c.ctx, &c.o, m, c.goal(i))
+		p := &Proof{Method: m}
+		t.proof = p
+		p.Margin = w.try(&t, &a)
+		if t.gaveUp {
+			return
 		}
-		p.Rows = append(p.Rows, w.low...)
-		p.Margin = worst(w.low)
-		p.Certified = p.Margin > 0
-		if p.Certified || rung == v.cfg.Method || v.ctx.Err() != nil {
-			return &p
+		p.Rows, p.Certified = append(p.Rows, w.proved...), p.Margin > 0
+		if p.Certified || m == c.o.Method || c.ctx.Err() != nil {
+			c.proofs[i] = p
+			return
 		}
 	}
 }
 
-// stateSlopes adds the slopes of the rows to the proof that is wanted; of a, if they
+// stateSlopes adds the slopes of the rows to the proof p; of a, if they
 // are optimised, those of the groups just bounded, which hold some rows.
-func (w *relaxer) stateSlopes(a *ascent, some int) {
-	p := w.proof
+func (w *linearWorker) stateSlopes(p *Proof, a *ascent, some int) {
 	if p.Slopes == nil {
 		for i := range w.g.nodes {
 			if d := &w.g.nodes[i]; d.layer >= 0 {
@@ -145,7 +140,7 @@ func (w *relaxer) stateSlopes(a *ascent, some int) {
 }
 
 // stated is what certificates state of the slope alpha of neuron k of node i.
-func (w *relaxer) stated(i, k int, alpha float32) float32 {
+func (w *linearWorker) stated(i, k int, alpha float32) float32 {
 	if o, ok := w.g.nodes[i].op.(*relaxElementwise); ok {
 		src := w.g.nodes[i].in[0]
 		return o.stated(k, w.params[i][k*kernels.RelaxParams:], alpha, w.actLo[src][k], w.actHi[src][k])

@@ -17,34 +17,83 @@ type RadiusResult struct {
 	Done   []bool
 }
 
-// Radius finds for each image the largest multiple of resolution, up to max,
-// whose ball is certified, by bisection. Each radius returned was itself
-// certified; that bounds grow with ε is used for speed alone. When ctx ends it
-// returns the context's error; images with res.Done are then complete.
-func (v *IBP) Radius(ctx context.Context, norm net.Norm, resolution, max net.Epsilon, b Batch, res *RadiusResult) error {
-	if err := v.check(b); err != nil {
-		return err
-	}
-	steps, err := radiusSteps(norm, resolution, max)
+// radiusGrid is the radii of a search: 0 … most times the resolution.
+type radiusGrid struct {
+	norm       net.Norm
+	resolution net.Epsilon
+	most       int
+}
+
+func (g *radiusGrid) ball(k int) net.Ball { return net.Ball{Norm: g.norm, Eps: g.resolution.Times(k)} }
+
+// Radius finds for each image the largest multiple of resolution, up to max, whose ball
+// is certified. Intervals find theirs by bisection; with Ladder each method, else the
+// last one alone, goes on from the radius that the cheaper ones certified (Search, near),
+// so that the dearest does the last few steps alone. Each radius returned was itself
+// certified; that bounds grow with ε is used for speed alone, and the search of an image
+// depends on no other. When ctx ends it returns the context's error; images with
+// res.Done are then complete.
+func (v *Verifier) Radius(ctx context.Context, o Options, norm net.Norm, resolution, max net.Epsilon, b Batch, res *RadiusResult) error {
+	c, err := v.begin(ctx, &o)
 	if err != nil {
 		return err
 	}
-	res.resize(len(b.Y))
-	for _, w := range v.workers {
-		clear(w.boxes)
+	defer c.end()
+	if err := c.images(b); err != nil {
+		return err
 	}
-	if v.few != nil {
-		clear(v.few.boxes)
+	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
+		return fmt.Errorf("largest radius: %w", err)
 	}
-	return v.run(ctx, b, &radiusJob{v, norm, resolution, steps, res})
+	steps, err := net.RadiusSteps(resolution, max)
+	if err != nil {
+		return err
+	}
+	c.radii, c.grid = res, radiusGrid{norm, resolution, steps}
+	res.resize(c.n)
+	if o.Property == nil {
+		if err := v.ibp(); err != nil {
+			return err
+		}
+		for _, w := range v.intervals.workers {
+			clear(w.boxes)
+		}
+		if w := v.intervals.few; w != nil {
+			clear(w.boxes)
+		}
+		if err := v.intervals.run(c, radiusChunk); err != nil || o.Method == MethodIBP {
+			if o.Method != MethodIBP {
+				clear(res.Done)
+			}
+			return err
+		}
+	} else {
+		for i := range res.Steps {
+			res.Steps[i] = -1
+		}
+	}
+	clear(res.Done)
+	c.all()
+	return c.run(radiusOne)
 }
 
-// radiusSteps returns how many steps of the resolution lead to the largest radius.
-func radiusSteps(norm net.Norm, resolution, max net.Epsilon) (int, error) {
-	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
-		return 0, fmt.Errorf("largest radius: %w", err)
+// radiusOne goes on with image i from what intervals have proved.
+func radiusOne(c *call, w *linearWorker, i int) {
+	proved := c.radii.Steps[i]
+	for m := c.first(); m <= c.o.Method; m++ {
+		s := NewSearch(proved, c.grid.most+1, true)
+		for k, open := s.Next(); open; k, open = s.Next() {
+			a := area{norm: c.grid.norm, box: c.grid.ball(k).Box(), centre: c.centre(i)}
+			t := newAttempt(c.ctx, &c.o, m, c.goal(i))
+			margin := w.try(&t, &a)
+			if t.gaveUp || c.ctx.Err() != nil {
+				return
+			}
+			s.Tell(margin > 0)
+		}
+		proved = s.Proved()
 	}
-	return net.RadiusSteps(resolution, max)
+	c.radii.set(i, proved, c.grid.resolution)
 }
 
 func (r *RadiusResult) resize(n int) {
@@ -59,21 +108,13 @@ func (r *RadiusResult) set(i, steps int, resolution net.Epsilon) {
 	}
 }
 
-type radiusJob struct {
-	v          *IBP
-	norm       net.Norm
-	resolution net.Epsilon
-	max        int
-	res        *RadiusResult
-}
-
-// chunk bisects all images of a chunk in lock-step: lo is certified (or −1),
-// hi is not (or beyond the largest).
-func (j *radiusJob) chunk(w *worker, from, to int) {
+// radiusChunk bisects all images of a chunk in lock-step: lo is certified (or −1), hi is
+// not (or beyond the largest).
+func radiusChunk(c *call, w *intervalWorker, from, to int) {
 	var lo, hi [len(w.eps)]int
 	n := to - from
 	for i := range n {
-		lo[i], hi[i] = -1, j.max+1
+		lo[i], hi[i] = -1, c.grid.most+1
 	}
 	for {
 		open := false
@@ -81,21 +122,22 @@ func (j *radiusJob) chunk(w *worker, from, to int) {
 			if hi[i]-lo[i] > 1 {
 				open = true
 			}
-			w.load(i, from+i, j.norm, j.box(w, max(0, (lo[i]+hi[i])/2)))
+			a := area{norm: c.grid.norm, box: w.boxAt(&c.grid, max(0, (lo[i]+hi[i])/2)), centre: c.centre(from + i)}
+			w.load(i, &a)
 		}
 		if !open {
 			break
 		}
-		if j.v.ctx.Err() != nil {
+		if c.ctx.Err() != nil {
 			return
 		}
-		w.bound(j.norm, n)
+		w.bound(c.grid.norm, n, nil)
 		for i := range n {
 			if hi[i]-lo[i] <= 1 {
 				continue
 			}
 			mid := (lo[i] + hi[i]) / 2
-			if w.margin(i, j.v.b.Y[from+i]) > 0 {
+			if w.margin(i, c.y[from+i]) > 0 {
 				lo[i] = mid
 			} else {
 				hi[i] = mid
@@ -103,14 +145,15 @@ func (j *radiusJob) chunk(w *worker, from, to int) {
 		}
 	}
 	for i := range n {
-		j.res.set(from+i, lo[i], j.resolution)
+		c.radii.set(from+i, lo[i], c.grid.resolution)
 	}
 }
 
-func (j *radiusJob) box(w *worker, k int) net.Box {
+// boxAt returns the box of radius k of the grid.
+func (w *intervalWorker) boxAt(g *radiusGrid, k int) net.Box {
 	b, ok := w.boxes[k]
 	if !ok {
-		b = net.Ball{Norm: j.norm, Eps: j.resolution.Times(k)}.Box()
+		b = g.ball(k).Box()
 		w.boxes[k] = b
 	}
 	return b

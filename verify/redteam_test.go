@@ -36,18 +36,18 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		w := float64(m)
 		claims = append(claims, redteam.Claim{Name: name + " on " + n.ISA().Name(), Worst: &w})
 	}
-	ibp, err := NewIBP(n, pool)
+	ibp, err := newIntervals(n, pool)
 	require.NoError(t, err, c)
 	layers, margins, err := ibp.Bounds(c.Ball, c.X, c.Y)
 	require.NoError(t, err, c)
 	claim("IBP", layers, margins)
 	for m := MethodIBP; m <= MethodAlphaCROWN; m++ {
-		v, err := NewCROWN(n, pool, Config{Method: m, Iterations: 2, RowsOnly: r.IntN(2) == 0})
+		v, err := newProver(n, pool, Options{Method: m, Iterations: 2, RowsOnly: r.IntN(2) == 0})
 		require.NoError(t, err, c)
 		layers, margins, err := v.Bounds(c.Ball, c.X, c.Y)
 		require.NoError(t, err, c)
 		claim(m.String(), layers, margins)
-		spec, err := NewCROWN(n, pool, Config{Method: m, Iterations: 2, Spec: &Spec{C: slices.Concat(c.Rows...)}})
+		spec, err := newProver(n, pool, Options{Method: m, Iterations: 2, Property: &Property{C: slices.Concat(c.Rows...)}})
 		require.NoError(t, err, c)
 		_, rows, err := spec.Bounds(c.Ball, c.X, 0)
 		require.NoError(t, err, c)
@@ -90,7 +90,7 @@ func TestRedTeamRadius(t *testing.T) {
 		r := rand.New(rand.NewPCG(c.Seed, 9))
 		n, err := net.Compile(c.Model, net.Options{})
 		require.NoError(t, err, c)
-		v, err := NewCROWN(n, pool, Config{Method: Method(r.IntN(4)), Ladder: true, Iterations: 2})
+		v, err := newProver(n, pool, Options{Method: Method(r.IntN(4)), Ladder: true, Iterations: 2})
 		require.NoError(t, err, c)
 		var res RadiusResult
 		step := net.MustEpsilon([]string{"1e-45", "1e-9", "1e-4", "1/255", "1/30"}[r.IntN(5)])
@@ -99,7 +99,7 @@ func TestRedTeamRadius(t *testing.T) {
 			return nil
 		}
 		c.Ball.Eps = step.Times(res.Steps[0])
-		return []redteam.Claim{{Name: "radius by " + v.cfg.Method.String(), Worst: &least}}
+		return []redteam.Claim{{Name: "radius by " + v.o.Method.String(), Worst: &least}}
 	})
 }
 

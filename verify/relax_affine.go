@@ -12,20 +12,20 @@ type relaxAffine struct {
 	shape    kernels.Shape
 	whole    kernels.Window  // of the source
 	flat     bool            // reads its source as one long pixel
-	interval bound           // of step 2
+	interval rounding        // of step 2
 	small    *kernels.Small  // W from b
 	both     []float32       // e of step 2, padded
 	abs      *kernels.Small  // |W| from |b|
 	adjoint  *kernels.Linear // of the whole map
-	ahead    *kernels.Linear // W from b on lanes; nil unless slopes are optimised
+	ahead    *kernels.Linear // W from b on lanes; nil until slopes are optimised
 	columns  []float32       // W, [KH][KW][InC][OutC]
 }
 
-func newRelaxAffine(g *graph, a *net.Affine, terms int, forward bool) (*relaxAffine, error) {
+func newRelaxAffine(g *graph, a *net.Affine, terms int) (*relaxAffine, error) {
 	s, src := a.Shape, g.maps[a.Src]
 	o := &relaxAffine{affine: a, shape: s, whole: src.full(), flat: s.InH == 1 && s.InW == 1 && src.h*src.w > 1}
 	var err error
-	if o.interval, err = newBound(s.FanIn(), terms, extraLayer); err != nil {
+	if o.interval, err = newRounding(s.FanIn(), terms, extraLayer); err != nil {
 		return nil, err
 	}
 	n := g.net
@@ -51,12 +51,13 @@ func newRelaxAffine(g *graph, a *net.Affine, terms int, forward bool) (*relaxAff
 			}
 		}
 	}
-	if forward {
-		if o.ahead = a.Lanes(); o.ahead == nil {
-			o.ahead = newLanes(n, s, w, a.B, false)
-		}
-	}
 	return o, nil
+}
+
+func (o *relaxAffine) packAhead(n *net.Network) {
+	if o.ahead = o.affine.Lanes(); o.ahead == nil {
+		o.ahead = newLanes(n, o.shape, o.affine.Weights(), o.affine.B, false)
+	}
 }
 
 func (o *relaxAffine) reads(k int, w kernels.Window) kernels.Window {
@@ -74,7 +75,7 @@ func (o *relaxAffine) key(sig []int, w kernels.Window) []int {
 	return append(sig, k[:]...)
 }
 
-func (o *relaxAffine) forward(w *relaxer, i int) {
+func (o *relaxAffine) forward(w *linearWorker, i int) {
 	c, r, m, sumM := w.split(o.affine.Src, o.interval)
 	o.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, o.both, 1, 0, 1)
 	o.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
@@ -153,7 +154,7 @@ func (o *relaxAffine) values(r *rows, a *ascent, i, groups int) {
 }
 
 // point computes node i at the ball's centre, before its ReLU.
-func (o *relaxAffine) point(w *relaxer, i int) {
+func (o *relaxAffine) point(w *linearWorker, i int) {
 	out := w.mid[i+1]
 	o.small.Apply(&w.sc, out, w.mid[o.affine.Src], 1, kernels.None, nil, 0, 1)
 	if o.affine.Skip >= 0 {

@@ -53,7 +53,7 @@ func TestCheckerAgrees(t *testing.T) {
 		x := randomImage(a.Input.Size(), r)
 		ball := net.Ball{Norm: net.Norm(r.IntN(3)), Eps: net.MustEpsilon([]string{"0.001", "0.01", "0.05"}[r.IntN(3)])}
 		for method := MethodCROWNIBP; method <= MethodAlphaCROWN; method++ {
-			v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: method, Iterations: 3, RowsOnly: true})
+			v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: method, Iterations: 3, RowsOnly: true})
 			if v == nil {
 				continue
 			}
@@ -99,18 +99,16 @@ func TestGoldenLayers(t *testing.T) {
 		size, classes := m.Arch.Input.Size(), m.Arch.Classes()
 		for k := range 4 {
 			method, errors := MethodCROWNIBP+Method(k%2), k < 2
-			v := newCROWN(t, m, 1, Config{Method: method})
+			v := newCROWN(t, m, 1, Options{Method: method})
 			if !errors {
-				for i := range v.g.nodes {
-					v.g.nodes[i].relax.exec, v.g.nodes[i].relax.back = 0, 0
+				for i := range v.graph.nodes {
+					v.graph.nodes[i].rounding.exec, v.graph.nodes[i].rounding.back = 0, 0
 				}
 			}
-			w := newRelaxer(v.g)
-			w.pure = true
+			w := newLinearWorker(v.graph)
 			low := make([]float32, classes-1)
 			for n, label := range y {
-				w.load(x[n*size:(n+1)*size], ball, ball.Box())
-				w.attempt(method, statement{y: int(label)}, low, 0)
+				w.attempted(method, ball, x[n*size:(n+1)*size], goal{y: int(label)}, true, low)
 				k := 0
 				for j, want := range ref[name+"."+method.String()+".margin"].([]float64)[n*classes:][:classes] {
 					if j != int(label) {

@@ -14,7 +14,7 @@ import (
 type relaxDepthwise struct {
 	sliding           kernels.Sliding
 	bias              []float32
-	interval          bound
+	interval          rounding
 	centre, radius, v *kernels.Depthwise // W from b, |W| from e of step 2, |W| from |b|
 	adjoint           *kernels.Depthwise // of the whole map
 }
@@ -22,7 +22,7 @@ type relaxDepthwise struct {
 func newRelaxDepthwise(g *graph, d *net.Depthwise, terms int) (*relaxDepthwise, error) {
 	o := &relaxDepthwise{sliding: d.Sliding, bias: d.Bias()}
 	var err error
-	if o.interval, err = newBound(d.Sliding.Taps(), terms, extraLayer); err != nil {
+	if o.interval, err = newRounding(d.Sliding.Taps(), terms, extraLayer); err != nil {
 		return nil, err
 	}
 	pack := func(abs bool, bias []float32) *kernels.Depthwise {
@@ -44,7 +44,7 @@ func (o *relaxDepthwise) key(sig []int, w kernels.Window) []int {
 	return append(sig, k[:]...)
 }
 
-func (o *relaxDepthwise) forward(w *relaxer, i int) {
+func (o *relaxDepthwise) forward(w *linearWorker, i int) {
 	c, r, m, sumM := w.split(w.g.nodes[i].in[0], o.interval)
 	o.centre.Apply(&w.sc, w.cOut, c, 1, 1, kernels.None, nil)
 	o.radius.Apply(&w.sc, w.rOut, r, 1, 1, kernels.None, nil)

@@ -84,11 +84,11 @@ type bent struct {
 	more         float64 // E beyond γ·M
 }
 
-func (o *relaxElementwise) forward(w *relaxer, i int) {
+func (o *relaxElementwise) forward(w *linearWorker, i int) {
 	d := &w.g.nodes[i]
 	src := d.in[0]
 	par, outLo, outHi := w.params[i], w.lo[i], w.hi[i]
-	ofM := keep(termBack, d.relax.back)
+	ofM := keep(termBack, d.rounding.back)
 	sumM := 0.0
 	for k, l := range w.actLo[src] {
 		h := w.actHi[src][k]
@@ -106,14 +106,14 @@ func (o *relaxElementwise) forward(w *relaxer, i int) {
 	}
 	copy(w.actLo[i+1], outLo)
 	copy(w.actHi[i+1], outHi)
-	w.less += d.relax.underflow(sumM, sumM, len(outLo))
+	w.less += d.rounding.underflow(sumM, sumM, len(outLo))
 }
 
 // bend bounds element k on [l, h].
 func (o *relaxElementwise) bend(k int, l, h float32) bent {
 	switch o.op.Kind {
 	case model.ReLU:
-		low, high, t := relaxation(l, h)
+		low, high, t := reluLines(l, h)
 		return bent{lo: max(l, 0), hi: max(h, 0), low: low, high: high, highAt: t}
 	case model.LeakyReLU:
 		if o.kernel {

@@ -9,9 +9,10 @@ import (
 // layer of its own channels, of which steps 2, 8 and 10 hold with the fan-in K and the
 // chains n of one group.
 type relaxGrouped struct {
+	op       *net.Grouped
 	shape    kernels.Shape // of one group
 	bias     []float32     // of all
-	interval bound
+	interval rounding
 	groups   []relaxGroup
 }
 
@@ -20,13 +21,13 @@ type relaxGroup struct {
 	both    []float32       // e of step 2, padded
 	abs     *kernels.Small  // |W| from |b|
 	adjoint *kernels.Linear // of the whole map
-	ahead   *kernels.Linear // nil unless slopes are optimised
+	ahead   *kernels.Linear // nil until slopes are optimised
 }
 
-func newRelaxGrouped(g *graph, c *net.Grouped, terms int, forward bool) (*relaxGrouped, error) {
-	o := &relaxGrouped{shape: c.Shape}
+func newRelaxGrouped(g *graph, c *net.Grouped, terms int) (*relaxGrouped, error) {
+	o := &relaxGrouped{op: c, shape: c.Shape}
 	var err error
-	if o.interval, err = newBound(c.Shape.FanIn(), terms, extraLayer); err != nil {
+	if o.interval, err = newRounding(c.Shape.FanIn(), terms, extraLayer); err != nil {
 		return nil, err
 	}
 	isa := g.net.ISA()
@@ -41,13 +42,16 @@ func newRelaxGrouped(g *graph, c *net.Grouped, terms int, forward bool) (*relaxG
 		p := relaxGroup{small: small(false, b), abs: small(true, absAll(b)), adjoint: kernels.NewAdjoint(isa, c.Shape)}
 		p.both = p.small.PadBias(o.interval.radiusBias(b))
 		p.adjoint.Pack(w, false)
-		if forward {
-			p.ahead = newLanes(g.net, c.Shape, w, b, false)
-		}
 		o.bias = append(o.bias, b...)
 		o.groups = append(o.groups, p)
 	}
 	return o, nil
+}
+
+func (o *relaxGrouped) packAhead(n *net.Network) {
+	for k := range o.groups {
+		o.groups[k].ahead = newLanes(n, o.shape, o.op.Weights(k), o.op.Bias(k), false)
+	}
 }
 
 func (o *relaxGrouped) reads(_ int, w kernels.Window) kernels.Window { return o.shape.Reads(w) }
@@ -79,7 +83,7 @@ func (o *relaxGrouped) out(k, pixels, lanes int) channels {
 	return channels{n * len(o.groups), k * n, n, pixels, lanes}
 }
 
-func (o *relaxGrouped) forward(w *relaxer, i int) {
+func (o *relaxGrouped) forward(w *linearWorker, i int) {
 	c, r, m, sumM := w.split(w.g.nodes[i].in[0], o.interval)
 	from, to := w.spare(0), w.spare(1)
 	half, halfOut := len(from)/2, len(to)/2

@@ -19,10 +19,10 @@ type relaxSum struct{}
 func (*relaxSum) reads(_ int, w kernels.Window) kernels.Window { return w }
 func (*relaxSum) key(sig []int, w kernels.Window) []int        { return append(sig, w.H(), w.W()) }
 
-func (*relaxSum) forward(w *relaxer, i int) {
+func (*relaxSum) forward(w *linearWorker, i int) {
 	d := &w.g.nodes[i]
 	p, q := d.in[0], d.in[1]
-	ofE, ofLate := keep(termSkip, (d.relax.exec+d.relax.back)*(1+slack)), keep(termSkipBox, d.relax.exec*(1+slack))
+	ofE, ofLate := keep(termSkip, (d.rounding.exec+d.rounding.back)*(1+slack)), keep(termSkipBox, d.rounding.exec*(1+slack))
 	lo, hi, par := w.lo[i], w.hi[i], w.params[i]
 	sumM, sumZ := 0.0, 0.0
 	for k := range lo {
@@ -35,7 +35,7 @@ func (*relaxSum) forward(w *relaxer, i int) {
 		sumM += m
 		sumZ += max(-float64(lo[k]), float64(hi[k]))
 	}
-	w.less += d.relax.underflow(sumM, sumZ, len(lo))
+	w.less += d.rounding.underflow(sumM, sumZ, len(lo))
 }
 
 func (*relaxSum) back(r *rows, i int, v []float32, groups int) {
@@ -76,21 +76,21 @@ func (o *relaxConcat) of(k, pixels, lanes int) channels {
 func (*relaxConcat) reads(_ int, w kernels.Window) kernels.Window { return w }
 func (*relaxConcat) key(sig []int, w kernels.Window) []int        { return append(sig, w.H(), w.W()) }
 
-func (o *relaxConcat) forward(w *relaxer, i int) {
+func (o *relaxConcat) forward(w *linearWorker, i int) {
 	d, m := &w.g.nodes[i], w.g.maps[i+1]
 	for k, a := range d.in {
 		c := o.of(k, m.h*m.w, 1)
 		c.put(w.lo[i], w.actLo[a])
 		c.put(w.hi[i], w.actHi[a])
 	}
-	ofE := keep(termBack, d.relax.back)
+	ofE := keep(termBack, d.rounding.back)
 	sumM := 0.0
 	for k, l := range w.lo[i] {
 		m := max(math.Abs(float64(l)), math.Abs(float64(w.hi[i][k])))
 		setParams(w.params[i][k*kernels.RelaxParams:], 1, 1, 0, 0, over(float64(ofE*m)))
 		sumM += m
 	}
-	w.less += d.relax.underflow(sumM, sumM, len(w.lo[i]))
+	w.less += d.rounding.underflow(sumM, sumM, len(w.lo[i]))
 }
 
 func (o *relaxConcat) back(r *rows, i int, v []float32, groups int) {

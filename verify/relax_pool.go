@@ -45,7 +45,7 @@ func (o *relaxMean) at(w kernels.Window) (at [2]int) {
 	return at
 }
 
-func (o *relaxMean) forward(w *relaxer, i int) {
+func (o *relaxMean) forward(w *linearWorker, i int) {
 	d := &w.g.nodes[i]
 	src := d.in[0]
 	m, sumM := w.m[:len(w.actLo[src])], 0.0
@@ -57,9 +57,9 @@ func (o *relaxMean) forward(w *relaxer, i int) {
 	o.pool.Apply(&w.sc, w.rOut, w.actHi[src], 1, 1)
 	o.pool.Apply(&w.sc, w.vOut, m, 1, 1)
 	n := float64(o.sliding.Taps())
-	d.relax.errors(w.rest[:1], zeroBias)
-	ofV := (keep(termExecuted, d.relax.exec) + keep(termBack, d.relax.back)) * (1 + slack) * d.relax.chain
-	ofBox := keep(termMeanBox, 2*d.relax.exec*(1+slack)*d.relax.chain)
+	d.rounding.errors(w.rest[:1], zeroBias)
+	ofV := (keep(termExecuted, d.rounding.exec) + keep(termBack, d.rounding.back)) * (1 + slack) * d.rounding.chain
+	ofBox := keep(termMeanBox, 2*d.rounding.exec*(1+slack)*d.rounding.chain)
 	sumZ := 0.0
 	for k := range w.lo[i] {
 		v := float64(w.vOut[k]) + eta
@@ -69,7 +69,7 @@ func (o *relaxMean) forward(w *relaxer, i int) {
 		setParams(w.params[i][k*kernels.RelaxParams:], 1, 1, 0, 0, over(float64(ofV*v)+w.rest[0]))
 		sumZ += max(-float64(l), float64(h))
 	}
-	w.less += d.relax.underflow(sumM, sumZ, len(w.lo[i]))
+	w.less += d.rounding.underflow(sumM, sumZ, len(w.lo[i]))
 }
 
 var zeroBias = []float32{0}
@@ -198,12 +198,12 @@ func (o *relaxMax) centre(w maxWindow, c int, lo, hi []float32, width float64) i
 	return (w.y0*o.from.w+w.x0)*o.from.c + c // of NaN
 }
 
-func (o *relaxMax) forward(w *relaxer, i int) {
+func (o *relaxMax) forward(w *linearWorker, i int) {
 	d := &w.g.nodes[i]
 	src := d.in[0]
 	lo, hi := w.actLo[src], w.actHi[src]
 	outLo, outHi, par, picks := w.lo[i], w.hi[i], w.params[i], w.picks[i]
-	ofM := keep(termBack, d.relax.back)
+	ofM := keep(termBack, d.rounding.back)
 	sumM, k := 0.0, 0
 	for y := range o.to.h {
 		for x := range o.to.w {
@@ -229,7 +229,7 @@ func (o *relaxMax) forward(w *relaxer, i int) {
 	}
 	copy(w.actLo[i+1], outLo)
 	copy(w.actHi[i+1], outHi)
-	w.less += d.relax.underflow(2*sumM, sumM, len(outLo))
+	w.less += d.rounding.underflow(2*sumM, sumM, len(outLo))
 }
 
 // maxPlane returns s and t of 9a.

@@ -13,14 +13,14 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-func newLayersCROWN(t *testing.T, m *model.Model, pool *kernels.Pool, o net.Options, c Config) *CROWN {
+func newLayersCROWN(t *testing.T, m *model.Model, pool *kernels.Pool, o net.Options, c Options) *prover {
 	t.Helper()
 	n, err := net.Compile(m, o)
 	if err != nil {
 		require.ErrorContains(t, err, "dilation")
 		return nil
 	}
-	v, err := NewCROWN(n, pool, c)
+	v, err := newProver(n, pool, c)
 	require.NoError(t, err)
 	return v
 }
@@ -41,7 +41,7 @@ func TestLinearLayersSound(t *testing.T) {
 				if round%2 == 1 {
 					cruel(m, r)
 				}
-				c := Config{Method: Method(r.IntN(4)), Iterations: 2, RowsOnly: r.IntN(2) == 0}
+				c := Options{Method: Method(r.IntN(4)), Iterations: 2, RowsOnly: r.IntN(2) == 0}
 				v := newLayersCROWN(t, m, pool, net.Options{ISA: isas[r.IntN(len(isas))].Name(), Batches: net.Batches(r.IntN(3))}, c)
 				if v == nil {
 					return
@@ -71,7 +71,7 @@ func TestRandomLinearLayers(t *testing.T) {
 			cruel(m, r)
 		}
 		o := net.Options{ISA: isas[r.IntN(len(isas))].Name(), Batches: net.Batches(r.IntN(3))}
-		c := Config{Method: Method(r.IntN(4)), Iterations: 2, RowsOnly: r.IntN(2) == 0}
+		c := Options{Method: Method(r.IntN(4)), Iterations: 2, RowsOnly: r.IntN(2) == 0}
 		v := newLayersCROWN(t, m, pool, o, c)
 		if v == nil {
 			continue
@@ -103,7 +103,7 @@ func TestLinearLayersBits(t *testing.T) {
 			for _, isa := range kernels.Available() {
 				for _, batches := range []net.Batches{net.AllBatches, net.LargeBatches, net.SmallBatches} {
 					pool := kernels.NewPool(1 + int(batches)%2)
-					v := newLayersCROWN(t, m, pool, net.Options{ISA: isa.Name(), Batches: batches}, Config{Method: method, Iterations: 3})
+					v := newLayersCROWN(t, m, pool, net.Options{ISA: isa.Name(), Batches: batches}, Options{Method: method, Iterations: 3})
 					var res Result
 					require.NoError(t, v.Certify(context.Background(), ball, Batch{x, y}, &res))
 					if want == nil {
@@ -133,7 +133,7 @@ func TestLinearLayersInOrder(t *testing.T) {
 			x := randomImage(a.Input.Size(), r)
 			var by [4]Result
 			for method := range by {
-				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method)})
+				v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: Method(method)})
 				require.NoError(t, v.Certify(context.Background(), ball, Batch{x, []int{0}}, &by[method]))
 				require.GreaterOrEqual(t, by[method].Margin[0], by[0].Margin[0])
 				sums[method] += float64(by[method].Margin[0])
@@ -156,7 +156,7 @@ func TestSpecOfLayers(t *testing.T) {
 		m := newLayers(t, a, 2, r)
 		x := randomImage(a.Input.Size(), r)
 		outs, y := a.Classes(), 1
-		spec := &Spec{}
+		spec := &Property{}
 		for j := range outs {
 			if j != y {
 				row := make([]float32, outs)
@@ -167,13 +167,13 @@ func TestSpecOfLayers(t *testing.T) {
 		for norm := range 3 {
 			ball := net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.02")}
 			for method := range Methods() {
-				_, want, err := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 2}).Bounds(ball, x, y)
+				_, want, err := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: Method(method), Iterations: 2}).Bounds(ball, x, y)
 				require.NoError(t, err)
-				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 2, Spec: spec})
+				v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: Method(method), Iterations: 2, Property: spec})
 				_, have, err := v.Bounds(ball, x, 0)
 				require.NoError(t, err)
 				require.Equal(t, append(want[:y:y], want[y+1:]...), have, "%s %v", a.Name, Method(method))
-				require.False(t, math.IsInf(float64(worst(have)), 0))
+				require.False(t, math.IsInf(float64(smallest(have)), 0))
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func TestLinearLayersDoNotAllocate(t *testing.T) {
 		m := newLayers(t, a, 1, r)
 		x := randomImage(2*a.Input.Size(), r)
 		for method := MethodCROWNIBP; method <= MethodAlphaCROWN; method++ {
-			v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: method, Iterations: 2})
+			v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: method, Iterations: 2})
 			var res Result
 			var err error
 			b, ball, ctx := Batch{x, []int{0, 1}}, net.Ball{Eps: net.MustEpsilon("0.03")}, context.Background()
@@ -217,7 +217,7 @@ func TestLinearLayersFailClosed(t *testing.T) {
 		}
 		for method := range Methods() {
 			for norm := range 3 {
-				v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: Method(method), Iterations: 1})
+				v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: Method(method), Iterations: 1})
 				for y := range 2 {
 					p, err := v.Prove(context.Background(), net.Ball{Norm: net.Norm(norm), Eps: net.MustEpsilon("0.1")}, []float32{0.5, 0.5, 0.5, 0.5}, y)
 					require.NoError(t, err)
@@ -359,7 +359,7 @@ func TestLinearFaults(t *testing.T) {
 					if c.set != nil {
 						c.set(m)
 					}
-					v := newLayersCROWN(t, m, pool, net.Options{}, Config{Method: MethodCROWN})
+					v := newLayersCROWN(t, m, pool, net.Options{}, Options{Method: MethodCROWN})
 					x := randomImage(a.Input.Size(), r)
 					if c.pixel != nil {
 						for k := range x {

@@ -86,20 +86,20 @@ import (
 // its sums of constants need.
 const relaxExtra = 4
 
-// relaxBound holds the constants of one layer (8, 10).
-type relaxBound struct {
+// rowRounding holds the constants of one layer (8, 10).
+type rowRounding struct {
 	exec, back float64 // γ_T, γ_{n+R}
 	chain      float64 // 1 + 2γ_K
 	fanIn      float64
 	terms      float64 // n + R + 2
 }
 
-// newRelaxBound derives the constants of a node with sums of so many products, whose
+// newRowRounding derives the constants of a node with sums of so many products, whose
 // adjoint has chains of so many terms, in a sum of so many.
-func newRelaxBound(fanIn, chain, sum, readers int) relaxBound {
+func newRowRounding(fanIn, chain, sum, readers int) rowRounding {
 	n := chain + readers
 	beyond := int(keep(termWholeSum, float64(max(0, sum-2-fanIn))))
-	return relaxBound{gamma(fanIn + beyond + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(fanIn), float64(fanIn), float64(n + 2)}
+	return rowRounding{gamma(fanIn + beyond + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(fanIn), float64(fanIn), float64(n + 2)}
 }
 
 // chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}: constants, for a
@@ -112,7 +112,7 @@ const (
 
 // errors returns what gives E of 10: the factor of V, that of Mₛ, and, for each output
 // channel, the rest.
-func (r *relaxBound) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
+func (r *rowRounding) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
 	ofSkip = keep(termSkip, (r.exec+r.back)*(1+slack))
 	ofV = (keep(termExecuted, r.exec) + keep(termBack, r.back)) * (1 + slack) * r.chain
 	ofB, least := keep(termConstants, gammaChain), keep(termUnderError, tiny)
@@ -152,9 +152,9 @@ func setParams(p []float32, low, up, t, b, e float32) {
 	p[kernels.RelaxBias], p[kernels.RelaxError] = b, e
 }
 
-// relaxation returns the slopes of 9 and t for a ReLU on [l, h]. The lower slope is
+// reluLines returns the slopes of 9 and t for a ReLU on [l, h]. The lower slope is
 // that of CROWN: the line that cuts off less.
-func relaxation(l, h float32) (low, up, t float32) {
+func reluLines(l, h float32) (low, up, t float32) {
 	switch {
 	case l >= 0:
 		return 1, 1, 0
@@ -173,7 +173,7 @@ func relaxation(l, h float32) (low, up, t float32) {
 
 // underflow returns the bound of 10 for a layer with the given sums of M over its
 // source and of max(−l, h) over its neurons.
-func (r *relaxBound) underflow(sumM, sumZ float64, neurons int) float64 {
+func (r *rowRounding) underflow(sumM, sumZ float64, neurons int) float64 {
 	return keep(termUnderflow, eta*(float64(r.terms*sumM)+sumZ+3*float64(neurons)))
 }
 

@@ -138,7 +138,7 @@ func gamma(n int) float64 { return float64(n) * u / (1 - float64(n)*u) }
 var sumConstants = kernels.IntervalConstants{MulR: 1 + 16*u, MulC: 4 * u, Add: tiny}
 
 // interval gives the constants of the pass that feeds the layer (step 3).
-func (b bound) interval(relu bool) kernels.IntervalConstants {
+func (b rounding) interval(relu bool) kernels.IntervalConstants {
 	d, ofR := b.delta, keep(termRadius, b.delta)
 	return kernels.IntervalConstants{
 		Rel: relStep, Abs: tiny, Add: float32(keep(termAdd, tiny)),
@@ -149,7 +149,7 @@ func (b bound) interval(relu bool) kernels.IntervalConstants {
 }
 
 // radiusBias returns e of step 2, the start of the chain for R.
-func (b bound) radiusBias(bias []float32) []float32 {
+func (b rounding) radiusBias(bias []float32) []float32 {
 	e := make([]float32, len(bias))
 	d := b.delta
 	ofB, products := keep(termBias, 2*d), keep(termProducts, 3*float64(b.fanIn)*eta)
@@ -160,13 +160,13 @@ func (b bound) radiusBias(bias []float32) []float32 {
 }
 
 // executed returns E_i of step 4 from V_i.
-func (b bound) executed(v float64) float64 {
+func (b rounding) executed(v float64) float64 {
 	k := keep(termProducts, float64(b.fanIn)*eta)
 	return keep(termLogits, (float64(b.delta*(1+2*b.delta)*(v+k))+k)*(1+slack))
 }
 
 // dualRadius returns r′ of step 5 for a centre and ε/s.
-func (b bound) dualRadius(c, epsStd float64) float32 {
+func (b rounding) dualRadius(c, epsStd float64) float32 {
 	sum := keep(termDualCentre, 2*math.Abs(c)) + keep(termDualRadius, epsStd)
 	return up32(float64(b.delta*(1+2*b.delta)*sum*(1+slack)) + keep(termAdd, tiny))
 }

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"context"
 	"math"
 	"slices"
 
@@ -20,7 +19,7 @@ const (
 // rows carries groups of eight rows backward through the graph: lane l of v[a] holds
 // the coefficients of row l on the activation a, within its window.
 type rows struct {
-	domain
+	imageState
 
 	g       *graph
 	sc      kernels.Scratch
@@ -36,18 +35,15 @@ type rows struct {
 	sums    [maxGroups]kernels.RelaxSums
 	low     [maxGroups][kernels.Lanes]float64
 	norms   [kernels.Lanes]float64
-	std     []float32
+	scaling normalizer
 
 	depthwise kernels.Depthwise // like adjoint, in use
 	sparse    []sparse          // of each node, for the loaded image
-
-	ctx    context.Context // of the run; nil: none
-	gaveUp bool            // it ended within this image, whose bounds are incomplete
 }
 
-// domain is what is known of an image and its ball: the bounds of all nodes, and what
-// rows need that follows from them.
-type domain struct {
+// imageState is what is known of a loaded region: the bounds of all nodes, and what rows
+// need that follows from them.
+type imageState struct {
 	norm net.Norm
 	eps  float64
 	less float64 // underflow of all nodes (12)
@@ -62,8 +58,8 @@ type domain struct {
 	centre       []float32   // of the input
 }
 
-func newDomain(g *graph) domain {
-	var d domain
+func newImageState(g *graph) imageState {
+	var d imageState
 	for a, m := range g.maps {
 		n := kernels.Groups(m.size()) * kernels.Lanes
 		d.actLo, d.actHi = append(d.actLo, kernels.Alloc(n)[:m.size()]), append(d.actHi, kernels.Alloc(n)[:m.size()])
@@ -87,24 +83,15 @@ func newDomain(g *graph) domain {
 	return d
 }
 
-// stopped tells whether to give the image up. Passes ask between chunks of rows, so
-// that a run ends soon where an image takes seconds.
-func (r *rows) stopped() bool {
-	if !r.gaveUp && r.ctx != nil && r.ctx.Err() != nil {
-		r.gaveUp = true
-	}
-	return r.gaveUp
-}
-
 func newRows(g *graph) *rows {
 	r := &rows{
-		domain: newDomain(g), g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
+		imageState: newImageState(g), g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
 		started: make([]bool, len(g.maps)),
 	}
 	for i := range r.placed {
 		r.placed[i] = make([]kernels.Window, len(g.maps))
 	}
-	_, r.std = g.net.Normalization()
+	r.scaling = newNormalizer(g.net)
 	largest := 0
 	for a, m := range g.maps {
 		n := max(minGroups*m.size(), min(maxGroups*m.size(), rowBudget))
@@ -348,10 +335,7 @@ func (r *rows) dualNorms(v []float32) {
 	var n [kernels.Lanes]float64
 	c := r.g.maps[0].c
 	for k := 0; k < len(v); k += kernels.Lanes {
-		s := 1.0
-		if r.std != nil {
-			s = 1 / float64(r.std[k/kernels.Lanes%c])
-		}
+		s := 1 / r.scaling.scale(k/kernels.Lanes%c)
 		for l, x := range v[k : k+kernels.Lanes] {
 			y := float64(x) * s
 			if r.norm == net.L2 {

@@ -32,8 +32,8 @@ func TestPlantedUnsoundSum(t *testing.T) {
 		sumConstants = keep
 		require.Nil(t, search(t, v, m, ball, x, 0, r, 8))
 		sumConstants = kernels.IntervalConstants{MulR: 1}
-		v.feeds[0].delta = 0 // forget the rounding of products, which is larger
-		maps := &v.steps[0].interval.(*affineInterval).maps
+		v.intervals.feeds[0].delta = 0 // forget the rounding of products, which is larger
+		maps := &v.intervals.steps[0].interval.(*affineInterval).maps
 		maps.e = maps.small.PadBias(make([]float32, 3))
 		if search(t, v, m, ball, x, 0, r, 8) != nil {
 			found++

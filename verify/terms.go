@@ -7,22 +7,22 @@ import (
 )
 
 // bound holds the constants of one node that adds products up, or numbers.
-type bound struct {
+type rounding struct {
 	fanIn int
 	delta float64
 }
 
-// newBound derives the constants of a node in a sum of so many terms; extra is what
+// newRounding derives the constants of a node in a sum of so many terms; extra is what
 // its δ covers beyond the fan-in: terms is one more than that, or larger (step 6).
-func newBound(fanIn, terms, extra int) (bound, error) {
+func newRounding(fanIn, terms, extra int) (rounding, error) {
 	if fanIn > maxFan {
-		return bound{}, fmt.Errorf("fan-in %d: rounding is bounded up to %d", fanIn, maxFan)
+		return rounding{}, fmt.Errorf("fan-in %d: rounding is bounded up to %d", fanIn, maxFan)
 	}
 	if terms > 2*maxFan {
-		return bound{}, fmt.Errorf("part of a sum of %d terms: rounding is bounded up to %d", terms, 2*maxFan)
+		return rounding{}, fmt.Errorf("part of a sum of %d terms: rounding is bounded up to %d", terms, 2*maxFan)
 	}
 	beyond := max(0, terms-extraLayer-fanIn)
-	return bound{fanIn, gamma(fanIn + extra + int(keep(termWholeSum, float64(beyond))))}, nil
+	return rounding{fanIn, gamma(fanIn + extra + int(keep(termWholeSum, float64(beyond))))}, nil
 }
 
 const (

@@ -3,195 +3,224 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
-// Batch is what to verify.
-type Batch struct {
-	X []float32 // n images, channels first, pixels in [0, 1]
-	Y []int     // the label each is to be proved to keep
+// Verifier proves properties of a network over regions of inputs, by any method, sound
+// in float32 (rounding.go, relaxation.go). It packs what a method needs when that is
+// first used, once for all of them. It must be used by one goroutine at a time.
+type Verifier struct {
+	net     *net.Network
+	pool    *kernels.Pool
+	outputs int
+
+	intervals *intervalRung   // nil until labels are verified by intervals
+	graph     *graph          // nil until linear bounds are needed
+	workers   []*linearWorker // one for each of the pool, of linear bounds
+
+	spare *call // for the next call
 }
 
-// With returns the images of b with the labels y.
-func (b Batch) With(y []int) Batch { return Batch{b.X, y} }
-
-// Result holds one entry an image.
-type Result struct {
-	Certified []bool
-	// Margin is a proved lower bound of the label's logit minus every other,
-	// over the ball, as executed in float32; −Inf where no bound was found.
-	Margin []float32
-	Done   []bool // false where a cancelled run did not get to
-	// Method is the one that Margin is of: the first to certify where several were
-	// tried, or the last.
-	Method []Method
-}
-
-// Count returns the numbers of images done and certified.
-func (r *Result) Count() (done, certified int) {
-	for i, d := range r.Done {
-		if d {
-			done++
-			if r.Certified[i] {
-				certified++
-			}
-		}
-	}
-	return done, certified
-}
-
-func (r *Result) resize(n int) {
-	if cap(r.Done) < n || cap(r.Method) < n {
-		*r = Result{Certified: make([]bool, n), Margin: make([]float32, n), Done: make([]bool, n), Method: make([]Method, n)}
-	}
-	r.Certified, r.Margin, r.Done, r.Method = r.Certified[:n], r.Margin[:n], r.Done[:n], r.Method[:n]
-	clear(r.Method)
-	clear(r.Certified)
-	clear(r.Done)
-	for i := range r.Margin {
-		r.Margin[i] = float32(math.Inf(-1))
-	}
-}
-
-// IBP verifies by interval bound propagation in centre-radius form (Gowal et
-// al. 2018), the last layer merged with the specification, sound in float32.
-// It must be used by one goroutine at a time.
-type IBP struct {
-	*program // all nodes but one that is merged with the specification
-	spec     spec
-	pool     *kernels.Pool
-	workers  []*worker // on lanes, one for each of the pool
-	few      *worker   // on single images, its layers split over the pool
-	f        func(worker, task int)
-
-	// The batch being verified.
-	ctx     context.Context
-	job     job
-	certify certifyJob
-	b       Batch
-	n       int
-	chunks  int
-}
-
-// job is what happens to a chunk of images that fit into a worker.
-type job interface {
-	chunk(w *worker, from, to int)
-}
-
-// NewIBP prepares a network for verification. For large batches it packs |W| of
-// every layer.
-func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
+// New returns a verifier of n that works on pool. It refuses a network compiled with
+// Winograd, whose rounding no certificate covers.
+func New(n *net.Network, pool *kernels.Pool) (*Verifier, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
-	nodes, last := n.Nodes(), mergeable(n)
-	if last != nil {
-		nodes = nodes[:len(nodes)-1]
-	}
-	p, err := newProgram(n, nodes, false)
-	if err != nil {
+	if err := n.Only("verification", linearOps); err != nil {
 		return nil, err
 	}
-	v := &IBP{program: p, pool: pool, spec: spec{outputs: n.Output()}}
-	if last != nil {
-		if v.spec, err = newSpec(n, last, extra(&n.Nodes()[last.Node], extraMargin)); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", last.Name, err)
+	return &Verifier{net: n, pool: pool, outputs: n.Output().Size()}, nil
+}
+
+// Prepare packs now what calls with the options o need, which they would otherwise do
+// when they come to it. It allocates no buffers of workers.
+func (v *Verifier) Prepare(o Options) error {
+	if err := o.Validate(v.outputs); err != nil {
+		return err
+	}
+	if o.Property == nil {
+		if err := v.ibp(); err != nil || o.Method == MethodIBP {
+			return err
 		}
-		p.feed(last.Src, v.spec.bound)
-	} else {
-		p.feed(0, bound{})
 	}
-	v.f = v.chunk
-	return v, nil
+	if err := v.packGraph(); err != nil {
+		return err
+	}
+	if o.Method == MethodAlphaCROWN {
+		v.graph.packAhead()
+	}
+	return nil
 }
 
-// bounded refuses networks with operations that have no bounds yet.
-func bounded(n *net.Network) error {
-	return n.Only("verification", func(op net.Operation) bool {
-		_, ok := op.(*net.Affine)
-		return ok
-	})
+// ibp makes the rung of intervals, once.
+func (v *Verifier) ibp() (err error) {
+	if v.intervals == nil {
+		v.intervals, err = newIntervalRung(v.net, v.pool)
+	}
+	return err
 }
 
-// lanes and singles make the workers for a kind of batch, when the first comes.
-func (v *IBP) lanes() []*worker {
+// packGraph makes the graph, once.
+func (v *Verifier) packGraph() (err error) {
+	if v.graph == nil {
+		v.graph, err = newGraph(v.net)
+	}
+	return err
+}
+
+// linear makes the graph and its workers, once.
+func (v *Verifier) linear() error {
+	if err := v.packGraph(); err != nil {
+		return err
+	}
 	for len(v.workers) < v.pool.Workers() {
-		v.workers = append(v.workers, newWorker(v, net.LaneGroups, net.ChunkGroups*kernels.Lanes, 1))
+		v.workers = append(v.workers, newLinearWorker(v.graph))
 	}
-	return v.workers
+	return nil
 }
 
-func (v *IBP) singles() *worker {
-	if v.few == nil {
-		v.few = newWorker(v, net.Singles, net.MaxSmall, v.pool.Workers())
-	}
-	return v.few
-}
-
-// Certify tries to prove, for each image, that no image of the ball around it
-// is classified other than Y. It fills res, reusing its memory, and allocates
-// nothing beyond but, once for large batches and once for small ones, its buffers. When ctx ends it returns the context's error; images with
-// res.Done are then complete.
-func (v *IBP) Certify(ctx context.Context, ball net.Ball, b Batch, res *Result) error {
+// Certify tries to prove the label of each image, or the property, for all of the ball
+// around it. It fills res, reusing its memory, and allocates nothing from the second call
+// of a kind on. When ctx ends it returns the context's error; images with res.Done are
+// then complete.
+//
+// Without a property margins are never below those of MethodIBP. Each is that of the
+// method that res.Method names: the first that certified, or the last.
+func (v *Verifier) Certify(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result) error {
 	if err := ball.Validate(); err != nil {
 		return err
 	}
-	if err := v.check(b); err != nil {
+	c, err := v.begin(ctx, &o)
+	if err != nil {
 		return err
 	}
-	res.resize(len(b.Y))
-	v.certify = certifyJob{v, ball.Norm, ball.Box(), res}
-	return v.run(ctx, b, &v.certify)
-}
-
-func (v *IBP) check(b Batch) error {
-	if err := v.net.CheckImages(b.X, len(b.Y)); err != nil {
+	defer c.end()
+	if err := c.images(b); err != nil {
 		return err
 	}
-	return v.net.CheckLabels(b.Y, len(b.Y))
+	c.ball = area{norm: ball.Norm, box: ball.Box()}
+	return c.certify(res)
 }
 
-func (v *IBP) run(ctx context.Context, b Batch, j job) error {
-	v.ctx, v.b, v.n, v.job = ctx, b, len(b.Y), j
-	if v.net.Few(v.n) {
-		for i := 0; i < v.n && ctx.Err() == nil; i += net.MaxSmall {
-			j.chunk(v.singles(), i, min(i+net.MaxSmall, v.n))
+// CertifyRegions is Certify for regions and the label of each; y is not used with a
+// property.
+func (v *Verifier) CertifyRegions(ctx context.Context, o Options, regions []Region, y []int, res *Result) error {
+	c, err := v.begin(ctx, &o)
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	if err := c.areas(regions, y); err != nil {
+		return err
+	}
+	return c.certify(res)
+}
+
+func (c *call) certify(res *Result) error {
+	c.res = res
+	res.resize(c.n)
+	if c.o.Property == nil {
+		if err := c.v.ibp(); err != nil {
+			return err
 		}
-	} else {
-		v.lanes()
-		v.chunks = net.Chunks(kernels.Groups(v.n), v.pool.Workers())
-		v.pool.Run(v.chunks, v.f)
+		if err := c.v.intervals.run(c, certifyChunk); err != nil {
+			for i, done := range res.Done { // the others have rungs left
+				res.Done[i] = done && (res.Certified[i] && c.o.Ladder || c.o.Method == MethodIBP)
+			}
+			return err
+		}
+		if c.o.Method == MethodIBP {
+			return nil
+		}
 	}
-	v.ctx, v.b, v.job = nil, Batch{}, nil
-	return ctx.Err()
+	for i := range c.n {
+		if res.Done[i] = c.o.Ladder && res.Certified[i]; !res.Done[i] {
+			c.todo = append(c.todo, i)
+		}
+	}
+	return c.run(certifyOne)
 }
 
-func (v *IBP) chunk(w, task int) {
-	if v.ctx.Err() != nil {
-		return
+// CertifyRung is Certify by o.Method alone, whatever cheaper ones prove: for callers that
+// climb the ladder themselves. Margins are those of the method. Ladder says whether slopes
+// are optimised only until the image is proved.
+func (v *Verifier) CertifyRung(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result) error {
+	if o.Method == MethodIBP && o.Property == nil {
+		return v.Certify(ctx, o, ball, b, res)
 	}
-	from, to := net.Chunk(kernels.Groups(v.n), v.chunks, task)
-	v.job.chunk(v.workers[w], from*kernels.Lanes, min(to*kernels.Lanes, v.n))
+	if err := ball.Validate(); err != nil {
+		return err
+	}
+	c, err := v.begin(ctx, &o)
+	if err != nil {
+		return err
+	}
+	defer c.end()
+	if err := c.images(b); err != nil {
+		return err
+	}
+	c.ball, c.res = area{norm: ball.Norm, box: ball.Box()}, res
+	res.resize(c.n)
+	c.all()
+	return c.run(certifyRung)
 }
 
-type certifyJob struct {
-	v    *IBP
-	norm net.Norm
-	box  net.Box
-	res  *Result
+// Bounds returns the intervals of the nodes of net.Network.Nodes, in their order, for a
+// region, and lower bounds: of z_y − z_j for every j (+Inf at y), or of the rows of the
+// property. The last node's interval is missing, but where intervals alone are asked for
+// in a network whose last layer is not merged with the margins: one that does not end in
+// conv or fc with one pixel. It allocates its results.
+func (v *Verifier) Bounds(ctx context.Context, o Options, r Region, y int) ([]Interval, []float32, error) {
+	c, err := v.begin(ctx, &o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.end()
+	if err := c.areas([]Region{r}, []int{y}); err != nil {
+		return nil, nil, err
+	}
+	if o.Method > MethodIBP || o.Property != nil {
+		return c.linearBounds()
+	}
+	if err := v.ibp(); err != nil {
+		return nil, nil, err
+	}
+	a := r.area()
+	out, low := v.intervals.bounds(&a, y)
+	return out, low, nil
 }
 
-func (j *certifyJob) chunk(w *worker, from, to int) {
-	for i := from; i < to; i++ {
-		w.load(i-from, i, j.norm, j.box)
+// linearBounds is Bounds as linear bounds have them.
+func (c *call) linearBounds() (out []Interval, low []float32, err error) {
+	c.all()
+	err = c.run(func(c *call, w *linearWorker, _ int) {
+		a, t := c.area(0), newAttempt(c.ctx, &c.o, c.o.Method, c.goal(0))
+		t.bothSides, t.early = true, false
+		w.try(&t, &a)
+		for i := range w.g.nodes[:len(w.g.nodes)-1] {
+			out = append(out, channelsFirst(w.g.maps[i+1], w.lo[i], w.hi[i]))
+		}
+		low = append(low, w.proved...)
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	w.bound(j.norm, to-from)
-	for i := from; i < to; i++ {
-		m := w.margin(i-from, j.v.b.Y[i])
-		j.res.Margin[i], j.res.Certified[i], j.res.Done[i] = m, m > 0, true
+	if y := c.y; y != nil {
+		low = append(low[:y[0]], append([]float32{float32(math.Inf(1))}, low[y[0]:]...)...)
 	}
+	return out, low, nil
+}
+
+// channelsFirst returns bounds in that order.
+func channelsFirst(m extent, lo, hi []float32) Interval {
+	iv := Interval{make([]float32, m.size()), make([]float32, m.size())}
+	for o := range m.size() {
+		k := at(o, m)
+		iv.Lower[o], iv.Upper[o] = lo[k], hi[k]
+	}
+	return iv
 }

@@ -51,10 +51,10 @@ func TestVNNCOMP(t *testing.T) {
 		eps := strconv.FormatFloat(ref[name+"/eps"].([]float64)[0], 'f', -1, 64)
 		ball := net.Ball{Eps: net.MustEpsilon(eps)}
 		size, outputs := m.Arch.Input.Size(), m.Arch.Classes()
-		var spec *Spec
+		var spec *Property
 		rows := outputs - 1
 		if outputs == 1 { // a regression
-			spec, rows = &Spec{C: []float32{1}}, 1
+			spec, rows = &Property{C: []float32{1}}, 1
 		}
 		intervals := ref[name+"/IBP"].([]float64)
 		for method := MethodIBP; method <= MethodCROWN; method++ {
@@ -66,18 +66,16 @@ func TestVNNCOMP(t *testing.T) {
 				continue
 			}
 			for _, errors := range []bool{false, true} {
-				v := newCROWN(t, m, 1, Config{Method: method, Spec: spec})
+				v := newCROWN(t, m, 1, Options{Method: method, Property: spec})
 				if !errors {
-					for i := range v.g.nodes {
-						v.g.nodes[i].relax.exec, v.g.nodes[i].relax.back = 0, 0
+					for i := range v.graph.nodes {
+						v.graph.nodes[i].rounding.exec, v.graph.nodes[i].rounding.back = 0, 0
 					}
 				}
-				w := newRelaxer(v.g)
+				w := newLinearWorker(v.graph)
 				low := make([]float32, rows)
 				for n, label := range y {
-					w.pure = true
-					w.load(x[n*size:(n+1)*size], ball, ball.Box())
-					w.attempt(method, statement{spec: spec, y: int(label)}, low, 0)
+					w.attempted(method, ball, x[n*size:(n+1)*size], goal{property: spec, y: int(label)}, true, low)
 					for k, have := range low {
 						at := n*rows + k
 						scale := 1 + math.Abs(want[at]) + math.Abs(intervals[at]) // of the sums that are rounded
@@ -101,7 +99,7 @@ func intervalsNear(t *testing.T, m *model.Model, ball net.Ball, x []float32, y [
 	t.Helper()
 	n, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
-	v, err := NewIBP(n, kernels.NewPool(1))
+	v, err := newIntervals(n, kernels.NewPool(1))
 	require.NoError(t, err)
 	size := n.Input().Size()
 	for i, label := range y {

@@ -102,19 +102,25 @@ type certifyRun struct {
 	p      *audit.Proving
 }
 
-// newProver prepares the method of the flags. Certificates can state slopes of the
-// specification's rows alone.
+// newProver prepares the method of the flags.
 func (f *certifyFlags) newProver(s *subject) (audit.Prover, error) {
-	if f.method.v == verify.MethodIBP {
-		return verify.NewIBP(s.net, s.pool)
+	v, err := verify.New(s.net, s.pool)
+	if err != nil {
+		return nil, err
 	}
-	return verify.NewCROWN(s.net, s.pool, verify.Config{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.Path != ""})
+	return v, v.Prepare(f.how())
+}
+
+// how is the method of the flags. Certificates can state slopes of the margins' rows
+// alone.
+func (f *certifyFlags) how() verify.Options {
+	return verify.Options{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.Path != ""}
 }
 
 // options say what is proved.
 func (r *certifyRun) options() (o audit.ProveOptions, err error) {
 	f := r.f
-	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, Slopes: f.out.Path != ""}
+	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, How: f.how(), Slopes: f.out.Path != ""}
 	switch {
 	case f.method.v == verify.MethodIBP && f.attackSteps == 0:
 		o.Block = 512

@@ -192,13 +192,13 @@ func (w *workload) pgdStep() (func(), error) {
 }
 
 func (w *workload) ibp() (func(), error) {
-	v, err := verify.NewIBP(w.net, w.pool)
+	v, err := verify.New(w.net, w.pool)
 	if err != nil {
 		return nil, err
 	}
 	var res verify.Result
 	b := verify.Batch{X: w.x, Y: w.y}
-	return func() { _ = v.Certify(w.ctx, workloadBall, b, &res) }, nil // the caller looks at ctx
+	return func() { _ = v.Certify(w.ctx, verify.Options{}, workloadBall, b, &res) }, nil // the caller looks at ctx
 }
 
 func (w *workload) trainStep() (func(), error) {

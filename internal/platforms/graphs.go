@@ -65,7 +65,7 @@ func graphBounds(p *printer, g *graph) error {
 
 // graphRadius takes the largest certified radii of the classes predicted.
 func graphRadius(p *printer, g *graph) error {
-	prover, err := verify.NewCROWN(g.n, pool, verify.Config{Method: verify.MethodCROWN, Ladder: true})
+	prover, err := verify.New(g.n, pool)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func graphRadius(p *printer, g *graph) error {
 		y[i] = net.Argmax(z[i*c : (i+1)*c])
 	}
 	var res verify.RadiusResult
-	if err := prover.Radius(ctx, net.Linf, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), verify.Batch{X: g.x, Y: y}, &res); err != nil {
+	if err := prover.Radius(ctx, verify.Options{Method: verify.MethodCROWN, Ladder: true}, net.Linf, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), verify.Batch{X: g.x, Y: y}, &res); err != nil {
 		return err
 	}
 	sum := 0
@@ -99,18 +99,19 @@ func graphCertificates(p *printer, g *graph) error {
 	}
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.004")}
 	certified := 0
+	prover, err := verify.New(g.n, pool)
+	if err != nil {
+		return err
+	}
 	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
-		prover, err := verify.NewCROWN(g.n, pool, verify.Config{Method: m, Iterations: 2, RowsOnly: true})
-		if err != nil {
-			return err
-		}
+		how := verify.Options{Method: m, Iterations: 2, RowsOnly: true}
 		for i := range 3 {
 			z := make([]float32, g.n.Classes())
 			if err := g.n.NewRunner(pool).Logits(ctx, z, g.image(i), 1); err != nil {
 				return err
 			}
 			y := net.Argmax(z)
-			proof, err := prover.Prove(ctx, ball, g.image(i), y)
+			proof, err := prover.Prove(ctx, how, verify.Around(ball, g.image(i)), y)
 			if err != nil {
 				return err
 			}

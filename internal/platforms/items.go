@@ -231,17 +231,11 @@ func bounds(name string, m verify.Method, norm net.Norm, eps string) func(p *pri
 
 // addBounds takes every interval and margin of an image.
 func addBounds(p *printer, n *net.Network, m verify.Method, ball net.Ball, x []float32, y int) error {
-	prover, err := verify.NewCROWN(n, pool, verify.Config{Method: m, Iterations: 4})
+	prover, err := verify.New(n, pool)
 	if err != nil {
 		return err
 	}
-	intervals, margins, err := prover.Bounds(ball, x, y)
-	if m == verify.MethodIBP && err == nil {
-		var v *verify.IBP
-		if v, err = verify.NewIBP(n, pool); err == nil {
-			intervals, margins, err = v.Bounds(ball, x, y)
-		}
-	}
+	intervals, margins, err := prover.Bounds(ctx, verify.Options{Method: m, Iterations: 4}, verify.Around(ball, x), y)
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,11 @@ import (
 func crownMargins(t *testing.T, m *model.Model, method verify.Method, ball net.Ball, b verify.Batch) verify.Result {
 	compiled, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
-	v, err := verify.NewCROWN(compiled, kernels.NewPool(1), verify.Config{Method: method})
+	how := verify.Options{Method: method}
+	v, err := verify.New(compiled, kernels.NewPool(1))
 	require.NoError(t, err)
 	var res verify.Result
-	require.NoError(t, v.Certify(context.Background(), ball, b, &res))
+	require.NoError(t, v.Certify(context.Background(), how, ball, b, &res))
 	return res
 }
 
@@ -73,11 +74,12 @@ func TestAcceptsOptimisedSlopes(t *testing.T) {
 	require.NoError(t, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.025")}
 	crown := crownMargins(t, m, verify.MethodCROWN, ball, verify.Batch{X: set.X, Y: set.Y})
-	v, err := verify.NewCROWN(compiled, kernels.NewPool(1), verify.Config{Method: verify.MethodAlphaCROWN})
+	how := verify.Options{Method: verify.MethodAlphaCROWN}
+	v, err := verify.New(compiled, kernels.NewPool(1))
 	require.NoError(t, err)
 	certified := 0
 	for i := range n {
-		p, err := v.Prove(context.Background(), ball, set.Image(i), set.Y[i])
+		p, err := v.Prove(context.Background(), how, verify.Around(ball, set.Image(i)), set.Y[i])
 		require.NoError(t, err)
 		require.Greater(t, p.Margin, crown.Margin[i])
 		c := proved(t, m, p, ball, set.Image(i), set.Y[i])
@@ -140,9 +142,10 @@ func TestNoLooserThanCROWN(t *testing.T) {
 		ball := net.Ball{Norm: net.Norm(r.IntN(3)), Eps: net.MustEpsilon([]string{"0", "0.003", "1/20"}[r.IntN(3)])}
 		y := r.IntN(a.Classes())
 		for method := verify.MethodIBP; method <= verify.MethodAlphaCROWN; method++ {
-			v, err := verify.NewCROWN(compiled, kernels.NewPool(1), verify.Config{Method: method, Iterations: 3})
+			how := verify.Options{Method: method, Iterations: 3}
+			v, err := verify.New(compiled, kernels.NewPool(1))
 			require.NoError(t, err)
-			p, err := v.Prove(context.Background(), ball, x, y)
+			p, err := v.Prove(context.Background(), how, verify.Around(ball, x), y)
 			require.NoError(t, err)
 			c := proved(t, m, p, ball, x, y)
 			if p.Certified {

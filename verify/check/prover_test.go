@@ -28,7 +28,7 @@ func TestIBPAgreesWithProver(t *testing.T) {
 		m, set := zooModel(t, name, n)
 		compiled, err := net.Compile(m, net.Options{})
 		require.NoError(t, err)
-		ibp, err := verify.NewIBP(compiled, kernels.NewPool(1))
+		ibp, err := verify.New(compiled, kernels.NewPool(1))
 		require.NoError(t, err)
 		k := newChecker(t, m)
 		if trained == nil {
@@ -41,7 +41,7 @@ func TestIBPAgreesWithProver(t *testing.T) {
 			{Norm: net.Linf},
 		} {
 			var res verify.Result
-			require.NoError(t, ibp.Certify(context.Background(), ball, verify.Batch{X: set.X, Y: set.Y}, &res))
+			require.NoError(t, ibp.Certify(context.Background(), verify.Options{}, ball, verify.Batch{X: set.X, Y: set.Y}, &res))
 			for i := range n {
 				margin := float64(res.Margin[i])
 				c := claim(m, set.Image(i), set.Y[i], ball.Norm.String(), cert.Eps(ball.Eps.String(), ball.Eps.Rat()), check.IBP)
@@ -126,7 +126,7 @@ func TestIntervalsLoseNothing(t *testing.T) {
 			require.NoError(t, err)
 			compiled, err := net.Compile(m, net.Options{})
 			require.NoError(t, err)
-			ibp, err := verify.NewIBP(compiled, kernels.NewPool(1))
+			ibp, err := verify.New(compiled, kernels.NewPool(1))
 			require.NoError(t, err)
 			x := make([]float32, a.Input.Size())
 			for k := range x {
@@ -137,7 +137,7 @@ func TestIntervalsLoseNothing(t *testing.T) {
 			for _, norm := range []net.Norm{net.L2, net.L1} {
 				var res verify.Result
 				ball := net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)}
-				require.NoError(t, ibp.Certify(t.Context(), ball, verify.Batch{X: x, Y: []int{y}}, &res))
+				require.NoError(t, ibp.Certify(t.Context(), verify.Options{}, ball, verify.Batch{X: x, Y: []int{y}}, &res))
 				v := verdict(t, newChecker(t, m), claim(m, x, y, norm.String(), eps, check.IBP), x, y)
 				require.InDelta(t, v.Margin, res.Margin[0], 1e-4*(1+math.Abs(v.Margin)), "%s %v %s", a.Name, norm, eps)
 			}
@@ -154,7 +154,7 @@ func TestIntervalsOfLayers(t *testing.T) {
 		m := drawModel(t, a, uint64(n), r)
 		compiled, err := net.Compile(m, net.Options{Batches: net.SmallBatches})
 		require.NoError(t, err, a.Name)
-		ibp, err := verify.NewIBP(compiled, kernels.NewPool(1))
+		ibp, err := verify.New(compiled, kernels.NewPool(1))
 		require.NoError(t, err, a.Name)
 		k := newChecker(t, m)
 		x := make([]float32, a.Input.Size())
@@ -165,7 +165,7 @@ func TestIntervalsOfLayers(t *testing.T) {
 			for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
 				var res verify.Result
 				ball := net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)}
-				require.NoError(t, ibp.Certify(t.Context(), ball, verify.Batch{X: x, Y: []int{0}}, &res))
+				require.NoError(t, ibp.Certify(t.Context(), verify.Options{}, ball, verify.Batch{X: x, Y: []int{0}}, &res))
 				v := verdict(t, k, claim(m, x, 0, norm.String(), eps, check.IBP), x, 0)
 				require.GreaterOrEqual(t, v.Margin, float64(res.Margin[0])-1e-4*(1+math.Abs(v.Margin)), "%s %v %s: looser than the prover", a.Name, norm, eps)
 				compared++

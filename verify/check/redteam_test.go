@@ -45,9 +45,10 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		n, err := net.Compile(c.Model, net.Options{Batches: net.SmallBatches})
 		require.NoError(t, err, c)
 		for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
-			v, err := verify.NewCROWN(n, pool, verify.Config{Method: m, Iterations: 2})
+			how := verify.Options{Method: m, Iterations: 2}
+			v, err := verify.New(n, pool)
 			require.NoError(t, err, c)
-			p, err := v.Prove(context.Background(), c.Ball, c.X, c.Y)
+			p, err := v.Prove(context.Background(), how, verify.Around(c.Ball, c.X), c.Y)
 			require.NoError(t, err, c)
 			both(m.String(), proved(t, c.Model, p, c.Ball, c.X, c.Y))
 		}

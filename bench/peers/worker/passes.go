@@ -31,11 +31,11 @@ var passes = map[string]func(*batch) (*pass, error){
 	"forward":  forward,
 	"pgd-step": pgdStep,
 	"pgd":      pgd,
-	"ibp":      ibp,
+	"ibp":      bounds(verify.MethodIBP),
 
-	"crown-ibp":   linear(verify.MethodCROWNIBP),
-	"crown":       linear(verify.MethodCROWN),
-	"alpha-crown": linear(verify.MethodAlphaCROWN),
+	"crown-ibp":   bounds(verify.MethodCROWNIBP),
+	"crown":       bounds(verify.MethodCROWN),
+	"alpha-crown": bounds(verify.MethodAlphaCROWN),
 	"train":       trainSteps,
 }
 
@@ -173,33 +173,26 @@ func pgd(b *batch) (*pass, error) {
 		})
 }
 
-func ibp(b *batch) (*pass, error) {
-	v, err := verify.NewIBP(b.net, b.pool)
-	if err != nil {
-		return nil, err
-	}
-	return b.margins(v)
-}
-
-// linear gives bounds by one method alone, without the rungs below it.
-func linear(m verify.Method) func(*batch) (*pass, error) {
+// bounds gives those of one method alone, without the rungs below it.
+func bounds(m verify.Method) func(*batch) (*pass, error) {
 	return func(b *batch) (*pass, error) {
-		v, err := verify.NewCROWN(b.net, b.pool, verify.Config{Method: m, Iterations: b.Steps})
+		v, err := verify.New(b.net, b.pool)
 		if err != nil {
 			return nil, err
 		}
-		return b.margins(v)
+		o := verify.Options{Method: m, Iterations: b.Steps}
+		if err := v.Prepare(o); err != nil {
+			return nil, err
+		}
+		return b.margins(v, o)
 	}
 }
 
 // margins is the certification of the batch by v.
-func (b *batch) margins(v interface {
-	Certify(context.Context, net.Ball, verify.Batch, *verify.Result) error
-},
-) (*pass, error) {
+func (b *batch) margins(v *verify.Verifier, o verify.Options) (*pass, error) {
 	in, ctx := verify.Batch{X: b.data.X, Y: b.data.Y}, context.Background()
 	var res verify.Result
 	return b.opened(
-		func() error { return v.Certify(ctx, b.ball, in, &res) },
+		func() error { return v.Certify(ctx, o, b.ball, in, &res) },
 		func() []float32 { return res.Margin })
 }

@@ -11,18 +11,18 @@ import (
 // the specification: classes·(classes−1)/2 rows.
 const maxMerged = 128
 
-// spec bounds the margins between the network's outputs. The last layer is merged
-// with it where it can be; otherwise, the outputs are bounded, and differences taken.
-type spec struct {
+// marginRows bounds the margins between the network's outputs. The last layer is merged
+// with them where it can be; otherwise, the outputs are bounded, and differences taken.
+type marginRows struct {
 	outputs model.Shape
 	merged  bool
 
 	// Of a merged layer:
-	affine *net.Affine
-	pairs  intervalMap // D, β for each pair i < j; |D| from e
-	logits linear      // |W| from |b|: V of step 4
-	bound  bound
-	dual   dual // of each row, if the last layer is the first
+	affine   *net.Affine
+	pairs    intervalMap // D, β for each pair i < j; |D| from e
+	logits   linear      // |W| from |b|: V of step 4
+	rounding rounding
+	dual     dual // of each row, if the last layer is the first
 }
 
 // mergeable returns the last layer if its outputs are the rows of one matrix, few enough
@@ -36,18 +36,18 @@ func mergeable(n *net.Network) *net.Affine {
 	return nil
 }
 
-func newSpec(n *net.Network, a *net.Affine, extra int) (spec, error) {
-	s := spec{outputs: n.Output(), merged: true, affine: a}
+func newMarginRows(n *net.Network, a *net.Affine, extra int) (marginRows, error) {
+	s := marginRows{outputs: n.Output(), merged: true, affine: a}
 	fan := a.Shape.FanIn()
 	var err error
-	if s.bound, err = newBound(fan, fan+1, extra); err != nil {
+	if s.rounding, err = newRounding(fan, fan+1, extra); err != nil {
 		return s, err
 	}
 	w, b := pairRows(a.Weights(), a.B, fan)
 	s.logits = newLinear(n, a.Shape, a.Weights(), absAll(a.B), true)
 	shape := a.Shape
 	shape.OutC = len(b)
-	s.pairs = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, func() []float32 { return w }, s.bound.radiusBias(b))
+	s.pairs = newIntervalMap(n, newLinear(n, shape, w, b, false), shape, func() []float32 { return w }, s.rounding.radiusBias(b))
 	if a.Src == 0 {
 		s.dual = dualNorms(n, w, shape)
 		for _, d := range [][]float32{s.dual.l2, s.dual.max} {
@@ -83,18 +83,18 @@ func absAll(s []float32) []float32 {
 	return out
 }
 
-func (s *spec) norms() *dual { return &s.dual }
+func (s *marginRows) norms() *dual { return &s.dual }
 
-func (s *spec) both(p *pass, dstC, srcC, dstR, srcR []float32) {
+func (s *marginRows) both(p *pass, dstC, srcC, dstR, srcR []float32) {
 	p.applyBoth(&s.pairs, dstC, srcC, dstR, srcR)
 }
 
 // rowCount returns the number of rows of a merged layer.
-func (s *spec) rowCount() int { return s.outputs.C * (s.outputs.C - 1) / 2 }
+func (s *marginRows) rowCount() int { return s.outputs.C * (s.outputs.C - 1) / 2 }
 
 // apart returns a proved lower bound of z_y − z_j from the centres and radii of the
 // outputs of one image, [H][W][C], whose elements lie stride apart.
-func (s *spec) apart(c, r []float32, stride, y, j int) float32 {
+func (s *marginRows) apart(c, r []float32, stride, y, j int) float32 {
 	at := func(t []float32, i int) float64 { // i counts channels first
 		hw := s.outputs.H * s.outputs.W
 		return float64(t[(i%hw*s.outputs.C+i/hw)*stride])
@@ -104,9 +104,9 @@ func (s *spec) apart(c, r []float32, stride, y, j int) float32 {
 
 // low returns a proved lower bound of z_y − z_j from C, R, V of a merged layer
 // and one image, whose elements lie stride apart.
-func (s *spec) low(c, r, v []float32, stride, y, j int) float32 {
+func (s *marginRows) low(c, r, v []float32, stride, y, j int) float32 {
 	at := func(t []float32, i int) float64 { return float64(t[i*stride]) }
-	ey, ej := s.bound.executed(at(v, y)), s.bound.executed(at(v, j))
+	ey, ej := s.rounding.executed(at(v, y)), s.rounding.executed(at(v, j))
 	if y < j {
 		p := pair(y, j, s.outputs.C)
 		return lowOf(at(c, p), at(r, p), ey, ej)

@@ -7,9 +7,9 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// relaxer bounds one image at a time: intervals forward, rows backward. It belongs
+// linearWorker bounds one image at a time: intervals forward, rows backward. It belongs
 // to one goroutine at a time.
-type relaxer struct {
+type linearWorker struct {
 	*rows
 	c, r, m    []float32 // of a source: centre, radius, magnitude
 	cOut, rOut []float32
@@ -21,18 +21,12 @@ type relaxer struct {
 	count      [maxGroups]int // rows of each group
 	mid        [][]float32    // activations of the centre; nil if not needed
 
-	deep      bool // the neurons of the loaded image are bounded by rows
-	ascent    *ascent
-	steps     int    // gradient steps for the rows of neurons
-	rowsOnly  bool   // optimise the slopes of the statement alone
-	proof     *Proof // wanted; else nil
-	early     bool   // stop optimising when the statement is proved
-	bothSides bool   // bound stable neurons from both sides
-	pure      bool   // rows alone, no interval: tests compare with other implementations
+	ascent *ascent
+	proved []float32 // lower bounds of the goal's rows
 }
 
-func newRelaxer(g *graph) *relaxer {
-	w := &relaxer{rows: newRows(g)}
+func newLinearWorker(g *graph) *linearWorker {
+	w := &linearWorker{rows: newRows(g)}
 	alloc := func(n int) []float32 { return kernels.Alloc(kernels.Groups(n) * kernels.Lanes) }
 	largest, channels := 0, 0
 	for _, m := range g.maps {
@@ -49,36 +43,26 @@ func newRelaxer(g *graph) *relaxer {
 	return w
 }
 
-// load sets the ball around an image, channels first.
-func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
+// load sets the region.
+func (w *linearWorker) load(a *area) {
 	in := w.g.net.Input()
-	hw := in.H * in.W
-	mean, std := w.g.net.Normalization()
-	lo, hi := w.c[:len(x)], w.r[:len(x)]
-	box.Outer(lo, hi, x)
-	w.norm, w.eps, w.less, w.gaveUp = ball.Norm, box.EpsHi(), 0, false
-	for c := range in.C {
-		for p := range hw {
-			k, i := p*in.C+c, c*hw+p
-			l, h, v := lo[i], hi[i], x[i]
-			if mean != nil {
-				m, s := mean[c], std[c]
-				l, h = normalizeOut((l-m)/s, (h-m)/s)
-				v = (v - m) / s
-			}
-			w.actLo[0][k], w.actHi[0][k], w.centre[k] = l, h, v
-		}
-	}
+	size := in.Size()
+	lo, hi, centre := w.c[:size], w.r[:size], w.m[:size] // channels first
+	w.scaling.load(a, lo, hi, centre)
+	w.norm, w.eps = a.norm, a.eps()
+	net.Singles.Pack(w.actLo[0], lo, in, 0)
+	net.Singles.Pack(w.actHi[0], hi, in, 0)
+	net.Singles.Pack(w.centre, centre, in, 0)
 	inputParams(w.input, w.actLo[0], w.actHi[0])
 	if w.norm != net.Linf {
 		dualParams(w.dual, w.centre, w.actLo[0], w.actHi[0])
 	}
-	w.less += keep(termUnderflow, eta*8*float64(len(x)))
+	w.less = keep(termUnderflow, eta*8*float64(size))
 }
 
 // split turns the box of activation a into centres, inflated radii for a layer of
 // constants b, and magnitudes M, of which it returns the sum as well.
-func (w *relaxer) split(a int, b bound) (c, r, m []float32, sumM float64) {
+func (w *linearWorker) split(a int, b rounding) (c, r, m []float32, sumM float64) {
 	srcLo, srcHi := w.actLo[a], w.actHi[a]
 	n := kernels.Groups(len(srcLo)) * kernels.Lanes
 	c, r, m = w.c[:n], w.r[:n], w.m[:n]
@@ -95,11 +79,11 @@ func (w *relaxer) split(a int, b bound) (c, r, m []float32, sumM float64) {
 
 // sumsOf bounds node i and sets its errors from C, R and V, of a layer with a bias for
 // each channel that adds the activation skip; −1: none. sumM is that of its source.
-func (w *relaxer) sumsOf(i int, bias []float32, skip int, sumM float64) {
+func (w *linearWorker) sumsOf(i int, bias []float32, skip int, sumM float64) {
 	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
-	ofV, ofSkip := d.relax.errors(w.rest, bias)
-	ofLate := keep(termSkipBox, d.relax.exec*(1+slack))
+	ofV, ofSkip := d.rounding.errors(w.rest, bias)
+	ofLate := keep(termSkipBox, d.rounding.exec*(1+slack))
 	rest := w.rest[:len(bias)]
 	sumZ, ch := 0.0, 0
 	for k := range lo {
@@ -123,11 +107,11 @@ func (w *relaxer) sumsOf(i int, bias []float32, skip int, sumM float64) {
 			ch = 0
 		}
 	}
-	w.less += d.relax.underflow(sumM, sumZ, len(lo))
+	w.less += d.rounding.underflow(sumM, sumZ, len(lo))
 }
 
 // settle fixes the slopes of node i, a linear one, and the box of its output.
-func (w *relaxer) settle(i int) {
+func (w *linearWorker) settle(i int) {
 	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
 	outLo, outHi := w.actLo[i+1], w.actHi[i+1]
@@ -140,7 +124,7 @@ func (w *relaxer) settle(i int) {
 		case h <= 0:
 			low, up, l, h = 0, 0, 0, 0
 		default:
-			low, up, t = relaxation(l, h)
+			low, up, t = reluLines(l, h)
 			l = max(l, 0) // NaN stays
 		}
 		q[kernels.RelaxLower], q[kernels.RelaxUpper], q[kernels.RelaxIntercept] = low, up, t
@@ -150,7 +134,7 @@ func (w *relaxer) settle(i int) {
 
 // trace computes the activations of the ball's centre in a network of dense layers. They
 // steer the order of work, no bound.
-func (w *relaxer) trace() {
+func (w *linearWorker) trace() {
 	copy(w.mid[0], w.centre)
 	for i := range w.g.nodes {
 		w.g.nodes[i].op.(*relaxAffine).point(w, i)
@@ -164,7 +148,7 @@ func (w *relaxer) trace() {
 }
 
 // upperFirst reports which end of neuron k of node i to bound first.
-func (w *relaxer) upperFirst(i, k int) bool {
+func (w *linearWorker) upperFirst(i, k int) bool {
 	if w.g.whole {
 		return w.hi[i][k] < -w.lo[i][k]
 	}
@@ -173,10 +157,10 @@ func (w *relaxer) upperFirst(i, k int) bool {
 
 // ask marks the neurons of node i whose better bounds would make lines better: those
 // of its ReLU, or of what reads it. For maxima again keeps those of the first time.
-func (w *relaxer) ask(i int, again bool) {
+func (w *linearWorker) ask(t *attempt, i int, again bool) {
 	d, lo, hi := &w.g.nodes[i], w.lo[i], w.hi[i]
 	open := w.open[:len(lo)]
-	all := w.pure || w.whole(d)
+	all := t.pure || w.whole(d)
 	for k, l := range lo {
 		open[k] = all || d.relu && l < 0 && hi[k] > 0
 	}
@@ -206,38 +190,38 @@ func (w *relaxer) ask(i int, again bool) {
 }
 
 // whole reports whether all elements of a node are bounded by the dual norm.
-func (w *relaxer) whole(d *node) bool { return w.g.whole && d.dual() && w.norm != net.Linf }
+func (w *linearWorker) whole(d *node) bool { return w.g.whole && d.dual() && w.norm != net.Linf }
 
 // tighten bounds neurons of node i by rows: first the side that may show a neuron
 // to be stable, then, unless that was enough, the other. What is bounded better by its
 // interval keeps it.
-func (w *relaxer) tighten(i, iterations int) {
+func (w *linearWorker) tighten(t *attempt, i int) {
 	w.list = w.list[:0]
-	w.ask(i, false)
+	w.ask(t, i, false)
 	for k, open := range w.open[:len(w.lo[i])] {
 		if open {
 			w.list = append(w.list, neuron{int32(k), w.upperFirst(i, k)})
 		}
 	}
-	w.boundNeurons(i, w.list)
-	w.ask(i, true)
+	w.boundNeurons(t, i, w.list, 0)
+	w.ask(t, i, true)
 	n := 0
 	for _, r := range w.list {
-		if w.bothSides || w.open[r.index] {
+		if t.bothSides || w.open[r.index] {
 			w.list[n] = neuron{r.index, !r.minus}
 			n++
 		}
 	}
 	w.list = w.list[:n]
-	w.boundNeurons(i, w.list)
-	if iterations > 0 && !w.rowsOnly && w.g.nodes[i].stops {
-		w.sharpen(i, iterations)
+	w.boundNeurons(t, i, w.list, 0)
+	if t.steps > 0 && !t.rowsOnly && w.g.nodes[i].stops {
+		w.sharpen(t, i)
 	}
 }
 
 // sharpen bounds what is still open once more, with optimised slopes.
-func (w *relaxer) sharpen(i, iterations int) {
-	w.ask(i, true)
+func (w *linearWorker) sharpen(t *attempt, i int) {
+	w.ask(t, i, true)
 	n := 0
 	for _, r := range w.list {
 		if w.open[r.index] {
@@ -246,9 +230,8 @@ func (w *relaxer) sharpen(i, iterations int) {
 		}
 	}
 	w.list = w.list[:n]
-	w.steps = iterations
-	w.boundNeurons(i, w.list)
-	w.ask(i, true)
+	w.boundNeurons(t, i, w.list, t.steps)
+	w.ask(t, i, true)
 	n = 0
 	for _, r := range w.list {
 		if w.open[r.index] {
@@ -256,22 +239,21 @@ func (w *relaxer) sharpen(i, iterations int) {
 			n++
 		}
 	}
-	w.boundNeurons(i, w.list[:n])
-	w.steps = 0
+	w.boundNeurons(t, i, w.list[:n], t.steps)
 }
 
 // boundNeurons bounds the rows of list, sorted by position. Eight of one position
 // make a group; groups of several positions go backward together.
-func (w *relaxer) boundNeurons(i int, list []neuron) {
+func (w *linearWorker) boundNeurons(t *attempt, i int, list []neuron, steps int) {
 	m := w.g.maps[i+1]
 	last, groups, atOnce, first := -1, 0, 0, 0
 	flush := func(end int) {
-		if groups > 0 && !w.stopped() {
-			w.boundGroups(i, groups, list[first:end])
+		if groups > 0 && !t.stopped() {
+			w.boundGroups(t, i, groups, list[first:end], steps)
 		}
 		groups, first = 0, end
 	}
-	for from, to := 0, 0; from < len(list) && !w.gaveUp; from = to {
+	for from, to := 0, 0; from < len(list) && !t.gaveUp; from = to {
 		p := int(list[from].index) / m.c
 		for to = from + 1; to < len(list) && to < from+kernels.Lanes && int(list[to].index)/m.c == p; to++ {
 		}
@@ -291,9 +273,9 @@ func (w *relaxer) boundNeurons(i int, list []neuron) {
 }
 
 // boundGroups takes groups of rows that are filled backward.
-func (w *relaxer) boundGroups(i, groups int, list []neuron) {
-	if w.steps > 0 {
-		w.ascend(w.ascent, i-1, groups, w.steps, false, false, func() {
+func (w *linearWorker) boundGroups(t *attempt, i, groups int, list []neuron, steps int) {
+	if steps > 0 {
+		w.ascend(t, i-1, groups, steps, -1, func() {
 			rest := list
 			for g := range groups {
 				w.sums[g] = kernels.RelaxSums{}
@@ -311,11 +293,11 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 		for l, n := range list[:w.count[g]] {
 			low := w.low[g][l]
 			switch {
-			case n.minus && w.pure:
+			case n.minus && t.pure:
 				w.hi[i][n.index] = up32(-low)
 			case n.minus:
 				w.hi[i][n.index] = min(w.hi[i][n.index], up32(-low))
-			case w.pure:
+			case t.pure:
 				w.lo[i][n.index] = down32(low)
 			default:
 				w.lo[i][n.index] = max(w.lo[i][n.index], down32(low))
@@ -325,27 +307,33 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 	}
 }
 
-// bounds carries the loaded image to the last node but for the rows of the
-// specification; with backward, neurons before what bends are bounded by rows, with
-// iterations > 0 by optimised ones.
-func (w *relaxer) bounds(backward bool, iterations int) {
-	if w.deep = backward; backward && !w.g.whole {
+// boundNodes carries the loaded region to the last node but for the rows of the goal;
+// backward, neurons before what bends are bounded by rows, and with steps by optimised
+// ones. Bounds of a domain stay within those that it has.
+func (w *linearWorker) boundNodes(t *attempt) {
+	if t.backward && !w.g.whole {
 		w.trace()
 	}
 	for i := range w.g.nodes {
-		if w.stopped() {
+		if t.stopped() {
 			return
 		}
 		d := &w.g.nodes[i]
 		d.op.forward(w, i)
 		w.sparse[i].known = false
+		if t.empty = t.domain != nil && !t.domain.narrow(w, i); t.empty {
+			return
+		}
 		if d.bent { // forward has set all; rows from behind lines are no better than boxes
 			continue
 		}
 		exact := d.exact && w.norm == net.Linf
 		dual := w.norm != net.Linf && (d.dual() || d.first && !w.g.whole)
-		if (backward || dual) && (d.relu || len(d.bends) > 0 || w.whole(d)) && !exact {
-			w.tighten(i, iterations)
+		if i >= t.from && (t.backward || dual) && (d.relu || len(d.bends) > 0 || w.whole(d)) && !exact {
+			w.tighten(t, i)
+			if t.empty = t.domain != nil && crossed(w.lo[i], w.hi[i]); t.empty {
+				return
+			}
 		}
 		w.settle(i)
 	}

@@ -244,7 +244,7 @@ func crossed(lo, hi []float32) bool {
 func (d *Domain) keepSlopes(w *linearWorker, from, some, n int) {
 	for i := range d.nodes {
 		act := i + 1
-		if !w.ascent.used[act] || w.g.nodes[i].lines != kernelLines {
+		if !w.ascent.used[act] || !w.g.nodes[i].sloped() {
 			continue
 		}
 		if from == 0 {

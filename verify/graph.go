@@ -51,6 +51,9 @@ type node struct {
 	layer int  // of the architecture: that with its lines, where certificates state slopes; else −1
 }
 
+// sloped reports whether its output goes through lines whose lower one is free.
+func (d *node) sloped() bool { return (d.relu || d.bent) && d.lines == kernelLines }
+
 // dual reports whether a checker bounds all elements of the node by the dual norm.
 func (d *node) dual() bool { return d.first && len(d.in) == 1 && !d.bent }
 

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -65,7 +64,7 @@ func (o *Options) Validate(outputs int) error {
 		return o.Property.Validate(outputs)
 	}
 	if outputs < 2 {
-		return errors.New("network: 1 output, want at least 2 classes or a property")
+		return fmt.Errorf("network: %d outputs, want at least 2 classes or a property", outputs)
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ type ProveOptions struct {
 	Search      *attack.RadiusSearch
 	AttackSteps int // of Search, for reports alone
 
-	// How says by which method. With Slopes it should have RowsOnly: a certificate has no
-	// room for more.
+	// How says by which method. With Slopes it should have RowsOnly, or margins may be
+	// better than those that Slopes give.
 	How verify.Options
 
 	// Slopes asks for what a certificate states of each proof, but of intervals alone.

@@ -1,4 +1,5 @@
-// Package verify proves that no image of a ball is misclassified.
+// Package verify proves that no image of a ball is misclassified, and other linear
+// properties of outputs over regions of inputs (Verifier, Region, Property, Domain).
 //
 // What a certificate claims: for every image x′ in the ball and the pixel box
 // the network gives label y a strictly larger logit than every other class,

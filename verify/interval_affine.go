@@ -13,17 +13,14 @@ type affineInterval struct {
 	maps   intervalMap // W, and |W| starting from e
 	dual   dual        // if the layer reads the input
 
-	*affineGradient // of a plain program
+	*affineGradient // nil until it is to be trained
 }
 
 func (p *program) newAffine(a *net.Affine, b rounding) *affineInterval {
 	w := linear{lanes: a.Lanes(), macs: a.Shape.MACs()}
 	w.small, _ = a.Small(1, 1)
 	i := &affineInterval{affine: a, maps: newIntervalMap(p.net, w, a.Shape, a.Weights, b.radiusBias(a.B))}
-	switch {
-	case p.plain:
-		i.affineGradient = newAffineGradient(p.net, a)
-	case a.Src == 0:
+	if !p.plain && a.Src == 0 {
 		i.dual = dualNorms(p.net, a.Weights(), a.Shape)
 	}
 	return i
@@ -78,6 +75,10 @@ func newAffineGradient(n *net.Network, a *net.Affine) *affineGradient {
 	g.absAdjoint = kernels.NewAdjoint(n.ISA(), a.Shape)
 	g.absAdjoint.Pack(a.Weights(), true)
 	return g
+}
+
+func (i *affineInterval) learn(n *net.Network, _ *net.Node) {
+	i.affineGradient = newAffineGradient(n, i.affine)
 }
 
 func (i *affineInterval) packs() int { return i.affine.Shape.PackParts() }

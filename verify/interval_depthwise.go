@@ -16,17 +16,14 @@ type depthwiseInterval struct {
 	abs  *kernels.Depthwise // |W| starting from e
 	dual dual               // if the node reads the input
 
-	*depthwiseGradient // of a plain program
+	*depthwiseGradient // nil until it is to be trained
 }
 
 func (p *program) newDepthwise(n *net.Node, op *net.Depthwise, b rounding) *depthwiseInterval {
 	d := &depthwiseInterval{op: op, abs: kernels.NewDepthwise(p.net.ISA(), op.Sliding)}
 	d.abs.Pack(op.Weights(), true)
 	d.abs.SetBias(b.radiusBias(op.Bias()))
-	switch {
-	case p.plain:
-		d.depthwiseGradient = newDepthwiseGradient(p.net, n, op)
-	case n.In[0] == 0:
+	if !p.plain && n.In[0] == 0 {
 		d.dual = depthwiseNorms(p.net, op)
 	}
 	return d
@@ -70,6 +67,10 @@ func newDepthwiseGradient(n *net.Network, node *net.Node, op *net.Depthwise) *de
 	}
 	g.absAdjoint.Pack(op.Weights(), true)
 	return g
+}
+
+func (d *depthwiseInterval) learn(n *net.Network, node *net.Node) {
+	d.depthwiseGradient = newDepthwiseGradient(n, node, d.op)
 }
 
 func (d *depthwiseInterval) packs() int { return 1 }

@@ -13,7 +13,7 @@ type groupedInterval struct {
 	maps []intervalMap // of each group
 	dual dual          // if the node reads the input
 
-	*groupedGradient // of a plain program
+	*groupedGradient // nil until it is to be trained
 }
 
 func (p *program) newGrouped(n *net.Node, op *net.Grouped, b rounding) *groupedInterval {
@@ -22,10 +22,7 @@ func (p *program) newGrouped(n *net.Node, op *net.Grouped, b rounding) *groupedI
 		w := linear{lanes: op.Lanes(k), small: op.Small(k), macs: op.Shape.MACs()}
 		g.maps = append(g.maps, newIntervalMap(p.net, w, op.Shape, func() []float32 { return op.Weights(k) }, b.radiusBias(op.Bias(k))))
 	}
-	switch {
-	case p.plain:
-		g.groupedGradient = newGroupedGradient(p.net, n, op)
-	case n.In[0] == 0:
+	if !p.plain && n.In[0] == 0 {
 		g.dual = groupedNorms(p.net, op)
 	}
 	return g
@@ -104,6 +101,10 @@ func newGroupedGradient(n *net.Network, node *net.Node, op *net.Grouped) *groupe
 		g.absAdjoint = append(g.absAdjoint, l)
 	}
 	return g
+}
+
+func (g *groupedInterval) learn(n *net.Network, node *net.Node) {
+	g.groupedGradient = newGroupedGradient(n, node, g.op)
 }
 
 func (g *groupedInterval) packs() int { return g.op.Groups }

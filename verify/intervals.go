@@ -34,6 +34,7 @@ type intervalTask struct {
 
 // learner is an interval with weights to be learnt.
 type learner interface {
+	learn(n *net.Network, node *net.Node) // makes what that takes besides
 	packs() int
 	pack(part int) // takes over changed weights
 	tasks() int
@@ -67,6 +68,7 @@ func NewIntervals(n *net.Network, groups int) (*Intervals, error) {
 		if !ok {
 			continue
 		}
+		l.learn(n, p.steps[i].node)
 		for part := range l.tasks() {
 			t.gradients = append(t.gradients, intervalTask{i, part, l})
 		}

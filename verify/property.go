@@ -13,7 +13,7 @@ import (
 // region and another one on the rest, the clause is true but not proved until the
 // region is divided.
 //
-// A row holds in exact arithmetic of the executed outputs as well as of the exact ones.
+// A row is evaluated exactly, on exact and on executed outputs.
 type Property struct {
 	C []float32 // [rows][outputs]
 	D []float32 // [rows]; nil: zeros
@@ -83,8 +83,8 @@ func notFinite(list []float32) int {
 	return -1
 }
 
-// Margin returns a lower bound of the property from those of its rows: the smallest one
-// of its clauses, whose is the largest of their rows. Positive: proved.
+// Margin returns a lower bound of the property from those of its rows: the smallest over
+// its clauses of the largest of their rows. Positive, the property is proved.
 func (p *Property) Margin(rows []float32) float32 {
 	if p.Clauses == nil {
 		return smallest(rows)

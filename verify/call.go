@@ -23,12 +23,12 @@ type call struct {
 	regions []Region
 
 	// Where answers go.
-	res    *Result
-	radii  *RadiusResult
-	grid   radiusGrid
-	proofs []*Proof
-	from   int // of domains
-	bound  []*Domain
+	res     *Result
+	radii   *RadiusResult
+	grid    radiusGrid
+	proofs  []*Proof
+	from    int // of domains
+	domains []*Domain
 
 	// What the pool runs.
 	chunk           func(c *call, w *intervalWorker, from, to int)

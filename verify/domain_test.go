@@ -103,7 +103,7 @@ func grow(t *testing.T, v *Verifier, o Options, root *Domain, leaves int, r *ran
 			if r.IntN(4) == 0 {
 				from = r.IntN(len(v.net.Nodes())) // any is sound
 			}
-			require.NoError(t, v.Bound(t.Context(), o, from, c.d))
+			require.NoError(t, v.BoundDomains(t.Context(), o, from, c.d))
 			children = append(children, c)
 		}
 		if !plant {
@@ -198,7 +198,7 @@ func TestDomainsSound(t *testing.T) {
 		o := Options{Method: Method(r.IntN(4)), Iterations: 3, RowsOnly: r.IntN(2) == 0}
 		root, err := v.Root(g, p)
 		require.NoError(t, err)
-		require.NoError(t, v.Bound(t.Context(), o, 0, root))
+		require.NoError(t, v.BoundDomains(t.Context(), o, 0, root))
 		before := append([]float32(nil), root.Rows()...)
 		leaves := grow(t, v, o, root.Clone(), 2+r.IntN(5), r, false)
 		require.Equal(t, before, root.Rows(), "copies share nothing that changes")
@@ -258,7 +258,7 @@ func TestRootDomain(t *testing.T) {
 				for _, o.RowsOnly = range []bool{true, false} {
 					whole, err = v.Root(g, p)
 					require.NoError(t, err)
-					require.NoError(t, v.Bound(t.Context(), o, 0, whole))
+					require.NoError(t, v.BoundDomains(t.Context(), o, 0, whole))
 					w, where := v.workers[0], g.area()
 					try := newAttempt(nil, &o, o.Method, goal{y: y})
 					w.try(&try, &where)
@@ -277,7 +277,7 @@ func TestRootDomain(t *testing.T) {
 				rows, intervals := append([]float32(nil), whole.Rows()...), whole.Interval(0)
 				for from := range n.Nodes() {
 					c := whole.Clone()
-					require.NoError(t, v.Bound(t.Context(), o, from, c))
+					require.NoError(t, v.BoundDomains(t.Context(), o, from, c))
 					for k, low := range c.Rows() {
 						require.GreaterOrEqual(t, low, rows[k])
 						if method < 3 && from == len(n.Nodes())-1 {
@@ -317,7 +317,7 @@ func TestDomainsOfAPool(t *testing.T) {
 	root, err := v.Root(Around(net.Ball{Eps: net.MustEpsilon("0.05")}, randomImage(a.Input.Size(), r)), LabelProperty(a.Classes(), 1))
 	require.NoError(t, err)
 	o := Options{Method: MethodCROWN}
-	require.NoError(t, v.Bound(t.Context(), o, 0, root))
+	require.NoError(t, v.BoundDomains(t.Context(), o, 0, root))
 	var list []*Domain
 	for range 6 {
 		node, neuron, ok := splittable(root, r)
@@ -332,20 +332,20 @@ func TestDomainsOfAPool(t *testing.T) {
 	var alone []*Domain
 	for _, d := range list {
 		c := d.Clone()
-		require.NoError(t, v.Bound(t.Context(), o, 0, c))
+		require.NoError(t, v.BoundDomains(t.Context(), o, 0, c))
 		alone = append(alone, c)
 	}
 	cut := list[0].Clone()
 	ended := &endsAfter{Context: context.Background()}
 	ended.left.Store(3)
-	require.ErrorIs(t, v.Bound(ended, o, 0, cut), context.Canceled)
+	require.ErrorIs(t, v.BoundDomains(ended, o, 0, cut), context.Canceled)
 	require.Equal(t, list[0].Rows(), cut.Rows())
-	require.NoError(t, v.Bound(t.Context(), o, 0, list...))
+	require.NoError(t, v.BoundDomains(t.Context(), o, 0, list...))
 	for i, d := range list {
 		require.Equal(t, alone[i].Rows(), d.Rows())
 		require.Equal(t, alone[i].Empty(), d.Empty())
 	}
-	require.Zero(t, testing.AllocsPerRun(5, func() { err = v.Bound(context.Background(), o, 1, list...) }))
+	require.Zero(t, testing.AllocsPerRun(5, func() { err = v.BoundDomains(context.Background(), o, 1, list...) }))
 	require.NoError(t, err)
 }
 
@@ -374,17 +374,17 @@ func TestBadDomains(t *testing.T) {
 		_, err := try()
 		require.ErrorContains(t, err, want)
 	}
-	require.ErrorContains(t, v.Bound(t.Context(), Options{}, 5, d), "node 5: want 0 … 4")
-	require.ErrorContains(t, v.Bound(t.Context(), Options{Method: 7}, 0, d), "method")
-	require.ErrorContains(t, newCROWN(t, m, 1, Options{}).Bound(t.Context(), Options{}, 0, d), "another network")
-	require.NoError(t, v.Bound(t.Context(), Options{}, 0))
+	require.ErrorContains(t, v.BoundDomains(t.Context(), Options{}, 5, d), "node 5: want 0 … 4")
+	require.ErrorContains(t, v.BoundDomains(t.Context(), Options{Method: 7}, 0, d), "method")
+	require.ErrorContains(t, newCROWN(t, m, 1, Options{}).BoundDomains(t.Context(), Options{}, 0, d), "another network")
+	require.NoError(t, v.BoundDomains(t.Context(), Options{}, 0))
 	// Either phase at once leaves zero.
 	for _, p := range []Phase{Active, Inactive} {
 		from, err := d.Fix(3, 1, p)
 		require.NoError(t, err)
 		require.Equal(t, 3, from)
 	}
-	require.NoError(t, v.Bound(t.Context(), Options{Method: MethodCROWN}, 3, d))
+	require.NoError(t, v.BoundDomains(t.Context(), Options{Method: MethodCROWN}, 3, d))
 	if !d.Empty() {
 		iv := d.Interval(3)
 		require.Zero(t, iv.Lower[1])

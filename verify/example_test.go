@@ -11,7 +11,7 @@ import (
 )
 
 // A property over a box, proved by dividing it at the signs of neurons.
-func ExampleVerifier_Bound() {
+func ExampleVerifier_BoundDomains() {
 	fc := func(n int) model.Layer { return model.Layer{Kind: model.FC, Out: n} }
 	m := &model.Model{
 		Arch: model.Architecture{
@@ -33,7 +33,7 @@ func ExampleVerifier_Bound() {
 	ctx, o := context.Background(), verify.Options{Method: verify.MethodCROWN}
 	root, err := v.Root(verify.BoxOf([]float32{-1, -1}, []float32{1, 1}), &verify.Property{C: []float32{1}, D: []float32{0.5}})
 	if err == nil {
-		err = v.Bound(ctx, o, 0, root)
+		err = v.BoundDomains(ctx, o, 0, root)
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -44,7 +44,7 @@ func ExampleVerifier_Bound() {
 		d := root.Clone()
 		from, err := d.Fix(0, 0, p)
 		if err == nil {
-			err = v.Bound(ctx, o, from, d)
+			err = v.BoundDomains(ctx, o, from, d)
 		}
 		if err != nil {
 			fmt.Println(err)

@@ -46,7 +46,7 @@ type node struct {
 	lines lineKind
 	first bool // it reads the input; a sum: and nothing else
 	exact bool // in an Linf box its intervals are as good as rows
-	stops bool // rows of the statement may stop at what it reads
+	stops bool // rows of the goal may stop at what it reads
 	inner bool // it reads the box of a linear node that owes to rows, where no checker stops
 	layer int  // of the architecture: that with its lines, where certificates state slopes; else −1
 }

@@ -42,7 +42,7 @@ const (
 type program struct {
 	net     *net.Network
 	scaling normalizer
-	steps   []step     // of each node, but for a last one that others merge with their statement
+	steps   []step     // of each node, but for a last one that others merge with the margins
 	feeds   []rounding // of each activation: the largest of the nodes that add it up
 
 	// plain leaves rounding out: bounds to be trained on, which prove nothing.

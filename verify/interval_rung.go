@@ -88,7 +88,7 @@ func certifyChunk(c *call, w *intervalWorker, from, to int) {
 			a := c.area(i)
 			w.load(i-first, &a)
 		}
-		w.bound(norm, i-first, nil)
+		w.propagate(norm, i-first, nil)
 		for k := first; k < i; k++ {
 			m := w.margin(k-first, c.y[k])
 			c.res.Margin[k], c.res.Certified[k], c.res.Done[k] = m, m > 0, true
@@ -97,10 +97,10 @@ func certifyChunk(c *call, w *intervalWorker, from, to int) {
 	}
 }
 
-// bounds returns the intervals of the nodes for one region, and a lower bound of z_y −
+// nodes returns the intervals of the nodes for one region, and a lower bound of z_y −
 // z_j for every j (+Inf at y). The last node's interval is missing where it is merged
 // with the margins.
-func (v *intervalRung) bounds(a *area, y int) ([]Interval, []float32) {
+func (v *intervalRung) nodes(a *area, y int) ([]Interval, []float32) {
 	var w *intervalWorker
 	if v.net.Few(1) {
 		w = v.singles()
@@ -109,7 +109,7 @@ func (v *intervalRung) bounds(a *area, y int) ([]Interval, []float32) {
 	}
 	var out []Interval
 	w.load(0, a)
-	w.bound(a.norm, 1, func(i int, c, r []float32) { out = append(out, v.interval(i, c, r, int(w.layout))) })
+	w.propagate(a.norm, 1, func(i int, c, r []float32) { out = append(out, v.interval(i, c, r, int(w.layout))) })
 	w.prepare(0)
 	margins := make([]float32, v.margins.outputs.Size())
 	for j := range margins {

@@ -74,9 +74,9 @@ func (w *intervalWorker) load(slot int, a *area) {
 	}
 }
 
-// bound carries the loaded inputs of n images through the network; trace, if not nil, sees
+// propagate carries the loaded inputs of n images through the network; trace, if not nil, sees
 // what each node's forward gives.
-func (w *intervalWorker) bound(norm net.Norm, n int, trace func(node int, c, r []float32)) {
+func (w *intervalWorker) propagate(norm net.Norm, n int, trace func(node int, c, r []float32)) {
 	w.blocks, w.norm = w.layout.Blocks(n), norm
 	len0 := w.length(w.size(0))
 	w.net.ISA().IntervalBox(&w.sc[0], w.c[0][:len0], w.r[0][:len0], w.constants(0, false))

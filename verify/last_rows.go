@@ -6,8 +6,8 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// lastRows bounds the margins of a last layer that is not merged with the specification,
-// one that ends in a ReLU, an add or a map, as rows over the box that it reads, its
+// lastRows bounds the margins of a last layer that is not merged with them, one that
+// ends in a ReLU, an add or a map, as rows over the box that it reads, its
 // ReLU replaced by lines: beside the difference of two intervals, the other way to bound
 // a row without going back further (docs/certificate.md). It computes in float64, for
 // one image at a time, what 13 proves.
@@ -61,7 +61,7 @@ func newLastRows(v *intervalRung) *lastRows {
 	}
 }
 
-// prepare bounds the outputs of the image in slot, which bound has carried through w.
+// prepare bounds the outputs of the image in slot, which propagate has carried through w.
 func (t *lastRows) prepare(w *intervalWorker, slot int) {
 	a := t.affine
 	s := a.Shape

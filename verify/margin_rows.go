@@ -7,8 +7,8 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// maxMerged is the number of classes up to which the last layer is merged with
-// the specification: classes·(classes−1)/2 rows.
+// maxMerged is the number of classes up to which the last layer is merged with the
+// margins: classes·(classes−1)/2 rows.
 const maxMerged = 128
 
 // marginRows bounds the margins between the network's outputs. The last layer is merged

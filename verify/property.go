@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Property is what to prove of the outputs z of a network, channels first: a
@@ -91,11 +92,19 @@ func (p *Property) Margin(rows []float32) float32 {
 	}
 	m := float32(math.Inf(1))
 	for _, n := range p.Clauses {
-		clause := float32(math.Inf(-1))
-		for _, v := range rows[:n] {
-			clause = max(clause, v)
-		}
-		m, rows = min(m, clause), rows[n:]
+		m, rows = min(m, slices.Max(rows[:n])), rows[n:]
+	}
+	return m
+}
+
+// ClauseMargins returns lower bounds of the clauses from those of the rows.
+func (p *Property) ClauseMargins(rows []float32) []float32 {
+	if p.Clauses == nil {
+		return slices.Clone(rows)
+	}
+	var m []float32
+	for _, n := range p.Clauses {
+		m, rows = append(m, slices.Max(rows[:n])), rows[n:]
 	}
 	return m
 }

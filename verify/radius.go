@@ -131,7 +131,7 @@ func radiusChunk(c *call, w *intervalWorker, from, to int) {
 		if c.ctx.Err() != nil {
 			return
 		}
-		w.bound(c.grid.norm, n, nil)
+		w.propagate(c.grid.norm, n, nil)
 		for i := range n {
 			if hi[i]-lo[i] <= 1 {
 				continue

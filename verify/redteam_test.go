@@ -63,6 +63,20 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 			worst(m.String()+" Prove", p.Margin)
 		}
 	}
+	// So is the property by the worse of two domains.
+	o := Options{Method: Method(r.IntN(4)), Iterations: 2}
+	v, err := New(n, pool)
+	require.NoError(t, err, c)
+	root, err := v.Root(Around(c.Ball, c.X), &Property{C: slices.Concat(c.Rows...)})
+	require.NoError(t, err, c)
+	require.NoError(t, v.BoundDomains(context.Background(), o, 0, root), c)
+	if leaves := grow(t, v, o, root, 2, r, false); len(leaves) == 2 {
+		rows := wide(leaves[0].d.Rows())
+		for k, low := range leaves[1].d.Rows() {
+			rows[k] = min(rows[k], float64(low))
+		}
+		claims = append(claims, redteam.Claim{Name: o.Method.String() + " of two domains on " + n.ISA().Name(), Rows: rows})
+	}
 	return claims
 }
 

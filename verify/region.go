@@ -8,8 +8,7 @@ import (
 )
 
 // Region is a set of inputs, channels first: a box, or a ball around an image, or what
-// they have in common. The numbers are meant as they are: nothing between them and the
-// real numbers is left out or added.
+// they have in common. It is one of real numbers: ends, centre and radius are exact.
 type Region struct {
 	// Lo and Hi are the ends of a box, any finite numbers with Lo ≤ Hi. Without a
 	// Centre they are needed; with one, nil leaves pixels in [0, 1].

@@ -297,6 +297,7 @@ func TestPropertyClauses(t *testing.T) {
 	p := &Property{C: make([]float32, 5*2), Clauses: []int{2, 1, 2}}
 	require.NoError(t, p.Validate(2))
 	require.Equal(t, float32(1), p.Margin([]float32{-3, 2, 1, 5, -1}))
+	require.Equal(t, []float32{2, 1, 5}, p.ClauseMargins([]float32{-3, 2, 1, 5, -1}))
 	require.Equal(t, float32(-3), p.Margin([]float32{-3, -4, 1, 5, -1}))
 	require.Equal(t, float32(-4), (&Property{}).Margin([]float32{-3, -4, 1}))
 	require.Equal(t, &Property{C: []float32{-1, 1, 0, 0, 1, -1}}, LabelProperty(3, 1))

@@ -190,7 +190,7 @@ func (v *Verifier) Bounds(ctx context.Context, o Options, r Region, y int) ([]In
 		return nil, nil, err
 	}
 	a := r.area()
-	out, low := v.intervals.bounds(&a, y)
+	out, low := v.intervals.nodes(&a, y)
 	return out, low, nil
 }
 

@@ -260,7 +260,7 @@ func TestRootDomain(t *testing.T) {
 					require.NoError(t, err)
 					require.NoError(t, v.BoundDomains(t.Context(), o, 0, whole))
 					w, where := v.workers[0], g.area()
-					try := newAttempt(nil, &o, o.Method, goal{y: y})
+					try := newAttempt(t.Context(), &o, o.Method, goal{y: y})
 					w.try(&try, &where)
 					require.Equal(t, w.proved, whole.Rows(), "%s %v", a.Name, o.Method)
 					for i := range n.Nodes() {

@@ -11,40 +11,53 @@ import (
 )
 
 // Bound is a way to prove robustness.
-type Bound int
+type Bound = verify.Method
 
 // The ways to prove, the cheaper and looser first; each includes those before it,
 // which are tried first. All are sound in float32 (docs/verification.md).
 const (
-	IBP        Bound = iota // interval bound propagation
-	CROWNIBP                // intervals, and linear bounds of the margins
-	CROWN                   // linear bounds of every neuron that is not stable
-	AlphaCROWN              // the same with optimised slopes
+	IBP        = verify.MethodIBP        // interval bound propagation
+	CROWNIBP   = verify.MethodCROWNIBP   // intervals, and linear bounds of the margins
+	CROWN      = verify.MethodCROWN      // linear bounds of every neuron that is not stable
+	AlphaCROWN = verify.MethodAlphaCROWN // the same with optimised slopes
 )
+
+// ParseBound reads the name of a bound: "ibp", "crown-ibp", "crown" or "alpha-crown".
+func ParseBound(name string) (Bound, error) { return verify.ParseMethod(name) }
 
 // Certificate is the outcome of Certify, one entry an image.
 type Certificate struct {
-	Robust []bool    // proved: no image of the ball is classified other than y
+	Robust []bool    // proved: no image of the ball is classified other than its label says
 	Margin []float32 // proved lower bound of the label's lead in logits; −Inf if none
+
+	result verify.Result
 }
 
-// Certify tries to prove that the model classifies every image of the ball
-// around each image as y says, in exact arithmetic and as executed in float32.
-func Certify(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Bound) (*Certificate, error) {
-	if err := check(x, y, b); err != nil {
+// Certify tries to prove that the model classifies every image of the ball around
+// each image of x as its label says, in exact arithmetic and as executed in float32.
+func (m *Model) Certify(ctx context.Context, x Batch, b Ball, how Bound) (*Certificate, error) {
+	c := new(Certificate)
+	if err := m.CertifyInto(ctx, x, b, how, c); err != nil {
 		return nil, err
+	}
+	return c, nil
+}
+
+// CertifyInto is Certify into memory that is used again: from the second call with a c
+// of the same size on it allocates nothing.
+func (m *Model) CertifyInto(ctx context.Context, x Batch, b Ball, how Bound, c *Certificate) error {
+	if err := m.check(x, b); err != nil {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, err := m.verifier(how)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var r verify.Result
-	if err := v.Certify(ctx, b.ball, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
-		return nil, err
-	}
-	return &Certificate{r.Certified, r.Margin}, nil
+	err = v.Certify(ctx, b.ball, x, &c.result)
+	c.Robust, c.Margin = c.result.Certified, c.result.Margin
+	return err
 }
 
 // Radii is the outcome of Radius, one entry an image.
@@ -56,13 +69,13 @@ type Radii struct {
 	Radius []float64 // the same radius, rounded down; 0 for −1
 }
 
-// Radius finds how far each image is proved to keep the class y: the largest multiple
+// Radius finds how far each image of x is proved to keep its label: the largest multiple
 // of the ball step, up to limit of them, that Certify proves; limit 0 means up to the
 // largest distance between two images. It says nothing about larger ones: a tighter
 // bound may prove more.
-// With y the predicted labels, it tells up to which ε these very predictions hold.
-func Radius(ctx context.Context, m *Model, x Batch, y []int, step Ball, limit int, how Bound) (*Radii, error) {
-	if err := check(x, y, step); err != nil {
+// With the predicted labels, it tells up to which ε these very predictions hold.
+func (m *Model) Radius(ctx context.Context, x Batch, step Ball, limit int, how Bound) (*Radii, error) {
+	if err := m.check(x, step); err != nil {
 		return nil, err
 	}
 	largest, err := m.largest(step.ball, limit)
@@ -76,10 +89,10 @@ func Radius(ctx context.Context, m *Model, x Batch, y []int, step Ball, limit in
 		return nil, err
 	}
 	var r verify.RadiusResult
-	if err := v.Radius(ctx, step.ball.Norm, step.ball.Eps, largest, verify.Batch{X: x.Data, Y: y}, &r); err != nil {
+	if err := v.Radius(ctx, step.ball.Norm, step.ball.Eps, largest, x, &r); err != nil {
 		return nil, err
 	}
-	eps := make([]string, x.N)
+	eps := make([]string, len(x.Y))
 	for i, k := range r.Steps {
 		if eps[i] = "none"; k >= 0 {
 			eps[i] = step.Times(k).Eps()

@@ -23,7 +23,7 @@ func TestRadius(t *testing.T) {
 	require.NoError(t, err)
 	const n = 9
 	images := test.Slice(300, 300+n)
-	x, ctx := epsball.Batch{Data: images.X, N: n}, context.Background()
+	x, ctx := epsball.Batch{X: images.X}, context.Background()
 	for _, opts := range [][]epsball.Option{{epsball.Threads(1), epsball.FewImages()}, {epsball.Threads(2)}} {
 		m, err := epsball.LoadBytes(zoo.MNISTSmallIBP(), "embedded", opts...)
 		require.NoError(t, err)
@@ -33,34 +33,34 @@ func TestRadius(t *testing.T) {
 		for _, norm := range []string{"linf", "l2"} {
 			step, err := epsball.ParseBall(norm, "1/255")
 			require.NoError(t, err)
-			ibp, err := epsball.Radius(ctx, m, x, pred.Label, step, 0, epsball.IBP)
+			ibp, err := m.Radius(ctx, x.With(pred.Label), step, 0, epsball.IBP)
 			require.NoError(t, err)
 			proved := 0
 			for i, k := range ibp.Steps {
-				one, y := epsball.Batch{Data: test.Slice(300+i, 301+i).X, N: 1}, pred.Label[i:i+1]
+				one, y := epsball.Batch{X: test.Slice(300+i, 301+i).X}, pred.Label[i:i+1]
 				if k >= 0 {
 					proved++
 					back, err := epsball.ParseBall(norm, ibp.Eps[i])
 					require.NoError(t, err)
 					require.Equal(t, step.Times(k).Eps(), back.Eps())
-					cert, err := epsball.Certify(ctx, m, one, y, step.Times(k), epsball.IBP)
+					cert, err := m.Certify(ctx, one.With(y), step.Times(k), epsball.IBP)
 					require.NoError(t, err)
 					require.True(t, cert.Robust[0])
 					exact := big.NewRat(int64(k), 255)
 					require.LessOrEqual(t, new(big.Rat).SetFloat64(ibp.Radius[i]).Cmp(exact), 0, "rounded down")
 					require.InDelta(t, float64(k)/255, ibp.Radius[i], 1e-15)
 				}
-				cert, err := epsball.Certify(ctx, m, one, y, step.Times(k+1), epsball.IBP)
+				cert, err := m.Certify(ctx, one.With(y), step.Times(k+1), epsball.IBP)
 				require.NoError(t, err)
 				require.False(t, cert.Robust[0], "image %d at %s", i, step.Times(k+1).Eps())
 			}
 			require.Greater(t, proved, n/2)
-			crown, err := epsball.Radius(ctx, m, x, pred.Label, step, 0, epsball.CROWN)
+			crown, err := m.Radius(ctx, x.With(pred.Label), step, 0, epsball.CROWN)
 			require.NoError(t, err)
 			for i := range crown.Steps {
 				require.GreaterOrEqual(t, crown.Steps[i], ibp.Steps[i])
 			}
-			short, err := epsball.Radius(ctx, m, x, pred.Label, step, 7, epsball.IBP)
+			short, err := m.Radius(ctx, x.With(pred.Label), step, 7, epsball.IBP)
 			require.NoError(t, err)
 			for i, k := range short.Steps {
 				require.Equal(t, min(ibp.Steps[i], 7), k)
@@ -70,7 +70,7 @@ func TestRadius(t *testing.T) {
 		for i, l := range pred.Label {
 			wrong[i] = (l + 1) % 10
 		}
-		r, err := epsball.Radius(ctx, m, x, wrong, epsball.Linf(0.01), 0, epsball.CROWN)
+		r, err := m.Radius(ctx, x.With(wrong), epsball.Linf(0.01), 0, epsball.CROWN)
 		require.NoError(t, err)
 		for i := range wrong {
 			require.Equal(t, -1, r.Steps[i])
@@ -86,7 +86,7 @@ func TestRadiusBadInput(t *testing.T) {
 	defer m.Close()
 	x, y := randomBatch(2), []int{0, 1}
 	radius := func(y []int, step epsball.Ball, limit int, how epsball.Bound) error {
-		_, err := epsball.Radius(context.Background(), m, x, y, step, limit, how)
+		_, err := m.Radius(context.Background(), x.With(y), step, limit, how)
 		return err
 	}
 	ok := epsball.Linf(0.01)
@@ -101,11 +101,11 @@ func TestRadiusBadInput(t *testing.T) {
 	require.ErrorContains(t, radius(y, ok, 0, epsball.AlphaCROWN+1), "bound")
 	require.ErrorContains(t, radius(y, ok.Times(-1), 0, epsball.IBP), "epsilon")
 	require.ErrorContains(t, radius(y, ok.Times(101), 0, epsball.IBP), "epsilon")
-	x.Data[5] = float32(math.NaN())
+	x.X[5] = float32(math.NaN())
 	require.ErrorContains(t, radius(y, ok, 0, epsball.CROWN), "pixel 5 of image 0")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = epsball.Radius(ctx, m, randomBatch(2), y, ok, 0, epsball.IBP)
+	_, err = m.Radius(ctx, randomBatch(2).With(y), ok, 0, epsball.IBP)
 	require.ErrorIs(t, err, context.Canceled)
 }
 

@@ -45,7 +45,7 @@ func TestEdge(t *testing.T) {
 	test, err := mnist.Test()
 	require.NoError(t, err)
 	image := test.Slice(0, 1)
-	x, ctx := epsball.Batch{Data: image.X, N: 1}, context.Background()
+	x, ctx := epsball.Batch{X: image.X}, context.Background()
 	for _, few := range []bool{false, true} {
 		for _, threads := range []int{1, 2} {
 			before := workers()
@@ -61,12 +61,12 @@ func TestEdge(t *testing.T) {
 			require.Zero(t, testing.AllocsPerRun(50, func() { _ = m.ClassifyInto(ctx, x, &p) }), "threads %d", threads)
 
 			ball := epsball.Linf(0.1)
-			cert, err := epsball.Certify(ctx, m, x, p.Label, ball, epsball.CROWN)
+			cert, err := m.Certify(ctx, x.With(p.Label), ball, epsball.CROWN)
 			require.NoError(t, err)
 			require.True(t, cert.Robust[0])
-			_, err = epsball.Radius(ctx, m, x, p.Label, epsball.Linf(0.01), 0, epsball.IBP)
+			_, err = m.Radius(ctx, x.With(p.Label), epsball.Linf(0.01), 0, epsball.IBP)
 			require.NoError(t, err)
-			_, err = epsball.Attack(ctx, m, x, p.Label, ball, epsball.FGSM{})
+			_, err = m.Attack(ctx, x.With(p.Label), ball, epsball.FGSM{})
 			require.NoError(t, err)
 			require.LessOrEqual(t, workers(), before+threads-1)
 			m.Close()

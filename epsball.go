@@ -1,27 +1,21 @@
 package epsball
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"math"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
-	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
 )
 
-// Batch is N images, one after the other: channels first, pixels in [0, 1].
-type Batch struct {
-	Data []float32
-	N    int
-}
+// Batch is images, one after the other, channels first, pixels in [0, 1], and for all
+// but Classify their labels, one an image.
+type Batch = verify.Batch
 
 // Model is a classifier ready to run. It is immutable and safe for concurrent
 // use; concurrent calls take turns on its workers.
@@ -34,10 +28,11 @@ type Model struct {
 
 	mapped *model.Mapped // nil: the weights are in memory of our own
 
-	mu     sync.Mutex // guards runner and bounds: buffers of one call at a time
-	runner *net.Runner
-	back   func() (*net.Network, error) // compiled for attacks, once
-	bounds [AlphaCROWN + 1]verifier     // those asked for
+	mu       sync.Mutex // guards what follows: buffers of one call at a time
+	runner   *net.Runner
+	back     func() (*net.Network, error) // compiled for attacks, once
+	bounds   [AlphaCROWN + 1]verifier     // those asked for
+	attacker attacker
 
 	attacking atomic.Int64 // bytes of back's result
 }
@@ -162,160 +157,4 @@ func (m *Model) Bytes() int {
 		}
 	}
 	return n
-}
-
-// Prediction is the outcome of Classify.
-type Prediction struct {
-	Label  []int     // class of each image, the first of equals; −1 if a logit is NaN
-	Logits []float32 // N × classes
-}
-
-// Classify predicts the class of each image.
-func (m *Model) Classify(ctx context.Context, x Batch) (*Prediction, error) {
-	p := new(Prediction)
-	return p, m.ClassifyInto(ctx, x, p)
-}
-
-// ClassifyInto is Classify into memory that is used again: with a p of the
-// same size it allocates nothing.
-func (m *Model) ClassifyInto(ctx context.Context, x Batch, p *Prediction) error {
-	c := m.net.Classes()
-	if x.N < 0 {
-		return fmt.Errorf("images: N is %d, want ≥ 0", x.N)
-	}
-	if cap(p.Label) < x.N || cap(p.Logits) < x.N*c {
-		p.Label, p.Logits = make([]int, x.N), make([]float32, x.N*c)
-	}
-	p.Label, p.Logits = p.Label[:x.N], p.Logits[:x.N*c]
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.runner.Logits(ctx, p.Logits, x.Data, x.N); err != nil {
-		return err
-	}
-	for i := range p.Label {
-		p.Label[i] = net.Argmax(p.Logits[i*c : (i+1)*c])
-	}
-	return nil
-}
-
-// Ball is a set of images around each image: all at most ε away in a norm,
-// with pixels in [0, 1]. Linf and L2 make one.
-type Ball struct {
-	ball net.Ball
-	err  error
-}
-
-// Linf is the ball in which every pixel may change by up to eps. A float64
-// stands for its shortest decimal: Linf(0.1) has ε = 1/10 exactly.
-func Linf(eps float64) Ball { return newBall(net.Linf, eps) }
-
-// L2 is the ball in which the root of the summed squares of the changes is at
-// most eps.
-func L2(eps float64) Ball { return newBall(net.L2, eps) }
-
-// ParseBall makes a ball of the given norm ("linf", "l2") from an exact
-// decimal or fraction, such as "8/255".
-func ParseBall(norm, eps string) (Ball, error) {
-	var b Ball
-	var err error
-	if b.ball.Norm, err = net.ParseNorm(norm); err != nil {
-		return Ball{}, err
-	}
-	if b.ball.Eps, err = net.ParseEpsilon(eps); err != nil {
-		return Ball{}, err
-	}
-	return b, b.ball.Validate()
-}
-
-func newBall(norm net.Norm, eps float64) Ball {
-	if math.IsNaN(eps) || math.IsInf(eps, 0) {
-		return Ball{err: fmt.Errorf("epsilon %v: want a finite value ≥ 0", eps)}
-	}
-	e, err := net.ParseEpsilon(strconv.FormatFloat(eps, 'g', -1, 64))
-	if err != nil {
-		return Ball{err: err}
-	}
-	b := net.Ball{Norm: norm, Eps: e}
-	return Ball{b, b.Validate()}
-}
-
-// Times returns the ball of k times the radius, exactly; k ≥ 0.
-func (b Ball) Times(k int) Ball {
-	if b.err != nil {
-		return b
-	}
-	if k < 0 {
-		return Ball{err: fmt.Errorf("epsilon: %d times %s, want at least 0 times", k, b.ball.Eps)}
-	}
-	b.ball.Eps = b.ball.Eps.Times(k)
-	b.err = b.ball.Validate()
-	return b
-}
-
-// Eps returns the radius as an exact decimal or fraction; "invalid" for a ball that
-// every function refuses.
-func (b Ball) Eps() string {
-	if b.err != nil {
-		return "invalid"
-	}
-	return b.ball.Eps.String()
-}
-
-// Method is an attack: FGSM or PGD.
-type Method interface{ config(net.Ball) attack.Config }
-
-// FGSM is the fast gradient sign method, one step of ε.
-type FGSM struct {
-	RandomStart bool // then the step is 1.25·ε
-	Seed        uint64
-}
-
-// PGD is projected gradient descent from random starts.
-type PGD struct {
-	Steps    int     // 0 means 40
-	StepSize float64 // 0 means ε/4
-	Restarts int     // 0 means 1
-	Seed     uint64
-}
-
-func (f FGSM) config(b net.Ball) attack.Config { return attack.FGSM(b, f.RandomStart, f.Seed) }
-
-func (p PGD) config(b net.Ball) attack.Config {
-	if p.Steps == 0 {
-		p.Steps = 40
-	}
-	c := attack.PGD(b, p.Steps, p.Seed)
-	c.StepSize, c.Restarts = p.StepSize, p.Restarts
-	return c
-}
-
-// Attack searches the ball around each image for one that the model does not
-// classify as y says, one label an image.
-func Attack(ctx context.Context, m *Model, x Batch, y []int, b Ball, how Method) (*attack.Result, error) {
-	if err := check(x, y, b); err != nil {
-		return nil, err
-	}
-	if how == nil {
-		return nil, errors.New("attack: no method, want FGSM{} or PGD{}")
-	}
-	n, err := m.back()
-	if err != nil {
-		return nil, err
-	}
-	a, err := attack.New(n, how.config(b.ball), m.pool)
-	if err != nil {
-		return nil, err
-	}
-	r := new(attack.Result)
-	return r, a.Run(ctx, attack.Batch{X: x.Data, Y: y}, r)
-}
-
-func check(x Batch, y []int, b Ball) error {
-	if b.err != nil {
-		return b.err
-	}
-	if len(y) != x.N {
-		return fmt.Errorf("labels: %d, want one for each of %d images", len(y), x.N)
-	}
-	return nil
 }

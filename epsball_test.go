@@ -44,12 +44,12 @@ func TestBytes(t *testing.T) {
 
 	x, ctx := randomBatch(1), context.Background()
 	before := few.Bytes()
-	_, err = epsball.Attack(ctx, few, x, []int{0}, epsball.Linf(0.1), epsball.FGSM{})
+	_, err = few.Attack(ctx, x.With([]int{0}), epsball.Linf(0.1), epsball.FGSM{})
 	require.NoError(t, err)
 	require.Greater(t, few.Bytes(), before+weights)
 	for _, how := range []epsball.Bound{epsball.IBP, epsball.CROWN} {
 		before = few.Bytes()
-		_, err = epsball.Certify(ctx, few, x, []int{0}, epsball.Linf(0.1), how)
+		_, err = few.Certify(ctx, x.With([]int{0}), epsball.Linf(0.1), how)
 		require.NoError(t, err)
 		require.Greater(t, few.Bytes(), before)
 	}
@@ -64,7 +64,7 @@ func TestBounds(t *testing.T) {
 	require.NoError(t, err)
 	last := make([]bool, 12)
 	for how := epsball.IBP; how <= epsball.AlphaCROWN; how++ {
-		c, err := epsball.Certify(ctx, e, x, pred.Label, epsball.Linf(0.02), how)
+		c, err := e.Certify(ctx, x.With(pred.Label), epsball.Linf(0.02), how)
 		require.NoError(t, err)
 		for i, robust := range c.Robust {
 			require.True(t, robust || !last[i], "image %d by bound %d", i, how)
@@ -72,14 +72,14 @@ func TestBounds(t *testing.T) {
 		}
 		last = c.Robust
 	}
-	_, err = epsball.Certify(ctx, e, x, pred.Label, epsball.Linf(0.02), epsball.AlphaCROWN+1)
+	_, err = e.Certify(ctx, x.With(pred.Label), epsball.Linf(0.02), epsball.AlphaCROWN+1)
 	require.ErrorContains(t, err, "want IBP, CROWNIBP, CROWN or AlphaCROWN")
 }
 
 func randomBatch(n int) epsball.Batch {
-	x := epsball.Batch{Data: make([]float32, n*36), N: n}
-	for i := range x.Data {
-		x.Data[i] = float32(i*i%256) / 255
+	x := epsball.Batch{X: make([]float32, n*36)}
+	for i := range x.X {
+		x.X[i] = float32(i*i%256) / 255
 	}
 	return x
 }
@@ -107,9 +107,9 @@ func TestOptionsGiveTheSame(t *testing.T) {
 	require.NoError(t, err)
 	want, err := models[0].Classify(ctx, x)
 	require.NoError(t, err)
-	wantAdv, err := epsball.Attack(ctx, models[0], x, want.Label, epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
+	wantAdv, err := models[0].Attack(ctx, x.With(want.Label), epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
 	require.NoError(t, err)
-	wantCert, err := epsball.Certify(ctx, models[0], x, want.Label, ball, epsball.IBP)
+	wantCert, err := models[0].Certify(ctx, x.With(want.Label), ball, epsball.IBP)
 	require.NoError(t, err)
 	for _, e := range models {
 		require.Equal(t, m.Hash(), e.Hash())
@@ -119,14 +119,14 @@ func TestOptionsGiveTheSame(t *testing.T) {
 		pred, err := e.Classify(ctx, x)
 		require.NoError(t, err)
 		require.Equal(t, want, pred)
-		adv, err := epsball.Attack(ctx, e, x, want.Label, epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
+		adv, err := e.Attack(ctx, x.With(want.Label), epsball.Linf(0.1), epsball.PGD{Steps: 5, Seed: 2})
 		require.NoError(t, err)
 		require.Equal(t, wantAdv.Adv, adv.Adv)
-		cert, err := epsball.Certify(ctx, e, x, want.Label, ball, epsball.IBP)
+		cert, err := e.Certify(ctx, x.With(want.Label), ball, epsball.IBP)
 		require.NoError(t, err)
 		require.Equal(t, wantCert, cert)
 		for _, n := range []int{1, 5} {
-			few, err := e.Classify(ctx, epsball.Batch{Data: x.Data[:n*36], N: n})
+			few, err := e.Classify(ctx, epsball.Batch{X: x.X[:n*36]})
 			require.NoError(t, err)
 			require.Equal(t, want.Logits[:n*3], few.Logits)
 		}
@@ -169,9 +169,9 @@ func TestConcurrentUse(t *testing.T) {
 					t.Error("classify", err)
 				}
 				if i%2 == 0 {
-					_, err = epsball.Attack(ctx, m, x, want.Label, epsball.Linf(0.01), epsball.FGSM{})
+					_, err = m.Attack(ctx, x.With(want.Label), epsball.Linf(0.01), epsball.FGSM{})
 				} else {
-					_, err = epsball.Certify(ctx, m, x, want.Label, epsball.Linf(0.01), epsball.IBP)
+					_, err = m.Certify(ctx, x.With(want.Label), epsball.Linf(0.01), epsball.IBP)
 				}
 				if err != nil {
 					t.Error(err)
@@ -223,19 +223,19 @@ func TestBadInput(t *testing.T) {
 	y := []int{0, 1}
 	classify := func(b epsball.Batch) error { _, err := m.Classify(ctx, b); return err }
 	certify := func(y []int, b epsball.Ball, how epsball.Bound) error {
-		_, err := epsball.Certify(ctx, m, x, y, b, how)
+		_, err := m.Certify(ctx, x.With(y), b, how)
 		return err
 	}
-	require.ErrorContains(t, classify(epsball.Batch{Data: x.Data, N: 3}), "images")
-	require.ErrorContains(t, classify(epsball.Batch{Data: x.Data, N: -1}), "images")
+	require.ErrorContains(t, classify(epsball.Batch{X: x.X[1:]}), "images")
+	require.NoError(t, classify(epsball.Batch{}))
 	require.ErrorContains(t, certify(y[:1], epsball.Linf(0.1), epsball.IBP), "labels")
 	require.ErrorContains(t, certify([]int{0, 3}, epsball.Linf(0.1), epsball.IBP), "label of image 1")
 	require.ErrorContains(t, certify(y, epsball.Linf(1.5), epsball.IBP), "epsilon")
 	require.ErrorContains(t, certify(y, epsball.L2(math.NaN()), epsball.IBP), "epsilon")
 	require.ErrorContains(t, certify(y, epsball.Linf(0.1), 7), "bound")
-	_, err = epsball.Attack(ctx, m, x, y, epsball.Linf(0.1), nil)
+	_, err = m.Attack(ctx, x.With(y), epsball.Linf(0.1), nil)
 	require.ErrorContains(t, err, "method")
-	_, err = epsball.Attack(ctx, m, x, y, epsball.Linf(0.1), epsball.PGD{Steps: -1})
+	_, err = m.Attack(ctx, x.With(y), epsball.Linf(0.1), epsball.PGD{Steps: -1})
 	require.ErrorContains(t, err, "steps")
 	_, err = epsball.ParseBall("l7", "0.1")
 	require.ErrorContains(t, err, "l7")

@@ -27,7 +27,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	images := test.Slice(0, 5)
-	x := epsball.Batch{Data: images.X, N: images.Len()}
+	x := epsball.Batch{X: images.X}
 
 	ctx := context.Background()
 	pred, err := m.Classify(ctx, x)
@@ -35,11 +35,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	ball := epsball.Linf(0.1)
-	adv, err := epsball.Attack(ctx, m, x, images.Y, ball, epsball.PGD{Steps: 40, Seed: 1})
+	adv, err := m.Attack(ctx, x.With(images.Y), ball, epsball.PGD{Steps: 40, Seed: 1})
 	if err != nil {
 		log.Fatal(err)
 	}
-	cert, err := epsball.Certify(ctx, m, x, images.Y, ball, epsball.IBP)
+	cert, err := m.Certify(ctx, x.With(images.Y), ball, epsball.IBP)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -67,21 +67,21 @@ func Example_embed() {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	x := epsball.Batch{Data: pixels, N: 1} // float32 in [0, 1], channels first
+	x := epsball.Batch{X: pixels} // float32 in [0, 1], channels first
 	pred, err := m.Classify(ctx, x)
 	if err != nil {
 		log.Fatal(err)
 	}
-	r, err := epsball.Radius(ctx, m, x, pred.Label, epsball.Linf(0.001), 0, epsball.IBP)
+	r, err := m.Radius(ctx, x.With(pred.Label), epsball.Linf(0.001), 0, epsball.IBP)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("class", pred.Label[0], "and no other for any change of a pixel by up to", r.Eps[0])
-	// Output: class 7 and no other for any change of a pixel by up to 0.165
+	fmt.Println("class", pred.Label[0], "even if all pixels change at once, each by up to", r.Eps[0])
+	// Output: class 7 even if all pixels change at once, each by up to 0.165
 }
 
 // The largest ε, as a multiple of 1/255, at which the predictions are proved.
-func ExampleRadius() {
+func ExampleModel_Radius() {
 	m, err := epsball.LoadBytes(zoo.MNISTSmallIBP(), "mnist-small-ibp-0.1")
 	if err != nil {
 		log.Fatal(err)
@@ -96,8 +96,8 @@ func ExampleRadius() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	x := epsball.Batch{Data: images.X, N: images.Len()}
-	r, err := epsball.Radius(context.Background(), m, x, images.Y, step, 0, epsball.IBP)
+	x := epsball.Batch{X: images.X}
+	r, err := m.Radius(context.Background(), x.With(images.Y), step, 0, epsball.IBP)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -115,9 +115,9 @@ func ExampleLinf() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	x := epsball.Batch{Data: make([]float32, 784), N: 1}
-	x.Data[3] = float32(math.NaN())
-	_, err = epsball.Certify(context.Background(), model, x, []int{0}, epsball.Linf(-1), epsball.IBP)
+	x := epsball.Batch{X: make([]float32, 784)}
+	x.X[3] = float32(math.NaN())
+	_, err = model.Certify(context.Background(), x.With([]int{0}), epsball.Linf(-1), epsball.IBP)
 	fmt.Println(err)
 	_, err = model.Classify(context.Background(), x)
 	fmt.Println(err)

@@ -20,14 +20,14 @@ func TestGuard(t *testing.T) {
 	x, ctx := randomBatch(20), context.Background()
 	pred, err := m.Classify(ctx, x)
 	require.NoError(t, err)
-	cert, err := epsball.Certify(ctx, m, x, pred.Label, epsball.Linf(0.02), epsball.CROWN)
+	cert, err := m.Certify(ctx, x.With(pred.Label), epsball.Linf(0.02), epsball.CROWN)
 	require.NoError(t, err)
 	g, err := m.Guard(audit.GuardOptions{Threshold: net.MustEpsilon("0.02"), Method: verify.MethodCROWN, Budget: audit.Unlimited})
 	require.NoError(t, err)
-	size := len(x.Data) / x.N
-	for i := range x.N {
+	size := len(x.X) / len(pred.Label)
+	for i := range pred.Label {
 		var v audit.Verdict
-		require.NoError(t, g.Classify(ctx, x.Data[i*size:(i+1)*size], &v))
+		require.NoError(t, g.Classify(ctx, x.X[i*size:(i+1)*size], &v))
 		require.Equal(t, pred.Label[i], v.Label)
 		require.Equal(t, cert.Robust[i], !v.Flagged)
 	}

@@ -106,7 +106,7 @@ func TestLoadProcess(t *testing.T) {
 		defer m.Close()
 		l.LoadMS = 1e3 * time.Since(start).Seconds()
 		c, h, w := m.Input()
-		x, p := epsball.Batch{Data: make([]float32, c*h*w), N: 1}, new(epsball.Prediction)
+		x, p := epsball.Batch{X: make([]float32, c*h*w)}, new(epsball.Prediction)
 		l.ClassifyMS = math.Inf(1)
 		for range 50 {
 			start := time.Now()

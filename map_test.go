@@ -20,9 +20,9 @@ func TestMap(t *testing.T) {
 	require.NoError(t, err)
 	ctx := context.Background()
 	c, h, w := 1, 28, 28
-	x := epsball.Batch{Data: make([]float32, 2*c*h*w), N: 2}
-	for i := range x.Data {
-		x.Data[i] = float32(i%29) / 29
+	x := epsball.Batch{X: make([]float32, 2*c*h*w)}
+	for i := range x.X {
+		x.X[i] = float32(i%29) / 29
 	}
 	for _, s := range []model.Storage{{}, {Type: model.F32, Tiles: true}, {Type: model.BF16, Tiles: true}, {Type: model.F16}} {
 		stored, err := m.Store(func(int) model.Storage { return s })
@@ -53,15 +53,15 @@ func TestMap(t *testing.T) {
 			}
 		}))
 		ball := epsball.Linf(0.01)
-		a, err := epsball.Attack(ctx, loaded, x, want.Label, ball, epsball.PGD{Steps: 3})
+		a, err := loaded.Attack(ctx, x.With(want.Label), ball, epsball.PGD{Steps: 3})
 		require.NoError(t, err)
-		b, err := epsball.Attack(ctx, mapped, x, want.Label, ball, epsball.PGD{Steps: 3})
+		b, err := mapped.Attack(ctx, x.With(want.Label), ball, epsball.PGD{Steps: 3})
 		require.NoError(t, err)
 		require.Equal(t, a.Adv, b.Adv)
 		for _, how := range []epsball.Bound{epsball.IBP, epsball.CROWN} {
-			p, err := epsball.Certify(ctx, loaded, x, want.Label, ball, how)
+			p, err := loaded.Certify(ctx, x.With(want.Label), ball, how)
 			require.NoError(t, err)
-			q, err := epsball.Certify(ctx, mapped, x, want.Label, ball, how)
+			q, err := mapped.Certify(ctx, x.With(want.Label), ball, how)
 			require.NoError(t, err)
 			require.Equal(t, p, q)
 		}

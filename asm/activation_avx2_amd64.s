@@ -29,6 +29,7 @@ TEXT ·ClipAVX2(SB), NOSPLIT, $0-32
 	MOVQ         n+16(FP), CX
 	VBROADCASTSS lo+24(FP), Y6
 	VBROADCASTSS hi+28(FP), Y7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -50,6 +51,7 @@ TEXT ·ClipGradAVX2(SB), NOSPLIT, $0-40
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS lo+32(FP), Y6
 	VBROADCASTSS hi+36(FP), Y7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -75,6 +77,7 @@ TEXT ·LeakyAVX2(SB), NOSPLIT, $0-40
 	MOVQ         slope+24(FP), DX
 	MOVQ         n+32(FP), SI
 	VXORPS       X7, X7, X7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -100,6 +103,7 @@ TEXT ·GateAVX2(SB), NOSPLIT, $0-32
 	MOVQ         by+16(FP), CX
 	MOVQ         n+24(FP), DX
 	VXORPS       X7, X7, X7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -121,6 +125,8 @@ TEXT ·SigmoidAVX2(SB), NOSPLIT, $0-32
 	MOVQ         src+8(FP), BX
 	MOVQ         n+16(FP), CX
 	MOVQ         table+24(FP), DX
+	// Y1 |x|, Y2 r and then m, Y3 2^k, Y4 polynomial, Y5 scratch, Y6 mask of 1 < 2|x|, Y7
+	// e^-|x| or e^-2|x|; Y8 ... constants.
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VMOVUPS      64(DX), Y10
@@ -128,6 +134,7 @@ TEXT ·SigmoidAVX2(SB), NOSPLIT, $0-32
 	VMOVUPS      128(DX), Y12
 	VMOVUPS      abs8<>(SB), Y13
 	VMOVUPS      sign8<>(SB), Y14
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -175,6 +182,8 @@ TEXT ·TanhAVX2(SB), NOSPLIT, $0-32
 	MOVQ         src+8(FP), BX
 	MOVQ         n+16(FP), CX
 	MOVQ         table+24(FP), DX
+	// Y1 |x|, Y2 r and then m, Y3 2^k, Y4 polynomial, Y5 scratch, Y6 mask of 1 < 2|x|, Y7
+	// e^-|x| or e^-2|x|; Y8 ... constants.
 	VMOVUPS      (DX), Y8
 	VMOVUPS      32(DX), Y9
 	VMOVUPS      64(DX), Y10
@@ -182,6 +191,7 @@ TEXT ·TanhAVX2(SB), NOSPLIT, $0-32
 	VMOVUPS      128(DX), Y12
 	VMOVUPS      abs8<>(SB), Y13
 	VMOVUPS      sign8<>(SB), Y14
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -240,6 +250,7 @@ TEXT ·SigmoidGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ         y+16(FP), CX
 	MOVQ         n+24(FP), DX
 	VMOVUPS      one8<>(SB), Y7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0
@@ -263,6 +274,7 @@ TEXT ·TanhGradAVX2(SB), NOSPLIT, $0-32
 	MOVQ         y+16(FP), CX
 	MOVQ         n+24(FP), DX
 	VMOVUPS      one8<>(SB), Y7
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN      $32
 loop:
 	VMOVUPS      (BX), Y0

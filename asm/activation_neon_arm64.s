@@ -15,6 +15,7 @@ TEXT ·ClipNEON(SB), NOSPLIT, $0-32
 	MOVWU  hi+28(FP), R15
 	WORD   $0x4e040dee // dup v14.4s, w15
 	WORD   $0x4e040def // dup v15.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -45,6 +46,7 @@ TEXT ·ClipGradNEON(SB), NOSPLIT, $0-40
 	MOVWU  hi+36(FP), R15
 	WORD   $0x4e040dee // dup v14.4s, w15
 	WORD   $0x4e040def // dup v15.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -74,6 +76,7 @@ TEXT ·LeakyNEON(SB), NOSPLIT, $0-40
 	MOVD   n+32(FP), R4
 	WORD   $0x6f00e40e // movi v14.2d, #0x0
 	WORD   $0x6f00e40f // movi v15.2d, #0x0
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -104,6 +107,7 @@ TEXT ·GateNEON(SB), NOSPLIT, $0-32
 	MOVD   n+24(FP), R3
 	WORD   $0x6f00e40e // movi v14.2d, #0x0
 	WORD   $0x6f00e40f // movi v15.2d, #0x0
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -126,6 +130,8 @@ TEXT ·SigmoidNEON(SB), NOSPLIT, $0-32
 	MOVD   src+8(FP), R1
 	MOVD   n+16(FP), R2
 	MOVD   table+24(FP), R3
+	// v2-v3 |x|, v4-v5 r and then m, v6-v7 2^k, v8-v9 polynomial, v10-v11 scratch, v12-v13
+	// mask of 1 < 2|x|, v14-v15 e^-|x| or e^-2|x|; v16-v17 ... constants.
 	WORD   $0xad404470 // ldp q16, q17, [x3]
 	WORD   $0xad414c72 // ldp q18, q19, [x3,#32]
 	WORD   $0xad425474 // ldp q20, q21, [x3,#64]
@@ -137,6 +143,7 @@ TEXT ·SigmoidNEON(SB), NOSPLIT, $0-32
 	MOVD   $0x80000000, R15
 	WORD   $0x4e040dfc // dup v28.4s, w15
 	WORD   $0x4e040dfd // dup v29.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -208,6 +215,8 @@ TEXT ·TanhNEON(SB), NOSPLIT, $0-32
 	MOVD   src+8(FP), R1
 	MOVD   n+16(FP), R2
 	MOVD   table+24(FP), R3
+	// v2-v3 |x|, v4-v5 r and then m, v6-v7 2^k, v8-v9 polynomial, v10-v11 scratch, v12-v13
+	// mask of 1 < 2|x|, v14-v15 e^-|x| or e^-2|x|; v16-v17 ... constants.
 	WORD   $0xad404470 // ldp q16, q17, [x3]
 	WORD   $0xad414c72 // ldp q18, q19, [x3,#32]
 	WORD   $0xad425474 // ldp q20, q21, [x3,#64]
@@ -219,6 +228,7 @@ TEXT ·TanhNEON(SB), NOSPLIT, $0-32
 	MOVD   $0x80000000, R15
 	WORD   $0x4e040dfc // dup v28.4s, w15
 	WORD   $0x4e040dfd // dup v29.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -315,6 +325,7 @@ TEXT ·SigmoidGradNEON(SB), NOSPLIT, $0-32
 	MOVD   $0x3f800000, R15
 	WORD   $0x4e040dee // dup v14.4s, w15
 	WORD   $0x4e040def // dup v15.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]
@@ -342,6 +353,7 @@ TEXT ·TanhGradNEON(SB), NOSPLIT, $0-32
 	MOVD   $0x3f800000, R15
 	WORD   $0x4e040dee // dup v14.4s, w15
 	WORD   $0x4e040def // dup v15.4s, w15
+	// a lane vector a turn; its pointers and constants are in the registers loaded above
 	PCALIGN $16
 loop:
 	WORD   $0xad400420 // ldp q0, q1, [x1]

@@ -203,10 +203,11 @@ type SparseArgs struct {
 type Tap struct{ At, W int }
 
 // TapsArgs describes one call of a kernel that takes each channel by itself: Pixels
-// pixels of Bytes bytes, C lane vectors or C values, and for each a window of N taps. A
-// pixel is at least a lane vector; the last one of C values overlaps the one before,
-// unless C is a multiple of 8. Dst and Src move by their steps from pixel to pixel. For
-// element i of a pixel, with w(t, i) the float32 of tap t and the channel of i:
+// pixels of Bytes bytes, C lane vectors or C values, and for each a window of N taps. Dst
+// and Src move by their steps from pixel to pixel. The last lane vector of C values ends
+// with the pixel: unless C is a multiple of 8 it overlaps the one before, or begins before
+// the pixel, of which PoolSumGrad and PoolMaxGrad add +0 to what is there. For element i
+// of a pixel, with w(t, i) the float32 of tap t and the channel of i:
 //
 //	Depth:       acc := Bias[channel of i]
 //	             for t { acc = fma(Src[t.At + i], w(t, i), acc) }
@@ -219,7 +220,11 @@ type Tap struct{ At, W int }
 //	PoolMaxGrad: for t { Dst[t.At + i] += t is the first with X[t.At + i] = Y[i] ? Src[i] : +0 }
 //
 // where X moves with Dst and Y with Src. DepthLanes is Depth for pixels of C lane vectors,
-// DepthValues for C values.
+// DepthValues for C values, and so forth.
+//
+// DepthRow is Depth where Src and Dst move by one pixel, Pixels is a multiple of 4 and the
+// taps come in rows of three neighbours: At of the second and the third lies one and two
+// pixels behind that of the first. It changes Dst and Src.
 //
 // DepthGradTxV adds to T × V lane vectors of sums, for the first T taps and V channels:
 //

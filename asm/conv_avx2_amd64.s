@@ -6,6 +6,12 @@
 
 // func Conv4x3AVX2(a *ConvArgs)
 TEXT ·Conv4x3AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R8 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (channel, pixel), Y12-Y14 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -277,6 +283,12 @@ done:
 
 // func Conv4x2AVX2(a *ConvArgs)
 TEXT ·Conv4x2AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (channel, pixel), Y8-Y9 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -485,6 +497,12 @@ done:
 
 // func Conv4x1AVX2(a *ConvArgs)
 TEXT ·Conv4x1AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (channel, pixel), Y4 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -630,6 +648,12 @@ done:
 
 // func Conv3x4AVX2(a *ConvArgs)
 TEXT ·Conv3x4AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (channel, pixel), Y12-Y14 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -915,6 +939,12 @@ done:
 
 // func Conv2x6AVX2(a *ConvArgs)
 TEXT ·Conv2x6AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (channel, pixel), Y12-Y13 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -1233,6 +1263,12 @@ done:
 
 // func Conv1x8AVX2(a *ConvArgs)
 TEXT ·Conv1x8AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (channel, pixel), Y8 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15
@@ -1500,6 +1536,12 @@ done:
 
 // func Conv8x1AVX2(a *ConvArgs)
 TEXT ·Conv8x1AVX2(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (channel, pixel), Y8 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 batch:
 	MOVQ         (AX), R15

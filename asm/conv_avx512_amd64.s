@@ -6,6 +6,12 @@
 
 // func Conv4x8AVX512(a *ConvArgs)
 TEXT ·Conv4x8AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z15 sums by (channel, pixel), Z16-Z17 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -422,6 +428,12 @@ done:
 
 // func Conv4x6AVX512(a *ConvArgs)
 TEXT ·Conv4x6AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z11 sums by (channel, pixel), Z12-Z13 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -756,6 +768,12 @@ done:
 
 // func Conv4x4AVX512(a *ConvArgs)
 TEXT ·Conv4x4AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z7 sums by (channel, pixel), Z8-Z9 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -1008,6 +1026,12 @@ done:
 
 // func Conv4x3AVX512(a *ConvArgs)
 TEXT ·Conv4x3AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R8 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z5 sums by (channel, pixel), Z6-Z7 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -1219,6 +1243,12 @@ done:
 
 // func Conv4x2AVX512(a *ConvArgs)
 TEXT ·Conv4x2AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Z0-Z3 sums by (channel, pixel), Z4-Z5 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -1389,6 +1419,12 @@ done:
 
 // func Conv4x1AVX512(a *ConvArgs)
 TEXT ·Conv4x1AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Z0-Z1 sums by (channel, pixel), Z2 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -1518,6 +1554,12 @@ done:
 
 // func Conv3x8AVX512(a *ConvArgs)
 TEXT ·Conv3x8AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z15 sums by (channel, pixel), Z16-Z17 the operand that is held, the rest streams
+	// the other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -1928,6 +1970,12 @@ done:
 
 // func Conv3x4AVX512(a *ConvArgs)
 TEXT ·Conv3x4AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z7 sums by (channel, pixel), Z8-Z9 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -2174,6 +2222,12 @@ done:
 
 // func Conv2x8AVX512(a *ConvArgs)
 TEXT ·Conv2x8AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z7 sums by (channel, pixel), Z8 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1
@@ -2491,6 +2545,12 @@ done:
 
 // func Conv2x4AVX512(a *ConvArgs)
 TEXT ·Conv2x4AVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Z0-Z3 sums by (channel, pixel), Z4 the operand that is held, the rest streams the
+	// other one.
 	MOVQ         a+0(FP), AX
 	MOVL         $0xff00, R14
 	KMOVW        R14, K1

@@ -6,6 +6,11 @@
 
 // func Conv4x3NEON(a *ConvArgs)
 TEXT ·Conv4x3NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R6 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -416,6 +421,11 @@ done:
 
 // func Conv4x2NEON(a *ConvArgs)
 TEXT ·Conv4x2NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -714,6 +724,11 @@ done:
 
 // func Conv4x1NEON(a *ConvArgs)
 TEXT ·Conv4x1NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -900,6 +915,11 @@ done:
 
 // func Conv3x4NEON(a *ConvArgs)
 TEXT ·Conv3x4NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R7 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -1343,6 +1363,11 @@ done:
 
 // func Conv2x6NEON(a *ConvArgs)
 TEXT ·Conv2x6NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -1823,6 +1848,11 @@ done:
 
 // func Conv1x8NEON(a *ConvArgs)
 TEXT ·Conv1x8NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13
@@ -2259,6 +2289,11 @@ done:
 
 // func Conv8x1NEON(a *ConvArgs)
 TEXT ·Conv8x1NEON(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (channel, pixel), the rest inputs and weights.
 	MOVD   a+0(FP), R0
 batch:
 	MOVD   (R0), R13

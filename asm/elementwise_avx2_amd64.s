@@ -36,6 +36,9 @@ GLOBL least8<>(SB), RODATA|NOPTR, $32
 
 // func PGDStepAVX2(x, grad, lo, hi unsafe.Pointer, n int, alpha float32)
 TEXT ·PGDStepAVX2(SB), NOSPLIT, $0-44
+	// loop: a lane vector a turn.
+	// AX x, BX gradient, CX and DX box, SI vectors left;
+	// Y0-Y4 scratch, Y13 zero, Y14 sign bit, Y15 alpha.
 	MOVQ         x+0(FP), AX
 	MOVQ         grad+8(FP), BX
 	MOVQ         lo+16(FP), CX
@@ -69,6 +72,8 @@ loop:
 
 // func SelectLanesAVX2(dst, src, mask unsafe.Pointer, n int)
 TEXT ·SelectLanesAVX2(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// AX destination, BX source, DX vectors left; Y0-Y1 scratch, Y3 mask.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         mask+16(FP), CX
@@ -89,6 +94,11 @@ loop:
 
 // func IntervalAffineAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalAffineAVX2(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// AX centre, BX radius, CX vectors left, DX constants;
+	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y8 1/2, Y9 mask of |x|, Y12
+	// MulR, Y13 MulC, Y14 Add.
+	// Y6 ReLU mask, Y7 zero, Y10 Rel, Y11 Abs.
 	MOVQ         c+0(FP), AX
 	MOVQ         r+8(FP), BX
 	MOVQ         n+16(FP), CX
@@ -147,6 +157,10 @@ loop:
 
 // func IntervalBoxAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalBoxAVX2(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// AX centre, BX radius, CX vectors left, DX constants;
+	// Y0 lower and Y1 upper bound, Y2 centre, Y3-Y5 scratch, Y8 1/2, Y9 mask of |x|, Y12
+	// MulR, Y13 MulC, Y14 Add.
 	MOVQ         c+0(FP), AX
 	MOVQ         r+8(FP), BX
 	MOVQ         n+16(FP), CX
@@ -181,6 +195,10 @@ loop:
 
 // func BoxEndAVX2(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 TEXT ·BoxEndAVX2(SB), NOSPLIT, $0-40
+	// loop: a lane vector a turn.
+	// AX destination, BX x, CX vectors left;
+	// Y0-Y5 values, Y8 and Y9 parts of the distance, Y10 doubt, Y11 mask if up, Y12 mask of
+	// |x|, Y13 2^-20, Y14 one, Y15 zero.
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), BX
 	MOVQ         n+16(FP), CX
@@ -238,6 +256,10 @@ loop:
 
 // func AdamStepAVX2(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
 TEXT ·AdamStepAVX2(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// AX weights, BX gradient, CX and DX moments, SI vectors left, DI constants;
+	// Y0 gradient, Y1 and Y2 moments, Y3-Y5 scratch, Y6 Beta1, Y7 Rest1, Y8 Beta2, Y9
+	// Rest2, Y10 Alpha, Y11 Tiny.
 	MOVQ         w+0(FP), AX
 	MOVQ         grad+8(FP), BX
 	MOVQ         m+16(FP), CX
@@ -282,6 +304,10 @@ loop:
 
 // func Transpose4AVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 TEXT ·Transpose4AVX2(SB), NOSPLIT, $0-44
+	// loop: eight columns a turn.
+	// AX destination, BX and R9 source and its third row, CX, DI and R8 one to three rows
+	// of the destination, DX a row of the source, SI turns left;
+	// Y0-Y3 columns, Y4-Y7 scratch, Y15 mask.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         dstStride+16(FP), CX
@@ -334,6 +360,10 @@ loop:
 
 // func DealRowsAVX2(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 TEXT ·DealRowsAVX2(SB), NOSPLIT, $0-44
+	// loop: a row a turn.
+	// AX destination, BX source, CX, DI and R8 one to three distances of the places, DX a
+	// row, SI rows left;
+	// Y0-Y1 words, Y15 mask.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         dstStride+16(FP), CX
@@ -363,6 +393,8 @@ loop:
 
 // func GatherRowsAVX2(dst, src unsafe.Pointer, rowStride, n int)
 TEXT ·GatherRowsAVX2(SB), NOSPLIT, $0-32
+	// loop: a row a turn.
+	// AX destination, BX source, CX a row, DX rows left; Y0-Y3 its lane vectors.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         rowStride+16(FP), CX
@@ -386,6 +418,8 @@ loop:
 
 // func AddAVX2(dst, src unsafe.Pointer, n int, relu uint32)
 TEXT ·AddAVX2(SB), NOSPLIT, $0-28
+	// loop: a lane vector a turn.
+	// AX destination, BX source, CX vectors left; Y0-Y1 scratch, Y6 ReLU mask, Y7 zero.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         n+16(FP), CX
@@ -410,6 +444,8 @@ loop:
 
 // func AddGateAVX2(dst, src, gate unsafe.Pointer, n int)
 TEXT ·AddGateAVX2(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// AX destination, BX source, CX gate, DX vectors left; Y0-Y1 scratch, Y7 zero.
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         gate+16(FP), CX
@@ -434,6 +470,9 @@ loop:
 
 // func IntervalAddAVX2(c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalAddAVX2(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// AX and BX centre and radius, CX and DX those to add, SI vectors left, DI constants;
+	// Y0-Y2 scratch, Y9 mask of |x|, Y12 MulR, Y13 MulC, Y14 Add.
 	MOVQ         c+0(FP), AX
 	MOVQ         r+8(FP), BX
 	MOVQ         sc+16(FP), CX

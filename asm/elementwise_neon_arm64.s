@@ -6,6 +6,9 @@
 
 // func PGDStepNEON(x, grad, lo, hi unsafe.Pointer, n int, alpha float32)
 TEXT ·PGDStepNEON(SB), NOSPLIT, $0-44
+	// loop: a lane vector a turn.
+	// R0 x, R1 gradient, R2 and R3 box, R4 vectors left;
+	// v0-v9 scratch, v26-v27 zero, v28-v29 sign bit, v30-v31 alpha.
 	MOVD   x+0(FP), R0
 	MOVD   grad+8(FP), R1
 	MOVD   lo+16(FP), R2
@@ -56,6 +59,8 @@ loop:
 
 // func SelectLanesNEON(dst, src, mask unsafe.Pointer, n int)
 TEXT ·SelectLanesNEON(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// R0 destination, R1 source, R3 vectors left; v0-v3 scratch, v6-v7 mask.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   mask+16(FP), R2
@@ -78,6 +83,11 @@ loop:
 
 // func IntervalAffineNEON(c, r unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalAffineNEON(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// R0 centre, R1 radius, R2 vectors left, R3 constants;
+	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v16-v17 1/2, v18-v19
+	// mask of |x|, v24-v25 MulR, v26-v27 MulC, v28-v29 Add.
+	// v12-v13 ReLU mask, v14-v15 zero, v20-v21 Rel, v22-v23 Abs.
 	MOVD   c+0(FP), R0
 	MOVD   r+8(FP), R1
 	MOVD   n+16(FP), R2
@@ -186,6 +196,10 @@ loop:
 
 // func IntervalBoxNEON(c, r unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalBoxNEON(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// R0 centre, R1 radius, R2 vectors left, R3 constants;
+	// v0-v1 lower and v2-v3 upper bound, v4-v5 centre, v6-v11 scratch, v16-v17 1/2, v18-v19
+	// mask of |x|, v24-v25 MulR, v26-v27 MulC, v28-v29 Add.
 	MOVD   c+0(FP), R0
 	MOVD   r+8(FP), R1
 	MOVD   n+16(FP), R2
@@ -241,6 +255,10 @@ loop:
 
 // func BoxEndNEON(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 TEXT ·BoxEndNEON(SB), NOSPLIT, $0-40
+	// loop: a lane vector a turn.
+	// R0 destination, R1 x, R2 vectors left;
+	// v0-v11 values, v16-v17 and v18-v19 parts of the distance, v20-v21 doubt, v22-v23 mask
+	// if up, v24-v25 mask of |x|, v26-v27 2^-20, v28-v29 one, v30-v31 zero.
 	MOVD   dst+0(FP), R0
 	MOVD   x+8(FP), R1
 	MOVD   n+16(FP), R2
@@ -349,6 +367,10 @@ loop:
 
 // func AdamStepNEON(w, grad, m, v unsafe.Pointer, n int, a *AdamArgs)
 TEXT ·AdamStepNEON(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// R0 weights, R1 gradient, R2 and R3 moments, R4 vectors left, R5 constants;
+	// v0-v1 gradient, v2-v3 and v4-v5 moments, v6-v11 scratch, v12-v13 Beta1, v14-v15
+	// Rest1, v16-v17 Beta2, v18-v19 Rest2, v20-v21 Alpha, v22-v23 Tiny.
 	MOVD   w+0(FP), R0
 	MOVD   grad+8(FP), R1
 	MOVD   m+16(FP), R2
@@ -416,6 +438,10 @@ loop:
 
 // func Transpose4NEON(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 TEXT ·Transpose4NEON(SB), NOSPLIT, $0-44
+	// loop: eight columns a turn.
+	// R0 destination, R1 and R7 source and its third row, R2, R5 and R6 one to three rows
+	// of the destination, R3 a row of the source, R4 turns left;
+	// v0-v7 columns, v8-v15 scratch, v30-v31 mask.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   dstStride+16(FP), R2
@@ -489,6 +515,10 @@ loop:
 
 // func DealRowsNEON(dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32)
 TEXT ·DealRowsNEON(SB), NOSPLIT, $0-44
+	// loop: a row a turn.
+	// R0 destination, R1 source, R2, R5 and R6 one to three distances of the places, R3 a
+	// row, R4 rows left;
+	// v0-v3 words, v30-v31 mask.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   dstStride+16(FP), R2
@@ -524,6 +554,8 @@ loop:
 
 // func GatherRowsNEON(dst, src unsafe.Pointer, rowStride, n int)
 TEXT ·GatherRowsNEON(SB), NOSPLIT, $0-32
+	// loop: a row a turn.
+	// R0 destination, R1 source, R2 a row, R3 rows left; v0-v7 its lane vectors.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   rowStride+16(FP), R2
@@ -546,6 +578,9 @@ loop:
 
 // func AddNEON(dst, src unsafe.Pointer, n int, relu uint32)
 TEXT ·AddNEON(SB), NOSPLIT, $0-28
+	// loop: a lane vector a turn.
+	// R0 destination, R1 source, R2 vectors left; v0-v3 scratch, v12-v13 ReLU mask, v14-v15
+	// zero.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   n+16(FP), R2
@@ -579,6 +614,8 @@ loop:
 
 // func AddGateNEON(dst, src, gate unsafe.Pointer, n int)
 TEXT ·AddGateNEON(SB), NOSPLIT, $0-32
+	// loop: a lane vector a turn.
+	// R0 destination, R1 source, R2 gate, R3 vectors left; v0-v3 scratch, v14-v15 zero.
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   gate+16(FP), R2
@@ -606,6 +643,9 @@ loop:
 
 // func IntervalAddNEON(c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs)
 TEXT ·IntervalAddNEON(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// R0 and R1 centre and radius, R2 and R3 those to add, R4 vectors left, R5 constants;
+	// v0-v5 scratch, v18-v19 mask of |x|, v24-v25 MulR, v26-v27 MulC, v28-v29 Add.
 	MOVD   c+0(FP), R0
 	MOVD   r+8(FP), R1
 	MOVD   sc+16(FP), R2

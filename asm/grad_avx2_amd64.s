@@ -6,6 +6,10 @@
 
 // func Grad4x3AVX2(a *GradArgs)
 TEXT ·Grad4x3AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y11 sums by (channel, weight), Y12-Y14 inputs, Y15 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -200,6 +204,10 @@ next:
 
 // func Grad4x2AVX2(a *GradArgs)
 TEXT ·Grad4x2AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y7 sums by (channel, weight), Y8-Y9 inputs, Y10 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -349,6 +357,10 @@ next:
 
 // func Grad4x1AVX2(a *GradArgs)
 TEXT ·Grad4x1AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y3 sums by (channel, weight), Y4 inputs, Y5 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -453,6 +465,10 @@ next:
 
 // func Grad3x3AVX2(a *GradArgs)
 TEXT ·Grad3x3AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y8 sums by (channel, weight), Y9-Y11 inputs, Y12 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -612,6 +628,10 @@ next:
 
 // func Grad3x2AVX2(a *GradArgs)
 TEXT ·Grad3x2AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y5 sums by (channel, weight), Y6-Y7 inputs, Y8 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -737,6 +757,10 @@ next:
 
 // func Grad3x1AVX2(a *GradArgs)
 TEXT ·Grad3x1AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y2 sums by (channel, weight), Y3 inputs, Y4 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -828,6 +852,10 @@ next:
 
 // func Grad2x3AVX2(a *GradArgs)
 TEXT ·Grad2x3AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y5 sums by (channel, weight), Y6-Y8 inputs, Y9 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -952,6 +980,10 @@ next:
 
 // func Grad2x2AVX2(a *GradArgs)
 TEXT ·Grad2x2AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y3 sums by (channel, weight), Y4-Y5 inputs, Y6 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -1053,6 +1085,10 @@ next:
 
 // func Grad2x1AVX2(a *GradArgs)
 TEXT ·Grad2x1AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y1 sums by (channel, weight), Y2 inputs, Y3 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -1131,6 +1167,10 @@ next:
 
 // func Grad1x3AVX2(a *GradArgs)
 TEXT ·Grad1x3AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y2 sums by (channel, weight), Y3-Y5 inputs, Y6 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -1220,6 +1260,10 @@ next:
 
 // func Grad1x2AVX2(a *GradArgs)
 TEXT ·Grad1x2AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0-Y1 sums by (channel, weight), Y2-Y3 inputs, Y4 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -1297,6 +1341,10 @@ next:
 
 // func Grad1x1AVX2(a *GradArgs)
 TEXT ·Grad1x1AVX2(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Y0 sums by (channel, weight), Y1 inputs, Y2 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9

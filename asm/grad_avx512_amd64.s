@@ -10,6 +10,10 @@ GLOBL rows4<>(SB), RODATA|NOPTR, $16
 
 // func Grad4x12AVX512(a *GradArgs)
 TEXT ·Grad4x12AVX512(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Z0-Z23 sums by (channel, weight), Z24-Z29 inputs, Z30 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -253,6 +257,10 @@ next:
 
 // func Grad4x8AVX512(a *GradArgs)
 TEXT ·Grad4x8AVX512(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Z0-Z15 sums by (channel, weight), Z16-Z19 inputs, Z20 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9
@@ -435,6 +443,10 @@ next:
 
 // func Grad4x4AVX512(a *GradArgs)
 TEXT ·Grad4x4AVX512(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// AX args, BX gradient, CX input, DX columns, SI rows, DI groups and R8 tiles left, R9
+	// output, R10 and R11 steps of a column, R12 input of the tile, R13 sums.
+	// Z0-Z7 sums by (channel, weight), Z8-Z9 inputs, Z10 gradient.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R8
 	MOVQ         96(AX), R9

@@ -6,6 +6,10 @@
 
 // func Grad4x3NEON(a *GradArgs)
 TEXT ·Grad4x3NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v23 sums by (channel, weight), v24-v29 inputs, v30-v31 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -207,6 +211,10 @@ next:
 
 // func Grad4x2NEON(a *GradArgs)
 TEXT ·Grad4x2NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v15 sums by (channel, weight), v16-v19 inputs, v20-v21 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -363,6 +371,10 @@ next:
 
 // func Grad4x1NEON(a *GradArgs)
 TEXT ·Grad4x1NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v7 sums by (channel, weight), v8-v9 inputs, v10-v11 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -474,6 +486,10 @@ next:
 
 // func Grad3x3NEON(a *GradArgs)
 TEXT ·Grad3x3NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v17 sums by (channel, weight), v18-v23 inputs, v24-v25 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -639,6 +655,10 @@ next:
 
 // func Grad3x2NEON(a *GradArgs)
 TEXT ·Grad3x2NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v11 sums by (channel, weight), v12-v15 inputs, v16-v17 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -770,6 +790,10 @@ next:
 
 // func Grad3x1NEON(a *GradArgs)
 TEXT ·Grad3x1NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v5 sums by (channel, weight), v6-v7 inputs, v8-v9 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -867,6 +891,10 @@ next:
 
 // func Grad2x3NEON(a *GradArgs)
 TEXT ·Grad2x3NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v11 sums by (channel, weight), v12-v17 inputs, v18-v19 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -996,6 +1024,10 @@ next:
 
 // func Grad2x2NEON(a *GradArgs)
 TEXT ·Grad2x2NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v7 sums by (channel, weight), v8-v11 inputs, v12-v13 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -1102,6 +1134,10 @@ next:
 
 // func Grad2x1NEON(a *GradArgs)
 TEXT ·Grad2x1NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v3 sums by (channel, weight), v4-v5 inputs, v6-v7 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -1185,6 +1221,10 @@ next:
 
 // func Grad1x3NEON(a *GradArgs)
 TEXT ·Grad1x3NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v5 sums by (channel, weight), v6-v11 inputs, v12-v13 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -1278,6 +1318,10 @@ next:
 
 // func Grad1x2NEON(a *GradArgs)
 TEXT ·Grad1x2NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v3 sums by (channel, weight), v4-v7 inputs, v8-v9 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7
@@ -1359,6 +1403,10 @@ next:
 
 // func Grad1x1NEON(a *GradArgs)
 TEXT ·Grad1x1NEON(SB), NOSPLIT, $0-8
+	// tile: weights, group, row, colloop: pixels.
+	// R0 args, R1 gradient, R2 input, R3 columns, R4 rows, R5 groups and R6 tiles left, R7
+	// output, R8 and R9 steps of a column, R10 input of the tile, R11 sums.
+	// v0-v1 sums by (channel, weight), v2-v3 inputs, v4-v5 gradient.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R6
 	MOVD   96(R0), R7

@@ -16,6 +16,8 @@ again:
 
 // func PeakFMAAVX2(n int)
 TEXT ·PeakFMAAVX2(SB), NOSPLIT, $0-8
+	// loop: independent FMAs.
+	// AX turns left; Y0-Y11 sums, the next two are multiplied.
 	MOVQ         n+0(FP), AX
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
@@ -66,6 +68,8 @@ loop:
 
 // func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
 TEXT ·ReadMemoryAVX2(SB), NOSPLIT, $0-24
+	// outer: all of it, loop: 256 bytes a turn.
+	// BX start, CX current address, DX turns and SI repetitions left.
 	MOVQ         p+0(FP), BX
 	MOVQ         n+8(FP), AX
 	MOVQ         reps+16(FP), SI

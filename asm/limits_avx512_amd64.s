@@ -6,6 +6,8 @@
 
 // func PeakFMAAVX512(n int)
 TEXT ·PeakFMAAVX512(SB), NOSPLIT, $0-8
+	// loop: independent FMAs.
+	// AX turns left; Z0-Z11 sums, the next two are multiplied.
 	MOVQ         n+0(FP), AX
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
@@ -59,6 +61,8 @@ loop:
 
 // func ReadMemoryAVX512(p unsafe.Pointer, n, reps int)
 TEXT ·ReadMemoryAVX512(SB), NOSPLIT, $0-24
+	// outer: all of it, loop: 256 bytes a turn.
+	// BX start, CX current address, DX turns and SI repetitions left.
 	MOVQ         p+0(FP), BX
 	MOVQ         n+8(FP), AX
 	MOVQ         reps+16(FP), SI

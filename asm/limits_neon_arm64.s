@@ -15,6 +15,8 @@ again:
 
 // func PeakFMANEON(n int)
 TEXT ·PeakFMANEON(SB), NOSPLIT, $0-8
+	// loop: independent FMAs.
+	// R0 turns left; v0-v23 sums, the next two are multiplied.
 	MOVD   n+0(FP), R0
 	WORD   $0x6f00e400 // movi v0.2d, #0x0
 	WORD   $0x6f00e401 // movi v1.2d, #0x0
@@ -104,6 +106,8 @@ loop:
 
 // func ReadMemoryNEON(p unsafe.Pointer, n, reps int)
 TEXT ·ReadMemoryNEON(SB), NOSPLIT, $0-24
+	// outer: all of it, loop: 256 bytes a turn.
+	// R1 start, R2 current address, R3 turns and R4 repetitions left.
 	MOVD   p+0(FP), R1
 	MOVD   n+8(FP), R0
 	MOVD   reps+16(FP), R4

@@ -12,6 +12,9 @@ GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
 // func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 TEXT ·GatherLanesAVX2(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// AX destination, BX source, CX vectors left, DX stride, DI ... R14 offsets by lane;
+	// Y0 and Y1 values, Y2 sign bits.
 	MOVQ         sign+40(FP), SI
 	VMOVUPS      (SI), Y2
 	MOVQ         offset+32(FP), SI
@@ -49,6 +52,11 @@ loop:
 
 // func RelaxAVX2(a *RelaxArgs)
 TEXT ·RelaxAVX2(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// AX destination, BX source, CX parameters, DX lower slopes, SI neurons and DI runs
+	// left, R8 args;
+	// Y0 coefficients, Y1 positive and Y2 negative part, Y3 result, Y4 scratch, Y10, Y11
+	// and Y12 sums of t, b and e, Y13 zero, Y14 mask of |x|.
 	MOVQ         a+0(FP), R8
 	MOVQ         (R8), AX
 	MOVQ         8(R8), BX
@@ -94,6 +102,11 @@ loop:
 
 // func RelaxLanesAVX2(a *RelaxArgs)
 TEXT ·RelaxLanesAVX2(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// AX destination, BX source, CX parameters, DX lower slopes, SI neurons and DI runs
+	// left, R8 args;
+	// Y0 coefficients, Y1 positive and Y2 negative part, Y3 result, Y4 scratch, Y10, Y11
+	// and Y12 sums of t, b and e, Y13 zero, Y14 mask of |x|.
 	MOVQ         a+0(FP), R8
 	MOVQ         (R8), AX
 	MOVQ         8(R8), BX

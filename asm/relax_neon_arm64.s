@@ -6,6 +6,9 @@
 
 // func GatherLanesNEON(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 TEXT ·GatherLanesNEON(SB), NOSPLIT, $0-48
+	// loop: a lane vector a turn.
+	// R0 destination, R1 source, R2 vectors left, R3 stride, R5 ... R12 offsets by lane;
+	// v0-v1 and v2-v3 values, v4-v5 sign bits.
 	MOVD   sign+40(FP), R4
 	WORD   $0xad401484 // ldp q4, q5, [x4]
 	MOVD   offset+32(FP), R4
@@ -48,6 +51,12 @@ loop:
 
 // func RelaxNEON(a *RelaxArgs)
 TEXT ·RelaxNEON(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// R0 destination, R1 source, R2 parameters, R3 lower slopes, R4 neurons and R5 runs
+	// left, R6 args;
+	// v0-v1 coefficients, v2-v3 positive and v4-v5 negative part, v6-v7 result, v8-v9
+	// scratch, v20-v21, v22-v23 and v24-v25 sums of t, b and e, v26-v27 zero, v28-v29 mask
+	// of |x|.
 	MOVD   a+0(FP), R6
 	MOVD   (R6), R0
 	MOVD   8(R6), R1
@@ -111,6 +120,12 @@ loop:
 
 // func RelaxLanesNEON(a *RelaxArgs)
 TEXT ·RelaxLanesNEON(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// R0 destination, R1 source, R2 parameters, R3 lower slopes, R4 neurons and R5 runs
+	// left, R6 args;
+	// v0-v1 coefficients, v2-v3 positive and v4-v5 negative part, v6-v7 result, v8-v9
+	// scratch, v20-v21, v22-v23 and v24-v25 sums of t, b and e, v26-v27 zero, v28-v29 mask
+	// of |x|.
 	MOVD   a+0(FP), R6
 	MOVD   (R6), R0
 	MOVD   8(R6), R1

@@ -12,6 +12,11 @@ GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
 // func Small6x2BF16AVX2(a *ConvArgs)
 TEXT ·Small6x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -380,6 +385,11 @@ partstore:
 
 // func Small3x2BF16AVX2(a *ConvArgs)
 TEXT ·Small3x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R8 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y5 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -607,6 +617,11 @@ partstore:
 
 // func Small2x2BF16AVX2(a *ConvArgs)
 TEXT ·Small2x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -787,6 +802,11 @@ partstore:
 
 // func Small1x4BF16AVX2(a *ConvArgs)
 TEXT ·Small1x4BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -987,6 +1007,11 @@ partstore:
 
 // func Small1x2BF16AVX2(a *ConvArgs)
 TEXT ·Small1x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y1 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1123,6 +1148,11 @@ partstore:
 
 // func Small8x1BF16AVX2(a *ConvArgs)
 TEXT ·Small8x1BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1438,6 +1468,11 @@ partstore:
 
 // func Both6x2BF16AVX2(a *ConvArgs)
 TEXT ·Both6x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1818,6 +1853,11 @@ partstore:
 
 // func Both4x2BF16AVX2(a *ConvArgs)
 TEXT ·Both4x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2104,6 +2144,11 @@ partstore:
 
 // func Both2x2BF16AVX2(a *ConvArgs)
 TEXT ·Both2x2BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2299,6 +2344,11 @@ partstore:
 
 // func Both2x4BF16AVX2(a *ConvArgs)
 TEXT ·Both2x4BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2602,6 +2652,11 @@ partstore:
 
 // func Both8x1BF16AVX2(a *ConvArgs)
 TEXT ·Both8x1BF16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2924,6 +2979,11 @@ partstore:
 
 // func Small6x2F16AVX2(a *ConvArgs)
 TEXT ·Small6x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -3282,6 +3342,11 @@ partstore:
 
 // func Small3x2F16AVX2(a *ConvArgs)
 TEXT ·Small3x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R8 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y5 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -3499,6 +3564,11 @@ partstore:
 
 // func Small2x2F16AVX2(a *ConvArgs)
 TEXT ·Small2x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -3669,6 +3739,11 @@ partstore:
 
 // func Small1x4F16AVX2(a *ConvArgs)
 TEXT ·Small1x4F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -3849,6 +3924,11 @@ partstore:
 
 // func Small1x2F16AVX2(a *ConvArgs)
 TEXT ·Small1x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y1 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -3975,6 +4055,11 @@ partstore:
 
 // func Small8x1F16AVX2(a *ConvArgs)
 TEXT ·Small8x1F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -4285,6 +4370,11 @@ partstore:
 
 // func Both6x2F16AVX2(a *ConvArgs)
 TEXT ·Both6x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -4655,6 +4745,11 @@ partstore:
 
 // func Both4x2F16AVX2(a *ConvArgs)
 TEXT ·Both4x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -4931,6 +5026,11 @@ partstore:
 
 // func Both2x2F16AVX2(a *ConvArgs)
 TEXT ·Both2x2F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -5116,6 +5216,11 @@ partstore:
 
 // func Both2x4F16AVX2(a *ConvArgs)
 TEXT ·Both2x4F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -5399,6 +5504,11 @@ partstore:
 
 // func Both8x1F16AVX2(a *ConvArgs)
 TEXT ·Both8x1F16AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX

@@ -6,6 +6,11 @@
 
 // func Small6x2BF16NEON(a *ConvArgs)
 TEXT ·Small6x2BF16NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -555,6 +560,11 @@ partnext:
 
 // func Small3x2BF16NEON(a *ConvArgs)
 TEXT ·Small3x2BF16NEON(SB), NOSPLIT, $192-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R6 pixels, R12 output channel, R13 tiles left.
+	// v0-v11 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -878,6 +888,11 @@ partnext:
 
 // func Small2x2BF16NEON(a *ConvArgs)
 TEXT ·Small2x2BF16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1129,6 +1144,11 @@ partnext:
 
 // func Small1x4BF16NEON(a *ConvArgs)
 TEXT ·Small1x4BF16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1403,6 +1423,11 @@ partnext:
 
 // func Small1x2BF16NEON(a *ConvArgs)
 TEXT ·Small1x2BF16NEON(SB), NOSPLIT, $64-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v3 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1585,6 +1610,11 @@ partnext:
 
 // func Small8x1BF16NEON(a *ConvArgs)
 TEXT ·Small8x1BF16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -2038,6 +2068,11 @@ partnext:
 
 // func Both6x2BF16NEON(a *ConvArgs)
 TEXT ·Both6x2BF16NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -2607,6 +2642,11 @@ partnext:
 
 // func Both4x2BF16NEON(a *ConvArgs)
 TEXT ·Both4x2BF16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R7 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3022,6 +3062,11 @@ partnext:
 
 // func Both2x2BF16NEON(a *ConvArgs)
 TEXT ·Both2x2BF16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3296,6 +3341,11 @@ partnext:
 
 // func Both2x4BF16NEON(a *ConvArgs)
 TEXT ·Both2x4BF16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3734,6 +3784,11 @@ partnext:
 
 // func Both8x1BF16NEON(a *ConvArgs)
 TEXT ·Both8x1BF16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -4198,6 +4253,11 @@ partnext:
 
 // func Small6x2F16NEON(a *ConvArgs)
 TEXT ·Small6x2F16NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -4747,6 +4807,11 @@ partnext:
 
 // func Small3x2F16NEON(a *ConvArgs)
 TEXT ·Small3x2F16NEON(SB), NOSPLIT, $192-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R6 pixels, R12 output channel, R13 tiles left.
+	// v0-v11 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -5070,6 +5135,11 @@ partnext:
 
 // func Small2x2F16NEON(a *ConvArgs)
 TEXT ·Small2x2F16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -5321,6 +5391,11 @@ partnext:
 
 // func Small1x4F16NEON(a *ConvArgs)
 TEXT ·Small1x4F16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -5595,6 +5670,11 @@ partnext:
 
 // func Small1x2F16NEON(a *ConvArgs)
 TEXT ·Small1x2F16NEON(SB), NOSPLIT, $64-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v3 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -5777,6 +5857,11 @@ partnext:
 
 // func Small8x1F16NEON(a *ConvArgs)
 TEXT ·Small8x1F16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -6230,6 +6315,11 @@ partnext:
 
 // func Both6x2F16NEON(a *ConvArgs)
 TEXT ·Both6x2F16NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -6799,6 +6889,11 @@ partnext:
 
 // func Both4x2F16NEON(a *ConvArgs)
 TEXT ·Both4x2F16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R7 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -7214,6 +7309,11 @@ partnext:
 
 // func Both2x2F16NEON(a *ConvArgs)
 TEXT ·Both2x2F16NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -7488,6 +7588,11 @@ partnext:
 
 // func Both2x4F16NEON(a *ConvArgs)
 TEXT ·Both2x4F16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -7926,6 +8031,11 @@ partnext:
 
 // func Both8x1F16NEON(a *ConvArgs)
 TEXT ·Both8x1F16NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1

@@ -12,6 +12,11 @@ GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
 // func Small6x2AVX2(a *ConvArgs)
 TEXT ·Small6x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -370,6 +375,11 @@ partstore:
 
 // func Small3x2AVX2(a *ConvArgs)
 TEXT ·Small3x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R8 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y5 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -587,6 +597,11 @@ partstore:
 
 // func Small2x2AVX2(a *ConvArgs)
 TEXT ·Small2x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -757,6 +772,11 @@ partstore:
 
 // func Small1x4AVX2(a *ConvArgs)
 TEXT ·Small1x4AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -931,6 +951,11 @@ partstore:
 
 // func Small1x2AVX2(a *ConvArgs)
 TEXT ·Small1x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... SI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y1 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1054,6 +1079,11 @@ partstore:
 
 // func Small8x1AVX2(a *ConvArgs)
 TEXT ·Small8x1AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1364,6 +1394,11 @@ partstore:
 
 // func Both6x2AVX2(a *ConvArgs)
 TEXT ·Both6x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R11 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y11 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1734,6 +1769,11 @@ partstore:
 
 // func Both4x2AVX2(a *ConvArgs)
 TEXT ·Both4x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R9 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2010,6 +2050,11 @@ partstore:
 
 // func Both2x2AVX2(a *ConvArgs)
 TEXT ·Both2x2AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y3 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2192,6 +2237,11 @@ partstore:
 
 // func Both2x4AVX2(a *ConvArgs)
 TEXT ·Both2x4AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... DI pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2469,6 +2519,11 @@ partstore:
 
 // func Both8x1AVX2(a *ConvArgs)
 TEXT ·Both8x1AVX2(SB), NOSPLIT, $0-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
+	// SI ... R13 pixels, R14 output channel, R15 tiles left.
+	// Y0-Y7 sums by (pixel, vector), the rest weights and inputs.
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX

@@ -6,6 +6,11 @@
 
 // func Small6x2NEON(a *ConvArgs)
 TEXT ·Small6x2NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -535,6 +540,11 @@ partnext:
 
 // func Small3x2NEON(a *ConvArgs)
 TEXT ·Small3x2NEON(SB), NOSPLIT, $192-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R6 pixels, R12 output channel, R13 tiles left.
+	// v0-v11 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -838,6 +848,11 @@ partnext:
 
 // func Small2x2NEON(a *ConvArgs)
 TEXT ·Small2x2NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1069,6 +1084,11 @@ partnext:
 
 // func Small1x4NEON(a *ConvArgs)
 TEXT ·Small1x4NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1297,6 +1317,11 @@ partnext:
 
 // func Small1x2NEON(a *ConvArgs)
 TEXT ·Small1x2NEON(SB), NOSPLIT, $64-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R4 pixels, R12 output channel, R13 tiles left.
+	// v0-v3 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1456,6 +1481,11 @@ partnext:
 
 // func Small8x1NEON(a *ConvArgs)
 TEXT ·Small8x1NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -1899,6 +1929,11 @@ partnext:
 
 // func Both6x2NEON(a *ConvArgs)
 TEXT ·Both6x2NEON(SB), NOSPLIT, $384-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R9 pixels, R12 output channel, R13 tiles left.
+	// v0-v23 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -2448,6 +2483,11 @@ partnext:
 
 // func Both4x2NEON(a *ConvArgs)
 TEXT ·Both4x2NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R7 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -2843,6 +2883,11 @@ partnext:
 
 // func Both2x2NEON(a *ConvArgs)
 TEXT ·Both2x2NEON(SB), NOSPLIT, $128-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v7 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3094,6 +3139,11 @@ partnext:
 
 // func Both2x4NEON(a *ConvArgs)
 TEXT ·Both2x4NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R5 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1
@@ -3486,6 +3536,11 @@ partnext:
 
 // func Both8x1NEON(a *ConvArgs)
 TEXT ·Both8x1NEON(SB), NOSPLIT, $256-8
+	// tile: output channels, seg: rows of a window, kloop and single: k, four and one at a
+	// time; part: the last tile.
+	// R0 args, R1 weights, R2 segments left (and bias), R3 -SegLen ... 0 along a segment,
+	// R4 ... R11 pixels, R12 output channel, R13 tiles left.
+	// v0-v15 sums by (pixel, vector), the rest weights and inputs.
 	MOVD   a+0(FP), R0
 	MOVD   (R0), R13
 	MOVD   56(R0), R1

@@ -6,6 +6,10 @@
 
 // func Sparse1AVX2(a *SparseArgs)
 TEXT ·Sparse1AVX2(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
+	// R11 ... outputs by group;
+	// Y0-Y3 sums by (group, channel), Y12 inputs, Y15 weight.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI
@@ -47,6 +51,10 @@ loop:
 
 // func Sparse2AVX2(a *SparseArgs)
 TEXT ·Sparse2AVX2(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
+	// R11 ... outputs by group;
+	// Y0-Y7 sums by (group, channel), Y12-Y13 inputs, Y15 weight.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI
@@ -104,6 +112,10 @@ loop:
 
 // func Sparse3AVX2(a *SparseArgs)
 TEXT ·Sparse3AVX2(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
+	// R11 ... outputs by group;
+	// Y0-Y11 sums by (group, channel), Y12-Y14 inputs, Y15 weight.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI

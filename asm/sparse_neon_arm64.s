@@ -6,6 +6,10 @@
 
 // func Sparse1NEON(a *SparseArgs)
 TEXT ·Sparse1NEON(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
+	// R9 ... outputs by group;
+	// v0-v7 sums by (group, channel), v24-v25 inputs, v30-v31 weight.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4
@@ -54,6 +58,10 @@ loop:
 
 // func Sparse2NEON(a *SparseArgs)
 TEXT ·Sparse2NEON(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
+	// R9 ... outputs by group;
+	// v0-v15 sums by (group, channel), v24-v27 inputs, v30-v31 weight.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4
@@ -127,6 +135,10 @@ loop:
 
 // func Sparse3NEON(a *SparseArgs)
 TEXT ·Sparse3NEON(SB), NOSPLIT, $0-8
+	// tile: four channels, loop: a term of their sums a turn.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
+	// R9 ... outputs by group;
+	// v0-v23 sums by (group, channel), v24-v29 inputs, v30-v31 weight.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4

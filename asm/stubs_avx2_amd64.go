@@ -185,6 +185,16 @@ func DepthGrad3x4AVX2(a *TapsArgs)
 //go:noescape
 func DepthLanesAVX2(a *TapsArgs)
 
+// DepthRowLanesAVX2 is Depth where that applies which TapsArgs says of it.
+//
+//go:noescape
+func DepthRowLanesAVX2(a *TapsArgs)
+
+// DepthRowValuesAVX2 is Depth where that applies which TapsArgs says of it.
+//
+//go:noescape
+func DepthRowValuesAVX2(a *TapsArgs)
+
 // DepthValuesAVX2 convolves each channel of single images by itself, as TapsArgs describes.
 //
 //go:noescape

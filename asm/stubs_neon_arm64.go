@@ -185,6 +185,16 @@ func DepthGrad3x4NEON(a *TapsArgs)
 //go:noescape
 func DepthLanesNEON(a *TapsArgs)
 
+// DepthRowLanesNEON is Depth where that applies which TapsArgs says of it.
+//
+//go:noescape
+func DepthRowLanesNEON(a *TapsArgs)
+
+// DepthRowValuesNEON is Depth where that applies which TapsArgs says of it.
+//
+//go:noescape
+func DepthRowValuesNEON(a *TapsArgs)
+
 // DepthValuesNEON convolves each channel of single images by itself, as TapsArgs describes.
 //
 //go:noescape

@@ -6,6 +6,12 @@
 
 // func DepthLanesAVX2(a *TapsArgs)
 TEXT ·DepthLanesAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 and R13 weights and bias of the lane vector, R14 weights of the tap, R15 gate;
+	// Y0-Y3 sums, Y4 and Y5 scratch, Y6 Least, Y7 zero.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -130,6 +136,12 @@ next:
 
 // func DepthValuesAVX2(a *TapsArgs)
 TEXT ·DepthValuesAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 and R13 weights and bias of the lane vector, R14 weights of the tap, R15 gate;
+	// Y0-Y3 sums, Y4 and Y5 scratch, Y6 Least, Y7 zero.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -289,8 +301,558 @@ next:
 	VZEROUPPER
 	RET
 
+// func DepthRowLanesAVX2(a *TapsArgs)
+TEXT ·DepthRowLanesAVX2(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// AX args, BX and CX bytes of one and two pixels, DX and SI lane vectors of Dst and
+	// Src, DI bytes left of the pixel, R8 tap, R9 taps left, R10 pixels of the row, R11
+	// pixels left, R12 and R13 weights and bias of the lane vector, R14 weights of the tap,
+	// R15 gate;
+	// Y0-Y7 sums, Y8-Y13 inputs, Y14 weight.
+	MOVQ         a+0(FP), AX
+	MOVQ         16(AX), BX
+	MOVQ         BX, CX
+	ADDQ         BX, CX
+	MOVQ         8(AX), R11
+pixel:
+	MOVQ         32(AX), DX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), R12
+	MOVQ         72(AX), R13
+	MOVQ         BX, DI
+	ADDQ         $-64, DI
+	JLT          rest
+two:
+	VBROADCASTSS (R13), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VBROADCASTSS 4(R13), Y4
+	VMOVAPS      Y4, Y5
+	VMOVAPS      Y4, Y6
+	VMOVAPS      Y4, Y7
+	MOVQ         24(AX), R8
+	MOVQ         (AX), R9
+	PCALIGN      $32
+twoloop:
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      (R10), Y8
+	VMOVUPS      (R10)(BX*1), Y9
+	VMOVUPS      (R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y11
+	VMOVUPS      (R10)(BX*1), Y12
+	VMOVUPS      (R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y11, Y3
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      32(R10), Y8
+	VMOVUPS      32(R10)(BX*1), Y9
+	VMOVUPS      32(R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      32(R10), Y11
+	VMOVUPS      32(R10)(BX*1), Y12
+	VMOVUPS      32(R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS 4(R14), Y14
+	VFMADD231PS  Y14, Y8, Y4
+	VFMADD231PS  Y14, Y9, Y5
+	VFMADD231PS  Y14, Y10, Y6
+	VFMADD231PS  Y14, Y11, Y7
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS 4(R14), Y14
+	VFMADD231PS  Y14, Y9, Y4
+	VFMADD231PS  Y14, Y10, Y5
+	VFMADD231PS  Y14, Y11, Y6
+	VFMADD231PS  Y14, Y12, Y7
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS 4(R14), Y14
+	VFMADD231PS  Y14, Y10, Y4
+	VFMADD231PS  Y14, Y11, Y5
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	ADDQ         $48, R8
+	ADDQ         $-3, R9
+	JNZ          twoloop
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(BX*1)
+	PREFETCHT1   (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	MOVQ         80(AX), R15
+	CMPQ         R15, $0
+	JZ           twostore
+	VXORPS       X8, X8, X8
+	MOVQ         DX, R15
+	ADDQ         88(AX), R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y0, Y9, Y0
+	VMOVUPS      32(R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y4, Y9, Y4
+	VMOVUPS      (R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y1, Y9, Y1
+	VMOVUPS      32(R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y5, Y9, Y5
+	VMOVUPS      (R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y2, Y9, Y2
+	VMOVUPS      32(R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y6, Y9, Y6
+	ADDQ         CX, R15
+	ADDQ         BX, R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y3, Y9, Y3
+	VMOVUPS      32(R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y7, Y9, Y7
+twostore:
+	MOVQ         DX, R10
+	VMOVUPS      Y0, (R10)
+	VMOVUPS      Y4, 32(R10)
+	VMOVUPS      Y1, (R10)(BX*1)
+	VMOVUPS      Y5, 32(R10)(BX*1)
+	VMOVUPS      Y2, (R10)(CX*1)
+	VMOVUPS      Y6, 32(R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      Y3, (R10)
+	VMOVUPS      Y7, 32(R10)
+	ADDQ         $64, DX
+	ADDQ         $64, SI
+	ADDQ         $8, R12
+	ADDQ         $8, R13
+	ADDQ         $-64, DI
+	JGE          two
+rest:
+	ADDQ         $64, DI
+	JZ           next
+one:
+	ADDQ         $-32, DI
+	VBROADCASTSS (R13), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	MOVQ         24(AX), R8
+	MOVQ         (AX), R9
+	PCALIGN      $32
+oneloop:
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      (R10), Y8
+	VMOVUPS      (R10)(BX*1), Y9
+	VMOVUPS      (R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y11
+	VMOVUPS      (R10)(BX*1), Y12
+	VMOVUPS      (R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y11, Y3
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VBROADCASTSS (R14), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	ADDQ         $48, R8
+	ADDQ         $-3, R9
+	JNZ          oneloop
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	MOVQ         80(AX), R15
+	CMPQ         R15, $0
+	JZ           onestore
+	VXORPS       X8, X8, X8
+	MOVQ         DX, R15
+	ADDQ         88(AX), R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y0, Y9, Y0
+	VMOVUPS      (R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y1, Y9, Y1
+	VMOVUPS      (R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y2, Y9, Y2
+	ADDQ         CX, R15
+	ADDQ         BX, R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y3, Y9, Y3
+onestore:
+	MOVQ         DX, R10
+	VMOVUPS      Y0, (R10)
+	VMOVUPS      Y1, (R10)(BX*1)
+	VMOVUPS      Y2, (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      Y3, (R10)
+	ADDQ         $32, DX
+	ADDQ         $32, SI
+	ADDQ         $4, R12
+	ADDQ         $4, R13
+	CMPQ         DI, $0
+	JNZ          one
+next:
+	ADDQ         $-4, R11
+	JZ           end
+	MOVQ         32(AX), R10
+	ADDQ         CX, R10
+	ADDQ         CX, R10
+	MOVQ         R10, 32(AX)
+	MOVQ         40(AX), R10
+	ADDQ         CX, R10
+	ADDQ         CX, R10
+	MOVQ         R10, 40(AX)
+	JMP          pixel
+end:
+	VZEROUPPER
+	RET
+
+// func DepthRowValuesAVX2(a *TapsArgs)
+TEXT ·DepthRowValuesAVX2(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// AX args, BX and CX bytes of one and two pixels, DX and SI lane vectors of Dst and
+	// Src, DI bytes left of the pixel, R8 tap, R9 taps left, R10 pixels of the row, R11
+	// pixels left, R12 and R13 weights and bias of the lane vector, R14 weights of the tap,
+	// R15 gate;
+	// Y0-Y7 sums, Y8-Y13 inputs, Y14 weight.
+	MOVQ         a+0(FP), AX
+	MOVQ         16(AX), BX
+	MOVQ         BX, CX
+	ADDQ         BX, CX
+	MOVQ         8(AX), R11
+pixel:
+	MOVQ         32(AX), DX
+	MOVQ         40(AX), SI
+	MOVQ         64(AX), R12
+	MOVQ         72(AX), R13
+	MOVQ         BX, DI
+	ADDQ         $-64, DI
+	JLT          rest
+two:
+	VMOVUPS      (R13), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVUPS      32(R13), Y4
+	VMOVAPS      Y4, Y5
+	VMOVAPS      Y4, Y6
+	VMOVAPS      Y4, Y7
+	MOVQ         24(AX), R8
+	MOVQ         (AX), R9
+	PCALIGN      $32
+twoloop:
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      (R10), Y8
+	VMOVUPS      (R10)(BX*1), Y9
+	VMOVUPS      (R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y11
+	VMOVUPS      (R10)(BX*1), Y12
+	VMOVUPS      (R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y11, Y3
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      32(R10), Y8
+	VMOVUPS      32(R10)(BX*1), Y9
+	VMOVUPS      32(R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      32(R10), Y11
+	VMOVUPS      32(R10)(BX*1), Y12
+	VMOVUPS      32(R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      32(R14), Y14
+	VFMADD231PS  Y14, Y8, Y4
+	VFMADD231PS  Y14, Y9, Y5
+	VFMADD231PS  Y14, Y10, Y6
+	VFMADD231PS  Y14, Y11, Y7
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      32(R14), Y14
+	VFMADD231PS  Y14, Y9, Y4
+	VFMADD231PS  Y14, Y10, Y5
+	VFMADD231PS  Y14, Y11, Y6
+	VFMADD231PS  Y14, Y12, Y7
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      32(R14), Y14
+	VFMADD231PS  Y14, Y10, Y4
+	VFMADD231PS  Y14, Y11, Y5
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	ADDQ         $48, R8
+	ADDQ         $-3, R9
+	JNZ          twoloop
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(BX*1)
+	PREFETCHT1   (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	PREFETCHT1   (R10)
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	MOVQ         80(AX), R15
+	CMPQ         R15, $0
+	JZ           twostore
+	VXORPS       X8, X8, X8
+	MOVQ         DX, R15
+	ADDQ         88(AX), R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y0, Y9, Y0
+	VMOVUPS      32(R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y4, Y9, Y4
+	VMOVUPS      (R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y1, Y9, Y1
+	VMOVUPS      32(R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y5, Y9, Y5
+	VMOVUPS      (R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y2, Y9, Y2
+	VMOVUPS      32(R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y6, Y9, Y6
+	ADDQ         CX, R15
+	ADDQ         BX, R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y3, Y9, Y3
+	VMOVUPS      32(R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y7, Y9, Y7
+twostore:
+	MOVQ         DX, R10
+	VMOVUPS      Y0, (R10)
+	VMOVUPS      Y4, 32(R10)
+	VMOVUPS      Y1, (R10)(BX*1)
+	VMOVUPS      Y5, 32(R10)(BX*1)
+	VMOVUPS      Y2, (R10)(CX*1)
+	VMOVUPS      Y6, 32(R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      Y3, (R10)
+	VMOVUPS      Y7, 32(R10)
+	ADDQ         $64, DX
+	ADDQ         $64, SI
+	ADDQ         $64, R12
+	ADDQ         $64, R13
+	ADDQ         $-64, DI
+	JGE          two
+rest:
+	ADDQ         $64, DI
+	JZ           next
+one:
+	ADDQ         $-32, DI
+	JGE          whole
+	ADDQ         DI, DX
+	ADDQ         DI, SI
+	ADDQ         DI, R12
+	ADDQ         DI, R13
+	XORQ         DI, DI
+whole:
+	VMOVUPS      (R13), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	MOVQ         24(AX), R8
+	MOVQ         (AX), R9
+	PCALIGN      $32
+oneloop:
+	MOVQ         (R8), R10
+	ADDQ         SI, R10
+	VMOVUPS      (R10), Y8
+	VMOVUPS      (R10)(BX*1), Y9
+	VMOVUPS      (R10)(CX*1), Y10
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      (R10), Y11
+	VMOVUPS      (R10)(BX*1), Y12
+	VMOVUPS      (R10)(CX*1), Y13
+	MOVQ         8(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y11, Y3
+	MOVQ         24(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	MOVQ         40(R8), R14
+	ADDQ         R12, R14
+	VMOVUPS      (R14), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	ADDQ         $48, R8
+	ADDQ         $-3, R9
+	JNZ          oneloop
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	MOVQ         80(AX), R15
+	CMPQ         R15, $0
+	JZ           onestore
+	VXORPS       X8, X8, X8
+	MOVQ         DX, R15
+	ADDQ         88(AX), R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y0, Y9, Y0
+	VMOVUPS      (R15)(BX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y1, Y9, Y1
+	VMOVUPS      (R15)(CX*1), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y2, Y9, Y2
+	ADDQ         CX, R15
+	ADDQ         BX, R15
+	VMOVUPS      (R15), Y9
+	VCMPPS       $30, Y8, Y9, Y9
+	VANDPS       Y3, Y9, Y3
+onestore:
+	MOVQ         DX, R10
+	VMOVUPS      Y0, (R10)
+	VMOVUPS      Y1, (R10)(BX*1)
+	VMOVUPS      Y2, (R10)(CX*1)
+	ADDQ         CX, R10
+	ADDQ         BX, R10
+	VMOVUPS      Y3, (R10)
+	ADDQ         $32, DX
+	ADDQ         $32, SI
+	ADDQ         $32, R12
+	ADDQ         $32, R13
+	CMPQ         DI, $0
+	JNZ          one
+next:
+	ADDQ         $-4, R11
+	JZ           end
+	MOVQ         32(AX), R10
+	ADDQ         CX, R10
+	ADDQ         CX, R10
+	MOVQ         R10, 32(AX)
+	MOVQ         40(AX), R10
+	ADDQ         CX, R10
+	ADDQ         CX, R10
+	MOVQ         R10, 40(AX)
+	JMP          pixel
+end:
+	VZEROUPPER
+	RET
+
 // func PoolMaxAVX2(a *TapsArgs)
 TEXT ·PoolMaxAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 maxima, Y4-Y7 ones where no NaN was seen, Y8 and Y9 scratch, Y10 ones.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -438,6 +1000,11 @@ next:
 
 // func PoolSumAVX2(a *TapsArgs)
 TEXT ·PoolSumAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 sums, Y4 scratch, Y5 divisor.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -558,6 +1125,11 @@ next:
 
 // func PoolSumGradAVX2(a *TapsArgs)
 TEXT ·PoolSumGradAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// Y0-Y3 what a tap gets, Y4 scratch, Y5 divisor.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -670,6 +1242,12 @@ next:
 
 // func PoolMaxGradAVX2(a *TapsArgs)
 TEXT ·PoolMaxGradAVX2(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// AX args, BX and CX pixel of Dst and Src, DX and SI lane vectors there, DI bytes left
+	// of the pixel, R8 tap, R9 taps left, R10 the tap's pixel, R11 pixels left.
+	// R12 X less Dst, R13 Y less Src, R14 scratch; Y0-Y3 gradients until a tap has got
+	// them, Y4-Y7 maxima, Y8-Y10 scratch.
 	MOVQ         a+0(FP), AX
 	MOVQ         32(AX), BX
 	MOVQ         40(AX), CX
@@ -823,6 +1401,10 @@ next:
 
 // func DepthGrad1x1AVX2(a *TapsArgs)
 TEXT ·DepthGrad1x1AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -850,6 +1432,10 @@ loop:
 
 // func DepthGrad1x4AVX2(a *TapsArgs)
 TEXT ·DepthGrad1x4AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y3 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -889,6 +1475,10 @@ loop:
 
 // func DepthGrad3x1AVX2(a *TapsArgs)
 TEXT ·DepthGrad3x1AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y8 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX
@@ -934,6 +1524,10 @@ loop:
 
 // func DepthGrad3x4AVX2(a *TapsArgs)
 TEXT ·DepthGrad3x4AVX2(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// AX gradient, BX input, CX pixels left, DX and SI steps, DI args, R8 taps, R9 ...
+	// inputs and R12 ... sums by tap;
+	// Y0-Y11 sums by tap, Y12 gradient, Y13 input.
 	MOVQ         a+0(FP), DI
 	MOVQ         104(DI), AX
 	MOVQ         40(DI), BX

@@ -6,6 +6,12 @@
 
 // func DepthLanesNEON(a *TapsArgs)
 TEXT ·DepthLanesNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 and R11 weights and bias of the lane vector, R12 weights of the tap, R13 gate;
+	// v0-v7 sums, v8-v9 and v10-v11 scratch, v12-v13 Least, v14-v15 zero.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -181,6 +187,12 @@ next:
 
 // func DepthValuesNEON(a *TapsArgs)
 TEXT ·DepthValuesNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 and R11 weights and bias of the lane vector, R12 weights of the tap, R13 gate;
+	// v0-v7 sums, v8-v9 and v10-v11 scratch, v12-v13 Least, v14-v15 zero.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -395,8 +407,833 @@ next:
 	BNE    pixel
 	RET
 
+// func DepthRowLanesNEON(a *TapsArgs)
+TEXT ·DepthRowLanesNEON(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// R0 args, R1 and R2 bytes of one and two pixels, R3 and R4 lane vectors of Dst and
+	// Src, R5 bytes left of the pixel, R6 tap, R7 taps left, R8 pixels of the row, R9
+	// pixels left, R10 and R11 weights and bias of the lane vector, R12 weights of the tap,
+	// R13 gate;
+	// v0-v15 sums, v16-v27 inputs, v28-v29 weight.
+	MOVD   a+0(FP), R0
+	MOVD   16(R0), R1
+	MOVD   R1, R2
+	ADDS   R1, R2
+	MOVD   8(R0), R9
+pixel:
+	MOVD   32(R0), R3
+	MOVD   40(R0), R4
+	MOVD   64(R0), R10
+	MOVD   72(R0), R11
+	MOVD   R1, R5
+	SUBS   $64, R5
+	BLT    rest
+two:
+	WORD   $0xbd400160 // ldr s0, [x11]
+	WORD   $0x4e040401 // dup v1.4s, v0.s[0]
+	WORD   $0x4e040400 // dup v0.4s, v0.s[0]
+	WORD   $0x4ea01c02 // mov v2.16b, v0.16b
+	WORD   $0x4ea11c23 // mov v3.16b, v1.16b
+	WORD   $0x4ea01c04 // mov v4.16b, v0.16b
+	WORD   $0x4ea11c25 // mov v5.16b, v1.16b
+	WORD   $0x4ea01c06 // mov v6.16b, v0.16b
+	WORD   $0x4ea11c27 // mov v7.16b, v1.16b
+	WORD   $0xbd400568 // ldr s8, [x11,#4]
+	WORD   $0x4e040509 // dup v9.4s, v8.s[0]
+	WORD   $0x4e040508 // dup v8.4s, v8.s[0]
+	WORD   $0x4ea81d0a // mov v10.16b, v8.16b
+	WORD   $0x4ea91d2b // mov v11.16b, v9.16b
+	WORD   $0x4ea81d0c // mov v12.16b, v8.16b
+	WORD   $0x4ea91d2d // mov v13.16b, v9.16b
+	WORD   $0x4ea81d0e // mov v14.16b, v8.16b
+	WORD   $0x4ea91d2f // mov v15.16b, v9.16b
+	MOVD   24(R0), R6
+	MOVD   (R0), R7
+	PCALIGN $16
+twoloop:
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad404510 // ldp q16, q17, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad4055d4 // ldp q20, q21, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad405d16 // ldp q22, q23, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad4065d8 // ldp q24, q25, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad406dda // ldp q26, q27, [x14]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1200 // fmla v0.4s, v16.4s, v28.s[0]
+	WORD   $0x4f9c1221 // fmla v1.4s, v17.4s, v28.s[0]
+	WORD   $0x4f9c1242 // fmla v2.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c1263 // fmla v3.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c1284 // fmla v4.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a5 // fmla v5.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c6 // fmla v6.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e7 // fmla v7.4s, v23.4s, v28.s[0]
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1240 // fmla v0.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c1261 // fmla v1.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c1282 // fmla v2.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a3 // fmla v3.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c4 // fmla v4.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e5 // fmla v5.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c1306 // fmla v6.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c1327 // fmla v7.4s, v25.4s, v28.s[0]
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1280 // fmla v0.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a1 // fmla v1.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c2 // fmla v2.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e3 // fmla v3.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c1304 // fmla v4.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c1325 // fmla v5.4s, v25.4s, v28.s[0]
+	WORD   $0x4f9c1346 // fmla v6.4s, v26.4s, v28.s[0]
+	WORD   $0x4f9c1367 // fmla v7.4s, v27.4s, v28.s[0]
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad414510 // ldp q16, q17, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad4155d4 // ldp q20, q21, [x14,#32]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad415d16 // ldp q22, q23, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad416dda // ldp q26, q27, [x14,#32]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40059c // ldr s28, [x12,#4]
+	WORD   $0x4f9c1208 // fmla v8.4s, v16.4s, v28.s[0]
+	WORD   $0x4f9c1229 // fmla v9.4s, v17.4s, v28.s[0]
+	WORD   $0x4f9c124a // fmla v10.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c126b // fmla v11.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c128c // fmla v12.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12ad // fmla v13.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12ce // fmla v14.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12ef // fmla v15.4s, v23.4s, v28.s[0]
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40059c // ldr s28, [x12,#4]
+	WORD   $0x4f9c1248 // fmla v8.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c1269 // fmla v9.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c128a // fmla v10.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12ab // fmla v11.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12cc // fmla v12.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12ed // fmla v13.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c130e // fmla v14.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c132f // fmla v15.4s, v25.4s, v28.s[0]
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40059c // ldr s28, [x12,#4]
+	WORD   $0x4f9c1288 // fmla v8.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a9 // fmla v9.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12ca // fmla v10.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12eb // fmla v11.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c130c // fmla v12.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c132d // fmla v13.4s, v25.4s, v28.s[0]
+	WORD   $0x4f9c134e // fmla v14.4s, v26.4s, v28.s[0]
+	WORD   $0x4f9c136f // fmla v15.4s, v27.4s, v28.s[0]
+	ADDS   $48, R6
+	SUBS   $3, R7
+	BNE    twoloop
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	ADD    R1, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADD    R2, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	WORD   $0xbd407010 // ldr s16, [x0,#112]
+	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
+	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
+	WORD   $0x6ea0e61f // fcmgt v31.4s, v16.4s, v0.4s
+	WORD   $0x6ebf1e00 // bit v0.16b, v16.16b, v31.16b
+	WORD   $0x6ea1e63f // fcmgt v31.4s, v17.4s, v1.4s
+	WORD   $0x6ebf1e21 // bit v1.16b, v17.16b, v31.16b
+	WORD   $0x6ea2e61f // fcmgt v31.4s, v16.4s, v2.4s
+	WORD   $0x6ebf1e02 // bit v2.16b, v16.16b, v31.16b
+	WORD   $0x6ea3e63f // fcmgt v31.4s, v17.4s, v3.4s
+	WORD   $0x6ebf1e23 // bit v3.16b, v17.16b, v31.16b
+	WORD   $0x6ea4e61f // fcmgt v31.4s, v16.4s, v4.4s
+	WORD   $0x6ebf1e04 // bit v4.16b, v16.16b, v31.16b
+	WORD   $0x6ea5e63f // fcmgt v31.4s, v17.4s, v5.4s
+	WORD   $0x6ebf1e25 // bit v5.16b, v17.16b, v31.16b
+	WORD   $0x6ea6e61f // fcmgt v31.4s, v16.4s, v6.4s
+	WORD   $0x6ebf1e06 // bit v6.16b, v16.16b, v31.16b
+	WORD   $0x6ea7e63f // fcmgt v31.4s, v17.4s, v7.4s
+	WORD   $0x6ebf1e27 // bit v7.16b, v17.16b, v31.16b
+	WORD   $0x6ea8e61f // fcmgt v31.4s, v16.4s, v8.4s
+	WORD   $0x6ebf1e08 // bit v8.16b, v16.16b, v31.16b
+	WORD   $0x6ea9e63f // fcmgt v31.4s, v17.4s, v9.4s
+	WORD   $0x6ebf1e29 // bit v9.16b, v17.16b, v31.16b
+	WORD   $0x6eaae61f // fcmgt v31.4s, v16.4s, v10.4s
+	WORD   $0x6ebf1e0a // bit v10.16b, v16.16b, v31.16b
+	WORD   $0x6eabe63f // fcmgt v31.4s, v17.4s, v11.4s
+	WORD   $0x6ebf1e2b // bit v11.16b, v17.16b, v31.16b
+	WORD   $0x6eace61f // fcmgt v31.4s, v16.4s, v12.4s
+	WORD   $0x6ebf1e0c // bit v12.16b, v16.16b, v31.16b
+	WORD   $0x6eade63f // fcmgt v31.4s, v17.4s, v13.4s
+	WORD   $0x6ebf1e2d // bit v13.16b, v17.16b, v31.16b
+	WORD   $0x6eaee61f // fcmgt v31.4s, v16.4s, v14.4s
+	WORD   $0x6ebf1e0e // bit v14.16b, v16.16b, v31.16b
+	WORD   $0x6eafe63f // fcmgt v31.4s, v17.4s, v15.4s
+	WORD   $0x6ebf1e2f // bit v15.16b, v17.16b, v31.16b
+	MOVD   80(R0), R13
+	CMP    $0, R13
+	BEQ    twostore
+	WORD   $0x6f00e410 // movi v16.2d, #0x0
+	WORD   $0x6f00e411 // movi v17.2d, #0x0
+	MOVD   R3, R13
+	MOVD   88(R0), R15
+	ADDS   R15, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c00 // and v0.16b, v0.16b, v18.16b
+	WORD   $0x4e331c21 // and v1.16b, v1.16b, v19.16b
+	WORD   $0xad414db2 // ldp q18, q19, [x13,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d08 // and v8.16b, v8.16b, v18.16b
+	WORD   $0x4e331d29 // and v9.16b, v9.16b, v19.16b
+	ADD    R1, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c42 // and v2.16b, v2.16b, v18.16b
+	WORD   $0x4e331c63 // and v3.16b, v3.16b, v19.16b
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d4a // and v10.16b, v10.16b, v18.16b
+	WORD   $0x4e331d6b // and v11.16b, v11.16b, v19.16b
+	ADD    R2, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c84 // and v4.16b, v4.16b, v18.16b
+	WORD   $0x4e331ca5 // and v5.16b, v5.16b, v19.16b
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d8c // and v12.16b, v12.16b, v18.16b
+	WORD   $0x4e331dad // and v13.16b, v13.16b, v19.16b
+	ADDS   R2, R13
+	ADDS   R1, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321cc6 // and v6.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce7 // and v7.16b, v7.16b, v19.16b
+	WORD   $0xad414db2 // ldp q18, q19, [x13,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321dce // and v14.16b, v14.16b, v18.16b
+	WORD   $0x4e331def // and v15.16b, v15.16b, v19.16b
+twostore:
+	MOVD   R3, R8
+	WORD   $0xad000500 // stp q0, q1, [x8]
+	WORD   $0xad012508 // stp q8, q9, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad000dc2 // stp q2, q3, [x14]
+	WORD   $0xad012dca // stp q10, q11, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad0015c4 // stp q4, q5, [x14]
+	WORD   $0xad0135cc // stp q12, q13, [x14,#32]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad001d06 // stp q6, q7, [x8]
+	WORD   $0xad013d0e // stp q14, q15, [x8,#32]
+	ADDS   $64, R3
+	ADDS   $64, R4
+	ADDS   $8, R10
+	ADDS   $8, R11
+	SUBS   $64, R5
+	BGE    two
+rest:
+	ADDS   $64, R5
+	BEQ    next
+one:
+	SUBS   $32, R5
+	WORD   $0xbd400160 // ldr s0, [x11]
+	WORD   $0x4e040401 // dup v1.4s, v0.s[0]
+	WORD   $0x4e040400 // dup v0.4s, v0.s[0]
+	WORD   $0x4ea01c02 // mov v2.16b, v0.16b
+	WORD   $0x4ea11c23 // mov v3.16b, v1.16b
+	WORD   $0x4ea01c04 // mov v4.16b, v0.16b
+	WORD   $0x4ea11c25 // mov v5.16b, v1.16b
+	WORD   $0x4ea01c06 // mov v6.16b, v0.16b
+	WORD   $0x4ea11c27 // mov v7.16b, v1.16b
+	MOVD   24(R0), R6
+	MOVD   (R0), R7
+	PCALIGN $16
+oneloop:
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad404510 // ldp q16, q17, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad4055d4 // ldp q20, q21, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad405d16 // ldp q22, q23, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad4065d8 // ldp q24, q25, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad406dda // ldp q26, q27, [x14]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1200 // fmla v0.4s, v16.4s, v28.s[0]
+	WORD   $0x4f9c1221 // fmla v1.4s, v17.4s, v28.s[0]
+	WORD   $0x4f9c1242 // fmla v2.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c1263 // fmla v3.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c1284 // fmla v4.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a5 // fmla v5.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c6 // fmla v6.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e7 // fmla v7.4s, v23.4s, v28.s[0]
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1240 // fmla v0.4s, v18.4s, v28.s[0]
+	WORD   $0x4f9c1261 // fmla v1.4s, v19.4s, v28.s[0]
+	WORD   $0x4f9c1282 // fmla v2.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a3 // fmla v3.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c4 // fmla v4.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e5 // fmla v5.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c1306 // fmla v6.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c1327 // fmla v7.4s, v25.4s, v28.s[0]
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xbd40019c // ldr s28, [x12]
+	WORD   $0x4f9c1280 // fmla v0.4s, v20.4s, v28.s[0]
+	WORD   $0x4f9c12a1 // fmla v1.4s, v21.4s, v28.s[0]
+	WORD   $0x4f9c12c2 // fmla v2.4s, v22.4s, v28.s[0]
+	WORD   $0x4f9c12e3 // fmla v3.4s, v23.4s, v28.s[0]
+	WORD   $0x4f9c1304 // fmla v4.4s, v24.4s, v28.s[0]
+	WORD   $0x4f9c1325 // fmla v5.4s, v25.4s, v28.s[0]
+	WORD   $0x4f9c1346 // fmla v6.4s, v26.4s, v28.s[0]
+	WORD   $0x4f9c1367 // fmla v7.4s, v27.4s, v28.s[0]
+	ADDS   $48, R6
+	SUBS   $3, R7
+	BNE    oneloop
+	WORD   $0xbd407010 // ldr s16, [x0,#112]
+	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
+	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
+	WORD   $0x6ea0e61f // fcmgt v31.4s, v16.4s, v0.4s
+	WORD   $0x6ebf1e00 // bit v0.16b, v16.16b, v31.16b
+	WORD   $0x6ea1e63f // fcmgt v31.4s, v17.4s, v1.4s
+	WORD   $0x6ebf1e21 // bit v1.16b, v17.16b, v31.16b
+	WORD   $0x6ea2e61f // fcmgt v31.4s, v16.4s, v2.4s
+	WORD   $0x6ebf1e02 // bit v2.16b, v16.16b, v31.16b
+	WORD   $0x6ea3e63f // fcmgt v31.4s, v17.4s, v3.4s
+	WORD   $0x6ebf1e23 // bit v3.16b, v17.16b, v31.16b
+	WORD   $0x6ea4e61f // fcmgt v31.4s, v16.4s, v4.4s
+	WORD   $0x6ebf1e04 // bit v4.16b, v16.16b, v31.16b
+	WORD   $0x6ea5e63f // fcmgt v31.4s, v17.4s, v5.4s
+	WORD   $0x6ebf1e25 // bit v5.16b, v17.16b, v31.16b
+	WORD   $0x6ea6e61f // fcmgt v31.4s, v16.4s, v6.4s
+	WORD   $0x6ebf1e06 // bit v6.16b, v16.16b, v31.16b
+	WORD   $0x6ea7e63f // fcmgt v31.4s, v17.4s, v7.4s
+	WORD   $0x6ebf1e27 // bit v7.16b, v17.16b, v31.16b
+	MOVD   80(R0), R13
+	CMP    $0, R13
+	BEQ    onestore
+	WORD   $0x6f00e410 // movi v16.2d, #0x0
+	WORD   $0x6f00e411 // movi v17.2d, #0x0
+	MOVD   R3, R13
+	MOVD   88(R0), R15
+	ADDS   R15, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c00 // and v0.16b, v0.16b, v18.16b
+	WORD   $0x4e331c21 // and v1.16b, v1.16b, v19.16b
+	ADD    R1, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c42 // and v2.16b, v2.16b, v18.16b
+	WORD   $0x4e331c63 // and v3.16b, v3.16b, v19.16b
+	ADD    R2, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c84 // and v4.16b, v4.16b, v18.16b
+	WORD   $0x4e331ca5 // and v5.16b, v5.16b, v19.16b
+	ADDS   R2, R13
+	ADDS   R1, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321cc6 // and v6.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce7 // and v7.16b, v7.16b, v19.16b
+onestore:
+	MOVD   R3, R8
+	WORD   $0xad000500 // stp q0, q1, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad000dc2 // stp q2, q3, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad0015c4 // stp q4, q5, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad001d06 // stp q6, q7, [x8]
+	ADDS   $32, R3
+	ADDS   $32, R4
+	ADDS   $4, R10
+	ADDS   $4, R11
+	CMP    $0, R5
+	BNE    one
+next:
+	SUBS   $4, R9
+	BEQ    end
+	MOVD   32(R0), R8
+	ADDS   R2, R8
+	ADDS   R2, R8
+	MOVD   R8, 32(R0)
+	MOVD   40(R0), R8
+	ADDS   R2, R8
+	ADDS   R2, R8
+	MOVD   R8, 40(R0)
+	B      pixel
+end:
+	RET
+
+// func DepthRowValuesNEON(a *TapsArgs)
+TEXT ·DepthRowValuesNEON(SB), NOSPLIT, $0-8
+	// pixel: four pixels, two and one: lane vectors of a pixel, twoloop and oneloop: rows
+	// of taps.
+	// R0 args, R1 and R2 bytes of one and two pixels, R3 and R4 lane vectors of Dst and
+	// Src, R5 bytes left of the pixel, R6 tap, R7 taps left, R8 pixels of the row, R9
+	// pixels left, R10 and R11 weights and bias of the lane vector, R12 weights of the tap,
+	// R13 gate;
+	// v0-v15 sums, v16-v27 inputs, v28-v29 weight.
+	MOVD   a+0(FP), R0
+	MOVD   16(R0), R1
+	MOVD   R1, R2
+	ADDS   R1, R2
+	MOVD   8(R0), R9
+pixel:
+	MOVD   32(R0), R3
+	MOVD   40(R0), R4
+	MOVD   64(R0), R10
+	MOVD   72(R0), R11
+	MOVD   R1, R5
+	SUBS   $64, R5
+	BLT    rest
+two:
+	WORD   $0xad400560 // ldp q0, q1, [x11]
+	WORD   $0x4ea01c02 // mov v2.16b, v0.16b
+	WORD   $0x4ea11c23 // mov v3.16b, v1.16b
+	WORD   $0x4ea01c04 // mov v4.16b, v0.16b
+	WORD   $0x4ea11c25 // mov v5.16b, v1.16b
+	WORD   $0x4ea01c06 // mov v6.16b, v0.16b
+	WORD   $0x4ea11c27 // mov v7.16b, v1.16b
+	WORD   $0xad412568 // ldp q8, q9, [x11,#32]
+	WORD   $0x4ea81d0a // mov v10.16b, v8.16b
+	WORD   $0x4ea91d2b // mov v11.16b, v9.16b
+	WORD   $0x4ea81d0c // mov v12.16b, v8.16b
+	WORD   $0x4ea91d2d // mov v13.16b, v9.16b
+	WORD   $0x4ea81d0e // mov v14.16b, v8.16b
+	WORD   $0x4ea91d2f // mov v15.16b, v9.16b
+	MOVD   24(R0), R6
+	MOVD   (R0), R7
+	PCALIGN $16
+twoloop:
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad404510 // ldp q16, q17, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad4055d4 // ldp q20, q21, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad405d16 // ldp q22, q23, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad4065d8 // ldp q24, q25, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad406dda // ldp q26, q27, [x14]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce00 // fmla v0.4s, v16.4s, v28.4s
+	WORD   $0x4e3dce21 // fmla v1.4s, v17.4s, v29.4s
+	WORD   $0x4e3cce42 // fmla v2.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce63 // fmla v3.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce84 // fmla v4.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea5 // fmla v5.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec6 // fmla v6.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee7 // fmla v7.4s, v23.4s, v29.4s
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce40 // fmla v0.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce61 // fmla v1.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce82 // fmla v2.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea3 // fmla v3.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec4 // fmla v4.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee5 // fmla v5.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf06 // fmla v6.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf27 // fmla v7.4s, v25.4s, v29.4s
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce80 // fmla v0.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea1 // fmla v1.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec2 // fmla v2.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee3 // fmla v3.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf04 // fmla v4.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf25 // fmla v5.4s, v25.4s, v29.4s
+	WORD   $0x4e3ccf46 // fmla v6.4s, v26.4s, v28.4s
+	WORD   $0x4e3dcf67 // fmla v7.4s, v27.4s, v29.4s
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad414510 // ldp q16, q17, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad4155d4 // ldp q20, q21, [x14,#32]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad415d16 // ldp q22, q23, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad4165d8 // ldp q24, q25, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad416dda // ldp q26, q27, [x14,#32]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad41759c // ldp q28, q29, [x12,#32]
+	WORD   $0x4e3cce08 // fmla v8.4s, v16.4s, v28.4s
+	WORD   $0x4e3dce29 // fmla v9.4s, v17.4s, v29.4s
+	WORD   $0x4e3cce4a // fmla v10.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce6b // fmla v11.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce8c // fmla v12.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcead // fmla v13.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccece // fmla v14.4s, v22.4s, v28.4s
+	WORD   $0x4e3dceef // fmla v15.4s, v23.4s, v29.4s
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad41759c // ldp q28, q29, [x12,#32]
+	WORD   $0x4e3cce48 // fmla v8.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce69 // fmla v9.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce8a // fmla v10.4s, v20.4s, v28.4s
+	WORD   $0x4e3dceab // fmla v11.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccecc // fmla v12.4s, v22.4s, v28.4s
+	WORD   $0x4e3dceed // fmla v13.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf0e // fmla v14.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf2f // fmla v15.4s, v25.4s, v29.4s
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad41759c // ldp q28, q29, [x12,#32]
+	WORD   $0x4e3cce88 // fmla v8.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea9 // fmla v9.4s, v21.4s, v29.4s
+	WORD   $0x4e3cceca // fmla v10.4s, v22.4s, v28.4s
+	WORD   $0x4e3dceeb // fmla v11.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf0c // fmla v12.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf2d // fmla v13.4s, v25.4s, v29.4s
+	WORD   $0x4e3ccf4e // fmla v14.4s, v26.4s, v28.4s
+	WORD   $0x4e3dcf6f // fmla v15.4s, v27.4s, v29.4s
+	ADDS   $48, R6
+	SUBS   $3, R7
+	BNE    twoloop
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	ADD    R1, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADD    R2, R8, R14
+	PRFM   (R14), PLDL2KEEP
+	ADDS   R2, R8
+	ADDS   R1, R8
+	PRFM   (R8), PLDL2KEEP
+	WORD   $0xbd407010 // ldr s16, [x0,#112]
+	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
+	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
+	WORD   $0x6ea0e61f // fcmgt v31.4s, v16.4s, v0.4s
+	WORD   $0x6ebf1e00 // bit v0.16b, v16.16b, v31.16b
+	WORD   $0x6ea1e63f // fcmgt v31.4s, v17.4s, v1.4s
+	WORD   $0x6ebf1e21 // bit v1.16b, v17.16b, v31.16b
+	WORD   $0x6ea2e61f // fcmgt v31.4s, v16.4s, v2.4s
+	WORD   $0x6ebf1e02 // bit v2.16b, v16.16b, v31.16b
+	WORD   $0x6ea3e63f // fcmgt v31.4s, v17.4s, v3.4s
+	WORD   $0x6ebf1e23 // bit v3.16b, v17.16b, v31.16b
+	WORD   $0x6ea4e61f // fcmgt v31.4s, v16.4s, v4.4s
+	WORD   $0x6ebf1e04 // bit v4.16b, v16.16b, v31.16b
+	WORD   $0x6ea5e63f // fcmgt v31.4s, v17.4s, v5.4s
+	WORD   $0x6ebf1e25 // bit v5.16b, v17.16b, v31.16b
+	WORD   $0x6ea6e61f // fcmgt v31.4s, v16.4s, v6.4s
+	WORD   $0x6ebf1e06 // bit v6.16b, v16.16b, v31.16b
+	WORD   $0x6ea7e63f // fcmgt v31.4s, v17.4s, v7.4s
+	WORD   $0x6ebf1e27 // bit v7.16b, v17.16b, v31.16b
+	WORD   $0x6ea8e61f // fcmgt v31.4s, v16.4s, v8.4s
+	WORD   $0x6ebf1e08 // bit v8.16b, v16.16b, v31.16b
+	WORD   $0x6ea9e63f // fcmgt v31.4s, v17.4s, v9.4s
+	WORD   $0x6ebf1e29 // bit v9.16b, v17.16b, v31.16b
+	WORD   $0x6eaae61f // fcmgt v31.4s, v16.4s, v10.4s
+	WORD   $0x6ebf1e0a // bit v10.16b, v16.16b, v31.16b
+	WORD   $0x6eabe63f // fcmgt v31.4s, v17.4s, v11.4s
+	WORD   $0x6ebf1e2b // bit v11.16b, v17.16b, v31.16b
+	WORD   $0x6eace61f // fcmgt v31.4s, v16.4s, v12.4s
+	WORD   $0x6ebf1e0c // bit v12.16b, v16.16b, v31.16b
+	WORD   $0x6eade63f // fcmgt v31.4s, v17.4s, v13.4s
+	WORD   $0x6ebf1e2d // bit v13.16b, v17.16b, v31.16b
+	WORD   $0x6eaee61f // fcmgt v31.4s, v16.4s, v14.4s
+	WORD   $0x6ebf1e0e // bit v14.16b, v16.16b, v31.16b
+	WORD   $0x6eafe63f // fcmgt v31.4s, v17.4s, v15.4s
+	WORD   $0x6ebf1e2f // bit v15.16b, v17.16b, v31.16b
+	MOVD   80(R0), R13
+	CMP    $0, R13
+	BEQ    twostore
+	WORD   $0x6f00e410 // movi v16.2d, #0x0
+	WORD   $0x6f00e411 // movi v17.2d, #0x0
+	MOVD   R3, R13
+	MOVD   88(R0), R15
+	ADDS   R15, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c00 // and v0.16b, v0.16b, v18.16b
+	WORD   $0x4e331c21 // and v1.16b, v1.16b, v19.16b
+	WORD   $0xad414db2 // ldp q18, q19, [x13,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d08 // and v8.16b, v8.16b, v18.16b
+	WORD   $0x4e331d29 // and v9.16b, v9.16b, v19.16b
+	ADD    R1, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c42 // and v2.16b, v2.16b, v18.16b
+	WORD   $0x4e331c63 // and v3.16b, v3.16b, v19.16b
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d4a // and v10.16b, v10.16b, v18.16b
+	WORD   $0x4e331d6b // and v11.16b, v11.16b, v19.16b
+	ADD    R2, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c84 // and v4.16b, v4.16b, v18.16b
+	WORD   $0x4e331ca5 // and v5.16b, v5.16b, v19.16b
+	WORD   $0xad414dd2 // ldp q18, q19, [x14,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321d8c // and v12.16b, v12.16b, v18.16b
+	WORD   $0x4e331dad // and v13.16b, v13.16b, v19.16b
+	ADDS   R2, R13
+	ADDS   R1, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321cc6 // and v6.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce7 // and v7.16b, v7.16b, v19.16b
+	WORD   $0xad414db2 // ldp q18, q19, [x13,#32]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321dce // and v14.16b, v14.16b, v18.16b
+	WORD   $0x4e331def // and v15.16b, v15.16b, v19.16b
+twostore:
+	MOVD   R3, R8
+	WORD   $0xad000500 // stp q0, q1, [x8]
+	WORD   $0xad012508 // stp q8, q9, [x8,#32]
+	ADD    R1, R8, R14
+	WORD   $0xad000dc2 // stp q2, q3, [x14]
+	WORD   $0xad012dca // stp q10, q11, [x14,#32]
+	ADD    R2, R8, R14
+	WORD   $0xad0015c4 // stp q4, q5, [x14]
+	WORD   $0xad0135cc // stp q12, q13, [x14,#32]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad001d06 // stp q6, q7, [x8]
+	WORD   $0xad013d0e // stp q14, q15, [x8,#32]
+	ADDS   $64, R3
+	ADDS   $64, R4
+	ADDS   $64, R10
+	ADDS   $64, R11
+	SUBS   $64, R5
+	BGE    two
+rest:
+	ADDS   $64, R5
+	BEQ    next
+one:
+	SUBS   $32, R5
+	BGE    whole
+	ADDS   R5, R3
+	ADDS   R5, R4
+	ADDS   R5, R10
+	ADDS   R5, R11
+	MOVD   ZR, R5
+whole:
+	WORD   $0xad400560 // ldp q0, q1, [x11]
+	WORD   $0x4ea01c02 // mov v2.16b, v0.16b
+	WORD   $0x4ea11c23 // mov v3.16b, v1.16b
+	WORD   $0x4ea01c04 // mov v4.16b, v0.16b
+	WORD   $0x4ea11c25 // mov v5.16b, v1.16b
+	WORD   $0x4ea01c06 // mov v6.16b, v0.16b
+	WORD   $0x4ea11c27 // mov v7.16b, v1.16b
+	MOVD   24(R0), R6
+	MOVD   (R0), R7
+	PCALIGN $16
+oneloop:
+	MOVD   (R6), R8
+	ADDS   R4, R8
+	WORD   $0xad404510 // ldp q16, q17, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad4055d4 // ldp q20, q21, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad405d16 // ldp q22, q23, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad4065d8 // ldp q24, q25, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad406dda // ldp q26, q27, [x14]
+	MOVD   8(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce00 // fmla v0.4s, v16.4s, v28.4s
+	WORD   $0x4e3dce21 // fmla v1.4s, v17.4s, v29.4s
+	WORD   $0x4e3cce42 // fmla v2.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce63 // fmla v3.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce84 // fmla v4.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea5 // fmla v5.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec6 // fmla v6.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee7 // fmla v7.4s, v23.4s, v29.4s
+	MOVD   24(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce40 // fmla v0.4s, v18.4s, v28.4s
+	WORD   $0x4e3dce61 // fmla v1.4s, v19.4s, v29.4s
+	WORD   $0x4e3cce82 // fmla v2.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea3 // fmla v3.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec4 // fmla v4.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee5 // fmla v5.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf06 // fmla v6.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf27 // fmla v7.4s, v25.4s, v29.4s
+	MOVD   40(R6), R12
+	ADDS   R10, R12
+	WORD   $0xad40759c // ldp q28, q29, [x12]
+	WORD   $0x4e3cce80 // fmla v0.4s, v20.4s, v28.4s
+	WORD   $0x4e3dcea1 // fmla v1.4s, v21.4s, v29.4s
+	WORD   $0x4e3ccec2 // fmla v2.4s, v22.4s, v28.4s
+	WORD   $0x4e3dcee3 // fmla v3.4s, v23.4s, v29.4s
+	WORD   $0x4e3ccf04 // fmla v4.4s, v24.4s, v28.4s
+	WORD   $0x4e3dcf25 // fmla v5.4s, v25.4s, v29.4s
+	WORD   $0x4e3ccf46 // fmla v6.4s, v26.4s, v28.4s
+	WORD   $0x4e3dcf67 // fmla v7.4s, v27.4s, v29.4s
+	ADDS   $48, R6
+	SUBS   $3, R7
+	BNE    oneloop
+	WORD   $0xbd407010 // ldr s16, [x0,#112]
+	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
+	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
+	WORD   $0x6ea0e61f // fcmgt v31.4s, v16.4s, v0.4s
+	WORD   $0x6ebf1e00 // bit v0.16b, v16.16b, v31.16b
+	WORD   $0x6ea1e63f // fcmgt v31.4s, v17.4s, v1.4s
+	WORD   $0x6ebf1e21 // bit v1.16b, v17.16b, v31.16b
+	WORD   $0x6ea2e61f // fcmgt v31.4s, v16.4s, v2.4s
+	WORD   $0x6ebf1e02 // bit v2.16b, v16.16b, v31.16b
+	WORD   $0x6ea3e63f // fcmgt v31.4s, v17.4s, v3.4s
+	WORD   $0x6ebf1e23 // bit v3.16b, v17.16b, v31.16b
+	WORD   $0x6ea4e61f // fcmgt v31.4s, v16.4s, v4.4s
+	WORD   $0x6ebf1e04 // bit v4.16b, v16.16b, v31.16b
+	WORD   $0x6ea5e63f // fcmgt v31.4s, v17.4s, v5.4s
+	WORD   $0x6ebf1e25 // bit v5.16b, v17.16b, v31.16b
+	WORD   $0x6ea6e61f // fcmgt v31.4s, v16.4s, v6.4s
+	WORD   $0x6ebf1e06 // bit v6.16b, v16.16b, v31.16b
+	WORD   $0x6ea7e63f // fcmgt v31.4s, v17.4s, v7.4s
+	WORD   $0x6ebf1e27 // bit v7.16b, v17.16b, v31.16b
+	MOVD   80(R0), R13
+	CMP    $0, R13
+	BEQ    onestore
+	WORD   $0x6f00e410 // movi v16.2d, #0x0
+	WORD   $0x6f00e411 // movi v17.2d, #0x0
+	MOVD   R3, R13
+	MOVD   88(R0), R15
+	ADDS   R15, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c00 // and v0.16b, v0.16b, v18.16b
+	WORD   $0x4e331c21 // and v1.16b, v1.16b, v19.16b
+	ADD    R1, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c42 // and v2.16b, v2.16b, v18.16b
+	WORD   $0x4e331c63 // and v3.16b, v3.16b, v19.16b
+	ADD    R2, R13, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321c84 // and v4.16b, v4.16b, v18.16b
+	WORD   $0x4e331ca5 // and v5.16b, v5.16b, v19.16b
+	ADDS   R2, R13
+	ADDS   R1, R13
+	WORD   $0xad404db2 // ldp q18, q19, [x13]
+	WORD   $0x4ea0ca52 // fcmgt v18.4s, v18.4s, #0
+	WORD   $0x4ea0ca73 // fcmgt v19.4s, v19.4s, #0
+	WORD   $0x4e321cc6 // and v6.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce7 // and v7.16b, v7.16b, v19.16b
+onestore:
+	MOVD   R3, R8
+	WORD   $0xad000500 // stp q0, q1, [x8]
+	ADD    R1, R8, R14
+	WORD   $0xad000dc2 // stp q2, q3, [x14]
+	ADD    R2, R8, R14
+	WORD   $0xad0015c4 // stp q4, q5, [x14]
+	ADDS   R2, R8
+	ADDS   R1, R8
+	WORD   $0xad001d06 // stp q6, q7, [x8]
+	ADDS   $32, R3
+	ADDS   $32, R4
+	ADDS   $32, R10
+	ADDS   $32, R11
+	CMP    $0, R5
+	BNE    one
+next:
+	SUBS   $4, R9
+	BEQ    end
+	MOVD   32(R0), R8
+	ADDS   R2, R8
+	ADDS   R2, R8
+	MOVD   R8, 32(R0)
+	MOVD   40(R0), R8
+	ADDS   R2, R8
+	ADDS   R2, R8
+	MOVD   R8, 40(R0)
+	B      pixel
+end:
+	RET
+
 // func PoolMaxNEON(a *TapsArgs)
 TEXT ·PoolMaxNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 maxima, v8-v15 ones where no NaN was seen, v16-v17 and v18-v19 scratch, v20-v21
+	// ones.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -599,6 +1436,11 @@ next:
 
 // func PoolSumNEON(a *TapsArgs)
 TEXT ·PoolSumNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 sums, v8-v9 scratch, v10-v11 divisor.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -738,6 +1580,11 @@ next:
 
 // func PoolSumGradNEON(a *TapsArgs)
 TEXT ·PoolSumGradNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// v0-v7 what a tap gets, v8-v9 scratch, v10-v11 divisor.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -870,6 +1717,12 @@ next:
 
 // func PoolMaxGradNEON(a *TapsArgs)
 TEXT ·PoolMaxGradNEON(SB), NOSPLIT, $0-8
+	// pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps;
+	// last: a vector that overlaps the one before.
+	// R0 args, R1 and R2 pixel of Dst and Src, R3 and R4 lane vectors there, R5 bytes left
+	// of the pixel, R6 tap, R7 taps left, R8 the tap's pixel, R9 pixels left.
+	// R10 X less Dst, R11 Y less Src, R12 scratch; v0-v7 gradients until a tap has got
+	// them, v8-v15 maxima, v16-v21 scratch.
 	MOVD   a+0(FP), R0
 	MOVD   32(R0), R1
 	MOVD   40(R0), R2
@@ -1049,6 +1902,10 @@ next:
 
 // func DepthGrad1x1NEON(a *TapsArgs)
 TEXT ·DepthGrad1x1NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v1 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1078,6 +1935,10 @@ loop:
 
 // func DepthGrad1x4NEON(a *TapsArgs)
 TEXT ·DepthGrad1x4NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v7 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1125,6 +1986,10 @@ loop:
 
 // func DepthGrad3x1NEON(a *TapsArgs)
 TEXT ·DepthGrad3x1NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v17 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1
@@ -1178,6 +2043,10 @@ loop:
 
 // func DepthGrad3x4NEON(a *TapsArgs)
 TEXT ·DepthGrad3x4NEON(SB), NOSPLIT, $0-8
+	// loop: a pixel a turn.
+	// R0 gradient, R1 input, R2 pixels left, R3 and R4 steps, R5 args, R6 taps, R7 ...
+	// inputs and R10 ... sums by tap;
+	// v0-v23 sums by tap, v24-v25 gradient, v26-v27 input.
 	MOVD   a+0(FP), R5
 	MOVD   104(R5), R0
 	MOVD   40(R5), R1

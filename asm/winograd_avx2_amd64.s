@@ -42,6 +42,10 @@ GLOBL minusFive8<>(SB), RODATA|NOPTR, $32
 
 // func WinogradInAVX2(a *WinogradArgs)
 TEXT ·WinogradInAVX2(SB), NOSPLIT, $0-8
+	// loop: a channel a turn, first the rows of its tile, then the columns.
+	// AX args, BX products, CX buffer, DX channel, SI channels left, DI distance of
+	// frequencies, R8 pixel.
+	// Y0-Y5 a row or column, Y6-Y8 what it becomes, Y11-Y15 constants.
 	MOVQ         a+0(FP), AX
 	MOVQ         304(AX), SI
 	MOVQ         312(AX), CX
@@ -472,6 +476,10 @@ loop:
 
 // func WinogradOutAVX2(a *WinogradArgs)
 TEXT ·WinogradOutAVX2(SB), NOSPLIT, $0-8
+	// loop: a channel a turn, first the columns of its products, then the rows.
+	// AX args, BX products (and epilogue), CX buffer, DX channel, SI channels left, DI
+	// distance of frequencies, R8 pixel, R9 gate's distance, R10 bias.
+	// Y0-Y5 a row or column, Y6-Y10 what it becomes, Y11-Y13 constants, Y14 bias, Y15 zero.
 	MOVQ         a+0(FP), AX
 	MOVQ         304(AX), SI
 	MOVQ         312(AX), CX

@@ -6,6 +6,10 @@
 
 // func WinogradInNEON(a *WinogradArgs)
 TEXT ·WinogradInNEON(SB), NOSPLIT, $0-8
+	// loop: a channel a turn, first the rows of its tile, then the columns.
+	// R0 args, R1 products, R2 buffer, R3 channel, R4 channels left, R5 distance of
+	// frequencies, R6 pixel.
+	// v0-v11 a row or column, v12-v17 what it becomes, v22-v31 constants.
 	MOVD   a+0(FP), R0
 	MOVD   304(R0), R4
 	MOVD   312(R0), R2
@@ -681,6 +685,11 @@ loop:
 
 // func WinogradOutNEON(a *WinogradArgs)
 TEXT ·WinogradOutNEON(SB), NOSPLIT, $0-8
+	// loop: a channel a turn, first the columns of its products, then the rows.
+	// R0 args, R1 products (and epilogue), R2 buffer, R3 channel, R4 channels left, R5
+	// distance of frequencies, R6 pixel, R7 gate's distance, R8 bias.
+	// v0-v11 a row or column, v12-v21 what it becomes, v22-v27 constants, v28-v29 bias,
+	// v30-v31 zero.
 	MOVD   a+0(FP), R0
 	MOVD   304(R0), R4
 	MOVD   312(R0), R2

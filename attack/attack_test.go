@@ -80,16 +80,34 @@ func ball(norm net.Norm, eps string) net.Ball { return net.Ball{Norm: norm, Eps:
 
 func configs() map[string]Config {
 	linf, l2 := ball(net.Linf, "0.05"), ball(net.L2, "0.4")
-	margin := PGD(linf, 7, 3)
-	margin.Loss, margin.Restarts = net.Margin, 3
-	dlr := PGD(l2, 5, 4)
-	dlr.Loss = net.DLR
-	targeted := PGD(linf, 6, 5)
-	targeted.Targeted, targeted.RandomStart, targeted.Restarts = true, false, 4
 	return map[string]Config{
-		"fgsm": FGSM(linf, false, 1), "fgsm random": FGSM(linf, true, 1), "fgsm l2": FGSM(l2, false, 1),
-		"pgd": PGD(linf, 10, 2), "pgd l2": PGD(l2, 10, 2), "margin restarts": margin, "dlr l2": dlr, "targeted": targeted,
+		"fgsm":            {Ball: linf, Method: FGSM{Seed: 1}},
+		"fgsm random":     {Ball: linf, Method: FGSM{RandomStart: true, Seed: 1}},
+		"fgsm l2":         {Ball: l2, Method: FGSM{Seed: 1}},
+		"pgd":             {Ball: linf, Method: PGD{Steps: 10, Seed: 2}},
+		"pgd l2":          {Ball: l2, Method: PGD{Steps: 10, Seed: 2}},
+		"margin restarts": {Ball: linf, Method: PGD{Steps: 7, Seed: 3, Loss: net.Margin, Restarts: 3}},
+		"dlr l2":          {Ball: l2, Method: PGD{Steps: 5, Seed: 4, Loss: net.DLR}},
+		"targeted":        {Ball: linf, Method: PGD{Steps: 6, Seed: 5, Targeted: true, FixedStart: true, Restarts: 4}},
+		"apgd":            {Ball: linf, Method: APGD{Steps: 20, Seed: 6, Restarts: 2}},
+		"apgd l2":         {Ball: l2, Method: APGD{Steps: 20, Seed: 7}},
+		"apgd targeted":   {Ball: linf, Method: APGD{Steps: 12, Seed: 8, Loss: net.DLR, Targeted: true, Restarts: 3}},
+		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
+		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 	}
+}
+
+// longest is the number of steps of a run.
+func longest(m Method) int {
+	switch m := m.(type) {
+	case PGD:
+		return m.Steps
+	case APGD:
+		return m.Steps
+	case shrink:
+		return m.steps
+	}
+	return 1
 }
 
 // TestResult checks every claim of a Result: inside ball and box, at least as
@@ -122,7 +140,7 @@ func TestResult(t *testing.T) {
 			require.Greater(t, fooled, 5, "the attack finds nothing")
 			done, cleanCount, robust := r.Count()
 			require.Equal(t, []int{45, 44, 44 - fooled}, []int{done, cleanCount, robust})
-			require.LessOrEqual(t, r.ImageSteps, int64(44*c.Steps*c.restarts()))
+			require.LessOrEqual(t, r.ImageSteps, int64(44*longest(c.Method)*c.Method.Plan().Restarts))
 		})
 	}
 }
@@ -130,8 +148,8 @@ func TestResult(t *testing.T) {
 func TestZeroEpsilonIsIdentity(t *testing.T) {
 	s := newSetup(t, tiny, 2, 11, "")
 	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		for _, c := range []Config{FGSM(ball(norm, "0"), false, 1), FGSM(ball(norm, "0"), true, 1), PGD(ball(norm, "0"), 5, 1)} {
-			r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
+		for _, c := range []Method{FGSM{}, FGSM{RandomStart: true}, PGD{Steps: 5}, APGD{Steps: 5}, shrink{steps: 5}} {
+			r := s.run(t, Config{Ball: ball(norm, "0"), Method: c}, Batch{X: s.x, Y: s.y}, 1)
 			require.Equal(t, s.x, r.Adv)
 			_, clean, robust := r.Count()
 			require.Equal(t, clean, robust)
@@ -143,7 +161,7 @@ func TestZeroEpsilonIsIdentity(t *testing.T) {
 func TestHugeStep(t *testing.T) {
 	s := newSetup(t, tiny, 2, 11, "")
 	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		c := Config{Ball: ball(norm, "0.1"), Steps: 2, StepSize: 1e300}
+		c := Config{Ball: ball(norm, "0.1"), Method: PGD{Steps: 2, StepSize: 1e300, FixedStart: true}}
 		r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
 		for i := range s.y {
 			require.True(t, c.Ball.Contains(s.image(s.x, i), s.image(r.Adv, i)))
@@ -207,8 +225,7 @@ func TestSmallSameBits(t *testing.T) {
 			targets[i] = (y + 1 + i%4) % 5
 		}
 		for _, norm := range []net.Norm{net.Linf, net.L2} {
-			c := PGD(ball(norm, "0.2"), 6, 3)
-			c.Targeted, c.Restarts = true, 2
+			c := Config{Ball: ball(norm, "0.2"), Method: PGD{Steps: 6, Seed: 3, Targeted: true, Restarts: 2}}
 			want := s.run(t, c, Batch{X: s.x, Y: s.y, Targets: targets}, 1)
 			for k := 1; k <= net.MaxSmall+1; k++ {
 				have := s.run(t, c, Batch{X: s.x[:k*s.size], Y: s.y[:k], Targets: targets[:k]}, 1)
@@ -226,9 +243,11 @@ func TestLinearOptimum(t *testing.T) {
 	s := newSetup(t, linear, 4, 20, "")
 	w := s.m.Params[0].W
 	for _, c := range []Config{
-		{Ball: ball(net.Linf, "0.02"), Steps: 1, Loss: net.Margin},
-		{Ball: ball(net.Linf, "0.02"), Steps: 10, Loss: net.Margin},
-		{Ball: ball(net.L2, "0.05"), Steps: 40, Loss: net.Margin},
+		{Ball: ball(net.Linf, "0.02"), Method: FGSM{Loss: net.Margin}},
+		{Ball: ball(net.Linf, "0.02"), Method: PGD{Steps: 10, FixedStart: true, Loss: net.Margin}},
+		{Ball: ball(net.L2, "0.05"), Method: PGD{Steps: 40, FixedStart: true, Loss: net.Margin}},
+		{Ball: ball(net.Linf, "0.02"), Method: APGD{Steps: 20, Loss: net.Margin}},
+		{Ball: ball(net.L2, "0.05"), Method: APGD{Steps: 60, Loss: net.Margin}},
 	} {
 		r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
 		eps := c.Ball.Eps.Float64()
@@ -275,8 +294,7 @@ func TestTargets(t *testing.T) {
 	for i, y := range s.y {
 		targets[i] = (y + 1 + i%4) % 5
 	}
-	c := PGD(ball(net.Linf, "0.9"), 40, 1)
-	c.Targeted = true
+	c := Config{Ball: ball(net.Linf, "0.9"), Method: PGD{Steps: 40, Seed: 1, Targeted: true}}
 	r := s.run(t, c, Batch{X: s.x, Y: s.y, Targets: targets}, 1)
 	hits := 0
 	for i := range targets {
@@ -290,9 +308,9 @@ func TestTargets(t *testing.T) {
 
 func TestMoreRestartsFindMore(t *testing.T) {
 	s := newSetup(t, tiny, 6, 60, "")
-	c := PGD(ball(net.Linf, "0.03"), 4, 9)
+	c := Config{Ball: ball(net.Linf, "0.03"), Method: PGD{Steps: 4, Seed: 9}}
 	one := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
-	c.Restarts = 8
+	c.Method = PGD{Steps: 4, Seed: 9, Restarts: 8}
 	many := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
 	for i := range s.y {
 		require.LessOrEqual(t, many.Margin[i], max(one.Margin[i], 0))
@@ -342,7 +360,7 @@ func TestRandomStartFillsTheBall(t *testing.T) {
 // TestCancel: what is done when the context ends is what a full run gives.
 func TestCancel(t *testing.T) {
 	s := newSetup(t, tiny, 7, 200, "")
-	c := PGD(ball(net.Linf, "0.02"), 20, 1)
+	c := Config{Ball: ball(net.Linf, "0.02"), Method: PGD{Steps: 20, Seed: 1}}
 	want := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	var calls atomic.Int64
@@ -368,6 +386,22 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// longer is the method with five times the steps.
+func longer(m Method) Method {
+	switch v := m.(type) {
+	case PGD:
+		v.Steps *= 5
+		return v
+	case APGD:
+		v.Steps *= 5
+		return v
+	case shrink:
+		v.steps *= 5
+		return v
+	}
+	return m
+}
+
 // TestCancelledTally: what a cancelled run says of the images it did not finish is
 // true, and its ranges hold the figures of a whole run, wherever it stops.
 func TestCancelledTally(t *testing.T) {
@@ -379,7 +413,7 @@ func TestCancelledTally(t *testing.T) {
 	defer pool.Close()
 	var states Tally
 	for name, c := range configs() {
-		c.Steps *= 5
+		c.Method = longer(c.Method)
 		_, wantClean, wantRobust := s.run(t, c, Batch{X: s.x, Y: s.y}, 2).Count()
 		for _, stop := range []int{1, 30, 400} {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -447,19 +481,22 @@ func TestRunDoesNotAllocate(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	s := newSetup(t, tiny, 9, 2, "")
 	pool := kernels.NewPool(1)
-	ok := PGD(ball(net.Linf, "0.1"), 3, 1)
-	for want, change := range map[string]func(*Config){
-		"epsilon":      func(c *Config) { c.Ball.Eps = net.MustEpsilon("1.01") },
-		"norm":         func(c *Config) { c.Ball.Norm = 7 },
-		"steps":        func(c *Config) { c.Steps = -1 },
-		"step size: N": func(c *Config) { c.StepSize = math.NaN() },
-		"step size: -": func(c *Config) { c.StepSize = -1 },
-		"restarts: 3":  func(c *Config) { c.Restarts, c.RandomStart = 3, false },
-		"restarts: -1": func(c *Config) { c.Restarts = -1 },
-		"loss 12":      func(c *Config) { c.Loss = 12 },
+	linf := ball(net.Linf, "0.1")
+	ok := Config{Ball: linf, Method: PGD{Steps: 3, Seed: 1}}
+	for want, c := range map[string]Config{
+		"epsilon":                     {Ball: ball(net.Linf, "1.01"), Method: ok.Method},
+		"norm 7":                      {Ball: net.Ball{Norm: 7, Eps: linf.Eps}, Method: ok.Method},
+		"apgd: norm l1: want linf":    {Ball: ball(net.L1, "0.1"), Method: APGD{}},
+		"method: none":                {Ball: linf},
+		"pgd: steps: got -1":          {Ball: linf, Method: PGD{Steps: -1}},
+		"pgd: step-size: got NaN":     {Ball: linf, Method: PGD{StepSize: math.NaN()}},
+		"fgsm: step-size: got -1":     {Ball: linf, Method: FGSM{StepSize: -1}},
+		"pgd: restarts: 3 of":         {Ball: linf, Method: PGD{Restarts: 3, FixedStart: true}},
+		"pgd: restarts: got -1":       {Ball: linf, Method: PGD{Restarts: -1}},
+		"apgd: restarts: got 2000000": {Ball: linf, Method: APGD{Restarts: 2000000}},
+		"apgd: rho: got 1.5":          {Ball: linf, Method: APGD{Rho: 1.5}},
+		"pgd: loss: got 12":           {Ball: linf, Method: PGD{Loss: 12}},
 	} {
-		c := ok
-		change(&c)
 		_, err := New(s.n, c, pool)
 		require.ErrorContains(t, err, want)
 	}
@@ -471,9 +508,7 @@ func TestBadInput(t *testing.T) {
 	require.NoError(t, err)
 	small, err := net.Compile(two, net.Options{Backward: true})
 	require.NoError(t, err)
-	dlr := ok
-	dlr.Loss = net.DLR
-	_, err = New(small, dlr, pool)
+	_, err = New(small, Config{Ball: linf, Method: PGD{Loss: net.DLR}}, pool)
 	require.ErrorContains(t, err, "at least 3 classes")
 
 	a, err := New(s.n, ok, pool)

@@ -1,5 +1,6 @@
-// Package attack searches the ε-ball for a misclassification: FGSM, PGD and
-// their variants, all small step rules on one loop.
+// Package attack searches the ε-ball for a misclassification: FGSM, PGD, APGD, or a
+// Method of your own, all rules on one loop. docs/attacks.md has the methods and
+// their textual form.
 //
 // The loop keeps every lane of the kernels busy: an image that is fooled (or
 // out of steps) leaves its lane at once and the next image takes it. A batch of

@@ -32,18 +32,18 @@ type RadiusSearch struct {
 }
 
 // NewRadiusSearch prepares a search in multiples of resolution up to max with
-// the attack c, whose Ball gives the norm alone. StepSize must be 0: it follows
-// the radius.
-func NewRadiusSearch(n *net.Network, c Config, resolution, max net.Epsilon, pool *kernels.Pool) (*RadiusSearch, error) {
-	if c.StepSize != 0 {
-		return nil, fmt.Errorf("step size: %v, want 0: it follows the radius", c.StepSize)
+// the attack c, whose Ball gives the norm alone. Its method must leave lengths to
+// their defaults: they follow the radius.
+func NewRadiusSearch(t Target, c Config, resolution, max net.Epsilon, pool *kernels.Pool) (*RadiusSearch, error) {
+	if c.Method != nil && c.Method.Plan().FixedLengths {
+		return nil, fmt.Errorf("%v: a step size of its own, want none: it follows the radius", c.Method)
 	}
 	steps, err := net.RadiusSteps(resolution, max)
 	if err != nil {
 		return nil, err
 	}
 	c.Ball.Eps = max
-	a, err := New(n, c, pool)
+	a, err := New(t, c, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *RadiusSearch) middle(t state) int {
 
 // try attacks some images at one radius.
 func (s *RadiusSearch) try(ctx context.Context, b Batch, k int, images []int, states []state, res *RadiusResult) error {
-	size := s.a.net.Input().Size()
+	size := s.a.target.Input().Size()
 	part := Batch{Y: make([]int, len(images)), Index: make([]int, len(images))}
 	warm := states[images[0]].high <= s.most
 	for j, i := range images {

@@ -40,7 +40,7 @@ func TestRadiusSearch(t *testing.T) {
 		if norm == net.L2 {
 			resolution, most = net.MustEpsilon("1/20"), net.MustEpsilon("8")
 		}
-		cfg := attack.PGD(net.Ball{Norm: norm}, 20, 3)
+		cfg := attack.Config{Ball: net.Ball{Norm: norm}, Method: attack.PGD{Steps: 20, Seed: 3}}
 		s, err := attack.NewRadiusSearch(n, cfg, resolution, most, pool)
 		require.NoError(t, err)
 		var res, alone attack.RadiusResult
@@ -83,13 +83,13 @@ func TestRadiusSearchErrors(t *testing.T) {
 	n, err := net.Compile(m, net.Options{Backward: true})
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
-	cfg := attack.PGD(net.Ball{}, 5, 1)
+	cfg := attack.Config{Method: attack.PGD{Steps: 5, Seed: 1}}
 	_, err = attack.NewRadiusSearch(n, cfg, net.Epsilon{}, net.MustEpsilon("1"), pool)
 	require.ErrorContains(t, err, "resolution: 0, want a value > 0")
-	cfg.StepSize = 0.1
+	cfg.Method = attack.PGD{StepSize: 0.1}
 	_, err = attack.NewRadiusSearch(n, cfg, net.MustEpsilon("0.1"), net.MustEpsilon("1"), pool)
 	require.ErrorContains(t, err, "step size")
-	cfg.StepSize = 0
+	cfg.Method = attack.PGD{Steps: 5, Seed: 1}
 	s, err := attack.NewRadiusSearch(n, cfg, net.MustEpsilon("0.1"), net.MustEpsilon("1"), pool)
 	require.NoError(t, err)
 	var res attack.RadiusResult

@@ -14,25 +14,27 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// hostile draws an attack with whatever Config allows.
-func hostile(b net.Ball, classes int, r *rand.Rand) Config {
-	c := Config{Ball: b, Seed: r.Uint64()}
+// hostile draws an attack with whatever settings there are.
+func hostile(classes int, r *rand.Rand) Method {
+	targeted, restarts, seed := r.IntN(3) == 0, 1+r.IntN(3), r.Uint64()
+	loss := net.Loss(r.IntN(len(net.Losses())))
+	if classes < loss.MinClasses(targeted) {
+		loss = net.CrossEntropy
+	}
+	size := []float64{0, 1e-45, 1e-9, 0.1, 3, 1e30, 1e300}[r.IntN(7)]
+	random := r.IntN(2) == 0
+	if !random && !targeted {
+		restarts = 1
+	}
 	switch r.IntN(4) {
 	case 0:
-		c = FGSM(b, r.IntN(2) == 0, r.Uint64())
+		return FGSM{RandomStart: random, StepSize: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
 	case 1:
-		c = PGD(b, 1+r.IntN(5), r.Uint64())
-	default:
-		c.Steps, c.RandomStart, c.Targeted = r.IntN(4), r.IntN(2) == 0, r.IntN(3) == 0
-		c.StepSize = []float64{0, 1e-45, 1e-9, 0.1, 3, 1e30, 1e300}[r.IntN(7)]
-		if c.RandomStart || c.Targeted {
-			c.Restarts = 1 + r.IntN(3)
-		}
+		return APGD{Steps: 1 + r.IntN(12), Restarts: restarts, Rho: r.Float64(), Targeted: targeted, Loss: loss, Seed: seed}
+	case 2:
+		return shrink{1 + r.IntN(5), seed}
 	}
-	if l := net.Loss(r.IntN(len(net.Losses()))); classes >= l.MinClasses(c.Targeted) {
-		c.Loss = l
-	}
-	return c
+	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
 }
 
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,
@@ -66,7 +68,7 @@ func TestRedTeam(t *testing.T) {
 				b.Y[i] = r.IntN(n.Classes())
 			}
 			ball := redteam.Ball(net.Norm(r.IntN(2)), r)
-			c := hostile(ball, n.Classes(), r)
+			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)
 			}
@@ -78,7 +80,7 @@ func TestRedTeam(t *testing.T) {
 					b.Y[i] = max(0, b.Y[i])
 				}
 			}
-			if c.Targeted && r.IntN(2) == 0 {
+			if c.Method.Plan().Targeted && r.IntN(2) == 0 {
 				for _, y := range b.Y {
 					b.Targets = append(b.Targets, (y+1+r.IntN(n.Classes()-1))%n.Classes())
 				}
@@ -123,7 +125,7 @@ func TestRedTeamRadius(t *testing.T) {
 		n, err := net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 		size, step := n.Input().Size(), net.MustEpsilon([]string{"1/255", "0.001", "1/3", "1e-9"}[r.IntN(4)])
-		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(2))}, Steps: 2, RandomStart: true, Seed: seed}
+		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(2))}, Method: []Method{PGD{Steps: 2, Seed: seed}, APGD{Steps: 4, Seed: seed}}[seed%2]}
 		s, err := NewRadiusSearch(n, c, step, step.Times(1+r.IntN(3)), pool)
 		require.NoError(t, err)
 		b := Batch{X: redteam.Image(4*size, r), Y: make([]int, 4)}
@@ -147,7 +149,7 @@ func TestRedTeamRadius(t *testing.T) {
 func TestRedTeamFindsFaults(t *testing.T) {
 	s := newSetup(t, tiny, 1, 8, "")
 	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		r := s.run(t, PGD(ball(norm, "0.12501"), 5, 1), Batch{X: s.x, Y: s.y}, 1)
+		r := s.run(t, Config{Ball: ball(norm, "0.12501"), Method: PGD{Steps: 5, Seed: 1}}, Batch{X: s.x, Y: s.y}, 1)
 		outside := 0
 		for i := range s.y {
 			require.True(t, redteam.Inside(ball(norm, "0.12501"), s.image(s.x, i), s.image(r.Adv, i)))

@@ -13,62 +13,47 @@ type action int
 
 const (
 	rest  action = iota // empty
-	climb               // take a gradient step
-	start               // go to the start point of the next restart
+	move                // as the rule says
+	start               // go to the start point of the next run
 	leave               // the image is finished
 )
-
-// slot is the place of one image in a worker, and the image in it.
-type slot struct {
-	image   int  // −1: empty
-	judged  bool // the image itself has been evaluated
-	restart int
-	step    int // gradient steps taken in this restart
-	next    action
-	y       int
-	target  int
-	best    float32 // lowest margin so far
-	label   int     // predicted at the best point
-	clean   bool    // the image itself is classified correctly
-	order   []int   // wrong classes, most likely first (targeted without targets)
-}
 
 // worker attacks images slot by slot. All its tensors are in the layout of its
 // passes.
 type worker struct {
-	a                     *Attacker
-	asc                   *Ascent
-	ws                    Passes
-	layout                net.Layout
-	slots                 []slot
-	x, lo, hi, orig, best []float32
-	img, lo1, hi1         []float32 // one image, channels first
-	improved              []bool    // slots whose best point judge has just found
-	steps                 int64
-	drained               bool // no image is left to take
+	a             *Attacker
+	ws            Passes
+	random        Randomised // ws, if it draws random numbers
+	space         *Space
+	rule          Rule
+	layout        net.Layout
+	slots         []Slot
+	best          []float32
+	img, lo1, hi1 []float32 // one image, channels first
+	z, dz         []float32 // logits of one image, their gradient
+	improved      []bool    // slots whose best point judge has just found
+	steps         int64
+	drained       bool // no image is left to take
 }
 
 // newWorker returns a worker with slots slots, whole blocks of ws.
 func newWorker(a *Attacker, ws Passes, slots int) *worker {
-	size := a.net.Input().Size()
-	w := &worker{a: a, ws: ws, layout: ws.Layout(), slots: make([]slot, slots), improved: make([]bool, slots)}
-	w.asc = NewAscent(a.net, ws, a.cfg.Ball, a.cfg.Loss, a.cfg.alpha())
-	for _, t := range w.tensors() {
-		*t = kernels.Alloc(w.layout.Len(w.layout.Blocks(slots), size))
-	}
+	w := &worker{a: a, ws: ws, space: newSpace(a.target, ws, a.cfg.Ball), layout: ws.Layout(), slots: make([]Slot, slots), improved: make([]bool, slots)}
+	w.random, _ = ws.(Randomised)
+	w.space.fill(slots)
+	w.best = w.space.Tensor()
 	for _, t := range []*[]float32{&w.img, &w.lo1, &w.hi1} {
-		*t = make([]float32, size)
+		*t = make([]float32, w.space.Size)
 	}
-	if a.cfg.Targeted {
-		for i := range w.slots {
-			w.slots[i].order = make([]int, 0, a.net.Classes())
+	w.z, w.dz = make([]float32, w.space.Classes), make([]float32, w.space.Classes)
+	for i := range w.slots {
+		w.slots[i].Seat, w.slots[i].Place, w.slots[i].Seed = i, i, a.plan.Seed
+		if a.plan.Targeted {
+			w.slots[i].order = make([]int, 0, w.space.Classes)
 		}
 	}
+	w.rule = a.cfg.Method.NewRule(w.space)
 	return w
-}
-
-func (w *worker) tensors() [5]*[]float32 {
-	return [...]*[]float32{&w.x, &w.lo, &w.hi, &w.orig, &w.best}
 }
 
 // run takes images until none are left or the context ends.
@@ -82,18 +67,26 @@ func (w *worker) run() {
 		if blocks == 0 {
 			break
 		}
-		w.ws.Forward(w.x, blocks)
-		climbing := false
-		for i := range blocks * int(w.layout) {
-			w.judge(i)
-			climbing = climbing || w.slots[i].next == climb
+		slots := w.slots[:blocks*int(w.layout)]
+		if w.random != nil {
+			w.random.Seat(slots)
+		}
+		w.ws.Forward(w.space.X, blocks)
+		climbing, moving := false, false
+		for i := range slots {
+			climbing = w.judge(i) || climbing
+			moving = moving || slots[i].Moves
 		}
 		w.keepBest(blocks)
-		if climbing {
-			w.asc.climb(w.x, w.lo, w.hi, w.orig, blocks)
+		if moving {
+			var grad []float32
+			if climbing {
+				grad = w.ws.Backward(blocks)
+			}
+			w.rule.Move(slots, grad)
 		}
-		for i := range blocks * int(w.layout) {
-			switch w.slots[i].next {
+		for i := range slots {
+			switch slots[i].next {
 			case start:
 				w.begin(i)
 			case leave:
@@ -142,211 +135,192 @@ func (w *worker) fill() int {
 
 // load puts image i, as it is, into slot s.
 func (w *worker) load(s, i int) {
-	size := w.asc.size
+	size := w.space.Size
 	img := w.a.b.X[i*size : (i+1)*size]
 	w.a.box.Inner(w.lo1, w.hi1, img)
-	w.put(w.x, s, img)
+	w.put(w.space.X, s, img)
 	w.put(w.best, s, img)
-	w.put(w.orig, s, img)
-	w.put(w.lo, s, w.lo1)
-	w.put(w.hi, s, w.hi1)
+	w.put(w.space.Centre, s, img)
+	w.put(w.space.Lo, s, w.lo1)
+	w.put(w.space.Hi, s, w.hi1)
 	sl := &w.slots[s]
-	*sl = slot{image: i, y: w.a.b.Y[i], target: net.Untargeted, order: sl.order[:0]}
+	*sl = Slot{
+		Place: s, Seat: sl.Seat, Seed: sl.Seed, Image: w.a.b.index(i), Y: w.a.b.Y[i], Target: net.Untargeted,
+		image: i, distance: math.Inf(1), order: sl.order[:0],
+	}
+	w.draw(sl)
 }
+
+// draw opens the random numbers of the slot's run.
+func (w *worker) draw(sl *Slot) { sl.Stream = kernels.NewStream(sl.Seed, sl.Image, uint32(sl.Run)) }
 
 // put writes a channels-first image into slot s.
 func (w *worker) put(t []float32, s int, img []float32) {
-	w.layout.Pack(t, img, w.a.net.Input(), s)
+	w.layout.Pack(t, img, w.a.target.Input(), s)
 }
 
 // move takes the image of slot from to the empty slot to.
 func (w *worker) move(to, from int) {
-	for _, t := range w.tensors() {
-		w.layout.Move(*t, w.asc.size, to, from)
-	}
+	w.space.move(to, from)
 	w.slots[to], w.slots[from] = w.slots[from], w.slots[to]
+	w.slots[to].Place, w.slots[from].Place = to, from
 }
 
 // judge evaluates the point in slot i, notes whether it is the best so far,
-// decides what the slot does next and seeds its gradient accordingly.
-func (w *worker) judge(i int) {
+// decides what the slot does next and seeds its gradient accordingly. It reports
+// whether there is one.
+func (w *worker) judge(i int) (gradient bool) {
 	sl := &w.slots[i]
 	w.improved[i] = false
 	sl.next = rest
 	if sl.image >= 0 {
-		z := w.asc.z
-		w.layout.Gather(z, w.ws.Logits(), i)
-		label, margin := net.Argmax(z), net.MarginOf(z, sl.y)
-		switch {
-		case !sl.judged:
-			sl.best, sl.label = margin, label
-		case w.fools(sl, label) || margin < sl.best:
-			sl.best, sl.label = margin, label
-			w.improved[i] = true
+		w.layout.Gather(w.z, w.ws.Logits(), i)
+		sl.Predicted, sl.Margin = net.Argmax(w.z), net.MarginOf(w.z, sl.Y)
+		sl.Fools = sl.judged && w.fools(sl, sl.Predicted)
+		w.improved[i] = sl.judged && w.better(sl)
+		if !sl.judged || w.improved[i] {
+			sl.best, sl.label = sl.Margin, sl.Predicted
 		}
-		sl.next = w.decide(sl, z)
+		clear(w.dz)
+		sl.next, gradient = w.decide(sl)
 	}
-	if sl.next == climb {
-		sl.step++
+	if sl.Moves = sl.next == move; sl.Moves {
+		sl.Step++
+		sl.steps++
 		w.steps++
-		w.asc.seed(i, sl.y, sl.target)
-	} else {
-		w.asc.seed(i, -1, 0)
 	}
+	if !gradient {
+		clear(w.dz)
+	}
+	w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	return gradient
 }
 
-func (w *worker) decide(sl *slot, z []float32) action {
-	c := &w.a.cfg
+// better reports whether the point in the slot is the best so far.
+func (w *worker) better(sl *Slot) bool {
+	if w.a.plan.Goal == LowestMargin {
+		return sl.Fools || sl.Margin < sl.best
+	}
+	if !sl.Fools || !w.inside(sl, w.space.X) {
+		return false
+	}
+	d := w.distance(sl)
+	if d >= sl.distance {
+		return false
+	}
+	sl.distance = d
+	return true
+}
+
+func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	if !sl.judged {
 		sl.judged = true
-		if sl.label != sl.y {
-			return leave
+		if sl.label != sl.Y {
+			return leave, false
 		}
 		sl.clean = true
-		w.choose(sl, z)
-		if c.RandomStart || w.a.b.Start != nil {
-			return start
+		w.choose(sl)
+		if w.a.plan.RandomStart || w.a.b.Start != nil {
+			return start, false
 		}
 	}
-	switch {
-	case w.fools(sl, sl.label):
-		return leave
-	case sl.step < c.Steps:
-		return climb
+	if sl.Fools && w.a.plan.Goal == LowestMargin {
+		return leave, false
 	}
-	if sl.restart++; sl.restart >= c.restarts() {
-		return leave
+	switch w.rule.Judge(sl, w.z, w.dz) {
+	case Ascend:
+		return move, true
+	case Move:
+		return move, false
 	}
-	w.choose(sl, z)
-	sl.step = 0
-	return start
+	if sl.Run++; sl.Run >= w.a.plan.Restarts {
+		return leave, false
+	}
+	w.choose(sl)
+	sl.Step = 0
+	w.draw(sl)
+	return start, false
 }
 
-// fools tells whether predicting label ends the attack on the image.
-func (w *worker) fools(sl *slot, label int) bool {
+// fools reports whether predicting label is what the attack on the image is after.
+func (w *worker) fools(sl *Slot, label int) bool {
 	if w.a.b.Targets != nil {
-		return label == sl.target
+		return label == sl.Target
 	}
-	return label != sl.y
+	return label != sl.Y
 }
 
-// choose sets the target of the restart.
-func (w *worker) choose(sl *slot, z []float32) {
-	if !w.a.cfg.Targeted {
+// choose sets the target of the run.
+func (w *worker) choose(sl *Slot) {
+	if !w.a.plan.Targeted {
 		return
 	}
 	if w.a.b.Targets != nil {
-		sl.target = w.a.b.Targets[sl.image]
+		sl.Target = w.a.b.Targets[sl.image]
 		return
 	}
-	if sl.restart == 0 { // wrong classes, most likely first; the clean logits order them
-		for j := range z {
-			if j == sl.y {
+	if sl.Run == 0 { // wrong classes, most likely first; the clean logits order them
+		for j := range w.z {
+			if j == sl.Y {
 				continue
 			}
 			k := len(sl.order)
 			sl.order = append(sl.order, j)
-			for ; k > 0 && z[sl.order[k-1]] < z[j]; k-- {
+			for ; k > 0 && w.z[sl.order[k-1]] < w.z[j]; k-- {
 				sl.order[k] = sl.order[k-1]
 			}
 			sl.order[k] = j
 		}
 	}
-	sl.target = sl.order[sl.restart%len(sl.order)]
+	sl.Target = sl.order[sl.Run%len(sl.order)]
 }
 
 // keepBest copies the points that judge found better.
 func (w *worker) keepBest(blocks int) {
 	for b := range blocks {
 		take := w.improved[b*int(w.layout) : (b+1)*int(w.layout)]
-		switch best, x := w.asc.block(w.best, b), w.asc.block(w.x, b); {
+		switch best, x := w.space.Block(w.best, b), w.space.Block(w.space.X, b); {
 		case !slices.Contains(take, true):
 		case w.layout == net.LaneGroups:
-			w.a.net.ISA().SelectLanes(w.ws.Scratch(), best, x, (*[kernels.Lanes]bool)(take))
+			w.space.ISA.SelectLanes(w.ws.Scratch(), best, x, (*[kernels.Lanes]bool)(take))
 		default:
 			copy(best, x)
 		}
 	}
 }
 
-// begin puts the start point of the restart into slot i.
+// begin puts the start point of the run into slot i.
 func (w *worker) begin(i int) {
-	sl := &w.slots[i]
+	sl, size := &w.slots[i], w.space.Size
 	x := w.img
-	orig := w.a.b.X[sl.image*w.asc.size : (sl.image+1)*w.asc.size]
-	copy(x, orig)
+	copy(x, w.a.b.X[sl.image*size:])
 	switch {
-	case w.a.b.Start != nil && sl.restart == 0:
-		copy(x, w.a.b.Start[sl.image*w.asc.size:])
-	case w.a.cfg.RandomStart:
-		s := kernels.NewStream(w.a.cfg.Seed, w.a.b.index(sl.image), uint32(sl.restart))
-		randomPoint(x, &s, w.a.cfg.Ball)
+	case w.a.b.Start != nil && sl.Run == 0:
+		copy(x, w.a.b.Start[sl.image*size:])
+	case w.a.plan.RandomStart:
+		w.rule.Start(sl, x)
 	}
-	w.put(w.x, i, x)
-	block := func(t []float32) []float32 { return w.asc.block(t, i/int(w.layout)) }
-	if w.a.cfg.Ball.Norm == net.L2 {
-		w.asc.projectL2(block(w.x), block(w.lo), block(w.hi), block(w.orig))
-		return
-	}
-	xs, lo, hi := block(w.x), block(w.lo), block(w.hi)
-	for k := i % int(w.layout); k < len(xs); k += int(w.layout) {
-		xs[k] = min(max(xs[k], lo[k]), hi[k])
-	}
-}
-
-// randomPoint moves x to a random point of the ball, up to rounding and the
-// pixel box, to which the caller projects. The L2 direction is a vector of
-// sums of four uniform numbers, close to normal.
-func randomPoint(x []float32, s *kernels.Stream, b net.Ball) {
-	eps := b.Eps.Float64()
-	if b.Norm == net.Linf {
-		e := float32(eps)
-		for k := range x {
-			x[k] += float32(e * (2*s.Float32() - 1))
-		}
-		return
-	}
-	// 1 − u is never zero; u^(1/d) = exp(log(u)/d).
-	radius := eps * float64(kernels.Exp(kernels.Log(1-s.Float32())/float32(len(x))))
-	norm2 := 0.0
-	first := *s
-	for range x {
-		d := float64(direction(s))
-		norm2 += float64(d * d)
-	}
-	if norm2 == 0 {
-		return
-	}
-	scale := radius / math.Sqrt(norm2)
-	*s = first
-	for k := range x {
-		x[k] += float32(scale * float64(direction(s)))
-	}
-}
-
-func direction(s *kernels.Stream) float32 {
-	return s.Float32() + s.Float32() + s.Float32() + s.Float32() - 2
+	w.put(w.space.X, i, x)
+	block := func(t []float32) []float32 { return w.space.Block(t, i/int(w.layout)) }
+	w.space.Project(block(w.space.X), block(w.space.Lo), block(w.space.Hi), block(w.space.Centre))
 }
 
 // leave records the image of slot i and empties the slot.
 func (w *worker) leave(i int) {
-	sl := &w.slots[i]
-	w.unpackBest(i)
-	w.a.finish(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
-	sl.image = -1
+	image, steps := w.slots[i].image, w.slots[i].steps
+	w.abandon(i)
+	w.a.finish(image, steps)
 }
 
-// abandon records how far the image of slot i has got when the context ends. It
-// has been judged, and has not been fooled: else it would have left.
+// abandon records how far the image of slot i, which has been judged, has got, and
+// empties the slot.
 func (w *worker) abandon(i int) {
 	sl := &w.slots[i]
-	w.unpackBest(i)
-	w.a.record(sl.image, sl.clean, false, sl.label, sl.best)
+	size := w.space.Size
+	w.layout.Unpack(w.a.res.Adv[sl.image*size:(sl.image+1)*size], w.best, w.a.target.Input(), i)
+	if !w.inside(sl, w.best) {
+		w.a.astray.Store(int64(sl.image) + 1)
+	}
+	w.a.record(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
 	sl.image = -1
-}
-
-// unpackBest writes the best point of slot i to the result.
-func (w *worker) unpackBest(i int) {
-	size, image := w.asc.size, w.slots[i].image
-	w.layout.Unpack(w.a.res.Adv[image*size:(image+1)*size], w.best, w.a.net.Input(), i)
 }

@@ -48,7 +48,7 @@ func TestBracket(t *testing.T) {
 		index[i] = 7 + i
 	}
 	for norm, resolution := range map[net.Norm]string{net.Linf: "1/1000", net.L2: "1/50"} {
-		s, err := attack.NewRadiusSearch(n, attack.PGD(net.Ball{Norm: norm}, 20, 1), net.MustEpsilon(resolution), net.MustEpsilon("1"), pool)
+		s, err := attack.NewRadiusSearch(n, attack.Config{Ball: net.Ball{Norm: norm}, Method: attack.PGD{Steps: 20, Seed: 1}}, net.MustEpsilon(resolution), net.MustEpsilon("1"), pool)
 		require.NoError(t, err)
 		b, err := Bracket(ctx, ibp, s, images.X, images.Y, index)
 		require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestBracket(t *testing.T) {
 		require.ErrorAs(t, err, &c)
 	}
 
-	s, err := attack.NewRadiusSearch(n, attack.PGD(net.Ball{}, 20, 1), net.MustEpsilon("1/100"), net.MustEpsilon("1"), pool)
+	s, err := attack.NewRadiusSearch(n, attack.Config{Method: attack.PGD{Steps: 20, Seed: 1}}, net.MustEpsilon("1/100"), net.MustEpsilon("1"), pool)
 	require.NoError(t, err)
 	stopped, cancel := context.WithCancel(ctx)
 	cancel()

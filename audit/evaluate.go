@@ -17,26 +17,24 @@ import (
 
 // Options say how Evaluate looks at a classifier.
 type Options struct {
-	Ball  net.Ball
-	Steps int    // of PGD, steps of ε/4 from one random start
-	Seed  uint64 // of the random start
-	First int    // index of the first image, for the random numbers
+	Ball    net.Ball
+	Attacks []attack.Method // nil: FGSM{} and PGD{}
+	First   int             // index of the first image, for the random numbers
 
 	// Progress, if not nil, is called from any goroutine with the pass that
-	// runs ("clean", "fgsm", "pgd", "certify"), and how many images are done.
+	// runs (one of Passes), and how many images are done.
 	Progress func(pass string, done, total int)
 }
 
 // Evaluation is what is known of a classifier on a set of images: of all n,
 // the fractions classified correctly, still so under each attack, and proved
-// to be so for the whole ball. Clean ≥ FGSM, Clean ≥ PGD ≥ Certified.
+// to be so for the whole ball. Clean ≥ each Robust ≥ Certified.
 type Evaluation struct {
 	Eps       float64    `json:"eps"`
 	Norm      string     `json:"norm"`
 	N         int        `json:"n"`
 	Clean     float64    `json:"clean"`
-	FGSM      float64    `json:"fgsm"`
-	PGD       float64    `json:"pgd"`
+	Attacks   []Attacked `json:"attacks"`
 	Certified float64    `json:"certified"`
 	Speed     Throughput `json:"images_per_s"`
 	Seconds   float64    `json:"seconds"`
@@ -46,23 +44,40 @@ type Evaluation struct {
 	NotRun []string `json:"not_run,omitempty"`
 }
 
-// The passes of an evaluation, in order.
+// Attacked is what one attack leaves.
+type Attacked struct {
+	Attack string  `json:"attack"` // its textual form
+	Robust float64 `json:"robust"` // fraction still classified correctly
+}
+
+// The passes before and after the attacks, which are called by their textual form.
 const (
 	PassClean   = "clean"
-	PassFGSM    = "fgsm"
-	PassPGD     = "pgd"
 	PassCertify = "certify"
 )
 
 // Passes lists the passes of an evaluation in order.
-func Passes() []string { return []string{PassClean, PassFGSM, PassPGD, PassCertify} }
+func (o *Options) Passes() []string {
+	passes := []string{PassClean}
+	for _, m := range o.attacks() {
+		passes = append(passes, m.String())
+	}
+	return append(passes, PassCertify)
+}
 
-// Throughput is in images (of a PGD step: image-steps) a second, over the
-// whole pass with all its workers.
+func (o *Options) attacks() []attack.Method {
+	if o.Attacks == nil {
+		return []attack.Method{attack.FGSM{}, attack.PGD{}}
+	}
+	return o.Attacks
+}
+
+// Throughput is in images (of attacks: image-steps) a second, over the whole pass
+// with all its workers.
 type Throughput struct {
-	Forward float64 `json:"forward"`
-	PGDStep float64 `json:"pgd_step"`
-	IBP     float64 `json:"ibp"`
+	Forward float64   `json:"forward"`
+	Steps   []float64 `json:"attack_steps"` // one an attack
+	IBP     float64   `json:"ibp"`
 }
 
 // Contradiction is the error of an image both attacked and certified: a bug in
@@ -97,12 +112,19 @@ func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float
 		Evaluation: Evaluation{Eps: o.Ball.Eps.Float64(), Norm: o.Ball.Norm.String(), N: total},
 		net:        n, pool: pool, x: x, y: y, o: o,
 	}
-	for i, pass := range []func(context.Context) error{e.clean, e.fgsm, e.pgd, e.certify} {
+	runs := []func(context.Context) error{e.clean}
+	for _, m := range o.attacks() {
+		e.Attacks = append(e.Attacks, Attacked{Attack: m.String()})
+		e.Speed.Steps = append(e.Speed.Steps, 0)
+		at := len(e.Attacks) - 1
+		runs = append(runs, func(ctx context.Context) error { return e.attack(ctx, m, at) })
+	}
+	for i, pass := range append(runs, e.certify) {
 		if err := pass(ctx); err != nil {
 			if end := ctx.Err(); end == nil || !errors.Is(err, end) {
 				return nil, err
 			}
-			e.NotRun = Passes()[i:]
+			e.NotRun = o.Passes()[i:]
 			e.Seconds = time.Since(begin).Seconds()
 			return &e.Evaluation, err
 		}
@@ -120,7 +142,7 @@ type evaluation struct {
 	y        []int
 	o        Options
 	correct  int
-	attacked [2]*attack.Result
+	attacked []*attack.Result
 }
 
 func (e *evaluation) fraction(k int) float64 { return float64(k) / float64(e.N) }
@@ -144,35 +166,28 @@ func (e *evaluation) clean(ctx context.Context) error {
 	return nil
 }
 
-func (e *evaluation) fgsm(ctx context.Context) (err error) {
-	e.FGSM, _, err = e.attack(ctx, PassFGSM, 0, attack.FGSM(e.o.Ball, false, e.o.Seed))
-	return err
-}
-
-func (e *evaluation) pgd(ctx context.Context) (err error) {
-	e.PGD, e.Speed.PGDStep, err = e.attack(ctx, PassPGD, 1, attack.PGD(e.o.Ball, e.o.Steps, e.o.Seed))
-	return err
-}
-
-// attack returns the fraction that is robust and the image steps a second.
-func (e *evaluation) attack(ctx context.Context, pass string, k int, cfg attack.Config) (robust, speed float64, err error) {
+// attack runs attack number at.
+func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error {
+	cfg := attack.Config{Ball: e.o.Ball, Method: m}
+	pass := m.String()
 	cfg.Progress = func(done int) { e.o.Progress(pass, done, e.N) }
 	a, err := attack.New(e.net, cfg, e.pool)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	res := new(attack.Result)
 	start := time.Now()
 	if err := a.Run(ctx, attack.Batch{X: e.x, Y: e.y, First: e.o.First}, res); err != nil {
-		return 0, 0, err
+		return err
 	}
-	speed = perSecond(res.ImageSteps, start)
+	speed := perSecond(res.ImageSteps, start)
 	_, fromAttack, left := res.Count()
 	if fromAttack != e.correct {
-		return 0, 0, fmt.Errorf("%d images correct in the forward pass, %d in the attack: please report this", e.correct, fromAttack)
+		return fmt.Errorf("%d images correct in the forward pass, %d in the attack: please report this", e.correct, fromAttack)
 	}
-	e.attacked[k] = res
-	return e.fraction(left), speed, nil
+	e.attacked = append(e.attacked, res)
+	e.Attacks[at].Robust, e.Speed.Steps[at] = e.fraction(left), speed
+	return nil
 }
 
 func (e *evaluation) certify(ctx context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/big"
 	"time"
 
 	"github.com/epsball/epsball/kernels"
@@ -119,7 +118,7 @@ func NewGuard(n *net.Network, pool *kernels.Pool, o GuardOptions) (*Guard, error
 	if err := (net.Ball{Norm: o.Norm, Eps: o.Threshold}).Validate(); err != nil {
 		return nil, fmt.Errorf("threshold: %w", err)
 	}
-	g := &Guard{net: n, o: o, now: time.Now, search: o.Resolution.Rat().Sign() > 0}
+	g := &Guard{net: n, o: o, now: time.Now, search: !o.Resolution.IsZero()}
 	if err := g.makeGrid(); err != nil {
 		return nil, err
 	}
@@ -147,7 +146,7 @@ func (g *Guard) makeGrid() error {
 		g.grid = []net.Epsilon{o.Threshold}
 		return nil
 	}
-	if o.Max.Rat().Sign() == 0 {
+	if o.Max.IsZero() {
 		o.Max = net.MustEpsilon("1")
 	}
 	if err := (net.Ball{Norm: o.Norm, Eps: o.Max}).Validate(); err != nil {
@@ -160,14 +159,14 @@ func (g *Guard) makeGrid() error {
 	if steps > MaxGuardSteps {
 		return fmt.Errorf("resolution: %s divides the largest radius %s into %d steps, want at most %d", o.Resolution, o.Max, steps, MaxGuardSteps)
 	}
-	at := new(big.Rat).Quo(o.Threshold.Rat(), o.Resolution.Rat())
-	if !at.IsInt() {
+	at, whole := o.Threshold.Steps(o.Resolution, steps+1)
+	if !whole {
 		return fmt.Errorf("threshold: %s, want a multiple of the resolution %s", o.Threshold, o.Resolution)
 	}
 	if o.Threshold.Cmp(o.Max) > 0 {
 		return fmt.Errorf("threshold: %s, want at most the largest radius %s", o.Threshold, o.Max)
 	}
-	g.at = int(at.Num().Int64())
+	g.at = at
 	for k := range steps + 1 {
 		g.grid = append(g.grid, o.Resolution.Times(k))
 	}

@@ -98,12 +98,11 @@ func TestGuardKeystone(t *testing.T) {
 			certified++
 			require.Zero(t, v.Radius.Cmp(resolution.Times(v.Steps)))
 			ball := net.Ball{Norm: o.Norm, Eps: v.Radius}
-			cfg := attack.PGD(ball, 20, uint64(k))
-			cfg.Restarts, cfg.Loss = 8, net.Margin
+			how := attack.PGD{Steps: 20, Restarts: 8, Loss: net.Margin, Seed: uint64(k)}
 			if slow {
-				cfg.Steps, cfg.Restarts = 4, 1
+				how.Steps, how.Restarts = 4, 1
 			}
-			a, err := attack.New(n, cfg, pool)
+			a, err := attack.New(n, attack.Config{Ball: ball, Method: how}, pool)
 			require.NoError(t, err)
 			var res attack.Result
 			require.NoError(t, a.Run(ctx, attack.Batch{X: x, Y: []int{v.Label}}, &res))

@@ -80,10 +80,12 @@ func keystone(t *testing.T, m *model.Model, norm net.Norm, x []float32, resoluti
 			}
 			var cert verify.Result
 			require.NoError(t, prover.Certify(ctx, ball, verify.Batch{X: img, Y: label}, &cert))
-			for _, loss := range []net.Loss{net.Margin, net.CrossEntropy} {
-				cfg := attack.PGD(ball, 12, seed)
-				cfg.Loss, cfg.Restarts = loss, 2
-				a, err := attack.New(n, cfg, pool)
+			for _, how := range []attack.Method{
+				attack.PGD{Steps: 12, Restarts: 2, Loss: net.Margin, Seed: seed},
+				attack.PGD{Steps: 12, Restarts: 2, Seed: seed},
+				attack.APGD{Steps: 12, Loss: net.Margin, Seed: seed},
+			} {
+				a, err := attack.New(n, attack.Config{Ball: ball, Method: how}, pool)
 				require.NoError(t, err)
 				var res attack.Result
 				require.NoError(t, a.Run(ctx, attack.Batch{X: img, Y: label, First: i}, &res))
@@ -183,6 +185,34 @@ func TestKeystoneResidual(t *testing.T) {
 	require.Positive(t, attacked)
 }
 
+// TestKeystoneLayers is the keystone on networks of every kind of layer.
+func TestKeystoneLayers(t *testing.T) {
+	rounds := uint64(160)
+	if len(kernels.Available()) == 1 || testing.Short() {
+		rounds = 24
+	}
+	r := rand.New(rand.NewPCG(7, 11))
+	certified, attacked := 0, 0
+	for seed := range rounds {
+		a := plain.RandomLayers(r)
+		if a.Classes() < 2 || a.Classes() > 40 {
+			continue
+		}
+		m := plain.Random(a, r)
+		if _, err := net.Compile(m, net.Options{}); err != nil {
+			require.ErrorContains(t, err, "dilation")
+			continue
+		}
+		resolution := []string{"1/100", "1e-4", "1/3000"}[r.IntN(3)]
+		c, at := keystone(t, m, net.Norm(seed%2), images(r, 2*a.Input.Size()), resolution, seed)
+		certified += c
+		attacked += at
+	}
+	t.Logf("%d certified, %d attacked", certified, attacked)
+	require.Greater(t, certified, int(rounds))
+	require.Greater(t, attacked, int(rounds))
+}
+
 func FuzzKeystone(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(1000 + seed)
@@ -215,16 +245,26 @@ func TestEvaluate(t *testing.T) {
 	const count = 90
 	x := images(rand.New(rand.NewPCG(1, 2)), count*a.Input.Size())
 	y := make([]int, count)
+	o := Options{
+		Ball:    net.Ball{Eps: net.MustEpsilon("0.02")},
+		Attacks: []attack.Method{attack.FGSM{}, attack.PGD{Steps: 10, Seed: 1}, attack.APGD{Steps: 20, Restarts: 2}},
+	}
+	require.Equal(t, []string{"clean", "fgsm", "pgd:steps=10,seed=1", "apgd:steps=20,restarts=2", "certify"}, o.Passes())
+	require.Equal(t, []string{"clean", "fgsm", "pgd:steps=40", "certify"}, new(Options).Passes())
 	var want *Evaluation
 	for threads := 1; threads <= 3; threads++ {
 		pool := kernels.NewPool(threads)
 		defer pool.Close()
-		e, err := Evaluate(context.Background(), n, pool, x, y, Options{Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10, Seed: 1})
+		e, err := Evaluate(context.Background(), n, pool, x, y, o)
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, e.Clean, e.FGSM)
-		require.GreaterOrEqual(t, e.Clean, e.PGD)
-		require.GreaterOrEqual(t, e.PGD, e.Certified)
-		require.Positive(t, e.Speed.Forward*e.Speed.PGDStep*e.Speed.IBP)
+		require.Len(t, e.Attacks, 3)
+		for i := range e.Attacks {
+			require.GreaterOrEqual(t, e.Clean, e.Attacks[i].Robust)
+			require.GreaterOrEqual(t, e.Attacks[i].Robust, e.Certified)
+			require.Positive(t, e.Speed.Steps[i])
+		}
+		require.Less(t, e.Attacks[2].Robust, e.Clean)
+		require.Positive(t, e.Speed.Forward*e.Speed.IBP)
 		e.Speed, e.Seconds = Throughput{}, 0
 		if want == nil {
 			want = e
@@ -232,21 +272,21 @@ func TestEvaluate(t *testing.T) {
 		require.Equal(t, want, e)
 	}
 	pool := kernels.NewPool(1)
-	for i, stop := range Passes() { // at the start of each pass
+	for i, stop := range o.Passes() { // at the start of each pass
 		cancelled, cancel := context.WithCancel(context.Background())
-		e, err := Evaluate(cancelled, n, pool, x, y, Options{
-			Ball: net.Ball{Eps: net.MustEpsilon("0.02")}, Steps: 10, Seed: 1,
-			Progress: func(pass string, _, _ int) {
-				if pass == stop {
-					cancel()
-				}
-			},
-		})
+		o.Progress = func(pass string, _, _ int) {
+			if pass == stop {
+				cancel()
+			}
+		}
+		e, err := Evaluate(cancelled, n, pool, x, y, o)
 		require.ErrorIs(t, err, context.Canceled)
-		require.Equal(t, Passes()[i:], e.NotRun)
-		finished := []float64{e.Clean, e.FGSM, e.PGD, e.Certified}
-		require.Equal(t, []float64{want.Clean, want.FGSM, want.PGD, want.Certified}[:i], finished[:i])
-		require.Equal(t, make([]float64, 4-i), finished[i:])
+		require.Equal(t, o.Passes()[i:], e.NotRun)
+		fractions := func(e *Evaluation) []float64 {
+			return []float64{e.Clean, e.Attacks[0].Robust, e.Attacks[1].Robust, e.Attacks[2].Robust, e.Certified}
+		}
+		require.Equal(t, fractions(want)[:i], fractions(e)[:i])
+		require.Equal(t, make([]float64, 5-i), fractions(e)[i:])
 	}
 	_, err = Evaluate(context.Background(), n, pool, nil, nil, Options{})
 	require.ErrorContains(t, err, "images")

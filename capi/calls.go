@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"strconv"
 
 	"github.com/epsball/epsball"
 	"github.com/epsball/epsball/attack"
@@ -83,7 +84,7 @@ func (h *handle) classify(images []float32, n int, labels []int32, logits []floa
 	if cap(p.Label) < n { // ClassifyInto would replace both
 		p.Label = make([]int, n)
 	}
-	err := h.model.ClassifyInto(ctx, epsball.Batch{Data: images, N: n}, p)
+	err := h.model.ClassifyInto(ctx, epsball.Batch{X: images}, p)
 	if logits != nil {
 		p.Logits = own
 	}
@@ -106,20 +107,40 @@ type attackOptions struct {
 	limitMS         uint32
 }
 
+// config is the method and what the fields after it say.
 func (o *attackOptions) config() (epsball.Method, error) {
-	switch o.method {
-	case "", "pgd":
-		if o.randomStart {
-			return nil, errors.New("random_start: 1, want 0 for pgd, whose starts are all random")
-		}
-		return epsball.PGD{Steps: int(o.steps), StepSize: o.stepSize, Restarts: int(o.restarts), Seed: o.seed}, nil
-	case "fgsm":
-		if o.steps != 0 || o.restarts != 0 || o.stepSize != 0 {
-			return nil, errors.New("steps, restarts, step_size: want 0 for fgsm, which takes one step of eps")
-		}
-		return epsball.FGSM{RandomStart: o.randomStart, Seed: o.seed}, nil
+	text := o.method
+	if text == "" {
+		text = "pgd"
 	}
-	return nil, fmt.Errorf("method %q: want pgd or fgsm", o.method)
+	s, err := attack.ParseSpec(text)
+	if err != nil {
+		return nil, fmt.Errorf("method: %w", err)
+	}
+	given := s
+	set := func(field, option string, there bool, value string) {
+		if there && s.Has(option) {
+			err = fmt.Errorf("%s: %s, want 0 with method %s", field, value, text)
+		} else if there {
+			given = given.With(option, value)
+		}
+	}
+	set("steps", "steps", o.steps != 0, strconv.FormatUint(uint64(o.steps), 10))
+	set("restarts", "restarts", o.restarts != 0, strconv.FormatUint(uint64(o.restarts), 10))
+	set("step_size", "step-size", o.stepSize != 0, strconv.FormatFloat(o.stepSize, 'g', -1, 64))
+	set("seed", "seed", o.seed != 0, strconv.FormatUint(o.seed, 10))
+	if o.randomStart && s.Name == "pgd" {
+		return nil, errors.New("random_start: 1, want 0 for pgd, whose starts are all random")
+	}
+	set("random_start", "random-start", o.randomStart, "true")
+	if err != nil {
+		return nil, err
+	}
+	m, err := attack.Builtin().Make(given)
+	if err != nil {
+		return nil, fmt.Errorf("method: %w", err)
+	}
+	return m, nil
 }
 
 // attack writes outcomes and, unless nil, adversarial images, also where it was cut
@@ -135,7 +156,7 @@ func (h *handle) attack(images []float32, labels []int32, norm, eps string, o at
 	}
 	ctx, stop := h.context(o.limitMS)
 	defer stop()
-	r, err := epsball.Attack(ctx, h.model, epsball.Batch{Data: images, N: len(labels)}, ints(labels), ball, how)
+	r, err := h.model.Attack(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, how)
 	if r == nil || err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -178,7 +199,7 @@ func (h *handle) certify(images []float32, labels []int32, norm, eps, method str
 	}
 	ctx, stop := h.context(limitMS)
 	defer stop()
-	c, err := epsball.Certify(ctx, h.model, epsball.Batch{Data: images, N: len(labels)}, ints(labels), ball, epsball.Bound(bound))
+	c, err := h.model.Certify(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, epsball.Bound(bound))
 	if err != nil {
 		return err
 	}

@@ -93,11 +93,11 @@ typedef struct epsball_info {
 typedef struct epsball_attack_options {
   uint32_t struct_size;
   uint32_t timeout_ms;   /* 0: none */
-  const char *method;    /* "pgd" or NULL; "fgsm": one step, and the next three are 0 */
-  uint32_t steps;        /* a restart; 0: 40 */
-  uint32_t restarts;     /* 0: 1 */
-  double step_size;      /* 0: a quarter of eps */
-  uint64_t seed;         /* picks the random numbers */
+  const char *method;    /* NULL: "pgd"; "fgsm", "apgd", or with options: "apgd:steps=100,loss=dlr" (docs/attacks.md) */
+  uint32_t steps;        /* a restart; 0: as method says, or 40 (apgd: 100); fgsm has one step, so 0 */
+  uint32_t restarts;     /* 0: as method says, or 1 */
+  double step_size;      /* 0: as method says, or a quarter of eps (fgsm: eps); apgd has none, so 0 */
+  uint64_t seed;         /* picks the random numbers; 0: as method says */
   uint32_t random_start; /* fgsm: 1 for a random start and a step of 1.25 eps */
   uint32_t reserved;     /* 0 */
 } epsball_attack_options;

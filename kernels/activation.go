@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Activations and their gradients, of any one length. dst may be any of the other
-// slices. The gradients take what is cheapest: the input x or the output y.
+// Activations and their gradients take slices of any one length; dst may be one of the
+// others. The gradients take what is cheapest: the input x or the output y.
 
 // Sigmoid stores Sigmoid of each element of src.
 func (i *ISA) Sigmoid(dst, src []float32) {
@@ -81,6 +81,7 @@ func (i *ISA) ClipGrad(dst, dy, x []float32, lo, hi float32) {
 	}
 }
 
+//go:noinline
 func (i *ISA) sShaped(dst, src []float32, f func(dst, src unsafe.Pointer, n int, table unsafe.Pointer)) (done int) {
 	mustLen("source", len(src), len(dst))
 	raceRead(src)
@@ -92,6 +93,7 @@ func (i *ISA) sShaped(dst, src []float32, f func(dst, src unsafe.Pointer, n int,
 	return n * Lanes
 }
 
+//go:noinline
 func (i *ISA) binary(dst, dy, y []float32, f func(dst, dy, y unsafe.Pointer, n int)) (done int) {
 	mustLen("output gradient", len(dy), len(dst))
 	mustLen("output", len(y), len(dst))

@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"fmt"
 	"math"
 	"unsafe"
 
@@ -32,18 +31,19 @@ func NewDepthwise(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, 
 func NewDepthwiseAdjoint(isa *ISA, s Sliding) *Depthwise { return newDepthwise(isa, s, true) }
 
 func newDepthwise(isa *ISA, s Sliding, adjoint bool) *Depthwise {
-	s.check()
-	out, in := s.full()
-	return &Depthwise{isa, newSlide(s, out, in, adjoint), adjoint, Alloc(s.Taps() * s.C), Alloc(s.C)}
+	return &Depthwise{isa, wholeSlide(s, adjoint), adjoint, padded(s.Taps() * s.C), padded(s.C)}
 }
+
+// padded is Alloc where kernels may read a lane vector from the last value on.
+func padded(n int) []float32 { return Alloc(n + Lanes)[:n] }
 
 // Windowed is Linear.Windowed.
 func (l *Depthwise) Windowed(out, in Window) *Depthwise {
-	s := l.plan.shape
-	if need := s.Reads(out); !l.adjoint && (need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1) {
-		panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
+	plan := newSlide(l.plan.shape, out, in, l.adjoint)
+	if !l.adjoint {
+		plan.mustReach()
 	}
-	return &Depthwise{l.isa, newSlide(s, out, in, l.adjoint), l.adjoint, l.packed, l.bias}
+	return &Depthwise{l.isa, plan, l.adjoint, l.packed, l.bias}
 }
 
 // With returns the map l, which Windowed made of a map of the same shape and kind as
@@ -90,36 +90,18 @@ func (l *Depthwise) PlanBytes() int { return int(unsafe.Sizeof(*l)) + l.plan.byt
 // Apply computes dst for the first blocks blocks of src. gate has the layout of dst
 // and is read for the epilogue Gate alone; neither it nor src may be dst.
 func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e Epilogue, gate []float32) {
-	mustLanes(lanes)
-	dst = dst[:mustFit("destination", len(dst), blocks*l.Out()*lanes)]
-	src = src[:mustFit("source", len(src), blocks*l.In()*lanes)]
-	raceRead(src)
-	raceWrite(dst)
 	a := &sc.taps
 	*a = asm.TapsArgs{Least: float32(math.Inf(-1)), W: base(l.packed), Bias: base(l.bias)}
 	switch e {
 	case ReLU:
 		a.Least = 0
 	case Gate:
-		gate = gate[:mustFit("gate", len(gate), len(dst))]
+		gate = gate[:mustFit("gate", len(gate), blocks*l.Out()*lanes)]
 		raceRead(gate)
 		a.Gated, a.GateOff = 1, int(uintptr(base(gate))-uintptr(base(dst)))
 	}
-	d := l.plan.shape.C * lanes
-	kernel := l.isa.layers(d).depthValues
-	if lanes == Lanes {
-		kernel = l.isa.layers(d).depthLanes
-	}
-	for b := range blocks {
-		to, from := base(dst[b*l.Out()*lanes:]), base(src[b*l.In()*lanes:])
-		l.plan.each(func(c *slideCell, r slideRun) {
-			c.taps(a, lanes, r.n, d)
-			a.Dst, a.Src = unsafe.Add(to, 4*d*r.centre), unsafe.Add(from, 4*d*r.tap)
-			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
-			kernel(a)
-		})
-	}
-	*a = asm.TapsArgs{}
+	set, layout := l.isa.layerKernels(), min(1, lanes-1)
+	l.plan.gather(a, dst, src, blocks, lanes, gathering{set.depth[layout], set.depthRow[layout], genericDepthValues, 0, set == &genericLayers})
 }
 
 // DepthwiseGrad computes the gradient of a depthwise convolution's weights and bias. It
@@ -128,7 +110,6 @@ type DepthwiseGrad struct {
 	isa  *ISA
 	plan *slide
 	ones []float32
-	one  [1]asm.Tap // of the bias
 }
 
 // depthChannels is the number of channels of a part of DepthwiseGrad.
@@ -136,9 +117,7 @@ const depthChannels = 16
 
 // NewDepthwiseGrad returns the weight gradient of the given geometry.
 func NewDepthwiseGrad(isa *ISA, s Sliding) *DepthwiseGrad {
-	s.check()
-	out, in := s.full()
-	w := &DepthwiseGrad{isa: isa, plan: newSlide(s, out, in, false), ones: Alloc(depthGradVecs * Lanes)}
+	w := &DepthwiseGrad{isa: isa, plan: wholeSlide(s, false), ones: Alloc(depthGradVecs * Lanes)}
 	for i := range w.ones {
 		w.ones[i] = 1
 	}
@@ -184,9 +163,8 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 	}
 	a := &sc.taps
 	*a = asm.TapsArgs{}
-	ones := asm.Tap{W: 4 * taps * s.C}
-	sc.tap[0] = ones
-	pixel := s.C * vecBytes
+	sc.tap[0] = asm.Tap{W: 4 * taps * s.C} // that of the bias, whose input is 1
+	pixel, kernels := s.C*vecBytes, &w.isa.layerKernels().depthGrad
 	for g := range groups {
 		first, input := base(dy[g*s.Out()*Lanes:]), base(x[g*s.In()*Lanes:])
 		w.plan.each(func(c *slideCell, r slideRun) {
@@ -199,16 +177,15 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 				a.W = unsafe.Pointer(&sums[v*Lanes])
 				a.Src, a.SrcStep = base(w.ones), 0
 				a.Taps = unsafe.Pointer(&sc.tap[0])
-				y := a.Y
-				w.call(a, 1, vecs)
+				kernels[1][vecs](a)
 				for t := 0; t < len(c.lanes); {
 					at := depthGradTaps
 					if len(c.lanes)-t < at {
 						at = 1
 					}
-					a.Taps, a.Y = unsafe.Pointer(&c.lanes[t]), y
+					a.Taps = unsafe.Pointer(&c.lanes[t])
 					a.Src, a.SrcStep = unsafe.Add(input, pixel*r.tap+v*vecBytes), pixel*r.move
-					w.call(a, at, vecs)
+					kernels[at][vecs](a)
 					t += at
 				}
 				v += vecs
@@ -222,8 +199,4 @@ func (w *DepthwiseGrad) Apply(sc *Scratch, dw, db, dy, x []float32, groups, task
 		}
 		db[c] = laneSum((*lane)(sums[(taps*s.C+from+c)*Lanes:]))
 	}
-}
-
-func (w *DepthwiseGrad) call(a *asm.TapsArgs, taps, vecs int) {
-	w.isa.layers(Lanes).depthGrad[taps][vecs](a)
 }

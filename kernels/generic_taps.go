@@ -20,6 +20,10 @@ func eachPixel(a *asm.TapsArgs, f func(dst, src int, taps []asm.Tap)) {
 	}
 }
 
+func genericDepthValues(a *asm.TapsArgs) { genericDepth(a, 1) }
+
+func genericDepthLanes(a *asm.TapsArgs) { genericDepth(a, Lanes) }
+
 func genericDepth(a *asm.TapsArgs, lanes int) {
 	eachPixel(a, func(dst, src int, taps []asm.Tap) {
 		for i := 0; i < a.Bytes; i += 4 {

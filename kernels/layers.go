@@ -9,7 +9,7 @@ import (
 // layerSet are the kernels of pooling, depthwise convolutions and activations other than
 // ReLU. They are not part of ISA, which every program links.
 type layerSet struct {
-	depthLanes, depthValues  func(*asm.TapsArgs)
+	depth, depthRow          [2]func(*asm.TapsArgs)                                    // for single images, for lane groups
 	depthGrad                [depthGradTaps + 1][depthGradVecs + 1]func(*asm.TapsArgs) // by taps, vectors
 	poolMax, poolSum         func(*asm.TapsArgs)
 	poolMaxGrad, poolSumGrad func(*asm.TapsArgs)
@@ -22,18 +22,9 @@ type layerSet struct {
 	sigmoidGrad, tanhGrad func(dst, dy, y unsafe.Pointer, n int)
 }
 
-// layers returns the kernels for pixels of d values. Those shorter than a lane vector
-// are left to Go.
-func (i *ISA) layers(d int) *layerSet {
-	if d < Lanes {
-		return &genericLayers
-	}
-	return i.layerKernels()
-}
-
 var genericLayers = layerSet{
-	depthLanes:  func(a *asm.TapsArgs) { genericDepth(a, Lanes) },
-	depthValues: func(a *asm.TapsArgs) { genericDepth(a, 1) },
+	depth:    [2]func(*asm.TapsArgs){genericDepthValues, genericDepthLanes},
+	depthRow: [2]func(*asm.TapsArgs){genericDepthValues, genericDepthLanes},
 	depthGrad: [depthGradTaps + 1][depthGradVecs + 1]func(*asm.TapsArgs){
 		1: {1: func(a *asm.TapsArgs) { genericDepthGrad(a, 1, 1) }, 4: func(a *asm.TapsArgs) { genericDepthGrad(a, 1, 4) }},
 		3: {1: func(a *asm.TapsArgs) { genericDepthGrad(a, 3, 1) }, 4: func(a *asm.TapsArgs) { genericDepthGrad(a, 3, 4) }},

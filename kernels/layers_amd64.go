@@ -13,8 +13,8 @@ func (i *ISA) layerKernels() *layerSet {
 
 // avx2Layers serve AVX-512 too: memory bounds them.
 var avx2Layers = layerSet{
-	depthLanes:  asm.DepthLanesAVX2,
-	depthValues: asm.DepthValuesAVX2,
+	depth:    [2]func(*asm.TapsArgs){asm.DepthValuesAVX2, asm.DepthLanesAVX2},
+	depthRow: [2]func(*asm.TapsArgs){asm.DepthRowValuesAVX2, asm.DepthRowLanesAVX2},
 	depthGrad: [depthGradTaps + 1][depthGradVecs + 1]func(*asm.TapsArgs){
 		1: {1: asm.DepthGrad1x1AVX2, 4: asm.DepthGrad1x4AVX2},
 		3: {1: asm.DepthGrad3x1AVX2, 4: asm.DepthGrad3x4AVX2},

@@ -12,8 +12,8 @@ func (i *ISA) layerKernels() *layerSet {
 }
 
 var neonLayers = layerSet{
-	depthLanes:  asm.DepthLanesNEON,
-	depthValues: asm.DepthValuesNEON,
+	depth:    [2]func(*asm.TapsArgs){asm.DepthValuesNEON, asm.DepthLanesNEON},
+	depthRow: [2]func(*asm.TapsArgs){asm.DepthRowValuesNEON, asm.DepthRowLanesNEON},
 	depthGrad: [depthGradTaps + 1][depthGradVecs + 1]func(*asm.TapsArgs){
 		1: {1: asm.DepthGrad1x1NEON, 4: asm.DepthGrad1x4NEON},
 		3: {1: asm.DepthGrad3x1NEON, 4: asm.DepthGrad3x4NEON},

@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"fmt"
 	"math"
 	"unsafe"
 
@@ -12,30 +11,31 @@ import (
 // groups, [height][width][C][8], or single images, [height][width][C], as lanes is 8
 // or 1. It is read-only and safe for concurrent use.
 type Pooling struct {
-	isa          *ISA
-	plan         *slide
-	mean         bool
-	countPadding bool
+	isa     *ISA
+	plan    *slide
+	mean    bool
+	divisor int // 0: the pixels of each window that are no padding
 }
 
 // NewMaxPool returns the maximum of each window, in which padding has no part: of equal
 // values, −0 and +0 among them, the first in order of (row, column); NaN if there is
 // one.
-func NewMaxPool(isa *ISA, s Sliding) *Pooling { return newPooling(isa, s, false, false) }
+func NewMaxPool(isa *ISA, s Sliding) *Pooling { return newPooling(isa, s, false, 0) }
 
 // NewAvgPool returns the mean of each window: the sum of its pixels, added in order of
 // (row, column), divided by their number; with countPadding, by that of all taps.
 func NewAvgPool(isa *ISA, s Sliding, countPadding bool) *Pooling {
-	return newPooling(isa, s, true, countPadding)
+	if countPadding {
+		return newPooling(isa, s, true, s.Taps())
+	}
+	return newPooling(isa, s, true, 0)
 }
 
-func newPooling(isa *ISA, s Sliding, mean, countPadding bool) *Pooling {
-	s.check()
-	out, in := s.full()
-	p := &Pooling{isa, newSlide(s, out, in, false), mean, countPadding}
-	for _, c := range p.plan.cells {
-		if c.real == 0 {
-			panic(fmt.Sprintf("kernels: windows of nothing but padding %+v", s))
+func newPooling(isa *ISA, s Sliding, mean bool, divisor int) *Pooling {
+	p := &Pooling{isa, wholeSlide(s, false), mean, divisor}
+	for i := range p.plan.cells {
+		if p.plan.cells[i].real == 0 {
+			s.impossible()
 		}
 	}
 	return p
@@ -45,7 +45,7 @@ func newPooling(isa *ISA, s Sliding, mean, countPadding bool) *Pooling {
 // wants all inputs that the outputs depend on; Gradient gives those of in, from outputs
 // that are zero outside of out.
 func (p *Pooling) Windowed(out, in Window) *Pooling {
-	return &Pooling{p.isa, newSlide(p.plan.shape, out, in, false), p.mean, p.countPadding}
+	return &Pooling{p.isa, newSlide(p.plan.shape, out, in, false), p.mean, p.divisor}
 }
 
 // In and Out return the numbers of elements of one image.
@@ -55,41 +55,16 @@ func (p *Pooling) Out() int { return p.plan.centre * p.plan.shape.C }
 // Bytes returns the memory held by the plan.
 func (p *Pooling) Bytes() int { return int(unsafe.Sizeof(*p)) + p.plan.bytes() }
 
-func (p *Pooling) divisor(c *slideCell) float32 {
-	if p.countPadding {
-		return float32(p.plan.shape.Taps())
-	}
-	return float32(c.real)
-}
-
 // Apply computes dst, which must not be src, for the first blocks blocks of src.
 func (p *Pooling) Apply(sc *Scratch, dst, src []float32, blocks, lanes int) {
-	mustLanes(lanes)
-	s, in := p.plan.shape, p.plan.in
-	if need := s.Reads(p.plan.out); need.Y0 < in.Y0 || need.Y1 > in.Y1 || need.X0 < in.X0 || need.X1 > in.X1 {
-		panic(fmt.Sprintf("kernels: window %v of inputs lacks some of %v", in, need))
-	}
-	dst = dst[:mustFit("destination", len(dst), blocks*p.Out()*lanes)]
-	src = src[:mustFit("source", len(src), blocks*p.In()*lanes)]
-	raceRead(src)
-	raceWrite(dst)
-	a, d := &sc.taps, s.C*lanes
-	*a = asm.TapsArgs{}
-	kernel := p.isa.layers(d).poolMax
+	p.plan.mustReach()
+	set := p.isa.layerKernels()
+	g := gathering{set.poolMax, nil, genericPoolMax, p.divisor, set == &genericLayers}
 	if p.mean {
-		kernel = p.isa.layers(d).poolSum
+		g.kernel, g.short = set.poolSum, genericPoolSum
 	}
-	for b := range blocks {
-		to, from := base(dst[b*p.Out()*lanes:]), base(src[b*p.In()*lanes:])
-		p.plan.each(func(c *slideCell, r slideRun) {
-			c.taps(a, lanes, r.n, d)
-			a.Divisor = p.divisor(c)
-			a.Dst, a.Src = unsafe.Add(to, 4*d*r.centre), unsafe.Add(from, 4*d*r.tap)
-			a.DstStep, a.SrcStep = 4*d*r.step, 4*d*r.move
-			kernel(a)
-		})
-	}
-	*a = asm.TapsArgs{}
+	sc.taps = asm.TapsArgs{}
+	p.plan.gather(&sc.taps, dst, src, blocks, lanes, g)
 }
 
 // Gradient computes dx from dy, for the first blocks blocks: each pixel's sum over the
@@ -105,13 +80,14 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 	raceWrite(dx)
 	a, d := &sc.taps, p.plan.shape.C*lanes
 	*a = asm.TapsArgs{Mask: unsafe.Pointer(&tailMask)}
-	kernel := p.isa.layers(d).poolSumGrad
+	set := p.isa.layerKernels()
+	kernel, short := set.poolSumGrad, genericPoolSumGrad
 	if !p.mean {
 		x = x[:mustFit("input", len(x), len(dx))]
 		y = y[:mustFit("output", len(y), len(dy))]
 		raceRead(x)
 		raceRead(y)
-		kernel = p.isa.layers(d).poolMaxGrad
+		kernel, short = set.poolMaxGrad, genericPoolMaxGrad
 	}
 	row := d * p.plan.tapW
 	for b := range blocks {
@@ -128,11 +104,17 @@ func (p *Pooling) Gradient(sc *Scratch, dx, dy, x, y []float32, blocks, lanes in
 				clear(block[cleared:end])
 				cleared = end
 			}
-			a.Divisor = p.divisor(c)
-			a.Dst, a.Src = unsafe.Add(base(block), 4*d*r.tap), unsafe.Add(base(dy[from:]), 4*d*r.centre)
+			a.Divisor = c.divisor(p.divisor)
+			to, centre := 4*d*r.tap, 4*d*r.centre
+			a.Dst, a.Src = unsafe.Add(base(block), to), unsafe.Add(base(dy[from:]), centre)
 			a.DstStep, a.SrcStep = 4*d*r.move, 4*d*r.step
 			if !p.mean {
-				a.X, a.Y = unsafe.Add(base(x[at:]), 4*d*r.tap), unsafe.Add(base(y[from:]), 4*d*r.centre)
+				a.X, a.Y = unsafe.Add(base(x[at:]), to), unsafe.Add(base(y[from:]), centre)
+			}
+			// The lane vector of a pixel that is shorter begins before it.
+			if lead := Lanes - d; at+d*r.tap < lead || from+d*r.centre < lead {
+				short(a)
+				return
 			}
 			kernel(a)
 		})
@@ -150,19 +132,20 @@ const ones = math.MaxUint32
 // whose pixels have them alone: the input of one group of a convolution. A channel is
 // lanes values.
 func SelectChannels(dst, src []float32, pixels, c, from, n, lanes int) {
-	mustFit("channels", len(dst), pixels*n*lanes)
-	mustFit("source", len(src), pixels*c*lanes)
-	for p := range pixels {
-		copy(dst[p*n*lanes:][:n*lanes], src[(p*c+from)*lanes:])
-	}
+	copyRuns(dst, src[from*lanes:], pixels, n*lanes, n*lanes, c*lanes)
 }
 
 // PlaceChannels is the way back: it copies pixels of n channels to channels from … from+n−1
 // of pixels of c channels.
 func PlaceChannels(dst, src []float32, pixels, c, from, n, lanes int) {
-	mustFit("destination", len(dst), pixels*c*lanes)
-	mustFit("channels", len(src), pixels*n*lanes)
-	for p := range pixels {
-		copy(dst[(p*c+from)*lanes:][:n*lanes], src[p*n*lanes:])
+	copyRuns(dst[from*lanes:], src, pixels, n*lanes, c*lanes, n*lanes)
+}
+
+// copyRuns copies runs of n values, which begin dstStep and srcStep values apart.
+//
+//go:noinline
+func copyRuns(dst, src []float32, runs, n, dstStep, srcStep int) {
+	for r := range runs {
+		copy(dst[r*dstStep:][:n], src[r*srcStep:][:n])
 	}
 }

@@ -10,7 +10,13 @@
 // on batch size, batch composition or threads.
 //
 // Every output element is one chain of fused multiply-adds in a fixed order,
-// so all kernel sets give the same bits.
+// so all kernel sets give the same bits. So do pooling and activations, whose
+// operations and their order are fixed too.
+//
+// Linear, Small and Winograd are the maps that mix channels, dense convolutions;
+// Depthwise and Pooling are those that take each channel by itself. Where these
+// take lanes, it is Lanes for lane groups and 1 for single images, [image]
+// [height][width][channel]: a pixel is channels·lanes contiguous values.
 package kernels
 
 import "fmt"

@@ -22,7 +22,11 @@ func (s Sliding) spanH() int { return (s.KH-1)*max(1, s.DilH) + 1 }
 func (s Sliding) spanW() int { return (s.KW-1)*max(1, s.DilW) + 1 }
 
 // OutH and OutW return the size of the output map.
+//
+//go:noinline
 func (s Sliding) OutH() int { return (s.InH+2*s.PadH-s.spanH())/s.StrideH + 1 }
+
+//go:noinline
 func (s Sliding) OutW() int { return (s.InW+2*s.PadW-s.spanW())/s.StrideW + 1 }
 
 // In and Out return the numbers of input and output elements of one image.
@@ -36,22 +40,24 @@ func (s Sliding) Taps() int { return s.KH * s.KW }
 // multiply-adds of a depthwise convolution.
 func (s Sliding) MACs() int64 {
 	rows, columns := int64(0), int64(0)
-	for _, r := range s.outputs(rowAxis, 0, s.OutH(), 0, s.InH) {
+	for _, r := range s.rows().outputs(0, s.OutH(), 0, s.InH) {
 		rows += int64(r.n * len(r.taps))
 	}
-	for _, r := range s.outputs(columnAxis, 0, s.OutW(), 0, s.InW) {
+	for _, r := range s.columns().outputs(0, s.OutW(), 0, s.InW) {
 		columns += int64(r.n * len(r.taps))
 	}
 	return int64(s.C) * rows * columns
 }
 
-func (s Sliding) check() {
+func (s *Sliding) check() {
 	if s.C < 1 || s.InH < 1 || s.InW < 1 || s.KH < 1 || s.KW < 1 || s.StrideH < 1 || s.StrideW < 1 ||
 		s.DilH < 0 || s.DilW < 0 || s.PadH < 0 || s.PadW < 0 || s.PadH >= s.spanH() || s.PadW >= s.spanW() ||
 		s.spanH() > s.InH+2*s.PadH || s.spanW() > s.InW+2*s.PadW {
-		panic(fmt.Sprintf("kernels: impossible windows %+v", s))
+		s.impossible()
 	}
 }
+
+func (s *Sliding) impossible() { panic(fmt.Sprintf("kernels: impossible windows %+v", *s)) }
 
 // Reads returns the input pixels that the outputs in w may depend on: with a dilation
 // some of them are between taps. It is empty if they depend on none.
@@ -69,16 +75,11 @@ func (s Sliding) dense() Shape {
 	}
 }
 
-// full returns the windows of all outputs and of all inputs.
-func (s Sliding) full() (out, in Window) {
-	return Window{Y1: s.OutH(), X1: s.OutW()}, Window{Y1: s.InH, X1: s.InW}
-}
-
 // axis is a geometry along one of the two.
 type axis struct{ in, k, stride, pad, dilation int }
 
-func rowAxis(s Sliding) axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
-func columnAxis(s Sliding) axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
+func (s *Sliding) rows() axis    { return axis{s.InH, s.KH, s.StrideH, s.PadH, max(1, s.DilH)} }
+func (s *Sliding) columns() axis { return axis{s.InW, s.KW, s.StrideW, s.PadW, max(1, s.DilW)} }
 
 // axisTap is a tap k along one axis, at a coordinate of the map that is read.
 type axisTap struct{ k, at int }
@@ -98,9 +99,9 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 		first := true
 		for o := phase; o < n; o += step {
 			taps, real := list(o)
-			in := 0
+			in, by := 0, 0 // without taps stay on the map, however long the run
 			if len(taps) > 0 {
-				in = taps[0].at
+				in, by = taps[0].at, move
 			}
 			for i := range taps {
 				taps[i].at -= in
@@ -110,7 +111,7 @@ func axisRuns(n, step, move int, list func(o int) (taps []axisTap, real int)) (r
 				continue
 			}
 			first = false
-			runs = append(runs, axisRun{o, step, 1, in, move, taps, real})
+			runs = append(runs, axisRun{o, step, 1, in, by, taps, real})
 		}
 	}
 	return runs
@@ -130,8 +131,7 @@ func (r *axisRun) continues(in int, taps []axisTap, real int) bool {
 
 // outputs are the runs of the outputs o0 … o1−1, counted from o0, whose taps are
 // inputs i0 … i1−1, counted from i0.
-func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) outputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(o1-o0, 1, a.stride, func(o int) (taps []axisTap, real int) {
 		for k := range a.k {
 			i := (o0+o)*a.stride - a.pad + k*a.dilation
@@ -148,8 +148,7 @@ func (s Sliding) outputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
 
 // inputs are the runs of the inputs i0 … i1−1, counted from i0, whose taps are the
 // outputs o0 … o1−1 that read them, in ascending order, counted from o0.
-func (s Sliding) inputs(of func(Sliding) axis, o0, o1, i0, i1 int) []axisRun {
-	a := of(s)
+func (a axis) inputs(o0, o1, i0, i1 int) []axisRun {
 	return axisRuns(i1-i0, a.stride, 1, func(i int) (taps []axisTap, real int) {
 		for k := a.k - 1; k >= 0; k-- {
 			o := i0 + i + a.pad - k*a.dilation
@@ -169,33 +168,44 @@ type slide struct {
 	cells         []slideCell // by run of rows, run of columns
 	centreW, tapW int         // pixels of a row of each map
 	centre, tap   int         // pixels
+	ascending     bool        // each gives centres in the order of memory
 }
 
 type slideCell struct {
 	values, lanes []asm.Tap // for pixels of C values and of C lane vectors
 	real          int
+	rows3         bool // rows of three neighbours, in windows that move by one pixel
+}
+
+// wholeSlide is newSlide for all pixels.
+func wholeSlide(s Sliding, adjoint bool) *slide {
+	s.check()
+	return newSlide(s, Window{Y1: s.OutH(), X1: s.OutW()}, Window{Y1: s.InH, X1: s.InW}, adjoint)
 }
 
 // newSlide plans for the outputs in out and the inputs in in. Centres are the outputs,
 // or for an adjoint the inputs.
+//
+//go:noinline
 func newSlide(s Sliding, out, in Window, adjoint bool) *slide {
-	s.check()
 	if out.H() < 1 || out.W() < 1 || in.H() < 1 || in.W() < 1 {
 		panic(fmt.Sprintf("kernels: window %v of outputs, %v of inputs", out, in))
 	}
-	runs := s.outputs
+	runs := axis.outputs
 	p := &slide{shape: s, out: out, in: in, centreW: out.W(), tapW: in.W(), centre: out.H() * out.W(), tap: in.H() * in.W()}
 	if adjoint {
-		runs = s.inputs
+		runs = axis.inputs
 		p.centreW, p.tapW, p.centre, p.tap = p.tapW, p.centreW, p.tap, p.centre
 	}
-	p.rows, p.columns = runs(rowAxis, out.Y0, out.Y1, in.Y0, in.Y1), runs(columnAxis, out.X0, out.X1, in.X0, in.X1)
+	p.rows, p.columns = runs(s.rows(), out.Y0, out.Y1, in.Y0, in.Y1), runs(s.columns(), out.X0, out.X1, in.X0, in.X1)
+	p.ascending = !adjoint || s.StrideH == 1 && s.StrideW == 1
 	const size = int(unsafe.Sizeof(float32(0)))
 	pixel := s.C * size
 	for _, r := range p.rows {
 		for _, c := range p.columns {
 			var cell slideCell
 			cell.real = r.real * c.real
+			cell.rows3 = len(r.taps) > 0 && c.move == 1 && c.step == 1 && len(c.taps) == 3 && c.taps[1].at == 1 && c.taps[2].at == 2
 			for _, y := range r.taps {
 				for _, x := range c.taps {
 					at, w := (y.at*p.tapW+x.at)*pixel, (y.k*s.KW+x.k)*pixel
@@ -221,43 +231,4 @@ func (p *slide) bytes() int {
 		n += int(unsafe.Sizeof(c)) + (cap(c.values)+cap(c.lanes))*int(unsafe.Sizeof(asm.Tap{}))
 	}
 	return n
-}
-
-// each calls f for every run of pixels of a row, in the order of rows and, within
-// one, of columns.
-func (p *slide) each(f func(c *slideCell, r slideRun)) {
-	for ri := range p.rows {
-		r := &p.rows[ri]
-		for y := range r.n {
-			centre, tap := (r.at+y*r.step)*p.centreW, (r.in+y*r.move)*p.tapW
-			for ci := range p.columns {
-				c := &p.columns[ci]
-				f(&p.cells[ri*len(p.columns)+ci], slideRun{centre + c.at, tap + c.in, c.n, c.step, c.move})
-			}
-		}
-	}
-}
-
-// slideRun is a run of n pixels: the first centre and its first tap, and how many pixels
-// the next ones are away.
-type slideRun struct{ centre, tap, n, step, move int }
-
-// list returns the taps for pixels of C·lanes values.
-func (c *slideCell) list(lanes int) []asm.Tap {
-	if lanes == Lanes {
-		return c.lanes
-	}
-	return c.values
-}
-
-// taps points the arguments at the taps of c and at n pixels of d values.
-func (c *slideCell) taps(a *asm.TapsArgs, lanes, n, d int) {
-	list := c.list(lanes)
-	a.N, a.Taps, a.Pixels, a.Bytes = len(list), unsafe.Pointer(unsafe.SliceData(list)), n, 4*d
-}
-
-func mustLanes(lanes int) {
-	if lanes != 1 && lanes != Lanes {
-		panic(fmt.Sprintf("kernels: pixels of %d images", lanes))
-	}
 }

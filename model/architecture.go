@@ -25,11 +25,6 @@ const (
 	Concat    Kind = "concat"    // the channels of its inputs, one input after another
 )
 
-// Kinds lists the kinds of layers.
-func Kinds() []Kind {
-	return []Kind{Normalize, Conv, FC, BatchNorm, ReLU, LeakyReLU, Sigmoid, Tanh, Clip, MaxPool, AvgPool, Add, Concat}
-}
-
 // Limits on every architecture. They keep every product of sizes within an
 // int, also where int has 32 bits.
 const (

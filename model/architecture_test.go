@@ -133,7 +133,7 @@ func TestArchitectureValidate(t *testing.T) {
 
 		{"mean of relu", "layers[2].mean", "expected none", func(a *Architecture) { a.Layers[2].Mean = []float32{1} }},
 		{"std of fc", "layers[3].std", "expected none", func(a *Architecture) { a.Layers[3].Std = []float32{1} }},
-		{"out of relu", "layers[2].out", "expected 0", func(a *Architecture) { a.Layers[2].Out = 3 }},
+		{"out of relu", "layers[2].out", "expected none", func(a *Architecture) { a.Layers[2].Out = 3 }},
 		{"kernel of fc", "layers[3].kernel", "expected none", func(a *Architecture) { a.Layers[3].Kernel[0] = 1 }},
 		{"stride of fc", "layers[3].stride", "expected none", func(a *Architecture) { a.Layers[3].Stride[0] = 1 }},
 		{"padding of relu", "layers[2].padding", "expected none", func(a *Architecture) { a.Layers[2].Padding[0] = 1 }},

@@ -29,17 +29,13 @@ func (p *Param) affine(c int, eps float32) (scale, shift float64) {
 	return scale, float64(p.B[c]) - float64(float64(p.Mean[c])*scale)
 }
 
-// checkBatchNorm refuses statistics that give no finite Affine.
+// checkBatchNorm refuses parameters that give no finite Affine.
 func checkBatchNorm(i int, p *Param, eps float32) error {
 	for c, v := range p.Var {
-		if v < 0 || v == 0 && eps == 0 {
-			return fieldErr(fmt.Sprintf("%s[%d]", varName(i), c), "got %v with eps %v, expected a number ≥ 0, a sum > 0", v, eps)
-		}
-	}
-	scale, shift := p.Affine(eps)
-	for c := range scale {
-		if !finite(scale[c]) || !finite(shift[c]) {
-			return fieldErr(fmt.Sprintf("%s[%d]", weightName(i), c), "got %v, expected a finite factor after division by the deviation", p.W[c])
+		scale, shift := p.affine(c, eps)
+		if !finite(float32(scale)) || !finite(float32(shift)) {
+			return fieldErr(fmt.Sprintf("%s[%d]", varName(i), c), "got %v with eps %v and weight %v, expected numbers ≥ 0 that leave it finite",
+				v, eps, p.W[c])
 		}
 	}
 	return nil

@@ -19,7 +19,8 @@ import (
 // float32.
 func (a *Architecture) CanonicalJSON() []byte {
 	b := appendString([]byte(`{"name":`), a.Name)
-	b = fmt.Appendf(b, `,"input":[%d,%d,%d],"layers":[`, a.Input.C, a.Input.H, a.Input.W)
+	b = appendInts(append(b, `,"input":`...), []int{a.Input.C, a.Input.H, a.Input.W})
+	b = append(b, `,"layers":[`...)
 	for i := range a.Layers {
 		if i > 0 {
 			b = append(b, ',')
@@ -33,48 +34,60 @@ func (a *Architecture) CanonicalJSON() []byte {
 func (l *Layer) appendJSON(b []byte, i int) []byte {
 	b = appendString(append(b, `{"type":`...), string(l.Kind))
 	if in := l.Inputs; len(in) > 1 || len(in) == 1 && in[0] != i-1 {
-		b = append(b, `,"inputs":[`...)
-		for n, k := range in {
-			if n > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendInt(b, int64(k), 10)
-		}
-		b = append(b, ']')
+		b = appendInts(append(b, `,"inputs":`...), in)
 	}
-	switch l.Kind {
-	case Normalize:
-		b = appendNumbers(append(b, `,"mean":`...), l.Mean)
-		b = appendNumbers(append(b, `,"std":`...), l.Std)
-	case Conv:
-		b = appendWindows(fmt.Appendf(b, `,"out":%d`, l.Out), l)
-		if l.Dilation != [2]int{} {
-			b = fmt.Appendf(b, `,"dilation":[%d,%d]`, l.Dilation[0], l.Dilation[1])
+	k := l.Kind.keys()
+	if k == nil { // not valid
+		return append(b, '}')
+	}
+	for bit, key := range keyNames {
+		switch set := keySet(1) << bit; {
+		case (k.required|k.optional)&set == 0, set == keyInputs,
+			set == keyDilation && l.Dilation == [2]int{}, set == keyGroups && l.Groups == 0, set == keyCountPadding && !l.CountPadding:
+			continue
 		}
-		if l.Groups > 1 {
-			b = fmt.Appendf(b, `,"groups":%d`, l.Groups)
+		b = append(append(append(b, `,"`...), key...), `":`...)
+		switch keySet(1) << bit {
+		case keyMean:
+			b = appendNumbers(b, l.Mean)
+		case keyStd:
+			b = appendNumbers(b, l.Std)
+		case keyOut:
+			b = strconv.AppendInt(b, int64(l.Out), 10)
+		case keyKernel:
+			b = appendInts(b, l.Kernel[:])
+		case keyStride:
+			b = appendInts(b, l.Stride[:])
+		case keyPadding:
+			b = appendInts(b, l.Padding[:])
+		case keyDilation:
+			b = appendInts(b, l.Dilation[:])
+		case keyGroups:
+			b = strconv.AppendInt(b, int64(l.Groups), 10)
+		case keyCountPadding:
+			b = append(b, "true"...)
+		case keySlope:
+			b = appendNumbers(b, l.Slope)
+		case keyMin:
+			b = appendNumber(b, l.Min)
+		case keyMax:
+			b = appendNumber(b, l.Max)
+		case keyEps:
+			b = appendNumber(b, l.Eps)
 		}
-	case FC:
-		b = fmt.Appendf(b, `,"out":%d`, l.Out)
-	case MaxPool, AvgPool:
-		b = appendWindows(b, l)
-		if l.CountPadding {
-			b = append(b, `,"count_padding":true`...)
-		}
-	case LeakyReLU:
-		b = appendNumbers(append(b, `,"slope":`...), l.Slope)
-	case Clip:
-		b = appendNumber(append(b, `,"min":`...), l.Min)
-		b = appendNumber(append(b, `,"max":`...), l.Max)
-	case BatchNorm:
-		b = appendNumber(append(b, `,"eps":`...), l.Eps)
 	}
 	return append(b, '}')
 }
 
-func appendWindows(b []byte, l *Layer) []byte {
-	return fmt.Appendf(b, `,"kernel":[%d,%d],"stride":[%d,%d],"padding":[%d,%d]`,
-		l.Kernel[0], l.Kernel[1], l.Stride[0], l.Stride[1], l.Padding[0], l.Padding[1])
+func appendInts(b []byte, v []int) []byte {
+	b = append(b, '[')
+	for i, n := range v {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return append(b, ']')
 }
 
 func appendNumber(b []byte, x float32) []byte { return strconv.AppendFloat(b, float64(x), 'g', -1, 32) }
@@ -100,9 +113,10 @@ func appendString(b []byte, s string) []byte {
 
 // ParseArchitecture reads an architecture's JSON and validates it. Besides the
 // canonical spelling it takes white space, any order of keys, one integer for
-// two equal ones in kernel, stride and padding, their defaults (stride 1,
-// padding 0), and the layer before spelled out in inputs. Unknown, repeated and missing keys are errors. The error is a
-// *FormatError.
+// two equal ones in kernel, stride, padding and dilation, defaults left out (stride 1,
+// padding 0) or spelled out (dilation 1, groups 1, count_padding false), and the layer
+// before spelled out in inputs. Unknown, repeated and missing keys are errors. The
+// error is a *FormatError.
 func ParseArchitecture(data []byte) (*Architecture, error) {
 	if err := checkJSON(data, "architecture"); err != nil {
 		return nil, err
@@ -146,46 +160,23 @@ func ParseArchitecture(data []byte) (*Architecture, error) {
 	return a, nil
 }
 
-// layerKeys returns, besides "type", the keys of a kind: required ones and others.
-func layerKeys(k Kind) (required, optional keys, ok bool) {
-	switch k {
-	case Normalize:
-		return keys{"mean", "std"}, nil, true
-	case Conv:
-		return keys{"out", "kernel"}, keys{"inputs", "stride", "padding", "dilation", "groups"}, true
-	case FC:
-		return keys{"out"}, keys{"inputs"}, true
-	case MaxPool:
-		return keys{"kernel"}, keys{"inputs", "stride", "padding"}, true
-	case AvgPool:
-		return keys{"kernel"}, keys{"inputs", "stride", "padding", "count_padding"}, true
-	case LeakyReLU:
-		return keys{"slope"}, keys{"inputs"}, true
-	case Clip:
-		return keys{"min", "max"}, keys{"inputs"}, true
-	case BatchNorm:
-		return keys{"eps"}, keys{"inputs"}, true
-	case ReLU, Sigmoid, Tanh:
-		return nil, keys{"inputs"}, true
-	case Add, Concat:
-		return keys{"inputs"}, nil, true
-	}
-	return nil, nil, false
-}
-
 func parseLayer(i int, data []byte) (Layer, error) {
 	l := Layer{Stride: [2]int{1, 1}}
 	at := fmt.Sprintf("layers[%d]", i)
-	var seen keys
-	err := eachMember(data, at, 9, func(key string, val []byte) (err error) {
-		seen = append(seen, key)
+	var seen keySet
+	err := eachMember(data, at, len(keyNames), func(key string, val []byte) (err error) {
+		bit := slices.Index(keyNames[:], key)
+		if bit < 0 {
+			return fieldErr(at, "got unknown key %s, expected %s", quote(key), strings.Join(keyNames[:], ", "))
+		}
+		seen |= 1 << bit
 		field := at + "." + key
-		switch key {
-		case "type":
+		switch keySet(1) << bit {
+		case keyType:
 			var s string
 			s, err = parseString(val, field)
 			l.Kind = Kind(s)
-		case "inputs":
+		case keyInputs:
 			l.Inputs, err = parseInts(val, field, maxLayers)
 			if err == nil && len(l.Inputs) == 0 {
 				err = fieldErr(field, "got no numbers, expected at least 1")
@@ -193,64 +184,65 @@ func parseLayer(i int, data []byte) (Layer, error) {
 			if len(l.Inputs) == 1 && l.Inputs[0] == i-1 {
 				l.Inputs = nil // the canonical spelling
 			}
-		case "mean":
+		case keyMean:
 			l.Mean, err = parseFloats(val, field)
-		case "std":
+		case keyStd:
 			l.Std, err = parseFloats(val, field)
-		case "out":
+		case keyOut:
 			l.Out, err = parseInt(val, field)
-		case "kernel":
+		case keyKernel:
 			l.Kernel, err = parsePair(val, field)
-		case "stride":
+		case keyStride:
 			l.Stride, err = parsePair(val, field)
-		case "padding":
+		case keyPadding:
 			l.Padding, err = parsePair(val, field)
-		case "dilation":
-			if l.Dilation, err = parsePair(val, field); l.Dilation == [2]int{1, 1} {
-				l.Dilation = [2]int{} // the canonical spelling
+		case keyDilation:
+			l.Dilation, err = parsePair(val, field)
+		case keyGroups:
+			l.Groups, err = parseInt(val, field)
+		case keyCountPadding:
+			if l.CountPadding = string(val) == "true"; !l.CountPadding && string(val) != "false" {
+				err = fieldErr(field, "got %s, expected true or false", quote(string(val)))
 			}
-		case "groups":
-			if l.Groups, err = parseInt(val, field); l.Groups == 1 {
-				l.Groups = 0 // the canonical spelling
-			}
-		case "count_padding":
-			l.CountPadding, err = parseBool(val, field)
-		case "slope":
+		case keySlope:
 			l.Slope, err = parseFloats(val, field)
-		case "min":
+		case keyMin:
 			l.Min, err = parseFloat(val, field)
-		case "max":
+		case keyMax:
 			l.Max, err = parseFloat(val, field)
-		case "eps":
+		case keyEps:
 			l.Eps, err = parseFloat(val, field)
-		default:
-			err = fieldErr(at, "got unknown key %s, expected type, inputs, mean, std, out, kernel, stride, padding, "+
-				"dilation, groups, count_padding, slope, min, max or eps", quote(key))
 		}
 		return err
 	})
 	if err != nil {
 		return l, err
 	}
-	if err := seen.need(at, "type"); err != nil {
-		return l, err
+	if seen&keyType == 0 {
+		return l, fieldErr(at, "got no key %q, expected one", keyType)
 	}
-	required, optional, ok := layerKeys(l.Kind)
-	if !ok {
-		return l, fieldErr(at+".type", "got %s, expected %s", quote(string(l.Kind)), kindNames())
+	k := l.Kind.keys()
+	if k == nil {
+		return l, unknownKind(i, l.Kind)
 	}
-	for _, k := range seen {
-		if k != "type" && !required.has(k) && !optional.has(k) {
-			return l, fieldErr(at+"."+k, "got a key that %q does not have", l.Kind)
-		}
+	if more := seen &^ (k.required | k.optional | keyType); more != 0 {
+		return l, fieldErr(at+"."+more.String(), "got a key that %q does not have", l.Kind)
 	}
-	if l.Kind != Conv && l.Kind != MaxPool && l.Kind != AvgPool {
+	if none := k.required &^ seen; none != 0 {
+		return l, fieldErr(at, "got no key %q, expected one", none)
+	}
+	// The canonical spelling.
+	if k.optional&keyStride == 0 {
 		l.Stride = [2]int{}
 	}
-	if l.Padding == [2]int{} {
-		l.CountPadding = false // the canonical spelling
+	if l.Dilation == [2]int{1, 1} {
+		l.Dilation = [2]int{}
 	}
-	return l, seen.need(at, required...)
+	if l.Groups == 1 {
+		l.Groups = 0
+	}
+	l.CountPadding = l.CountPadding && l.Padding != [2]int{}
+	return l, nil
 }
 
 type keys []string
@@ -442,14 +434,4 @@ func parseFloat(val []byte, field string) (float32, error) {
 		return 0, fieldErr(field, "got %s, expected a number within float32", quote(string(val)))
 	}
 	return float32(x), nil
-}
-
-func parseBool(val []byte, field string) (bool, error) {
-	switch string(val) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	return false, fieldErr(field, "got %s, expected true or false", quote(string(val)))
 }

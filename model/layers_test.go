@@ -175,7 +175,7 @@ func TestEveryKindRefuses(t *testing.T) {
 		{"layers[1].kernel", "padded input, here 12", func(l []Layer) { l[1].Dilation[0] = 6 }},
 		{"layers[2].eps", "got NaN", func(l []Layer) { l[2].Eps = nan }},
 		{"layers[2].eps", "got -1", func(l []Layer) { l[2].Eps = -1 }},
-		{"layers[3].slope", "got 3 values, expected 1, or 4", func(l []Layer) { l[3].Slope = l[3].Slope[:3] }},
+		{"layers[3].slope", "got 3 values, expected 4, one for each channel, or 1", func(l []Layer) { l[3].Slope = l[3].Slope[:3] }},
 		{"layers[3].slope", "got 0 values", func(l []Layer) { l[3].Slope = nil }},
 		{"layers[3].slope[2]", "got +Inf", func(l []Layer) { l[3].Slope[2] = inf }},
 		{"layers[6].min", "got NaN and max 6", func(l []Layer) { l[6].Min = nan }},
@@ -191,10 +191,10 @@ func TestEveryKindRefuses(t *testing.T) {
 		{"layers[8].padding", "got [3 1]", func(l []Layer) { l[8].Padding[0] = 3 }},
 		{"layers[14].kernel", "got [5 4], expected each at most the padded input", func(l []Layer) { l[14].Kernel[0] = 5 }},
 
-		{"layers[8].out", "expected 0", func(l []Layer) { l[8].Out = 10 }},
+		{"layers[8].out", "expected none", func(l []Layer) { l[8].Out = 10 }},
 		{"layers[8].dilation", "none", func(l []Layer) { l[8].Dilation = [2]int{2, 2} }},
-		{"layers[8].count_padding", `got true, expected none for "maxpool"`, func(l []Layer) { l[8].CountPadding = true }},
-		{"layers[14].count_padding", "got true", func(l []Layer) { l[14].CountPadding = true }},
+		{"layers[8].count_padding", `expected none for "maxpool"`, func(l []Layer) { l[8].CountPadding = true }},
+		{"layers[14].count_padding", "expected none", func(l []Layer) { l[14].CountPadding = true }},
 		{"layers[12].slope", "none", func(l []Layer) { l[12].Slope = []float32{1} }},
 		{"layers[12].min", "none", func(l []Layer) { l[12].Min = 1 }},
 		{"layers[12].max", "none", func(l []Layer) { l[12].Max = 1 }},
@@ -220,7 +220,7 @@ func TestEveryKindRefuses(t *testing.T) {
 		{`{"type":"sigmoid"}`, `{"type":"sigmoid","count_padding":false}`, "layers[9].count_padding", `"sigmoid" does not have`},
 		{`,"kernel":[4,4]`, ``, "layers[14]", `no key "kernel"`},
 		{`"groups":4`, `"groups":4.0`, "layers[4].groups", "expected an integer"},
-		{`"type":"fc"`, `"type":"dense"`, "layers[16].type", `expected "normalize", "conv", "fc", "batchnorm", "relu", "leakyrelu", "sigmoid", "tanh", "clip", "maxpool", "avgpool", "add" or "concat"`},
+		{`"type":"fc"`, `"type":"dense"`, "layers[16].type", `got "dense", expected one of normalize, conv, fc, batchnorm, relu, leakyrelu, sigmoid, tanh, clip, maxpool, avgpool, add, concat`},
 	} {
 		_, err := ParseArchitecture([]byte(strings.Replace(everyJSON, c.old, c.new, 1)))
 		checkErr(t, err, c.field, c.msg)
@@ -242,7 +242,7 @@ func TestBatchNormRefuses(t *testing.T) {
 		{"layers.2.running_mean", "got 5 values", func(p []Param) { p[2].Mean = make([]float32, 5) }},
 		{"layers.2.running_var", "got 0 values", func(p []Param) { p[2].Var = nil }},
 		{"layers.1.running_mean", "got 1 values, expected 0", func(p []Param) { p[1].Mean = make([]float32, 1) }},
-		{"layers.5.weight[0]", "finite factor", func(p []Param) { p[5].W[0], p[5].Var[0] = 1e38, 1e-9 }},
+		{"layers.5.running_var[0]", "weight 1e+38, expected numbers ≥ 0", func(p []Param) { p[5].W[0], p[5].Var[0] = 1e38, 1e-9 }},
 		{"layers.2.weight", "expected none", func(p []Param) { p[2].Stored = p[1].Stored }},
 	} {
 		m := storedAs(t, everyModel(t), Storage{F32, true})

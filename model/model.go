@@ -111,17 +111,10 @@ func (m *Model) Validate() error {
 		if !l.HasMatrix() && m.Params[i].Stored != nil {
 			return fieldErr(weightName(i), "got a weight, expected none for %q", l.Kind)
 		}
-		if err := checkTensor(weightName(i), m.Params[i].W, weights); err != nil {
-			return err
-		}
-		if err := checkTensor(biasName(i), m.Params[i].B, biases); err != nil {
-			return err
-		}
-		if err := checkTensor(meanName(i), m.Params[i].Mean, channels); err != nil {
-			return err
-		}
-		if err := checkTensor(varName(i), m.Params[i].Var, channels); err != nil {
-			return err
+		for k, n := range [...]int{weights, biases, channels, channels} {
+			if err := checkTensor(i, part(k), *m.Params[i].values(part(k)), n); err != nil {
+				return err
+			}
 		}
 		if l.Kind == BatchNorm {
 			if err := checkBatchNorm(i, &m.Params[i], l.Eps); err != nil {
@@ -132,13 +125,13 @@ func (m *Model) Validate() error {
 	return m.checkCard()
 }
 
-func checkTensor(name string, v []float32, want int) error {
+func checkTensor(layer int, which part, v []float32, want int) error {
 	if len(v) != want {
-		return fieldErr(name, "got %d values, expected %d", len(v), want)
+		return fieldErr(tensorName(layer, which), "got %d values, expected %d", len(v), want)
 	}
 	for i, x := range v {
 		if !finite(x) {
-			return fieldErr(fmt.Sprintf("%s[%d]", name, i), "got %v, expected a finite number", x)
+			return fieldErr(fmt.Sprintf("%s[%d]", tensorName(layer, which), i), "got %v, expected a finite number", x)
 		}
 	}
 	return nil

@@ -103,12 +103,7 @@ print(h.hexdigest())
 // built in PyTorch and compares every activation's shape and every weight.
 func TestPythonExample(t *testing.T) {
 	exe := python(t, "torch", "safetensors.numpy")
-	doc, err := os.ReadFile("../docs/model-format.md")
-	require.NoError(t, err)
-	_, code, ok := strings.Cut(string(doc), "```python\n")
-	require.True(t, ok)
-	code, _, ok = strings.Cut(code, "```")
-	require.True(t, ok)
+	code := converter(t)
 	path := filepath.Join(t.TempDir(), "torch.safetensors")
 	out := runPython(t, exe, code+`
 import sys
@@ -153,4 +148,49 @@ for module in net:
 			}
 		}
 	}
+}
+
+// converter returns the Python of docs/model-format.md.
+func converter(t *testing.T) string {
+	doc, err := os.ReadFile("../docs/model-format.md")
+	require.NoError(t, err)
+	_, code, ok := strings.Cut(string(doc), "```python\n")
+	require.True(t, ok)
+	code, _, ok = strings.Cut(code, "```")
+	require.True(t, ok)
+	return code
+}
+
+// TestPythonLayers does so with the other kinds of layers.
+func TestPythonLayers(t *testing.T) {
+	exe := python(t, "torch", "safetensors.numpy")
+	path := filepath.Join(t.TempDir(), "torch.safetensors")
+	runPython(t, exe, converter(t)+`
+import sys
+import torch
+from torch import nn
+
+net = nn.Sequential(
+    nn.Conv2d(2, 4, 3, padding=2, dilation=2, groups=2), nn.BatchNorm2d(4, eps=1e-3), nn.PReLU(4),
+    nn.MaxPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.AvgPool2d(2),
+    nn.LeakyReLU(0.1), nn.Hardtanh(-0.5, 0.75), nn.ReLU6(), nn.Sigmoid(), nn.Tanh(), nn.Flatten(),
+    nn.Linear(4 * 2 * 2, 3), nn.BatchNorm1d(3))
+with torch.no_grad():
+    net[1].running_mean += 0.5
+    net[1].running_var += 2
+    net[2].weight += torch.arange(4)
+save_epsball(sys.argv[1], net, "layers", (2, 8, 8))
+`, path)
+	m, err := Load(path)
+	require.NoError(t, err)
+	assert.Equal(t, `{"name":"layers","input":[2,8,8],"layers":[`+
+		`{"type":"conv","out":4,"kernel":[3,3],"stride":[1,1],"padding":[2,2],"dilation":[2,2],"groups":2},`+
+		`{"type":"batchnorm","eps":0.001},{"type":"leakyrelu","slope":[0.25,1.25,2.25,3.25]},`+
+		`{"type":"maxpool","kernel":[2,2],"stride":[2,2],"padding":[0,0]},`+
+		`{"type":"avgpool","kernel":[3,3],"stride":[1,1],"padding":[1,1],"count_padding":true},`+
+		`{"type":"avgpool","kernel":[3,3],"stride":[1,1],"padding":[1,1]},`+
+		`{"type":"avgpool","kernel":[2,2],"stride":[2,2],"padding":[0,0]},{"type":"leakyrelu","slope":[0.1]},`+
+		`{"type":"clip","min":-0.5,"max":0.75},{"type":"clip","min":0,"max":6},{"type":"sigmoid"},{"type":"tanh"},`+
+		`{"type":"fc","out":3},{"type":"batchnorm","eps":1e-05}]}`, string(m.Arch.CanonicalJSON()))
+	assert.Equal(t, Param{W: filled(4, 1), B: filled(4, 0), Mean: filled(4, 0.5), Var: filled(4, 3)}, m.Params[1])
 }

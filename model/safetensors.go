@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -131,8 +130,8 @@ func (m *Model) header(tensors []param) []byte {
 	}
 	b[len(b)-1] = '}' // over the last comma
 	for _, t := range tensors {
-		b = fmt.Appendf(b, `,%q:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, t.name, t.dtype,
-			strings.ReplaceAll(fmt.Sprint(t.shape), " ", ","), t.begin, t.end)
+		b = append(b, fmt.Sprintf(`,%q:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, t.name, t.dtype,
+			strings.ReplaceAll(fmt.Sprint(t.shape), " ", ","), t.begin, t.end)...)
 	}
 	b = append(b, '}')
 	for (lengthBytes+len(b))%align != 0 {
@@ -211,7 +210,6 @@ func read(r io.Reader, size int64) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	sort.Slice(tensors, func(i, j int) bool { return tensors[i].begin < tensors[j].begin }) // without gaps, see checkTensors
 	for _, t := range tensors {
 		p := &m.Params[t.layer]
 		if t.storage == (Storage{}) {
@@ -233,7 +231,7 @@ func read(r io.Reader, size int64) (*Model, error) {
 
 // parseHeader reads what the header says of a file with size bytes of data. Params
 // are there but empty, the tensors as the file has them.
-func parseHeader(header []byte, size int64) (*Model, []param, error) {
+func parseHeader(header []byte, size int64) (*Model, []*param, error) {
 	m, version := &Model{}, ""
 	found := make(map[string]tensor)
 	err := eachMember(header, "header", 1+4*maxLayers, func(key string, val []byte) (err error) {
@@ -265,16 +263,9 @@ func parseHeader(header []byte, size int64) (*Model, []param, error) {
 		s.Type, _ = ParseDType(t.dtype)
 		return s
 	}
-	want := wantTensors(&m.Arch, shapes, storage)
-	if err := checkTensors(found, want, size, version); err != nil {
-		return nil, nil, err
-	}
-	for i := range want {
-		t := found[want[i].name]
-		want[i].begin, want[i].end = t.begin, t.end
-	}
+	tensors, err := checkTensors(found, wantTensors(&m.Arch, shapes, storage), size, version)
 	m.Params = make([]Param, len(m.Arch.Layers))
-	return m, want, nil
+	return m, tensors, err
 }
 
 // splitHeader cuts a file into its header and its data.

@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"math"
-	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -130,15 +129,17 @@ func checkName(name string) error {
 func (a *Architecture) checkInputs(i int) error {
 	l := &a.Layers[i]
 	n := len(l.Inputs)
-	switch {
-	case l.Kind == Add && n != 2:
-		return layerErr(i, "inputs", "got %d, expected 2 for %q", n, Add)
-	case l.Kind == Concat && (n < 2 || n > maxLayers):
-		return layerErr(i, "inputs", "got %d, expected 2 to %d for %q", n, maxLayers, Concat)
-	case l.Kind == Normalize && n > 0:
-		return layerErr(i, "inputs", "got %d, expected none for %q", n, Normalize)
-	case l.Kind != Add && l.Kind != Concat && n > 1:
-		return layerErr(i, "inputs", "got %d, expected at most 1 for %q", n, l.Kind)
+	good, want := n <= 1, "at most 1"
+	switch l.Kind {
+	case Normalize:
+		good, want = n == 0, "none"
+	case Add:
+		good, want = n == 2, "2"
+	case Concat:
+		good, want = n >= 2 && n <= maxLayers, "2 to 1024"
+	}
+	if !good {
+		return layerErr(i, "inputs", "got %d, expected %s for %q", n, want, l.Kind)
 	}
 	for _, k := range l.Inputs {
 		if k < NetInput || k >= i {
@@ -156,8 +157,8 @@ func (a *Architecture) checkInputs(i int) error {
 // Layers before i have been checked.
 func (a *Architecture) checkPlace(i int, readers []int) error {
 	kind := a.Layers[i].Kind
-	if !slices.Contains(Kinds(), kind) {
-		return layerErr(i, "type", "got %s, expected %s", quote(string(kind)), kindNames())
+	if kind.keys() == nil {
+		return unknownKind(i, kind)
 	}
 	if kind == Normalize && i > 0 {
 		return layerErr(i, "type", "got %q, expected it only as the first layer", kind)
@@ -166,21 +167,6 @@ func (a *Architecture) checkPlace(i int, readers []int) error {
 		return fieldErr(fmt.Sprintf("layers[%d]", i), "got an output that no layer reads, expected that of the last layer alone")
 	}
 	return nil
-}
-
-// kindNames lists the kinds for an error.
-func kindNames() string {
-	var b []byte
-	for i, k := range Kinds() {
-		switch {
-		case i == len(Kinds())-1:
-			b = append(b, " or "...)
-		case i > 0:
-			b = append(b, ", "...)
-		}
-		b = fmt.Appendf(b, "%q", k)
-	}
-	return string(b)
 }
 
 // join returns the shape of layer i's output, an add or a concat, whose inputs'
@@ -206,45 +192,22 @@ func (a *Architecture) join(i int, shapes []Shape) (Shape, error) {
 }
 
 // checkUnset refuses fields that mean nothing for the layer's kind: two
-// architectures that compute the same are then equal as data.
+// architectures that do the same have the same hash.
 func (l *Layer) checkUnset(i int) error {
-	var zero [2]int
-	if l.Kind != Normalize {
-		if len(l.Mean) > 0 {
-			return layerErr(i, "mean", "got %d values, expected none for %q", len(l.Mean), l.Kind)
-		}
-		if len(l.Std) > 0 {
-			return layerErr(i, "std", "got %d values, expected none for %q", len(l.Std), l.Kind)
-		}
-	}
-	if !l.HasMatrix() && l.Out != 0 {
-		return layerErr(i, "out", "got %d, expected 0 for %q", l.Out, l.Kind)
-	}
-	window := l.Kind == Conv || l.Kind == MaxPool || l.Kind == AvgPool
-	for _, f := range []struct {
-		name   string
-		unset  bool
-		values any
-	}{
-		{"kernel", window || l.Kernel == zero, l.Kernel},
-		{"stride", window || l.Stride == zero, l.Stride},
-		{"padding", window || l.Padding == zero, l.Padding},
-		{"dilation", l.Kind == Conv || l.Dilation == zero, l.Dilation},
-		{"groups", l.Kind == Conv || l.Groups == 0, l.Groups},
-		{"count_padding", l.Kind == AvgPool && l.Padding != zero || !l.CountPadding, l.CountPadding},
-		{"slope", l.Kind == LeakyReLU || len(l.Slope) == 0, l.Slope},
-		{"min", l.Kind == Clip || l.Min == 0, l.Min},
-		{"max", l.Kind == Clip || l.Max == 0, l.Max},
-		{"eps", l.Kind == BatchNorm || l.Eps == 0, l.Eps},
+	k := l.Kind.keys()
+	zero := [2]int{}
+	for bit, set := range [...]bool{
+		len(l.Mean) > 0, len(l.Std) > 0, l.Out != 0, l.Kernel != zero, l.Stride != zero, l.Padding != zero, l.Dilation != zero,
+		l.Groups != 0, l.CountPadding, len(l.Slope) > 0, l.Min != 0, l.Max != 0, l.Eps != 0,
 	} {
-		if !f.unset {
-			return layerErr(i, f.name, "got %v, expected none for %q", f.values, l.Kind)
+		key := keySet(1) << bit
+		if set && ((k.required|k.optional)&key == 0 || key == keyCountPadding && l.Padding == zero) {
+			return layerErr(i, key.String(), "got a value, expected none for %q", l.Kind)
 		}
 	}
 	return nil
 }
 
-// output checks layer i's own numbers and returns the shape of its output.
 func (l *Layer) output(i int, in Shape) (Shape, error) {
 	switch l.Kind {
 	case Normalize:
@@ -314,33 +277,36 @@ func (l *Layer) windows(i int, in Shape, channels int) (Shape, error) {
 }
 
 func (l *Layer) checkNormalize(i, channels int) error {
-	if len(l.Mean) != channels {
-		return layerErr(i, "mean", "got %d values, expected %d, one for each input channel", len(l.Mean), channels)
+	err := checkValues(i, keyMean, l.Mean, channels)
+	if err == nil {
+		err = checkValues(i, keyStd, l.Std, channels)
 	}
-	if len(l.Std) != channels {
-		return layerErr(i, "std", "got %d values, expected %d, one for each input channel", len(l.Std), channels)
-	}
-	for c, v := range l.Mean {
-		if !finite(v) {
-			return layerErr(i, fmt.Sprintf("mean[%d]", c), "got %v, expected a finite number", v)
-		}
-	}
-	for c, v := range l.Std {
-		if !finite(v) || v < smallestStd {
-			return layerErr(i, fmt.Sprintf("std[%d]", c),
-				"got %v, expected a finite number > 0, not subnormal", v)
-		}
-	}
-	return nil
+	return err
 }
 
 func (l *Layer) checkSlope(i, channels int) error {
-	if n := len(l.Slope); n != 1 && n != channels {
-		return layerErr(i, "slope", "got %d values, expected 1, or %d, one for each channel", n, channels)
+	if len(l.Slope) == 1 {
+		channels = 1 // for all
 	}
-	for c, v := range l.Slope {
-		if !finite(v) {
-			return layerErr(i, fmt.Sprintf("slope[%d]", c), "got %v, expected a finite number", v)
+	return checkValues(i, keySlope, l.Slope, channels)
+}
+
+// checkValues checks a list of one number for each channel.
+func checkValues(i int, key keySet, v []float32, channels int) error {
+	if len(v) != channels {
+		more := ""
+		if key == keySlope {
+			more = ", or 1"
+		}
+		return layerErr(i, key.String(), "got %d values, expected %d, one for each channel%s", len(v), channels, more)
+	}
+	for c, x := range v {
+		if !finite(x) || key == keyStd && x < smallestStd {
+			want := "number"
+			if key == keyStd {
+				want = "number > 0, not subnormal"
+			}
+			return layerErr(i, fmt.Sprintf("%s[%d]", key, c), "got %v, expected a finite %s", x, want)
 		}
 	}
 	return nil

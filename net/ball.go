@@ -3,9 +3,9 @@ package net
 import (
 	"fmt"
 	"math"
-	"math/big"
 	"strings"
 
+	"github.com/epsball/epsball/internal/exact"
 	"github.com/epsball/epsball/kernels"
 )
 
@@ -121,7 +121,7 @@ func (b Box) EpsHi() float64 { return b.eps.hi }
 
 // down rounds the exact x + sign·ε to float32, downward. The sum is formed in
 // two float64, s + e, with an error below 2⁻¹⁰⁰ (none if ε is a float64), which
-// nearly always decides; rationals do otherwise.
+// nearly always decides; fractions do otherwise.
 func (b Box) down(x float32, sign float64) float32 {
 	s, e := twoSum(float64(x), sign*b.eps.lo)
 	s, e = twoSum(s, e+sign*b.eps.rest)
@@ -139,13 +139,23 @@ func (b Box) down(x float32, sign float64) float32 {
 }
 
 func (b Box) downExactly(x float32, sign float64) float32 {
-	r := new(big.Rat).SetFloat64(sign)
-	r.Add(r.Mul(r, b.eps.r), new(big.Rat).SetFloat64(float64(x)))
-	f, _ := r.Float32()
-	if new(big.Rat).SetFloat64(float64(f)).Cmp(r) > 0 {
-		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	v, negative := exact.Offset(x, b.eps.r, sign < 0)
+	d, same := v.Floor()
+	if !negative {
+		f := float32(d)
+		if float64(f) > d {
+			f = math.Nextafter32(f, float32(math.Inf(-1)))
+		}
+		return f
 	}
-	return f
+	if !same {
+		d = math.Nextafter(d, math.Inf(1))
+	}
+	f := float32(d)
+	if float64(f) < d {
+		f = math.Nextafter32(f, float32(math.Inf(1)))
+	}
+	return -f
 }
 
 func (b Box) up(x float32, sign float64) float32 { return -b.down(-x, -sign) }
@@ -158,8 +168,8 @@ func twoSum(a, b float64) (s, err float64) {
 	return s, (a - t) + (b - (s - t))
 }
 
-// Contains tells whether the image x lies in the ball around centre, exactly:
-// float64 decides where its error leaves no doubt, rationals elsewhere.
+// Contains reports whether the image x lies in the ball around centre, exactly:
+// float64 decides where its error leaves no doubt, fractions elsewhere.
 func (b Ball) Contains(centre, x []float32) bool {
 	if len(centre) != len(x) {
 		return false
@@ -193,25 +203,17 @@ func (b Ball) Contains(centre, x []float32) bool {
 }
 
 func (b Ball) containsExactly(centre, x []float32) bool {
-	var sum, sum2, d big.Rat
-	eps := b.Eps.Rat()
+	sum := exact.NewSum(b.Norm == L2)
 	for i, v := range x {
 		if v == centre[i] {
 			continue
 		}
-		d.Sub(new(big.Rat).SetFloat64(float64(v)), new(big.Rat).SetFloat64(float64(centre[i])))
-		d.Abs(&d)
-		if b.Norm == Linf && d.Cmp(eps) > 0 {
+		if b.Norm == Linf {
+			sum = exact.NewSum(false) // each pixel by itself
+		}
+		if sum.Add(v, centre[i]); b.Norm == Linf && sum.Cmp(b.Eps.r) > 0 {
 			return false
 		}
-		sum.Add(&sum, &d)
-		sum2.Add(&sum2, d.Mul(&d, &d))
 	}
-	switch b.Norm {
-	case L2:
-		return sum2.Cmp(eps.Mul(eps, eps)) <= 0
-	case L1:
-		return sum.Cmp(eps) <= 0
-	}
-	return true
+	return sum.Cmp(b.Eps.r) <= 0
 }

@@ -93,6 +93,9 @@ func smallNets() []*model.Architecture {
 			{Kind: model.LeakyReLU, Slope: []float32{0.2, -0.5, 1.5, 0, 1, 0.25, 0.3, 0.7, 2}},
 			dilated(grouped(9, 9, 2, 2, 1, 1, 1, 1), 2, 2), fc(5),
 		}},
+		{Name: "dilated", Input: model.Shape{C: 2, H: 9, W: 8}, Layers: []model.Layer{
+			dilated(conv(5, 3, 2, 1, 1, 2, 1), 2, 3), relu, dilated(grouped(10, 5, 2, 2, 2, 1, 1, 0), 3, 1), relu, fc(4),
+		}},
 		{Name: "average-padded", Input: model.Shape{C: 3, H: 6, W: 7}, Layers: []model.Layer{
 			{Kind: model.AvgPool, Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Padding: [2]int{1, 1}},
 			{Kind: model.AvgPool, Kernel: [2]int{2, 3}, Stride: [2]int{1, 2}, Padding: [2]int{1, 1}, CountPadding: true},

@@ -5,12 +5,14 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Grouped is a convolution whose channels fall into groups: a dense one for each, of
-// the channels of its group.
+// Grouped is a convolution whose channels fall into groups, a dense one for each, of
+// the channels of its group; or one group of all, whose taps lie apart.
 type Grouped struct {
-	Shape  kernels.Shape // of one group
+	Shape  kernels.Shape // of one group; with a dilation, zeros are between its taps
 	Groups int
 
+	taps             kernels.Shape // of one group, without the zeros
+	dilation         [2]int
 	param            *model.Param
 	macs             int64
 	weights          []float32
@@ -20,11 +22,15 @@ type Grouped struct {
 
 func (n *Network) newGrouped(i int, in model.Shape) *Grouped {
 	l := n.model.Arch.Layers[i]
-	g := &Grouped{Groups: l.Groups, param: &n.model.Params[i]}
+	g := &Grouped{Groups: l.GroupCount(), dilation: l.Dilations(), param: &n.model.Params[i]}
+	in.C /= g.Groups
+	l.Out /= g.Groups
+	g.taps = Geometry(l, in)
+	g.Shape = g.taps.Dilate(g.dilation[0], g.dilation[1])
 	g.weights = g.param.Rows()
-	in.C /= l.Groups
-	l.Out /= l.Groups
-	g.Shape = Geometry(l, in)
+	if g.dilated() {
+		g.weights = make([]float32, g.Groups*g.Shape.Weights())
+	}
 	g.macs = g.Shape.MACs() * int64(g.Groups)
 	for range g.Groups {
 		if n.HasLanes() {
@@ -54,6 +60,8 @@ func (g *Grouped) Bias(group int) []float32 {
 	return g.param.B[group*g.Shape.OutC : (group+1)*g.Shape.OutC]
 }
 
+func (g *Grouped) dilated() bool { return g.dilation != [2]int{1, 1} }
+
 // Lanes, Small and Adjoint return the maps of one group: W·x + b on lanes and on single
 // images, without the node's ReLU, and Wᵀ·dy on lanes; nil for batches or passes that
 // the network was not compiled for.
@@ -72,6 +80,9 @@ func (g *Grouped) parts() int { return g.Groups }
 
 func (g *Grouped) pack(k int) {
 	w, b := g.Weights(k), g.Bias(k)
+	if n := g.taps.Weights(); g.dilated() {
+		kernels.DilateWeights(w, g.param.Rows()[k*n:(k+1)*n], g.taps, g.dilation[0], g.dilation[1])
+	}
 	if g.lanes != nil {
 		g.lanes[k].Pack(w, false)
 		g.lanes[k].SetBias(b)
@@ -108,7 +119,7 @@ func (g *Grouped) bytes() int {
 }
 
 // spare is the room that the passes need, twice, for the channels of one group.
-func (g *Grouped) spare() int { return max(g.Shape.In(), g.Shape.Out()) }
+func (g *Grouped) spare() int { return max(g.Shape.In(), g.Shape.Out()) } // none for one group
 
 func (g *Grouped) forward(w *Workspace, n *Node, dst []float32) {
 	g.each(w, dst, w.act(n.In[0]), g.Shape.OutC, g.Shape.InC, g.Shape.OutH()*g.Shape.OutW(), g.Shape.InH*g.Shape.InW,
@@ -141,6 +152,10 @@ func (g *Grouped) backward(w *Workspace, i int, dout []float32, least int) {
 // each calls f for every group with the channels of src that are its own, and puts the
 // channels that f gives in their places in dst.
 func (g *Grouped) each(w *Workspace, dst, src []float32, to, from, toPixels, fromPixels int, f func(k int, dst, src []float32)) {
+	if g.Groups == 1 {
+		f(0, dst, src)
+		return
+	}
 	lanes := int(w.layout)
 	in, out := w.spare[0][:w.length(from*fromPixels)], w.spare[1][:w.length(to*toPixels)]
 	for k := range g.Groups {

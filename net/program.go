@@ -38,13 +38,10 @@ func (n *Network) newOperation(i int, shapes []model.Shape) (Operation, error) {
 	l, in := &a.Layers[i], a.InputShape(i, shapes)
 	switch l.Kind {
 	case model.Conv:
-		switch {
-		case l.Groups == in.C && l.Out == in.C:
+		if l.Groups == in.C && l.Out == in.C {
 			return n.newDepthwise(i, in), nil
-		case l.Dilation == [2]int{}:
-			return n.newGrouped(i, in), nil
 		}
-		return nil, fmt.Errorf("dilation %v of %q that is not depthwise is not computed", l.Dilation, l.Kind)
+		return n.newGrouped(i, in), nil
 	case model.BatchNorm:
 		return n.newDepthwise(i, in), nil
 	case model.MaxPool, model.AvgPool:

@@ -132,26 +132,25 @@ type groupedGradient struct {
 }
 
 func newGroupedGradient(n *Network, i int, op *Grouped) (paramGradient, int) {
-	return &groupedGradient{i, op, kernels.NewWeightGrad(n.isa, op.Shape), columns(op.Shape)}, op.Groups
+	return &groupedGradient{i, op, kernels.NewWeightGrad(n.isa, op.Shape), columns(op.taps)}, op.Groups
 }
 
 func (g *groupedGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Param, groups, k int) {
 	s := g.op.Shape
 	in, out, row := groups*s.In()*kernels.Lanes, groups*s.Out()*kernels.Lanes, g.cols.Size()
-	room := sc.Room(in + out + s.Weights())
-	x, dy, dw := room[:in], room[in:in+out], room[in+out:]
+	room := sc.Room(in + out + s.Weights() + g.op.taps.Weights())
+	x, dy, dw, undilated := room[:in], room[in:in+out], room[in+out:][:s.Weights()], room[in+out+s.Weights():]
 	kernels.SelectChannels(x, w.acts[w.net.nodes[g.node].In[0]], groups*s.InH*s.InW, s.InC*g.op.Groups, k*s.InC, s.InC, kernels.Lanes)
 	kernels.SelectChannels(dy, w.grads[g.node+1], groups*s.OutH()*s.OutW(), s.OutC*g.op.Groups, k*s.OutC, s.OutC, kernels.Lanes)
 	for part := range g.grad.Tasks() {
 		from, to := g.grad.Channels(part)
 		at := k * s.OutC
-		pw := p.W[(at+from)*row : (at+to)*row]
-		if sameColumns(g.cols) {
-			g.grad.Apply(sc, pw, p.B[at+from:at+to], dy, x, groups, part)
-			continue
-		}
-		d := dw[:len(pw)]
+		d := dw[:(to-from)*s.FanIn()]
 		g.grad.Apply(sc, d, p.B[at+from:at+to], dy, x, groups, part)
-		UnmapColumns(w.net.isa, pw, d, g.cols)
+		if g.op.dilated() {
+			kernels.UndilateGrad(undilated[:(to-from)*row], d, g.op.taps, g.op.dilation[0], g.op.dilation[1])
+			d = undilated[:(to-from)*row]
+		}
+		UnmapColumns(w.net.isa, p.W[(at+from)*row:(at+to)*row], d, g.cols)
 	}
 }

@@ -10,6 +10,10 @@ import (
 	"github.com/epsball/epsball/internal/onnx"
 )
 
+// Options choose what a network becomes: Options{KeepBatchNorm: true}.Load(path) reads
+// one with its batch norms as layers.
+type Options = onnx.Options
+
 func init() {
 	formats.ONNX.Load, formats.ONNX.LoadFS, formats.ONNX.Foreign = onnx.Load, onnx.LoadFS, foreign.Check
 }

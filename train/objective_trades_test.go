@@ -128,7 +128,7 @@ func underPGD(t *testing.T, m *model.Model, d *dataset.Set) float64 {
 	n, err := net.Compile(m, net.Options{Backward: true})
 	require.NoError(t, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}
-	a, err := attack.New(n, attack.PGD(ball, 20, 1), kernels.NewPool(2))
+	a, err := attack.New(n, attack.Config{Ball: ball, Method: attack.PGD{Steps: 20, Seed: 1}}, kernels.NewPool(2))
 	require.NoError(t, err)
 	var r attack.Result
 	require.NoError(t, a.Run(context.Background(), attack.Batch{X: d.X, Y: d.Y}, &r))

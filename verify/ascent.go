@@ -9,7 +9,7 @@ import (
 
 // ascent optimises the lower slopes α of rows by projected gradient steps (Xu et al.
 // 2021). Any α in [0, 1] gives a sound bound: what happens here decides how tight it
-// is, nothing else.
+// is, nothing else. (Of a LeakyReLU: in [f, 1]. Lines of other nodes stay as they are.)
 //
 // A bound is the minimum of a function of the input that is linear between the ReLUs'
 // lines; its derivative to α of a neuron with coefficient λ is max(λ, 0)·z, z being
@@ -39,11 +39,6 @@ func newAscent(r *rows) *ascent {
 		a.alpha, a.m, a.s = append(a.alpha, alloc()), append(a.m, alloc()), append(a.s, alloc())
 		a.out, a.z = append(a.out, alloc()), append(a.z, alloc())
 	}
-	for i := range r.g.nodes {
-		if r.g.nodes[i].forward == nil {
-			panic("verify: graph without forward maps")
-		}
-	}
 	return a
 }
 
@@ -68,9 +63,9 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 			if step == 0 {
 				r.initial(a, i, groups)
 			}
-			r.relaxSlopes(a, i, groups)
+			r.bend(i, a.out[i+1], groups, a.alpha[i+1])
 			r.started[i+1] = false
-			r.back(i, a.out[i+1], groups)
+			r.g.nodes[i].op.back(r, i, a.out[i+1], groups)
 		}
 		r.finish(groups)
 		done := early
@@ -93,7 +88,7 @@ func (r *rows) ascend(a *ascent, from, groups, steps int, early, keep bool, begi
 		c1, c2 := 1-decay1, 1-decay2
 		for i := range from + 1 {
 			if a.used[i+1] {
-				r.values(a, i, groups)
+				r.g.nodes[i].op.values(r, a, i, groups)
 				r.update(a, i, groups, float32(rate/c1), float32(1/c2))
 			}
 		}
@@ -149,12 +144,6 @@ func (r *rows) each(g, a int, f func(at, k int)) {
 	}
 }
 
-func (r *rows) relaxSlopes(a *ascent, i, groups int) {
-	for g := range groups {
-		r.relaxGroup(r.group(a.out[i+1], i+1, g), r.group(r.v[i+1], i+1, g), i+1, g, r.params[i], r.group(a.alpha[i+1], i+1, g))
-	}
-}
-
 // corners finds the inputs that the bounds are attained at.
 func (r *rows) corners(a *ascent, groups int) {
 	for g := range groups {
@@ -199,25 +188,14 @@ func (r *rows) dualCorners(g int, v, z []float32) {
 	})
 }
 
-// values computes z of node i from the values of what it reads.
-func (r *rows) values(a *ascent, i, groups int) {
-	d := &r.g.nodes[i]
-	w := r.placed[0]
-	out, in := w[i+1], w[d.src]
-	if d.flat {
-		out, in = kernels.Window{Y1: 1, X1: 1}, kernels.Window{Y1: 1, X1: 1}
-	}
-	a.forward = r.g.forwardOn(d, out, in)
-	a.forward.Apply(&r.sc, a.z[i+1], a.z[d.src], groups, kernels.None, nil)
-	if d.skip < 0 {
-		return
-	}
-	m, all := r.g.maps[d.skip], w[d.skip]
-	n := w[i+1].W() * m.c * kernels.Lanes
+// addValues adds the values of an activation to those of node i, on its window.
+func (r *rows) addValues(a *ascent, i, act, groups int) {
+	w, all, m := r.placed[0][i+1], r.placed[0][act], r.g.maps[act]
+	n := w.W() * m.c * kernels.Lanes
 	for g := range groups {
-		z, s := r.group(a.z[i+1], i+1, g), r.group(a.z[d.skip], d.skip, g)
-		for y := range w[i+1].H() {
-			at := ((w[i+1].Y0+y-all.Y0)*all.W() + w[i+1].X0 - all.X0) * m.c * kernels.Lanes
+		z, s := r.group(a.z[i+1], i+1, g), r.group(a.z[act], act, g)
+		for y := range w.H() {
+			at := ((w.Y0+y-all.Y0)*all.W() + w.X0 - all.X0) * m.c * kernels.Lanes
 			for k, v := range s[at : at+n] {
 				z[y*n+k] += v
 			}
@@ -225,12 +203,27 @@ func (r *rows) values(a *ascent, i, groups int) {
 	}
 }
 
+// window copies the window w of an activation whose values are z.
+func (r *rows) window(dst []float32, act int, w kernels.Window, z []float32, groups int) {
+	all, m := r.placed[0][act], r.g.maps[act]
+	n := w.W() * m.c * kernels.Lanes
+	for g := range groups {
+		from := r.group(z, act, g)
+		for y := range w.H() {
+			at := ((w.Y0+y-all.Y0)*all.W() + w.X0 - all.X0) * m.c * kernels.Lanes
+			copy(dst[(g*w.H()+y)*n:][:n], from[at:])
+		}
+	}
+}
+
 // update moves the slopes of node i up their gradients and turns its values into
-// those after the ReLUs' lines.
+// those after its lines.
 func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
-	if !r.g.nodes[i].affine.ReLU {
+	d := &r.g.nodes[i]
+	if !d.relu && !d.bent || d.lines == ownLines {
 		return
 	}
+	o, _ := d.op.(*relaxElementwise)
 	for g := range groups {
 		v, z := r.group(r.v[i+1], i+1, g), r.group(a.z[i+1], i+1, g)
 		alpha, m, s := r.group(a.alpha[i+1], i+1, g), r.group(a.m[i+1], i+1, g), r.group(a.s[i+1], i+1, g)
@@ -238,11 +231,25 @@ func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
 			p := r.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams]
 			up, t := p[kernels.RelaxUpper], p[kernels.RelaxIntercept]
 			from, to := at*kernels.Lanes, (at+1)*kernels.Lanes
+			if d.lines == generalLines {
+				for l := from; l < to; l++ {
+					if v[l] > 0 {
+						z[l] = float32(p[kernels.RelaxLower]*z[l]) + p[kernels.RelaxBias]
+					} else {
+						z[l] = float32(up*z[l]) + t
+					}
+				}
+				return
+			}
 			if t == 0 { // stable
 				for l, x := range z[from:to] {
 					z[from+l] = x * up
 				}
 				return
+			}
+			least := float32(0)
+			if o != nil {
+				least = o.slope(k)
 			}
 			for l := from; l < to; l++ {
 				x, row := z[l], v[l]
@@ -255,9 +262,9 @@ func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
 				m[l] = float32(beta1*m[l]) + float32((1-beta1)*grad)
 				s[l] = float32(beta2*s[l]) + float32((1-beta2)*float32(grad*grad))
 				step := float32(rate*m[l]) / (float32(math.Sqrt(float64(s[l]*scale))) + 1e-12)
-				alpha[l] = min(max(alpha[l]+step, 0), 1)
+				alpha[l] = min(max(alpha[l]+step, least), 1)
 				if alpha[l] != alpha[l] {
-					alpha[l] = 0
+					alpha[l] = least
 				}
 			}
 		})

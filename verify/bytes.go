@@ -38,18 +38,36 @@ func (v *CROWN) Bytes() int {
 		n += v.ibp.Bytes()
 	}
 	for i := range v.g.nodes {
-		n += v.g.nodes[i].bytes()
+		if o, ok := v.g.nodes[i].op.(interface{ bytes() int }); ok {
+			n += o.bytes()
+		}
 	}
 	return n
 }
 
-func (d *node) bytes() int {
-	n := d.abs.Bytes() + d.adjoint.Bytes() + 4*(cap(d.columns)+cap(d.both))
-	if own, _ := d.affine.Small(1, 1); d.small != own {
-		n += d.small.Bytes()
+func (o *relaxAffine) bytes() int {
+	n := o.abs.Bytes() + o.adjoint.Bytes() + 4*(cap(o.columns)+cap(o.both))
+	if own, _ := o.affine.Small(1, 1); o.small != own {
+		n += o.small.Bytes()
 	}
-	if d.forward != nil && d.forward != d.affine.Lanes() {
-		n += d.forward.Bytes()
+	if o.ahead != nil && o.ahead != o.affine.Lanes() {
+		n += o.ahead.Bytes()
+	}
+	return n
+}
+
+func (o *relaxDepthwise) bytes() int {
+	return o.centre.Bytes() + o.radius.Bytes() + o.v.Bytes() + o.adjoint.Bytes()
+}
+
+func (o *relaxGrouped) bytes() int {
+	n := 0
+	for k := range o.groups {
+		g := &o.groups[k]
+		n += g.small.Bytes() + g.abs.Bytes() + g.adjoint.Bytes() + 4*cap(g.both)
+		if g.ahead != nil {
+			n += g.ahead.Bytes()
+		}
 	}
 	return n
 }

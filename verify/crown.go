@@ -111,7 +111,7 @@ func NewCROWN(n *net.Network, pool *kernels.Pool, c Config) (*CROWN, error) {
 	if n.HasWinograd() {
 		return nil, errors.New("network: compiled with Winograd, whose rounding no certificate covers")
 	}
-	if err := bounded(n); err != nil {
+	if err := n.Only("linear bounds", linearOps); err != nil {
 		return nil, err
 	}
 	g, err := newGraph(n, c.Method == MethodAlphaCROWN)
@@ -229,8 +229,8 @@ func (v *CROWN) image(i int) []float32 {
 	return v.b.X[i*size : (i+1)*size]
 }
 
-// Bounds returns the intervals of all affine layers but the last, before their
-// ReLUs, for the ball around one image, and lower bounds: of z_y − z_j for every j
+// Bounds returns the intervals of all nodes of net.Network.Nodes but the last, before the
+// ReLUs that are part of them, for the ball around one image, and lower bounds: of z_y − z_j for every j
 // (+Inf at y), or of the rows of the specification. It allocates its results.
 func (v *CROWN) Bounds(ball net.Ball, x []float32, y int) ([]Interval, []float32, error) {
 	if err := ball.Validate(); err != nil {

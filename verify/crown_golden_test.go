@@ -16,9 +16,9 @@ import (
 	"github.com/epsball/epsball/zoo"
 )
 
-func crownGolden(t *testing.T) map[string]any {
+func goldenArrays(t *testing.T, name string) map[string]any {
 	t.Helper()
-	f, err := os.Open("../testdata/golden/crown.npz")
+	f, err := os.Open("../testdata/golden/" + name)
 	require.NoError(t, err)
 	defer f.Close()
 	info, err := f.Stat()
@@ -37,7 +37,7 @@ func crownGolden(t *testing.T) map[string]any {
 // executions and of our own, never beyond them with those, and hardly looser where
 // stable neurons are bounded from one side.
 func TestGoldenCROWN(t *testing.T) {
-	ref := crownGolden(t)
+	ref := goldenArrays(t, "crown.npz")
 	f64 := func(format string, args ...any) []float64 {
 		v, ok := ref[fmt.Sprintf(format, args...)].([]float64)
 		require.True(t, ok, format, args)
@@ -96,7 +96,7 @@ func TestGoldenCROWN(t *testing.T) {
 				pure := make([]Interval, last)
 				for i := range pure {
 					pure[i] = w.intervalOf(i)
-					if !w.g.nodes[i].affine.ReLU {
+					if !w.g.nodes[i].relu {
 						continue // bounded by its interval
 					}
 					outs := len(pure[i].Lower)

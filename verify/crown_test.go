@@ -74,14 +74,12 @@ func TestWindowsAreDense(t *testing.T) {
 			w.load(x, ball, ball.Box())
 			w.bounds(true, 0)
 			for i := range w.g.nodes {
-				if !w.g.nodes[i].affine.ReLU || i == len(w.g.nodes)-1 {
+				if !w.g.nodes[i].relu || i == len(w.g.nodes)-1 {
 					continue
 				}
 				cut := *w.g
 				cut.nodes, cut.maps = append([]node(nil), w.g.nodes[:i+1]...), w.g.maps[:i+2]
-				last := *cut.nodes[i].affine
-				last.ReLU = false
-				cut.nodes[i].affine = &last
+				cut.nodes[i].relu, cut.nodes[i].bends = false, nil
 				c := newRelaxer(&cut)
 				c.bothSides = true
 				c.load(x, ball, ball.Box())
@@ -265,7 +263,7 @@ func TestProof(t *testing.T) {
 		for _, s := range p.Slopes {
 			require.Equal(t, method == 3, s.Rows != nil)
 			for _, row := range append([][]float32{s.Alpha}, s.Rows...) {
-				require.Len(t, row, v.g.maps[s.Layer+1].size())
+				require.Len(t, row, v.g.maps[s.node+1].size())
 				for _, al := range row {
 					require.True(t, al >= 0 && al <= 1)
 					if al > 0 && al < 1 {
@@ -372,7 +370,7 @@ func TestPlantedUnsoundRows(t *testing.T) {
 			x := randomImage(a.Input.Size(), r)
 			ball := net.Ball{Eps: net.MustEpsilon("1e-4")}
 			require.Nil(t, search(t, v, m, ball, x, 0, r, 16))
-			d := &v.g.nodes[1]
+			d := v.g.nodes[1].op.(*relaxAffine)
 			w := append([]float32(nil), d.affine.Weights()...)
 			for i := range w {
 				w[i] *= 0.99

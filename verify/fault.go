@@ -14,6 +14,9 @@ package verify
 //   - 7a, the rounding of LeakyReLU's product: half an ulp, where endsOf has widened by 4u.
 //   - 7c, Kη of a mean: Abs of the pass behind it.
 //   - 9, the rounding of s and t: relaxExtra, as us·max(−l, h) ≤ u(|W|M + |b| + Mₛ).
+//   - 9b, the rounding of a row's product with a slope, u|fz| of a LeakyReLU, and γ_R there,
+//     in 9a and in 10c: relaxExtra of the layers before, which count the same M, or the
+//     γ_{m+2}|c| of the input.
 //   - 13, g, and what float64 rounds elsewhere: far below E.
 //   - 1 + 2γ for the chains of R and V. Terms that a chain loses cannot be rounded up by
 //     an execution of the same products; of V the loss counts times γ_T, and sums of n
@@ -43,9 +46,11 @@ const (
 	termDualInput
 	termUnderflow
 	termLastRows
-	errorTerms // those before are noticed by internal/redteam, those behind by TestLayerFaults
+	errorTerms // those before are noticed by internal/redteam, those behind by TestLayerFaults and TestLinearFaults
 
 	termSmooth
+	termMeanBox
+	termCurve
 )
 
 var errorTermNames = [...]string{
@@ -71,6 +76,8 @@ var errorTermNames = [...]string{
 	termUnderflow:   "12: underflow",
 	termLastRows:    "13: γ_T·S",
 	termSmooth:      "7a: 2⁻²⁰ of sigmoid and tanh",
+	termMeanBox:     "10b: γ of the box of a mean",
+	termCurve:       "9b: 2⁻²⁰ of sigmoid and tanh",
 }
 
 // removed is the term that a test takes out; verifiers made meanwhile are unsound.

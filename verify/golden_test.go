@@ -53,10 +53,10 @@ func contains(t *testing.T, wantLo, lo, wantHi, hi float64) {
 	require.InDelta(t, wantHi, hi, near)
 }
 
-// TestGoldenLayers: the same for networks of other layers and intervals of auto_LiRPA,
+// TestGoldenIntervals: the same for networks of other layers and intervals of auto_LiRPA,
 // but for what the rounding of a batchnorm's factors and 2⁻²⁰ for sigmoids make of them.
-func TestGoldenLayers(t *testing.T) {
-	f, err := os.Open("../testdata/golden/layers.npz")
+func TestGoldenIntervals(t *testing.T) {
+	f, err := os.Open("../testdata/golden/intervals.npz")
 	require.NoError(t, err)
 	defer f.Close()
 	info, err := f.Stat()

@@ -5,16 +5,25 @@ import (
 	"slices"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
 // graph is the network as linear bounds see it: activation 0 is the normalized
-// input, activation i+1 the output of affine layer i. It is read-only but for its plans.
+// input, activation i+1 the output of node i. It is read-only but for its plans.
 type graph struct {
-	net   *net.Network
-	maps  []extent // of each activation
-	nodes []node
-	plans *plans
+	net    *net.Network
+	maps   []extent // of each activation
+	nodes  []node
+	plans  *plans[planKey, *kernels.Linear]
+	slides *plans[slideKey, *slidePlan]
+
+	// whole says that there are other nodes than dense layers. Then rows are made as
+	// docs/certificate.md has it: of all elements of what reads the input, by the dual
+	// norm, and first for the end nearer to 0. Networks of dense layers alone have rows of
+	// open elements only, and first for the end that the ball's centre is at; so they
+	// keep the bits of their bounds.
+	whole bool
 }
 
 // extent is the size of a map, [H][W][C] in memory.
@@ -23,142 +32,215 @@ type extent struct{ h, w, c int }
 func (e extent) size() int            { return e.h * e.w * e.c }
 func (e extent) full() kernels.Window { return kernels.Window{Y1: e.h, X1: e.w} }
 
-// node is an affine layer, its skip and its ReLU.
+// node is an operation with its place in the graph, and its ReLU.
 type node struct {
-	affine    *net.Affine
-	src, skip int             // activations; skip −1: none
-	shape     kernels.Shape   // of the affine layer
-	flat      bool            // reads its source as one long pixel
-	small     *kernels.Small  // W from b
-	both      []float32       // e of step 2, padded
-	abs       *kernels.Small  // |W| from |b|
-	adjoint   *kernels.Linear // of the whole map
-	forward   *kernels.Linear // W from b on lanes; nil unless slopes are optimised
-	columns   []float32       // W, [KH][KW][InC][OutC]
-	interval  bound           // of step 2
-	relax     relaxBound      // of step 10
-	readers   int             // of the source
+	op    operation
+	in    []int      // activations that it reads
+	relu  bool       // it ends in a ReLU
+	bends []bend     // the readers of its output that are not linear
+	relax relaxBound // of step 10
+
+	bent  bool // it is not linear itself
+	lines lineKind
+	first bool // it reads the input; a sum: and nothing else
+	exact bool // in an Linf box its intervals are as good as rows
+	stops bool // rows of the statement may stop at what it reads
+	inner bool // it reads the box of a linear node that owes to rows, where no checker stops
+	layer int  // of the architecture: that with its lines, where certificates state slopes; else −1
+}
+
+// dual reports whether a checker bounds all elements of the node by the dual norm.
+func (d *node) dual() bool { return d.first && len(d.in) == 1 && !d.bent }
+
+// operation is what linear bounds know of what a node computes. There is a file for
+// each kind, with its part of the proof: relax_affine.go and so on.
+type operation interface {
+	// reads returns the window of the node's k-th input that outputs in w depend on.
+	reads(k int, w kernels.Window) kernels.Window
+
+	// key appends what is equal for windows of outputs that may go backward together.
+	key(sig []int, w kernels.Window) []int
+
+	// forward bounds node i from the boxes of what it reads, and sets its parameters:
+	// of a linear one bias and error, of another one all.
+	forward(w *relaxer, i int)
+
+	// back takes groups of rows with coefficients v on the output of node i, behind
+	// its lines if it has any, to what it reads.
+	back(r *rows, i int, v []float32, groups int)
+
+	// values computes the minimising points of node i, before its lines, from those of
+	// what it reads.
+	values(r *rows, a *ascent, i, groups int)
+}
+
+// bend is an operation that is not linear.
+type bend interface {
+	// open marks the elements of the activation that the node reads whose better
+	// bounds would make its lines better; lo and hi are those that are known.
+	open(lo, hi []float32, mark []bool)
+}
+
+// lineKind says how rows go through the lines of a node.
+type lineKind uint8
+
+const (
+	kernelLines  lineKind = iota // by the kernel of ReLUs: the lower line goes through zero
+	generalLines                 // two lines with intercepts
+	ownLines                     // by its operation's back
+)
+
+// linearOps reports whether linear bounds know an operation.
+func linearOps(op net.Operation) bool {
+	switch op.(type) {
+	case *net.Affine, *net.Depthwise, *net.Grouped, *net.Pool, *net.Elementwise, *net.Sum, *net.Concat:
+		return true
+	}
+	return false
 }
 
 // newGraph packs what the linear bounds of n need; with forward, also what optimising
 // slopes does.
 func newGraph(n *net.Network, forward bool) (*graph, error) {
-	g := &graph{net: n, plans: newPlans()}
+	g := &graph{net: n, plans: newPlans[planKey, *kernels.Linear](planBudget), slides: newPlans[slideKey, *slidePlan](planBudget / 4)}
 	in := n.Input()
 	g.maps = append(g.maps, extent{in.H, in.W, in.C})
-	layers := n.Layers()
-	terms := sumTerms(n.Nodes())
-	readers := readersOf(n.Nodes())
-	for i := range layers {
-		a := &layers[i]
-		s := a.Shape
-		d := node{affine: a, src: a.Src, skip: a.Skip, shape: s}
-		src := g.maps[d.src]
-		d.flat = s.InH == 1 && s.InW == 1 && src.h*src.w > 1
-		var err error
-		if d.interval, err = newBound(s.FanIn(), terms[i], extraLayer); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", a.Name, err)
+	list := n.Nodes()
+	terms, readers := sumTerms(list), readersOf(list)
+	exact := []bool{true} // of each activation
+	for i := range list {
+		p := &list[i]
+		d := node{in: p.In, relu: p.ReLU, layer: -1}
+		g.maps = append(g.maps, extent{p.Shape.H, p.Shape.W, p.Shape.C})
+		d.first = !slices.ContainsFunc(p.In, func(a int) bool { return a != 0 })
+		d.stops = slices.ContainsFunc(p.In, func(a int) bool { return a > 0 })
+		most := 0
+		for _, a := range p.In {
+			most = max(most, readers[a])
 		}
-		if s.OutC*s.KH*s.KW > maxFan {
-			return nil, fmt.Errorf("layer %s: %d terms backward: rounding is bounded up to %d", a.Name, s.OutC*s.KH*s.KW, maxFan)
+		if _, ok := p.Op.(*net.Affine); !ok {
+			g.whole = true
 		}
-		d.pack(n.ISA())
-		if forward {
-			if d.forward = a.Lanes(); d.forward == nil {
-				d.forward = newLanes(n, s, a.Weights(), a.B, false)
-			}
+		fan, chain, each, err := g.operation(&d, p, terms[i], forward)
+		if err == nil && chain > maxFan {
+			err = fmt.Errorf("%d terms backward: rounding is bounded up to %d", chain, maxFan)
 		}
-		g.maps = append(g.maps, extent{s.OutH(), s.OutW(), s.OutC})
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", p.Name, err)
+		}
+		d.relax = newRelaxBound(fan, chain, terms[i], most)
+		d.exact = len(p.In) == 1 && (p.In[0] == 0 && !d.bent || each && exact[p.In[0]])
+		exact = append(exact, d.exact)
+		if d.relu {
+			d.layer = reluAfter(&n.Model().Arch, p)
+		}
 		g.nodes = append(g.nodes, d)
 	}
 	for i := range g.nodes {
-		d := &g.nodes[i]
-		d.readers = readers[d.src]
-		if d.skip >= 0 {
-			d.readers = max(d.readers, readers[d.skip])
+		if b, ok := g.nodes[i].op.(bend); ok {
+			for _, a := range g.nodes[i].in {
+				if a > 0 {
+					g.nodes[a-1].bends = append(g.nodes[a-1].bends, b)
+				}
+			}
 		}
-		d.relax = newRelaxBound(d.shape, terms[i], d.readers)
+	}
+	rows := make([]bool, len(g.maps)) // boxes of linear nodes that are better for rows of these or of what they read
+	for i := range g.nodes {
+		d := &g.nodes[i]
+		if d.inner = slices.ContainsFunc(d.in, func(a int) bool { return rows[a] }); !d.bent && !d.relu {
+			rows[i+1] = d.inner || len(d.bends) > 0 || g.whole && d.dual()
+		}
 	}
 	return g, nil
 }
 
-// stops lists the activations at whose boxes rows over the outputs may stop, but for
-// the input: those that the last layer reads and, if it ends in a ReLU, the outputs.
-func (g *graph) stops() (acts []int) {
+// operation sets what belongs to the kind of node p and returns the numbers of terms
+// that its sums have, forward and backward; each reports whether an output depends on
+// one input, monotonically.
+func (g *graph) operation(d *node, p *net.Node, terms int, forward bool) (fan, chain int, each bool, err error) {
+	fan, _ = fanInOf(p.Op)
+	switch op := p.Op.(type) {
+	case *net.Affine:
+		d.stops, d.first = op.Src > 0, op.Src == 0
+		s := op.Shape
+		o, err := newRelaxAffine(g, op, terms, forward)
+		d.op = o
+		return fan, backwardTerms(s), false, err
+	case *net.Depthwise:
+		o, err := newRelaxDepthwise(g, op, terms)
+		d.op = o
+		return fan, backwardTaps(op.Sliding), op.Sliding.Taps() == 1, err
+	case *net.Grouped:
+		o, err := newRelaxGrouped(g, op, terms, forward)
+		d.op = o
+		return fan, backwardTerms(op.Shape), false, err
+	case *net.Pool:
+		if op.Mean {
+			d.op = newRelaxMean(g, op)
+		} else {
+			d.bent, d.lines = true, ownLines
+			d.op = newRelaxMax(g, op)
+		}
+		return fan, backwardTaps(op.Sliding) + 1, false, nil
+	case *net.Elementwise:
+		o := newRelaxElementwise(op, p)
+		d.op, d.bent, d.lines = o, true, o.lines()
+		if op.Kind != model.Sigmoid && op.Kind != model.Tanh {
+			d.layer = p.Index
+		}
+		return 0, 1, true, nil
+	case *net.Sum:
+		d.op = &relaxSum{}
+		return 0, 1, false, nil
+	case *net.Concat:
+		d.op = newRelaxConcat(g, p)
+		return 0, 1, false, nil
+	}
+	return 0, 0, false, fmt.Errorf("no linear bounds of this layer")
+}
+
+// backwardTerms returns the largest number of terms of a sum of the adjoint.
+func backwardTerms(s kernels.Shape) int {
+	ceil := func(a, b int) int { return (a + b - 1) / b }
+	return s.OutC * ceil(s.KH, s.StrideH) * ceil(s.KW, s.StrideW)
+}
+
+// backwardTaps returns the largest number of windows that an element belongs to.
+func backwardTaps(s kernels.Sliding) int {
+	if max(s.DilH, s.DilW) > 1 {
+		return s.Taps()
+	}
+	return backwardTerms(kernels.Shape{OutC: 1, KH: s.KH, KW: s.KW, StrideH: s.StrideH, StrideW: s.StrideW})
+}
+
+// reluAfter returns the index of the ReLU that node p ends in.
+func reluAfter(a *model.Architecture, p *net.Node) int {
+	last := p.Index
+	if f, ok := p.Op.(*net.Affine); ok {
+		last = max(f.Index, f.Add)
+	}
+	for k := range a.Layers {
+		if a.Layers[k].Kind == model.ReLU && a.InputsOf(k)[0] == last {
+			return k
+		}
+	}
+	panic("verify: a node ends in a ReLU that the architecture lacks")
+}
+
+// stopsOf lists the activations at whose boxes rows over the outputs may stop, but for
+// the input: those that the last node reads and, if it bends, the outputs.
+func (g *graph) stopsOf() (acts []int) {
 	last := &g.nodes[len(g.nodes)-1]
-	for _, a := range []int{last.src, last.skip} {
+	for _, a := range last.in {
 		if a > 0 && !slices.Contains(acts, a) {
 			acts = append(acts, a)
 		}
 	}
-	if last.affine.ReLU {
+	if last.relu || last.bent {
 		acts = append(acts, len(g.nodes))
 	}
 	return acts
-}
-
-func (d *node) pack(isa *kernels.ISA) {
-	a, s := d.affine, d.shape
-	w := a.Weights()
-	d.small, _ = a.Small(1, 1)
-	if d.small == nil {
-		d.small = kernels.NewSmall(isa, s)
-		d.small.Pack(w, false)
-		d.small.SetBias(a.B)
-	}
-	d.both = d.small.PadBias(d.interval.radiusBias(a.B))
-	d.abs = kernels.NewSmall(isa, s)
-	d.abs.Pack(w, true)
-	d.abs.SetBias(absAll(a.B))
-	d.adjoint = kernels.NewAdjoint(isa, s)
-	d.adjoint.Pack(w, false)
-	taps := s.KH * s.KW
-	d.columns = make([]float32, len(w))
-	for o := range s.OutC {
-		for c := range s.InC {
-			for k := range taps {
-				d.columns[(k*s.InC+c)*s.OutC+o] = w[(o*s.InC+c)*taps+k]
-			}
-		}
-	}
-}
-
-// reads returns the window of the source that the outputs in w depend on.
-func (g *graph) reads(d *node, w kernels.Window) kernels.Window {
-	if d.flat {
-		return g.maps[d.src].full()
-	}
-	return d.shape.Reads(w)
-}
-
-// adjoint returns the adjoint of a node for rows that are zero outside of the window w
-// of its output, on the window that it reads then.
-func (g *graph) adjoint(d *node, w kernels.Window) kernels.Linear {
-	reads := d.shape.Reads(w) // of whole maps perhaps not all, with a stride
-	if w == (kernels.Window{Y1: d.shape.OutH(), X1: d.shape.OutW()}) && reads.H() == d.shape.InH && reads.W() == d.shape.InW {
-		return *d.adjoint
-	}
-	return g.windowed(d.adjoint, planKey{shape: d.shape, adjoint: true, windows: d.shape.Same(w, reads)}, w, reads)
-}
-
-// forwardOn returns the forward map of a node to the outputs in out from what in holds
-// of its source.
-func (g *graph) forwardOn(d *node, out, in kernels.Window) kernels.Linear {
-	reads := d.shape.Reads(out)
-	return g.windowed(d.forward, planKey{
-		shape: d.shape, windows: d.shape.Same(out, in),
-		reads: [4]int{reads.Y0 - in.Y0, reads.X0 - in.X0, reads.H(), reads.W()},
-	}, out, in)
-}
-
-// windowed returns l.Windowed(out, in), whose plan is that of k.
-func (g *graph) windowed(l *kernels.Linear, k planKey, out, in kernels.Window) kernels.Linear {
-	p := g.plans.get(&k)
-	if p == nil {
-		p = l.Windowed(out, in)
-		g.plans.put(&k, p)
-	}
-	return p.With(l)
 }
 
 // windows fills win with the window of each activation that the outputs in start of
@@ -172,9 +254,8 @@ func (g *graph) windows(win []kernels.Window, from int, start kernels.Window) {
 			continue
 		}
 		d := &g.nodes[i]
-		win[d.src] = union(win[d.src], g.reads(d, w))
-		if d.skip >= 0 {
-			win[d.skip] = union(win[d.skip], w)
+		for k, a := range d.in {
+			win[a] = union(win[a], d.op.reads(k, w))
 		}
 	}
 }

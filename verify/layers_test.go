@@ -217,14 +217,14 @@ func newLayersIBP(t *testing.T, m *model.Model, pool *kernels.Pool, o net.Option
 
 // breaks looks for a point of the ball that breaks the bounds of any node or margin:
 // corners, edges and points inside, in float32 and exactly.
-func breaks(t *testing.T, v *IBP, ball net.Ball, x []float32, y int, r *rand.Rand, points int) (bad string, finite int) {
+func breaks(t *testing.T, v bounder, ball net.Ball, x []float32, y int, r *rand.Rand, points int) (bad string, finite int) {
 	t.Helper()
 	bounds, margins, err := v.Bounds(ball, x, y)
 	require.NoError(t, err)
 	lo, hi := make([]float32, len(x)), make([]float32, len(x))
 	ball.Box().Inner(lo, hi, x)
-	e := newEvaluator(v.net, r)
-	nodes := v.net.Nodes()
+	e := newEvaluator(v.compiled(), r)
+	nodes := v.compiled().Nodes()
 	p := make([]float32, len(x))
 	order := func(m model.Shape, k int) int { return k%(m.H*m.W)*m.C + k/(m.H*m.W) } // of element k, channels first
 	for point := range points {
@@ -268,7 +268,7 @@ func breaks(t *testing.T, v *IBP, ball net.Ball, x []float32, y int, r *rand.Ran
 				continue
 			}
 			finite++
-			m := v.net.Output()
+			m := v.compiled().Output()
 			zy, zj := float64(out[order(m, y)]), float64(out[order(m, j)])
 			if !(zy-zj >= float64(low)) {
 				return fmt.Sprintf("float32: margin to %d is %v, bound %v", j, zy-zj, low), finite

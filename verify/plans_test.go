@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
@@ -31,8 +30,8 @@ func deep(t testing.TB, layers, size int) *model.Model {
 }
 
 // held returns the memory of all plans kept.
-func (p *plans) held() (bytes int) {
-	for _, m := range []map[planKey]*kernels.Linear{p.young, p.old} {
+func (p *plans[K, V]) held() (bytes int) {
+	for _, m := range []map[K]V{p.young, p.old} {
 		for _, l := range m {
 			bytes += l.PlanBytes()
 		}

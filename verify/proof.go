@@ -18,12 +18,15 @@ type Proof struct {
 	Slopes    []Slopes  // of each ReLU, in order; none for MethodIBP
 }
 
-// Slopes are the lower slopes, in [0, 1], of the ReLU after affine layer Layer of
-// net.Network.Layers, channels first. Those of stable neurons mean nothing.
+// Slopes are the slopes, in [0, 1] as certificates state them, of the relu, leakyrelu or
+// clip with index Layer in the architecture, channels first. Those of neurons whose
+// lines are not free mean nothing.
 type Slopes struct {
 	Layer int
 	Alpha []float32   // for rows of neurons of later layers, and of the statement
 	Rows  [][]float32 // instead of it, for each row of the statement; nil unless optimised
+
+	node int
 }
 
 // Prove is Certify for one image, with what a certificate of it needs. It allocates
@@ -109,10 +112,11 @@ func (w *relaxer) stateSlopes(a *ascent, some int) {
 	p := w.proof
 	if p.Slopes == nil {
 		for i := range w.g.nodes {
-			if w.g.nodes[i].affine.ReLU {
-				s := Slopes{Layer: i, Alpha: make([]float32, w.g.maps[i+1].size())}
+			if d := &w.g.nodes[i]; d.layer >= 0 {
+				s := Slopes{Layer: d.layer, Alpha: make([]float32, w.g.maps[i+1].size()), node: i}
 				for o := range s.Alpha {
-					s.Alpha[o] = w.params[i][at(o, w.g.maps[i+1])*kernels.RelaxParams+kernels.RelaxLower]
+					k := at(o, w.g.maps[i+1])
+					s.Alpha[o] = w.stated(i, k, w.params[i][k*kernels.RelaxParams+kernels.RelaxLower])
 				}
 				p.Slopes = append(p.Slopes, s)
 			}
@@ -123,19 +127,28 @@ func (w *relaxer) stateSlopes(a *ascent, some int) {
 	}
 	for k := range p.Slopes {
 		s := &p.Slopes[k]
-		act := s.Layer + 1
+		act := s.node + 1
 		m := w.g.maps[act]
 		hw := m.h * m.w
 		for j := range some {
 			row := append([]float32(nil), s.Alpha...)
-			if a.used[act] {
+			if a.used[act] && w.g.nodes[s.node].lines == kernelLines {
 				g, l := j/kernels.Lanes, j%kernels.Lanes
 				kept := w.group(a.kept[act], act, g)
 				w.each(g, act, func(at, k int) {
-					row[k%m.c*hw+k/m.c] = kept[at*kernels.Lanes+l]
+					row[k%m.c*hw+k/m.c] = w.stated(s.node, k, kept[at*kernels.Lanes+l])
 				})
 			}
 			s.Rows = append(s.Rows, row)
 		}
 	}
+}
+
+// stated is what certificates state of the slope alpha of neuron k of node i.
+func (w *relaxer) stated(i, k int, alpha float32) float32 {
+	if o, ok := w.g.nodes[i].op.(*relaxElementwise); ok {
+		src := w.g.nodes[i].in[0]
+		return o.stated(k, w.params[i][k*kernels.RelaxParams:], alpha, w.actLo[src][k], w.actHi[src][k])
+	}
+	return alpha
 }

@@ -94,13 +94,12 @@ type relaxBound struct {
 	terms      float64 // n + R + 2
 }
 
-// newRelaxBound derives the constants of a layer in a sum of so many terms.
-func newRelaxBound(s kernels.Shape, sum, readers int) relaxBound {
-	ceil := func(a, b int) int { return (a + b - 1) / b }
-	n := s.OutC*ceil(s.KH, s.StrideH)*ceil(s.KW, s.StrideW) + readers
-	k := s.FanIn()
-	beyond := int(keep(termWholeSum, float64(max(0, sum-2-k))))
-	return relaxBound{gamma(k + beyond + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(k), float64(k), float64(n + 2)}
+// newRelaxBound derives the constants of a node with sums of so many products, whose
+// adjoint has chains of so many terms, in a sum of so many.
+func newRelaxBound(fanIn, chain, sum, readers int) relaxBound {
+	n := chain + readers
+	beyond := int(keep(termWholeSum, float64(max(0, sum-2-fanIn))))
+	return relaxBound{gamma(fanIn + beyond + relaxExtra), gamma(n + relaxExtra), 1 + 2*gamma(fanIn), float64(fanIn), float64(n + 2)}
 }
 
 // chainSlack is 1 + 2γₘ of the kernels' chains, gammaChain γ_{m+2}: constants, for a

@@ -11,19 +11,17 @@ import (
 // to one goroutine at a time.
 type relaxer struct {
 	*rows
-	lo, hi     [][]float32 // of each node before its ReLU
-	actLo      [][]float32 // of each activation
-	actHi      [][]float32
-	centre     []float32 // of the input, for L1 and L2
 	c, r, m    []float32 // of a source: centre, radius, magnitude
 	cOut, rOut []float32
 	vOut       []float32
-	rest       []float64   // of errors, by channel
-	stop       [][]float32 // parameters of boxes where rows may stop; nil elsewhere
+	rest       []float64 // of errors, by channel
 	list       []neuron
+	open       []bool         // neurons whose bounds are worth a row
+	largest    []bool         // those that a maximum asks for
 	count      [maxGroups]int // rows of each group
-	mid        [][]float32    // activations of the centre
+	mid        [][]float32    // activations of the centre; nil if not needed
 
+	deep      bool // the neurons of the loaded image are bounded by rows
 	ascent    *ascent
 	steps     int    // gradient steps for the rows of neurons
 	rowsOnly  bool   // optimise the slopes of the statement alone
@@ -36,28 +34,18 @@ type relaxer struct {
 func newRelaxer(g *graph) *relaxer {
 	w := &relaxer{rows: newRows(g)}
 	alloc := func(n int) []float32 { return kernels.Alloc(kernels.Groups(n) * kernels.Lanes) }
-	largest := 0
-	for a, m := range g.maps {
-		largest = max(largest, m.size())
-		w.mid = append(w.mid, alloc(m.size()))
-		w.actLo, w.actHi = append(w.actLo, alloc(m.size())[:m.size()]), append(w.actHi, alloc(m.size())[:m.size()])
-		if a > 0 {
-			w.lo, w.hi = append(w.lo, make([]float32, m.size())), append(w.hi, make([]float32, m.size()))
+	largest, channels := 0, 0
+	for _, m := range g.maps {
+		largest, channels = max(largest, m.size()), max(channels, m.c)
+		if !g.whole {
+			w.mid = append(w.mid, alloc(m.size()))
 		}
-		w.stop = append(w.stop, nil)
-	}
-	for _, a := range g.stops() {
-		w.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
 	}
 	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
 		*p = alloc(largest)
 	}
-	channels := 0
-	for _, m := range g.maps {
-		channels = max(channels, m.c)
-	}
+	w.open, w.largest = make([]bool, largest), make([]bool, largest)
 	w.rest = make([]float64, channels)
-	w.centre = make([]float32, g.maps[0].size())
 	return w
 }
 
@@ -88,28 +76,31 @@ func (w *relaxer) load(x []float32, ball net.Ball, box net.Box) {
 	w.less += keep(termUnderflow, eta*8*float64(len(x)))
 }
 
-// forward bounds node i from the boxes of what it reads, and sets its errors.
-func (w *relaxer) forward(i int) {
-	d := &w.g.nodes[i]
-	isa := w.g.net.ISA()
-	srcLo, srcHi := w.actLo[d.src], w.actHi[d.src]
+// split turns the box of activation a into centres, inflated radii for a layer of
+// constants b, and magnitudes M, of which it returns the sum as well.
+func (w *relaxer) split(a int, b bound) (c, r, m []float32, sumM float64) {
+	srcLo, srcHi := w.actLo[a], w.actHi[a]
 	n := kernels.Groups(len(srcLo)) * kernels.Lanes
-	c, r, m := w.c[:n], w.r[:n], w.m[:n]
+	c, r, m = w.c[:n], w.r[:n], w.m[:n]
 	copy(c, srcLo)
 	copy(r, srcHi)
-	sumM := 0.0
 	for k, l := range srcLo {
 		v := max(float32(math.Abs(float64(l))), float32(math.Abs(float64(srcHi[k]))))
 		m[k] = v
 		sumM += float64(v)
 	}
-	isa.IntervalBox(&w.sc, c, r, d.interval.interval(false))
-	d.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, d.both, 1, 0, 1)
-	d.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
+	w.g.net.ISA().IntervalBox(&w.sc, c, r, b.interval(false))
+	return c, r, m, sumM
+}
+
+// sumsOf bounds node i and sets its errors from C, R and V, of a layer with a bias for
+// each channel that adds the activation skip; −1: none. sumM is that of its source.
+func (w *relaxer) sumsOf(i int, bias []float32, skip int, sumM float64) {
+	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
-	ofV, ofSkip := d.relax.errors(w.rest, d.affine.B)
+	ofV, ofSkip := d.relax.errors(w.rest, bias)
 	ofLate := keep(termSkipBox, d.relax.exec*(1+slack))
-	rest, bias := w.rest[:d.shape.OutC], d.affine.B[:d.shape.OutC]
+	rest := w.rest[:len(bias)]
 	sumZ, ch := 0.0, 0
 	for k := range lo {
 		c, r := w.cOut[k], w.rOut[k]
@@ -117,8 +108,8 @@ func (w *relaxer) forward(i int) {
 		l -= float32(float32(math.Abs(float64(l)))*relStep) + float32(tiny)
 		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
 		e := float64(ofV*float64(w.vOut[k])) + rest[ch]
-		if d.skip >= 0 {
-			sl, sh := float64(w.actLo[d.skip][k]), float64(w.actHi[d.skip][k])
+		if skip >= 0 {
+			sl, sh := float64(w.actLo[skip][k]), float64(w.actHi[skip][k])
 			m := max(math.Abs(sl), math.Abs(sh))
 			late := float64(ofLate * m)
 			l, h = widenOut(float64(l)+sl-late, float64(h)+sh+late)
@@ -135,18 +126,17 @@ func (w *relaxer) forward(i int) {
 	w.less += d.relax.underflow(sumM, sumZ, len(lo))
 }
 
-// settle fixes the slopes of node i and the box of its output.
+// settle fixes the slopes of node i, a linear one, and the box of its output.
 func (w *relaxer) settle(i int) {
 	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
 	outLo, outHi := w.actLo[i+1], w.actHi[i+1]
-	w.sparse[i].known = false
 	for k, l := range lo {
 		h := hi[k]
 		q := p[k*kernels.RelaxParams:][:kernels.RelaxParams]
 		low, up, t := float32(1), float32(1), float32(0)
 		switch {
-		case !d.affine.ReLU || l >= 0:
+		case !d.relu || l >= 0:
 		case h <= 0:
 			low, up, l, h = 0, 0, 0, 0
 		default:
@@ -158,58 +148,99 @@ func (w *relaxer) settle(i int) {
 	}
 }
 
-// trace computes the activations of the ball's centre. They steer the order of work,
-// no bound.
+// trace computes the activations of the ball's centre in a network of dense layers. They
+// steer the order of work, no bound.
 func (w *relaxer) trace() {
 	copy(w.mid[0], w.centre)
 	for i := range w.g.nodes {
-		d := &w.g.nodes[i]
-		out := w.mid[i+1]
-		d.small.Apply(&w.sc, out, w.mid[d.src], 1, kernels.None, nil, 0, 1)
-		for k, v := range out[:w.g.maps[i+1].size()] {
-			if d.skip >= 0 {
-				v += w.mid[d.skip][k]
+		w.g.nodes[i].op.(*relaxAffine).point(w, i)
+		if w.g.nodes[i].relu {
+			out := w.mid[i+1][:w.g.maps[i+1].size()]
+			for k, v := range out {
+				out[k] = max(v, 0)
 			}
-			if d.affine.ReLU {
-				v = max(v, 0)
-			}
-			out[k] = v
 		}
 	}
 }
 
-// tighten bounds the unstable neurons of node i by rows: first the side that may show
-// a neuron to be stable, then, unless it did, the other. What is bounded better by its
+// upperFirst reports which end of neuron k of node i to bound first.
+func (w *relaxer) upperFirst(i, k int) bool {
+	if w.g.whole {
+		return w.hi[i][k] < -w.lo[i][k]
+	}
+	return !(w.mid[i+1][k] > 0)
+}
+
+// ask marks the neurons of node i whose better bounds would make lines better: those
+// of its ReLU, or of what reads it. For maxima again keeps those of the first time.
+func (w *relaxer) ask(i int, again bool) {
+	d, lo, hi := &w.g.nodes[i], w.lo[i], w.hi[i]
+	open := w.open[:len(lo)]
+	all := w.pure || w.whole(d)
+	for k, l := range lo {
+		open[k] = all || d.relu && l < 0 && hi[k] > 0
+	}
+	if len(d.bends) == 0 || all {
+		return
+	}
+	if d.relu { // what reads it sees these
+		lo, hi = w.c[:len(lo)], w.r[:len(lo)]
+		for k, l := range w.lo[i] {
+			lo[k], hi[k] = max(l, 0), max(w.hi[i][k], 0)
+		}
+	}
+	largest := w.largest[:len(lo)]
+	if !again {
+		clear(largest)
+	}
+	for _, b := range d.bends {
+		if _, ok := b.(*relaxMax); !ok {
+			b.open(lo, hi, open)
+		} else if !again {
+			b.open(lo, hi, largest)
+		}
+	}
+	for k, l := range largest {
+		open[k] = open[k] || l
+	}
+}
+
+// whole reports whether all elements of a node are bounded by the dual norm.
+func (w *relaxer) whole(d *node) bool { return w.g.whole && d.dual() && w.norm != net.Linf }
+
+// tighten bounds neurons of node i by rows: first the side that may show a neuron
+// to be stable, then, unless that was enough, the other. What is bounded better by its
 // interval keeps it.
 func (w *relaxer) tighten(i, iterations int) {
-	lo, hi := w.lo[i], w.hi[i]
 	w.list = w.list[:0]
-	for k := range lo {
-		if w.pure || lo[k] < 0 && hi[k] > 0 {
-			w.list = append(w.list, neuron{int32(k), !(w.mid[i+1][k] > 0)})
+	w.ask(i, false)
+	for k, open := range w.open[:len(w.lo[i])] {
+		if open {
+			w.list = append(w.list, neuron{int32(k), w.upperFirst(i, k)})
 		}
 	}
 	w.boundNeurons(i, w.list)
+	w.ask(i, true)
 	n := 0
 	for _, r := range w.list {
-		if w.pure || w.bothSides || lo[r.index] < 0 && hi[r.index] > 0 {
+		if w.bothSides || w.open[r.index] {
 			w.list[n] = neuron{r.index, !r.minus}
 			n++
 		}
 	}
 	w.list = w.list[:n]
 	w.boundNeurons(i, w.list)
-	if iterations > 0 && !w.rowsOnly && w.g.nodes[i].src > 0 {
+	if iterations > 0 && !w.rowsOnly && w.g.nodes[i].stops {
 		w.sharpen(i, iterations)
 	}
 }
 
-// sharpen bounds what is still unstable once more, with optimised slopes.
+// sharpen bounds what is still open once more, with optimised slopes.
 func (w *relaxer) sharpen(i, iterations int) {
-	lo, hi := w.lo[i], w.hi[i]
+	w.ask(i, true)
 	n := 0
 	for _, r := range w.list {
-		if lo[r.index] < 0 && hi[r.index] > 0 {
+		if w.open[r.index] {
 			w.list[n] = r
 			n++
 		}
@@ -217,9 +248,10 @@ func (w *relaxer) sharpen(i, iterations int) {
 	w.list = w.list[:n]
 	w.steps = iterations
 	w.boundNeurons(i, w.list)
+	w.ask(i, true)
 	n = 0
 	for _, r := range w.list {
-		if lo[r.index] < 0 && hi[r.index] > 0 {
+		if w.open[r.index] {
 			w.list[n] = neuron{r.index, !r.minus}
 			n++
 		}
@@ -268,8 +300,10 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 				w.fill(i, g, rest[:w.count[g]])
 				rest = rest[w.count[g]:]
 			}
+			w.take(i, groups)
 		})
 	} else {
+		w.take(i, groups)
 		w.run(i-1, groups, nil)
 		w.finish(groups)
 	}
@@ -291,11 +325,11 @@ func (w *relaxer) boundGroups(i, groups int, list []neuron) {
 	}
 }
 
-// bounds carries the loaded image to the last layer but for the rows of the
-// specification; with backward, every unstable layer is bounded by rows, with
+// bounds carries the loaded image to the last node but for the rows of the
+// specification; with backward, neurons before what bends are bounded by rows, with
 // iterations > 0 by optimised ones.
 func (w *relaxer) bounds(backward bool, iterations int) {
-	if backward {
+	if w.deep = backward; backward && !w.g.whole {
 		w.trace()
 	}
 	for i := range w.g.nodes {
@@ -303,10 +337,14 @@ func (w *relaxer) bounds(backward bool, iterations int) {
 			return
 		}
 		d := &w.g.nodes[i]
-		w.forward(i)
-		// In an Linf box intervals of the first layer are as good as rows.
-		exact := d.src == 0 && d.skip < 0 && w.norm == net.Linf
-		if (backward || d.src == 0 && w.norm != net.Linf) && d.affine.ReLU && !exact {
+		d.op.forward(w, i)
+		w.sparse[i].known = false
+		if d.bent { // forward has set all; rows from behind lines are no better than boxes
+			continue
+		}
+		exact := d.exact && w.norm == net.Linf
+		dual := w.norm != net.Linf && (d.dual() || d.first && !w.g.whole)
+		if (backward || dual) && (d.relu || len(d.bends) > 0 || w.whole(d)) && !exact {
 			w.tighten(i, iterations)
 		}
 		w.settle(i)

@@ -20,6 +20,8 @@ const (
 // rows carries groups of eight rows backward through the graph: lane l of v[a] holds
 // the coefficients of row l on the activation a, within its window.
 type rows struct {
+	domain
+
 	g       *graph
 	sc      kernels.Scratch
 	v       [][]float32      // of each activation: [group][window]
@@ -29,22 +31,60 @@ type rows struct {
 	sig0    []int                       // of group 0
 	started []bool                      // v holds coefficients
 	tmp     []float32
-	adjoint kernels.Linear // in use
+	spares  [2][]float32 // for the channels of a group of a convolution; nil without
+	adjoint kernels.Linear
 	sums    [maxGroups]kernels.RelaxSums
 	low     [maxGroups][kernels.Lanes]float64
 	norms   [kernels.Lanes]float64
+	std     []float32
 
-	sparse []sparse    // of each node, for the loaded image
-	params [][]float32 // of each node: RelaxParams a neuron
-	input  []float32   // of the input box
-	dual   []float32   // of the ball around the centre; used for L1 and L2
-	norm   net.Norm
-	eps    float64
-	std    []float32
-	less   float64 // underflow of all nodes (10)
+	depthwise kernels.Depthwise // like adjoint, in use
+	sparse    []sparse          // of each node, for the loaded image
 
 	ctx    context.Context // of the run; nil: none
 	gaveUp bool            // it ended within this image, whose bounds are incomplete
+}
+
+// domain is what is known of an image and its ball: the bounds of all nodes, and what
+// rows need that follows from them.
+type domain struct {
+	norm net.Norm
+	eps  float64
+	less float64 // underflow of all nodes (12)
+
+	lo, hi       [][]float32 // of each node, of a linear one before its ReLU
+	actLo, actHi [][]float32 // of each activation
+	params       [][]float32 // of each node: RelaxParams a neuron; of general lines, the bias is the lower line's intercept
+	picks        [][]pick    // of each node that is a maximum
+	input        []float32   // parameters of the input box
+	dual         []float32   // of the ball around the centre; used for L1 and L2
+	stop         [][]float32 // parameters of boxes where rows may stop; nil elsewhere
+	centre       []float32   // of the input
+}
+
+func newDomain(g *graph) domain {
+	var d domain
+	for a, m := range g.maps {
+		n := kernels.Groups(m.size()) * kernels.Lanes
+		d.actLo, d.actHi = append(d.actLo, kernels.Alloc(n)[:m.size()]), append(d.actHi, kernels.Alloc(n)[:m.size()])
+		d.stop = append(d.stop, nil)
+		if a == 0 {
+			continue
+		}
+		d.lo, d.hi = append(d.lo, make([]float32, m.size())), append(d.hi, make([]float32, m.size()))
+		d.params = append(d.params, make([]float32, m.size()*kernels.RelaxParams))
+		d.picks = append(d.picks, nil)
+		if _, ok := g.nodes[a-1].op.(*relaxMax); ok {
+			d.picks[a-1] = make([]pick, m.size())
+		}
+	}
+	d.input = make([]float32, g.maps[0].size()*kernels.RelaxParams)
+	d.dual = make([]float32, len(d.input))
+	d.centre = make([]float32, g.maps[0].size())
+	for _, a := range g.stopsOf() {
+		d.stop[a] = make([]float32, g.maps[a].size()*kernels.RelaxParams)
+	}
+	return d
 }
 
 // stopped tells whether to give the image up. Passes ask between chunks of rows, so
@@ -58,7 +98,7 @@ func (r *rows) stopped() bool {
 
 func newRows(g *graph) *rows {
 	r := &rows{
-		g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
+		domain: newDomain(g), g: g, v: make([][]float32, len(g.maps)), win: make([]kernels.Window, len(g.maps)),
 		started: make([]bool, len(g.maps)),
 	}
 	for i := range r.placed {
@@ -74,10 +114,10 @@ func newRows(g *graph) *rows {
 	r.tmp = kernels.Alloc(largest * kernels.Lanes)
 	r.sparse = make([]sparse, len(g.nodes))
 	for i := range g.nodes {
-		r.params = append(r.params, make([]float32, g.maps[i+1].size()*kernels.RelaxParams))
+		if _, ok := g.nodes[i].op.(*relaxGrouped); ok && r.spares[0] == nil {
+			r.spares = [2][]float32{kernels.Alloc(len(r.tmp)), kernels.Alloc(len(r.tmp))}
+		}
 	}
-	r.input = make([]float32, g.maps[0].size()*kernels.RelaxParams)
-	r.dual = make([]float32, len(r.input))
 	return r
 }
 
@@ -95,11 +135,10 @@ func (r *rows) begin(from int, start kernels.Window) int {
 			continue
 		}
 		d := &r.g.nodes[i]
-		k := d.shape.Same(w, d.shape.Reads(w))
-		r.sig = append(r.sig, k[:]...)
-		r.sig = append(r.sig, offset(r.win[d.src], r.g.reads(d, w))...)
-		if d.skip >= 0 {
-			r.sig = append(r.sig, offset(r.win[d.skip], w)...)
+		r.sig = d.op.key(r.sig, w)
+		for k, a := range d.in {
+			all, reads := r.win[a], d.op.reads(k, w)
+			r.sig = append(r.sig, reads.Y0-all.Y0, reads.X0-all.X0, all.H(), all.W())
 		}
 	}
 	w := r.win[0]
@@ -107,9 +146,9 @@ func (r *rows) begin(from int, start kernels.Window) int {
 	return min(max(rowBudget/largest, minGroups), maxGroups)
 }
 
-// offset is where the window w lies in the window all, and the size of that.
-func offset(all, w kernels.Window) []int {
-	return []int{w.Y0 - all.Y0, w.X0 - all.X0, all.H(), all.W()}
+// offsets say where the window w lies in the window all, and the size of w.
+func offsets(all, w kernels.Window) [4]int {
+	return [4]int{w.Y0 - all.Y0, w.X0 - all.X0, w.H(), w.W()}
 }
 
 // place gives the windows begun last to group g. All groups that go backward at once
@@ -145,13 +184,14 @@ type neuron struct {
 }
 
 // fill starts the rows of up to eight neurons of one position of node i in group g,
-// which has its place. Their biases and errors go to the sums.
+// which has its place. Their biases and errors go to the sums. take is to be called
+// when all groups are filled.
 func (r *rows) fill(i, g int, list []neuron) {
-	d := &r.g.nodes[i]
+	d, c := &r.g.nodes[i], r.g.maps[i+1].c
 	var lanes [kernels.Lanes]kernels.Row
 	for l := range lanes {
 		n := list[min(l, len(list)-1)] // a short group repeats its last
-		lanes[l] = kernels.Row{Index: int(n.index) % d.shape.OutC, Minus: n.minus}
+		lanes[l] = kernels.Row{Index: int(n.index) % c, Minus: n.minus}
 		p := r.params[i][int(n.index)*kernels.RelaxParams:]
 		b := float64(p[kernels.RelaxBias])
 		if n.minus {
@@ -159,71 +199,76 @@ func (r *rows) fill(i, g int, list []neuron) {
 		}
 		r.sums[g].B[l], r.sums[g].E[l] = b, float64(p[kernels.RelaxError])
 	}
-	r.started[d.src] = true
-	r.fillSource(d, r.placed[g][i+1], g, &lanes)
-	if d.skip >= 0 {
-		r.fillSkip(d, r.placed[g][i+1], g, &lanes)
-	}
-}
-
-func (r *rows) fillSource(d *node, pos kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
-	isa, s, w := r.g.net.ISA(), d.shape, r.placed[g][d.src]
-	dst := r.group(r.v[d.src], d.src, g)
-	if d.flat {
-		isa.GatherLanes(&r.sc, dst, d.columns, s.InC, s.OutC, lanes)
+	if o, ok := d.op.(*relaxAffine); ok {
+		o.fill(r, r.placed[g][i+1], g, &lanes)
 		return
 	}
-	reads := s.Reads(pos)
-	if reads != w {
-		clear(dst)
-	}
-	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
-	for y := range reads.H() {
-		to := ((reads.Y0+y-w.Y0)*w.W() + reads.X0 - w.X0) * s.InC * kernels.Lanes
-		from := ((ky+y)*s.KW + kx) * s.InC * s.OutC
-		isa.GatherLanes(&r.sc, dst[to:], d.columns[from:], reads.W()*s.InC, s.OutC, lanes)
-	}
+	r.started[i+1] = true
+	v := r.group(r.v[i+1], i+1, g)
+	clear(v)
+	seed(v, &lanes)
 }
 
-// fillSkip adds the one coefficient of a neuron on the activation that its node adds.
-func (r *rows) fillSkip(d *node, pos kernels.Window, g int, lanes *[kernels.Lanes]kernels.Row) {
-	a, w := d.skip, r.placed[g][d.skip]
-	v := r.group(r.v[a], a, g)
-	if a != d.src {
-		clear(v)
-		r.started[a] = true
-	}
-	at := ((pos.Y0-w.Y0)*w.W() + pos.X0 - w.X0) * r.g.maps[a].c
+// seed adds the one coefficient of each row on the channels of its pixel v.
+func seed(v []float32, lanes *[kernels.Lanes]kernels.Row) {
 	for l, n := range lanes {
 		if n.Minus {
-			v[(at+n.Index)*kernels.Lanes+l]--
+			v[n.Index*kernels.Lanes+l]--
 		} else {
-			v[(at+n.Index)*kernels.Lanes+l]++
+			v[n.Index*kernels.Lanes+l]++
 		}
 	}
 }
 
+// take takes rows that fill started on the outputs of node i to what it reads.
+func (r *rows) take(i, groups int) {
+	if r.started[i+1] {
+		r.started[i+1] = false
+		r.g.nodes[i].op.back(r, i, r.v[i+1], groups)
+	}
+}
+
 // run takes groups of rows backward from the outputs of node from to the input.
-// visit, if not nil, is called after each affine layer.
+// visit, if not nil, is called after each node.
 func (r *rows) run(from, groups int, visit func(node int)) {
 	for i := from; i >= 0; i-- {
 		if !r.started[i+1] {
 			continue
 		}
-		r.relax(i+1, groups, r.params[i])
+		r.bend(i, r.v[i+1], groups, nil)
 		r.started[i+1] = false
-		r.back(i, r.v[i+1], groups)
+		r.g.nodes[i].op.back(r, i, r.v[i+1], groups)
 		if visit != nil {
 			visit(i)
 		}
 	}
 }
 
-// relax takes the rows on activation a through the ReLU of its node.
-func (r *rows) relax(a, groups int, params []float32) {
+// bend takes the rows on the output of node i through its lines, to dst; lower, if not
+// nil, has slopes of the lower lines for each row.
+func (r *rows) bend(i int, dst []float32, groups int, lower []float32) {
+	a := i + 1
 	for g := range groups {
-		v := r.group(r.v[a], a, g)
-		r.relaxGroup(v, v, a, g, params, nil)
+		v, to := r.group(r.v[a], a, g), r.group(dst, a, g)
+		switch r.g.nodes[i].lines {
+		case kernelLines:
+			var low []float32
+			if lower != nil {
+				low = r.group(lower, a, g)
+			}
+			r.relaxGroup(to, v, a, g, r.params[i], low)
+		case generalLines:
+			par, s := r.params[i], &r.sums[g]
+			r.each(g, a, func(at, k int) {
+				var out [kernels.Lanes]float32
+				bendLanes(v[at*kernels.Lanes:], (*[kernels.RelaxParams]float32)(par[k*kernels.RelaxParams:]), out[:], out[:], s)
+				copy(to[at*kernels.Lanes:], out[:])
+			})
+		case ownLines:
+			if &to[0] != &v[0] {
+				copy(to, v)
+			}
+		}
 	}
 }
 
@@ -234,39 +279,36 @@ func (r *rows) relaxGroup(dst, v []float32, a, g int, params, lower []float32) {
 	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, &r.sums[g])
 }
 
-// back takes the rows with coefficients v on its output through the affine layer of
-// node i.
-func (r *rows) back(i int, v []float32, groups int) {
-	d := &r.g.nodes[i]
-	w := r.placed[0]
-	reads := r.g.reads(d, w[i+1])
-	dst, alone := r.tmp, !r.started[d.src] && reads == w[d.src]
-	if alone {
-		dst = r.v[d.src]
+// room returns where coefficients on the window w of activation a may be written: in
+// place if they are its first and fill it; else, and then they are to be added.
+func (r *rows) room(a int, w kernels.Window) (dst []float32, alone bool) {
+	if r.started[a] || w != r.placed[0][a] {
+		return r.tmp, false
 	}
-	if s := r.sparseOf(i); s != nil && w[i+1] == r.g.maps[i+1].full() && reads == r.g.maps[d.src].full() {
-		s.Apply(&r.sc, dst, v, groups)
-	} else {
-		r.adjoint = r.g.adjoint(d, w[i+1])
-		r.adjoint.Apply(&r.sc, dst, v, groups, kernels.None, nil)
-	}
-	if alone {
-		r.started[d.src] = true
-	} else {
-		r.add(d.src, reads, r.tmp, groups)
-	}
-	if d.skip >= 0 {
-		r.add(d.skip, w[i+1], v, groups)
-	}
+	r.started[a] = true
+	return r.v[a], true
 }
 
-// add adds coefficients on the window w to those of activation a.
-func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
-	m, all := r.g.maps[a], r.placed[0][a]
+// begun makes sure that activation a has coefficients, zero so far.
+func (r *rows) begun(a, groups int) {
 	if !r.started[a] {
 		clear(r.v[a][:groups*r.size(a)*kernels.Lanes])
 		r.started[a] = true
 	}
+}
+
+// spare returns room for as much as r.tmp has.
+func (r *rows) spare(k int) []float32 { return r.spares[k] }
+
+// add adds coefficients on the window w to those of activation a.
+func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
+	m, all := r.g.maps[a], r.placed[0][a]
+	if w == all && !r.started[a] {
+		r.started[a] = true
+		copy(r.v[a], v[:groups*r.size(a)*kernels.Lanes])
+		return
+	}
+	r.begun(a, groups)
 	n := w.W() * m.c * kernels.Lanes
 	for g := range groups {
 		dst := r.group(r.v[a], a, g)

@@ -6,10 +6,10 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// sparseOf returns the adjoint of node i on whole maps without the neurons that are
-// inactive for the loaded image, whose coefficients are zero; nil where that does not
-// pay.
-func (r *rows) sparseOf(i int) *kernels.Sparse {
+// sparseOf returns the adjoint of o, node i, on whole maps without the neurons that
+// are inactive for the loaded image, whose coefficients are zero; nil where that does
+// not pay.
+func (r *rows) sparseOf(i int, o *relaxAffine) *kernels.Sparse {
 	s := &r.sparse[i]
 	if s.known {
 		if s.pays {
@@ -18,9 +18,8 @@ func (r *rows) sparseOf(i int) *kernels.Sparse {
 		return nil
 	}
 	s.known, s.pays = true, false
-	d := &r.g.nodes[i]
 	if s.adjoint == nil {
-		if s.adjoint = d.adjoint.NewSparse(); s.adjoint == nil || !d.affine.ReLU {
+		if s.adjoint = o.adjoint.NewSparse(); s.adjoint == nil || !r.g.nodes[i].relu {
 			return nil
 		}
 	}

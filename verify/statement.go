@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
 )
 
 // Spec is a linear specification over the outputs z of a network: C·z + d > 0, row by
@@ -75,6 +76,10 @@ func at(o int, m extent) int { return o%(m.h*m.w)*m.c + o/(m.h*m.w) }
 func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations int) {
 	last := len(w.g.nodes) - 1
 	m := w.g.maps[last+1]
+	stops := w.g.nodes[last].stops && !w.pure
+	if w.proof != nil && w.g.nodes[last].inner && (w.deep || w.norm != net.Linf) {
+		stops = false
+	}
 	atOnce := w.begin(last, m.full())
 	n := s.rows(m.size())
 	for from := 0; from < n && !w.stopped(); from += atOnce * kernels.Lanes {
@@ -97,15 +102,15 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 		for j := range some {
 			low[from+j] = float32(math.Inf(-1))
 		}
-		if w.g.nodes[last].affine.ReLU && !w.pure {
+		if (w.g.nodes[last].relu || w.g.nodes[last].bent) && !w.pure {
 			w.stopAt(groups, low[from:from+some], last+1)
 		}
 		w.run(last, groups, func(node int) {
-			if d := &w.g.nodes[last]; node == last && d.src > 0 && !w.pure {
-				w.stopAt(groups, low[from:from+some], d.src, d.skip)
+			if node == last && stops {
+				w.stopAt(groups, low[from:from+some], w.g.nodes[last].in...)
 			}
 		})
-		if intervals && w.g.nodes[last].src != 0 {
+		if intervals && w.g.nodes[last].stops {
 			continue
 		}
 		if iterations > 0 {
@@ -126,12 +131,12 @@ func (w *relaxer) prove(s statement, low []float32, intervals bool, iterations i
 }
 
 // stopAt raises low to the bounds of the rows over the boxes of the activations acts,
-// all that they have coefficients on; −1 is none.
+// all that they have coefficients on.
 func (w *relaxer) stopAt(groups int, low []float32, acts ...int) {
 	for g := range groups {
 		sums := w.sums[g]
 		for k, a := range acts {
-			if a < 0 || slices.Contains(acts[:k], a) {
+			if slices.Contains(acts[:k], a) {
 				continue
 			}
 			params := w.stop[a]

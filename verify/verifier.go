@@ -16,6 +16,9 @@ type Batch struct {
 	Y []int     // the label each is to be proved to keep
 }
 
+// With returns the images of b with the labels y.
+func (b Batch) With(y []int) Batch { return Batch{b.X, y} }
+
 // Result holds one entry an image.
 type Result struct {
 	Certified []bool

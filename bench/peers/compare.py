@@ -1,5 +1,5 @@
 """Measures epsball and its peers, interleaved, and prints the tables of
-docs/benchmarks.md. Run it through run.sh, which makes the environment.
+bench/results.md. Run it through run.sh, which makes the environment.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Turns measurements into the tables of docs/benchmarks.md."""
+"""Turns measurements into the tables of bench/results.md."""
 
 import collections
 import dataclasses

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures epsball against its peers and prints the tables of docs/benchmarks.md.
+# Measures epsball against its peers and prints the tables of bench/results.md.
 #
 #   bench/peers/run.sh [--venv DIR] [--quick] [--only TEXT] [--compile] [--json FILE]
 #   bench/peers/run.sh --edge [--venv DIR] [options of epsball bench --edge]
@@ -7,7 +7,7 @@
 # Needs Go, Python 3.10 or newer and a network: the peers are installed from
 # PyPI, in their current versions, into a throw-away environment. --venv keeps
 # it in DIR and uses it again. The other options are compare.py's. --edge measures
-# single images against the runtimes of small devices (docs/bench.md), which take
+# single images against the runtimes of small devices (docs/benchmarks.md), which take
 # 300 MB instead of gigabytes: an environment of its own.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -221,7 +221,7 @@ class Model:
     def attack(self, images, labels, norm, eps, method="pgd", steps=0, restarts=0, step_size=0, seed=0,
                random_start=False, timeout_ms=0):
         """Returns the worst images found ("f") and outcomes ("B": RESISTED, FOOLED, WRONG).
-        eps is exact: "8/255", "0.1"."""
+        eps is exact: "8/255", "0.1". method may have options: "apgd:steps=100,loss=dlr"."""
         arguments, held, n = self._ball(images, labels, norm, eps)
         options = _struct(AttackOptions, timeout_ms=timeout_ms, method=method, steps=steps, restarts=restarts,
                           step_size=step_size, seed=seed, random_start=int(random_start))

@@ -104,7 +104,7 @@ static void attacking(epsball_model *m, expected *e) {
   expect(EPSBALL_ERR_ARGUMENT, "steps", ATTACK(e->labels, "linf", "0.1"));
   o.steps = 8;
   o.step_size = NAN;
-  expect(EPSBALL_ERR_ARGUMENT, "step size", ATTACK(e->labels, "linf", "0.1"));
+  expect(EPSBALL_ERR_ARGUMENT, "step-size", ATTACK(e->labels, "linf", "0.1"));
   o.step_size = 0;
   o.method = "fgsm";
   expect(EPSBALL_ERR_ARGUMENT, "fgsm", ATTACK(e->labels, "linf", "0.1"));
@@ -114,6 +114,13 @@ static void attacking(epsball_model *m, expected *e) {
   o.random_start = 1;
   expect(EPSBALL_ERR_ARGUMENT, "random_start", ATTACK(e->labels, "linf", "0.1"));
   o.random_start = 0;
+  o.method = "pgd:steps=3";
+  expect(EPSBALL_ERR_ARGUMENT, "steps: 8, want 0 with method pgd:steps=3", ATTACK(e->labels, "linf", "0.1"));
+  o.method = "apgd:momentum=1";
+  expect(EPSBALL_ERR_ARGUMENT, "momentum: unknown option", ATTACK(e->labels, "linf", "0.1"));
+  o.method = "apgd:rho=0.5,loss=dlr";
+  expect(EPSBALL_OK, "", ATTACK(e->labels, "linf", "0.1"));
+  o.method = "pgd";
   expect(EPSBALL_ERR_ARGUMENT, "outcomes: NULL",
          epsball_attack(m, e->images, 2, e->labels, "linf", "0.1", &o, NULL, NULL, err, sizeof err));
   o = (epsball_attack_options)EPSBALL_ATTACK_OPTIONS_INIT;

@@ -4,112 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
+	"os"
+	"os/exec"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/bench"
+	"github.com/epsball/epsball/internal/bench/worker"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
 )
 
+// edgeWorker is the hidden command that bench --edge runs in fresh processes.
+const edgeWorker = "edge-worker"
+
 type benchFlags struct {
+	bench.Options
 	models    []string
-	filter    string
-	batches   []int
-	time      time.Duration
-	timeSet   bool
-	winograd  bool
-	layers    bool
-	kernels   bool
 	allISAs   bool
-	noPin     bool
 	benchstat bool
-	plot      output
+	plot      outfile.Output
 	force     bool
-	edge      bool
-	peers     string // Python interpreter; "": none
 }
-
-// benchReport is the result; docs/bench.md explains it.
-type benchReport struct {
-	PeakGFLOPS float64      `json:"peak_gflops"` // of one core, with the first kernel set
-	Peaks      []peak       `json:"peaks"`       // the best measured before the rows and after
-	Read       []bandwidth  `json:"read_gbps"`   // likewise
-	Rows       []benchRow   `json:"rows"`
-	Skipped    []skip       `json:"skipped"`
-	Absent     []absentPeer `json:"absent,omitempty"` // other runtimes that --peers lacks
-	Python     *pythonFacts `json:"python,omitempty"` // of --peers
-	CPU        string       `json:"cpu"`
-	ISA        string       `json:"isa"` // the first kernel set
-	ISAs       []string     `json:"isas"`
-	Threads    int          `json:"threads"` // the most
-	Pinned     bool         `json:"pinned"`
-	Seconds    float64      `json:"seconds"`
-	pinning    string
-}
-
-type peak struct {
-	ISA     string  `json:"isa"`
-	Threads int     `json:"threads"`
-	GFLOPS  float64 `json:"gflops"`
-}
-
-type bandwidth struct {
-	Level   string  `json:"level"`
-	Bytes   int     `json:"bytes"` // that each thread reads again and again
-	Threads int     `json:"threads"`
-	GBps    float64 `json:"gbps"`
-}
-
-type benchRow struct {
-	Name            string  `json:"name"`
-	Kind            string  `json:"kind"`
-	Variant         string  `json:"variant,omitzero"` // suffix of the name
-	ISA             string  `json:"isa"`
-	Threads         int     `json:"threads"`
-	Batch           int     `json:"batch"` // 0 for kernels
-	GFLOPS          float64 `json:"gflops"`
-	PeakGFLOPS      float64 `json:"peak_gflops"` // of these threads and kernels, measured between the repeats
-	FractionOfPeak  float64 `json:"fraction_of_peak"`
-	ImagesPerS      float64 `json:"images_per_s"`
-	Seconds         float64 `json:"seconds"` // of one run, the median
-	Fastest         float64 `json:"fastest"` // seconds
-	Slowest         float64 `json:"slowest"` // seconds
-	Spread          float64 `json:"spread"`  // interquartile range relative to the median
-	Repeats         int     `json:"repeats"`
-	Bytes           float64 `json:"bytes"`              // compulsory traffic of one run
-	Intensity       float64 `json:"intensity"`          // operations for each of these bytes
-	GBps            float64 `json:"gbps"`               // these bytes over the time
-	Speedup         float64 `json:"speedup,omitzero"`   // over one thread
-	Ratio           float64 `json:"ratio,omitzero"`     // of speeds: to the direct kernels of the first kernel set
-	Share           float64 `json:"share,omitzero"`     // of the time of the layers timed
-	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level
-	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
-
-	*edgeFigures // of --edge, else nil
-
-	group   string
-	samples []timing
-}
-
-type skip struct {
-	Name   string `json:"name"`
-	ISA    string `json:"isa"`
-	Reason string `json:"reason"`
-}
-
-const (
-	// longestRow times --time is what a single run may take at the machine's peak.
-	longestRow = 10
-	// Without --time a row gets rowTime, or less so that all get about allTime.
-	rowTime = 700 * time.Millisecond
-	allTime = 75 * time.Second
-)
 
 func (a *app) benchCommand() *cobra.Command {
-	f := &benchFlags{plot: output{flag: "plot", kind: plotFile}}
+	f := &benchFlags{plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure throughput against the limits of this machine",
@@ -142,7 +63,8 @@ set is measured again, and the fraction of peak refers to the median of those.
 Times are medians, too, and spread is the interquartile range relative to them.
 The process is confined to as many CPUs as a row has threads (Linux). A row
 whose single run would take more than 10 times --time at peak is skipped.
-docs/bench.md explains the output.
+A row whose spread is above 10 % is marked as noisy: measure it again.
+docs/benchmarks.md explains the output.
 
 --edge times single images instead, each network in a fresh process: latency,
 memory, start-up; rows edge/NET/b1/tTHREADS, on one thread and, if set, --threads.
@@ -164,129 +86,128 @@ the roofline.`,
 			return a.checkShared()
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
-			f.timeSet = c.Flags().Changed("time")
-			if err := f.checkEdge(c.Flags().Changed); err != nil {
+			if err := f.check(a, c.Flags().Changed); err != nil {
 				return err
-			}
-			if f.edge && !c.Flags().Changed("threads") {
-				a.threads = 1
 			}
 			return a.bench(c.Context(), f)
 		},
 	}
 	fl := c.Flags()
 	fl.StringArrayVar(&f.models, "model", nil, "`model` to time; may be repeated (default the presets)")
-	fl.StringVar(&f.filter, "filter", "", "regular `expression`: only rows whose name it matches")
-	fl.IntSliceVar(&f.batches, "batch", []int{1, 16, 128}, "numbers of images")
-	fl.DurationVar(&f.time, "time", rowTime, "time to spend on a row; unless set, less if there are many rows")
-	fl.BoolVar(&f.winograd, "winograd", false, "time networks compiled with Winograd's convolutions, too")
-	fl.BoolVar(&f.layers, "layers", false, "time each operation of each layer, too")
-	fl.BoolVar(&f.kernels, "kernels", false, "time the element-wise kernels, too")
-	fl.BoolVar(&f.noPin, "no-pin", false, "leave the choice of CPUs to the system")
+	fl.StringVar(&f.Filter, "filter", "", "regular `expression`: only rows whose name it matches")
+	fl.IntSliceVar(&f.Batches, "batch", []int{1, 16, 128}, "numbers of images")
+	fl.DurationVar(&f.Time, "time", bench.RowTime, "time to spend on a row; unless set, less if there are many rows")
+	fl.BoolVar(&f.Winograd, "winograd", false, "time networks compiled with Winograd's convolutions, too")
+	fl.BoolVar(&f.Layers, "layers", false, "time each operation of each layer, too")
+	fl.BoolVar(&f.Kernels, "kernels", false, "time the element-wise kernels, too")
+	fl.BoolVar(&f.NoPin, "no-pin", false, "leave the choice of CPUs to the system")
 	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
-	fl.BoolVar(&f.edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
-	fl.StringVar(&f.peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
+	fl.BoolVar(&f.Edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
+	fl.StringVar(&f.Peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
 	addForce(c, &f.force)
 	return c
 }
 
-// check refuses bad flags and fills in what was left open.
-func (f *benchFlags) check(a *app) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(f.filter)
+// check refuses bad flags and fills in the options.
+func (f *benchFlags) check(a *app, changed func(flag string) bool) error {
+	if !changed("time") {
+		f.Time = 0
+	} else if f.Time <= 0 {
+		return fmt.Errorf("--time: got %v, want more than 0", f.Time)
+	}
+	if f.Edge && !changed("threads") {
+		a.threads = 1
+	}
+	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("--filter: %w", err)
+		self = os.Args[0]
 	}
-	const most = 1 << 16
-	for _, b := range f.batches {
-		if b < 1 || b > most {
-			return nil, fmt.Errorf("--batch: got %d, want 1 … %d", b, most)
-		}
+	f.Threads, f.ISAs, f.Worker = a.threads, []*kernels.ISA{a.isa}, []string{self, edgeWorker}
+	if f.allISAs {
+		f.ISAs = append(f.ISAs, slices.DeleteFunc(slices.Clone(kernels.Available()), func(i *kernels.ISA) bool { return i == a.isa })...)
 	}
-	if len(f.batches) == 0 {
-		return nil, errors.New("--batch: want at least one number")
-	}
-	slices.Sort(f.batches)
-	f.batches = slices.Compact(f.batches)
-	if f.time <= 0 {
-		return nil, fmt.Errorf("--time: got %v, want more than 0", f.time)
+	if err := f.Validate(); err != nil {
+		return benchFlag(err)
 	}
 	if f.benchstat && a.json {
-		return nil, errors.New("--benchstat and --json: want one of the two")
+		return errors.New("--benchstat and --json: want one of the two")
 	}
-	return re, nil
+	if !f.Edge && changed("peers") {
+		return errors.New("--peers: only with --edge")
+	}
+	for _, flag := range []string{"batch", "layers", "kernels", "winograd"} {
+		if f.Edge && changed(flag) {
+			return fmt.Errorf("--%s: not with --edge, which times whole networks on single images", flag)
+		}
+	}
+	if changed("peers") {
+		if f.Peers, err = exec.LookPath(f.Peers); err != nil {
+			return fmt.Errorf("--peers: %w", err)
+		}
+	}
+	return nil
+}
+
+// benchFlag names the flag that an option of bench comes from.
+func benchFlag(err error) error {
+	var option *bench.OptionError
+	if errors.As(err, &option) {
+		return fmt.Errorf("--%w", err)
+	}
+	return err
 }
 
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	start := time.Now()
-	re, err := f.check(a)
-	if err != nil {
-		return err
-	}
-	var inputs []input
+	var inputs []outfile.Input
 	for _, m := range f.models {
-		inputs = append(inputs, input{"model", m})
+		inputs = append(inputs, outfile.Input{Flag: "model", Spec: m})
 	}
 	release, err := a.claim(f.force, inputs, &f.plot)
 	if err != nil {
 		return err
 	}
 	defer release()
-	b := &bench{
-		flags: f, isas: []*kernels.ISA{a.isa}, threads: threadCounts(a.threads),
-		pin: newPinner(!f.noPin), meters: map[meterKey]*peakMeter{},
-	}
-	defer b.close()
-	if f.edge {
-		b.threads = slices.Compact([]int{1, a.threads})
-	}
-	if f.allISAs {
-		b.isas = append(b.isas, slices.DeleteFunc(slices.Clone(kernels.Available()), func(i *kernels.ISA) bool { return i == a.isa })...)
-	}
-	if b.subjects, err = a.loadSubjects(f.models); err != nil {
-		return err
-	}
-	if f.peers != "" && len(f.models) == 0 {
-		if err := b.subjects.addCallOverhead(); err != nil {
+	for _, spec := range f.models {
+		m, err := a.loadModel(spec)
+		if err != nil {
 			return err
 		}
-	}
-	list, err := b.cases(re)
-	if err != nil {
-		return err
-	}
-	if !f.timeSet {
-		f.time = min(rowTime, allTime/time.Duration(len(list)))
+		s := bench.Subject{Name: modelName(spec), Path: spec, Model: m}
+		if strings.HasPrefix(spec, builtinPrefix) {
+			s.Path = ""
+		}
+		f.Subjects = append(f.Subjects, s)
 	}
 	bar := a.newBar()
-	bar.show("limits of the machine", 0, len(list))
-	r := b.newReport()
-	b.limits(r)
-	measure := b.measureAll
-	if f.edge {
-		measure = b.measureEdge
-	}
-	failure := measure(ctx, bar, list, r)
-	if failure == nil {
-		b.limits(r) // the machine may have been busy before
-	}
+	f.Progress = bar.show
+	r, err := bench.Run(ctx, f.Options)
 	bar.clear()
-	compare(r)
-	r.Seconds = time.Since(start).Seconds()
-	err = f.plot.write(func(w io.Writer) error { return plotRoofline(w, r) })
-	if f.benchstat {
-		err = errors.Join(err, writeBenchstat(a.results, r))
-	} else {
-		err = errors.Join(err, a.print(r, func() string { return benchTable(r) }))
+	if r == nil {
+		return benchFlag(err)
 	}
-	return errors.Join(err, failure)
+	var stopped *bench.Interrupted
+	var wrong *bench.WrongLogits
+	if errors.As(err, &stopped) || errors.As(err, &wrong) {
+		err = undecided("%w", err)
+	}
+	return errors.Join(a.printBench(f, r), benchFlag(err))
 }
 
-// threadCounts lists 1, 2, 4, … and most.
-func threadCounts(most int) []int {
-	var list []int
-	for t := 1; t < most; t *= 2 {
-		list = append(list, t)
+func (a *app) printBench(f *benchFlags, r *bench.Result) error {
+	err := f.plot.Write(r.Roofline().WriteSVG)
+	if !f.benchstat {
+		return errors.Join(err, a.print(r, r.Text))
 	}
-	return append(list, most)
+	if note := r.NoiseText(); note != "" {
+		a.logf("%s", note)
+	}
+	return errors.Join(err, r.WriteBenchstat(a.results))
+}
+
+func (a *app) edgeWorkerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: edgeWorker, Hidden: true, Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return worker.Serve(c.InOrStdin(), a.stdout, version()) },
+	}
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -17,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
@@ -39,7 +36,7 @@ func edgeRows(t *testing.T, doc map[string]any) map[string]map[string]any {
 	for _, row := range doc["rows"].([]any) {
 		r := row.(map[string]any)
 		number := func(key string) float64 { require.Contains(t, r, key); return r[key].(float64) }
-		assert.Equal(t, kindEdge, r["kind"])
+		assert.Equal(t, string(bench.KindEdge), r["kind"])
 		assert.NotEmpty(t, r["version"], r["name"])
 		for _, k := range []string{"seconds", "fastest", "images_per_s", "load", "first", "startup", "calls", "repeats", "peak_gflops"} {
 			assert.Positive(t, number(k), "%s of %s", k, r["name"])
@@ -65,12 +62,13 @@ func edgeRows(t *testing.T, doc map[string]any) map[string]map[string]any {
 }
 
 func TestEdge(t *testing.T) {
+	stored := []string{"tiles", "bf16"} // files used where they lie
 	f := newFiles(t)
 	doc := document(t, 0, args("bench --edge --model %s --time 10ms --threads 2 --isa all", f.model)...)
 	rows := edgeRows(t, doc)
-	require.Len(t, rows, 2*(len(kernels.Available())+len(edgeStored)))
+	require.Len(t, rows, 2*(len(kernels.Available())+len(stored)))
 	isa := " " + doc["isa"].(string)
-	for variant := range edgeStored { // holds no more than the biases and plans
+	for _, variant := range stored { // holds no more than the biases and plans
 		assert.Less(t, rows["edge/m/b1/t1/"+variant+isa]["weight_bytes"], rows["edge/m/b1/t1"+isa]["weight_bytes"])
 	}
 	assert.Positive(t, rows["edge/m/b1/t2"+isa]["speedup"])
@@ -95,7 +93,7 @@ func TestEdgePresets(t *testing.T) {
 		assert.Contains(t, r.stdout, want)
 	}
 	assert.NotContains(t, r.stdout, "/t2")
-	assert.NotContains(t, r.stdout, callOverhead)
+	assert.NotContains(t, r.stdout, "call-overhead")
 	assert.NotContains(t, r.stdout, "Python")
 }
 
@@ -141,126 +139,6 @@ func TestEdgeInterrupted(t *testing.T) {
 	r := runWith(ctx, args("bench --edge --time 1m --model %s", f.model)...)
 	assert.Equal(t, exitUndecided, r.code, r.stderr)
 	assert.Contains(t, r.stderr, "interrupted: 0 of 3 rows done")
-}
-
-// Wrong logits are found, and the row is not timed.
-func TestEdgeWrongLogits(t *testing.T) {
-	f := newFiles(t)
-	a := newTestApp(&bytes.Buffer{}, &bytes.Buffer{})
-	a.threads = 1
-	require.NoError(t, a.checkShared())
-	s, err := a.loadSubjects([]string{f.model})
-	require.NoError(t, err)
-	b := &bench{
-		flags: &benchFlags{time: time.Millisecond, edge: true}, isas: []*kernels.ISA{a.isa}, threads: []int{1},
-		pin: newPinner(false), subjects: s, meters: map[meterKey]*peakMeter{},
-	}
-	defer b.close()
-	e := &edgeBench{bench: b, inputs: make([]edgeFile, 1), dir: t.TempDir()}
-	in, err := e.input(context.Background(), 0)
-	require.NoError(t, err)
-	in.logits[0] += 1e-6
-	for variant := range edgeStored {
-		s, err := e.stored(context.Background(), 0, variant, in)
-		require.NoError(t, err)
-		s.logits[0] += 1e-6
-	}
-	list, err := b.cases(regexp.MustCompile(""))
-	require.NoError(t, err)
-	r := &benchReport{}
-	require.NoError(t, e.measureGroup(context.Background(), list, r))
-	assert.Empty(t, r.Rows)
-	require.Len(t, r.Skipped, 3)
-	for _, s := range r.Skipped {
-		assert.Contains(t, s.Reason, "logits differ by")
-	}
-	assert.Equal(t, []string{"edge/m/b1/t1", "edge/m/b1/t1/bf16", "edge/m/b1/t1/tiles"}, e.wrong)
-}
-
-func TestAgree(t *testing.T) {
-	nan := float32(math.NaN())
-	for _, c := range []struct {
-		ours, theirs []float32
-		exact, ok    bool
-	}{
-		{[]float32{1, -2}, []float32{1, -2}, true, true},
-		{[]float32{1, -2}, []float32{1, -2.0001}, true, false},
-		{[]float32{1, -2}, []float32{1, -2.0001}, false, true},
-		{[]float32{1, -2}, []float32{1.001, -2}, false, false},
-		{[]float32{1, -2}, []float32{nan, -2}, false, false},
-		{[]float32{1, -2}, []float32{1}, false, false},
-	} {
-		_, ok := agree(c.ours, c.theirs, c.exact)
-		assert.Equal(t, c.ok, ok, c)
-	}
-}
-
-func TestPercentile(t *testing.T) {
-	var ns []int64
-	for i := range 200 {
-		ns = append(ns, int64(i+1)*1e9)
-	}
-	assert.Equal(t, []float64{1, 100, 190, 198, 200}, []float64{
-		percentile(ns, 0), percentile(ns, 50), percentile(ns, 95), percentile(ns, 99), percentile(ns, 100),
-	})
-	assert.Equal(t, 1.0, percentile(ns[:1], 99))
-}
-
-func TestQuietest(t *testing.T) {
-	assert.Equal(t, []int{1, 3, 4}, quietest([]float64{0.5, 0, 0.4, 0.1, 0}, 3))
-	assert.Equal(t, []int{0}, quietest([]float64{0.5}, 3))
-	before, after := usage{100, 50, 10}, usage{300, 200, 60}
-	assert.Equal(t, 0.5, before.others(after))
-	assert.Zero(t, usage{}.others(usage{}))
-	if total, busy := cpuTicks(); total > 0 {
-		assert.Positive(t, busy)
-		assert.Less(t, busy, total)
-		start := time.Now()
-		for processTicks(os.Getpid()) == 0 {
-			require.Less(t, time.Since(start), 10*time.Second)
-		}
-	}
-}
-
-// TestEdgeWorker: bad requests are answered, and a good one after them served.
-func TestEdgeWorker(t *testing.T) {
-	f := newFiles(t)
-	images := filepath.Join(f.dir, "images")
-	require.NoError(t, os.WriteFile(images, appendFloats(nil, make([]float32, 2*36)), 0o600))
-	open := edgeRequest{Op: "open", Model: f.model, Images: images, Shape: [3]int{1, 6, 6}, Threads: 1}
-	with := func(change func(*edgeRequest)) edgeRequest { q := open; change(&q); return q }
-	requests := []edgeRequest{
-		{Op: "run", Calls: 1},
-		{Op: "sing"},
-		with(func(q *edgeRequest) { q.Model = filepath.Join(f.dir, "none") }),
-		with(func(q *edgeRequest) { q.Images = filepath.Join(f.dir, "nothing") }),
-		with(func(q *edgeRequest) { q.Shape[0] = 5 }),
-		open, open,
-		{Op: "run"},
-		{Op: "run", Calls: 3, Warm: 2},
-	}
-	var in, out bytes.Buffer
-	for _, q := range requests {
-		require.NoError(t, json.NewEncoder(&in).Encode(q))
-	}
-	require.NoError(t, serveEdge(&in, &out))
-	var replies []edgeReply
-	for line := range strings.Lines(out.String()) {
-		var a edgeReply
-		require.NoError(t, json.Unmarshal([]byte(line), &a))
-		replies = append(replies, a)
-	}
-	require.Len(t, replies, 1+len(requests))
-	for i, want := range []string{"", "open once, then run", "open once, then run", "none", "nothing", "want images of", "", "open once, then run", "open once, then run", ""} {
-		if want == "" {
-			assert.Empty(t, replies[i].Error)
-		} else {
-			assert.Contains(t, replies[i].Error, want)
-		}
-	}
-	assert.Len(t, replies[6].Values, 4*2*classes)
-	assert.Len(t, replies[9].NS, 3)
-	assert.Error(t, serveEdge(strings.NewReader("{"), &out))
 }
 
 // peersOf returns a Python interpreter with numpy and onnx, and the runtimes it has.
@@ -314,14 +192,19 @@ func TestEdgePeers(t *testing.T) {
 		}
 	}
 	for name, there := range have {
-		for _, net := range []string{"pads", "residual"} {
-			r := rows["edge/"+net+"/b1/t1/"+name+" "]
-			assert.Equal(t, there, r != nil, "%s %s", net, name)
-			if r != nil {
-				assert.Positive(t, r["ratio"])
-				assert.Positive(t, r["interpreter"])
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, !there, absent[name])
+			for _, net := range []string{"pads", "residual"} {
+				r := rows["edge/"+net+"/b1/t1/"+name+" "]
+				assert.Equal(t, there, r != nil, net)
+				if r != nil {
+					assert.Positive(t, r["ratio"])
+					assert.Positive(t, r["interpreter"])
+				}
 			}
-		}
-		assert.Equal(t, !there, absent[name], name)
+			if !there {
+				t.Skipf("%s lacks %s: all that was tested is that bench says so", python, name)
+			}
+		})
 	}
 }

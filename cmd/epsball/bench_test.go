@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -16,9 +15,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/bench"
+	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
-	"github.com/epsball/epsball/net"
 )
 
 // rowsOf returns the rows of a document by name and kernel set, checked.
@@ -29,18 +29,19 @@ func rowsOf(t *testing.T, doc map[string]any) map[string]map[string]any {
 		r := row.(map[string]any)
 		must := []string{
 			"batch", "bytes", "fastest", "fraction_of_peak", "gbps", "gflops", "images_per_s", "intensity", "isa", "kind",
-			"name", "peak_gflops", "repeats", "seconds", "slowest", "spread", "threads",
+			"name", "noisy", "peak_gflops", "repeats", "seconds", "slowest", "spread", "threads",
 		}
 		assert.Subset(t, keys(r), must)
 		for _, k := range []string{"bytes", "fastest", "gbps", "peak_gflops", "repeats", "seconds", "slowest", "threads"} {
 			assert.Positive(t, r[k], "%s of %s", k, r["name"])
 		}
-		if r["kind"] != kindKernel {
+		if r["kind"] != string(bench.KindKernel) {
 			for _, k := range []string{"batch", "fraction_of_peak", "gflops", "images_per_s", "intensity"} {
 				assert.Positive(t, r[k], "%s of %s", k, r["name"])
 			}
 			assert.InEpsilon(t, r["gflops"].(float64)/r["peak_gflops"].(float64), r["fraction_of_peak"], 1e-6)
 		}
+		assert.Equal(t, r["spread"].(float64) > bench.NoisySpread, r["noisy"])
 		rows[r["name"].(string)+" "+r["isa"].(string)] = r
 	}
 	return rows
@@ -50,11 +51,11 @@ func TestBench(t *testing.T) {
 	f := newFiles(t)
 	doc := document(t, 0, args("bench --model %s --batch 9,1 --time 1ms --threads 3", f.model)...)
 	assert.Equal(t, []string{
-		"cpu", "isa", "isas", "peak_gflops", "peaks", "pinned", "read_gbps", "rows", "seconds", "skipped", "threads",
+		"cpu", "isa", "isas", "noisy", "peak_gflops", "peaks", "pinned", "read_gbps", "rows", "seconds", "skipped", "threads",
 	}, keys(doc))
 	assert.Positive(t, doc["peak_gflops"])
 	assert.Len(t, doc["peaks"], 3)
-	assert.Len(t, doc["read_gbps"], len(levels(1))+len(levels(3)))
+	assert.Len(t, doc["read_gbps"], len(machine.Levels(1))+len(machine.Levels(3)))
 	isa := " " + doc["isa"].(string)
 	rows := rowsOf(t, doc)
 	require.Len(t, rows, 5*2*3)
@@ -90,8 +91,8 @@ func TestBenchKinds(t *testing.T) {
 	assert.Len(t, doc["isas"], isas)
 	rows := rowsOf(t, doc)
 	skipped := len(doc["skipped"].([]any)) // interval kernels in pure Go
-	if len(levels(1)) > 1 {                // the caches are known
-		skipped -= isas * len(elementOps)
+	if len(machine.Levels(1)) > 1 {        // the caches are known
+		skipped -= isas * 8 // element-wise kernels
 		assert.Positive(t, rows["kernel/pack-lanes/L1/t1 "+doc["isa"].(string)]["fraction_of_read"])
 	}
 	require.Len(t, rows, isas*(5*2+3*2*2)-skipped)
@@ -183,7 +184,7 @@ func TestBenchstat(t *testing.T) {
 			if len(kernels.Available()) > 1 {
 				name += "/isa=" + isa.Name()
 			}
-			if strings.Contains(name, "Kernel") && len(levels(1)) < 2 {
+			if strings.Contains(name, "Kernel") && len(machine.Levels(1)) < 2 {
 				continue // the caches are unknown
 			}
 			assert.Positive(t, seen[name], name)
@@ -204,20 +205,11 @@ func TestRoofline(t *testing.T) {
 	}
 	classes, texts := elements(t, string(readFile(t, path)))
 	assert.Equal(t, points, classes["point"])
-	assert.GreaterOrEqual(t, classes["roof"], 2*len(levels(1)))
+	assert.GreaterOrEqual(t, classes["roof"], 2*len(machine.Levels(1)))
 	assert.Positive(t, classes["label"])
 	for _, want := range []string{"Roofline", "1 thread", "2 threads", "GFLOP/s", "arithmetic intensity, FLOP/byte", "FMA peak, " + doc["isa"].(string), "memory ", "forward/m/b8/t1:", "layer forward"} {
 		assert.Contains(t, texts, want)
 	}
-}
-
-// Names are text, not markup; a report without rows has a plot, too.
-func TestRooflineText(t *testing.T) {
-	r := &benchReport{CPU: `<b>&"x"`, ISA: "i", Threads: 1, Peaks: []peak{{"i", 1, 100}}, Read: []bandwidth{{"L1", 9, 1, 50}}}
-	var b strings.Builder
-	require.NoError(t, plotRoofline(&b, r))
-	_, texts := elements(t, b.String())
-	assert.Contains(t, texts, `<b>&"x"`)
 }
 
 // elements counts a drawing's elements by class and joins its texts.
@@ -236,66 +228,13 @@ func elements(t *testing.T, svg string) (classes map[string]int, texts string) {
 				assert.NotContains(t, a.Value, "Inf")
 				assert.NotContains(t, a.Value, "%!")
 				if a.Name.Local == "class" {
-					classes[a.Value]++
+					for _, c := range strings.Fields(a.Value) {
+						classes[c]++
+					}
 				}
 			}
 		case xml.CharData:
 			texts += string(e)
 		}
 	}
-}
-
-// The passes that bench times must do the work they are named after.
-func TestWorkload(t *testing.T) {
-	n, err := net.Compile(smallModel(t, 1), net.Options{Backward: true})
-	require.NoError(t, err)
-	for _, images := range []int{1, 8, 19, 50} {
-		w, err := newWorkload(context.Background(), n, images, 2)
-		require.NoError(t, err)
-		covered := 0
-		for _, c := range w.chunks {
-			assert.Equal(t, covered, c.from)
-			covered = c.to
-		}
-		assert.Equal(t, kernels.Groups(images), covered)
-		for _, p := range passes {
-			run, err := p.prepare(w)
-			require.NoError(t, err, p.name)
-			run()
-			run()
-		}
-		w.pool.Close()
-	}
-}
-
-func TestPinner(t *testing.T) {
-	procs, cpus := runtime.GOMAXPROCS(0), allowedCPUs()
-	p := newPinner(true)
-	if !p.on() {
-		t.Skip("this system does not pin")
-	}
-	p.use(1)
-	assert.Equal(t, cpus[:1], allowedCPUs())
-	assert.Equal(t, 1, runtime.GOMAXPROCS(0))
-	p.restore()
-	assert.Equal(t, cpus, allowedCPUs())
-	assert.Equal(t, procs, runtime.GOMAXPROCS(0))
-	assert.Equal(t, []int{1}, threadCounts(1))
-	assert.Equal(t, []int{1, 2, 4, 6}, threadCounts(6))
-}
-
-func TestCompare(t *testing.T) {
-	row := func(isa, variant string, threads int, seconds float64) benchRow {
-		return benchRow{Kind: kindPass, group: "g", ISA: isa, Variant: variant, Threads: threads, Seconds: seconds, Bytes: 1}
-	}
-	r := &benchReport{ISA: "a", Rows: []benchRow{
-		row("a", direct, 1, 8), row("a", direct, 2, 5), row("a", winograd, 2, 4), row("b", direct, 2, 10), row("b", direct, 1, 20),
-	}}
-	compare(r)
-	var speedups, ratios []float64
-	for _, x := range r.Rows {
-		speedups, ratios = append(speedups, x.Speedup), append(ratios, x.Ratio)
-	}
-	assert.Equal(t, []float64{0, 1.6, 0, 2, 0}, speedups)
-	assert.Equal(t, []float64{0, 0, 1.25, 0.5, 0.4}, ratios)
 }

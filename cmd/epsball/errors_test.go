@@ -92,6 +92,16 @@ func TestBadInput(t *testing.T) {
 		{certify + " --eps 0.1 --norm l7", []string{"--norm", "l7", "linf"}},
 		// Attacks.
 		{attack + " --attack bim", []string{"--attack", "bim", "fgsm, pgd"}},
+		{attack + " --attack pgd:step=3", []string{"--attack", "step: unknown option", "step-size"}},
+		{attack + " --attack pgd:steps=0", []string{"--attack", "steps: got 0", "want 1"}},
+		{attack + " --attack pgd:steps=", []string{"--attack", "steps=40"}},
+		{attack + " --attack pgd:steps=3 --steps 3", []string{"--steps", "got 3", "pgd:steps=3 gives steps, too"}},
+		{attack + " --attack apgd:seed=3 --seed 4", []string{"--seed", "got 4", "apgd:seed=3"}},
+		{attack + " --attack apgd --step-size 0.1", []string{"--step-size", "0.1", "apgd has no such option", "rho"}},
+		{attack + " --attack apgd:loss=dlr,targeted --loss ce", []string{"--loss", "ce"}},
+		{eval + " --attack bim", []string{"--attack", "bim", "fgsm, pgd, apgd"}},
+		{eval + " --attack pgd:rho=1", []string{"--attack", "rho", "steps"}},
+		{eval + " --attack fgsm --steps 3", []string{"--steps", "pgd:steps=3"}},
 		{attack + " --loss hinge", []string{"--loss", "hinge", "margin"}},
 		{attack + " --steps 0", []string{"--steps", "0"}},
 		{attack + " --steps 99999999", []string{"steps", "99999999"}},
@@ -246,7 +256,7 @@ func TestChecksFail(t *testing.T) {
 	require.NoError(t, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
 	attacked := func() *attack.Result {
-		at, err := attack.New(s.net, attack.PGD(ball, 5, 1), s.pool)
+		at, err := attack.New(s.net, attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1}}, s.pool)
 		require.NoError(t, err)
 		res := new(attack.Result)
 		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))
@@ -272,7 +282,7 @@ func TestChecksFail(t *testing.T) {
 		res := attacked()
 		c.spoil(res)
 		var bad []string
-		for _, check := range s.checkAttack(context.Background(), ball, res, nil) {
+		for _, check := range audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil) {
 			if !check.OK {
 				bad = append(bad, check.Name)
 			}

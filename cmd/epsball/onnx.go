@@ -9,27 +9,15 @@ import (
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
-
-// convertReport is what import and export print.
-type convertReport struct {
-	Model      string `json:"model"`
-	Out        string `json:"out"`
-	Name       string `json:"name"`
-	Input      string `json:"input"`
-	Outputs    int    `json:"outputs"`
-	Layers     int    `json:"layers"`
-	Parameters int64  `json:"parameters"`
-	MACs       int64  `json:"macs"`
-	Hash       string `json:"hash"`
-	Source     string `json:"source,omitempty"`
-	Notes      string `json:"notes,omitempty"`
-}
 
 func (a *app) importCommand() *cobra.Command {
 	var out outFlags
 	var mean, std []float32
+	var keep bool
 	c := &cobra.Command{
 		Use:   "import NET.onnx --out M.safetensors",
 		Short: "Convert an ONNX network to a model file",
@@ -38,7 +26,11 @@ commands take .onnx files directly as well; this one shows what they make of it.
 docs/onnx.md lists the operators and says which conversions are exact.
 
 A network that wants its pixels normalized outside of itself gets a normalize layer
-with --mean and --std, so that images and radii are in [0, 1] again.`,
+with --mean and --std, so that images and radii are in [0, 1] again.
+
+Batch norms become part of the convolution or fully connected layer beside them, where
+that is possible: a rounding of its weights. --keep-batchnorm keeps them as layers, for
+training to go on from.`,
 		Example: "  epsball import resnet_2b.onnx --mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616 --out resnet.safetensors",
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -51,35 +43,58 @@ with --mean and --std, so that images and radii are in [0, 1] again.`,
 			if (len(mean) == 0) != (len(std) == 0) {
 				return errors.New("want both of --mean and --std, or neither")
 			}
-			return a.convert(args[0], out, modelFile, func(m *model.Model) (*model.Model, error) {
+			load := a.loadModel
+			if keep {
+				load = onnx.Options{KeepBatchNorm: true}.Load
+			}
+			return a.convert("import", args[0], out, outfile.Model, load, func(m *model.Model) (*model.Model, []int, error) {
 				if len(mean) == 0 {
-					return m, nil
+					return m, nil, nil
 				}
-				return m.WithNormalize(mean, std)
+				m, err := m.WithNormalize(mean, std)
+				return m, nil, err
 			}, (*model.Model).Encode)
 		},
 	}
 	out.addFlags(c)
 	c.Flags().Float32SliceVar(&mean, "mean", nil, "`means` of the channels that the network wants subtracted")
 	c.Flags().Float32SliceVar(&std, "std", nil, "standard `deviations` it wants to divide by")
+	c.Flags().BoolVar(&keep, "keep-batchnorm", false, "keep batch norms as layers")
 	return c
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	var out outFlags
+	var fold bool
 	c := &cobra.Command{
-		Use:     "export MODEL --out NET.onnx",
-		Short:   "Convert a model to ONNX",
-		Long:    `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.`,
+		Use:   "export MODEL --out NET.onnx",
+		Short: "Convert a model to ONNX",
+		Long: `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.
+
+--fold first makes batch norms part of the convolution or fully connected layer that
+they follow: another network, whose weights are rounded, and whose hash is printed.`,
 		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			same := func(m *model.Model) (*model.Model, error) { return m, nil }
-			return a.convert(args[0], out, onnxFile, same, onnx.Encode)
+			change := func(m *model.Model) (*model.Model, []int, error) { return m, nil, nil }
+			if fold {
+				change = foldBatchNorms
+			}
+			return a.convert("export", args[0], out, outfile.ONNX, a.loadModel, change, onnx.Encode)
 		},
 	}
 	out.addFlags(c)
+	c.Flags().BoolVar(&fold, "fold", false, "fold batch norms into the layers before them")
 	return c
+}
+
+// foldBatchNorms is model.Fold, noted on the card.
+func foldBatchNorms(m *model.Model) (*model.Model, []int, error) {
+	c, folded, err := m.Fold()
+	if err == nil && len(folded) > 0 {
+		roundedFrom(c, m)
+	}
+	return c, folded, err
 }
 
 // oneArg asks for one argument that is not a flag.
@@ -96,53 +111,44 @@ func oneArg(what string) cobra.PositionalArgs {
 }
 
 // claimOut claims the output of a command that converts the model spec.
-func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
+func (a *app) claimOut(f outFlags, kind, spec string) (*outfile.Output, func(), error) {
 	if f.path == "" {
 		return nil, nil, errors.New("--out: required")
 	}
-	out := &output{flag: "out", path: f.path, kind: kind}
-	release, err := a.claim(f.force, []input{{"", spec}}, out)
+	out := &outfile.Output{Flag: "out", Path: f.path, Kind: kind}
+	release, err := a.claim(f.force, []outfile.Input{{Spec: spec}}, out)
 	return out, release, err
 }
 
 // convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec string, flags outFlags, kind string, change func(*model.Model) (*model.Model, error), encode func(*model.Model) ([]byte, error)) error {
+func (a *app) convert(command, spec string, flags outFlags, kind string, load func(string) (*model.Model, error),
+	change func(*model.Model) (*model.Model, []int, error), encode func(*model.Model) ([]byte, error),
+) error {
 	out, release, err := a.claimOut(flags, kind, spec)
 	if err != nil {
 		return err
 	}
 	defer release()
-	m, err := a.loadModel(spec)
+	m, err := load(spec)
 	if err != nil {
 		return err
 	}
-	if m, err = change(m); err != nil {
+	m, folded, err := change(m)
+	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
 	data, err := encode(m)
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := out.writeBytes(data); err != nil {
+	if err := out.WriteBytes(data); err != nil {
 		return err
 	}
-	r := &convertReport{
-		Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+	r := &report.Conversion{
+		Envelope: a.envelope(command), Model: spec, Out: out.Path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
-		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes],
+		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes], Folded: folded,
 	}
-	return a.print(r, func() string {
-		pairs := []string{
-			"written", r.Out, "name", or(r.Name, "–"), "input", r.Input, "outputs", fmt.Sprint(r.Outputs),
-			"layers", fmt.Sprint(r.Layers), "parameters", fmt.Sprint(r.Parameters), "multiply-adds", fmt.Sprint(r.MACs),
-			"hash", r.Hash,
-		}
-		if r.Source != "" {
-			pairs = append(pairs, "source", r.Source)
-		}
-		if r.Notes != "" {
-			pairs = append(pairs, "notes", r.Notes)
-		}
-		return facts(pairs...)
-	})
+	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	return a.report(r)
 }

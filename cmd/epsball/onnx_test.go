@@ -39,7 +39,7 @@ func TestExportImport(t *testing.T) {
 	out := document(t, 0, "export", f.model, "--out", path("m.onnx"))
 	in := document(t, 0, "import", path("m.onnx"), "--out", path("back.safetensors"))
 	assert.Equal(t, readFile(t, f.model), readFile(t, path("back.safetensors")))
-	assert.Equal(t, []string{"hash", "input", "layers", "macs", "model", "name", "out", "outputs", "parameters"}, keys(in))
+	assert.Equal(t, []string{"epsball", "hash", "input", "layers", "macs", "model", "name", "out", "outputs", "parameters"}, keys(in))
 	for _, k := range []string{"hash", "input", "layers", "macs", "name", "outputs", "parameters"} {
 		assert.Equal(t, out[k], in[k])
 	}
@@ -59,6 +59,38 @@ func TestExportImport(t *testing.T) {
 	// Training may start from it.
 	train := args("train --arch %s --data %s --epochs 1 --batch 50 --out %s", path("m.onnx"), f.data, path("t.safetensors"))
 	assert.Zero(t, run(train...).code, "%v", run(train...).stderr)
+}
+
+// TestImportBatchNorm: batch norms are folded on import, or kept, and then folded on
+// export; reports and cards say so.
+func TestImportBatchNorm(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	net := filepath.Join("..", "..", "testdata", "golden", "layers", "conv_batch_norm.kept.onnx.gz")
+	folded := document(t, 0, "import", net, "--out", path("folded.safetensors"))
+	assert.Contains(t, folded["notes"], "after taking in BatchNormalization")
+	kept := document(t, 0, "import", net, "--keep-batchnorm", "--out", path("kept.safetensors"))
+	assert.EqualValues(t, 2, folded["layers"])
+	assert.EqualValues(t, 3, kept["layers"])
+	assert.NotContains(t, kept, "notes")
+	out := document(t, 0, "export", path("kept.safetensors"), "--out", path("kept.onnx"))
+	assert.Equal(t, kept["hash"], out["hash"])
+	assert.NotContains(t, out, "folded")
+	out = document(t, 0, "export", path("kept.safetensors"), "--fold", "--out", path("folded.onnx"))
+	assert.Equal(t, folded["hash"], out["hash"])
+	assert.Equal(t, []any{2.}, out["folded"])
+	assert.Contains(t, run("export", path("kept.safetensors"), "--fold", "--out", path("f.onnx")).stdout, "batch norms of layers 2")
+	m, err := onnx.Load(path("folded.onnx"))
+	require.NoError(t, err)
+	assert.Equal(t, kept["hash"], m.Card[cardRounded])
+
+	soft := filepath.Join("..", "..", "testdata", "golden", "layers", "softmax.script.onnx.gz")
+	in := document(t, 0, "import", soft, "--out", path("soft.safetensors"))
+	assert.Contains(t, in["notes"], "dropped: the outputs are the logits before it")
+	assert.Contains(t, run("import", soft, "--out", path("s.safetensors")).stdout, "the outputs are the logits before it")
+	r := run("import", path("none.onnx"), "--keep-batchnorm", "--out", path("x.safetensors"))
+	assert.Equal(t, exitBadInput, r.code)
+	assert.Contains(t, r.stderr, "none.onnx")
 }
 
 // TestVectorInput: a network of vectors takes images of as many pixels.
@@ -83,7 +115,7 @@ func TestVectorInput(t *testing.T) {
 func TestBadONNX(t *testing.T) {
 	f := newFiles(t)
 	path := func(name string) string { return filepath.Join(f.dir, name) }
-	pool := filepath.Join("..", "..", "testdata", "golden", "onnx", "refused", "max_pool.onnx")
+	pool := filepath.Join("..", "..", "testdata", "golden", "onnx", "refused", "uneven_pool.onnx")
 	require.Zero(t, run("export", f.model, "--out", path("m.onnx")).code)
 	whole := readFile(t, path("m.onnx"))
 	require.NoError(t, os.WriteFile(path("cut.onnx"), whole[:len(whole)-9], 0o666))
@@ -102,8 +134,8 @@ func TestBadONNX(t *testing.T) {
 		{"import " + path("none.onnx") + " --out " + path("x.safetensors"), []string{"none.onnx", "no such file"}},
 		{"import " + path("cut.onnx") + " --out " + path("x.safetensors"), []string{"cut.onnx", "cut short"}},
 		{"import " + path("plain.onnx.gz") + " --out " + path("x.safetensors"), []string{"plain.onnx.gz", "gzip"}},
-		{"import " + pool + " --out " + path("x.safetensors"), []string{"max_pool.onnx", "MaxPool_2", "not supported"}},
-		{"eval --data " + f.data + " --model " + pool, []string{"max_pool.onnx", "MaxPool_2"}},
+		{"import " + pool + " --out " + path("x.safetensors"), []string{"uneven_pool.onnx", "MaxPool_1", "may be negative"}},
+		{"eval --data " + f.data + " --model " + pool, []string{"uneven_pool.onnx", "MaxPool_1"}},
 		{"attack --eps 0.1 --data " + f.data + " --model " + single, []string{"conv_valid.onnx", "2x7x6", "1x6x6"}},
 		{"export --out " + path("x.onnx"), []string{"export", "MODEL", "required"}},
 		{"export builtin:nonesuch --out " + path("x.onnx"), []string{"builtin:nonesuch"}},

@@ -11,6 +11,7 @@ import (
 // topics are pages of help that belong to no command.
 func topics() []*cobra.Command {
 	return []*cobra.Command{
+		attacksTopic(),
 		{
 			Use:   "data",
 			Short: "What --data takes, and how images get their labels",
@@ -56,7 +57,7 @@ or on the command line, after pip install tf2onnx:
   SavedModel   python -m tf2onnx.convert --saved-model FOLDER --output net.onnx
   TF Lite      python -m tf2onnx.convert --tflite net.tflite --output net.onnx
 
-End the network at the logits, without a softmax. Images have pixels in [0,1]; a
+A softmax at the end is dropped: outputs are logits. Images have pixels in [0,1]; a
 network that wants them normalized gets that as its first layer:
 
   epsball import net.onnx --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 --out net.safetensors`,

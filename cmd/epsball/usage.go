@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 )
 
 // sayInstead are words that users try, by the command that does it.
 var sayInstead = map[string][]string{
-	"attack": {"pgd", "fgsm"}, "certify": {"verify", "prove"}, "eval": {"evaluate", "test"},
+	"attack": {"pgd", "fgsm", "apgd"}, "certify": {"verify", "prove"}, "eval": {"evaluate", "test"},
 	"info": {"version", "list", "models", "show"}, "convert": {"quantize"},
 }
 
@@ -70,7 +71,7 @@ func noArgs(c *cobra.Command, args []string) error {
 
 // asFlag says that an argument that names a model belongs to --model.
 func asFlag(c *cobra.Command, arg string) string {
-	model := strings.HasPrefix(arg, builtinPrefix) || strings.HasSuffix(arg, modelFile) || formats.IsONNX(arg)
+	model := strings.HasPrefix(arg, builtinPrefix) || strings.HasSuffix(arg, outfile.Model) || formats.IsONNX(arg)
 	if c.Flags().Lookup("model") == nil || !model {
 		return ""
 	}

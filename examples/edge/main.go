@@ -149,7 +149,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	text := fmt.Sprintf("class %d, margin %.3g\n", class, margin(pred.Logits, class))
 	if o.certify {
-		r, err := epsball.Radius(ctx, m, x, pred.Label, step, 0, how)
+		r, err := m.Radius(ctx, x.With(pred.Label), step, 0, how)
 		if err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func (o *options) read(stdin io.Reader, m *epsball.Model) (epsball.Batch, error)
 			x[i] = 1 - x[i]
 		}
 	}
-	return epsball.Batch{Data: x, N: 1}, nil
+	return epsball.Batch{X: x}, nil
 }
 
 // margin is the lead of a class over the next in logits.

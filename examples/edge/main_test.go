@@ -125,7 +125,7 @@ func TestCertify(t *testing.T) {
 	defer m.Close()
 	test, err := mnist.Test()
 	require.NoError(t, err)
-	x, ctx := epsball.Batch{Data: test.Slice(1, 2).X, N: 1}, context.Background()
+	x, ctx := epsball.Batch{X: test.Slice(1, 2).X}, context.Background()
 	for _, b := range bounds {
 		step := "1/100"
 		out, err := edge(t, nil, "testdata/two.pgm", "--certify", "--method", b.name, "--step", step)
@@ -138,7 +138,7 @@ func TestCertify(t *testing.T) {
 		require.Equal(t, b.name+")", method)
 		ball, err := epsball.ParseBall("linf", eps)
 		require.NoError(t, err)
-		cert, err := epsball.Certify(ctx, m, x, []int{class}, ball, b.how)
+		cert, err := m.Certify(ctx, x.With([]int{class}), ball, b.how)
 		require.NoError(t, err)
 		require.True(t, cert.Robust[0], out)
 	}

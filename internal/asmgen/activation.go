@@ -14,6 +14,7 @@ func emitActivation(t target) {
 // eachVector emits a loop over n lane vectors at the given pointers; body computes
 // vector 0 from what load leaves in 0, 1, … of all pointers but the first, dst.
 func eachVector(t target, n reg, pointers []reg, body func()) {
+	t.comment("a lane vector a turn; its pointers and constants are in the registers loaded above")
 	t.label("loop")
 	for i, p := range pointers[1:] {
 		t.vload(vec(i), at(p, 0))
@@ -125,6 +126,8 @@ the constants in table.`, "dst, src unsafe.Pointer, n int, table unsafe.Pointer"
 	t.loadArg(src, "src", 8)
 	t.loadArg(n, "n", 16)
 	t.loadArg(table, "table", 24)
+	explain(t, `%s |x|, %s r and then m, %s 2^k, %s polynomial, %s scratch, %s mask of 1 < 2|x|, %s e^-|x| or e^-2|x|; %s ... constants.`,
+		a, r, u, p, tmp, large, e, log2e)
 	constant := func(dst vec, i int) { t.vload(dst, at(table, 32*i)) }
 	for i, c := range []vec{log2e, round, hi, lo, one} {
 		constant(c, i)

@@ -79,6 +79,16 @@ func (a *avx2) comment(format string, args ...any) {
 	fmt.Fprintf(&a.buf, "\t// "+format+"\n", args...)
 }
 
+func (a *avx2) regName(r reg) string { return r.amd64() }
+
+func (a *avx2) vecNames(first vec, n int) string {
+	bank := "Y"
+	if first.isPair() {
+		bank = "Z"
+	}
+	return runNames(bank, int(first.single()), int(first.single())+n-1)
+}
+
 func (a *avx2) loadArg(dst reg, name string, off int) {
 	a.op("MOVQ", fmt.Sprintf("%s+%d(FP)", name, off), dst.amd64())
 }
@@ -105,6 +115,7 @@ func (a *avx2) load(dst reg, m mem)       { a.op("MOVQ", m.amd64(), dst.amd64())
 func (a *avx2) load32(dst reg, m mem)     { a.op("MOVLQSX", m.amd64(), dst.amd64()) }
 func (a *avx2) store(src reg, m mem)      { a.op("MOVQ", src.amd64(), m.amd64()) }
 func (a *avx2) prefetch(m mem)            { a.op("PREFETCHT0", m.amd64()) }
+func (a *avx2) prefetchL2(m mem)          { a.op("PREFETCHT1", m.amd64()) }
 func (a *avx2) move(dst, src reg)         { a.op("MOVQ", src.amd64(), dst.amd64()) }
 func (a *avx2) clear(dst reg)             { a.op("XORQ", dst.amd64(), dst.amd64()) }
 func (a *avx2) addImm(dst reg, n int)     { a.op("ADDQ", imm(n), dst.amd64()) }

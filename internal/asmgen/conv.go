@@ -92,6 +92,15 @@ func convKernel(t target, r, p int, pair bool) {
 
 	t.text(fmt.Sprintf("Conv%dx%d", r, p),
 		fmt.Sprintf("computes %d output channels of %d pixels; see ConvArgs.", r, p), "a *ConvArgs", 8)
+	operands := "the rest inputs and weights"
+	if _, ok := t.(byElement); !ok {
+		held := run{chans[0].of(held), min(len(chans), p)}
+		operands = fmt.Sprintf("%s the operand that is held, the rest streams the other one", t.vecNames(held.first, held.n))
+	}
+	explain(t, `batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and one at a time.
+%s args, %s weights, %s segments left (and bias), %s -SegLen ... 0 along a segment, %s ... %s pixels, %s output channel, %s tiles left.
+%s sums by (channel, pixel), %s.`,
+		args, w, segs, off, ptr(0), ptr(p-1), outOff, tiles, run{acc(0, 0), len(chans) * p}, operands)
 	t.loadArg(args, "a", 0)
 	t.splatInit(outOff)
 

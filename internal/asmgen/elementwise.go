@@ -30,6 +30,9 @@ v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 v = lo > v ? lo : v
 x = hi < v ? hi : v`,
 		"x, grad, lo, hi unsafe.Pointer, n int, alpha float32", 44)
+	explain(t, `loop: a lane vector a turn.
+%s x, %s gradient, %s and %s box, %s vectors left;
+%s scratch, %s zero, %s sign bit, %s alpha.`, x, g, lo, hi, n, fromTo(0, 4), zeroV, sign, alpha)
 	t.loadArg(x, "x", 0)
 	t.loadArg(g, "grad", 8)
 	t.loadArg(lo, "lo", 16)
@@ -64,6 +67,9 @@ func selectLanes(t target) {
 	const dst, src, mask, n reg = 0, 1, 2, 3
 	t.text("SelectLanes", "copies lane l of n lane vectors from src to dst where the sign bit of mask[l] is set.",
 		"dst, src, mask unsafe.Pointer, n int", 32)
+	explain(t, `loop: a lane vector a turn.
+%s destination, %s source, %s vectors left; %s scratch, %s mask.`,
+		dst, src, n, fromTo(0, 1), vec(3))
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(mask, "mask", 16)
@@ -106,6 +112,13 @@ Every operation rounds once, none is fused.`,
 			"c, r unsafe.Pointer, n int, a *IntervalArgs", 32)
 	}
 	var a asm.IntervalArgs
+	explain(t, `loop: a lane vector a turn.
+%s centre, %s radius, %s vectors left, %s constants;
+%s lower and %s upper bound, %s centre, %s scratch, %s 1/2, %s mask of |x|, %s MulR, %s MulC, %s Add.`,
+		c, r, n, args, lo, hi, mid, fromTo(t0, t2), half, abs, mulR, mulC, add)
+	if affine {
+		explain(t, "%s ReLU mask, %s zero, %s Rel, %s Abs.", relu, zeroV, rel, add0)
+	}
 	t.loadArg(c, "c", 0)
 	t.loadArg(r, "r", 8)
 	t.loadArg(n, "n", 16)
@@ -177,6 +190,10 @@ func boxEnd(t target) {
 up is all ones, and clamped to [0, 1]; NaN where that is in doubt: where the sum is
 within doubt of the float32 nearest to it, or below 2^-20 in magnitude.`,
 		"dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32", 40)
+	explain(t, `loop: a lane vector a turn.
+%s destination, %s x, %s vectors left;
+%s values, %s and %s parts of the distance, %s doubt, %s mask if up, %s mask of |x|, %s 2^-20, %s one, %s zero.`,
+		dst, x, n, fromTo(0, 5), e1, e2, doubt, up, abs, least, one, zeroV)
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(x, "x", 8)
 	t.loadArg(n, "n", 16)
@@ -240,6 +257,10 @@ w = w - (m*Alpha) / (sqrt(v) + Tiny)
 Every operation rounds once, none is fused.`,
 		"w, grad, m, v unsafe.Pointer, n int, a *AdamArgs", 48)
 	var a asm.AdamArgs
+	explain(t, `loop: a lane vector a turn.
+%s weights, %s gradient, %s and %s moments, %s vectors left, %s constants;
+%s gradient, %s and %s moments, %s scratch, %s Beta1, %s Rest1, %s Beta2, %s Rest2, %s Alpha, %s Tiny.`,
+		w, g, m, v, n, args, grad, first, second, fromTo(t0, t2), beta1, rest1, beta2, rest2, alpha, tiny)
 	t.loadArg(w, "w", 0)
 	t.loadArg(g, "grad", 8)
 	t.loadArg(m, "m", 16)
@@ -287,6 +308,9 @@ func transpose(t target) {
 	t.text("Transpose4", `writes 8·n columns of four rows at src, rowStride bytes apart, as rows of
 four at dst, dstStride bytes apart, each word ANDed with mask.`,
 		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	explain(t, `loop: eight columns a turn.
+%s destination, %s and %s source and its third row, %s, %s and %s one to three rows of the destination, %s a row of the source, %s turns left;
+%s columns, %s scratch, %s mask.`, dst, src, src2, stride, by2, by3, rows, n, fromTo(0, 3), fromTo(4, 7), mask)
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(stride, "dstStride", 16)
@@ -328,6 +352,9 @@ func dealRows(t target) {
 	t.text("DealRows", `takes 16 words from each of n rows at src, rowStride bytes apart, ANDs them
 with mask and appends four each to the places at dst, dstStride bytes apart.`,
 		"dst, src unsafe.Pointer, dstStride, rowStride, n int, mask uint32", 44)
+	explain(t, `loop: a row a turn.
+%s destination, %s source, %s, %s and %s one to three distances of the places, %s a row, %s rows left;
+%s words, %s mask.`, dst, src, stride, by2, by3, rows, n, fromTo(0, 1), mask)
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(stride, "dstStride", 16)
@@ -358,6 +385,9 @@ func gatherRows(t target) {
 	const dst, src, rows, n reg = 0, 1, 2, 3
 	t.text("GatherRows", "copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.",
 		"dst, src unsafe.Pointer, rowStride, n int", 32)
+	explain(t, `loop: a row a turn.
+%s destination, %s source, %s a row, %s rows left; %s its lane vectors.`,
+		dst, src, rows, n, fromTo(0, 3))
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(rows, "rowStride", 16)
@@ -382,6 +412,9 @@ func add(t target) {
 	const relu, zeroV vec = 6, 7
 	t.text("Add", `is v = dst + src; dst = relu is all ones ? (0 > v ? 0 : v) : v for n lane
 vectors.`, "dst, src unsafe.Pointer, n int, relu uint32", 28)
+	explain(t, `loop: a lane vector a turn.
+%s destination, %s source, %s vectors left; %s scratch, %s ReLU mask, %s zero.`,
+		dst, src, n, fromTo(0, 1), relu, zeroV)
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(n, "n", 16)
@@ -409,6 +442,9 @@ func addGate(t target) {
 	const zeroV vec = 7
 	t.text("AddGate", "is dst = gate > 0 ? dst + src : +0 for n lane vectors.",
 		"dst, src, gate unsafe.Pointer, n int", 32)
+	explain(t, `loop: a lane vector a turn.
+%s destination, %s source, %s gate, %s vectors left; %s scratch, %s zero.`,
+		dst, src, gate, n, fromTo(0, 1), zeroV)
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(gate, "gate", 16)
@@ -437,6 +473,9 @@ func intervalAdd(t target) {
 centres and radii. Every operation rounds once, none is fused.`,
 		"c, r, sc, sr unsafe.Pointer, n int, a *IntervalArgs", 48)
 	var a asm.IntervalArgs
+	explain(t, `loop: a lane vector a turn.
+%s and %s centre and radius, %s and %s those to add, %s vectors left, %s constants;
+%s scratch, %s mask of |x|, %s MulR, %s MulC, %s Add.`, c, r, sc, sr, n, args, fromTo(0, 2), abs, mulR, mulC, add)
 	t.loadArg(c, "c", 0)
 	t.loadArg(r, "r", 8)
 	t.loadArg(sc, "sc", 16)

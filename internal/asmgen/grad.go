@@ -58,6 +58,11 @@ func gradKernel(t target, r, k int) {
 
 	t.text(fmt.Sprintf("Grad%dx%d", r, k),
 		fmt.Sprintf("computes the gradient of %d output channels by %d weights; see GradArgs.", r, k), "a *GradArgs", 8)
+	explain(t, `tile: weights, group, row, colloop: pixels.
+%s args, %s gradient, %s input, %s columns, %s rows, %s groups and %s tiles left, %s output, %s and %s steps of a column, %s input of the tile, %s sums.
+%s sums by (channel, weight), %s inputs, %s gradient.`,
+		args, dy, x, cols, rows, groups, tiles, out, dyCol, xCol, tmp, sums,
+		run{acc(0, 0), r * len(weights)}, run{weights[0].of(held), len(weights)}, weights[0].of(stream))
 	t.loadArg(args, "a", 0)
 	t.load(tiles, field(unsafe.Offsetof(a.Tiles)))
 	t.load(out, field(unsafe.Offsetof(a.Out)))

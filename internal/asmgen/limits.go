@@ -14,6 +14,8 @@ func emitLimits(t target) {
 	}
 	const accs = 12
 	t.text("PeakFMA", "runs n × 24 independent FMAs on lane vectors: the arithmetic limit.", "n int", 8)
+	explain(t, `loop: independent FMAs.
+%s turns left; %s sums, the next two are multiplied.`, n, run{unit{0, t.span()}.of(0), accs})
 	t.loadArg(n, "n", 0)
 	for v := range vec(t.vecs()) {
 		t.vzero(v)
@@ -31,6 +33,8 @@ func emitLimits(t target) {
 
 	const p, cur, cnt, reps reg = 1, 2, 3, 4
 	t.text("ReadMemory", "loads n × 256 bytes at p, reps times: the bandwidth limit.", "p unsafe.Pointer, n, reps int", 24)
+	explain(t, `outer: all of it, loop: 256 bytes a turn.
+%s start, %s current address, %s turns and %s repetitions left.`, p, cur, cnt, reps)
 	t.loadArg(p, "p", 0)
 	t.loadArg(n, "n", 8)
 	t.loadArg(reps, "reps", 16)

@@ -94,6 +94,12 @@ func (a *neon) comment(format string, args ...any) {
 	fmt.Fprintf(&a.buf, "\t// "+format+"\n", args...)
 }
 
+func (a *neon) regName(r reg) string { return r.arm64() }
+
+func (a *neon) vecNames(first vec, n int) string {
+	return runNames("v", 2*int(first), 2*(int(first)+n)-1)
+}
+
 func (a *neon) loadArg(dst reg, name string, off int) {
 	a.changed(dst)
 	a.op("MOVD", fmt.Sprintf("%s+%d(FP)", name, off), dst.arm64())
@@ -167,6 +173,7 @@ func (a *neon) load(dst reg, m mem)       { a.general("MOVD", dst, a.goMem(m)) }
 func (a *neon) load32(dst reg, m mem)     { a.general("MOVW", dst, a.goMem(m)) }
 func (a *neon) store(src reg, m mem)      { a.op("MOVD", src.arm64(), a.goMem(m)) }
 func (a *neon) prefetch(m mem)            { a.op("PRFM", a.goMem(m), "PLDL1KEEP") }
+func (a *neon) prefetchL2(m mem)          { a.op("PRFM", a.goMem(m), "PLDL2KEEP") }
 func (a *neon) move(dst, src reg)         { a.general("MOVD", dst, src.arm64()) }
 func (a *neon) clear(dst reg)             { a.general("MOVD", dst, "ZR") }
 func (a *neon) addReg(dst, src reg)       { a.general("ADDS", dst, src.arm64()) }

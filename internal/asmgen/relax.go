@@ -19,6 +19,9 @@ func gatherLanes(t target) {
 	t.text("GatherLanes", `writes n lane vectors: lane l of vector k is the float32 at src +
 k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.`,
 		"dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32", 48)
+	explain(t, `loop: a lane vector a turn.
+%s destination, %s source, %s vectors left, %s stride, %s ... %s offsets by lane;
+%s and %s values, %s sign bits.`, dst, src, n, stride, list+1, list+8, v, tmp, sign)
 	t.loadArg(list, "sign", 40)
 	t.vload(sign, at(list, 0))
 	t.loadArg(list, "offset", 32)
@@ -57,6 +60,10 @@ func relax(t target, lanes bool) {
 RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 	var a asm.RelaxArgs
 	field := func(off uintptr) mem { return at(args, int(off)) }
+	explain(t, `row: runs, loop: a neuron a turn.
+%s destination, %s source, %s parameters, %s lower slopes, %s neurons and %s runs left, %s args;
+%s coefficients, %s positive and %s negative part, %s result, %s scratch, %s, %s and %s sums of t, b and e, %s zero, %s mask of |x|.`,
+		dst, src, par, low, n, rows, args, v, pos, neg, out, tmp, sumT, sumB, sumE, zeroV, abs)
 	t.loadArg(args, "a", 0)
 	t.load(dst, field(unsafe.Offsetof(a.Dst)))
 	t.load(src, field(unsafe.Offsetof(a.Src)))

@@ -92,6 +92,10 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 		words.frame(32 * p * v)
 	}
 	t.text(name+wt.suffix, doc, "a *ConvArgs", 8)
+	explain(t, `tile: output channels, seg: rows of a window, kloop and single: k, four and one at a time; part: the last tile.
+%s args, %s weights, %s segments left (and bias), %s -SegLen ... 0 along a segment, %s ... %s pixels, %s output channel, %s tiles left.
+%s sums by (pixel, vector), the rest weights and inputs.`,
+		args, w, segs, off, ptr(0), ptr(p-1), outOff, tiles, run{0, p * v})
 	t.loadArg(args, "a", 0)
 	t.load(tiles, at(args, convArg.tiles))
 	t.load(w, at(args, convArg.w))

@@ -26,6 +26,10 @@ func sparse(t target, groups int) {
 	t.text(name, "computes an output pixel of as many lane groups, as SparseArgs describes.", "a *SparseArgs", 8)
 	var a asm.SparseArgs
 	field := func(off uintptr) mem { return at(args, int(off)) }
+	explain(t, `tile: four channels, loop: a term of their sums a turn.
+%s terms left, %s list, %s weights, %s args, %s tiles left, %s offset, %s ... inputs, %s ... outputs by group;
+%s sums by (group, channel), %s inputs, %s weight.`,
+		n, list, w, args, tiles, off, in, out, run{acc(0, 0), 4 * groups}, run{x(0), groups}, weight)
 	t.loadArg(args, "a", 0)
 	t.load(w, field(unsafe.Offsetof(a.W)))
 	t.load(tiles, field(unsafe.Offsetof(a.Tiles)))

@@ -9,6 +9,8 @@ import (
 func emitTaps(t target) {
 	depth(t, true)
 	depth(t, false)
+	depthRow(t, true)
+	depthRow(t, false)
 	poolMax(t)
 	poolSum(t)
 	poolSumGrad(t)
@@ -35,6 +37,8 @@ const (
 // Register map: the fields below; kernels have 10 … 13 for themselves.
 type tapsWalk struct {
 	target
+	roles  string // of the vectors, as explain takes it
+	names  []any
 	perVec []step // what else moves with the lane vectors
 	whole  bool   // pixels are multiples of lane vectors
 	setup  func() // if not nil, emits what comes before the first pixel
@@ -69,6 +73,10 @@ func (w tapsWalk) field(off uintptr) mem { return at(tapsArg, int(off)) }
 
 func (w tapsWalk) emit(name, doc string) {
 	w.text(name, doc, "a *TapsArgs", 8)
+	explain(w, `pixel: pixels, four and one: lane vectors of a pixel, fourloop and oneloop: taps; last: a vector that overlaps the one before.
+%s args, %s and %s pixel of Dst and Src, %s and %s lane vectors there, %s bytes left of the pixel, %s tap, %s taps left, %s the tap's pixel, %s pixels left.`,
+		tapsArg, tapsDst, tapsSrc, tapsTo, tapsFrom, tapsLeft, tapsList, tapsN, tapsAt, tapsCount)
+	explain(w, w.roles, w.names...)
 	w.loadArg(tapsArg, "a", 0)
 	w.load(tapsDst, w.field(unsafe.Offsetof(tapsArgs.Dst)))
 	w.load(tapsSrc, w.field(unsafe.Offsetof(tapsArgs.Src)))
@@ -157,9 +165,12 @@ func depth(t target, lanes bool) {
 		name, doc, size = "DepthLanes", "convolves each channel of a lane group by itself, as TapsArgs describes.", 4
 		load = func(dst vec, base reg, i int) { t.vsplat(dst, at(base, 4*i)) }
 	}
-	w := tapsWalk{target: t, whole: lanes, perVec: []step{
+	w := tapsWalk{target: t, whole: lanes}
+	w.roles = `%s and %s weights and bias of the lane vector, %s weights of the tap, %s gate; %s sums, %s and %s scratch, %s Least, %s zero.`
+	w.names = []any{weights, bias, weight, gate, fromTo(0, 3), x, wv, least, zeroV}
+	w.perVec = []step{
 		{weights, unsafe.Offsetof(tapsArgs.W), size}, {bias, unsafe.Offsetof(tapsArgs.Bias), size},
-	}}
+	}
 	w.chunk = func(v int, label string) {
 		for i := range v {
 			load(vec(i), bias, i)
@@ -223,7 +234,8 @@ func (w tapsWalk) first(v int) {
 // Vectors: 0 … 3 maxima, 4 … 7 ones where no NaN was seen; 8 and 9 scratch, 10 ones.
 func poolMax(t target) {
 	const x, equal, ones vec = 8, 9, 10
-	w := tapsWalk{target: t}
+	w := tapsWalk{target: t, roles: "%s maxima, %s ones where no NaN was seen, %s and %s scratch, %s ones."}
+	w.names = []any{fromTo(0, 3), fromTo(4, 7), x, equal, ones}
 	w.chunk = func(v int, label string) {
 		w.first(v)
 		t.vzero(x)
@@ -253,7 +265,8 @@ func poolMax(t target) {
 // Vectors: 0 … 3 sums, 4 scratch, 5 the divisor.
 func poolSum(t target) {
 	const x, divisor vec = 4, 5
-	w := tapsWalk{target: t}
+	w := tapsWalk{target: t, roles: "%s sums, %s scratch, %s divisor."}
+	w.names = []any{fromTo(0, 3), x, divisor}
 	w.chunk = func(v int, label string) {
 		w.first(v)
 		w.taps(label, 1, tapsFrom, func() {
@@ -287,7 +300,8 @@ func (w tapsWalk) maskLast(label string, v, tmp vec) {
 // Vectors: 0 … 3 what a tap gets, 4 scratch, 5 the divisor.
 func poolSumGrad(t target) {
 	const x, divisor vec = 4, 5
-	w := tapsWalk{target: t}
+	w := tapsWalk{target: t, roles: "%s what a tap gets, %s scratch, %s divisor."}
+	w.names = []any{fromTo(0, 3), x, divisor}
 	w.chunk = func(v int, label string) {
 		t.vsplat(divisor, w.field(unsafe.Offsetof(tapsArgs.Divisor)))
 		for i := range v {
@@ -308,12 +322,13 @@ func poolSumGrad(t target) {
 
 // poolMaxGrad emits the gradient of the maximum.
 //
-// Vectors: 0 … 3 the windows' gradients, until a tap has got them; 4 … 7 maxima; 8 and
-// 9 scratch.
+// Vectors: 0 … 3 the windows' gradients, until a tap has got them; 4 … 7 maxima; 8 … 10
+// scratch.
 func poolMaxGrad(t target) {
 	const toX, fromY, x = tapsFree, tapsFree + 1, tapsFree + 2
-	const equal, sum vec = 8, 9
-	w := tapsWalk{target: t}
+	const equal, sum, part vec = 8, 9, 10
+	w := tapsWalk{target: t, roles: "%s X less Dst, %s Y less Src, %s scratch; %s gradients until a tap has got them, %s maxima, %s scratch."}
+	w.names = []any{toX, fromY, x, fromTo(0, 3), fromTo(4, 7), fromTo(equal, part)}
 	w.setup = func() { // distances: X moves with Dst, and Y with Src
 		t.load(toX, w.field(unsafe.Offsetof(tapsArgs.X)))
 		t.load(fromY, w.field(unsafe.Offsetof(tapsArgs.Y)))
@@ -339,9 +354,9 @@ func poolMaxGrad(t target) {
 				t.vload(equal, at(x, 32*i))
 				t.vequal(equal, equal, vec(4+i))
 				t.vload(sum, at(tapsAt, 32*i))
-				t.vand(vec(10), vec(i), equal)
+				t.vand(part, vec(i), equal)
 				t.vandNot(vec(i), equal, vec(i))
-				t.vadd(sum, sum, vec(10))
+				t.vadd(sum, sum, part)
 				t.vstore(sum, at(tapsAt, 32*i))
 			}
 		})
@@ -360,6 +375,9 @@ func depthGrad(t target, taps, vecs int) {
 	name := map[[2]int]string{{1, 1}: "DepthGrad1x1", {1, 4}: "DepthGrad1x4", {3, 1}: "DepthGrad3x1", {3, 4}: "DepthGrad3x4"}[[2]int{taps, vecs}]
 	t.text(name, "adds to the gradient of as many taps by lane vectors, as TapsArgs describes.", "a *TapsArgs", 8)
 	field := func(off uintptr) mem { return at(args, int(off)) }
+	explain(t, `loop: a pixel a turn.
+%s gradient, %s input, %s pixels left, %s and %s steps, %s args, %s taps, %s ... inputs and %s ... sums by tap;
+%s sums by tap, %s gradient, %s input.`, y, src, n, yStep, srcStep, args, list, x, sums, fromTo(acc(0, 0), acc(taps-1, vecs-1)), dy, xv)
 	t.loadArg(args, "a", 0)
 	t.load(y, field(unsafe.Offsetof(tapsArgs.Y)))
 	t.load(src, field(unsafe.Offsetof(tapsArgs.Src)))

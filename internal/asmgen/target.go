@@ -73,6 +73,8 @@ type target interface {
 
 	text(name, doc, params string, argBytes int)
 	comment(format string, args ...any)
+	regName(r reg) string             // as the assembler knows it
+	vecNames(first vec, n int) string // the machine registers of n lane vectors
 	loadArg(dst reg, name string, off int)
 	splatArg(dst vec, name string, off int)
 	label(name string)
@@ -84,6 +86,7 @@ type target interface {
 	load32(dst reg, m mem) // sign-extended
 	store(src reg, m mem)
 	prefetch(m mem) // a hint: the address may be anywhere
+	prefetchL2(m mem)
 	move(dst, src reg)
 	clear(dst reg)
 	addImm(dst reg, imm int)

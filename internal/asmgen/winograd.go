@@ -41,6 +41,10 @@ func wgPixel(t target, i int) mem {
 
 func winogradIn(t target) {
 	t.text("WinogradIn", "transforms the 6×6 input pixels of one tile; see WinogradArgs.", "a *WinogradArgs", 8)
+	explain(t, `loop: a channel a turn, first the rows of its tile, then the columns.
+%s args, %s products, %s buffer, %s channel, %s channels left, %s distance of frequencies, %s pixel.
+%s a row or column, %s what it becomes, %s constants.`,
+		wgArgs, wgBase, wgTmp, wgOff, wgN, wgStride, wgPtr, fromTo(0, 5), fromTo(6, 8), fromTo(11, 15))
 	wgBegin(t)
 	const four, minus4, minus5, two, minus2 vec = 11, 12, 13, 14, 15
 	t.vconst(four, "four8")
@@ -99,6 +103,10 @@ func winogradIn(t target) {
 
 func winogradOut(t target) {
 	t.text("WinogradOut", "transforms the products of one tile back to 4×4 output pixels; see WinogradArgs.", "a *WinogradArgs", 8)
+	explain(t, `loop: a channel a turn, first the columns of its products, then the rows.
+%s args, %s products (and epilogue), %s buffer, %s channel, %s channels left, %s distance of frequencies, %s pixel, %s gate's distance, %s bias.
+%s a row or column, %s what it becomes, %s constants, %s bias, %s zero.`,
+		wgArgs, wgBase, wgTmp, wgOff, wgN, wgStride, wgPtr, wgGate, wgBias, fromTo(0, 5), fromTo(6, 10), fromTo(11, 13), vec(14), vec(15))
 	wgBegin(t)
 	const two, four, eight, bias, zeroV vec = 11, 12, 13, 14, 15
 	t.vconst(two, "two8")

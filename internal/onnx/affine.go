@@ -17,6 +17,14 @@ type affine struct {
 	stage     int
 	alone     bool     // no other node reads the activation itself
 	by        []string // nodes it stands for
+
+	norm *norm // the batch norm it is, if it is nothing else; nil
+}
+
+// norm is a batch norm as a file has it, one value for each channel of a view.
+type norm struct {
+	model.Param
+	eps float32
 }
 
 // Stages of affine: what it may still become.
@@ -55,6 +63,7 @@ func (f *affine) clone() *affine {
 // apply appends an operation with the constants c and, for opNorm, d.
 func (f *affine) apply(op byte, c, d []float64) {
 	f.track(op, c)
+	f.norm = nil
 	for i, c := range c {
 		switch s, t := &f.scale[i], &f.shift[i]; op {
 		case opAdd:
@@ -193,6 +202,11 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 		return a, err
 	}
 	s := im.shapeOf(a)
+	if a.affine != nil && a.affine.norm != nil && a.pad == [4]int{} {
+		if b, ok := im.batchNorm(a, a.affine.norm); ok {
+			return b, nil
+		}
+	}
 	if err := im.charge(int64(s.C) * int64(s.C)); err != nil {
 		return nil, err
 	}
@@ -216,7 +230,8 @@ func (im *importer) settle(n *node, a *act) (*act, error) {
 	if s.H*s.W == 1 && a.pad == [4]int{} {
 		l = &layer{Layer: model.Layer{Kind: model.FC, Out: s.C}, in: []int{a.src}, shape: s, w: w, bias: make([]float64, s.C)}
 	} else {
-		win := window{kernel: [2]int{1, 1}, stride: [2]int{1, 1}, pads: a.pad}
+		win := newWindow(1, 1)
+		win.pads = a.pad
 		if l, err = im.conv(n, &act{src: a.src}, s, w, make([]float64, s.C), win); err != nil {
 			return nil, err
 		}

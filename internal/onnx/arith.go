@@ -102,7 +102,7 @@ func (im *importer) sum(n *node, op byte) (*act, error) {
 	}
 	r := *a
 	r.sole = true
-	if a.src == b.src { // 2·x, exactly
+	if a.src == b.src && im.producer != producer { // 2·x, exactly
 		r.sole = false
 		if err := im.charge(int64(im.shapeOf(a).Size())); err != nil {
 			return nil, err

@@ -68,36 +68,52 @@ func (e *encoder) layers() {
 	for i := range e.m.Arch.Layers {
 		l, in := &e.m.Arch.Layers[i], e.m.Arch.InputsOf(i)
 		name := fmt.Sprintf("layers.%d", i)
-		flat := e.flat[in[0]+1]
+		x, flat := e.names[in[0]+1], e.flat[in[0]+1]
 		switch s := e.shapes[i+1]; l.Kind {
 		case model.Normalize:
 			channels := []int{1, s.C, 1, 1}
 			e.init(name+".mean", channels, l.Mean)
 			e.init(name+".std", channels, l.Std)
-			e.node("Sub", name+".centred", nil, e.names[in[0]+1], name+".mean")
+			e.node("Sub", name+".centred", nil, x, name+".mean")
 			e.node("Div", name, nil, name+".centred", name+".std")
 		case model.Conv:
-			x := e.shaped(in[0], name, false)
+			x, flat = e.shaped(in[0], name+".in", false), false
 			e.param(i, name)
-			a := ints(nil, "dilations", 1, 1)
-			a = message(a, 5, varint(varint(text(nil, 1, "group"), 3, 1), 20, attrInt))
-			a = ints(a, "kernel_shape", l.Kernel[:]...)
-			a = ints(a, "pads", l.Padding[0], l.Padding[1], l.Padding[0], l.Padding[1])
-			a = ints(a, "strides", l.Stride[:]...)
-			e.node("Conv", name, a, x, name+".weight", name+".bias")
-			flat = false
+			d := l.Dilations()
+			a := integer(ints(nil, "dilations", d[:]...), "group", l.GroupCount())
+			e.node("Conv", name, windows(a, l), x, name+".weight", name+".bias")
 		case model.FC:
-			x := e.shaped(in[0], name, true)
+			x, flat = e.shaped(in[0], name+".in", true), true
 			e.param(i, name)
-			a := message(nil, 5, varint(varint(text(nil, 1, "transB"), 3, 1), 20, attrInt))
-			e.node("Gemm", name, a, x, name+".weight", name+".bias")
-			flat = true
+			e.node("Gemm", name, integer(nil, "transB", 1), x, name+".weight", name+".bias")
 		case model.Add:
-			x := e.shaped(in[0], name+".a", flat)
-			y := e.shaped(in[1], name+".b", flat)
-			e.node("Add", name, nil, x, y)
-		case model.ReLU:
-			e.node("Relu", name, nil, e.names[in[0]+1])
+			e.node("Add", name, nil, x, e.shaped(in[1], name+".b.in", flat))
+		case model.Concat:
+			parts := []string{x}
+			for k, from := range in[1:] {
+				parts = append(parts, e.shaped(from, fmt.Sprintf("%s.in.%d", name, k+1), flat))
+			}
+			e.node("Concat", name, integer(nil, "axis", 1), parts...)
+		case model.BatchNorm:
+			p, channels := &e.m.Params[i], []int{s.C}
+			e.init(name+".weight", channels, p.W)
+			e.init(name+".bias", channels, p.B)
+			e.init(name+".running_mean", channels, p.Mean)
+			e.init(name+".running_var", channels, p.Var)
+			e.node("BatchNormalization", name, float(nil, "epsilon", l.Eps),
+				x, name+".weight", name+".bias", name+".running_mean", name+".running_var")
+		case model.MaxPool:
+			x, flat = e.shaped(in[0], name+".in", false), false
+			e.node("MaxPool", name, windows(nil, l), x)
+		case model.AvgPool:
+			x, flat = e.shaped(in[0], name+".in", false), false
+			count := 0
+			if l.CountPadding {
+				count = 1
+			}
+			e.node("AveragePool", name, windows(integer(nil, "count_include_pad", count), l), x)
+		default:
+			e.element(l, name, x, s, flat)
 		}
 		e.names, e.flat = append(e.names, name), append(e.flat, flat)
 	}
@@ -108,13 +124,47 @@ func (e *encoder) layers() {
 	}
 }
 
-// shaped returns the name of an activation as vectors or as images.
-func (e *encoder) shaped(layer int, by string, flat bool) string {
+// element writes a function of each element.
+func (e *encoder) element(l *model.Layer, name, x string, s model.Shape, flat bool) {
+	switch l.Kind {
+	case model.ReLU:
+		e.node("Relu", name, nil, x)
+	case model.Sigmoid:
+		e.node("Sigmoid", name, nil, x)
+	case model.Tanh:
+		e.node("Tanh", name, nil, x)
+	case model.LeakyReLU:
+		if len(l.Slope) == 1 {
+			e.node("LeakyRelu", name, float(nil, "alpha", l.Slope[0]), x)
+			return
+		}
+		channels := []int{s.C, 1, 1}
+		if flat {
+			channels = channels[:1]
+		}
+		e.init(name+".slope", channels, l.Slope)
+		e.node("PRelu", name, nil, x, name+".slope")
+	case model.Clip:
+		e.init(name+".min", nil, []float32{l.Min})
+		e.init(name+".max", nil, []float32{l.Max})
+		e.node("Clip", name, nil, x, name+".min", name+".max")
+	}
+}
+
+// windows appends the attributes of a convolution or a pool.
+func windows(b []byte, l *model.Layer) []byte {
+	b = ints(b, "kernel_shape", l.Kernel[:]...)
+	b = ints(b, "pads", l.Padding[0], l.Padding[1], l.Padding[0], l.Padding[1])
+	return ints(b, "strides", l.Stride[:]...)
+}
+
+// shaped returns the name of an activation as vectors or as images, which is name if
+// it has to be made.
+func (e *encoder) shaped(layer int, name string, flat bool) string {
 	x := e.names[layer+1]
 	if e.flat[layer+1] == flat {
 		return x
 	}
-	name := by + ".in"
 	if flat {
 		e.node("Flatten", name, nil, x)
 		return name
@@ -197,6 +247,16 @@ func packed(b []byte, num protowire.Number, v []int) []byte {
 		p = protowire.AppendVarint(p, uint64(x))
 	}
 	return message(b, num, p)
+}
+
+// integer appends an attribute that is a number.
+func integer(b []byte, name string, v int) []byte {
+	return message(b, 5, varint(varint(text(nil, 1, name), 3, v), 20, attrInt))
+}
+
+func float(b []byte, name string, v float32) []byte {
+	a := protowire.AppendTag(text(nil, 1, name), 2, protowire.Fixed32Type)
+	return message(b, 5, varint(protowire.AppendFixed32(a, math.Float32bits(v)), 20, attrFloat))
 }
 
 // ints appends an attribute that is a list.

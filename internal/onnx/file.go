@@ -22,9 +22,12 @@ const maxUnpacked = 256 << 20
 // Load reads a model from an ONNX file, gzipped if the name ends in .gz. Weights in
 // another file (external data) are read from the same folder; a symbolic link there
 // must not lead out of it. The error is Decode's, or wraps the file system's.
-func Load(file string) (*model.Model, error) {
+func Load(file string) (*model.Model, error) { return Options{}.Load(file) }
+
+// Load is Load with the options.
+func (o Options) Load(file string) (*model.Model, error) {
 	data, err := os.ReadFile(file)
-	return load(data, err, file, func(name string) (fs.File, error) {
+	return o.load(data, err, file, func(name string) (fs.File, error) {
 		root, err := os.OpenRoot(filepath.Dir(file))
 		if err != nil {
 			return nil, err
@@ -35,9 +38,12 @@ func Load(file string) (*model.Model, error) {
 }
 
 // LoadFS is Load from a file system, which decides itself about symbolic links.
-func LoadFS(fsys fs.FS, name string) (*model.Model, error) {
+func LoadFS(fsys fs.FS, name string) (*model.Model, error) { return Options{}.LoadFS(fsys, name) }
+
+// LoadFS is LoadFS with the options.
+func (o Options) LoadFS(fsys fs.FS, name string) (*model.Model, error) {
 	data, err := fs.ReadFile(fsys, name)
-	return load(data, err, name, func(other string) (fs.File, error) {
+	return o.load(data, err, name, func(other string) (fs.File, error) {
 		return openRegular(fsys, path.Join(path.Dir(name), other))
 	})
 }
@@ -65,7 +71,7 @@ func openRegular(fsys fs.FS, name string) (fs.File, error) {
 	return nil, fmt.Errorf("got a file that cannot be opened (%w), expected its weights there: or export one file with %s", err, asOneFile)
 }
 
-func load(data []byte, err error, name string, open sibling) (*model.Model, error) {
+func (o Options) load(data []byte, err error, name string, open sibling) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -74,7 +80,7 @@ func load(data []byte, err error, name string, open sibling) (*model.Model, erro
 			return nil, &model.FormatError{File: name, Field: "gzip", Msg: err.Error()}
 		}
 	}
-	return decodeBeside(data, name, open)
+	return o.decodeBeside(data, name, open)
 }
 
 func unpack(data []byte, limit int64) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/plain"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -71,18 +72,26 @@ func channelsFirst(x []float32, s model.Shape) []float32 {
 	return y
 }
 
-// outputs runs a model on one image, by the compiled network.
+// outputs runs a model on one image, by the compiled network and by the plain one,
+// which have to agree.
 func outputs(t testing.TB, m *model.Model, x []float32) []float32 {
+	wide := make([]float64, len(x))
+	for i, v := range x {
+		wide[i] = float64(v)
+	}
+	acts := plain.Values(m, wide, nil)
+	want := acts[len(acts)-1]
 	n, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
-	y := make([]float32, m.Arch.Classes())
-	require.NoError(t, n.NewRunner(kernels.NewPool(1)).Logits(context.Background(), y, x, 1))
-	return y
+	got := make([]float32, m.Arch.Classes())
+	require.NoError(t, n.NewRunner(kernels.NewPool(1)).Logits(context.Background(), got, x, 1))
+	near(t, want, got, rounding)
+	return got
 }
 
 // near compares outputs with those of another float32 implementation: relative to
 // the largest, a few roundings.
-func near(t *testing.T, want []float64, got []float32, tolerance float64) {
+func near(t testing.TB, want []float64, got []float32, tolerance float64) {
 	t.Helper()
 	require.Len(t, got, len(want))
 	scale := 1.0
@@ -200,11 +209,20 @@ func TestLayers(t *testing.T) {
 		"normalize_into_weights":  "conv relu",
 		"image_from_vector":       "normalize conv relu fc",
 		"acas_like":               "fc relu fc",
-		"batch_norm_folded":       "conv conv relu conv relu fc relu fc",
+		"batch_norm_folded":       "batchnorm conv relu conv relu fc relu batchnorm",
+		"batch_norm_kept":         "batchnorm conv relu batchnorm relu conv add avgpool fc tanh batchnorm",
 		"matmul_add":              "fc relu fc",
 		"residual":                "conv relu conv relu conv add relu conv conv add relu fc",
-		"residual_dense":          "fc fc relu fc add relu fc add",
-		"torch_resnet_bn":         "normalize conv relu conv relu conv add relu conv relu conv conv add relu conv fc",
+		"residual_dense":          "fc relu fc add relu add",
+		"torch_resnet_bn":         "normalize conv relu conv relu conv add relu conv relu conv conv add relu avgpool fc",
+		"max_pools":               "maxpool conv relu conv maxpool conv maxpool conv maxpool fc",
+		"average_pools":           "avgpool conv relu avgpool conv conv avgpool avgpool fc",
+		"activations":             "conv leakyrelu conv tanh leakyrelu leakyrelu conv clip clip relu clip fc leakyrelu sigmoid",
+		"groups":                  "conv relu conv clip conv conv conv",
+		"concats":                 "conv relu tanh concat batchnorm conv maxpool fc fc concat fc concat fc",
+		"concat_channels_last":    "conv sigmoid concat concat avgpool fc fc concat fc concat fc",
+		"relu_anywhere":           "relu conv relu conv relu add add relu",
+		"relu6":                   "clip",
 		"bystanders":              "normalize conv relu fc",
 	} {
 		m, err := Load(filepath.Join(goldenDir, name+".onnx"))

@@ -23,12 +23,21 @@ const allowance = 1 << 26
 // memory with data. Hostile data can make it fail, but not panic, nor take more
 // than a small multiple of len(data) and a gigabyte of memory. A model whose weights
 // are in another file (external data) needs Load or LoadFS.
-func Decode(data []byte, name string) (*model.Model, error) { return decodeBeside(data, name, nil) }
+func Decode(data []byte, name string) (*model.Model, error) {
+	return Options{}.decodeBeside(data, name, nil)
+}
+
+// Options are a choice of what a network becomes.
+type Options struct {
+	// KeepBatchNorm makes a layer of each BatchNormalization. Otherwise they are taken
+	// in by convolutions and fully connected layers where those can.
+	KeepBatchNorm bool
+}
 
 // decodeBeside is Decode of a model in a folder, from which it may take external
 // data: open files there.
-func decodeBeside(data []byte, name string, open sibling) (*model.Model, error) {
-	m, err := decode(data, allowance, open)
+func (o Options) decodeBeside(data []byte, name string, open sibling) (*model.Model, error) {
+	m, err := o.decode(data, allowance, open)
 	var fe *model.FormatError
 	if errors.As(err, &fe) {
 		c := *fe
@@ -38,7 +47,7 @@ func decodeBeside(data []byte, name string, open sibling) (*model.Model, error) 
 	return m, err
 }
 
-func decode(data []byte, allowance int64, open sibling) (*model.Model, error) {
+func (o Options) decode(data []byte, allowance int64, open sibling) (*model.Model, error) {
 	g, err := parseModel(data)
 	if err != nil {
 		return nil, err
@@ -47,7 +56,7 @@ func decode(data []byte, allowance int64, open sibling) (*model.Model, error) {
 		return nil, malformed("opset_import", "got version %d of ONNX's operators, expected %d to %d", g.opset, minOpset, maxOpset)
 	}
 	im := &importer{
-		graph: g, vals: map[string]value{}, inits: map[string]*tensor{}, uses: map[string]int{},
+		graph: g, keepBatchNorm: o.KeepBatchNorm, vals: map[string]value{}, inits: map[string]*tensor{}, uses: map[string]int{},
 		budget:   allowance + int64(len(data)),
 		external: external{open: open, left: maxExternal},
 	}
@@ -94,6 +103,8 @@ type importer struct {
 	budget int64              // elements left
 
 	external external
+
+	keepBatchNorm bool
 
 	in     input
 	layers []*layer
@@ -175,6 +186,9 @@ func (im *importer) convert(n *node) error {
 	f := operators[n.op]
 	if f == nil {
 		return im.unsupported(n)
+	}
+	if err := im.checkEnd(n); err != nil {
+		return err
 	}
 	v, err := f(im, n)
 	if err != nil {
@@ -265,6 +279,9 @@ func (im *importer) floats(n *node, i int) (*constant, error) {
 	c, err := im.constant(n, i)
 	if err == nil && !c.isFloat() {
 		err = n.errorf(fmt.Sprintf("input %d", i), "got integers, expected floating-point numbers")
+	}
+	if err == nil && c.infinite() {
+		err = n.errorf(fmt.Sprintf("input %d", i), "got %v, expected a finite number", c.f[0])
 	}
 	return c, err
 }

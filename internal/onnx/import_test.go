@@ -155,7 +155,8 @@ func TestPadding(t *testing.T) {
 			x[i] = float32(r.IntN(9)) / 8
 		}
 		im := &importer{budget: 1 << 20}
-		win := window{kernel: [2]int{k, 1}, stride: [2]int{s, 1}, pads: [4]int{low, 0, high, 0}}
+		win := newWindow(k, 1)
+		win.stride[0], win.pads = s, [4]int{low, 0, high, 0}
 		l, err := im.conv(&node{}, &act{}, model.Shape{C: 1, H: size, W: 1}, w, []float64{0}, win)
 		if k > size+low+high {
 			require.Error(t, err)

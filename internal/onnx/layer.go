@@ -19,6 +19,8 @@ type layer struct {
 	scale   []float64
 	bias    []float64
 	by      []string // nodes that changed the weights
+
+	norm *model.Param // of a batchnorm
 }
 
 func (im *importer) push(l *layer) int {
@@ -65,14 +67,21 @@ func (l *layer) cols() (n, area int) {
 	return n, area
 }
 
+// first returns the first input channel, or feature, that output o sees.
+func (l *layer) first(o int) int {
+	n, area := l.cols()
+	return o / (l.Out / l.GroupCount()) * (n / area)
+}
+
 // takeIn folds a view's constants, one for each input channel or feature, into
 // the layer that reads it, before anything else is folded.
 func (l *layer) takeIn(scale, shift []float64, by []string) {
 	l.inScale = scale
 	cols, area := l.cols()
 	for o := range l.bias {
+		from := shift[l.first(o):]
 		for i, w := range l.w[o*cols : (o+1)*cols] {
-			l.bias[o] += float64(float64(w) * shift[i/area])
+			l.bias[o] += float64(float64(w) * from[i/area])
 		}
 	}
 	l.by = slices.Clone(by)
@@ -91,11 +100,11 @@ func (l *layer) params() (p model.Param, rounded bool) {
 	}
 	cols, area := l.cols()
 	for o := range l.Out {
-		row := p.W[o*cols : (o+1)*cols]
+		row, first := p.W[o*cols:(o+1)*cols], l.first(o)
 		for i := range row {
 			v := float64(row[i])
 			if l.inScale != nil {
-				v *= l.inScale[i/area]
+				v *= l.inScale[first+i/area]
 			}
 			if l.scale != nil {
 				v *= l.scale[o]
@@ -109,22 +118,67 @@ func (l *layer) params() (p model.Param, rounded bool) {
 
 // window is where a convolution or a pool looks.
 type window struct {
-	kernel, stride [2]int
-	pads           [4]int // top, left, bottom, right
+	kernel, stride, dilation [2]int
+	pads                     [4]int // top, left, bottom, right
+	groups                   int
+}
+
+// newWindow returns a window of a kernel that moves by one pixel.
+func newWindow(height, width int) window {
+	return window{kernel: [2]int{height, width}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, groups: 1}
+}
+
+// extent returns how far a window reaches.
+func (w *window) extent(d int) int { return (w.kernel[d]-1)*w.dilation[d] + 1 }
+
+// dense returns the window with dilation 1 and its weights with zeros between the
+// taps.
+func (im *importer) dense(n *node, w []float32, win window) ([]float32, window, error) {
+	k := [2]int{win.extent(0), win.extent(1)}
+	planes := len(w) / (win.kernel[0] * win.kernel[1])
+	total, ok := volume([]int64{int64(planes), int64(k[0]), int64(k[1])}, maxElements)
+	if !ok {
+		return nil, win, n.errorf("", "got more than %d weights with those between dilated ones, expected at most that", maxElements)
+	}
+	if err := im.charge(total); err != nil {
+		return nil, win, err
+	}
+	out := make([]float32, total)
+	for i, v := range w {
+		x, y, p := i%win.kernel[1], i/win.kernel[1]%win.kernel[0], i/(win.kernel[0]*win.kernel[1])
+		out[(p*k[0]+y*win.dilation[0])*k[1]+x*win.dilation[1]] = v
+	}
+	win.kernel, win.dilation = k, [2]int{1, 1}
+	return out, win, nil
 }
 
 // conv returns a convolution layer over a view of an image of shape in, whose
 // padding it takes in; w is [Out][C][KH][KW]. Padding that differs from side to
 // side becomes the larger of the two and zero weights where the kernel then begins
-// or ends: the same sums.
+// or ends: the same sums. A dilated kernel is made a dense one for that.
 func (im *importer) conv(n *node, a *act, in model.Shape, w []float32, bias []float64, win window) (*layer, error) {
+	for d := range 2 {
+		low, high := win.pads[d]+a.pad[d], win.pads[d+2]+a.pad[d+2]
+		if win.dilation[d] > 1 && (low != high || low >= win.extent(d)) {
+			var err error
+			if w, win, err = im.dense(n, w, win); err != nil {
+				return nil, err
+			}
+		}
+	}
 	out := len(bias)
 	l := &layer{in: []int{a.src}, w: w, bias: bias}
 	l.Layer = model.Layer{Kind: model.Conv, Out: out, Stride: win.stride}
+	if win.groups > 1 {
+		l.Groups = win.groups
+	}
+	if win.dilation != [2]int{1, 1} {
+		l.Dilation = win.dilation
+	}
 	var before, shape [2]int
 	for d, size := range [2]int{in.H, in.W} {
 		const most = 4096 // side of a model's kernel
-		k, low, high := win.kernel[d], win.pads[d]+a.pad[d], win.pads[d+2]+a.pad[d+2]
+		k, low, high := win.extent(d), win.pads[d]+a.pad[d], win.pads[d+2]+a.pad[d+2]
 		if k > most || win.stride[d] > most || low > most || high > most {
 			return nil, n.errorf("", "got a kernel of %v, strides %v and pads %d and %d, expected each at most %d",
 				win.kernel, win.stride, low, high, most)
@@ -138,10 +192,13 @@ func (im *importer) conv(n *node, a *act, in model.Shape, w []float32, bias []fl
 		more, after = more+x, after+x
 		before[d] = more
 		l.Kernel[d], l.Padding[d] = k+more+after, low+more
+		if win.dilation[d] > 1 { // as it is: no more, none after
+			l.Kernel[d] = win.kernel[d]
+		}
 		shape[d] = (size+low+high-k)/win.stride[d] + 1
 	}
 	l.shape = model.Shape{C: out, H: shape[0], W: shape[1]}
-	total, ok := volume([]int64{int64(out), int64(in.C), int64(l.Kernel[0]), int64(l.Kernel[1])}, maxElements)
+	total, ok := volume([]int64{int64(out), int64(in.C / win.groups), int64(l.Kernel[0]), int64(l.Kernel[1])}, maxElements)
 	if _, fits := volume([]int64{int64(out), int64(shape[0]), int64(shape[1])}, maxElements); !ok || !fits {
 		return nil, n.errorf("", "got more than %d weights or outputs, expected at most that", maxElements)
 	}
@@ -152,7 +209,7 @@ func (im *importer) conv(n *node, a *act, in model.Shape, w []float32, bias []fl
 		return nil, err
 	}
 	l.w = make([]float32, total)
-	rows := out * in.C * win.kernel[0]
+	rows := out * (in.C / win.groups) * win.kernel[0]
 	for r := range rows {
 		plane, y := r/win.kernel[0], r%win.kernel[0]+before[0]
 		copy(l.w[(plane*l.Kernel[0]+y)*l.Kernel[1]+before[1]:], w[r*win.kernel[1]:(r+1)*win.kernel[1]])

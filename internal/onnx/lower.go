@@ -83,40 +83,24 @@ func (w *lowering) emit(i int) error {
 	if _, done := w.index[i]; done || w.readers[i] == 0 {
 		return nil
 	}
-	switch l.Kind {
-	case model.ReLU:
-		// Not emitted behind its input: that is read by others or is no layer
-		// that a relu can follow.
-		at, err := w.identity(l.in[0])
-		if err != nil {
-			return err
-		}
-		w.append(model.Layer{Kind: model.ReLU}, model.Param{}, at)
-		w.index[i] = len(w.arch) - 1
-		return nil
-	case model.Add:
-		x, y := l.in[0], l.in[1]
-		ins := []int{w.index[x], w.index[y]}
-		if !w.branch(x) && !w.branch(y) {
-			at, err := w.identity(y)
-			if err != nil {
-				return err
-			}
-			ins[1] = at
-		}
-		w.append(l.Layer, model.Param{}, ins...)
-	case model.Normalize:
-		w.append(l.Layer, model.Param{}, netInput)
-	default:
-		if l.in[0] == netInput && w.im.norm != nil && w.readers[w.im.normAt] > 0 {
+	ins := make([]int, len(l.in))
+	for k, from := range l.in {
+		if from == netInput && l.Kind != model.Normalize && w.im.norm != nil && w.readers[w.im.normAt] > 0 {
 			return malformed("graph", "got an input that is read both with and without normalization, expected one of the two")
 		}
-		p, rounded := l.params()
-		if rounded && len(l.by) > 0 {
+		ins[k] = w.index[from]
+	}
+	var p model.Param
+	switch {
+	case l.affine():
+		var rounded bool
+		if p, rounded = l.params(); rounded && len(l.by) > 0 {
 			w.im.note("layer %d: weights rounded to float32 after taking in %s", len(w.arch), strings.Join(slices.Compact(l.by), ", "))
 		}
-		w.append(l.Layer, p, w.index[l.in[0]])
+	case l.norm != nil:
+		p = *l.norm
 	}
+	w.append(l.Layer, p, ins...)
 	w.index[i] = len(w.arch) - 1
 	if l.Kind == model.Normalize || w.readers[i] != 1 {
 		return nil
@@ -130,41 +114,11 @@ func (w *lowering) emit(i int) error {
 	return nil
 }
 
-// branch tells whether an add may have layer i as the one in whose sums it adds.
-func (w *lowering) branch(i int) bool {
-	return i != netInput && w.im.layers[i].affine() && w.readers[i] == 1
-}
-
 func (w *lowering) append(l model.Layer, p model.Param, in ...int) {
 	if l.Inputs = in; len(in) == 1 && in[0] == len(w.arch)-1 {
 		l.Inputs = nil
 	}
 	w.arch, w.params = append(w.arch, l), append(w.params, p)
-}
-
-// identity emits a copy of an activation that only one layer reads.
-func (w *lowering) identity(i int) (int, error) {
-	s := w.im.in.shape
-	if i != netInput {
-		s = w.im.layers[i].shape
-	}
-	if err := w.im.charge(int64(s.C) * int64(s.C)); err != nil {
-		return 0, err
-	}
-	l := model.Layer{Kind: model.FC, Out: s.C}
-	if s.H*s.W != 1 {
-		l = model.Layer{Kind: model.Conv, Out: s.C, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}}
-	}
-	p := model.Param{W: make([]float32, s.C*s.C), B: make([]float32, s.C)}
-	for c := range s.C {
-		p.W[c*s.C+c] = 1
-	}
-	at := w.index[i]
-	if i == netInput && w.im.norm != nil && w.readers[w.im.normAt] > 0 {
-		return 0, malformed("graph", "got an input that is read both with and without normalization, expected one of the two")
-	}
-	w.append(l, p, at)
-	return len(w.arch) - 1, nil
 }
 
 // clean makes a graph's name one of a model.

@@ -16,8 +16,12 @@ import (
 func (im *importer) painted(a *act, s model.Shape) (*act, error) {
 	const most = 4096 // side of a model's kernel
 	l := im.layers[a.src]
-	relu := l.Kind == model.ReLU
-	if relu {
+	var after *layer // a function of each element
+	switch l.Kind {
+	case model.ReLU, model.LeakyReLU, model.Sigmoid, model.Tanh, model.Clip:
+		if after = l; l.in[0] == netInput || len(l.Slope) > 1 {
+			return a, nil
+		}
 		l = im.layers[l.in[0]]
 	}
 	if l.Kind != model.FC || s.H > most || s.W > most {
@@ -59,8 +63,8 @@ func (im *importer) painted(a *act, s model.Shape) (*act, error) {
 	}
 	b := *a
 	b.src, b.sole = im.push(out), true
-	if relu {
-		b.src = im.push(&layer{Layer: model.Layer{Kind: model.ReLU}, in: []int{b.src}, shape: s})
+	if after != nil {
+		b.src = im.push(&layer{Layer: after.Layer, in: []int{b.src}, shape: s})
 	}
 	if a.order != nil && a.affine != nil {
 		b.affine = a.affine.reordered(a.order)

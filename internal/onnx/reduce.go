@@ -7,7 +7,13 @@ import (
 )
 
 func convertReduceMean(im *importer, n *node) (value, error) {
-	return im.reduce(n, (*importer).average)
+	return im.reduce(n, func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error) {
+		return im.average(n, a, in, win, false)
+	})
+}
+
+func convertReduceMax(im *importer, n *node) (value, error) {
+	return im.reduce(n, (*importer).largest)
 }
 
 func convertReduceSum(im *importer, n *node) (value, error) {
@@ -16,7 +22,7 @@ func convertReduceSum(im *importer, n *node) (value, error) {
 	})
 }
 
-// reduce takes the mean or the sum over height, width or both, of images in either
+// reduce takes the mean, the maximum or the sum over height, width or both, of images in either
 // layout.
 func (im *importer) reduce(n *node, over func(im *importer, n *node, a *act, in model.Shape, win window) (*act, error)) (value, error) {
 	a, err := im.activation(n, 0)
@@ -45,7 +51,7 @@ func (im *importer) reduce(n *node, over func(im *importer, n *node, a *act, in 
 	if err != nil {
 		return value{}, err
 	}
-	win := window{kernel: [2]int{1, 1}, stride: [2]int{1, 1}}
+	win := newWindow(1, 1)
 	if last || slices.Contains(axes, 2) {
 		win.kernel[0] = in.H
 	}

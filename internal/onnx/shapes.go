@@ -120,25 +120,6 @@ func convertGather(im *importer, n *node) (value, error) {
 	return value{c: &constant{i: out, dims: at.dims}}, nil
 }
 
-func convertConcat(im *importer, n *node) (value, error) {
-	var out []int64
-	for i := range n.inputs {
-		v, err := im.operand(n, i)
-		if err != nil {
-			return value{}, err
-		}
-		if v.c == nil || v.c.isFloat() {
-			return value{}, n.errorf("", "this operator is not supported but for shapes")
-		}
-		if len(v.c.dims) != 1 || len(out)+len(v.c.i) > maxDims {
-			return value{}, n.errorf("", "got more than %d dimensions of a shape, expected at most that", maxDims)
-		}
-		out = append(out, v.c.i...)
-	}
-	n.used["axis"] = true // the only one
-	return list(out), nil
-}
-
 // convertSlice takes rows of a constant, in either direction.
 func convertSlice(im *importer, n *node) (value, error) {
 	c, err := im.constant(n, 0)

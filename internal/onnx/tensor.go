@@ -44,6 +44,10 @@ type constant struct {
 
 func (c *constant) isFloat() bool { return c.f != nil }
 
+// infinite reports whether the constant is a single infinite number, which is a bound
+// that a Clip does not have.
+func (c *constant) infinite() bool { return len(c.f) == 1 && math.IsInf(float64(c.f[0]), 0) }
+
 // volume multiplies dimensions from a file and reports whether each is ≥ 0 and
 // the product at most limit.
 func volume(dims []int64, limit int64) (int64, bool) {
@@ -133,7 +137,7 @@ func (t *tensor) value() (*constant, error) {
 	for k := range c.f {
 		v := t.float(k, next)
 		c.f[k] = float32(v)
-		if math.IsNaN(v) || math.IsInf(float64(c.f[k]), 0) {
+		if math.IsNaN(v) || math.IsInf(float64(c.f[k]), 0) && !(n == 1 && math.IsInf(v, 0)) {
 			return nil, fail("got %v at element %d, expected a finite float32", v, k)
 		}
 		if float64(c.f[k]) != v {

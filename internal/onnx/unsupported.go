@@ -9,19 +9,9 @@ var random = map[string]bool{
 	"RandomUniform": true, "RandomUniformLike": true,
 }
 
-// hints say what to do about operators that people meet.
-var hints = map[string]string{
-	"Softmax":    "end the network at the logits, without this layer",
-	"LogSoftmax": "end the network at the logits, without this layer",
-	"Sigmoid":    "if it is the last layer, end the network at the logits",
-}
-
 // unsupported refuses an operator and says what to do about it.
 func (im *importer) unsupported(n *node) error {
-	hint := hints[n.op]
-	if hint == "" {
-		hint = "docs/onnx.md lists those that are"
-	}
+	hint := "docs/onnx.md lists those that are"
 	if len(n.inputs) > 0 && im.constants(n) {
 		hint = "it computes with constants alone, which torch.onnx.export does itself by default (dynamo=True, optimize=True)"
 	}

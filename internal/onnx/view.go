@@ -26,6 +26,7 @@ type act struct {
 	pad    [4]int  // zeros around the image after that: top, left, bottom, right; dims count them
 	placed bool    // order and affine are in terms of the input's decided layout
 	sole   bool    // nothing else reads the source or the views between
+	ended  string  // the node that was dropped here, which nothing may follow; empty: none
 }
 
 func size(dims []int) int {

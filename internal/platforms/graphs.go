@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -31,10 +32,20 @@ func graphLogits(p *printer, g *graph) error {
 func graphAttack(p *printer, g *graph) error {
 	for _, norm := range []net.Norm{net.Linf, net.L2} {
 		ball := net.Ball{Norm: norm, Eps: net.MustEpsilon("1/7")}
-		if err := addAttack(p, g.n, g.x, g.y, ball, 4); err != nil {
+		if err := addAttack(p, g.n, g.x, g.y, ball, usualPGD(4)); err != nil {
 			return err
 		}
-		if err := addAttack(p, g.n, g.x[:2*g.size], g.y[:2], ball, 2); err != nil {
+		if err := addAttack(p, g.n, g.x[:2*g.size], g.y[:2], ball, usualPGD(2)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func graphAPGD(p *printer, g *graph) error {
+	for _, norm := range []net.Norm{net.Linf, net.L2} {
+		ball := net.Ball{Norm: norm, Eps: net.MustEpsilon("1/70")}
+		if err := addAttack(p, g.n, g.x, g.y, ball, attack.APGD{Steps: 9, Seed: 5, Loss: net.Margin}); err != nil {
 			return err
 		}
 	}
@@ -137,11 +148,9 @@ func certificate(g *graph, ball net.Ball, v *verify.Proof, i, y int) *check.Cert
 	}
 	proof := cert.Proof{Method: v.Method.String(), Certified: v.Certified, Margin: float64(v.Margin)}
 	for _, s := range v.Slopes {
-		l := g.n.Layers()[s.Layer]
-		relu := max(l.Index, l.Add) + 1
-		proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForAll, ReLU: relu, Alpha: [][]float32{s.Alpha}})
+		proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForAll, ReLU: s.Layer, Alpha: [][]float32{s.Alpha}})
 		if s.Rows != nil {
-			proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForRows, ReLU: relu, Alpha: s.Rows})
+			proof.Slopes = append(proof.Slopes, cert.Slopes{For: check.ForRows, ReLU: s.Layer, Alpha: s.Rows})
 		}
 	}
 	proof.Fill(c)

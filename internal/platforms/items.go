@@ -49,6 +49,7 @@ var items = []item{
 	{"pgd, linf", false, pgd(robust, 9, 3)},
 	{"graphs, logits", true, graphs(graphLogits)},
 	{"graphs, pgd", true, graphs(graphAttack)},
+	{"graphs, apgd", true, graphs(graphAPGD)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},
@@ -269,14 +270,14 @@ func pgd(name string, count, steps int) func(p *printer) error {
 		if err != nil {
 			return err
 		}
-		return addAttack(p, n, x.X, x.Y, net.Ball{Eps: net.MustEpsilon("0.15")}, steps)
+		return addAttack(p, n, x.X, x.Y, net.Ball{Eps: net.MustEpsilon("0.15")}, usualPGD(steps))
 	}
 }
 
-func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, steps int) error {
-	cfg := attack.PGD(ball, steps, 5)
-	cfg.Restarts = 2
-	a, err := attack.New(n, cfg, pool)
+func usualPGD(steps int) attack.PGD { return attack.PGD{Steps: steps, Seed: 5, Restarts: 2} }
+
+func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, how attack.Method) error {
+	a, err := attack.New(n, attack.Config{Ball: ball, Method: how}, pool)
 	if err != nil {
 		return err
 	}

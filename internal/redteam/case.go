@@ -35,13 +35,21 @@ type Family struct {
 // Families lists all, in the order in which runs take turns.
 func Families() []Family { return families }
 
+// LayerFamilies lists those of pools, activations, batchnorm, concat, groups and dilation.
+func LayerFamilies() []Family { return layerFamilies }
+
 // Draw returns the case of a seed.
 func (f Family) Draw(seed uint64) *Case {
 	h := fnv.New64a()
 	h.Write([]byte(f.Name))
 	b := &builder{Rand: rand.New(rand.NewPCG(h.Sum64(), seed)), y: -1}
 	f.draw(b)
-	for _, p := range b.m.Params {
+	for i, p := range b.m.Params {
+		if b.m.Arch.Layers[i].Kind == model.BatchNorm { // its factor must be finite, too
+			for k, w := range p.W {
+				p.W[k], p.B[k] = max(-1e18, min(1e18, w)), max(-1e18, min(1e18, p.B[k]))
+			}
+		}
 		for k, w := range p.W {
 			p.W[k] = max(-math.MaxFloat32, min(math.MaxFloat32, w))
 		}

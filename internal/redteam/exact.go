@@ -29,7 +29,7 @@ func (n *network) exact(x []*big.Float) [][]*big.Float {
 				if z[o] = in[o]; in[o].Sign() < 0 {
 					z[o] = exactly(0)
 				}
-			default:
+			case model.FC:
 				v := exactly(float64(s.bias[o]))
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					if a := in[s.k[t]]; s.w[t] != 0 && a.Sign() != 0 {
@@ -40,6 +40,8 @@ func (n *network) exact(x []*big.Float) [][]*big.Float {
 					v.Add(v, acts[s.skip][o])
 				}
 				z[o] = v
+			default:
+				z[o] = n.real(s, o, acts)
 			}
 		}
 		acts[s.out] = z

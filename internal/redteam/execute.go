@@ -68,7 +68,11 @@ func (e *executor) execute(x []float32, push [][]float64) ([][]float32, bool) {
 				if dir != nil {
 					d = dir[o]
 				}
-				z[o] = e.output(s, o, acts, d)
+				if s.kind == model.FC {
+					z[o] = e.output(s, o, acts, d)
+				} else {
+					z[o] = e.single(s, o, acts, d)
+				}
 			}
 			if z[o]-z[o] != 0 {
 				return nil, false

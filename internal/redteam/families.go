@@ -39,6 +39,12 @@ var families = []Family{
 	{Name: "large", draw: (*builder).large, Large: true},
 }
 
+// layerFamilies have the kinds of layers that the others do not have.
+var layerFamilies = []Family{
+	{Name: "layers", draw: drawLayers},
+	{Name: "layer-edge", draw: drawLayerEdge},
+}
+
 // drawGraph draws networks of any form with cruel weights.
 func drawGraph(b *builder) {
 	b.graph()

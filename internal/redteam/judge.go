@@ -90,7 +90,7 @@ func (j *judge) target() (act int, seed map[int]float64) {
 	case size > 1 && r.IntN(3) > 0:
 		other := (j.Y + 1 + r.IntN(size-1)) % size
 		return act, map[int]float64{j.Y: -1, other: 1}
-	case r.IntN(3) > 0:
+	case len(j.n.outs) > 0 && r.IntN(3) > 0:
 		act = j.n.outs[r.IntN(len(j.n.outs))]
 	}
 	return act, map[int]float64{r.IntN(j.n.sizes[act]): float64(2*r.IntN(2) - 1)}

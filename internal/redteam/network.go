@@ -17,7 +17,7 @@ type network struct {
 // step computes one activation. A conv or fc that an add takes as its branch is one
 // step with it.
 type step struct {
-	kind    model.Kind // Normalize, ReLU or FC, which stands for every sum
+	kind    model.Kind // FC stands for every sum
 	in, out int
 	skip    int  // activation added, −1: none
 	part    bool // the skip is a sum that nothing else reads: its terms are terms of this one
@@ -27,8 +27,15 @@ type step struct {
 	w     []float32
 	k     []int32
 	bias  []float32 // by output
+	alone bool      // never part of another sum
 
 	mean, std []float32 // by element
+
+	layer   model.Layer // of a layer that layers.go knows
+	channel int         // elements of a channel
+	ins     []int       // of a concat: the activations
+	windows [][]int32   // of a pool, by output
+	divisor []float32   // of an avgpool, by output
 }
 
 func newNetwork(m *model.Model) *network {
@@ -43,8 +50,9 @@ func newNetwork(m *model.Model) *network {
 	branches := map[int]bool{}
 	for i := range m.Arch.Layers {
 		if m.Arch.Layers[i].Kind == model.Add {
-			b, _, _ := m.Arch.Residual(i)
-			branches[b] = true
+			if b, _, ok := m.Arch.Residual(i); ok {
+				branches[b] = true
+			}
 		}
 	}
 	for i, l := range m.Arch.Layers {
@@ -57,8 +65,27 @@ func newNetwork(m *model.Model) *network {
 				s.mean, s.std = append(s.mean, l.Mean[c]), append(s.std, l.Std[c])
 			}
 		case model.ReLU:
+		case model.LeakyReLU, model.Clip, model.Sigmoid, model.Tanh:
+			s.layer, s.channel = l, shapes[i+1].H*shapes[i+1].W
+		case model.MaxPool, model.AvgPool:
+			s.newWindows(&l, m.Arch.InputShape(i, shapes), shapes[i+1])
+		case model.Concat:
+			for _, k := range m.Arch.InputsOf(i) {
+				s.ins = append(s.ins, k+1)
+			}
+		case model.BatchNorm:
+			scale, shift := m.Params[i].Affine(l.Eps)
+			s.newSums(shapes[i+1].Size(), shapes[i+1].H*shapes[i+1].W, scale, shift)
+			s.alone = true
 		case model.Add:
-			b, skip, _ := m.Arch.Residual(i)
+			b, skip, ok := m.Arch.Residual(i)
+			if !ok { // 1·x + y; y, if one is a sum, is
+				if s.in, s.skip = b+1, skip+1; s.in > s.skip {
+					s.in, s.skip = s.skip, s.in
+				}
+				s.newSums(shapes[i+1].Size(), 1, []float32{1}, []float32{0})
+				break
+			}
 			s.sum(m, shapes, b)
 			s.in, s.skip = m.Arch.InputsOf(b)[0]+1, skip+1
 			n.outs = append(n.outs, i+1)
@@ -81,13 +108,18 @@ func (n *network) join() {
 	for i := range n.steps {
 		s := &n.steps[i]
 		by[s.out] = s
-		readers[s.in]++
+		if s.ins == nil {
+			readers[s.in]++
+		}
+		for _, k := range s.ins {
+			readers[k]++
+		}
 		if s.skip >= 0 {
 			readers[s.skip]++
 		}
 	}
 	for i := range n.steps {
-		if s := &n.steps[i]; s.skip >= 0 && readers[s.skip] == 1 && by[s.skip] != nil && by[s.skip].kind == model.FC {
+		if s := &n.steps[i]; s.skip >= 0 && readers[s.skip] == 1 && by[s.skip] != nil && by[s.skip].kind == model.FC && !by[s.skip].alone {
 			s.part = true
 		}
 	}
@@ -121,7 +153,7 @@ func (n *network) wide(x []float64) [][]float64 {
 				z[o] = (in[o] - float64(s.mean[o])) / float64(s.std[o])
 			case model.ReLU:
 				z[o] = max(0, in[o])
-			default:
+			case model.FC:
 				v := float64(s.bias[o])
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					v += float64(s.w[t]) * in[s.k[t]]
@@ -130,6 +162,8 @@ func (n *network) wide(x []float64) [][]float64 {
 					v += acts[s.skip][o]
 				}
 				z[o] = v
+			default:
+				z[o] = n.value(s, o, acts)
 			}
 		}
 		acts[s.out] = z
@@ -165,6 +199,8 @@ func (n *network) gradients(acts [][]float64, from int, seed map[int]float64, op
 				if open || acts[s.in][o] >= 0 {
 					in[o] += v
 				}
+			case s.kind != model.FC:
+				n.pull(s, o, v, acts, open, at)
 			default:
 				for t := s.start[o]; t < s.start[o+1]; t++ {
 					in[s.k[t]] += v * float64(s.w[t])

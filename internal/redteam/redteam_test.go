@@ -15,7 +15,7 @@ import (
 
 // TestFamilies: cases are what their seeds say, and differ by seed.
 func TestFamilies(t *testing.T) {
-	for _, f := range Families() {
+	for _, f := range slices.Concat(Families(), LayerFamilies()) {
 		if f.Large {
 			continue
 		}

@@ -25,6 +25,11 @@ const effort = 6
 // Run judges claims on cases of every family, seeds times Size, and, if Size says so, of
 // the large ones.
 func Run(t *testing.T, seeds int, claims func(t *testing.T, c *Case) []Claim) {
+	RunOn(t, families, seeds, claims)
+}
+
+// RunOn is Run on some families.
+func RunOn(t *testing.T, families []Family, seeds int, claims func(t *testing.T, c *Case) []Claim) {
 	size := Size(t)
 	var total Report
 	for _, f := range families {
@@ -59,6 +64,11 @@ func Run(t *testing.T, seeds int, claims func(t *testing.T, c *Case) []Claim) {
 
 // Find draws cases until one breaks a claim, and returns how.
 func Find(t *testing.T, seeds int, claims func(t *testing.T, c *Case) []Claim) (Violation, bool) {
+	return FindIn(t, families, seeds, claims)
+}
+
+// FindIn is Find in some families.
+func FindIn(t *testing.T, families []Family, seeds int, claims func(t *testing.T, c *Case) []Claim) (Violation, bool) {
 	for seed := range seeds {
 		for i := len(families) - 1; i >= 0; i-- {
 			f := families[i]

@@ -14,20 +14,13 @@ from fractions import Fraction
 
 sys.dont_write_bytecode = True
 
+from layers import BENDS, CURVE_ERROR, CURVES, ONE, SLOPED, asks, curve_interval, curve_line, down, kinked_line, linear, plane, up, value
 from reading import F, Q, Refused, floats, load_data, load_model, need, parse, units
 
 # Values below 2^200 and fewer than 2^200 products, each rounded down to a unit, make an
 # error below FLAT in a bound.
-ONE, FLAT, LARGEST = 1 << Q, 1 << (Q - 500), 1 << (Q + 200)
+FLAT, LARGEST = 1 << (Q - 500), 1 << (Q + 200)
 MAXFLOAT, ETA, U = ((1 << 24) - 1) << (Q + 104), 1 << (Q - 149), Fraction(1, 1 << 24)
-
-
-def down(a, b):
-    return a * b >> Q
-
-
-def up(a, b):
-    return -(-a * b >> Q)
 
 
 def dot(w, v):
@@ -70,10 +63,10 @@ class Proof:
         self.x = [units(v) for v in x]
         self.eps = -units(-c["eps"])
         self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
-        self.bound_by_lines = lambda n: any(r.kind == "relu" for r in n.readers)
+        self.bound_by_lines = lambda n: n.kind not in ("input", "normalize") and any(r.kind in BENDS for r in n.readers)
         self.slopes = {}
         for target, relu, text in c["slopes"]:
-            need(relu + 1 < len(nodes) and nodes[relu + 1].kind == "relu", "slopes", "relu")
+            need(relu + 1 < len(nodes) and nodes[relu + 1].kind in SLOPED, "slopes", "relu")
             if target not in ("all", "rows"):
                 need(c["method"] != "crown-ibp", "slopes", "for")
                 need(relu < target < len(nodes) - 1 and self.bound_by_lines(nodes[target + 1]), "slopes", "for")
@@ -88,8 +81,23 @@ class Proof:
         if n.kind == "input":
             l = [max(0, v - self.eps) for v in self.x]
             u = [min(ONE, v + self.eps) for v in self.x]
-        elif n.kind == "relu":
-            l, u = [max(0, v) for v in self.l[p]], [max(0, v) for v in self.u[p]]
+        elif n.kind in SLOPED:
+            l, u = self.kinked(n, self.l[p], self.u[p])
+            if n.kind == "leakyrelu":
+                e = [math.ceil(U * abs(up(s, v))) + ETA if v < 0 else 0 for s, v in zip(n.slope, self.l[p])]
+                a = [up(max(ONE, abs(s)), m) + v for s, m, v in zip(n.slope, self.m[p], e)]
+        elif n.kind in CURVES:
+            e = [CURVE_ERROR if self.executed else 0] * n.size
+            l, u = zip(*(curve_interval(n.kind, *v) for v in zip(self.l[p], self.u[p], e)))
+        elif n.kind == "maxpool":
+            l, u = ([max(end[k] for k in at) for at in n.at] for end in (self.l[p], self.u[p]))
+        elif n.kind == "avgpool":
+            mean = lambda v: [sum(v[k] for k in at) // d for at, d in zip(n.at, n.divisor)]
+            l, u, a = mean(self.l[p]), [v + 1 for v in mean(self.u[p])], [v + 1 for v in mean(self.m[p])]
+            e = [math.ceil(gamma * v) + n.fan_in * ETA for v in a]
+            a = [v * d for v, d in zip(a, n.divisor)]
+        elif n.kind == "concat":
+            l, u = ([v for k in n.reads for v in end[k]] for end in (self.l, self.u))
         elif n.kind == "normalize":
             exact = lambda v, k: (v - n.mean[k] * ONE) / n.std[k]
             l = [math.floor(exact(v, k)) for k, v in enumerate(self.l[p])]
@@ -110,8 +118,9 @@ class Proof:
                 a.append(dot(map(abs, w), [m[k] for k in at]) + abs(b) + 1)
             e = [math.ceil(gamma * v) + n.fan_in * ETA for v in a]
         e = e if self.executed else [0] * n.size
-        self.l.append([v - w for v, w in zip(l, e)])
-        self.u.append([v + w for v, w in zip(u, e)])
+        wide = [0] * n.size if n.kind in CURVES else e  # which have it within their range
+        self.l.append([v - w for v, w in zip(l, wide)])
+        self.u.append([v + w for v, w in zip(u, wide)])
         self.e.append(e)
         self.a.append(a)
         self.m.append(None)
@@ -122,6 +131,29 @@ class Proof:
     def close(self, i):
         self.m[i] = [max(-a, b) for a, b in zip(self.l[i], self.u[i])]
         need(all(v <= LARGEST for v in self.m[i]), "level", "a bound is above 2^200")
+
+    def kinked(self, n, low, high):
+        """The interval of a bend of kinks: of its values at the ends and at the kink of 0."""
+        l, u = [], []
+        for k, (a, b) in enumerate(zip(low, high)):
+            v, w = value(n, k, a), value(n, k, b)
+            also = [0] if n.kind == "leakyrelu" and a < 0 < b else []
+            l.append(min(v, w, *also))
+            u.append(max(v, w, *also) + (n.kind == "leakyrelu"))
+        return l, u
+
+    def line(self, j, k, side, alpha):
+        """The line, or plane, of element k of a bend: of which element, slope and intercept."""
+        key, n = (j, k, side, alpha), self.nodes[j]
+        if key not in self.lines:
+            l, u = self.l[n.reads[0]], self.u[n.reads[0]]
+            if n.kind == "maxpool":
+                self.lines[key] = plane(n.at[k], l, u, side)
+            elif n.kind in CURVES:
+                self.lines[key] = k, *curve_line(n.kind, l[k], u[k], side)
+            else:
+                self.lines[key] = k, *kinked_line(n, k, l[k], u[k], side, alpha)
+        return self.lines[key]
 
     def alpha(self, relu, target, row):
         vectors = self.slopes.get((target, relu.layer), self.slopes.get(("all", relu.layer)))
@@ -137,7 +169,7 @@ class Proof:
                 box = sum(min(down(v, self.l[j][k]), down(v, self.u[j][k])) for k, v in a.items())
                 c += max(box, self.dual(a)) if n.kind == "input" else box
                 continue
-            for p in n.reads if a else []:
+            for nth, p in enumerate(n.reads if a else []):
                 to = forms.setdefault(p, {})
                 if n.kind == "add":
                     for k, v in a.items():
@@ -146,18 +178,21 @@ class Proof:
                     for k, v in a.items():
                         to[k] = to.get(k, 0) + math.floor(v / n.std[k])
                         c -= math.ceil(v * n.mean[k] / n.std[k])
-                elif n.kind == "relu":
-                    alpha = self.alpha(n, target, row)
+                elif n.kind in BENDS:
+                    alpha = self.alpha(n, target, row) if n.kind in SLOPED else None
                     for k, v in a.items():
-                        l, u = self.l[p][k], self.u[p][k]
-                        if l >= 0:
-                            to[k] = to.get(k, 0) + v
-                        elif u > 0 and v >= 0:
-                            to[k] = to.get(k, 0) + down(v, alpha[k] if alpha else ONE if u > -l else 0)
-                        elif u > 0:
-                            slope = (u << Q) // (u - l)
-                            to[k] = to.get(k, 0) + down(v, slope)
-                            c += down(v, max(0, up(-slope, l), u - down(slope, u)))
+                        which, slope, at = self.line(j, k, "low" if v > 0 else "high", alpha and alpha[k])
+                        to[which] = to.get(which, 0) + down(v, slope)
+                        c += down(v, at)
+                elif n.kind == "avgpool":
+                    for o, v in a.items():
+                        for k in n.at[o]:
+                            to[k] = to.get(k, 0) + v // n.divisor[o]
+                elif n.kind == "concat":
+                    first = sum(self.nodes[q].size for q in n.reads[:nth])
+                    for k in range(self.nodes[p].size):
+                        if first + k in a:
+                            to[k] = to.get(k, 0) + a[first + k]
                 else:
                     for o, v in a.items():
                         c += down(v, n.b[o])
@@ -173,12 +208,15 @@ class Proof:
         return sum(down(v, self.x[k]) for k, v in a.items()) - up(self.eps, norm)
 
     def tighten(self, i, every):
-        l, u, layer = self.l[i], self.u[i], self.nodes[i].layer
+        l, u, n = self.l[i], self.u[i], self.nodes[i]
+        wanted = [asks(r, l, u) for r in n.readers if r.kind in BENDS]
         for k in range(len(l)):
+            if n.kind in BENDS and not linear(n, k, self.l[n.reads[0]], self.u[n.reads[0]]):
+                continue
             for sign in (-1, 1) if u[k] < -l[k] else (1, -1):
-                if not every and not l[k] < 0 < u[k]:
+                if not every and not any(ask(k, l[k], u[k]) for ask in wanted):
                     break
-                v = self.lower(i, {k: sign * ONE}, (), layer)
+                v = self.lower(i, {k: sign * ONE}, (), n.layer)
                 if sign > 0:
                     l[k] = max(l[k], v)
                 else:
@@ -187,17 +225,17 @@ class Proof:
 
     def prove(self, thorough):
         """The bound of the worst row, in units."""
-        self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
+        self.l, self.u, self.e, self.m, self.a, self.lines = [], [], [], [], [], {}
         for i, n in enumerate(self.nodes):
             self.interval(i)
-            if n.kind in ("conv", "fc") and self.nodes[n.reads[0]].kind in ("input", "normalize"):
+            if n.kind in ("conv", "fc", "batchnorm", "avgpool") and self.nodes[n.reads[0]].kind in ("input", "normalize"):
                 if self.c["norm"] != "linf":
                     self.tighten(i, True)
             elif self.bound_by_lines(n) and self.c["method"] in ("crown", "alpha-crown"):
                 self.tighten(i, thorough)
         last = len(self.nodes) - 1
-        relus = {i for i, n in enumerate(self.nodes) if n.kind == "relu"}
-        ways = [relus] + ([relus - {last}] if last in relus else []) + ([()] if self.c["method"] != "ibp" else [])
+        bends = {i for i, n in enumerate(self.nodes) if n.kind in BENDS}
+        ways = [bends] + ([bends - {last}] if last in bends else []) + ([()] if self.c["method"] != "ibp" else [])
         return min(
             max(self.lower(last, dict(row), boxes, "rows", r) for boxes in ways) + offset
             for r, (row, offset) in enumerate(self.rows)

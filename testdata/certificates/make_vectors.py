@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the test vectors: three tiny models, their images, lines, and vectors.json.
+"""Writes the test vectors: five tiny models, their images, lines, and vectors.json.
 
 Margins are those of check.py. A false claim comes with a witness, found here by exact
 evaluation. Run it in this folder; it needs nothing but Python.
@@ -8,7 +8,7 @@ evaluation. Run it in this folder; it needs nothing but Python.
 import base64, hashlib, io, itertools, json, math, os, random, re, struct, zipfile
 from fractions import Fraction
 
-import check
+import check, layers
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 
@@ -20,13 +20,13 @@ def f32(v):
     return struct.unpack("<f", struct.pack("<f", v))[0]
 
 
-def save_model(path, arch, params):
+def save_model(path, arch, params, version="2"):
     text, header, data = json.dumps(arch, separators=(",", ":")), {}, b""
     for name, (shape, values) in params.items():
         raw = struct.pack(f"<{len(values)}f", *values)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
-    meta = {"format": "epsball", "version": "2", "architecture": text}
+    meta = {"format": "epsball", "version": version, "architecture": text}
     head = json.dumps({"__metadata__": meta} | header, separators=(",", ":"))
     head += " " * (-len(head) % 8)
     open(path, "wb").write(struct.pack("<Q", len(head)) + head.encode() + data)
@@ -55,6 +55,18 @@ def evaluate(nodes, x):
             v = [(a - m) / s for a, m, s in zip(p, n.mean, n.std)]
         elif n.kind == "add":
             v = [a + b for a, b in zip(p, values[n.reads[1]])]
+        elif n.kind == "leakyrelu":
+            v = [a if a > 0 else a * Fraction(s, check.ONE) for a, s in zip(p, n.slope)]
+        elif n.kind == "clip":
+            v = [min(max(a, Fraction(n.least, check.ONE)), Fraction(n.most, check.ONE)) for a in p]
+        elif n.kind in layers.CURVES:  # within 2^-250
+            v = [Fraction(layers.curve(n.kind, math.floor(a * check.ONE))[0], check.ONE) for a in p]
+        elif n.kind == "maxpool":
+            v = [max(p[k] for k in at) for at in n.at]
+        elif n.kind == "avgpool":
+            v = [sum(p[k] for k in at) / d for at, d in zip(n.at, n.divisor)]
+        elif n.kind == "concat":
+            v = [a for k in n.reads for a in values[k]]
         else:
             v = [
                 sum((Fraction(w, 1 << check.F) * p[k] for k, w in zip(at, row)), Fraction(b, check.ONE))
@@ -354,6 +366,79 @@ put("large.jsonl", "sums that may overflow", "invalid", seal(body("large", eps="
 put("absorb.jsonl", "terms that an add may absorb, level real", "valid", seal(body("absorb", eps="0.1", level="real", method="ibp", margin=6e-7)), model="absorb")
 for method in "ibp", "crown":
     put("absorb.jsonl", f"terms that an add may absorb, {method}", "invalid", seal(body("absorb", eps="0.1", method=method)), "not proved", model="absorb")
+
+# --- other layers -------------------------------------------------------------------
+
+POOL = {"kernel": [2, 2], "stride": [1, 1], "padding": [0, 0]}
+kinks = [
+    conv(4, 2, 1), {"type": "leakyrelu", "slope": [0.125, 2, -0.5, 1]}, {"type": "maxpool"} | POOL, conv(4, 2, 1) | {"groups": 4},
+    {"type": "clip", "min": -0.5, "max": 0.75}, {"type": "concat", "inputs": [4, 1]}, conv(2, 2, 1) | {"dilation": [2, 2]},
+    {"type": "avgpool", "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1], "count_padding": True}, RELU,
+    {"type": "add", "inputs": [8, 7]}, {"type": "fc", "out": 3},
+]
+curves = [
+    conv(3, 2, 1), {"type": "batchnorm", "eps": 0.001}, {"type": "sigmoid"}, {"type": "avgpool"} | POOL | {"padding": [1, 1]}, conv(2, 3, 0), {"type": "tanh"},
+    {"type": "maxpool"} | POOL | {"padding": [1, 1]}, {"type": "fc", "out": 3}, {"type": "sigmoid"},
+]
+rough = lambda n, top: [f32(draw.uniform(-top, top) / 8) for _ in range(n)]
+save_model("kinks.safetensors", {"name": "kinks", "input": [1, 2, 2], "layers": kinks}, {
+    "layers.0.weight": ([4, 1, 2, 2], rough(16, 8)), "layers.0.bias": ([4], rough(4, 4)),
+    "layers.3.weight": ([4, 1, 2, 2], rough(16, 8)), "layers.3.bias": ([4], rough(4, 4)),
+    "layers.6.weight": ([2, 8, 2, 2], rough(64, 8)), "layers.6.bias": ([2], rough(2, 4)),
+    "layers.10.weight": ([3, 8], rough(24, 16)), "layers.10.bias": ([3], [3.0, -1.0, 1.0]),
+}, "4")
+save_model("curves.safetensors", {"name": "curves", "input": [1, 2, 2], "layers": curves}, {
+    "layers.0.weight": ([3, 1, 2, 2], rough(12, 16)), "layers.0.bias": ([3], rough(3, 8)),
+    "layers.1.weight": ([3], rough(3, 16)), "layers.1.bias": ([3], rough(3, 8)),
+    "layers.1.running_mean": ([3], rough(3, 4)), "layers.1.running_var": ([3], [0.3, 1.7, 0.01]),
+    "layers.4.weight": ([2, 3, 3, 3], rough(54, 16)), "layers.4.bias": ([2], rough(2, 8)),
+    "layers.7.weight": ([3, 18], rough(54, 16)), "layers.7.bias": ([3], rough(3, 8)),
+}, "4")
+for name in "kinks", "curves":
+    model = check.load_model(name + ".safetensors")
+    z = [evaluate(model[0], [Fraction(v) for v in x]) for x in images]
+    save_images(name + ".npz", (1, 2, 2), images, [max(range(3), key=lambda k: v[k]) for v in z])
+    SETS[name] = model, check.load_data(name + ".npz")
+    more = lambda verdict, what, reason=None, **over: put("layers.jsonl", f"{name}: {what}", verdict, seal(body(name, **over)), reason, name)
+
+    def valid(what, factor=0.99, **over):
+        """The largest of some radii with which the line is proved, and a part of its margin."""
+        for eps in "0.2", "0.1", "0.05", "0.02", "0.01", "0.002", "0.0001":
+            got, bound, why = check.judge(seal(body(name, eps=eps, **over)), *SETS[name])
+            if got == "valid":
+                return more("valid", what, eps=eps, margin=float(f"{bound / check.ONE * factor:.12g}"), **over)
+        raise SystemExit(f"{name}: {what}: {why}")
+
+    for k, method in enumerate(("ibp", "crown-ibp", "crown", "alpha-crown")):
+        for j, norm in enumerate(("linf", "l2", "l1")):
+            valid(f"{method}, {norm}", method=method, norm=norm, index=(k + j) % 5)
+            valid(f"{method}, {norm}, level real", method=method, norm=norm, level="real", index=(k + j + 1) % 5)
+    valid("a margin within 1e-9 of the bound", 1 - 1e-9, level="real", index=2)
+    for method in "ibp", "crown":
+        _, bound, _ = check.judge(seal(body(name, method=method, level="real", eps="0.002")), *SETS[name])
+        more("unproved", f"a margin above the bound of {method}", "margin", method=method, level="real", eps="0.002", margin=bound / check.ONE * (1 + 1e-6))
+    for eps in range(1, 100):
+        over = dict(eps=f"{eps}/400", index=1)
+        if check.judge(seal(body(name, method="ibp", **over)), *SETS[name])[0] == "invalid":
+            more("valid", "crown proves it", **over)
+            more("unproved", "intervals do not", "not proved", method="ibp", **over)
+            break
+    label, outputs = SETS[name][1][1][3], z[3]
+    other = max((k for k in range(3) if k != label), key=lambda k: outputs[k])
+    row = [[1.0 if k == other else -1.0 if k == label else 0.0 for k in range(3)]]
+    put("layers.jsonl", f"{name}: a row that does not hold", "invalid", seal(body(name, rows=row, offsets=[0], index=3)), "not proved", name,
+        witness=images[3], outputs=[float(v) for v in outputs])
+    if name == "kinks":
+        for what, relu, size in ("leakyrelu", 1, 36), ("clip", 4, 36), ("relu", 8, 8):
+            valid(f"slopes of {what}", slopes=[block("all", relu, alpha(some(size, 255), "u8"))], index=2)
+            valid(f"slopes of {what}, for each row", slopes=[block("rows", relu, alpha([some(size, 1) for _ in range(2)]))])
+            more("invalid", f"a slope of {what} above 1", "slopes", slopes=[block("all", relu, alpha([1.5] * size, "f32"))])
+        valid("slopes for a layer that a maxpool reads", slopes=[block(7, 1, alpha(some(36, 1))), block(7, 4, alpha(some(36, 1000), "f32"))])
+        more("invalid", "slopes of a maxpool", "slopes", slopes=[block("all", 2, "adaptive")])
+        more("invalid", "slopes for a layer that no bend reads", "slopes", slopes=[block(5, 1, "adaptive")])
+        more("invalid", "slopes for the layer that has them", "slopes", slopes=[block(1, 1, "adaptive")])
+    else:
+        more("invalid", "slopes of a tanh", "slopes", slopes=[block("all", 5, "adaptive")])
 
 for name, content in files.items():
     open(name, "wb").write(b"\n".join(content) + (b"" if name == "invalid.jsonl" else b"\n"))

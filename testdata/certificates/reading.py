@@ -138,35 +138,72 @@ def parse(line):
 
 
 class Node:
-    """The input or a layer: its kind, the nodes it reads, its shape; of conv and fc the
-    inputs, weights and bias of each output element."""
+    """The input or a layer: its kind, the nodes it reads, its shape; of conv, fc and
+    batchnorm the inputs, weights and bias of each output element."""
 
     def __init__(self, kind, reads, shape):
         self.kind, self.reads, self.shape = kind, reads, shape
         self.size = math.prod(shape)
         self.readers = []
-        self.layer, self.terms, self.part = -1, 0, False
+        self.layer, self.terms, self.part, self.fan_in = -1, 0, False, 0
+
+
+def f32(v):
+    return struct.unpack("<f", struct.pack("<f", v))[0]
 
 
 def floats(raw):
     return [x[0] for x in struct.iter_unpack("<f", raw)]
 
 
-def affine(node, source, kernel, stride, padding, weights):
-    (_, h, w), (out, rows, columns) = source.shape, node.shape
-    node.fan_in = source.shape[0] * kernel[0] * kernel[1]
-    scaled = [units(v, F) for v in weights]
-    for o in range(out):
-        for y in range(rows):
-            for x in range(columns):
-                terms = []
-                for t in range(node.fan_in):
-                    c, ky, kx = t // (kernel[0] * kernel[1]), t // kernel[1] % kernel[0], t % kernel[1]
-                    iy, ix = y * stride[0] - padding[0] + ky, x * stride[1] - padding[1] + kx
+def taps(source, node, layer):
+    """For each output position, the positions within the kernel and on a channel of the
+    input of its taps that are on the input, in the kernel's order."""
+    (_, h, w), (_, rows, columns) = source.shape, node.shape
+    kernel, stride, padding, dilation = geometry(source, layer)
+    out = []
+    for y in range(rows):
+        for x in range(columns):
+            places = []
+            for ky in range(kernel[0]):
+                for kx in range(kernel[1]):
+                    iy, ix = y * stride[0] - padding[0] + ky * dilation[0], x * stride[1] - padding[1] + kx * dilation[1]
                     if 0 <= iy < h and 0 <= ix < w:
-                        terms.append(((c * h + iy) * w + ix, scaled[o * node.fan_in + t]))
-                node.at.append([k for k, _ in terms])
-                node.w.append([v for _, v in terms])
+                        places.append((ky * kernel[1] + kx, iy * w + ix))
+            out.append(places)
+    return out
+
+
+def geometry(source, layer):
+    """Kernel, stride, padding and dilation; fc is a kernel as large as the input."""
+    if layer["type"] == "fc":
+        return source.shape[1:], (1, 1), (0, 0), (1, 1)
+    return pair(layer["kernel"]), pair(layer.get("stride", 1)), pair(layer.get("padding", 0)), pair(layer.get("dilation", 1))
+
+
+def place(node, source, layer, channels):
+    """Sets the shape of a conv, an fc or a pool, and returns its taps."""
+    kernel, stride, padding, dilation = geometry(source, layer)
+    sides = ((n + 2 * p - (k - 1) * d - 1) // s + 1 for n, p, k, s, d in zip(source.shape[1:], padding, kernel, stride, dilation))
+    node.shape = [channels, *sides]
+    node.size = math.prod(node.shape)
+    return taps(source, node, layer)
+
+
+def affine(node, source, layer, taps, weights, bias):
+    """Inputs, weights and bias of each output element of a conv or an fc."""
+    groups, plane = layer.get("groups", 1), source.shape[1] * source.shape[2]
+    kernel = math.prod(geometry(source, layer)[0])
+    each, outs = source.shape[0] // groups, layer["out"] // groups
+    node.fan_in = each * kernel
+    scaled = [units(v, F) for v in weights]
+    for o in range(layer["out"]):
+        first = o // outs * each
+        for places in taps:
+            terms = [((first + c) * plane + p, scaled[(o * each + c) * kernel + t]) for c in range(each) for t, p in places]
+            node.at.append([k for k, _ in terms])
+            node.w.append([v for _, v in terms])
+            node.b.append(units(bias[o]))
 
 
 def pair(v):
@@ -179,8 +216,8 @@ def load_model(path):
     size = 8 + int.from_bytes(raw[:8], "little")
     header, data = json.loads(raw[8:size]), raw[size:]
     meta = header.pop("__metadata__")
-    if meta["format"] != "epsball" or meta["version"] not in ("1", "2"):
-        sys.exit(f"{path}: want a model file of version 1 or 2")
+    if meta["format"] != "epsball" or meta["version"] not in ("1", "2", "4"):
+        sys.exit(f"{path}: want a model file of version 1, 2 or 4")
     arch = json.loads(meta["architecture"])
     nodes, used = [Node("input", [], arch["input"])], 0
     for i, l in enumerate(arch["layers"]):
@@ -188,34 +225,58 @@ def load_model(path):
         source = nodes[reads[0]]
         node = Node(l["type"], reads, source.shape)
         node.layer = i
-        if l["type"] in ("conv", "fc"):
-            _, h, w = source.shape
-            kernel, stride, padding = (h, w), (1, 1), (0, 0)
-            if l["type"] == "conv":
-                kernel, stride, padding = pair(l["kernel"]), pair(l.get("stride", 1)), pair(l.get("padding", 0))
-            rows, columns = ((n + 2 * p - k) // s + 1 for n, p, k, s in zip((h, w), padding, kernel, stride))
-            node.shape, params = [l["out"], rows, columns], []
-            node.size, node.at, node.w = math.prod(node.shape), [], []
-            for name, n in ("weight", l["out"] * source.shape[0] * kernel[0] * kernel[1]), ("bias", l["out"]):
+        node.at, node.w, node.b = [], [], []
+        channels, hw = source.shape[0], source.shape[1] * source.shape[2]
+
+        def tensors(*wanted):
+            nonlocal used
+            params = []
+            for name, n in wanted:
                 tensor = header[f"layers.{i}.{name}"]  # the hash is of the tensors in the layers' order
                 if tensor["dtype"] != "F32" or tensor["data_offsets"] != [used, used + 4 * n]:
                     sys.exit(f"{path}: layers.{i}.{name}: want float32, tensors in the order of the layers")
                 params.append(floats(data[used : used + 4 * n]))
                 used += 4 * n
-            affine(node, source, kernel, stride, padding, params[0])
-            node.b = [units(v) for v in params[1] for _ in range(rows * columns)]
+            return params
+
+        if l["type"] in ("conv", "fc"):
+            each = channels // l.get("groups", 1) * math.prod(geometry(source, l)[0])
+            at = place(node, source, l, l["out"])
+            affine(node, source, l, at, *tensors(("weight", l["out"] * each), ("bias", l["out"])))
+        elif l["type"] == "batchnorm":
+            params = tensors(*((name, channels) for name in ("weight", "bias", "running_mean", "running_var")))
+            node.fan_in = 1
+            for k in range(node.size):
+                w, b, mean, var = (v[k // hw] for v in params)
+                scale = w / math.sqrt(var + f32(l["eps"]))
+                node.at.append([k])
+                node.w.append([units(f32(scale), F)])
+                node.b.append(units(f32(b - mean * scale)))
+        elif l["type"] in ("maxpool", "avgpool"):
+            at = place(node, source, l, channels)
+            node.at = [[c * hw + p for _, p in places] for c in range(channels) for places in at]
+            node.fan_in = math.prod(pair(l["kernel"])) if l["type"] == "avgpool" else 0
+            node.divisor = [node.fan_in if l.get("count_padding") else len(a) for a in node.at]
+        elif l["type"] == "concat":
+            node.shape = [sum(nodes[k].shape[0] for k in reads), *source.shape[1:]]
+            node.size = math.prod(node.shape)
+        elif l["type"] in ("relu", "leakyrelu"):
+            slope = l.get("slope", [0.0])
+            node.slope = [units(f32(slope[k // hw % len(slope)])) for k in range(node.size)]
+        elif l["type"] == "clip":
+            node.least, node.most = units(f32(l["min"])), units(f32(l["max"]))
         elif l["type"] == "normalize":
-            f32 = lambda v: Fraction(struct.unpack("<f", struct.pack("<f", v))[0])
-            each = node.shape[1] * node.shape[2]
-            node.mean = [f32(v) for v in l["mean"] for _ in range(each)]
-            node.std = [f32(v) for v in l["std"] for _ in range(each)]
+            node.mean = [Fraction(f32(v)) for v in l["mean"] for _ in range(hw)]
+            node.std = [Fraction(f32(v)) for v in l["std"] for _ in range(hw)]
+        elif l["type"] not in ("add", "sigmoid", "tanh"):
+            sys.exit(f"{path}: layers.{i}: {l['type']}: not known")
         for k in reads:
             nodes[k].readers.append(node)
         nodes.append(node)
     for n in nodes:
         n.part = n.kind in ("conv", "fc", "add") and [r.kind for r in n.readers] == ["add"]
         others = [nodes[k] for k in n.reads] if n.kind == "add" else []
-        n.terms = n.fan_in + 1 if n.kind in ("conv", "fc") else sum(o.terms if o.part else 1 for o in others)
+        n.terms = n.fan_in + 1 if n.kind != "add" else sum(o.terms if o.part else 1 for o in others)
     for n in reversed(nodes):
         if n.part:
             n.terms = n.readers[0].terms
@@ -225,7 +286,7 @@ def load_model(path):
 
 
 def pixel(b):
-    return struct.unpack("<f", struct.pack("<f", b / 255))[0]
+    return f32(b / 255)
 
 
 def load_npy(raw):

@@ -595,41 +595,42 @@ def half_precision(g):
 # What is refused.
 
 
-@refused("MaxPool_2", "MaxPool", "not supported")
+@net((2, 6, 6))
 def max_pool(g):
     conv(g, 2, 2, 2, 2)
     g("MaxPool", kernel_shape=[2, 2])
 
 
-@refused("Softmax", "logits")
+@refused("Relu_4", "Softmax_3", "as the last node alone")
 def softmax(g):
     dense(g, 3, 72)
     g("Softmax")
+    g("Relu")
 
 
-@refused("Sigmoid_1", "not supported")
+@net((2, 6, 6))
 def sigmoid(g):
     g("Sigmoid")
 
 
-@refused("LeakyRelu", "not supported")
+@net((2, 6, 6))
 def leaky(g):
     g("LeakyRelu", alpha=0.1)
 
 
-@refused("Concat_3", "not supported but for shapes")
+@net((2, 6, 6))
 def concat(g):
     a = conv(g, 2, 2, 1, 1)
     b = conv(g, 2, 2, 1, 1)
     g("Concat", a, axis=1)
 
 
-@refused("Conv_1", "dilations", "[2 2]")
+@net((2, 6, 6))
 def dilated(g):
     conv(g, 2, 2, 2, 2, dilations=[2, 2])
 
 
-@refused("Conv_1", "group", "got 2, expected 1")
+@net((2, 6, 6))
 def grouped(g):
     g("Conv", weights(2, 1, 2, 2), group=2)
 
@@ -640,7 +641,7 @@ def trans_a(g):
     g("Gemm", weights(1, 3), transA=1)
 
 
-@refused("AveragePool_1", "count_include_pad")
+@net((2, 6, 6))
 def border_average(g):
     g("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
 
@@ -774,11 +775,6 @@ def training(g):
     batch_norm(g, 2, training_mode=1)
 
 
-@refused("too much memory", dims=(256, 64, 64))
-def huge_average(g):
-    g("GlobalAveragePool")
-
-
 # As newer exporters write things.
 
 
@@ -822,17 +818,17 @@ def reductions(g):
     g("Gemm", weights(4, 3))
 
 
-@refused("Clip_1", "bounds 0 and 6")
+@net((2, 6, 6))
 def relu6(g):
     g("Clip", np.float32(0), np.float32(6))
 
 
-@refused("Clip_1", "bounds -1 and 1")
+@net((2, 6, 6))
 def hard_tanh(g):
     g("Clip", np.float32(-1), np.float32(1))
 
 
-@refused("Max_1", "other numbers than 0")
+@net((2, 6, 6))
 def maximum(g):
     g("Max", np.float32(0.5))
 
@@ -869,6 +865,227 @@ def drop_images(g):
 def unfolded(g):
     w = g("Expand", np.array([2, 2, 1, 1]), at=g.const(weights(1, 2, 1, 1)))
     g("Conv", w, at="x")
+
+
+# Pools, activations, groups, dilation, concatenations and batch norms that stay.
+
+
+@net((3, 9, 8))
+def max_pools(g):
+    g("MaxPool", kernel_shape=[3, 2], pads=[1, 0, 1, 0])
+    conv(g, 4, 3, 3, 3)
+    g("Relu")
+    g("MaxPool", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")  # zeros below
+    conv(g, 4, 4, 1, 1)
+    g("MaxPool", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 0])  # which no window reaches
+    g("Mul", weights(4, 1, 1))
+    g("MaxPool", kernel_shape=[2, 1], ceil_mode=1, storage_order=0)
+    dense(g, 3, 4)
+
+
+@net((2, 9))
+def max_pool_1d(g):
+    conv(g, 3, 2, 3)
+    g("MaxPool", kernel_shape=[3], strides=[2], pads=[1, 1])
+    dense(g, 4, 12)
+
+
+@net((3, 8, 7))
+def average_pools(g):
+    g("AveragePool", kernel_shape=[3, 2], pads=[1, 1, 1, 1], strides=[1, 2])
+    conv(g, 4, 3, 3, 2)
+    g("Relu")
+    g("Mul", weights(4, 1, 1))  # through the average
+    g("Add", weights(4, 1, 1))
+    g("AveragePool", kernel_shape=[2, 2], pads=[1, 0, 1, 0])
+    conv(g, 4, 4, 1, 1)
+    g("AveragePool", kernel_shape=[3, 3], pads=[1, 0, 0, 1], count_include_pad=1)  # a convolution
+    g("Pad", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+    g("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    g("GlobalAveragePool")
+    dense(g, 3, 4)
+
+
+@net((3, 5, 5), opset=12)
+def activations(g):
+    conv(g, 4, 3, 3, 3, pads=[1, 1, 1, 1])
+    g("PRelu", weights(4, 1, 1))
+    conv(g, 4, 4, 3, 3)
+    g("Tanh")
+    g("PRelu", weights(1))
+    g("LeakyRelu")
+    conv(g, 3, 4, 1, 1)
+    g("Clip", np.float32(-np.inf), np.float32(0.25))
+    g("Min", np.full((3, 1, 1), 0.125, np.float32))
+    g("Clip", "", np.float32(np.inf))
+    g("Relu")
+    g("Max", np.float32(0.0625))
+    dense(g, 4, 27)
+    g("PRelu", weights(4))
+    g("Sigmoid")
+
+
+@net((4, 9, 9))
+def groups(g):
+    g("Mul", weights(4, 1, 1))
+    g("Conv", weights(8, 1, 3, 3), weights(8), group=4, dilations=[2, 1])  # takes in the constants
+    batch_norm(g, 8)
+    g("Relu")
+    g("Conv", weights(6, 4, 3, 2), group=2, dilations=[2, 3], pads=[1, 0, 0, 2])  # becomes dense
+    g("Clip", np.float32(0), np.float32(6))
+    g("Conv", weights(6, 1, 3, 3), weights(6), group=6, pads=[1, 1, 1, 1], strides=[2, 1])
+    g("Conv", weights(6, 6, 1, 1), dilations=[3, 3])
+    g("Conv", weights(6, 6, 2, 2), auto_pad="SAME_UPPER")
+    g("Flatten")
+
+
+@net((4, 12))
+def dilated_1d(g):
+    g("Conv", weights(4, 2, 3), weights(4), group=2, dilations=[3], pads=[2, 2])
+    dense(g, 3, 40)
+
+
+@net((2, 6, 5))
+def concats(g):
+    x = conv(g, 3, 2, 3, 3, pads=[1, 1, 1, 1])
+    a = g("Relu")
+    b = g("Tanh", at=x)
+    g("Concat", a, "x", b, axis=1)  # b, a, x, b
+    g("BatchNormalization", weights(11), weights(11), weights(11), np.abs(weights(11)) + np.float32(0.5))
+    y = conv(g, 4, 11, 3, 3, pads=[1, 1, 1, 1])
+    v = g("Flatten", at=x)
+    g("MaxPool", kernel_shape=[2, 2], strides=[2, 2], at=y)
+    w = g("Flatten")
+    f = g("Gemm", weights(24, 5))
+    g("Concat", v, f, axis=-1)  # of images and vectors, in the images' order
+    g("Concat", w, axis=1)
+    g("Gemm", weights(124, 4))
+
+
+@net((4, 5, 3), layout="HWC")
+def concat_channels_last(g):
+    g("Transpose", perm=[0, 3, 1, 2])
+    conv(g, 2, 3, 3, 3, pads=[1, 1, 1, 1])
+    a = g("Transpose", perm=[0, 2, 3, 1])
+    g("Sigmoid")
+    g("Concat", a, axis=3)
+    b = g("Concat", a, axis=-1)
+    g("ReduceMean", axes=[1, 2], keepdims=0, at=b)
+    c = g.last
+    g("Concat", a, axis=2, at=a)  # side by side
+    g("Reshape", np.array([-1, 80]))
+    g("Concat", c, axis=1)
+    g("MatMul", weights(86, 3))
+
+
+@net((3, 6, 6))
+def batch_norm_kept(g):
+    batch_norm(g, 3)
+    conv(g, 4, 3, 3, 3, pads=[1, 1, 1, 1])
+    a = g("Relu")
+    batch_norm(g, 4)
+    g("Relu")
+    g("Conv", weights(4, 1, 3, 3), group=4, pads=[1, 1, 1, 1])
+    g("Add", a)
+    batch_norm(g, 4)
+    g("GlobalAveragePool")
+    g("Flatten")
+    g("Gemm", weights(4, 5))
+    g("Tanh")
+    batch_norm(g, 5)
+
+
+@net((2, 4, 4))
+def relu_anywhere(g):
+    a = g("Relu")
+    g("Sub", np.float32(0.5), at="x")
+    b = g("Relu")
+    g("AveragePool", kernel_shape=[2, 2], pads=[0, 0, 1, 1], count_include_pad=1)
+    g("Relu")
+    g("Add", a)
+    g("Add", b)
+    g("Relu")
+
+
+@net((2, 4, 4), opset=11)
+def softmax_identity(g):
+    """What a softmax of one output is, whatever comes before it."""
+    dense(g, 1, 32)
+    g("Mul", np.float32(0))
+    g("Add", np.float32(1))
+    g("Softmax")
+
+
+@refused("MaxPool_1", "dilations", "[2 2]")
+def dilated_pool(g):
+    g("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])
+
+
+@refused("MaxPool_1", "pads", "[0 0 1 1]", "may be negative")
+def uneven_pool(g):
+    g("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
+
+
+@refused("MaxPool_1", "ceil_mode")
+def ceil_pool(g):
+    g("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+
+
+@refused("AveragePool_1", "count_include_pad", "[0 0 1 1]")
+def uneven_average(g):
+    g("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
+
+
+@refused("PRelu_1", "differ within a channel")
+def slopes(g):
+    g("PRelu", weights(2, 6, 6))
+
+
+@refused("Clip_1", "bounds 1 and 0.5")
+def crossed_bounds(g):
+    g("Clip", np.float32(1), np.float32(0.5))
+
+
+@refused("Softmax_1", "axis", "[N 2 6 6]", "all outputs")
+def softmax_of_pixels(g):
+    g("Softmax", axis=1)
+
+
+@refused("Concat_1", "axis", "the batch's")
+def stacked(g):
+    g("Concat", "x", axis=0)
+
+
+@refused("Max_3", "input 1")
+def maximum_of_two(g):
+    a = conv(g, 2, 2, 1, 1)
+    g("Sigmoid")
+    g("Max", a)
+
+
+@refused("Min_1", "bounds that differ")
+def bounds(g):
+    g("Min", np.array([0.5, 0.25], np.float32).reshape(2, 1, 1))
+
+
+@refused("Conv_1", "group", "divisor of the 2 channels")
+def odd_groups(g):
+    g("Conv", weights(3, 1, 2, 2), group=3)
+
+
+@net((3, 4, 5))
+def largest(g):
+    conv(g, 4, 3, 2, 2)
+    a = g("GlobalMaxPool")
+    b = g("Tanh", at="v1")
+    g("ReduceMax", axes=[3], keepdims=1)
+    g("ReduceMax", axes=[-2], keepdims=1)
+    g("Add", a)
+    c = g("Flatten")
+    g("Transpose", perm=[0, 2, 3, 1], at=b)
+    g("ReduceMax", axes=[1, 2], keepdims=0)
+    g("Concat", c, axis=1)
+    g("Gemm", weights(8, 3))
 
 
 # Networks exported by PyTorch.
@@ -1028,7 +1245,7 @@ def exports(nets, folder):
             if not source.exists():
                 source = next(folder.glob(f"*/onnx/{name}.onnx.gz"))
             path = pathlib.Path(d) / "e.onnx"
-            info = epsball("export", source, "--out", path)
+            info = epsball("export", source, "--out", path, "--force")
             onnx.checker.check_model(onnx.load(path), full_check=True)
             shape = [int(s) for s in info["input"].split("x")]
             for k in range(IMAGES):
@@ -1045,7 +1262,7 @@ def exports(nets, folder):
         built_in = {}
         for model in epsball("info")["models"]:
             path = pathlib.Path(d) / "b.onnx"
-            info = epsball("export", "builtin:" + model["name"], "--out", path)
+            info = epsball("export", "builtin:" + model["name"], "--out", path, "--force")
             onnx.checker.check_model(onnx.load(path), full_check=True)
             data = path.read_bytes()
             shape = [int(s) for s in info["input"].split("x")]

@@ -85,7 +85,7 @@ func Append(dst []byte, c *check.Certificate) ([]byte, error) {
 	return append(append(dst, sealed...), '\n'), nil
 }
 
-// Alpha encodes the slopes of one ReLU layer, channels first: one vector, or one for
+// Alpha encodes the slopes of one layer, channels first: one vector, or one for
 // each row of the specification. It takes the shortest way that keeps their bits:
 // bits if all are 0 or 1, bytes if all are float32(k)/255, float32 otherwise. A slope
 // outside of [0, 1] is written as it is, for the checker to refuse.

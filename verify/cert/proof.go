@@ -10,13 +10,14 @@ type Proof struct {
 	Slopes    []Slopes
 }
 
-// Slopes are the lower slopes of one ReLU layer that the bounds of a layer used.
-// State those of adaptive methods, too: where u and −l differ by rounding alone,
+// Slopes are the slopes of the free lines of one layer that the bounds of a layer
+// used. State those of adaptive methods, too: where u and −l differ by rounding alone,
 // a checker may choose otherwise. Slopes of neurons that are not unstable do not
-// matter; zeros are shortest.
+// matter; zeros are shortest. But state 1 where l is 0 or hardly above it: a checker's may
+// be below.
 type Slopes struct {
 	For   int         // index of the bounded layer, check.ForAll or check.ForRows
-	ReLU  int         // index of the ReLU layer
+	ReLU  int         // index of the relu, leakyrelu or clip layer
 	Alpha [][]float32 // channels first: one vector, or with check.ForRows one for each row; nil: adaptive
 }
 

@@ -3,8 +3,6 @@ package check
 import (
 	"context"
 	"math"
-
-	"github.com/epsball/epsball/model"
 )
 
 // form holds the coefficients of one node in (*) of rounding.go. They are zero
@@ -18,7 +16,7 @@ type form struct {
 const through = -1
 
 // lower returns a lower bound of Σ seed_k·v_k over the elements of node i, which
-// has been seeded: by (*), down to the input or to the ReLUs it meets first
+// has been seeded: by (*), down to the input or to the bends it meets first
 // among the nodes up to stop.
 func (s *state) lower(ctx context.Context, i, stop int) (float64, error) {
 	if err := ctx.Err(); err != nil {
@@ -31,19 +29,10 @@ func (s *state) lower(ctx context.Context, i, stop int) (float64, error) {
 			continue
 		}
 		err += s.cost(i)
-		switch kind := s.nodes[i].kind; {
-		case kind == "":
-			constant += s.ball.lower(f.a)
-		case kind == model.ReLU && i <= stop:
-			constant += s.atReLU(i)
-		case kind == model.ReLU:
-			constant += s.throughReLU(i)
-		case kind == model.Normalize:
-			constant += s.throughNormalize(i)
-		case kind == model.Add:
-			s.throughAdd(i)
-		default:
-			constant += s.throughAffine(i)
+		if i > 0 && i <= stop && s.bent(i) {
+			constant += s.box(i)
+		} else {
+			constant += s.nodes[i].op.backward(s, i)
 		}
 		s.clear(i)
 	}
@@ -97,8 +86,8 @@ func (s *state) cost(i int) (sum float64) {
 	return sum
 }
 
-// atReLU bounds the outputs of a ReLU by their intervals.
-func (s *state) atReLU(i int) (sum float64) {
+// box bounds the outputs of a node by their intervals.
+func (s *state) box(i int) (sum float64) {
 	a, b := s.forms[i].a, &s.bounds[i]
 	s.each(i, func(from, to int) {
 		for k := from; k < to; k++ {
@@ -106,91 +95,4 @@ func (s *state) atReLU(i int) (sum float64) {
 		}
 	})
 	return sum
-}
-
-// throughReLU replaces the outputs of a ReLU by lines of its inputs.
-func (s *state) throughReLU(i int) (constant float64) {
-	a, b := s.forms[i].a, &s.bounds[i]
-	low := b.low
-	alpha := s.alpha[i]
-	in := s.grow(s.nodes[i].in[0], s.forms[i].region)
-	s.each(i, func(from, to int) {
-		for k := from; k < to; k++ {
-			switch v := a[k]; {
-			case v == 0:
-			case v < 0:
-				in[k] += float64(v * b.slope[k])
-				constant += float64(v * b.intercept[k])
-			case alpha != nil && b.free[k]:
-				in[k] += float64(v * alpha[k])
-			default: // a NaN, too, goes on and is refused in the end
-				in[k] += float64(v * low[k])
-			}
-		}
-	})
-	return constant
-}
-
-func (s *state) throughNormalize(i int) (constant float64) {
-	n := &s.nodes[i]
-	a := s.forms[i].a
-	in := s.grow(n.in[0], s.forms[i].region)
-	s.each(i, func(from, to int) {
-		for k := from; k < to; k++ {
-			v := a[k] / n.std[k%n.shape.C]
-			in[k] += v
-			constant -= float64(v * n.mean[k%n.shape.C])
-		}
-	})
-	return constant
-}
-
-func (s *state) throughAdd(i int) {
-	a := s.forms[i].a
-	for _, p := range s.nodes[i].in {
-		in := s.grow(p, s.forms[i].region)
-		s.each(i, func(from, to int) {
-			for k := from; k < to; k++ {
-				in[k] += a[k]
-			}
-		})
-	}
-}
-
-func (s *state) throughAffine(i int) (constant float64) {
-	n := &s.nodes[i]
-	f := &s.forms[i]
-	a := f.a
-	s.each(i, func(from, to int) {
-		for k := from; k < to; k += len(n.b) {
-			for o, bias := range n.b {
-				constant += float64(a[k+o] * bias)
-			}
-		}
-	})
-	in := s.grow(n.in[0], s.seen(i, f.region))
-	s.taps(i, f.region, func(out, first, w, length int) {
-		dst := in[first : first+length]
-		for o, v := range a[out : out+len(n.b)] {
-			if v != 0 {
-				addScaled(dst, n.w[o*n.fanIn+w:][:length], v)
-			}
-		}
-	})
-	return constant
-}
-
-// addScaled adds a·w to dst.
-func addScaled(dst, w []float64, a float64) {
-	for len(dst) >= 4 && len(w) >= 4 {
-		d, v := dst[:4], w[:4]
-		d[0] += float64(a * v[0])
-		d[1] += float64(a * v[1])
-		d[2] += float64(a * v[2])
-		d[3] += float64(a * v[3])
-		dst, w = dst[4:], w[4:]
-	}
-	for i, v := range w {
-		dst[i] += float64(a * v)
-	}
 }

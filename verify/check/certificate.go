@@ -81,10 +81,10 @@ type Certificate struct {
 	Offsets []float64
 }
 
-// Slopes are lower slopes of one ReLU layer, for one bounded layer.
+// Slopes are slopes of the free lines of one layer, for one bounded layer.
 type Slopes struct {
 	For   int    // index of the layer whose bounds use them, ForAll or ForRows
-	ReLU  int    // index of the ReLU layer
+	ReLU  int    // index of the relu, leakyrelu or clip layer
 	Alpha string // encoded, see docs/certificate.md; read when the model is known
 }
 

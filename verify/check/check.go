@@ -197,7 +197,7 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 		// norms they miss the ball.
 		first := s.first(i)
 		dual := first && cert.Norm != "linf"
-		if !dual && (first || !deep(cert) || !s.nodes[i].bounded) {
+		if !dual && (first || !deep(cert) || !s.bounded(i)) {
 			continue
 		}
 		s.use(slopes, i, 0)
@@ -222,11 +222,11 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 }
 
 // row returns a lower bound of a row of the specification, the best of those from
-// the ReLUs before the outputs, and, unless intervals are all, from the input.
+// the bends before the outputs, and, unless intervals are all, from the input.
 func (s *state) row(ctx context.Context, row []float64, intervals bool) (float64, error) {
 	last := len(s.nodes) - 1
 	stops := []int{last}
-	if s.nodes[last].kind == model.ReLU {
+	if s.bent(last) {
 		stops = append(stops, last-1)
 	}
 	if !intervals {
@@ -261,7 +261,7 @@ func (s *state) seedRow(last int, row []float64) {
 func (s *state) use(slopes slopesFor, bounded, row int) {
 	for i := range s.nodes {
 		s.alpha[i] = nil
-		if s.nodes[i].kind != model.ReLU || bounded >= 0 && i > bounded {
+		if _, ok := s.nodes[i].op.(stated); !ok || bounded >= 0 && i > bounded {
 			continue
 		}
 		a := slopes.of(bounded, i)

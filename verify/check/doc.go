@@ -3,8 +3,11 @@
 // prover: scalar float64 with outward rounding, meant to be read in one sitting.
 //
 //	certificate.go  reads a line, strictly
-//	slopes.go       the lower slopes a line states
-//	network.go      the model as a list of nodes
+//	slopes.go       the slopes a line states
+//	network.go      the model as a list of nodes, each with its op
+//	op.go           what an op does; lines of ops that are not linear
+//	op_*.go         the ops: forward an interval, backward a form; proofs of lines
+//	window.go       where kernels lie
 //	rounding.go     the proof, and every constant
 //	interval.go     intervals, forward
 //	backward.go     linear bounds, backward

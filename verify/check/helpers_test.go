@@ -66,8 +66,8 @@ func zooModel(t testing.TB, name string, n int) (*model.Model, *dataset.Set) {
 	return m, set.Slice(0, n)
 }
 
-// randomSlopes states slopes for every pair of a bounded layer and a ReLU before
-// it: any slopes are sound. spread 0: 0 and 1; 1: bytes; 2: any.
+// randomSlopes states slopes for many pairs of a bounded layer and one before it that
+// takes slopes: any slopes are sound. spread 0: 0 and 1; 1: bytes; 2: any.
 func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand) []check.Slopes {
 	shapes, _ := m.Arch.Shapes()
 	vector := func(size int) []float32 {
@@ -87,16 +87,24 @@ func randomSlopes(m *model.Model, method string, rows, spread int, r *rand.Rand)
 	draw := func(size int) string { return cert.Alpha(vector(size)) }
 	var out []check.Slopes
 	var relus []int
+	done := map[int]bool{} // layers that bends read
 	for i := range m.Arch.Layers {
-		if m.Arch.Layers[i].Kind != model.ReLU {
+		switch m.Arch.Layers[i].Kind {
+		case model.ReLU, model.LeakyReLU, model.Clip, model.Sigmoid, model.Tanh, model.MaxPool:
+		default:
 			continue
 		}
+		of := m.Arch.InputsOf(i)[0]
 		for _, k := range relus {
-			if method != check.CROWNIBP && r.IntN(3) > 0 {
-				out = append(out, check.Slopes{For: i - 1, ReLU: k, Alpha: draw(shapes[k+1].Size())})
+			if method != check.CROWNIBP && k < of && !done[of] && r.IntN(3) > 0 {
+				out = append(out, check.Slopes{For: of, ReLU: k, Alpha: draw(shapes[k+1].Size())})
 			}
 		}
-		relus = append(relus, i)
+		done[of] = true
+		switch m.Arch.Layers[i].Kind {
+		case model.ReLU, model.LeakyReLU, model.Clip:
+			relus = append(relus, i)
+		}
 	}
 	for _, k := range relus {
 		switch r.IntN(4) {

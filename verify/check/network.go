@@ -9,23 +9,16 @@ import (
 // node is the input (node 0) or the output of layer i (node i+1). Activations
 // lie channels last: the taps of a kernel row are then one run in memory.
 type node struct {
+	op
 	kind  model.Kind // empty for the input
 	in    []int      // nodes it reads
 	shape model.Shape
 
-	// conv and fc, which is a convolution whose kernel is its whole input.
-	w              []float64 // [out][kernel rows][kernel columns][in channels]
-	b              []float64 // [out]
-	kernel, stride [2]int
-	padding        [2]int
-	fanIn          int
-
+	fanIn int  // products of a sum
 	part  bool // of the sum of an add, which alone reads it
 	terms int  // of its sum (rounding.go)
 
-	mean, std []float64 // normalize, by channel
-
-	bounded bool // read by a ReLU: a linear method bounds it backward
+	bends []int // nodes that read it and are not linear
 }
 
 // network is a model as nodes in the order of its layers.
@@ -44,42 +37,61 @@ func newNetwork(m *model.Model) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &network{nodes: []node{{shape: m.Arch.Input}}, chain: 64 + int64(m.Arch.Input.Size())}
+	n := &network{nodes: []node{{op: input{}, shape: m.Arch.Input}}, chain: 64 + int64(m.Arch.Input.Size())}
 	for i := range m.Arch.Layers {
 		l := &m.Arch.Layers[i]
 		d := node{kind: l.Kind, shape: shapes[i+1]}
 		for _, k := range m.Arch.InputsOf(i) {
 			d.in = append(d.in, k+1)
 		}
-		in := &n.nodes[d.in[0]]
-		switch l.Kind {
-		case model.Conv, model.FC:
-			d.kernel, d.stride, d.padding = l.Kernel, l.Stride, l.Padding
-			if l.Kind == model.FC {
-				d.kernel, d.stride = [2]int{in.shape.H, in.shape.W}, [2]int{1, 1}
-			}
-			d.b = wide(m.Params[i].B)
-			d.fanIn = in.shape.C * d.kernel[0] * d.kernel[1]
-			d.w = make([]float64, l.Out*d.fanIn)
-			rows := m.Params[i].Rows()
-			kernel := model.Shape{C: in.shape.C, H: d.kernel[0], W: d.kernel[1]}
-			for k := range d.w {
-				o, t := k/d.fanIn, k%d.fanIn
-				d.w[k] = float64(rows[o*d.fanIn+channelsFirst(t, kernel)])
-			}
-		case model.Normalize:
-			d.mean, d.std = wide(l.Mean), wide(l.Std)
-		case model.Add:
-		case model.ReLU:
-			in.bounded = true
-		default:
+		fanOut := 0
+		if d.op, d.fanIn, fanOut = newOp(l, &m.Params[i], n.nodes[d.in[0]].shape, d.shape); d.op == nil {
 			return nil, fmt.Errorf("layer %d: got %q, which has no checker", i, l.Kind)
 		}
+		if _, ok := d.op.(bend); ok {
+			p := &n.nodes[d.in[0]]
+			p.bends = append(p.bends, i+1)
+		}
 		n.nodes = append(n.nodes, d)
-		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(l.Out)*int64(d.kernel[0]*d.kernel[1]) + 4
+		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(fanOut) + 4
 	}
 	n.sums()
 	return n, nil
+}
+
+// newOp returns what a layer computes, or nil, the number of terms that one output
+// adds up, and of those that one input gets back.
+func newOp(l *model.Layer, p *model.Param, in, out model.Shape) (o op, fanIn, fanOut int) {
+	switch l.Kind {
+	case model.Normalize:
+		return &normalize{wide(l.Mean), wide(l.Std)}, 0, 0
+	case model.Conv, model.FC:
+		c := newConv(l, p, in, out)
+		return c, c.fanIn, l.Out * c.kernel[0] * c.kernel[1]
+	case model.BatchNorm:
+		return newBatchNorm(l, p), 1, 1
+	case model.AvgPool:
+		w := newWindow(l, in, out)
+		return newAvgPool(w, l.CountPadding), w.size(), w.size()
+	case model.MaxPool:
+		w := newWindow(l, in, out)
+		return &maxPool{w}, 0, w.size()
+	case model.Add:
+		return add{}, 0, 0
+	case model.Concat:
+		return concat{}, 0, 0
+	case model.ReLU:
+		return relu{}, 0, 0
+	case model.LeakyReLU:
+		return &leakyReLU{wide(l.Slope)}, 0, 0
+	case model.Clip:
+		return &clip{float64(l.Min), float64(l.Max)}, 0, 0
+	case model.Sigmoid:
+		return &curve{scale: 1, centre: 0.5, steepest: 0.25}, 0, 0
+	case model.Tanh:
+		return &curve{scale: 2, steepest: 1}, 0, 0
+	}
+	return nil, 0, 0
 }
 
 // sums finds the parts of the adds' sums and the number of terms of each sum.
@@ -126,61 +138,23 @@ func wide(v []float32) []float64 {
 	return w
 }
 
-// first tells whether node i is the first affine layer, seen from the input.
+// source reports whether node i is the input, or that normalized.
+func (n *network) source(i int) bool { return i == 0 || n.nodes[i].kind == model.Normalize }
+
+// first reports whether node i is the first affine layer, seen from the input.
 func (n *network) first(i int) bool {
-	d := &n.nodes[i]
-	if d.kind != model.Conv && d.kind != model.FC {
-		return false
+	switch n.nodes[i].kind {
+	case model.Conv, model.FC, model.BatchNorm, model.AvgPool:
+		return n.source(n.nodes[i].in[0])
 	}
-	return d.in[0] == 0 || n.nodes[d.in[0]].kind == model.Normalize
+	return false
 }
 
-// taps calls f for each output position y, x and kernel row of node i with the
-// run of kernel columns that lies on its input: the output's first element, the
-// first element of the run in the input and in the weights of one output
-// channel, and its length.
-func (n *network) taps(i int, box region, f func(out, in, w, length int)) {
-	d := &n.nodes[i]
-	s := n.nodes[d.in[0]].shape
-	for y := box.y0; y < box.y1; y++ {
-		for x := box.x0; x < box.x1; x++ {
-			x0 := x*d.stride[1] - d.padding[1]
-			from, to := max(0, -x0), min(d.kernel[1], s.W-x0)
-			for ky := range d.kernel[0] {
-				iy := y*d.stride[0] - d.padding[0] + ky
-				if iy < 0 || iy >= s.H || from >= to {
-					continue
-				}
-				f((y*d.shape.W+x)*d.shape.C, (iy*s.W+x0+from)*s.C, (ky*d.kernel[1]+from)*s.C, (to-from)*s.C)
-			}
-		}
-	}
-}
+// bounded reports whether a linear method bounds node i backward.
+func (n *network) bounded(i int) bool { return len(n.nodes[i].bends) > 0 && !n.source(i) }
 
-// region is a rectangle of rows and columns of an activation.
-type region struct{ y0, y1, x0, x1 int }
-
-func whole(s model.Shape) region { return region{0, s.H, 0, s.W} }
-
-func (r region) empty() bool { return r.y0 >= r.y1 || r.x0 >= r.x1 }
-
-// with returns the smallest region that contains both.
-func (r region) with(o region) region {
-	switch {
-	case r.empty():
-		return o
-	case o.empty():
-		return r
-	}
-	return region{min(r.y0, o.y0), max(r.y1, o.y1), min(r.x0, o.x0), max(r.x1, o.x1)}
-}
-
-// seen returns the part of node i's input that its outputs in r read.
-func (n *network) seen(i int, r region) region {
-	d := &n.nodes[i]
-	s := n.nodes[d.in[0]].shape
-	return region{
-		max(0, r.y0*d.stride[0]-d.padding[0]), min(s.H, (r.y1-1)*d.stride[0]-d.padding[0]+d.kernel[0]),
-		max(0, r.x0*d.stride[1]-d.padding[1]), min(s.W, (r.x1-1)*d.stride[1]-d.padding[1]+d.kernel[1]),
-	}
+// bent reports whether node i is not linear in what it reads.
+func (n *network) bent(i int) bool {
+	_, ok := n.nodes[i].op.(bend)
+	return ok
 }

@@ -144,3 +144,33 @@ func TestIntervalsLoseNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestIntervalsOfLayers: on networks of all kinds of layers the checker's intervals prove
+// what package verify's prove.
+func TestIntervalsOfLayers(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	compared := 0
+	for n, a := range layered() {
+		m := drawModel(t, a, uint64(n), r)
+		compiled, err := net.Compile(m, net.Options{Batches: net.SmallBatches})
+		require.NoError(t, err, a.Name)
+		ibp, err := verify.NewIBP(compiled, kernels.NewPool(1))
+		require.NoError(t, err, a.Name)
+		k := newChecker(t, m)
+		x := make([]float32, a.Input.Size())
+		for i := range x {
+			x[i] = r.Float32()
+		}
+		for _, eps := range []string{"0", "0.01", "0.1"} {
+			for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
+				var res verify.Result
+				ball := net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)}
+				require.NoError(t, ibp.Certify(t.Context(), ball, verify.Batch{X: x, Y: []int{0}}, &res))
+				v := verdict(t, k, claim(m, x, 0, norm.String(), eps, check.IBP), x, 0)
+				require.GreaterOrEqual(t, v.Margin, float64(res.Margin[0])-1e-4*(1+math.Abs(v.Margin)), "%s %v %s: looser than the prover", a.Name, norm, eps)
+				compared++
+			}
+		}
+	}
+	require.Equal(t, 9*len(layered()), compared)
+}

@@ -16,13 +16,12 @@ import (
 	"github.com/epsball/epsball/verify/check"
 )
 
-// claimsOf is what the checker says of a case: of the prover's proofs by every method,
-// and of certificates with slopes of no sense, at both levels.
+// claimsOf is what the checker says of a case: of the prover's proofs by every method, or
+// without a pool of claims alone, and of certificates with slopes of no sense, at both
+// levels.
 func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim {
 	t.Helper()
 	r := rand.New(rand.NewPCG(c.Seed, 8))
-	n, err := net.Compile(c.Model, net.Options{Batches: net.SmallBatches})
-	require.NoError(t, err, c)
 	k := newChecker(t, c.Model)
 	eps := cert.Eps(c.Ball.Eps.String(), c.Ball.Eps.Rat())
 	var claims []redteam.Claim
@@ -33,15 +32,25 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 		claims = append(claims, q)
 	}
 	worst := func(margin float64) redteam.Claim { return redteam.Claim{Worst: &margin} }
-	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
-		v, err := verify.NewCROWN(n, pool, verify.Config{Method: m, Iterations: 2})
-		require.NoError(t, err, c)
-		p, err := v.Prove(context.Background(), c.Ball, c.X, c.Y)
-		require.NoError(t, err, c)
-		one := proved(t, c.Model, p, c.Ball, c.X, c.Y)
-		judge(m.String(), one, worst)
+	both := func(name string, one *check.Certificate) {
+		judge(name, one, worst)
 		one.Level = check.Real
-		judge(m.String(), one, worst)
+		judge(name, one, worst)
+	}
+	if pool == nil {
+		for _, m := range methods {
+			both(m, claim(c.Model, c.X, c.Y, c.Ball.Norm.String(), eps, m))
+		}
+	} else {
+		n, err := net.Compile(c.Model, net.Options{Batches: net.SmallBatches})
+		require.NoError(t, err, c)
+		for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
+			v, err := verify.NewCROWN(n, pool, verify.Config{Method: m, Iterations: 2})
+			require.NoError(t, err, c)
+			p, err := v.Prove(context.Background(), c.Ball, c.X, c.Y)
+			require.NoError(t, err, c)
+			both(m.String(), proved(t, c.Model, p, c.Ball, c.X, c.Y))
+		}
 	}
 	for i, row := range c.Rows {
 		one := claim(c.Model, c.X, -1, c.Ball.Norm.String(), eps, methods[r.IntN(4)])
@@ -83,6 +92,22 @@ func TestRedTeamFindsFaults(t *testing.T) {
 	for _, term := range check.ErrorTerms {
 		check.WithoutTerm(term, func() {
 			v, ok := redteam.Find(t, 4, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
+			require.True(t, ok, "nothing is found without %s", term)
+			t.Logf("%s: %v", term, v)
+		})
+	}
+}
+
+// TestRedTeamOfLayers is TestRedTeam on networks of all kinds of layers, without a prover.
+func TestRedTeamOfLayers(t *testing.T) {
+	redteam.RunOn(t, redteam.LayerFamilies(), 150, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, nil) })
+}
+
+// TestRedTeamFindsFaultsOfLayers is TestRedTeamFindsFaults for the terms of such layers.
+func TestRedTeamFindsFaultsOfLayers(t *testing.T) {
+	for _, term := range check.LayerTerms {
+		check.WithoutTerm(term, func() {
+			v, ok := redteam.FindIn(t, redteam.LayerFamilies(), 200, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, nil) })
 			require.True(t, ok, "nothing is found without %s", term)
 			t.Logf("%s: %v", term, v)
 		})

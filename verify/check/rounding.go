@@ -25,14 +25,21 @@ import (
 //
 //	|v_i − f_i(v_p)| ≤ E_i,    f_i exact, p the nodes that i reads,
 //
-// with E_i = 0 at level real and at ReLUs, and else, for |v_p| ≤ M_p,
+// with E_i = 0 at level real and at relu, clip, maxpool and concat, and else, for |v_p| ≤
+// M_p,
 //
-//	conv, fc    γ_T(u)·(|W|M_p + |b|) + Kη    K products
-//	normalize   3u·max|f_i| + η               a difference, a quotient
-//	add         γ_T(u)·ΣM_p                   p not part of the sum
+//	conv, fc, batchnorm   γ_T(u)·(|W|M_p + |b|) + Kη   K products
+//	avgpool               γ_T(u)·ΣM_p/n + Kη           K elements, n what divides
+//	normalize             3u·max|f_i| + η              a difference, a quotient
+//	add                   γ_T(u)·ΣM_p                  p not part of the sum
+//	leakyrelu             u·|slope·l| + η              a product, where l < 0
+//	sigmoid, tanh         2⁻²⁰                         by definition of the level
 //
-// where T is the number of terms of the node's sum. A conv or fc is a sum of K
-// products and its bias, T = K + 1. A conv, fc or add that an add reads, and nothing
+// where T is the number of terms of the node's sum. A conv, fc or batchnorm is a sum of K
+// products and its bias, T = K + 1. An element of an avgpool passes K − 1 sums, and a
+// division by n or a product with a rounded 1/n, before or after the sums: K + 1 = T
+// roundings. (The sums themselves are n times the output, which counts for overflow.) A
+// conv, fc or add that an add reads, and nothing
 // else does, is part of that add's sum, whose terms are those of such parts and, one
 // each, its other inputs. The whole sum may be evaluated in any order: each of its
 // terms passes one product and T − 1 sums at most. The error of a term counts where
@@ -43,8 +50,8 @@ import (
 // is not proved. Zeros of padding change nothing.
 //
 // 2. Our own rounding. Let S_i = |W|M_p + |b| (normalize: (M_p + |mean|)/std; add:
-// the sum of both M_p; ReLU: M_p + the intercept of the upper line, or 0 if u ≤ 0;
-// input: M)
+// the sum of both M_p; concat: M_p; input: M; of lines and planes, the largest |slope| of
+// an element times M_p + the largest |intercept|; relu: 0 if u ≤ 0)
 // and N be at least the number of roundings that any term passes in this
 // package: network.chain adds up the sizes of all nodes, all fan-ins and
 // fan-outs, and 64. With g = 4Nv, and Nv ≤ 2⁻¹⁰, γ_N(v) ≤ g/3. Let
@@ -53,7 +60,8 @@ import (
 //
 // Forward. The interval of node i is computed as C ± R, C = W·c + b, R = |W|·r,
 // for |v_p − c| ≤ r, r ≤ M_p(1 + 2v): both are within γ_N(v)S_i(1 + 2v) of exact,
-// so C − R − D_i and C + R + D_i, as rounded, bound v_i. The others alike.
+// so C − R − D_i and C + R + D_i, as rounded, bound v_i. The others alike, but relu,
+// clip, maxpool and concat, whose ends are those of what they read, and curves (op_curve.go).
 //
 // Backward. With T a row of the specification, or ±v_k of a node, there are
 // coefficients â, constants ĉ and err ≥ 0 so that in every trace
@@ -62,10 +70,10 @@ import (
 //
 // This holds at the start, with exact â. A step replaces node i, the last with
 // â_i ≠ 0, by the nodes it reads: â_i·v_i ≥ â_i·f_i(v_p) − |â_i|E_i, where for a
-// ReLU f_i is a line: z itself if l ≥ 0, 0 if u ≤ 0, else α·z (any α in [0, 1])
-// for â_i ≥ 0 and s·z + t for â_i < 0, where s is any number in [0, 1] and t ≥
-// max(0, −s·l, u − s·u), so that the line is above max(z, 0) on [l, u]: that
-// function minus the line is convex, thus largest at l or u. The â_p
+// bend f_i is a line s·z + t, exactly that of the computed s and t, which is nowhere above
+// f_i on [l, u] for â_i ≥ 0, and nowhere below it for â_i < 0. Any s will do where t is
+// computed, outward, from the points where f_i − s·z may be smallest, or largest: the
+// op's file says which these are. The â_p
 // and ĉ computed differ from those of the exact f_i by at most γ_N(v) times the
 // sum of the absolute terms that went into them, so Σ|â_p − exact|·M_p + |ĉ −
 // exact| ≤ γ_N(v)·Σ_i|â_i|S_i. So (*) holds if err grows by Σ|â_i|D_i for each
@@ -87,6 +95,7 @@ const (
 	eta      = 0x1p-149
 	flat     = 0x1p-400
 	largest  = 0x1p200
+	room     = 1 + 0x1p-20 // for float64 rounding of errors of float32
 	maxTerms = 1 << 21
 )
 
@@ -100,36 +109,22 @@ func (n *network) constants() (g float64, err error) {
 	return keep(ownRounding, 4*float64(n.chain)*0x1p-53), nil
 }
 
-// executed returns E_i of a conv, fc, normalize or add node, or an error where
-// float32 may overflow: for the absolute sum s of the terms, and f, max|f_i| of a
-// normalize, ΣM_p of an add.
-func (d *node) executed(s, f float64) (float64, error) {
-	const room = 1 + 0x1p-20 // for float64 rounding in here
-	t, k := float64(d.terms), float64(d.fanIn)
-	gamma := t * u32 / (1 - t*u32)
-	e := keep(normalizeError, float64(3*u32*f*room)+eta)
-	most := e // of the error of a partial sum
-	switch d.kind {
-	case model.Conv, model.FC:
-		e = (keep(sumError, float64(gamma*s)) + keep(underflow, float64(k*eta))) * room
-		most = e
-	case model.Add:
-		e = keep(addError, float64(gamma*f*room))
-		most = (float64(gamma*s) + float64(t*eta)) * room
-	}
-	if !((s+most)*room <= math.MaxFloat32) {
-		return 0, errors.New("float32 execution may overflow")
-	}
-	return e, nil
+// rounded is what a node's execution may err by.
+type rounded struct {
+	e    float64 // E
+	most float64 // of the error of a partial sum
 }
 
-// upperLine returns a slope in [0, 1] and an intercept ≥ 0 of a line above
-// max(z, 0) on [l, u], l < 0 < u.
-func upperLine(l, u float64) (slope, intercept float64) {
-	slope = min(1, u/(u-l))
-	atL := up(float64(-slope * l))
-	atU := up(u - down(float64(slope*u)))
-	return slope, max(0, atL, atU)
+func (n *node) gamma() float64 {
+	t := float64(n.terms)
+	return t * u32 / (1 - t*u32)
+}
+
+// rounding returns E of a sum of products, of which t is a term, for the absolute sum of
+// the terms.
+func (n *node) rounding(sum float64, t errorTerm) rounded {
+	e := (keep(t, float64(n.gamma()*sum)) + keep(underflow, float64(float64(n.fanIn)*eta))) * room
+	return rounded{e, e}
 }
 
 func up(v float64) float64   { return math.Nextafter(v, math.Inf(1)) }

@@ -11,7 +11,7 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// alpha holds the slopes of one ReLU layer, channels first, as stated: one vector,
+// alpha holds the slopes of one layer, channels first, as stated: one vector,
 // or one for each row of the specification. Vectors start at a byte.
 type alpha struct {
 	bits   int // of one slope: 1, 8 or 32
@@ -86,11 +86,12 @@ func (a *alpha) fill(dst []float64, row int, s model.Shape) {
 	}
 }
 
-// slopesFor tells which slopes a bounded node and a ReLU node use; nil: adaptive.
+// slopesFor tells which slopes a bounded node and a node of free lines use; nil:
+// adaptive.
 type slopesFor map[[2]int]*alpha
 
 // readSlopes checks every block of the certificate against the network. Keys
-// are nodes, or ForAll and ForRows, and the ReLU node.
+// are nodes, or ForAll and ForRows, and the node that has the slopes.
 func (n *network) readSlopes(c *Certificate, rows int) (slopesFor, error) {
 	out := slopesFor{}
 	for i, s := range c.Slopes {
@@ -108,16 +109,20 @@ func (n *network) readSlopes(c *Certificate, rows int) (slopesFor, error) {
 
 func (n *network) readBlock(method string, s Slopes, rows int) (*alpha, [2]int, error) {
 	key := [2]int{s.For, s.ReLU + 1}
-	if s.ReLU < 0 || key[1] >= len(n.nodes) || n.nodes[key[1]].kind != model.ReLU {
-		return nil, key, fmt.Errorf("relu: got layer %d, expected a ReLU layer", s.ReLU)
+	ok := s.ReLU >= 0 && key[1] < len(n.nodes)
+	if ok {
+		_, ok = n.nodes[key[1]].op.(stated)
+	}
+	if !ok {
+		return nil, key, fmt.Errorf("relu: got layer %d, expected a relu, leakyrelu or clip layer", s.ReLU)
 	}
 	if s.For != ForRows {
 		rows = 1
 	}
 	if s.For >= 0 {
 		key[0] = s.For + 1
-		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.nodes[key[0]].bounded || key[0] < key[1] {
-			return nil, key, fmt.Errorf("for: got layer %d, expected one that %s bounds, after the ReLU", s.For, method)
+		if method == CROWNIBP || key[0] >= len(n.nodes) || !n.bounded(key[0]) || key[0] <= key[1] {
+			return nil, key, fmt.Errorf("for: got layer %d, expected one that %s bounds, after layer %d", s.For, method, s.ReLU)
 		}
 	}
 	if s.Alpha == Adaptive {
@@ -127,7 +132,7 @@ func (n *network) readBlock(method string, s Slopes, rows int) (*alpha, [2]int, 
 	return a, key, err
 }
 
-// of returns the slopes of a ReLU node for a bounded node or ForRows.
+// of returns the slopes of a node for a bounded node or ForRows.
 func (s slopesFor) of(bounded, relu int) *alpha {
 	if a, ok := s[[2]int{bounded, relu}]; ok {
 		return a

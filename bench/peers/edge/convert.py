@@ -3,7 +3,8 @@ for weight: these have no converter of ONNX in their packages.
 
     convert.py NET.onnx FOLDER    writes net.param, net.bin and net.tflite
 
-Prints one JSON object: format -> "" or why it could not be written.
+Prints one JSON object: format -> "" or why it could not be written, which begins
+with "absent: " if a package is missing.
 """
 
 import dataclasses
@@ -263,7 +264,9 @@ def main():
         try:
             convert(*read(sys.argv[1]), folder)
             result[name] = ""
-        except Exception as e:  # an absent package or an unknown operator
+        except ImportError as e:  # the runtime is not installed, or what writes its format
+            result[name] = f"absent: {type(e).__name__}: {e}".splitlines()[0]
+        except Exception as e:  # an unknown operator
             result[name] = f"{type(e).__name__}: {e}".splitlines()[0]
     print(json.dumps(result))
 

@@ -153,8 +153,7 @@ func pgdStep(b *batch) (*pass, error) {
 
 // pgd is the whole attack, random start and judgement of every point included.
 func pgd(b *batch) (*pass, error) {
-	c := attack.PGD(b.ball, b.Steps, b.Seed)
-	c.StepSize = b.Step
+	c := attack.Config{Ball: b.ball, Method: attack.PGD{Steps: b.Steps, StepSize: b.Step, Seed: b.Seed}}
 	a, err := attack.New(b.net, c, b.pool)
 	if err != nil {
 		return nil, err

@@ -43,13 +43,13 @@ func weights() error {
 			if err != nil {
 				return err
 			}
-			x := epsball.Batch{Data: make([]float32, a.Input.Size()), N: 1}
+			x := epsball.Batch{X: make([]float32, a.Input.Size())}
 			fmt.Printf("| %s | %s | %.1f |", name, c.packed, megabytes(m.Bytes()))
-			if _, err := epsball.Certify(ctx, m, x, []int{0}, epsball.Linf(0), epsball.IBP); err != nil {
+			if _, err := m.Certify(ctx, x.With([]int{0}), epsball.Linf(0), epsball.IBP); err != nil {
 				return err
 			}
 			fmt.Printf(" %.1f |", megabytes(m.Bytes()))
-			if _, err := epsball.Attack(ctx, m, x, []int{0}, epsball.Linf(0), epsball.FGSM{}); err != nil {
+			if _, err := m.Attack(ctx, x.With([]int{0}), epsball.Linf(0), epsball.FGSM{}); err != nil {
 				return err
 			}
 			fmt.Printf(" %.1f |\n", megabytes(m.Bytes()))

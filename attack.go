@@ -1,0 +1,77 @@
+package epsball
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/net"
+)
+
+// Method is an attack with its settings: FGSM, PGD, APGD, what ParseMethod reads, or
+// any other attack.Method.
+type Method = attack.Method
+
+// The attacks; the zero value of each has the usual settings.
+type (
+	FGSM = attack.FGSM // one step of ε
+	PGD  = attack.PGD  // steps of ε/4 from random starts
+	APGD = attack.APGD // PGD with momentum that finds its own step size
+)
+
+// Attacked is the outcome of Attack, one entry an image.
+type Attacked = attack.Result
+
+// ParseMethod reads an attack's textual form, such as "pgd:steps=40,restarts=5,seed=1"
+// (docs/attacks.md).
+func ParseMethod(text string) (Method, error) { return attack.Parse(text) }
+
+// Attack searches the ball around each image of x for one that the model does not
+// classify as its label says. What it needs besides is packed at the first call. When
+// ctx ends it returns what it has found with the context's error.
+func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attacked, error) {
+	r := new(Attacked)
+	err := m.AttackInto(ctx, x, b, how, r)
+	if err != nil && len(r.Done) == 0 {
+		return nil, err
+	}
+	return r, err
+}
+
+// AttackInto is Attack into memory that is used again: from the second call with the
+// same ball, the same method and an r of the same size on it allocates nothing.
+func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *Attacked) error {
+	if err := m.check(x, b); err != nil {
+		return err
+	}
+	if how == nil {
+		return errors.New("attack: no method, want one such as PGD{}")
+	}
+	n, err := m.back()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.attacker.is(b.ball, how) {
+		a, err := attack.New(n, attack.Config{Ball: b.ball, Method: how}, m.pool)
+		if err != nil {
+			return err
+		}
+		m.attacker = attacker{a, b.ball, how}
+	}
+	return m.attacker.run.Run(ctx, attack.Batch{X: x.X, Y: x.Y}, r)
+}
+
+// attacker is the one used last.
+type attacker struct {
+	run  *attack.Attacker
+	ball net.Ball
+	how  Method
+}
+
+func (a *attacker) is(b net.Ball, how Method) bool {
+	return a.run != nil && a.ball.Norm == b.Norm && a.ball.Eps.String() == b.Eps.String() &&
+		reflect.TypeOf(how).Comparable() && a.how == how
+}

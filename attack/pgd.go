@@ -1,0 +1,94 @@
+package attack
+
+import (
+	"strconv"
+
+	"github.com/epsball/epsball/net"
+)
+
+// PGD is projected gradient descent from a random start with steps of ε/4 (Madry et
+// al. 2018).
+type PGD struct {
+	Steps      int     // gradient steps of a run; 0: 40
+	StepSize   float64 // in pixel units, in the norm of the ball; 0: ε/4, or ε for a single step
+	Restarts   int     // 0: 1; an image gets them until one fools it
+	FixedStart bool    // begin at the image itself; then more than one run needs Targeted
+	Targeted   bool
+	Loss       net.Loss
+	Seed       uint64
+}
+
+const usualSteps = 40
+
+func (p PGD) steps() int {
+	if p.Steps == 0 {
+		return usualSteps
+	}
+	return p.Steps
+}
+
+func (PGD) Name() string { return "pgd" }
+
+// Fields ties the settings to their textual form.
+func (p *PGD) Fields() []Field {
+	return []Field{
+		Count("steps", "gradient steps of a run", &p.Steps, usualSteps).Shown(strconv.Itoa(usualSteps)),
+		Length("step-size", "length of a step in pixel units (default ε/4; ε for a single step)", &p.StepSize),
+		Count("restarts", "runs an image gets", &p.Restarts, 1),
+		Flag("random-start", "start at a random point of the ball (default true)", &p.FixedStart, true),
+		Flag("targeted", "climb towards a wrong class", &p.Targeted, false),
+		Loss(&p.Loss),
+		Seed(&p.Seed),
+	}
+}
+
+func (p PGD) String() string { return Text(p.Name(), p.Fields()) }
+
+// Method returns what p is set to.
+func (p *PGD) Method() Method { return *p }
+
+func (p PGD) Plan() Plan {
+	return Plan{
+		Restarts: max(1, p.Restarts), RandomStart: !p.FixedStart, Targeted: p.Targeted, Seed: p.Seed, FixedLengths: p.StepSize != 0,
+	}
+}
+
+func (p PGD) Validate(b net.Ball, classes int) error {
+	return checkClimb(p.Fields(), b, classes, p.Plan(), p.Loss)
+}
+
+func (p PGD) NewRule(s *Space) Rule {
+	r := &climber{space: s, steps: p.steps(), loss: p.Loss, length: p.StepSize, share: 0.25}
+	if r.steps == 1 {
+		r.share = 1
+	}
+	return r
+}
+
+// climber is the rule of steps of one length along the gradient of a loss.
+type climber struct {
+	space  *Space
+	steps  int
+	loss   net.Loss
+	length float64 // of a step; 0: that share of ε
+	share  float64
+}
+
+func (c *climber) Start(s *Slot, x []float32) { c.space.RandomPoint(x, &s.Stream) }
+
+func (c *climber) Judge(s *Slot, z, dz []float32) Verdict {
+	if s.Step >= c.steps {
+		return RunOver
+	}
+	c.loss.Gradient(dz, z, s.Y, s.Target)
+	return Ascend
+}
+
+func (c *climber) Move(slots []Slot, grad []float32) {
+	length := c.length
+	if length == 0 {
+		length = float64(c.share * c.space.Ball.Eps.Float64())
+	}
+	alpha := float32(min(length, 1e30)) // across any ball, and far from overflow
+	c.space.Climb(grad, alpha, len(slots)/int(c.space.Layout))
+}

@@ -1,0 +1,160 @@
+package attack
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind is an entry of a Registry.
+type Kind struct {
+	Name  string
+	About string
+	New   func() Settings
+}
+
+// Settings are those of a method while they are read: a pointer to it.
+type Settings interface {
+	Fields() []Field
+	Method() Method
+}
+
+// Registry knows methods by name. Append to it what you have made yourself.
+type Registry []Kind
+
+// Builtin returns the methods of this package.
+func Builtin() Registry {
+	return Registry{
+		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
+		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
+		{"apgd", "PGD with momentum that halves its steps where they stop to help", func() Settings { return new(APGD) }},
+	}
+}
+
+// Names lists the methods.
+func (r Registry) Names() []string {
+	names := make([]string, len(r))
+	for i, k := range r {
+		names[i] = k.Name
+	}
+	return names
+}
+
+// Parse reads the textual form of a method, such as "fgsm", "pgd:steps=40,restarts=5"
+// or "apgd:loss=dlr,targeted", which Method.String writes.
+func Parse(text string) (Method, error) { return Builtin().Parse(text) }
+
+// Parse is the same for the methods of r.
+func (r Registry) Parse(text string) (Method, error) {
+	s, err := ParseSpec(text)
+	if err != nil {
+		return nil, err
+	}
+	return r.Make(s)
+}
+
+// Make returns the method that s describes. An error of an option is an *OptionError.
+func (r Registry) Make(s Spec) (Method, error) {
+	at := slices.Index(r.Names(), s.Name)
+	if at < 0 {
+		return nil, fmt.Errorf("attack %q: want one of %s", s.Name, strings.Join(r.Names(), ", "))
+	}
+	m := r[at].New()
+	fields := m.Fields()
+	for _, o := range s.Options {
+		f := slices.IndexFunc(fields, func(f Field) bool { return f.Name == o.Name })
+		if f < 0 {
+			var known []string
+			for _, f := range fields {
+				known = append(known, f.Name)
+			}
+			return nil, &OptionError{s.Name, o, known, fmt.Errorf("%w, want one of %s", ErrUnknownOption, strings.Join(known, ", "))}
+		}
+		if err := fields[f].set(o.Value); err != nil {
+			return nil, &OptionError{s.Name, o, nil, err}
+		}
+	}
+	return m.Method(), nil
+}
+
+// OptionError is the error of an option that a method does not have, or that has a value
+// it cannot have.
+type OptionError struct {
+	Method string
+	Option Option
+	Known  []string // those that the method has, if it has not this one
+	Err    error
+}
+
+// ErrUnknownOption is in the OptionError of an option that the method does not have.
+var ErrUnknownOption = errors.New("unknown option")
+
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("attack %s: %s: %v", e.Method, e.Option.Name, e.Err)
+}
+
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// Spec is the textual form of a method, taken apart:
+//
+//	name[:option[=value][,option[=value]]…]
+//
+// An option without value is true.
+type Spec struct {
+	Name    string
+	Options []Option
+}
+
+// Option is one setting in a Spec.
+type Option struct{ Name, Value string }
+
+// ParseSpec takes a textual form apart, without a look at what methods there are.
+func ParseSpec(text string) (Spec, error) {
+	name, rest, options := strings.Cut(strings.TrimSpace(text), ":")
+	s := Spec{Name: name}
+	if name == "" || options && rest == "" {
+		return s, fmt.Errorf("attack %q: want a name, or a name and options such as pgd:steps=40,restarts=5", text)
+	}
+	if !options {
+		return s, nil
+	}
+	for part := range strings.SplitSeq(rest, ",") {
+		key, value, given := strings.Cut(strings.TrimSpace(part), "=")
+		switch {
+		case key == "" || given && value == "":
+			return s, fmt.Errorf("attack %q: option %q, want one such as steps=40", text, part)
+		case s.Has(key):
+			return s, fmt.Errorf("attack %q: option %s is there twice", text, key)
+		case !given:
+			value = "true"
+		}
+		s.Options = append(s.Options, Option{key, value})
+	}
+	return s, nil
+}
+
+// Has reports whether the form names the option.
+func (s Spec) Has(option string) bool {
+	return slices.ContainsFunc(s.Options, func(o Option) bool { return o.Name == option })
+}
+
+// With returns s with one more option.
+func (s Spec) With(option, value string) Spec {
+	s.Options = append(slices.Clip(s.Options), Option{option, value})
+	return s
+}
+
+// String returns the textual form.
+func (s Spec) String() string {
+	var b strings.Builder
+	b.WriteString(s.Name)
+	for i, o := range s.Options {
+		b.WriteByte(":,"[min(i, 1)])
+		b.WriteString(o.Name)
+		if o.Value != "true" {
+			b.WriteString("=" + o.Value)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,104 @@
+package attack
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/net"
+)
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]Method{
+		"fgsm": FGSM{},
+		"fgsm:random-start,step-size=2/255,restarts=3,seed=18446744073709551615": FGSM{RandomStart: true, StepSize: 2.0 / 255, Restarts: 3, Seed: 1<<64 - 1},
+		"pgd":                        PGD{},
+		" pgd:steps=40, restarts=5 ": PGD{Steps: 40, Restarts: 5},
+		"pgd:random-start=false,targeted,restarts=9,loss=margin": PGD{FixedStart: true, Targeted: true, Restarts: 9, Loss: net.Margin},
+		"pgd:step-size=1e-3,random-start=true,targeted=false":    PGD{StepSize: 1e-3},
+		"apgd:steps=100,restarts=5,rho=0.75":                     APGD{Steps: 100, Restarts: 5, Rho: 0.75},
+		"apgd:loss=dlr,targeted":                                 APGD{Loss: net.DLR, Targeted: true},
+	} {
+		m, err := Parse(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, m)
+		again, err := Parse(m.String())
+		require.NoError(t, err, m.String())
+		require.Equal(t, m.String(), again.String())
+	}
+	for m, want := range map[Method]string{
+		FGSM{}: "fgsm",
+		PGD{}:  "pgd:steps=40",
+		APGD{}: "apgd:steps=100",
+		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
+		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",
+		APGD{Rho: 0.5, Restarts: 5}:                                         "apgd:steps=100,restarts=5,rho=0.5",
+	} {
+		require.Equal(t, want, m.String())
+	}
+	require.Equal(t, []string{"fgsm", "pgd", "apgd"}, Builtin().Names())
+}
+
+func TestParseErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                      "want a name",
+		"pgd:":                  "want a name, or a name and options",
+		"bim":                   `attack "bim": want one of fgsm, pgd, apgd`,
+		"pgd:steps=1,steps=2":   "option steps is there twice",
+		"pgd:steps=":            `option "steps="`,
+		"pgd:,":                 `option ""`,
+		"pgd:momentum=1":        "attack pgd: momentum: unknown option, want one of steps, step-size, restarts, random-start, targeted, loss, seed",
+		"fgsm:steps=1":          "attack fgsm: steps: unknown option",
+		"pgd:steps=0":           "attack pgd: steps: got 0, want 1 … 1048576",
+		"pgd:steps=2000000":     "steps: got 2000000",
+		"pgd:steps=x":           "steps: got x",
+		"pgd:steps":             "steps: got true",
+		"pgd:step-size=0":       "step-size: got 0, want a decimal such as 0.02 or a fraction such as 2/255, above 0",
+		"pgd:step-size=NaN":     "step-size: got NaN",
+		"pgd:targeted=yes":      "targeted: got yes, want true or false",
+		"pgd:loss=hinge":        "loss: got hinge, want one of ce, margin, dlr",
+		"pgd:seed=-1":           "seed: got -1, want a whole number ≥ 0",
+		"apgd:rho=0":            "rho: got 0, want a number above 0, at most 1",
+		"apgd:rho=NaN":          "rho: got NaN",
+		"apgd:step-size=2/255":  "attack apgd: step-size: unknown option, want one of steps, restarts, rho",
+		"apgd:steps=40=restart": "steps: got 40=restart",
+	} {
+		_, err := Parse(text)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+// TestRegistryIsOpen: a method of one's own is read by the same words.
+func TestRegistryIsOpen(t *testing.T) {
+	r := append(Builtin(), Kind{"shrink", "for tests", func() Settings { return new(shrinkSettings) }})
+	m, err := r.Parse("shrink:steps=3,seed=4")
+	require.NoError(t, err)
+	require.Equal(t, shrink{3, 4}, m)
+	_, err = r.Parse("shrunk")
+	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, shrink")
+	require.Len(t, Builtin(), 3)
+}
+
+type shrinkSettings struct{ m shrink }
+
+func (s *shrinkSettings) Fields() []Field {
+	return []Field{Count("steps", "steps", &s.m.steps, 20), Seed(&s.m.seed)}
+}
+func (s *shrinkSettings) Method() Method { return s.m }
+
+// FuzzParse: whatever is read is written so that it is read again as the same.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{"fgsm:random-start", "pgd:steps=3,step-size=1/3,seed=9", "apgd:rho=1e-3,loss=dlr,targeted", "pgd:a=b=c"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := Parse(text)
+		if err != nil {
+			return
+		}
+		again, err := Parse(m.String())
+		require.NoError(t, err)
+		require.Equal(t, m.String(), again.String())
+		require.Equal(t, m.Plan(), again.Plan())
+	})
+}

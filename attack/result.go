@@ -1,0 +1,125 @@
+package attack
+
+import "math"
+
+// Batch is what to attack.
+type Batch struct {
+	X       []float32 // n images, channels first, pixels in [0, 1]
+	Y       []int     // their labels
+	Targets []int     // nil, or the class each is to be taken for (Plan.Targeted)
+	First   int       // index of the first image: picks the random numbers
+
+	// Index picks the random numbers of each image instead; nil: First, First+1, …
+	Index []int
+
+	// Start holds the points where the first restarts begin, one an image, brought
+	// into the ball; nil: the method decides.
+	Start []float32
+
+	// Finished, if not nil, is called when image i is done, its entries in the result
+	// are final, with the gradient steps it took; from any goroutine.
+	Finished func(i, steps int)
+}
+
+// Result is what an attack found, one entry an image.
+type Result struct {
+	Adv     []float32 // the best point found (see Goal), in ball and box; the image itself if it was wrong from the start
+	Label   []int     // the class predicted there; −1 if the logits hold NaN
+	Margin  []float32 // logit of the label minus the largest other there
+	Clean   []bool    // the image itself is classified correctly
+	Success []bool    // Clean, and Adv is misclassified (or, with targets given, taken for its target)
+	Linf    []float64 // distance of Adv from the image
+	L2      []float64
+	Done    []bool // false where a cancelled run did not get to the end
+
+	// Begun is true where the entries above hold what was found, if only so far:
+	// where Done is, and where a cancelled run had attacked the image (without success,
+	// if the goal is LowestMargin).
+	Begun []bool
+
+	// ImageSteps is the number of steps taken by all images, of the gradient or without.
+	ImageSteps int64
+}
+
+// Count returns the numbers of images that are done, correct from the start,
+// and still correct after the attack.
+func (r *Result) Count() (done, clean, robust int) {
+	for i, d := range r.Done {
+		if d {
+			done++
+			if r.Clean[i] {
+				clean++
+				if !r.Success[i] {
+					robust++
+				}
+			}
+		}
+	}
+	return done, clean, robust
+}
+
+// Tally counts the images of a run by what is known of them. Of those that a
+// cancelled run did not finish it holds no more than is true: the fooled ones
+// finish first, so a fraction of the finished ones says little.
+type Tally struct {
+	Wrong     int // misclassified as they are
+	Fooled    int
+	Robust    int // not fooled, and the attack is through
+	Resisting int // correct, and not fooled so far
+	NotBegun  int
+}
+
+// Tally counts the images by what is known of them.
+func (r *Result) Tally() Tally {
+	var t Tally
+	for i := range r.Done {
+		switch {
+		case !r.Begun[i]:
+			t.NotBegun++
+		case !r.Clean[i]:
+			t.Wrong++
+		case r.Success[i]:
+			t.Fooled++
+		case r.Done[i]:
+			t.Robust++
+		default:
+			t.Resisting++
+		}
+	}
+	return t
+}
+
+// CleanRange returns the least and the most images that are classified correctly.
+func (t Tally) CleanRange() (least, most int) {
+	least = t.Fooled + t.Robust + t.Resisting
+	return least, least + t.NotBegun
+}
+
+// RobustRange returns the least and the most images that the whole attack leaves
+// correct.
+func (t Tally) RobustRange() (least, most int) {
+	return t.Robust, t.Robust + t.Resisting + t.NotBegun
+}
+
+func (r *Result) resize(n, size int) {
+	if cap(r.Done) < n || cap(r.Adv) < n*size {
+		*r = Result{
+			Adv: make([]float32, n*size), Label: make([]int, n), Margin: make([]float32, n),
+			Clean: make([]bool, n), Success: make([]bool, n),
+			Linf: make([]float64, n), L2: make([]float64, n), Done: make([]bool, n), Begun: make([]bool, n),
+		}
+	}
+	r.Adv, r.Label, r.Margin = r.Adv[:n*size], r.Label[:n], r.Margin[:n]
+	r.Clean, r.Success, r.Done, r.Begun = r.Clean[:n], r.Success[:n], r.Done[:n], r.Begun[:n]
+	r.Linf, r.L2 = r.Linf[:n], r.L2[:n]
+	for _, flags := range [][]bool{r.Clean, r.Success, r.Done, r.Begun} {
+		clear(flags)
+	}
+	for _, d := range [][]float64{r.Linf, r.L2} {
+		clear(d)
+	}
+	for i := range r.Label {
+		r.Label[i], r.Margin[i] = -1, float32(math.NaN())
+	}
+	r.ImageSteps = 0
+}

@@ -1,0 +1,211 @@
+package attack
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Space is what a worker lends its rule: the ball, and tensors with all slots in the
+// layout of the passes. Slot s is read by Layout.Slot, or as element s.Place%Layout of
+// its block.
+type Space struct {
+	Ball    net.Ball // of the batch at hand: a search of radii changes it
+	Layout  net.Layout
+	ISA     *kernels.ISA
+	Slots   int
+	Size    int // elements of an image
+	Classes int
+
+	X      []float32 // the points
+	Lo, Hi []float32 // smallest and largest pixels: ball and [0, 1] for Linf; else a box around the ball
+	Centre []float32 // the images
+
+	eps     float64      // of an L2 ball, rounded down
+	tensors []*[]float32 // that follow an image to another place
+}
+
+func newSpace(t Target, p Passes, b net.Ball) *Space {
+	s := &Space{Layout: p.Layout(), ISA: t.ISA(), Size: t.Input().Size(), Classes: t.Classes()}
+	s.aim(b)
+	return s
+}
+
+func (s *Space) aim(b net.Ball) {
+	s.Ball = b
+	s.eps, _ = b.Eps.Bounds()
+}
+
+// fill makes the tensors for so many slots.
+func (s *Space) fill(slots int) {
+	s.Slots = slots
+	for _, t := range []*[]float32{&s.X, &s.Lo, &s.Hi, &s.Centre} {
+		s.add(t)
+	}
+}
+
+// Tensor returns a tensor for a rule's own use. What is in an image's slot stays with
+// the image when it gets another place.
+func (s *Space) Tensor() []float32 {
+	t := new([]float32)
+	s.add(t)
+	return *t
+}
+
+func (s *Space) add(t *[]float32) {
+	*t = kernels.Alloc(s.Layout.Len(s.Layout.Blocks(s.Slots), s.Size))
+	s.tensors = append(s.tensors, t)
+}
+
+// move copies what is in one slot to another.
+func (s *Space) move(to, from int) {
+	for _, t := range s.tensors {
+		s.Layout.Move(*t, s.Size, to, from)
+	}
+}
+
+// Block returns block b of a tensor.
+func (s *Space) Block(t []float32, b int) []float32 { return s.Layout.Block(t, s.Size, b) }
+
+// each64 holds a number for each image of a block.
+type each64 = [net.LaneGroups]float64
+
+// Climb moves each point by alpha along its gradient and into the ball and the pixel
+// box: for Linf, each pixel by alpha along the sign; for L2, the image by a vector of length
+// alpha. Points whose gradient is zero or not finite stay.
+func (s *Space) Climb(grad []float32, alpha float32, blocks int) {
+	s.climb(s.X, grad, s.Lo, s.Hi, s.Centre, alpha, blocks)
+}
+
+func (s *Space) climb(x, grad, lo, hi, centre []float32, alpha float32, blocks int) {
+	if s.Ball.Norm == net.Linf {
+		n := s.Layout.Len(blocks, s.Size)
+		s.ISA.PGDStep(x[:n], grad[:n], lo[:n], hi[:n], alpha)
+		return
+	}
+	var each each64
+	for l := range each {
+		each[l] = float64(alpha)
+	}
+	for b := range blocks {
+		xb := s.Block(x, b)
+		s.stepL2(xb, s.Block(grad, b), &each)
+		s.projectL2(xb, s.Block(lo, b), s.Block(hi, b), s.Block(centre, b))
+	}
+}
+
+// stepL2 is x ← x + α·g/‖g‖₂ on a block, each image with its α, in float64 with every
+// product rounded explicitly: the same bits everywhere.
+func (s *Space) stepL2(x, g []float32, alpha *each64) {
+	w := int(s.Layout)
+	var norm2 each64
+	for i := 0; i < len(g); i += w {
+		for l, v := range g[i : i+w] {
+			norm2[l] += float64(float64(v) * float64(v))
+		}
+	}
+	var step each64
+	for l, v := range norm2 {
+		if v > 0 && !math.IsInf(v, 0) {
+			step[l] = alpha[l] / math.Sqrt(v)
+		}
+	}
+	for i := 0; i < len(g); i += w {
+		for l := range w {
+			if step[l] != 0 {
+				x[i+l] += float32(step[l] * float64(g[i+l]))
+			}
+		}
+	}
+}
+
+// Project brings a block of finite points into ball and pixel box; lo, hi and centre
+// are the same block of Lo, Hi and Centre. Points that lie there stay.
+func (s *Space) Project(x, lo, hi, centre []float32) {
+	if s.Ball.Norm == net.L2 {
+		s.projectL2(x, lo, hi, centre)
+		return
+	}
+	for k, v := range x {
+		x[k] = min(max(v, lo[k]), hi[k])
+	}
+}
+
+// projectL2 scales x − centre into the ball, each pixel rounded towards centre so
+// that no rounding leads out again, and clamps it to the inner box, which only
+// brings x nearer to centre.
+func (s *Space) projectL2(x, lo, hi, centre []float32) {
+	w := int(s.Layout)
+	var norm2 each64
+	for i := 0; i < len(x); i += w {
+		for l := range w {
+			d := float64(x[i+l]) - float64(centre[i+l])
+			norm2[l] += float64(d * d)
+		}
+	}
+	// The float64 norm of n pixels errs by less than (n + 8)/2·2⁻⁵³ of itself.
+	limit := s.eps * (1 - max(1e-9, float64(len(x)/w+8)*0x1p-53))
+	var scale each64
+	for l, v := range norm2 {
+		scale[l] = 1
+		if n := math.Sqrt(v); n > limit {
+			scale[l] = limit / n
+		}
+	}
+	for i := 0; i < len(x); i += w {
+		for l := range w {
+			k := i + l
+			if scale[l] != 1 {
+				x[k] = towards(centre[k], float64((float64(x[k])-float64(centre[k]))*scale[l]))
+			}
+			x[k] = min(max(x[k], lo[k]), hi[k])
+		}
+	}
+}
+
+// towards returns c + d in float32, rounded towards c.
+func towards(c float32, d float64) float32 {
+	f := float32(float64(c) + d)
+	if math.Abs(float64(f)-float64(c)) > math.Abs(d) {
+		f = math.Nextafter32(f, c)
+	}
+	return f
+}
+
+// RandomPoint moves x, channels first, to a random point of the ball, up to rounding
+// and the pixel box: uniform for Linf; for L2 a random direction and a radius
+// ε·u^(1/d). The L2 direction is a vector of sums of four uniform numbers, close to
+// normal.
+func (s *Space) RandomPoint(x []float32, r *kernels.Stream) { randomPoint(x, r, s.Ball) }
+
+func randomPoint(x []float32, s *kernels.Stream, b net.Ball) {
+	eps := b.Eps.Float64()
+	if b.Norm == net.Linf {
+		e := float32(eps)
+		for k := range x {
+			x[k] += float32(e * (2*s.Float32() - 1))
+		}
+		return
+	}
+	// 1 − u is never zero; u^(1/d) = exp(log(u)/d).
+	radius := eps * float64(kernels.Exp(kernels.Log(1-s.Float32())/float32(len(x))))
+	norm2 := 0.0
+	first := *s
+	for range x {
+		d := float64(direction(s))
+		norm2 += float64(d * d)
+	}
+	if norm2 == 0 {
+		return
+	}
+	scale := radius / math.Sqrt(norm2)
+	*s = first
+	for k := range x {
+		x[k] += float32(scale * float64(direction(s)))
+	}
+}
+
+func direction(s *kernels.Stream) float32 {
+	return s.Float32() + s.Float32() + s.Float32() + s.Float32() - 2
+}

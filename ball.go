@@ -1,0 +1,76 @@
+package epsball
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/epsball/epsball/net"
+)
+
+// Ball is a set of images around each image: all at most ε away in a norm,
+// with pixels in [0, 1]. Linf, L2, L1 and ParseBall make one.
+type Ball struct {
+	ball net.Ball
+	err  error
+}
+
+// Linf is the ball in which every pixel may change by up to eps. A float64
+// stands for its shortest decimal: Linf(0.1) has ε = 1/10 exactly.
+func Linf(eps float64) Ball { return newBall(net.Linf, eps) }
+
+// L2 is the ball in which the root of the summed squares of the changes is at
+// most eps.
+func L2(eps float64) Ball { return newBall(net.L2, eps) }
+
+// L1 is the ball in which the changes of all pixels, without their signs, add up to at
+// most eps. Bounds know it; no attack does yet.
+func L1(eps float64) Ball { return newBall(net.L1, eps) }
+
+// ParseBall makes a ball of the given norm ("linf", "l2", "l1") from an exact
+// decimal or fraction, such as "8/255".
+func ParseBall(norm, eps string) (Ball, error) {
+	var b Ball
+	var err error
+	if b.ball.Norm, err = net.ParseNorm(norm); err != nil {
+		return Ball{}, err
+	}
+	if b.ball.Eps, err = net.ParseEpsilon(eps); err != nil {
+		return Ball{}, err
+	}
+	return b, b.ball.Validate()
+}
+
+func newBall(norm net.Norm, eps float64) Ball {
+	if math.IsNaN(eps) || math.IsInf(eps, 0) {
+		return Ball{err: fmt.Errorf("epsilon %v: want a finite value ≥ 0", eps)}
+	}
+	e, err := net.ParseEpsilon(strconv.FormatFloat(eps, 'g', -1, 64))
+	if err != nil {
+		return Ball{err: err}
+	}
+	b := net.Ball{Norm: norm, Eps: e}
+	return Ball{b, b.Validate()}
+}
+
+// Times returns the ball of k times the radius, exactly; k ≥ 0.
+func (b Ball) Times(k int) Ball {
+	if b.err != nil {
+		return b
+	}
+	if k < 0 {
+		return Ball{err: fmt.Errorf("epsilon: %d times %s, want at least 0 times", k, b.ball.Eps)}
+	}
+	b.ball.Eps = b.ball.Eps.Times(k)
+	b.err = b.ball.Validate()
+	return b
+}
+
+// Eps returns the radius as an exact decimal or fraction; "invalid" for a ball that
+// every function refuses.
+func (b Ball) Eps() string {
+	if b.err != nil {
+		return "invalid"
+	}
+	return b.ball.Eps.String()
+}

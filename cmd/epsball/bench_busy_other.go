@@ -1,9 +1,0 @@
-//go:build !linux
-
-package main
-
-// This system is not asked who uses the CPUs.
-
-func cpuTicks() (total, busy int64) { return 0, 0 }
-
-func processTicks(int) int64 { return 0 }

@@ -1,9 +1,0 @@
-//go:build !linux
-
-package main
-
-// Threads are pinned on Linux alone.
-
-func allowedCPUs() []int { return nil }
-
-func setCPUs([]int) error { return nil }

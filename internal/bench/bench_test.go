@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+func smallModel(t *testing.T) *model.Model {
+	m, err := model.Random(&model.Architecture{Name: "small", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
+		{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10},
+	}}, 1)
+	require.NoError(t, err)
+	return m
+}
+
+func best(t *testing.T) *kernels.ISA {
+	isa, err := kernels.Choose("")
+	require.NoError(t, err)
+	return isa
+}
+
+func options(t *testing.T) Options {
+	return Options{
+		Subjects: []Subject{{Name: "my net", Model: smallModel(t)}}, ISAs: []*kernels.ISA{best(t)}, Threads: 2, Batches: []int{9, 1, 9},
+		Time: time.Millisecond,
+	}
+}
+
+// A run measures the rows of its options, tells of its progress, and its result
+// goes through JSON.
+func TestRun(t *testing.T) {
+	o := options(t)
+	o.Filter = "^(forward|ibp)/"
+	var labels []string
+	o.Progress = func(label string, done, total int) {
+		labels = append(labels, label)
+		assert.Equal(t, 8, total)
+		assert.Less(t, done, total)
+	}
+	r, err := Run(context.Background(), o)
+	require.NoError(t, err)
+	assert.Equal(t, []int{9, 1, 9}, o.Batches, "the caller's options are changed")
+	assert.Equal(t, []string{"limits of the machine", "forward/my_net/b1", "forward/my_net/b9", "ibp/my_net/b1", "ibp/my_net/b9"}, labels)
+	var names []string
+	for i := range r.Rows {
+		names = append(names, r.Rows[i].Name)
+		assert.Positive(t, r.Rows[i].GFLOPS)
+	}
+	assert.Equal(t, []string{
+		"forward/my_net/b1/t1", "forward/my_net/b1/t2", "forward/my_net/b9/t1", "forward/my_net/b9/t2",
+		"ibp/my_net/b1/t1", "ibp/my_net/b1/t2", "ibp/my_net/b9/t1", "ibp/my_net/b9/t2",
+	}, names)
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	var again Result
+	require.NoError(t, json.Unmarshal(data, &again))
+	assert.Equal(t, r.Peaks, again.Peaks)
+	assert.Equal(t, r.Rows[3].Seconds, again.Rows[3].Seconds)
+	assert.Nil(t, again.Rows[3].Edge)
+}
+
+func TestRefusedOptions(t *testing.T) {
+	single, err := model.Random(&model.Architecture{Name: "x", Input: model.Shape{C: 1, H: 1, W: 2}, Layers: []model.Layer{{Kind: model.FC, Out: 1}}}, 1)
+	require.NoError(t, err)
+	for want, change := range map[string]func(*Options){
+		"filter: error parsing":        func(o *Options) { o.Filter = "(" },
+		`filter: "none" matches no`:    func(o *Options) { o.Filter = "none" },
+		"batch: got 0, want 1 … 65536": func(o *Options) { o.Batches = []int{1, 0} },
+		"batch: want at least one":     func(o *Options) { o.Batches = nil },
+		"time: got -1s":                func(o *Options) { o.Time = -time.Second },
+		"threads: got 0":               func(o *Options) { o.Threads = 0 },
+		"isa: want at least one":       func(o *Options) { o.ISAs = nil },
+		"edge: want the command line":  func(o *Options) { o.Edge = true },
+		"model: two models are called": func(o *Options) {
+			o.Subjects = append(o.Subjects, Subject{Name: "my\tnet", Model: o.Subjects[0].Model})
+		},
+		"model: f has 1 output": func(o *Options) { o.Subjects[0] = Subject{Name: "x", Path: "f", Model: single} },
+	} {
+		o := options(t)
+		change(&o)
+		r, err := Run(context.Background(), o)
+		assert.Nil(t, r)
+		var option *OptionError
+		require.ErrorAs(t, err, &option, want)
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+// A run that is stopped has what it has measured.
+func TestInterrupted(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	o := options(t)
+	o.Progress = func(_ string, done, _ int) {
+		if done > 0 {
+			stop()
+		}
+	}
+	r, err := Run(ctx, o)
+	var interrupted *Interrupted
+	require.ErrorAs(t, err, &interrupted)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, "interrupted: 2 of 20 rows done", err.Error())
+	assert.Len(t, r.Rows, 2)
+}
+
+// Rows that spread too far are marked, counted and explained.
+func TestNoisy(t *testing.T) {
+	row := func(name string, spread float64) Row {
+		return Row{Name: name, Kind: KindPass, ISA: "a", Threads: 1, Batch: 1, Seconds: 1, Bytes: 1, Repeats: 20, Spread: spread, Intensity: 1, GFLOPS: 1}
+	}
+	r := &Result{ISA: "a", ISAs: []string{"a"}, Threads: 1, Rows: []Row{row("forward/quiet/b1/t1", NoisySpread), row("forward/loud/b1/t1", 0.234)}}
+	r.markNoisy()
+	r.markNoisy() // as often as one likes
+	assert.Equal(t, 1, r.Noisy)
+	assert.False(t, r.Rows[0].Noisy)
+	assert.True(t, r.Rows[1].Noisy)
+	text := r.Text()
+	assert.Regexp(t, `(?m)^forward/loud/b1/t1 .* noisy 23\.4% `, text)
+	assert.Regexp(t, `(?m)^forward/quiet/b1/t1 .*  10\.0% `, text)
+	assert.Contains(t, text, "\nnoisy: the repeats of 1 of 2 rows spread by more than 10%")
+	assert.True(t, strings.HasSuffix(r.Roofline().Panels[0].Points[1].Tooltip, ", noisy"))
+
+	r.Rows = r.Rows[:1]
+	r.markNoisy()
+	assert.Zero(t, r.Noisy)
+	assert.Empty(t, r.NoiseText())
+	assert.NotContains(t, r.Text(), "noisy")
+}
+
+// The repeats of a busy machine spread: the row is marked by what is measured.
+func TestSpread(t *testing.T) {
+	c := &contestant{benchCase: &benchCase{kind: KindPass, name: "n", isa: best(t), flop: 1, bytes: 1}, peaks: []float64{1}}
+	for i := range 20 {
+		c.samples = append(c.samples, timing{1 + float64(i)/100, 1})
+	}
+	r := &Result{Rows: []Row{c.row()}}
+	r.markNoisy()
+	assert.InDelta(t, 0.1/1.095, r.Rows[0].Spread, 1e-9)
+	assert.False(t, r.Rows[0].Noisy)
+	for i := range c.samples {
+		c.samples[i].seconds += float64(i) / 100
+	}
+	r.Rows[0] = c.row()
+	r.markNoisy()
+	assert.True(t, r.Rows[0].Noisy)
+}
+
+// The passes that are timed must do the work they are named after.
+func TestWorkload(t *testing.T) {
+	n, err := net.Compile(smallModel(t), net.Options{Backward: true})
+	require.NoError(t, err)
+	for _, images := range []int{1, 8, 19, 50} {
+		w, err := newWorkload(context.Background(), n, images, 2)
+		require.NoError(t, err)
+		covered := 0
+		for _, c := range w.chunks {
+			assert.Equal(t, covered, c.from)
+			covered = c.to
+		}
+		assert.Equal(t, kernels.Groups(images), covered)
+		for _, p := range passes {
+			run, err := p.prepare(w)
+			require.NoError(t, err, p.name)
+			run()
+			run()
+		}
+		w.pool.Close()
+	}
+}
+
+func TestThreadCounts(t *testing.T) {
+	assert.Equal(t, []int{1}, threadCounts(1))
+	assert.Equal(t, []int{1, 2, 4, 6}, threadCounts(6))
+}
+
+func TestCompare(t *testing.T) {
+	row := func(isa, variant string, threads int, seconds float64) Row {
+		return Row{Kind: KindPass, group: "g", ISA: isa, Variant: variant, Threads: threads, Seconds: seconds, Bytes: 1}
+	}
+	r := &Result{ISA: "a", Rows: []Row{
+		row("a", direct, 1, 8), row("a", direct, 2, 5), row("a", winograd, 2, 4), row("b", direct, 2, 10), row("b", direct, 1, 20),
+	}}
+	r.compare()
+	var speedups, ratios []float64
+	for _, x := range r.Rows {
+		speedups, ratios = append(speedups, x.Speedup), append(ratios, x.Ratio)
+	}
+	assert.Equal(t, []float64{0, 1.6, 0, 2, 0}, speedups)
+	assert.Equal(t, []float64{0, 0, 1.25, 0.5, 0.4}, ratios)
+}
+
+// A result without rows has a roofline, too.
+func TestEmptyRoofline(t *testing.T) {
+	r := &Result{CPU: `<b>&"x"`, ISA: "i", Threads: 1, Peaks: []Peak{{"i", 1, 100}}, Read: []Bandwidth{{"L1", 9, 1, 50}}}
+	var b strings.Builder
+	require.NoError(t, r.Roofline().WriteSVG(&b))
+	assert.Contains(t, b.String(), "&lt;b&gt;")
+}
+
+func TestBenchmarkName(t *testing.T) {
+	for row, want := range map[string]string{
+		"pgd-step/mnist-small/b1/t1": "BenchmarkPGDStep/mnist-small/b1/t1", "ibp/a-b/b1/t1": "BenchmarkIBP/a-b/b1/t1", "edge/m/b1/t1": "BenchmarkEdge/m/b1/t1",
+	} {
+		assert.Equal(t, want, benchmarkName(row))
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,11 @@ func TestPythonWheel(t *testing.T) {
 		return only(t, to, "*.whl")
 	}
 	built := wheel("./python", filepath.Join(dir, "wheel"))
+	files, err := zip.OpenReader(built)
+	require.NoError(t, err)
+	defer files.Close()
+	_, err = files.Open("epsball/libepsball.so") // in a folder for this platform
+	require.NoError(t, err)
 	assert.Regexp(t, `^epsball-\d+\.\d+\.\d+\S*-py3-none-linux_\w+\.whl$`, filepath.Base(built))
 
 	venv := filepath.Join(dir, "venv")
@@ -91,6 +97,7 @@ func checkWheel(t *testing.T, python, inside, packages string) {
 	}
 	metadata := read(t, only(t, packages, "epsball-*.dist-info/METADATA"))
 	library := strings.TrimSpace(run(t, inside, "-c", "import epsball; print(epsball.version())"))
+	assert.Contains(t, metadata, "\nVersion: "+run(t, inside, "-c", "import epsball; print(epsball.__version__)"))
 	script := "import runpy, sys; print(runpy.run_path('python/setup.py', run_name='setup')['python_version'](sys.argv[1]))"
 	assert.Contains(t, metadata, "\nVersion: "+run(t, python, "-c", script, library))
 }

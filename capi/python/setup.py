@@ -2,6 +2,7 @@
 is in pyproject.toml. To build for another machine set GOOS, GOARCH, CC and
 _PYTHON_HOST_PLATFORM, such as linux-aarch64."""
 
+import functools
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
@@ -53,6 +54,7 @@ def read_stamp():
         return f.read().strip()
 
 
+@functools.lru_cache(None)  # a build puts files beside those of Git
 def go_version():
     """What Go has stamped into the library: a tag of Git, or the last one, date and commit."""
     if os.path.exists(STAMP):
@@ -92,6 +94,11 @@ def platform_tag(tag, system, machine):
     return tag
 
 
+class Platform(Distribution):
+    def has_ext_modules(self):
+        return True  # the package is not for any machine
+
+
 class BuildPy(build_py):
     def run(self):
         super().run()
@@ -100,10 +107,6 @@ class BuildPy(build_py):
 
 
 class BdistWheel(bdist_wheel):
-    def finalize_options(self):
-        super().finalize_options()
-        self.root_is_pure = False
-
     def get_tag(self):
         return "py3", "none", platform_tag(super().get_tag()[2], *go("env", "GOOS", "GOARCH").split())
 
@@ -131,5 +134,5 @@ class Sdist(sdist):
 if __name__ == "__main__":
     # In a folder of its own, so that no module of yesterday's gets into a wheel.
     with tempfile.TemporaryDirectory() as build_base:
-        setup(version=python_version(go_version()), cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel, "sdist": Sdist},
-              options={"build": {"build_base": build_base}})
+        setup(version=python_version(go_version()), distclass=Platform,
+              cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel, "sdist": Sdist}, options={"build": {"build_base": build_base}})

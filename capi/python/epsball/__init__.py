@@ -36,7 +36,18 @@ from ._abi import (
 from ._library import Error, version
 from .model import Attack, Certificate, Model, Prediction
 
-__version__ = version()
+
+def __getattr__(name: str) -> str:
+    """__version__ is that of the installed package, or else of the library."""
+    if name != "__version__":
+        raise AttributeError("module epsball has no attribute %r" % name)
+    from importlib import metadata
+
+    try:
+        return metadata.version("epsball")
+    except metadata.PackageNotFoundError:
+        return version()
+
 
 __all__ = [
     "ERR_ARGUMENT", "ERR_CANCELLED", "ERR_FILE", "ERR_HANDLE", "ERR_INTERNAL", "ERR_MODEL", "ERR_TIMEOUT",

@@ -64,7 +64,7 @@ def view(name: str, a: Any, want: str) -> "memoryview":
             a = np.asarray(a)
         return memoryview(a)
     except Exception as e:  # whatever the type of a raises, such as a tensor that is not in memory
-        text = str(e) if hasattr(a, "__array__") else type(a).__name__
+        text = str(e).rstrip(".") if hasattr(a, "__array__") else type(a).__name__
         raise Error(ERR_ARGUMENT, "%s: %s, want %s" % (name, text, want)) from None
 
 
@@ -75,9 +75,10 @@ def images(a: Any, shape: Tuple[int, int, int]) -> Tuple[int, Any, int]:
     if v.format not in ("f", "d"):
         raise Error(ERR_ARGUMENT, "images: format %s, want float32 (f) or float64 (d) in [0, 1]: images.astype(numpy.float32), "
                     "divided by 255 if they are 0 to 255" % v.format)
-    if v.nbytes % (v.itemsize * size) or v.ndim > 1 and not _fits(v.shape, shape):
+    dimensions = v.shape or ()
+    if v.nbytes % (v.itemsize * size) or v.ndim > 1 and not _fits(dimensions, shape):
         raise Error(ERR_ARGUMENT, "images: %s numbers, want (n, %d, %d, %d), channels first, or %d an image"
-                    % (" x ".join(map(str, v.shape)), *shape, size))
+                    % (" x ".join(map(str, dimensions)), *shape, size))
     n = v.nbytes // (v.itemsize * size)
     if n == 0:
         v = memoryview(array.array("f"))

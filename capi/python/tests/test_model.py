@@ -22,6 +22,8 @@ class TestModel(Case):
 
     def test_model(self):
         self.assertTrue(epsball.version())
+        self.assertTrue(epsball.__version__)
+        self.assertFalse(hasattr(epsball, "__nothing__"))
         self.assertEqual(self.model.shape, (1, 28, 28))
         self.assertEqual(self.model.classes, 10)
         self.assertEqual(self.model.hash, read("hash").decode())

@@ -96,7 +96,7 @@ def platform_tag(tag, system, machine):
 
 class Platform(Distribution):
     def has_ext_modules(self):
-        return True  # the package is not for any machine
+        return True  # so that the wheel is for one platform
 
 
 class BuildPy(build_py):

@@ -78,8 +78,8 @@ func (d *Domain) Clone() *Domain {
 
 // Fix narrows the domain to the evaluations in which a neuron has a phase; neuron is an
 // element, channels first, of the output of a node that ends in a ReLU or is a ReLU or
-// LeakyReLU. The bounds follow with the next BoundDomains, best from the returned node on: the
-// first whose bounds the phase changes.
+// LeakyReLU. The bounds follow with the next BoundDomains, best from the returned node on:
+// the first whose bounds the phase changes.
 func (d *Domain) Fix(node, neuron int, p Phase) (from int, err error) {
 	if node < 0 || node >= len(d.nodes) {
 		return 0, fmt.Errorf("node %d: want 0 … %d", node, len(d.nodes)-1)
@@ -142,9 +142,13 @@ func (d *Domain) Margin() float32 {
 	return d.property.Margin(d.low)
 }
 
-// Interval returns the bounds of a node's output, before the ReLU that it ends in, of a
-// domain that is bounded and not empty. It allocates its result.
+// Interval returns the bounds of a node's output, before the ReLU that it ends in: those
+// found last, which mean nothing if the domain is empty; none before BoundDomains. It
+// allocates its result.
 func (d *Domain) Interval(node int) Interval {
+	if d.nodes[node].lo == nil {
+		return Interval{}
+	}
 	m := d.net.Nodes()[node].Shape
 	return channelsFirst(extent{m.H, m.W, m.C}, d.nodes[node].lo, d.nodes[node].hi)
 }

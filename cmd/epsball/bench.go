@@ -53,7 +53,9 @@ file's base name.
 MACs are the multiply-adds of a forward pass, those with padding left out.
 images/s and operations count the images of the batch, not unused vector lanes.
 --winograd adds rows with that suffix, their operations counted as if direct;
---layers adds rows layer/OPERATION/NET/LAYER/bBATCH/tTHREADS, --kernels rows
+--layers adds rows layer/OPERATION/NET/LAYER/bBATCH/tTHREADS (pools, activations
+and other layers that memory limits are held against reads, and have no fraction
+of peak), --kernels rows
 kernel/OPERATION/LEVEL/tTHREADS of element-wise kernels on data in one level of
 the memory. --isa all times every kernel set this machine can run.
 

@@ -16,9 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/internal/bench"
+	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
 )
 
 // rowsOf returns the rows of a document by name and kernel set, checked.
@@ -28,7 +30,7 @@ func rowsOf(t *testing.T, doc map[string]any) map[string]map[string]any {
 	for _, row := range doc["rows"].([]any) {
 		r := row.(map[string]any)
 		must := []string{
-			"batch", "bytes", "fastest", "fraction_of_peak", "gbps", "gflops", "images_per_s", "intensity", "isa", "kind",
+			"batch", "bytes", "fastest", "gbps", "gflops", "images_per_s", "intensity", "isa", "kind",
 			"name", "noisy", "peak_gflops", "repeats", "seconds", "slowest", "spread", "threads",
 		}
 		assert.Subset(t, keys(r), must)
@@ -36,10 +38,17 @@ func rowsOf(t *testing.T, doc map[string]any) map[string]map[string]any {
 			assert.Positive(t, r[k], "%s of %s", k, r["name"])
 		}
 		if r["kind"] != string(bench.KindKernel) {
-			for _, k := range []string{"batch", "fraction_of_peak", "gflops", "images_per_s", "intensity"} {
+			positive := []string{"batch", "images_per_s"}
+			if r["fraction_of_read"] == nil {
+				positive = append(positive, "fraction_of_peak", "gflops", "intensity")
+				assert.InEpsilon(t, r["gflops"].(float64)/r["peak_gflops"].(float64), r["fraction_of_peak"], 1e-6)
+			} else { // a layer that memory limits
+				positive = append(positive, "read_gbps", "fraction_of_read")
+				assert.NotContains(t, r, "fraction_of_peak")
+			}
+			for _, k := range positive {
 				assert.Positive(t, r[k], "%s of %s", k, r["name"])
 			}
-			assert.InEpsilon(t, r["gflops"].(float64)/r["peak_gflops"].(float64), r["fraction_of_peak"], 1e-6)
 		}
 		assert.Equal(t, r["spread"].(float64) > bench.NoisySpread, r["noisy"])
 		rows[r["name"].(string)+" "+r["isa"].(string)] = r
@@ -149,6 +158,43 @@ func TestBenchModels(t *testing.T) {
 		doc := document(t, 0, args("bench --model %s --layers --batch 3 --time 1ms --threads 1", path)...)
 		assert.Empty(t, doc["skipped"], name)
 		assert.Len(t, doc["rows"], 5+3*len(slices.DeleteFunc(slices.Clone(arch.Layers), func(l model.Layer) bool { return l.Kind != model.FC })))
+	}
+}
+
+// TestBenchTrained: networks of all kinds of layers have rows for each of their layers.
+func TestBenchTrained(t *testing.T) {
+	all, err := golden.Layers()
+	require.NoError(t, err)
+	for _, e := range all {
+		if e.Label == nil {
+			continue
+		}
+		path := filepath.Join(t.TempDir(), "m.safetensors")
+		require.Zero(t, run("import", e.Files[len(e.Files)-1], "--keep-batchnorm", "--out", path).code)
+		m, err := model.Load(path)
+		require.NoError(t, err)
+		n, err := net.Compile(m, net.Options{})
+		require.NoError(t, err)
+		doc := document(t, 0, args("bench --model %s --layers --batch 1,20 --time 1ms --threads 1", path)...)
+		assert.Empty(t, doc["skipped"], e.Name)
+		rows, want := rowsOf(t, doc), 0
+		has := func(name string) {
+			want++
+			assert.Contains(t, rows, name+"/t1 "+doc["isa"].(string), e.Name)
+		}
+		for _, b := range []string{"/b1", "/b20"} {
+			for _, pass := range []string{"forward", "backward-input", "pgd-step", "ibp", "train-step"} {
+				has(pass + "/m" + b)
+			}
+			for _, node := range n.Nodes() {
+				has("layer/forward/m/" + node.Name + b)
+				has("layer/backward-input/m/" + node.Name + b)
+				if m.Arch.Layers[node.Index].HasParams() {
+					has("layer/backward-weights/m/" + node.Name + b)
+				}
+			}
+		}
+		assert.Len(t, rows, want, e.Name)
 	}
 }
 

@@ -30,6 +30,7 @@ const rounding = 2e-6
 func TestTrainedNetworks(t *testing.T) {
 	all, err := golden.Layers()
 	require.NoError(t, err)
+	quick := testing.Short() || len(kernels.Available()) == 1
 	trained := 0
 	for _, e := range all {
 		if e.Label == nil {
@@ -37,12 +38,16 @@ func TestTrainedNetworks(t *testing.T) {
 		}
 		trained++
 		t.Run(e.Name, func(t *testing.T) {
+			t.Parallel()
 			done := map[string]bool{} // models: most files of a network hold the same
 			for file := range e.Files {
 				for _, keep := range [][]string{nil, {"--keep-batchnorm"}} {
 					s := newTrained(t, e, file, keep)
 					s.outputs(t, file)
-					if !done[s.hash] && (file < 2 || keep != nil) {
+					if quick && (file > 0 || e.Name == "mobilenet") || file == 2 && keep == nil { // the exporters have folded, too
+						continue
+					}
+					if !done[s.hash] {
 						done[s.hash] = true
 						s.gradients(t)
 						s.attack(t)
@@ -247,8 +252,9 @@ func (s *trained) certify(t *testing.T, file int) {
 		"--method alpha-crown --iterations 3 --eps 0.01 --n 2", "--method crown --norm l1 --eps 0.1 --n 2",
 	}
 	if file != 1 {
-		hows = append(hows, "--method ibp --radius --resolution 1/3000 --n 6", "--method crown-ibp --radius --resolution 0.001 --norm l2 --attack-steps 5 --n 6",
-			"--method crown --ladder=false --radius --resolution 0.002 --n 2", "--method alpha-crown --iterations 3 --radius --resolution 1/100 --norm l2 --n 2")
+		hows = append(hows, "--method ibp --radius --resolution 1/3000 --attack-steps 5 --n 6", "--method crown-ibp --radius --resolution 0.001 --norm l2 --attack-steps 5 --n 4",
+			"--method crown --ladder=false --radius --resolution 0.002 --attack-steps 5 --n 2",
+			"--method alpha-crown --iterations 3 --radius --resolution 1/100 --norm l2 --attack-steps 5 --n 2")
 	}
 	first := 4 * (file % 2) // other images where the networks differ by roundings alone
 	for _, how := range hows {

@@ -3,6 +3,9 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/plain"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -176,6 +180,72 @@ func TestWorkload(t *testing.T) {
 		}
 		w.pool.Close()
 	}
+}
+
+// TestNodes: each node is timed by what it computes, and counted as it is defined.
+func TestNodes(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 1))
+	kinds := map[string]bool{}
+	for range 60 {
+		m := plain.Random(plain.RandomLayers(r), r)
+		n, err := net.Compile(m, net.Options{Backward: true})
+		require.NoError(t, err)
+		shapes, err := m.Arch.Shapes()
+		require.NoError(t, err)
+		for i := range n.Nodes() {
+			node := &n.Nodes()[i]
+			l, in, macs := m.Arch.Layers[node.Index], m.Arch.InputShape(node.Index, shapes), 0
+			kinds[fmt.Sprintf("%T", node.Op)] = true
+			switch l.Kind {
+			case model.Conv, model.FC:
+				for o := range shapes[node.Index+1].Size() {
+					plain.Each(l, in, shapes[node.Index+1], o, func(int, int) { macs++ })
+				}
+			case model.BatchNorm:
+				macs = in.Size()
+			}
+			require.EqualValues(t, macs, node.MACs(), node.Name)
+			weights := 0
+			if w := l.WeightShape(in); w != nil {
+				weights = m.Params[node.Index].Count()
+			}
+			require.Equal(t, weights, weightsOf(n, i))
+			for _, images := range []int{1, 20} {
+				require.GreaterOrEqual(t, backwardTraffic(n, i, images), forwardTraffic(n, i, images))
+				if _, ok := node.Op.(*net.Affine); ok {
+					continue
+				}
+				nodeDoesItsPart(t, n, i, images)
+			}
+		}
+	}
+	require.Len(t, kinds, 7, "%v", kinds) // operations of package net
+}
+
+// nodeDoesItsPart runs what is timed of a node against a whole pass.
+func nodeDoesItsPart(t *testing.T, n *net.Network, i, images int) {
+	for k := range layerOps {
+		op := &layerOps[k]
+		if op.weights && weightsOf(n, i) == 0 {
+			continue
+		}
+		task := op.task(context.Background(), n, n.ISA(), i, images, 2)
+		task.run()
+		task.run()
+		task.pool.Close()
+	}
+	// ForwardNode computes what a pass did, anew.
+	w := n.NewWorkspace(8, false)
+	x := kernels.Alloc(w.Layout().Len(1, n.Input().Size()))
+	for k := range x {
+		x[k] = float32(k%17) / 16
+	}
+	w.Forward(x, 1)
+	act := w.Activation(i + 1)
+	want := slices.Clone(act)
+	clear(act)
+	w.ForwardNode(i, 1)
+	require.Equal(t, want, act)
 }
 
 func TestThreadCounts(t *testing.T) {

@@ -53,7 +53,7 @@ func (b *bench) layerCases() ([]benchCase, error) {
 					group := fmt.Sprintf("layer/%s/%s/%s/b%d", op.name, name, n.Nodes()[i].Name, batch)
 					list = b.expand(list, group, []string{direct}, func(threads int, isa *kernels.ISA, _ string) benchCase {
 						return benchCase{
-							kind: KindLayer, batch: batch, level: levelOf(n, i, batch),
+							kind: KindLayer, batch: batch, level: op.level(n, i, batch),
 							flop:  2 * float64(n.Nodes()[i].MACs()) * float64(batch),
 							bytes: op.traffic(n, i, batch),
 							prepare: func(ctx context.Context) (*task, error) {
@@ -72,9 +72,10 @@ func (b *bench) layerCases() ([]benchCase, error) {
 	return list, nil
 }
 
-// levelOf is the memory that a worker has under a node that memory limits: the room of a
-// chunk of its activations. It is none for other nodes.
-func levelOf(n *net.Network, i, images int) machine.Level {
+// level is the memory under a node that memory limits: the room of its activations, of a
+// chunk of the batch, or of all of it for a gradient of weights. It is none for other
+// nodes.
+func (op *layerOp) level(n *net.Network, i, images int) machine.Level {
 	if !memoryBound(n, i) {
 		return machine.Level{}
 	}
@@ -82,10 +83,13 @@ func levelOf(n *net.Network, i, images int) machine.Level {
 	for _, k := range n.Nodes()[i].In {
 		elements += sizeOf(n, k)
 	}
-	if !n.Few(images) {
-		images = min(net.ChunkGroups, kernels.Groups(images)) * kernels.Lanes
+	switch groups := kernels.Groups(images); {
+	case op.weights:
+		images = groups * kernels.Lanes
+	case !n.Few(images):
+		images = min(net.ChunkGroups, groups) * kernels.Lanes
 	}
-	return machine.Level{Name: "chunk", Bytes: max(4*elements*images, leastLevel)}
+	return machine.Level{Name: "activations", Bytes: max(4*elements*images, leastLevel)}
 }
 
 // leastLevel is a size that is in the fastest cache, and long enough to be read fast.

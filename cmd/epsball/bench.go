@@ -15,6 +15,7 @@ import (
 	"github.com/epsball/epsball/internal/bench/worker"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/report"
 )
 
 // edgeWorker is the hidden command that bench --edge runs in fresh processes.
@@ -186,6 +187,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	if r == nil {
 		return benchFlag(err)
 	}
+	r.Epsball.Command, r.Epsball.Version = "bench", version()
 	var stopped *bench.Interrupted
 	var wrong *bench.WrongLogits
 	if errors.As(err, &stopped) || errors.As(err, &wrong) {
@@ -194,15 +196,15 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	return errors.Join(a.printBench(f, r), benchFlag(err))
 }
 
-func (a *app) printBench(f *benchFlags, r *bench.Result) error {
-	err := f.plot.Write(r.Roofline().WriteSVG)
+func (a *app) printBench(f *benchFlags, r *report.Bench) error {
+	err := f.plot.Write(bench.Roofline(r).WriteSVG)
 	if !f.benchstat {
-		return errors.Join(err, a.print(r, r.Text))
+		return errors.Join(err, a.report(r))
 	}
 	if note := r.NoiseText(); note != "" {
 		a.logf("%s", note)
 	}
-	return errors.Join(err, r.WriteBenchstat(a.results))
+	return errors.Join(err, bench.WriteBenchstat(a.results, r))
 }
 
 func (a *app) edgeWorkerCommand() *cobra.Command {

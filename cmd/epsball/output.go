@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -31,19 +30,6 @@ func (a *app) envelope(command string, subjects ...*subject) report.Envelope {
 		e.Epsball.Models = append(e.Epsball.Models, report.Model{Name: s.name, Hash: s.model.Hash()})
 	}
 	return e
-}
-
-// print writes the one result of a command that package report does not have: doc
-// as JSON, or what human returns.
-func (a *app) print(doc any, human func() string) error {
-	if !a.json {
-		_, err := io.WriteString(a.results, human())
-		return err
-	}
-	e := json.NewEncoder(a.results)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(doc)
 }
 
 // report prints the result of a command: as JSON, or as text.

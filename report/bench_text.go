@@ -83,10 +83,10 @@ func compared(r *Bench) bool {
 }
 
 var (
-	nameColumn    = benchColumn{"row", nil, func(b *BenchRow) string { return b.Name }}
-	isaColumn     = benchColumn{"kernels", severalISAs, func(b *BenchRow) string { return b.ISA }}
-	gflopsColumn  = benchColumn{"GFLOP/s", nil, func(b *BenchRow) string { return orDash(b.GFLOPS, "%.1f", 1) }}
-	peakColumn    = benchColumn{"of peak", nil, func(b *BenchRow) string {
+	nameColumn   = benchColumn{"row", nil, func(b *BenchRow) string { return b.Name }}
+	isaColumn    = benchColumn{"kernels", severalISAs, func(b *BenchRow) string { return b.ISA }}
+	gflopsColumn = benchColumn{"GFLOP/s", nil, func(b *BenchRow) string { return orDash(b.GFLOPS, "%.1f", 1) }}
+	peakColumn   = benchColumn{"of peak", nil, func(b *BenchRow) string {
 		if b.Kind == RowLayer && b.ReadGBps > 0 { // memory is the limit
 			return show.Missing
 		}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/internal/bench/worker"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/report"
 )
@@ -174,16 +176,16 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 		if err != nil {
 			return err
 		}
-		s := bench.Subject{Name: modelName(spec), Path: spec, Model: m}
-		if strings.HasPrefix(spec, builtinPrefix) {
+		s := bench.Subject{Name: input.Name(spec), Path: spec, Model: m}
+		if strings.HasPrefix(spec, input.Builtin) {
 			s.Path = ""
 		}
 		f.Subjects = append(f.Subjects, s)
 	}
-	bar := a.newBar()
-	f.Progress = bar.show
+	bar := show.NewBar(a.stderr)
+	f.Progress = bar.Show
 	r, err := bench.Run(ctx, f.Options)
-	bar.clear()
+	bar.Clear()
 	if r == nil {
 		return benchFlag(err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
@@ -120,7 +121,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)
-	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	r.Epsball.Models = []report.Model{{Name: input.Name(spec), Hash: r.Hash}}
 	return a.report(r)
 }
 

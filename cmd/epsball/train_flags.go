@@ -71,8 +71,8 @@ alone.`,
 	fl.StringVar(&f.checkpoint.Path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
 	addForce(c, &f.force)
-	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
-	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
+	fl.StringVar(&f.test.Spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
+	fl.IntVar(&f.test.N, "test-n", 0, "number of test images (default all)")
 	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
 	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
 	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
@@ -252,9 +252,9 @@ func (f *trainFlags) settings(c *train.Config) string {
 
 // command is the command line that trains the same model again.
 func (f *trainFlags) command(c *train.Config) string {
-	s := f.settings(c) + " --data " + quoteArg(f.data.spec)
+	s := f.settings(c) + " --data " + quoteArg(f.data.Spec)
 	if f.given("n") || f.given("offset") {
-		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
+		s += fmt.Sprintf(" --n %d --offset %d", f.data.N, f.data.Offset)
 	}
 	if f.given("channels") {
 		s += " --channels " + f.data.channels.text
@@ -278,7 +278,7 @@ func quoteArg(s string) string {
 func (f *trainFlags) check() error {
 	for _, r := range []struct{ flag, value, want string }{
 		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
-		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
+		{"data", f.data.Spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
 		{"out", f.out.Path, "a .safetensors file to write"},
 	} {
 		if r.value == "" {
@@ -304,5 +304,5 @@ func (f *trainFlags) check() error {
 
 // inputs lists what the command reads.
 func (f *trainFlags) inputs() []outfile.Input {
-	return []outfile.Input{{Flag: "arch", Spec: f.arch}, {Flag: "data", Spec: f.data.spec}, {Flag: "test-data", Spec: f.test.spec}}
+	return []outfile.Input{{Flag: "arch", Spec: f.arch}, {Flag: "data", Spec: f.data.Spec}, {Flag: "test-data", Spec: f.test.Spec}}
 }

@@ -43,7 +43,7 @@ var allowed = map[string][]string{
 	"internal/input":   {"internal/formats", "internal/outfile", "audit", "dataset", "dataset/mnist", "kernels", "model", "net", "onnx"},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
-	"internal/runlog":  {"internal/journal", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
+	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
 }
 
 // light lists the only modules that the core may pull into a program, heavy what of

@@ -16,7 +16,6 @@ import (
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
-	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
@@ -209,31 +208,16 @@ func (f *certifyFlags) runText() string {
 // openOut opens the file of --out, notes what it has already, and lets each block of
 // proofs be written to it.
 func (r *certifyRun) openOut() (release func(), err error) {
-	f, s, out := r.f, r.s, &r.f.out
+	f, s := r.f, r.s
 	c := runlog.NewCertificates(r.p, s.Net, certcheck.Certificate{
 		Model: s.Model.Hash(), Data: f.data.Spec, Run: f.runText(), Method: f.method.v.String(),
 	}, s.X, s.Y)
-	var stream io.WriteCloser
-	var file *cert.File
+	release, err = c.Open(&f.out, f.resume)
 	switch {
-	case f.resume:
-		if err := c.Resume(out.File); err != nil {
-			return nil, fmt.Errorf("--resume: %w", err)
-		}
-	case !out.IsFile():
-		if stream, err = out.Stream(); err == nil {
-			file = cert.Stream(stream)
-		}
-	case out.Replace:
-		file, err = cert.Replace(out.File)
-	default:
-		file, err = cert.Create(out.File)
-	}
-	if err != nil {
+	case err != nil && f.resume:
+		return nil, fmt.Errorf("--resume: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("--out: %w", err)
-	}
-	if file != nil {
-		c.Start(file)
 	}
 	r.p.Save = func(at []int) error {
 		if err := c.Save(at); err != nil {
@@ -241,10 +225,5 @@ func (r *certifyRun) openOut() (release func(), err error) {
 		}
 		return nil
 	}
-	return func() {
-		c.Close()
-		if stream != nil {
-			_ = stream.Close()
-		}
-	}, nil
+	return release, nil
 }

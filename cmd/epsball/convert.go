@@ -94,17 +94,9 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash(), Same: true}
-	if r.Weights, err = report.StoredLayers(m); err != nil {
+	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash()}
+	if r.Weights, r.Same, err = report.StoredFrom(old, m); err != nil {
 		return err
-	}
-	k := 0
-	for i := range m.Params {
-		if m.Arch.Layers[i].HasParams() {
-			r.Weights[k].Compare(&old.Params[i], &m.Params[i])
-			r.Same = r.Same && r.Weights[k].Changed == 0
-			k++
-		}
 	}
 	if !r.Same {
 		roundedFrom(m, old)

@@ -13,6 +13,7 @@ import (
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 )
 
 // sayInstead are words that users try, by the command that does it.
@@ -76,7 +77,7 @@ func asFlag(c *cobra.Command, arg string) string {
 	if c.Flags().Lookup("model") == nil || !model {
 		return ""
 	}
-	return "; did you mean --model " + quoteArg(arg) + "?"
+	return "; did you mean --model " + show.Quote(arg) + "?"
 }
 
 // unknownCommand is for a word that is none of c's commands.

@@ -133,12 +133,13 @@ var places = []place{
 		}
 		pool := kernels.NewPool(1)
 		defer pool.Close()
+		v, err := verify.New(n, pool)
+		if err != nil {
+			return err
+		}
+		ball := verify.Around(net.Ball{Eps: net.MustEpsilon("0.01")}, image)
 		for method := verify.MethodIBP; method <= verify.MethodAlphaCROWN; method++ {
-			v, err := verify.NewCROWN(n, pool, verify.Config{Method: method, Iterations: 1})
-			if err != nil {
-				return err
-			}
-			_, margins, err := v.Bounds(net.Ball{Eps: net.MustEpsilon("0.01")}, image, 0)
+			_, margins, err := v.Bounds(context.Background(), verify.Options{Method: method, Iterations: 1}, ball, 0)
 			if err != nil {
 				return err
 			}

@@ -110,8 +110,25 @@ func StoredLayers(m *model.Model) ([]StoredLayer, error) {
 	return list, nil
 }
 
-// Compare notes what rounding has changed of a layer's weight.
-func (s *StoredLayer) Compare(old, now *model.Param) {
+// StoredFrom describes the weights of a model that holds those of another, stored
+// otherwise, and reports whether all are the same.
+func StoredFrom(old, now *model.Model) (list []StoredLayer, same bool, err error) {
+	if list, err = StoredLayers(now); err != nil {
+		return nil, false, err
+	}
+	k, same := 0, true
+	for i := range now.Params {
+		if now.Arch.Layers[i].HasParams() {
+			list[k].compare(&old.Params[i], &now.Params[i])
+			same = same && list[k].Changed == 0
+			k++
+		}
+	}
+	return list, same, nil
+}
+
+// compare notes what rounding has changed of a layer's weight.
+func (s *StoredLayer) compare(old, now *model.Param) {
 	was, is := old.Rows(), now.Rows()
 	most := 0.0
 	for i, v := range was {

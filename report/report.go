@@ -58,6 +58,7 @@ const (
 	KindModel        Kind = "model"
 	KindConversion   Kind = "conversion"
 	KindStorage      Kind = "storage"
+	KindBench        Kind = "bench"
 )
 
 // kinds makes an empty result of each kind.
@@ -73,6 +74,7 @@ var kinds = map[Kind]func() Result{
 	KindModel:        func() Result { return new(ModelInfo) },
 	KindConversion:   func() Result { return new(Conversion) },
 	KindStorage:      func() Result { return new(Storage) },
+	KindBench:        func() Result { return new(Bench) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

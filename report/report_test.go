@@ -228,6 +228,10 @@ func TestRead(t *testing.T) {
 	r, err := report.Read(strings.NewReader(`{"epsball":{"format":1,"kind":"eval","later":1},"steps":3,"more":{}}`))
 	require.NoError(t, err)
 	require.Equal(t, 3, r.(*report.Eval).Steps)
+	// A row that lacks what its kind has is shown without it.
+	r, err = report.Read(strings.NewReader(`{"epsball":{"format":1,"kind":"bench"},"threads":2,"rows":[{"name":"edge/m/b1/t1","kind":"edge"}]}`))
+	require.NoError(t, err)
+	require.Contains(t, r.Text(), "edge/m/b1/t1")
 	// The keys of the common part stay where scripts find them.
 	b, err := json.Marshal(&report.Attack{Envelope: report.Envelope{ISA: "avx2", Threads: 3, Data: "d"}})
 	require.NoError(t, err)

@@ -157,6 +157,21 @@ func TestSettings(t *testing.T) {
 		assert.Equal(t, m == IBP, m.Bounds())
 	}
 	assert.Nil(t, Method("none").Settings())
+	all := map[*Setting]bool{}
+	for _, s := range Settings() {
+		assert.False(t, all[s], "%s is there twice", s.Field)
+		all[s] = true
+	}
+	for _, m := range Methods() {
+		for _, s := range m.Settings() {
+			assert.True(t, all[s], s.Field)
+		}
+		parsed, err := ParseMethod(string(m))
+		assert.NoError(t, err)
+		assert.Equal(t, m, parsed)
+	}
+	_, err := ParseMethod("none")
+	assert.ErrorContains(t, err, `method: got "none", want one of [standard`)
 	assert.Empty(t, Method("none").About())
 }
 

@@ -1,6 +1,10 @@
 package train
 
-import "strconv"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
 
 // Setting describes a number in Config that some methods use and others do not.
 type Setting struct {
@@ -58,6 +62,27 @@ func Methods() []Method {
 	var list []Method
 	for _, o := range objectives {
 		list = append(list, o.name)
+	}
+	return list
+}
+
+// ParseMethod returns the objective of that name.
+func ParseMethod(s string) (Method, error) {
+	if m := Method(s); slices.Contains(Methods(), m) {
+		return m, nil
+	}
+	return "", fmt.Errorf("method: got %q, want one of %v", s, Methods())
+}
+
+// Settings lists the settings of all methods, each once.
+func Settings() []*Setting {
+	var list []*Setting
+	for _, m := range Methods() {
+		for _, s := range m.Settings() {
+			if !slices.Contains(list, s) {
+				list = append(list, s)
+			}
+		}
 	}
 	return list
 }

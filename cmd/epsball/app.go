@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/model"
-	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
 )
 
@@ -25,17 +25,11 @@ const (
 	exitBadInput  = 2
 )
 
-// library is where built-in models come from.
-type library struct {
-	names func() []string
-	load  func(name string) (*model.Model, error)
-}
-
 // app is what the commands share.
 type app struct {
 	stdout, stderr io.Writer
 	results        io.Writer // where reports go: stdout, unless an output does
-	models         library
+	models         input.Library
 
 	// Flags of every command.
 	json    bool
@@ -59,7 +53,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		err = root.ExecuteContext(ctx)
 	}
 	if err != nil {
-		fmt.Fprintln(a.stderr, "epsball:", oneLine(plain(err)))
+		fmt.Fprintln(a.stderr, "epsball:", show.Error(err))
 	}
 	return exitCode(err)
 }
@@ -131,11 +125,6 @@ func kernelSets() []string {
 		names = append(names, i.Name())
 	}
 	return names
-}
-
-// compile packs a model for all passes on the kernel set chosen.
-func (a *app) compile(m *model.Model) (*net.Network, error) {
-	return net.Compile(m, net.Options{ISA: a.isa.Name(), Backward: true})
 }
 
 // errUndecided marks the errors of commands that were used rightly but whose

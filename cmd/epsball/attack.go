@@ -11,9 +11,11 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
-	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/charts"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/runlog"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 )
@@ -125,8 +127,8 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		return err
 	}
 	s := subjects[0]
-	bar := a.newBar()
-	defer bar.clear()
+	bar := show.NewBar(a.stderr)
+	defer bar.Clear()
 	var runs []report.AttackRun
 	var failure error
 	for _, eps := range f.radii.v {
@@ -141,10 +143,10 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 			break
 		}
 	}
-	bar.clear()
+	bar.Clear()
 	hints := []string{}
 	if r := &runs[0]; r.Clean != nil {
-		hints = append(hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
+		hints = append(hints, report.ChanceHint(*r.Clean, r.N, s.Net.Classes())...)
 	}
 	envelope := a.envelope("attack", s)
 	m, err := f.method()
@@ -152,7 +154,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		return err
 	}
 	seed := m.Plan().Seed
-	envelope.Seed, envelope.Data = &seed, f.data.spec
+	envelope.Seed, envelope.Data = &seed, f.data.Spec
 	if len(f.radii.v) == 1 {
 		err = a.report(&report.Attack{Envelope: envelope, AttackRun: runs[0], Hints: hints})
 	} else {
@@ -169,7 +171,7 @@ func (f *attackFlags) draw(r *report.AttackTable) error {
 	if f.plot.Path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
 		return nil
 	}
-	err := f.plot.Write(func(w io.Writer) error { return attackCurve(w, r) })
+	err := f.plot.Write(func(w io.Writer) error { return charts.Attack(w, r) })
 	if err == nil {
 		r.Plot = f.plot.Path
 	}
@@ -195,22 +197,22 @@ func (f *attackFlags) check() error {
 
 // attackOnce attacks at f.eps. Without a result, the error is one of bad input; else
 // it says what does not hold, or that ^C came.
-func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *bar) (*report.AttackRun, error) {
+func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, bar *show.Bar) (*report.AttackRun, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
 	}
-	run := report.NewAttackRun(s.name, f.data.offset, &cfg)
+	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
 	known := 0 // images that the journal has
-	cfg.Progress = func(done int) { bar.show(cfg.Method.Name(), known+done, f.data.n) }
-	attacker, err := attack.New(s.net, cfg, s.pool)
+	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
+	attacker, err := attack.New(s.Net, cfg, s.Pool)
 	if err != nil {
 		return nil, err
 	}
 	var log *runlog.Log // nil: no file
 	res := new(attack.Result)
-	err = s.fillLabels(ctx, f.data.offset)
+	err = s.FillLabels(ctx, f.data.Offset)
 	if err == nil {
 		if log, known, err = a.openLog(f, s, &cfg); err != nil {
 			return nil, fmt.Errorf("--out: %w", err)
@@ -219,7 +221,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 		if log != nil {
 			res, err = log.Run(ctx, attacker)
 		} else {
-			err = attacker.Run(ctx, attack.Batch{X: s.x, Y: s.y, First: f.data.offset}, res)
+			err = attacker.Run(ctx, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res)
 		}
 		r.Seconds = time.Since(start).Seconds()
 	}
@@ -227,9 +229,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 		return nil, err
 	}
 	var failure error
-	r.Fill(res, f.data.n)
+	r.Fill(res, f.data.N)
 	if p := r.Interrupted; p != nil {
-		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
+		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.N, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
 	failure = errors.Join(failure, f.save(s, res, log, r.Interrupted == nil))
 	if f.out.Written {
@@ -237,8 +239,8 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *b
 	}
 	checked, cancel := grace(ctx)
 	defer cancel()
-	r.Checks = audit.Diagnose(checked, s.net, s.pool, cfg.Ball, attack.Batch{X: s.x, Y: s.y}, res, func(check string, done, total int) {
-		bar.show("check "+check, done, total)
+	r.Checks = audit.Diagnose(checked, s.Net, s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y}, res, func(check string, done, total int) {
+		bar.Show("check "+check, done, total)
 	})
 	for _, c := range r.Checks {
 		if !c.OK && failure == nil {
@@ -257,28 +259,4 @@ func grace(ctx context.Context) (context.Context, context.CancelFunc) {
 	later, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
 	return later, func() { stop(); cancel() }
-}
-
-// fillLabels gives images without a label the class predicted for them; offset
-// is the index of the first image.
-func (s *subject) fillLabels(ctx context.Context, offset int) error {
-	y := append([]int{}, s.y...)
-	var pred []int
-	for i, label := range y {
-		if label != dataset.Unknown {
-			continue
-		}
-		if pred == nil {
-			var err error
-			if pred, err = s.predict(ctx, s.x, len(y)); err != nil {
-				return err
-			}
-		}
-		if pred[i] < 0 {
-			return fmt.Errorf("image %d: no label, and the model's logits are NaN", offset+i)
-		}
-		y[i] = pred[i]
-	}
-	s.y = y
-	return nil
 }

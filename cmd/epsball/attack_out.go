@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/runlog"
 )
@@ -18,7 +19,7 @@ func (a *app) claimAttack(f *attackFlags) (func(), error) {
 	if f.resume && !f.out.Resumable && f.out.Exists() {
 		return nil, fmt.Errorf("--resume: %s is there, but no %s to go on from, so that attack is complete; replace it by --force", f.out.Path, f.log.Path)
 	}
-	in := inputs(f.data.spec, []string{f.model})
+	in := inputs(f.data.Spec, []string{f.model})
 	release, err := a.claim(f.force, in, &f.out, &f.plot)
 	if err != nil || !f.out.IsFile() {
 		return release, err
@@ -33,11 +34,11 @@ func (a *app) claimAttack(f *attackFlags) (func(), error) {
 
 // openLog opens the journal of --out, if that is a regular file, and returns the
 // number of images that it has.
-func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog.Log, known int, err error) {
+func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *runlog.Log, known int, err error) {
 	if !f.log.IsFile() {
 		return nil, 0, nil
 	}
-	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps), First: f.data.offset}, s.x, s.y)
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps), First: f.data.Offset}, s.X, s.Y)
 	if !f.log.Exists() {
 		return log, 0, nil // made when there is something to write
 	}
@@ -45,18 +46,18 @@ func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog
 		return log, 0, log.Replace()
 	}
 	if known, err = log.Resume(); err == nil {
-		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.y), "image"))
+		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.Y), "image"))
 	}
 	return log, known, err
 }
 
 // save writes the images of --out. The journal goes once they are there, all of
 // them, and stays for --resume if not.
-func (f *attackFlags) save(s *subject, res *attack.Result, log *runlog.Log, whole bool) error {
+func (f *attackFlags) save(s *input.Subject, res *attack.Result, log *runlog.Log, whole bool) error {
 	begun := countTrue(res.Begun) > 0
 	var err error
 	if begun {
-		err = f.out.Write(func(w io.Writer) error { return runlog.WriteAttack(w, s.net.Input(), s.y, f.data.offset, res) })
+		err = f.out.Write(func(w io.Writer) error { return runlog.WriteAttack(w, s.Net.Input(), s.Y, f.data.Offset, res) })
 	}
 	switch {
 	case log == nil:

@@ -13,8 +13,11 @@ import (
 
 	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/internal/bench/worker"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/report"
 )
 
 // edgeWorker is the hidden command that bench --edge runs in fresh processes.
@@ -175,19 +178,20 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 		if err != nil {
 			return err
 		}
-		s := bench.Subject{Name: modelName(spec), Path: spec, Model: m}
-		if strings.HasPrefix(spec, builtinPrefix) {
+		s := bench.Subject{Name: input.Name(spec), Path: spec, Model: m}
+		if strings.HasPrefix(spec, input.Builtin) {
 			s.Path = ""
 		}
 		f.Subjects = append(f.Subjects, s)
 	}
-	bar := a.newBar()
-	f.Progress = bar.show
+	bar := show.NewBar(a.stderr)
+	f.Progress = bar.Show
 	r, err := bench.Run(ctx, f.Options)
-	bar.clear()
+	bar.Clear()
 	if r == nil {
 		return benchFlag(err)
 	}
+	r.Epsball.Command, r.Epsball.Version = "bench", version()
 	var stopped *bench.Interrupted
 	var wrong *bench.WrongLogits
 	if errors.As(err, &stopped) || errors.As(err, &wrong) {
@@ -196,15 +200,15 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 	return errors.Join(a.printBench(f, r), benchFlag(err))
 }
 
-func (a *app) printBench(f *benchFlags, r *bench.Result) error {
-	err := f.plot.Write(r.Roofline().WriteSVG)
+func (a *app) printBench(f *benchFlags, r *report.Bench) error {
+	err := f.plot.Write(bench.Roofline(r).WriteSVG)
 	if !f.benchstat {
-		return errors.Join(err, a.print(r, r.Text))
+		return errors.Join(err, a.report(r))
 	}
 	if note := r.NoiseText(); note != "" {
 		a.logf("%s", note)
 	}
-	return errors.Join(err, r.WriteBenchstat(a.results))
+	return errors.Join(err, bench.WriteBenchstat(a.results, r))
 }
 
 func (a *app) edgeWorkerCommand() *cobra.Command {

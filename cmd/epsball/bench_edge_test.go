@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
 
 // TestMain lets bench --edge start this program as its worker, as it starts the
@@ -36,7 +36,7 @@ func edgeRows(t *testing.T, doc map[string]any) map[string]map[string]any {
 	for _, row := range doc["rows"].([]any) {
 		r := row.(map[string]any)
 		number := func(key string) float64 { require.Contains(t, r, key); return r[key].(float64) }
-		assert.Equal(t, string(bench.KindEdge), r["kind"])
+		assert.Equal(t, string(report.RowEdge), r["kind"])
 		assert.NotEmpty(t, r["version"], r["name"])
 		for _, k := range []string{"seconds", "fastest", "images_per_s", "load", "first", "startup", "calls", "repeats", "peak_gflops"} {
 			assert.Positive(t, number(k), "%s of %s", k, r["name"])

@@ -15,12 +15,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 // rowsOf returns the rows of a document by name and kernel set, checked.
@@ -30,27 +30,26 @@ func rowsOf(t *testing.T, doc map[string]any) map[string]map[string]any {
 	for _, row := range doc["rows"].([]any) {
 		r := row.(map[string]any)
 		must := []string{
-			"batch", "bytes", "fastest", "gbps", "gflops", "images_per_s", "intensity", "isa", "kind",
-			"name", "noisy", "peak_gflops", "repeats", "seconds", "slowest", "spread", "threads",
+			"batch", "bytes", "fastest", "fraction_of_peak", "gbps", "gflops", "images_per_s", "intensity", "isa", "kind",
+			"name", "noisy", "peak_gflops", "repeats", "runs", "samples", "seconds", "slowest", "spread", "threads",
 		}
 		assert.Subset(t, keys(r), must)
-		for _, k := range []string{"bytes", "fastest", "gbps", "peak_gflops", "repeats", "seconds", "slowest", "threads"} {
+		for _, k := range []string{"bytes", "fastest", "gbps", "peak_gflops", "repeats", "runs", "seconds", "slowest", "threads"} {
 			assert.Positive(t, r[k], "%s of %s", k, r["name"])
 		}
-		if r["kind"] != string(bench.KindKernel) {
+		if r["kind"] != string(report.RowKernel) {
 			positive := []string{"batch", "images_per_s"}
 			if r["fraction_of_read"] == nil {
 				positive = append(positive, "fraction_of_peak", "gflops", "intensity")
 				assert.InEpsilon(t, r["gflops"].(float64)/r["peak_gflops"].(float64), r["fraction_of_peak"], 1e-6)
 			} else { // a layer that memory limits
 				positive = append(positive, "read_gbps", "fraction_of_read")
-				assert.NotContains(t, r, "fraction_of_peak")
 			}
 			for _, k := range positive {
 				assert.Positive(t, r[k], "%s of %s", k, r["name"])
 			}
 		}
-		assert.Equal(t, r["spread"].(float64) > bench.NoisySpread, r["noisy"])
+		assert.Equal(t, r["spread"].(float64) > report.NoisySpread, r["noisy"])
 		rows[r["name"].(string)+" "+r["isa"].(string)] = r
 	}
 	return rows
@@ -60,8 +59,9 @@ func TestBench(t *testing.T) {
 	f := newFiles(t)
 	doc := document(t, 0, args("bench --model %s --batch 9,1 --time 1ms --threads 3", f.model)...)
 	assert.Equal(t, []string{
-		"cpu", "isa", "isas", "noisy", "peak_gflops", "peaks", "pinned", "read_gbps", "rows", "seconds", "skipped", "threads",
+		"cpu", "epsball", "isa", "isas", "noisy", "peak_gflops", "peaks", "pinned", "pinning", "read_gbps", "rows", "seconds", "skipped", "threads",
 	}, keys(doc))
+	assert.Subset(t, doc["epsball"], map[string]any{"kind": "bench", "command": "bench"})
 	assert.Positive(t, doc["peak_gflops"])
 	assert.Len(t, doc["peaks"], 3)
 	assert.Len(t, doc["read_gbps"], len(machine.Levels(1))+len(machine.Levels(3)))

@@ -1,5 +1,8 @@
 package main
 
-import "github.com/epsball/epsball/zoo"
+import (
+	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/zoo"
+)
 
-var builtinModels = library{zoo.Names, zoo.Load}
+var builtinModels = input.Library{Names: zoo.Names, Read: zoo.Load}

@@ -170,7 +170,7 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 		return err
 	}
 	f.out.Resume = f.resume
-	release, err := a.claim(f.force, inputs(f.data.spec, f.models), &f.out, &f.plot)
+	release, err := a.claim(f.force, inputs(f.data.Spec, f.models), &f.out, &f.plot)
 	if err != nil {
 		return err
 	}

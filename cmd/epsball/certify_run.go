@@ -9,16 +9,18 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/charts"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/runlog"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
-	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
 // certifyAll runs and reports what has been prepared.
-func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*subject, runs []certifyRun, start time.Time) error {
+func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*input.Subject, runs []certifyRun, start time.Time) error {
 	var results []report.CertifyRun
 	var failure error
 	hints := []string{}
@@ -31,7 +33,7 @@ func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*subje
 		}
 		results = append(results, *r)
 		if lastOf := i == len(runs)-1 || runs[i+1].s != run.s; lastOf && r.Clean != nil {
-			for _, h := range certifyHints(f.method.v, r.N, run.s.net.Classes(), *r.Clean, *r.Certified, r.Brackets) {
+			for _, h := range report.CertifyHints(f.method.v, r.N, run.s.Net.Classes(), *r.Clean, *r.Certified, r.Brackets) {
 				if len(subjects) > 1 {
 					h = r.Model + ": " + h
 				}
@@ -43,7 +45,7 @@ func (a *app) certifyAll(ctx context.Context, f *certifyFlags, subjects []*subje
 		}
 	}
 	envelope := a.envelope("certify", subjects...)
-	envelope.Seed, envelope.Data = &f.seed, f.data.spec
+	envelope.Seed, envelope.Data = &f.seed, f.data.Spec
 	var err error
 	if len(runs) == 1 {
 		r := &report.Certify{Envelope: envelope, CertifyRun: results[0], Hints: hints}
@@ -65,7 +67,7 @@ func (f *certifyFlags) drawSweep(r *report.CertifyTable, runs int) error {
 	if f.plot.Path == "" || len(r.Results) < runs || r.Results[runs-1].Interrupted != nil {
 		return nil
 	}
-	err := f.plot.Write(func(w io.Writer) error { return certifyCurve(w, r) })
+	err := f.plot.Write(func(w io.Writer) error { return charts.Certify(w, r) })
 	if err == nil {
 		r.Plot = f.plot.Path
 	}
@@ -74,17 +76,7 @@ func (f *certifyFlags) drawSweep(r *report.CertifyTable, runs int) error {
 
 // drawRadii draws the radii of the images that are summed up.
 func (f *certifyFlags) drawRadii(r *report.Certify, p *audit.Proving) error {
-	c := radiusPlot{
-		title:    "Certified accuracy of " + r.Model,
-		subtitle: fmt.Sprintf("%s of %s; method %s", r.Images(), r.Data, r.Method),
-		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: f.resolution.v.Float64(),
-		certified: p.Steps[:r.N],
-	}
-	if f.attackSteps > 0 {
-		c.subtitle += fmt.Sprintf(", attack PGD-%d", f.attackSteps)
-		c.attacked = p.Attacked[:r.N]
-	}
-	err := f.plot.Write(c.chart().WriteSVG)
+	err := f.plot.Write(func(w io.Writer) error { return charts.Radii(w, r, f.resolution.v.Float64(), p.Steps, p.Attacked) })
 	if f.plot.Written {
 		r.Plot = f.plot.Path
 	}
@@ -95,7 +87,7 @@ func (f *certifyFlags) drawRadii(r *report.Certify, p *audit.Proving) error {
 type certifyRun struct {
 	a      *app
 	f      *certifyFlags
-	s      *subject
+	s      *input.Subject
 	spec   string // of the model
 	prover audit.Prover
 	eps    net.Epsilon
@@ -103,8 +95,8 @@ type certifyRun struct {
 }
 
 // newProver prepares the method of the flags.
-func (f *certifyFlags) newProver(s *subject) (audit.Prover, error) {
-	v, err := verify.New(s.net, s.pool)
+func (f *certifyFlags) newProver(s *input.Subject) (audit.Prover, error) {
+	v, err := verify.New(s.Net, s.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -120,21 +112,21 @@ func (f *certifyFlags) how() verify.Options {
 // options say what is proved.
 func (r *certifyRun) options() (o audit.ProveOptions, err error) {
 	f := r.f
-	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.offset, How: f.how(), Slopes: f.out.Path != ""}
+	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.Offset, How: f.how(), Slopes: f.out.Path != ""}
 	switch {
 	case f.method.v == verify.MethodIBP && f.attackSteps == 0:
 		o.Block = 512
 	case f.method.v <= verify.MethodCROWNIBP:
 		o.Block = 64
 	default:
-		o.Block = 4 * r.s.pool.Workers()
+		o.Block = 4 * r.s.Pool.Workers()
 	}
 	if !f.radius {
 		return o, nil
 	}
 	o.Resolution, o.Max = f.resolution.v, f.maxRadius.v
 	if f.attackSteps > 0 {
-		o.Search, err = attack.NewRadiusSearch(r.s.net, attack.Config{Ball: net.Ball{Norm: f.norm.v}, Method: attack.PGD{Steps: f.attackSteps, Seed: f.seed}}, o.Resolution, o.Max, r.s.pool)
+		o.Search, err = attack.NewRadiusSearch(r.s.Net, attack.Config{Ball: net.Ball{Norm: f.norm.v}, Method: attack.PGD{Steps: f.attackSteps, Seed: f.seed}}, o.Resolution, o.Max, r.s.Pool)
 		o.AttackSteps = f.attackSteps
 	}
 	return o, err
@@ -143,19 +135,19 @@ func (r *certifyRun) options() (o audit.ProveOptions, err error) {
 // run returns what was proved. Without a result, the error is one of bad input; else
 // it says what does not hold, or that ^C came.
 func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
-	f, s, n := r.f, r.s, len(r.s.y)
+	f, s, n := r.f, r.s, len(r.s.Y)
 	o, err := r.options()
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", r.spec, err)
 	}
-	bar := r.a.newBar()
+	bar := show.NewBar(r.a.stderr)
 	o.Progress = func(pass string, done, total int) {
 		if pass == "prove" {
 			pass = f.method.text
 		}
-		bar.show(pass, done, total)
+		bar.Show(pass, done, total)
 	}
-	p, err := audit.NewProving(r.prover, s.x, s.y, o)
+	p, err := audit.NewProving(r.prover, s.X, s.Y, o)
 	if err != nil {
 		return nil, err
 	}
@@ -171,14 +163,14 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 		}
 	}
 	resumed := countTrue(p.Done)
-	c := report.NewCertifyRun(s.name, f.method.v.String(), f.ladder, &o)
+	c := report.NewCertifyRun(s.Name, f.method.v.String(), f.ladder, &o)
 	start := time.Now()
-	pred, err := s.predict(ctx, s.x, n)
+	pred, err := s.Predict(ctx, s.X, n)
 	c.Timings.Forward = time.Since(start).Seconds()
 	if err == nil {
 		proofStart := time.Now()
 		err = p.Run(ctx)
-		bar.clear()
+		bar.Clear()
 		c.Timings.Proof = time.Since(proofStart).Seconds()
 	} else {
 		pred = nil
@@ -188,7 +180,7 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 		return nil, err
 	}
 	c.Timings.Proved = countTrue(p.Done) - resumed
-	c.Fill(p, pred, s.y)
+	c.Fill(p, pred, s.Y)
 	if countTrue(p.Done) > 0 {
 		c.Out = f.out.Path
 	}
@@ -222,31 +214,16 @@ func (f *certifyFlags) runText() string {
 // openOut opens the file of --out, notes what it has already, and lets each block of
 // proofs be written to it.
 func (r *certifyRun) openOut() (release func(), err error) {
-	f, s, out := r.f, r.s, &r.f.out
-	c := runlog.NewCertificates(r.p, s.net, certcheck.Certificate{
-		Model: s.model.Hash(), Data: f.data.spec, Run: f.runText(), Method: f.method.v.String(),
-	}, s.x, s.y)
-	var stream io.WriteCloser
-	var file *cert.File
+	f, s := r.f, r.s
+	c := runlog.NewCertificates(r.p, s.Net, certcheck.Certificate{
+		Model: s.Model.Hash(), Data: f.data.Spec, Run: f.runText(), Method: f.method.v.String(),
+	}, s.X, s.Y)
+	release, err = c.Open(&f.out, f.resume)
 	switch {
-	case f.resume:
-		if err := c.Resume(out.File); err != nil {
-			return nil, fmt.Errorf("--resume: %w", err)
-		}
-	case !out.IsFile():
-		if stream, err = out.Stream(); err == nil {
-			file = cert.Stream(stream)
-		}
-	case out.Replace:
-		file, err = cert.Replace(out.File)
-	default:
-		file, err = cert.Create(out.File)
-	}
-	if err != nil {
+	case err != nil && f.resume:
+		return nil, fmt.Errorf("--resume: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("--out: %w", err)
-	}
-	if file != nil {
-		c.Start(file)
 	}
 	r.p.Save = func(at []int) error {
 		if err := c.Save(at); err != nil {
@@ -254,10 +231,5 @@ func (r *certifyRun) openOut() (release func(), err error) {
 		}
 		return nil
 	}
-	return func() {
-		c.Close()
-		if stream != nil {
-			_ = stream.Close()
-		}
-	}, nil
+	return release, nil
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/recheck"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	certcheck "github.com/epsball/epsball/verify/check"
@@ -53,7 +55,7 @@ Exit status: 0 if there are certificates and all are valid and as required, 1 if
 		RunE: func(c *cobra.Command, args []string) error { return a.check(c.Context(), args[0], f) },
 	}
 	c.Flags().StringVar(&f.model, "model", "", "`model` that was certified (required)")
-	c.Flags().StringVar(&f.data.spec, "data", "builtin:mnist", "`data` set that was certified, whole")
+	c.Flags().StringVar(&f.data.Spec, "data", "builtin:mnist", "`data` set that was certified, whole")
 	f.data.addChannels(c)
 	f.need.addFlags(c)
 	return c
@@ -77,7 +79,7 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	if err := a.load(&f.data, m, f.model); err != nil {
 		return err
 	}
-	set, err := f.data.fit(m, f.model)
+	set, err := f.data.Fit(m, f.model)
 	if err != nil {
 		return err
 	}
@@ -91,13 +93,13 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 		return err
 	}
 	start := time.Now()
-	bar := a.newBar()
+	bar := show.NewBar(a.stderr)
 	run := recheck.Run{
 		Checker: checker, Need: f.need.requirements(), Model: m.Hash(), Data: set, Lines: certcheck.NewLines(file),
-		Progress: func(offset int64) { bar.show("check KiB", int(offset>>10), int(info.Size()>>10)) },
+		Progress: func(offset int64) { bar.Show("check KiB", int(offset>>10), int(info.Size()>>10)) },
 	}
 	err = run.All(ctx, a.threads)
-	bar.clear()
+	bar.Clear()
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -107,11 +109,11 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 		}
 	}
 	r := &report.Check{
-		Envelope: a.envelope("check"), File: path, Model: modelName(f.model),
+		Envelope: a.envelope("check"), File: path, Model: input.Name(f.model),
 		Groups: []report.CheckGroup{}, Failures: []report.CheckFailure{},
 	}
 	r.Epsball.Models = []report.Model{{Name: r.Model, Hash: run.Model}}
-	r.Data, r.Threads = f.data.spec, a.threads
+	r.Data, r.Threads = f.data.Spec, a.threads
 	run.Tally(r)
 	r.Seconds = time.Since(start).Seconds()
 	var failure error

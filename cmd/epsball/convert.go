@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
@@ -93,17 +94,9 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash(), Same: true}
-	if r.Weights, err = report.StoredLayers(m); err != nil {
+	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash()}
+	if r.Weights, r.Same, err = report.StoredFrom(old, m); err != nil {
 		return err
-	}
-	k := 0
-	for i := range m.Params {
-		if m.Arch.Layers[i].HasParams() {
-			r.Weights[k].Compare(&old.Params[i], &m.Params[i])
-			r.Same = r.Same && r.Weights[k].Changed == 0
-			k++
-		}
 	}
 	if !r.Same {
 		roundedFrom(m, old)
@@ -120,7 +113,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)
-	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	r.Epsball.Models = []report.Model{{Name: input.Name(spec), Hash: r.Hash}}
 	return a.report(r)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/net"
 )
 
@@ -214,7 +215,6 @@ func TestExitCodes(t *testing.T) {
 	assert.Equal(t, 1, exitCode(interrupted("early")))
 	assert.Equal(t, 1, exitCode(errors.Join(errors.New("x"), undecided("y"))))
 	assert.Equal(t, 2, exitCode(errors.New("bad")))
-	assert.Equal(t, "a; b", oneLine("a\n\nb\n"))
 	assert.EqualError(t, interrupted("%d of %d", 1, 2), "interrupted: 1 of 2")
 }
 
@@ -244,22 +244,19 @@ func TestStdoutFails(t *testing.T) {
 // A result that a fresh look does not confirm fails a check.
 func TestChecksFail(t *testing.T) {
 	m := smallModel(t, 1)
-	a := newApp(nil, nil)
-	a.threads = 2
 	n, err := net.Compile(m, net.Options{Backward: true})
 	require.NoError(t, err)
 	f := newFiles(t)
-	d := data{spec: f.data}
-	require.NoError(t, d.load(m, f.model))
-	a.isa = n.ISA()
-	s, err := a.prepare(m, f.model, &d)
+	d := input.Data{Spec: f.data}
+	require.NoError(t, d.Load(m, f.model))
+	s, err := input.NewSubject(m, f.model, &d, n.ISA(), 2)
 	require.NoError(t, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
 	attacked := func() *attack.Result {
-		at, err := attack.New(s.net, attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1}}, s.pool)
+		at, err := attack.New(s.Net, attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1}}, s.Pool)
 		require.NoError(t, err)
 		res := new(attack.Result)
-		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))
+		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.X, Y: s.Y}, res))
 		return res
 	}
 	for name, c := range map[string]struct {
@@ -269,10 +266,10 @@ func TestChecksFail(t *testing.T) {
 		"nothing": {func(*attack.Result) {}, nil},
 		"outside": {func(r *attack.Result) {
 			for k := range 36 {
-				r.Adv[k] = 1 - float32(math.Round(float64(s.x[k])))
+				r.Adv[k] = 1 - float32(math.Round(float64(s.X[k])))
 			}
 			r.Label[0] = predicted(t, m, r.Adv[:36], 1)[0]
-			r.Success[0] = r.Clean[0] && r.Label[0] != s.y[0]
+			r.Success[0] = r.Clean[0] && r.Label[0] != s.Y[0]
 		}, []string{"inside"}},
 		"nan":     {func(r *attack.Result) { r.Adv[100] = float32(math.NaN()) }, []string{"finite", "inside", "predictions"}},
 		"label":   {func(r *attack.Result) { r.Label[5]++ }, []string{"predictions"}},
@@ -282,7 +279,7 @@ func TestChecksFail(t *testing.T) {
 		res := attacked()
 		c.spoil(res)
 		var bad []string
-		for _, check := range audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil) {
+		for _, check := range audit.Diagnose(context.Background(), s.Net, s.Pool, ball, attack.Batch{X: s.X, Y: s.Y}, res, nil) {
 			if !check.OK {
 				bad = append(bad, check.Name)
 			}

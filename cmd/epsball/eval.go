@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/charts"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 )
@@ -75,9 +77,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 	}
 	specs := f.models
 	if len(specs) == 0 {
-		specs = a.builtinNames()
+		specs = a.models.Specs()
 	}
-	release, err := a.claim(f.force, inputs(f.data.spec, specs), &f.plot)
+	release, err := a.claim(f.force, inputs(f.data.Spec, specs), &f.plot)
 	if err != nil {
 		return err
 	}
@@ -88,35 +90,35 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 	}
 	r := &report.Eval{
 		Envelope: a.envelope("eval", subjects...),
-		Results:  []report.Evaluation{}, Hints: []string{}, Offset: f.data.offset, Steps: f.steps,
+		Results:  []report.Evaluation{}, Hints: []string{}, Offset: f.data.Offset, Steps: f.steps,
 	}
-	r.Seed, r.Data = &f.seed, f.data.spec
-	bar := a.newBar()
+	r.Seed, r.Data = &f.seed, f.data.Spec
+	bar := show.NewBar(a.stderr)
 	var failure error
 	finished := 0
 	for _, s := range subjects {
 		var last *audit.Evaluation
 		for _, eps := range f.eps.v {
-			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Attacks: methods, First: f.data.offset}
-			o.Progress = func(pass string, done, total int) { bar.show(s.name+"  "+pass, done, total) }
-			last, err = audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, o)
+			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Attacks: methods, First: f.data.Offset}
+			o.Progress = func(pass string, done, total int) { bar.Show(s.Name+"  "+pass, done, total) }
+			last, err = audit.Evaluate(ctx, s.Net, s.Pool, s.X, s.Y, o)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				break
 			}
-			r.Results = append(r.Results, report.NewEvaluation(s.name, eps.String(), last))
+			r.Results = append(r.Results, report.NewEvaluation(s.Name, eps.String(), last))
 		}
 		if err != nil && !errors.Is(err, context.Canceled) {
-			failure = fmt.Errorf("model %s: %w", s.name, err)
+			failure = fmt.Errorf("model %s: %w", s.Name, err)
 			break
 		}
 		if err == nil {
 			finished++
 			if len(f.models) > 0 { // what the built-in ones show is known
-				r.Hints = append(r.Hints, evalHints(s.name, last.N, s.net.Classes(), last.Clean, leastRobust(last), last.Certified)...)
+				r.Hints = append(r.Hints, report.EvalHints(s.Name, last.N, s.Net.Classes(), last.Clean, leastRobust(last), last.Certified)...)
 			}
 		}
 	}
-	bar.clear()
+	bar.Clear()
 	r.Seconds = time.Since(start).Seconds()
 	if failure == nil && finished < len(subjects) {
 		failure = interrupted("%d of %s evaluated", finished, count(len(subjects), "model"))
@@ -125,7 +127,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 		return failure
 	}
 	if failure == nil && f.plot.Path != "" {
-		if failure = f.plot.Write(func(w io.Writer) error { return securityCurve(w, r) }); failure == nil {
+		if failure = f.plot.Write(func(w io.Writer) error { return charts.Security(w, r) }); failure == nil {
 			r.Plot = f.plot.Path
 		}
 	}

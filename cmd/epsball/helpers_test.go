@@ -18,6 +18,7 @@ import (
 
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/atomicfile"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -85,8 +86,8 @@ func newFiles(t *testing.T) files {
 func predicted(t *testing.T, m *model.Model, x []float32, n int) []int {
 	c, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
-	s := subject{net: c, pool: kernels.NewPool(1)}
-	p, err := s.predict(context.Background(), x, n)
+	s := input.Subject{Net: c, Pool: kernels.NewPool(1)}
+	p, err := s.Predict(context.Background(), x, n)
 	require.NoError(t, err)
 	return p
 }
@@ -114,9 +115,9 @@ func runWith(ctx context.Context, args ...string) result {
 
 func newTestApp(stdout, stderr io.Writer) *app {
 	a := newApp(stdout, stderr)
-	a.models = library{
-		names: func() []string { return []string{"small"} },
-		load:  func(string) (*model.Model, error) { return model.Random(smallArch(), 1) },
+	a.models = input.Library{
+		Names: func() []string { return []string{"small"} },
+		Read:  func(string) (*model.Model, error) { return model.Random(smallArch(), 1) },
 	}
 	return a
 }

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"image"
 	"image/png"
-	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -20,7 +14,6 @@ import (
 
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
-	"github.com/epsball/epsball/verify"
 )
 
 // walls is a folder of what new users come with.
@@ -199,9 +192,6 @@ func TestLabelsOfFolders(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "labels.csv"), []byte("a.png,3\nb.png,4\n"), 0o666))
 	assert.Zero(t, run(line...).code)
 
-	assert.Contains(t, labelling("a.npz#train"), "array y")
-	assert.Contains(t, labelling("A.NPY"), "labels.npy")
-
 	dir = filepath.Join(f.dir, "numbered")
 	writePNG(t, filepath.Join(dir, "0", "a.png"), pixels)
 	writePNG(t, filepath.Join(dir, "7", "a.png"), pixels)
@@ -240,15 +230,6 @@ func TestHints(t *testing.T) {
 	assert.Equal(t, "hint: m: interval bounds prove little of a network that was not trained for them; try epsball certify --method crown, which proves more and takes longer\n", r.stderr)
 }
 
-func TestRadiusHint(t *testing.T) {
-	half, one := 0.5, 1.0
-	low := 0.1
-	hints := func(b ...report.Bracket) []string { return certifyHints(verify.MethodIBP, 2, 10, 1, 0, b) }
-	assert.Len(t, hints(report.Bracket{Certified: &low, Attacked: &one}, report.Bracket{Certified: &low, Attacked: nil}), 1)
-	assert.Empty(t, hints(report.Bracket{Certified: &half, Attacked: &one}, report.Bracket{Certified: &low, Attacked: nil}), "half of what is not fooled is proved")
-	assert.Empty(t, hints(report.Bracket{Certified: &low, Attacked: nil}), "nothing to compare with")
-}
-
 // A model that guesses has perhaps the wrong pixels or labels.
 func TestChanceHint(t *testing.T) {
 	for _, c := range []struct {
@@ -264,7 +245,7 @@ func TestChanceHint(t *testing.T) {
 		{0.75, 100, 2, false},
 		{0.1, 20, 10, false},
 	} {
-		assert.Equal(t, c.want, len(chanceHint(c.clean, c.n, c.classes)) == 1, "%+v", c)
+		assert.Equal(t, c.want, len(report.ChanceHint(c.clean, c.n, c.classes)) == 1, "%+v", c)
 	}
 	f := newFiles(t)
 	x := make([]float32, 100*36)
@@ -330,26 +311,6 @@ func TestHelpTopics(t *testing.T) {
 		r := run(fields...)
 		assert.Zero(t, r.code, line)
 		assert.Contains(t, r.stdout, want, line)
-	}
-}
-
-// What Go's library says is said in the words of a user.
-func TestPlain(t *testing.T) {
-	_, notNumber := strconv.Atoi("x")
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{&fs.PathError{Op: "open", Path: "a.npz", Err: fs.ErrNotExist}, "a.npz: no such file or folder"},
-		{&fs.PathError{Op: "open", Path: "a.npz", Err: fs.ErrPermission}, "a.npz: permission denied"},
-		{fmt.Errorf("a.npz: %w", &fs.PathError{Op: "read", Path: "a.npz", Err: errors.New("bad disk")}), "a.npz: bad disk"},
-		{fmt.Errorf("--out: %w", &os.LinkError{Op: "rename", Old: "t", New: "a.npz", Err: fs.ErrExist}), "--out: a.npz: exists already"},
-		{fmt.Errorf("--n: %w", notNumber), `--n: "x" is not a number that fits`},
-		{fmt.Errorf("--peers: %w", &exec.Error{Name: "py", Err: exec.ErrNotFound}), "--peers: py: no such program"},
-		{fmt.Errorf("model m: %w", context.Canceled), "model m: interrupted"},
-		{fmt.Errorf("a.npz: %w", io.ErrUnexpectedEOF), "a.npz: the file ends early"},
-	} {
-		assert.Equal(t, c.want, plain(c.err))
 	}
 }
 

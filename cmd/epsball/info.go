@@ -7,6 +7,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -49,8 +50,8 @@ func (a *app) info() (*report.Info, error) {
 	for _, i := range kernels.Available() {
 		r.ISAs = append(r.ISAs, i.Name())
 	}
-	for _, name := range a.models.names() {
-		m, err := a.loadModel(builtinPrefix + name)
+	for _, name := range a.models.Names() {
+		m, err := a.loadModel(input.Builtin + name)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (a *app) modelInfo(spec string) error {
 	}
 	r := &report.ModelInfo{Envelope: a.envelope("info"), Network: report.Describe(m.Arch.Name, &m.Arch), Bytes: m.Bytes()}
 	r.Hash, r.Card = m.Hash(), m.Card
-	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	r.Epsball.Models = []report.Model{{Name: input.Name(spec), Hash: r.Hash}}
 	if r.Weights, err = report.StoredLayers(m); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
@@ -149,6 +150,6 @@ func (a *app) convert(command, spec string, flags outFlags, kind string, load fu
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
 		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes], Folded: folded,
 	}
-	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	r.Epsball.Models = []report.Model{{Name: input.Name(spec), Hash: r.Hash}}
 	return a.report(r)
 }

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/report"
@@ -24,26 +20,13 @@ var (
 )
 
 // envelope describes a result of a command.
-func (a *app) envelope(command string, subjects ...*subject) report.Envelope {
+func (a *app) envelope(command string, subjects ...*input.Subject) report.Envelope {
 	e := report.Envelope{Epsball: report.Header{Command: command, Version: version()}}
 	for _, s := range subjects {
 		e.ISA, e.Threads = a.isa.Name(), a.threads
-		e.Epsball.Models = append(e.Epsball.Models, report.Model{Name: s.name, Hash: s.model.Hash()})
+		e.Epsball.Models = append(e.Epsball.Models, report.Model{Name: s.Name, Hash: s.Model.Hash()})
 	}
 	return e
-}
-
-// print writes the one result of a command that package report does not have: doc
-// as JSON, or what human returns.
-func (a *app) print(doc any, human func() string) error {
-	if !a.json {
-		_, err := io.WriteString(a.results, human())
-		return err
-	}
-	e := json.NewEncoder(a.results)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(doc)
 }
 
 // report prints the result of a command: as JSON, or as text.
@@ -68,57 +51,6 @@ func countTrue(b []bool) int {
 		}
 	}
 	return n
-}
-
-// bar is a progress bar on a terminal; a nil bar shows nothing. Its methods may
-// be called from any goroutine.
-type bar struct {
-	w    io.Writer
-	mu   sync.Mutex
-	next time.Time // not to redraw before
-	on   bool
-}
-
-// newBar returns a bar if stderr is a terminal.
-func (a *app) newBar() *bar {
-	f, ok := a.stderr.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	return &bar{w: f}
-}
-
-// show draws the bar, at most ten times a second.
-func (b *bar) show(label string, done, total int) {
-	if b == nil || total <= 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if now.Before(b.next) {
-		return
-	}
-	b.next, b.on = now.Add(100*time.Millisecond), true
-	const width = 24
-	full := strings.Repeat("━", width*done/total)
-	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d", label, full, strings.Repeat("╌", width-show.Width(full)), done, total)
-}
-
-// clear removes the bar.
-func (b *bar) clear() {
-	if b == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.on {
-		fmt.Fprint(b.w, "\r\x1b[K")
-	}
-	b.on, b.next = false, time.Time{}
 }
 
 // addForce declares --force.

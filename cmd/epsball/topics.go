@@ -96,7 +96,7 @@ func helpCommand() *cobra.Command {
 
 // complete gives the shell's completion the values of flags.
 func (a *app) complete(root *cobra.Command) {
-	builtin := a.builtinNames()
+	builtin := a.models.Specs()
 	files := cobra.ShellCompDirectiveDefault
 	none := cobra.ShellCompDirectiveNoFileComp
 	_ = root.RegisterFlagCompletionFunc("isa", cobra.FixedCompletions(kernelSets(), none))

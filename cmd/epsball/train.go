@@ -15,7 +15,9 @@ import (
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
@@ -29,7 +31,7 @@ const testSteps = 40
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, outfile.Model), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, outfile.Model), formats.IsONNX(spec), strings.HasPrefix(spec, input.Builtin):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err
@@ -78,11 +80,11 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err := a.load(&f.data, m, f.arch); err != nil {
 		return err
 	}
-	set, err := f.data.fit(m, f.arch)
+	set, err := f.data.Fit(m, f.arch)
 	if err != nil {
 		return err
 	}
-	if err := f.data.known(); err != nil {
+	if err := f.data.Labelled(); err != nil {
 		return err
 	}
 	if err := f.loadTest(a, m); err != nil {
@@ -96,7 +98,7 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		m.Card[report.CardInit] = start
 	}
 
-	bar := a.newBar()
+	bar := show.NewBar(a.stderr)
 	c.Progress = a.trainProgress(bar, &c, set.Len()/max(1, c.BatchSize))
 	t, err := f.trainer(m, set, &c)
 	if err != nil {
@@ -107,10 +109,10 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		Envelope: a.envelope("train"), Out: f.out.Path, Command: m.Card[report.CardCommand], Arch: f.arch, Method: c.Method,
 		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: set.Len(),
 	}
-	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.spec, a.isa.Name(), a.threads
+	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.Spec, a.isa.Name(), a.threads
 	began := time.Now()
 	trained, epochs, err := t.Run(ctx)
-	bar.clear()
+	bar.Clear()
 	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
 	if err == nil {
@@ -147,14 +149,14 @@ func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) 
 func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 	mnist := m.Arch.Input == model.Shape{C: 1, H: 28, W: 28} && m.Arch.Classes() == 10
 	switch {
-	case f.test.spec == "none", f.test.spec == "" && !mnist:
-		f.test.spec = ""
+	case f.test.Spec == "none", f.test.Spec == "" && !mnist:
+		f.test.Spec = ""
 		return nil
-	case f.test.spec == "":
-		f.test.spec = mnistTest
+	case f.test.Spec == "":
+		f.test.Spec = input.MNISTTest
 	}
-	if f.test.n < 0 {
-		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.n)
+	if f.test.N < 0 {
+		return fmt.Errorf("--test-n: got %d, want at least 1, or 0 for all", f.test.N)
 	}
 	if f.given("test-data") {
 		f.test.channels = f.data.channels
@@ -162,21 +164,21 @@ func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 	if err := a.load(&f.test, m, f.arch); err != nil {
 		return fmt.Errorf("--test-data: %w", err)
 	}
-	if _, err := f.test.fit(m, f.arch); err != nil {
+	if _, err := f.test.Fit(m, f.arch); err != nil {
 		return fmt.Errorf("--test-data: %w", err)
 	}
-	return f.test.known()
+	return f.test.Labelled()
 }
 
 // trainProgress returns a callback that shows a bar and a line an epoch.
-func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Progress) {
+func (a *app) trainProgress(b *show.Bar, c *train.Config, perEpoch int) func(train.Progress) {
 	return func(p train.Progress) {
 		e := p.Now
-		b.show(fmt.Sprintf("epoch %d/%d", e.Epoch, c.Epochs), p.Step, p.Steps)
+		b.Show(fmt.Sprintf("epoch %d/%d", e.Epoch, c.Epochs), p.Step, p.Steps)
 		if perEpoch == 0 || p.Step%perEpoch != 0 {
 			return
 		}
-		b.clear()
+		b.Clear()
 		line := fmt.Sprintf("epoch %d/%d  loss %.4f  clean %s", e.Epoch, c.Epochs, e.Loss, percent(e.CleanAccuracy))
 		if c.Method.Radius() {
 			line += fmt.Sprintf("  robust %s  ε %.4g", percent(e.RobustAccuracy), e.Eps)
@@ -189,14 +191,14 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 // nothing can be lost, and again with the figures; a stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
 	r.Hash = m.Hash()
-	r.Epsball.Models = []report.Model{{Name: modelName(f.out.Path), Hash: r.Hash}}
+	r.Epsball.Models = []report.Model{{Name: input.Name(f.out.Path), Hash: r.Hash}}
 	if f.out.IsFile() {
 		if err := f.save(m); err != nil {
 			return err
 		}
 	}
 	failure := a.evaluate(ctx, f, m, r)
-	if !f.out.IsFile() || failure == nil && f.test.spec != "" {
+	if !f.out.IsFile() || failure == nil && f.test.Spec != "" {
 		if err := f.save(m); err != nil {
 			return err
 		}
@@ -224,33 +226,33 @@ func (f *trainFlags) save(m *model.Model) error {
 // evaluate evaluates the model on the test data, if any, and puts the figures into
 // its card.
 func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
-	if f.test.spec == "" {
+	if f.test.Spec == "" {
 		return nil
 	}
-	s, err := a.prepare(m, f.out.Path, &f.test)
+	s, err := input.NewSubject(m, f.out.Path, &f.test.Data, a.isa, a.threads)
 	if err != nil {
 		return err
 	}
-	bar := a.newBar()
-	e, err := audit.Evaluate(ctx, s.net, s.pool, s.x, s.y, audit.Options{
+	bar := show.NewBar(a.stderr)
+	e, err := audit.Evaluate(ctx, s.Net, s.Pool, s.X, s.Y, audit.Options{
 		Ball: net.Ball{Norm: net.Linf, Eps: f.eps.v}, Attacks: []attack.Method{attack.PGD{Steps: testSteps, Seed: 1}},
-		Progress: func(pass string, done, total int) { bar.show(pass, done, total) },
+		Progress: func(pass string, done, total int) { bar.Show(pass, done, total) },
 	})
-	bar.clear()
+	bar.Clear()
 	if errors.Is(err, context.Canceled) {
 		return interrupted("%s is written, but not evaluated", f.out.Path)
 	}
 	if err != nil {
 		return fmt.Errorf("evaluation of %s: %w", f.out.Path, err)
 	}
-	r.TestData, r.TestN, r.TestSteps = f.test.spec, e.N, testSteps
+	r.TestData, r.TestN, r.TestSteps = f.test.Spec, e.N, testSteps
 	pgd := &e.Attacks[0].Robust
 	r.Clean, r.PGD, r.Certified = &e.Clean, pgd, &e.Certified
-	if weakBounds(e.Certified, *pgd) {
-		a.logf("hint: "+tryCROWN, "epsball certify ")
+	for _, h := range report.BoundsHint("epsball certify", e.Certified, *pgd) {
+		a.logf("hint: %s", h)
 	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-	m.Card[report.CardTestData], m.Card[report.CardTestN] = f.test.spec, strconv.Itoa(e.N)
+	m.Card[report.CardTestData], m.Card[report.CardTestN] = f.test.Spec, strconv.Itoa(e.N)
 	m.Card[report.CardClean], m.Card[report.CardPGD], m.Card[report.CardCertified] = number(e.Clean), number(*pgd), number(e.Certified)
 	return nil
 }

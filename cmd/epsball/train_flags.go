@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
@@ -34,7 +35,7 @@ type trainFlags struct {
 
 func (a *app) trainCommand() *cobra.Command {
 	f := &trainFlags{
-		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
+		method: namedFlag("method", "ibp", methodNames(train.Methods()), train.ParseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
 		out: outfile.Output{Flag: "out", Kind: outfile.Model}, checkpoint: outfile.Output{Flag: "checkpoint", ByPath: true, Resumable: true},
 	}
 	c := &cobra.Command{
@@ -71,13 +72,13 @@ alone.`,
 	fl.StringVar(&f.checkpoint.Path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
 	addForce(c, &f.force)
-	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
-	fl.IntVar(&f.test.n, "test-n", 0, "number of test images (default all)")
+	fl.StringVar(&f.test.Spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
+	fl.IntVar(&f.test.N, "test-n", 0, "number of test images (default all)")
 	fl.IntVar(&f.epochs, "epochs", 0, defaults("epochs", "passes over the data", func(c train.Config) any { return c.Epochs }))
 	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
 	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
 	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
-	for _, o := range settings() {
+	for _, o := range train.Settings() {
 		usage := defaults(o.Flag, o.Usage, func(c train.Config) any { return o.Value(&c) })
 		switch p := o.Of(&f.own).(type) {
 		case *int:
@@ -89,17 +90,6 @@ alone.`,
 	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
-}
-
-func parseMethod(s string) (train.Method, error) {
-	var known []string
-	for _, m := range train.Methods() {
-		if string(m) == s {
-			return m, nil
-		}
-		known = append(known, string(m))
-	}
-	return "", fmt.Errorf("want one of %s", strings.Join(known, ", "))
 }
 
 // defaults describes a flag whose default depends on the method.
@@ -116,19 +106,6 @@ func defaults(flag, usage string, field func(train.Config) any) string {
 	return usage + " (default " + strings.Join(texts, ", ") + ")"
 }
 
-// settings lists the settings of all methods, each once.
-func settings() []*train.Setting {
-	var list []*train.Setting
-	for _, m := range train.Methods() {
-		for _, o := range m.Settings() {
-			if !slices.Contains(list, o) {
-				list = append(list, o)
-			}
-		}
-	}
-	return list
-}
-
 // users lists the methods that have a use for a flag.
 func users(flag string) []train.Method {
 	return slices.DeleteFunc(train.Methods(), func(m train.Method) bool {
@@ -139,17 +116,19 @@ func users(flag string) []train.Method {
 			return m.Bounds()
 		}
 		own := func(o *train.Setting) bool { return o.Flag == flag }
-		return slices.ContainsFunc(settings(), own) && !slices.ContainsFunc(m.Settings(), own)
+		return slices.ContainsFunc(train.Settings(), own) && !slices.ContainsFunc(m.Settings(), own)
 	})
 }
 
-func joined(methods []train.Method) string {
+func methodNames(methods []train.Method) []string {
 	var names []string
 	for _, m := range methods {
 		names = append(names, string(m))
 	}
-	return strings.Join(names, ", ")
+	return names
 }
+
+func joined(methods []train.Method) string { return strings.Join(methodNames(methods), ", ") }
 
 // methodList is a line of help for each method.
 func methodList() string {
@@ -162,7 +141,7 @@ func methodList() string {
 
 // flagOf returns the flag of a setting as package train names it, or nothing.
 func flagOf(field string) string {
-	for _, o := range settings() {
+	for _, o := range train.Settings() {
 		if o.Field == field {
 			return o.Flag
 		}
@@ -186,7 +165,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 	m := f.method.v
 	c := train.DefaultConfig(m)
 	flags := []string{"train-eps", "winograd"}
-	for _, o := range settings() {
+	for _, o := range train.Settings() {
 		flags = append(flags, o.Flag)
 	}
 	for _, name := range flags {
@@ -217,7 +196,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			set()
 		}
 	}
-	for _, o := range settings() {
+	for _, o := range train.Settings() {
 		if f.given(o.Flag) {
 			o.Copy(&c, &f.own)
 		}
@@ -229,7 +208,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 // settings spells out everything that the weights depend on, but the data.
 func (f *trainFlags) settings(c *train.Config) string {
 	var b strings.Builder
-	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, quoteArg(fmt.Sprint(v))) }
+	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, show.Quote(fmt.Sprint(v))) }
 	put("arch", f.arch)
 	put("method", c.Method)
 	put("eps", f.eps.text)
@@ -252,33 +231,21 @@ func (f *trainFlags) settings(c *train.Config) string {
 
 // command is the command line that trains the same model again.
 func (f *trainFlags) command(c *train.Config) string {
-	s := f.settings(c) + " --data " + quoteArg(f.data.spec)
+	s := f.settings(c) + " --data " + show.Quote(f.data.Spec)
 	if f.given("n") || f.given("offset") {
-		s += fmt.Sprintf(" --n %d --offset %d", f.data.n, f.data.offset)
+		s += fmt.Sprintf(" --n %d --offset %d", f.data.N, f.data.Offset)
 	}
 	if f.given("channels") {
 		s += " --channels " + f.data.channels.text
 	}
-	return s + " --out " + quoteArg(f.out.Path)
-}
-
-// quoteArg quotes an argument for a shell, if need be.
-func quoteArg(s string) string {
-	safe := s != ""
-	for _, r := range s {
-		safe = safe && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=+,@%", r))
-	}
-	if safe {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return s + " --out " + show.Quote(f.out.Path)
 }
 
 // check looks at the flags that concern files.
 func (f *trainFlags) check() error {
 	for _, r := range []struct{ flag, value, want string }{
 		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
-		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
+		{"data", f.data.Spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
 		{"out", f.out.Path, "a .safetensors file to write"},
 	} {
 		if r.value == "" {
@@ -304,5 +271,5 @@ func (f *trainFlags) check() error {
 
 // inputs lists what the command reads.
 func (f *trainFlags) inputs() []outfile.Input {
-	return []outfile.Input{{Flag: "arch", Spec: f.arch}, {Flag: "data", Spec: f.data.spec}, {Flag: "test-data", Spec: f.test.spec}}
+	return []outfile.Input{{Flag: "arch", Spec: f.arch}, {Flag: "data", Spec: f.data.Spec}, {Flag: "test-data", Spec: f.test.Spec}}
 }

@@ -153,9 +153,3 @@ func TestTrainDiverges(t *testing.T) {
 	assert.Contains(t, r.stderr, "diverged")
 	assert.Empty(t, r.document(t)["epochs"])
 }
-
-func TestQuoteArg(t *testing.T) {
-	for in, want := range map[string]string{"a-b/c=1.5": "a-b/c=1.5", "": "''", "d#train": "'d#train'", "it's": `'it'\''s'`} {
-		assert.Equal(t, want, quoteArg(in))
-	}
-}

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
 )
 
 // sayInstead are words that users try, by the command that does it.
@@ -71,11 +73,11 @@ func noArgs(c *cobra.Command, args []string) error {
 
 // asFlag says that an argument that names a model belongs to --model.
 func asFlag(c *cobra.Command, arg string) string {
-	model := strings.HasPrefix(arg, builtinPrefix) || strings.HasSuffix(arg, outfile.Model) || formats.IsONNX(arg)
+	model := strings.HasPrefix(arg, input.Builtin) || strings.HasSuffix(arg, outfile.Model) || formats.IsONNX(arg)
 	if c.Flags().Lookup("model") == nil || !model {
 		return ""
 	}
-	return "; did you mean --model " + quoteArg(arg) + "?"
+	return "; did you mean --model " + show.Quote(arg) + "?"
 }
 
 // unknownCommand is for a word that is none of c's commands.

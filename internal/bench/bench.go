@@ -3,8 +3,8 @@
 // of the machine, which it measures, too; with Options.Edge it times single images
 // in fresh processes, beside other runtimes. docs/benchmarks.md has the method.
 //
-// The Result has what was measured, for JSON, and writes itself as text, in Go's
-// benchmark format, and as a roofline.
+// The result is a report.Bench; WriteBenchstat and Roofline write one in Go's benchmark
+// format and as a chart.
 package bench
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/report"
 )
 
 // Options say what to measure.
@@ -121,9 +122,10 @@ type meterKey struct {
 
 // Run measures, and returns what it has measured also with an error: Interrupted
 // where ctx ended, WrongLogits. It returns no result if an option cannot be, or
-// nothing could be measured. Run confines the process to some CPUs unless NoPin is
+// nothing could be measured. The caller says in the envelope which command ran. Run
+// confines the process to some CPUs unless NoPin is
 // set, until it returns: call it from one goroutine, with nothing else running.
-func Run(ctx context.Context, o Options) (*Result, error) {
+func Run(ctx context.Context, o Options) (*report.Bench, error) {
 	start := time.Now()
 	b, err := newBench(o)
 	if err != nil {
@@ -149,8 +151,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err = measure(ctx, list, r); err == nil {
 		b.limits(r) // the machine may have been busy before
 	}
-	r.compare()
-	r.markNoisy()
+	compare(r)
+	markNoisy(r)
 	r.Seconds = time.Since(start).Seconds()
 	return r, err
 }
@@ -195,27 +197,31 @@ func threadCounts(most int) []int {
 }
 
 // newResult returns a result with the limits still to be measured.
-func (b *bench) newResult() *Result {
-	r := &Result{
-		Rows: []Row{}, Skipped: []Skip{}, CPU: machine.CPUName(), ISA: b.ISAs[0].Name(),
-		Threads: b.threads[len(b.threads)-1], Pinned: b.pin.On(), pinning: b.pin.String(),
+func (b *bench) newResult() *report.Bench {
+	r := &report.Bench{
+		Envelope: report.Envelope{ISA: b.ISAs[0].Name(), Threads: b.threads[len(b.threads)-1]},
+		Rows:     []report.BenchRow{}, Skipped: []report.BenchSkip{}, CPU: machine.CPUName(),
+		Pinned: b.pin.On(), Pinning: b.pin.String(),
+	}
+	for _, s := range b.subjects.list {
+		r.Epsball.Models = append(r.Epsball.Models, report.Model{Name: s.Name, Hash: s.Model.Hash()})
 	}
 	for _, isa := range b.ISAs {
 		r.ISAs = append(r.ISAs, isa.Name())
 		for _, t := range b.threads {
-			r.Peaks = append(r.Peaks, Peak{isa.Name(), t, 0})
+			r.Peaks = append(r.Peaks, report.BenchPeak{ISA: isa.Name(), Threads: t})
 		}
 	}
 	for _, t := range slices.Compact([]int{1, r.Threads}) {
 		for _, l := range machine.Levels(t) {
-			r.Read = append(r.Read, Bandwidth{l.Name, l.Bytes, t, 0})
+			r.Read = append(r.Read, report.BenchRead{Level: l.Name, Bytes: l.Bytes, Threads: t})
 		}
 	}
 	return r
 }
 
 // limits measures what the machine can do, and keeps what is better than in r.
-func (b *bench) limits(r *Result) {
+func (b *bench) limits(r *report.Bench) {
 	for i := range r.Peaks {
 		p := &r.Peaks[i]
 		p.GFLOPS = max(p.GFLOPS, b.peak(b.ISAs[i/len(b.threads)], p.Threads, 10*peakWindows))

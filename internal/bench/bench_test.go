@@ -1,8 +1,8 @@
 package bench
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -17,7 +17,32 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
+
+// again writes a result, reads it back and returns it, having checked that it is the
+// same value, with the same text, chart and repeats.
+func again(t *testing.T, r *report.Bench) *report.Bench {
+	var doc bytes.Buffer
+	require.NoError(t, report.Write(&doc, r))
+	read, err := report.Read(&doc)
+	require.NoError(t, err)
+	require.Equal(t, r, read)
+	back := read.(*report.Bench)
+	assert.Equal(t, r.Text(), back.Text())
+	var stat, statBack bytes.Buffer
+	require.NoError(t, WriteBenchstat(&stat, r))
+	require.NoError(t, WriteBenchstat(&statBack, back))
+	assert.Equal(t, stat.String(), statBack.String())
+	repeats := 0
+	for i := range r.Rows {
+		assert.Len(t, r.Rows[i].Samples, r.Rows[i].Repeats)
+		repeats += r.Rows[i].Repeats
+	}
+	assert.Equal(t, repeats, strings.Count(stat.String(), " ns/op"))
+	assert.Equal(t, Roofline(r), Roofline(back))
+	return back
+}
 
 func smallModel(t *testing.T) *model.Model {
 	m, err := model.Random(&model.Architecture{Name: "small", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{
@@ -64,13 +89,8 @@ func TestRun(t *testing.T) {
 		"forward/my_net/b1/t1", "forward/my_net/b1/t2", "forward/my_net/b9/t1", "forward/my_net/b9/t2",
 		"ibp/my_net/b1/t1", "ibp/my_net/b1/t2", "ibp/my_net/b9/t1", "ibp/my_net/b9/t2",
 	}, names)
-	data, err := json.Marshal(r)
-	require.NoError(t, err)
-	var again Result
-	require.NoError(t, json.Unmarshal(data, &again))
-	assert.Equal(t, r.Peaks, again.Peaks)
-	assert.Equal(t, r.Rows[3].Seconds, again.Rows[3].Seconds)
-	assert.Nil(t, again.Rows[3].Edge)
+	assert.Equal(t, []report.Model{{Name: "my_net", Hash: o.Subjects[0].Model.Hash()}}, r.Epsball.Models)
+	assert.Nil(t, again(t, r).Rows[3].BenchEdge)
 }
 
 func TestRefusedOptions(t *testing.T) {
@@ -119,12 +139,12 @@ func TestInterrupted(t *testing.T) {
 
 // Rows that spread too far are marked, counted and explained.
 func TestNoisy(t *testing.T) {
-	row := func(name string, spread float64) Row {
-		return Row{Name: name, Kind: KindPass, ISA: "a", Threads: 1, Batch: 1, Seconds: 1, Bytes: 1, Repeats: 20, Spread: spread, Intensity: 1, GFLOPS: 1}
+	row := func(name string, spread float64) report.BenchRow {
+		return report.BenchRow{Name: name, Kind: report.RowPass, ISA: "a", Threads: 1, Batch: 1, Seconds: 1, Bytes: 1, Repeats: 20, Spread: spread, Intensity: 1, GFLOPS: 1}
 	}
-	r := &Result{ISA: "a", ISAs: []string{"a"}, Threads: 1, Rows: []Row{row("forward/quiet/b1/t1", NoisySpread), row("forward/loud/b1/t1", 0.234)}}
-	r.markNoisy()
-	r.markNoisy() // as often as one likes
+	r := &report.Bench{Envelope: report.Envelope{ISA: "a", Threads: 1}, ISAs: []string{"a"}, Rows: []report.BenchRow{row("forward/quiet/b1/t1", report.NoisySpread), row("forward/loud/b1/t1", 0.234)}}
+	markNoisy(r)
+	markNoisy(r) // as often as one likes
 	assert.Equal(t, 1, r.Noisy)
 	assert.False(t, r.Rows[0].Noisy)
 	assert.True(t, r.Rows[1].Noisy)
@@ -132,10 +152,10 @@ func TestNoisy(t *testing.T) {
 	assert.Regexp(t, `(?m)^forward/loud/b1/t1 .* noisy 23\.4% `, text)
 	assert.Regexp(t, `(?m)^forward/quiet/b1/t1 .*  10\.0% `, text)
 	assert.Contains(t, text, "\nnoisy: the repeats of 1 of 2 rows spread by more than 10%")
-	assert.True(t, strings.HasSuffix(r.Roofline().Panels[0].Points[1].Tooltip, ", noisy"))
+	assert.True(t, strings.HasSuffix(Roofline(r).Panels[0].Points[1].Tooltip, ", noisy"))
 
 	r.Rows = r.Rows[:1]
-	r.markNoisy()
+	markNoisy(r)
 	assert.Zero(t, r.Noisy)
 	assert.Empty(t, r.NoiseText())
 	assert.NotContains(t, r.Text(), "noisy")
@@ -143,19 +163,19 @@ func TestNoisy(t *testing.T) {
 
 // The repeats of a busy machine spread: the row is marked by what is measured.
 func TestSpread(t *testing.T) {
-	c := &contestant{benchCase: &benchCase{kind: KindPass, name: "n", isa: best(t), flop: 1, bytes: 1}, peaks: []float64{1}}
+	c := &contestant{benchCase: &benchCase{kind: report.RowPass, name: "n", isa: best(t), flop: 1, bytes: 1}, peaks: []float64{1}}
 	for i := range 20 {
-		c.samples = append(c.samples, timing{1 + float64(i)/100, 1})
+		c.samples = append(c.samples, 1+float64(i)/100)
 	}
-	r := &Result{Rows: []Row{c.row()}}
-	r.markNoisy()
+	r := &report.Bench{Rows: []report.BenchRow{c.row()}}
+	markNoisy(r)
 	assert.InDelta(t, 0.1/1.095, r.Rows[0].Spread, 1e-9)
 	assert.False(t, r.Rows[0].Noisy)
 	for i := range c.samples {
-		c.samples[i].seconds += float64(i) / 100
+		c.samples[i] += float64(i) / 100
 	}
 	r.Rows[0] = c.row()
-	r.markNoisy()
+	markNoisy(r)
 	assert.True(t, r.Rows[0].Noisy)
 }
 
@@ -254,13 +274,14 @@ func TestThreadCounts(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	row := func(isa, variant string, threads int, seconds float64) Row {
-		return Row{Kind: KindPass, group: "g", ISA: isa, Variant: variant, Threads: threads, Seconds: seconds, Bytes: 1}
+	row := func(isa, variant string, threads int, seconds float64) report.BenchRow {
+		name := strings.TrimSuffix(fmt.Sprintf("forward/g/b1/t%d/%s", threads, variant), "/")
+		return report.BenchRow{Name: name, Kind: report.RowPass, ISA: isa, Variant: variant, Threads: threads, Seconds: seconds, Bytes: 1}
 	}
-	r := &Result{ISA: "a", Rows: []Row{
+	r := &report.Bench{Envelope: report.Envelope{ISA: "a"}, Rows: []report.BenchRow{
 		row("a", direct, 1, 8), row("a", direct, 2, 5), row("a", winograd, 2, 4), row("b", direct, 2, 10), row("b", direct, 1, 20),
 	}}
-	r.compare()
+	compare(r)
 	var speedups, ratios []float64
 	for _, x := range r.Rows {
 		speedups, ratios = append(speedups, x.Speedup), append(ratios, x.Ratio)
@@ -271,9 +292,12 @@ func TestCompare(t *testing.T) {
 
 // A result without rows has a roofline, too.
 func TestEmptyRoofline(t *testing.T) {
-	r := &Result{CPU: `<b>&"x"`, ISA: "i", Threads: 1, Peaks: []Peak{{"i", 1, 100}}, Read: []Bandwidth{{"L1", 9, 1, 50}}}
+	r := &report.Bench{
+		Envelope: report.Envelope{ISA: "i", Threads: 1}, CPU: `<b>&"x"`,
+		Peaks: []report.BenchPeak{{ISA: "i", Threads: 1, GFLOPS: 100}}, Read: []report.BenchRead{{Level: "L1", Bytes: 9, Threads: 1, GBps: 50}},
+	}
 	var b strings.Builder
-	require.NoError(t, r.Roofline().WriteSVG(&b))
+	require.NoError(t, Roofline(r).WriteSVG(&b))
 	assert.Contains(t, b.String(), "&lt;b&gt;")
 }
 

@@ -6,10 +6,13 @@ import (
 	"io"
 	"runtime"
 	"strings"
+
+	"github.com/epsball/epsball/report"
 )
 
-// WriteBenchstat writes Go's benchmark format, one line for each repeat.
-func (r *Result) WriteBenchstat(w io.Writer) error {
+// WriteBenchstat writes a result of Run in Go's benchmark format, one line for each
+// repeat.
+func WriteBenchstat(w io.Writer, r *report.Bench) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "goos: %s\ngoarch: %s\npkg: github.com/epsball/epsball/cmd/epsball\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.CPU)
 	for _, unit := range []string{"images/s", "GFLOP/s", "GB/s", "of-peak"} {
@@ -21,13 +24,13 @@ func (r *Result) WriteBenchstat(w io.Writer) error {
 		if len(r.ISAs) > 1 {
 			name += "/isa=" + row.ISA
 		}
-		for _, s := range row.samples {
-			gflops := row.GFLOPS * row.Seconds / s.seconds
-			fmt.Fprintf(&b, "%s\t%d\t%.1f ns/op", name, s.calls, 1e9*s.seconds)
-			if row.Kind == KindKernel {
-				fmt.Fprintf(&b, "\t%.5g GB/s", row.GBps*row.Seconds/s.seconds)
+		for _, s := range row.Samples {
+			gflops := row.GFLOPS * row.Seconds / s
+			fmt.Fprintf(&b, "%s\t%d\t%.1f ns/op", name, row.Runs, 1e9*s)
+			if row.Kind == report.RowKernel {
+				fmt.Fprintf(&b, "\t%.5g GB/s", row.GBps*row.Seconds/s)
 			} else {
-				fmt.Fprintf(&b, "\t%.6g images/s", float64(row.Batch)/s.seconds)
+				fmt.Fprintf(&b, "\t%.6g images/s", float64(row.Batch)/s)
 			}
 			if gflops > 0 { // select-lanes and pack-lanes only move data
 				fmt.Fprintf(&b, "\t%.5g GFLOP/s\t%.4g of-peak", gflops, gflops/row.PeakGFLOPS)

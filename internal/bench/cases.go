@@ -9,17 +9,7 @@ import (
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
-)
-
-// Kind is what a row measures, and tells how its name is made.
-type Kind string
-
-// The kinds of rows.
-const (
-	KindPass   Kind = "pass"   // PASS/NET/bBATCH/tTHREADS
-	KindLayer  Kind = "layer"  // layer/OPERATION/NET/LAYER/bBATCH/tTHREADS
-	KindKernel Kind = "kernel" // kernel/OPERATION/LEVEL/tTHREADS
-	KindEdge   Kind = "edge"   // edge/NET/b1/tTHREADS
+	"github.com/epsball/epsball/report"
 )
 
 const (
@@ -30,7 +20,7 @@ const (
 
 // benchCase is a row before it is measured.
 type benchCase struct {
-	kind    Kind
+	kind    report.RowKind
 	name    string
 	group   string // its name without threads and variant: cases of a group take turns
 	variant string // suffix of the name: winograd, another runtime, or none
@@ -130,7 +120,7 @@ func (b *bench) passCases(withWinograd bool) ([]benchCase, error) {
 				group := fmt.Sprintf("%s/%s/b%d", passes[p].name, name, batch)
 				list = b.expand(list, group, variants, func(threads int, isa *kernels.ISA, variant string) benchCase {
 					return benchCase{
-						kind: KindPass, batch: batch,
+						kind: report.RowPass, batch: batch,
 						flop:  passes[p].flops * float64(n.MACs()) * float64(batch),
 						bytes: passes[p].traffic(n, batch),
 						prepare: func(ctx context.Context) (*task, error) {

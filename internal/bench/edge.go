@@ -14,6 +14,7 @@ import (
 	"github.com/epsball/epsball/internal/bench/worker"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
 
 const (
@@ -21,10 +22,6 @@ const (
 	startTime  = 400 * time.Millisecond // of Options.Time for each of these
 	edgePause  = 30 * time.Millisecond  // idle threads of the one before fall asleep
 	edgeImages = 4
-
-	// A round counts as quiet if other programs took at most this share of the
-	// CPUs. Others are made up for, and the quietest rounds count.
-	quietShare = 0.05
 	mostRounds = 2 * samples
 )
 
@@ -87,7 +84,7 @@ func (b *bench) edgeCases(re *regexp.Regexp) ([]benchCase, error) {
 	for i := range b.subjects.list {
 		name := b.subjects.list[i].Name
 		list = b.expand(list, fmt.Sprintf("edge/%s/b1", name), variants, func(int, *kernels.ISA, string) benchCase {
-			return benchCase{kind: KindEdge, batch: 1, subject: i}
+			return benchCase{kind: report.RowEdge, batch: 1, subject: i}
 		})
 	}
 	list = slices.DeleteFunc(list, func(c benchCase) bool {
@@ -116,7 +113,7 @@ func (b *bench) edgeCases(re *regexp.Regexp) ([]benchCase, error) {
 
 // measureEdge fills r with the rows of the cases. Those of a network and a
 // number of threads take turns.
-func (b *bench) measureEdge(ctx context.Context, list []benchCase, r *Result) (err error) {
+func (b *bench) measureEdge(ctx context.Context, list []benchCase, r *report.Bench) (err error) {
 	e := &edgeBench{bench: b, inputs: make([]edgeFile, len(b.subjects.list)), absent: map[string]string{}}
 	if e.dir, err = os.MkdirTemp("", "epsball-edge-"); err != nil {
 		return err
@@ -146,7 +143,7 @@ func (b *bench) measureEdge(ctx context.Context, list []benchCase, r *Result) (e
 	}
 	for _, p := range edgePeers {
 		if why, ok := e.absent[p.name]; ok {
-			r.Absent = append(r.Absent, Absent{p.name, why})
+			r.Absent = append(r.Absent, report.BenchAbsent{Runtime: p.name, Reason: why})
 		}
 	}
 	if len(e.wrong) > 0 {
@@ -156,7 +153,7 @@ func (b *bench) measureEdge(ctx context.Context, list []benchCase, r *Result) (e
 }
 
 // probe writes the scripts and sees whether the interpreter runs them.
-func (e *edgeBench) probe(ctx context.Context) (*Python, error) {
+func (e *edgeBench) probe(ctx context.Context) (*report.BenchPython, error) {
 	e.scripts = filepath.Join(e.dir, "scripts")
 	if err := os.CopyFS(e.scripts, edge.Files); err != nil {
 		return nil, err
@@ -166,7 +163,7 @@ func (e *edgeBench) probe(ctx context.Context) (*Python, error) {
 		return nil, &OptionError{"peers", err}
 	}
 	defer p.Close()
-	return &Python{p.Hello.Version, p.Hello.RSS, p.Ready.Sub(p.Started).Seconds()}, nil
+	return &report.BenchPython{Version: p.Hello.Version, RSS: p.Hello.RSS, Seconds: p.Ready.Sub(p.Started).Seconds()}, nil
 }
 
 // command is the command line of a contestant.

@@ -10,6 +10,7 @@ import (
 	"github.com/epsball/epsball/internal/bench/worker"
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/report"
 )
 
 // edgeContestant is a row being measured.
@@ -17,15 +18,15 @@ type edgeContestant struct {
 	*benchCase
 	at      int // in the list
 	proc    *worker.Process
-	starts  []Edge    // of each fresh process
-	calls   int       // in a repeat
-	turns   [][]int64 // the calls of each repeat, ascending nanoseconds
-	mallocs int64     // in all of them
-	left    int       // goroutines left running
+	starts  []report.BenchEdge // of each fresh process
+	calls   int                // in a repeat
+	turns   [][]int64          // the calls of each repeat, ascending nanoseconds
+	mallocs int64              // in all of them
+	left    int                // goroutines left running
 }
 
 // measureGroup appends the rows of cases that take turns.
-func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *Result) error {
+func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *report.Bench) error {
 	f, err := e.input(ctx, list[0].subject)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *Resul
 	measurePeaks()
 	for i := range list {
 		if list[i].flop/(peaks[list[i].isa][0]*1e9) > longestRow*e.Time.Seconds() {
-			r.Skipped = append(r.Skipped, Skip{list[i].name, list[i].isaName(), "a run takes too long for --time"})
+			r.Skipped = append(r.Skipped, report.BenchSkip{Name: list[i].name, ISA: list[i].isaName(), Reason: "a run takes too long for --time"})
 			continue
 		}
 		group = append(group, &edgeContestant{benchCase: &list[i], at: i})
@@ -59,7 +60,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *Resul
 			time.Sleep(edgePause)
 			err := do(c)
 			if err != nil && !errors.Is(err, errAbsent) && ctx.Err() == nil {
-				r.Skipped = append(r.Skipped, Skip{c.name, c.isaName(), err.Error()})
+				r.Skipped = append(r.Skipped, report.BenchSkip{Name: c.name, ISA: c.isaName(), Reason: err.Error()})
 			}
 			if err != nil {
 				c.stop()
@@ -83,7 +84,7 @@ func (e *edgeBench) measureGroup(ctx context.Context, list []benchCase, r *Resul
 		use := usage(group)
 		drop((*edgeContestant).repeat)
 		others = append(others, use.Others(usage(group)))
-		if others[round] <= quietShare {
+		if others[round] <= report.QuietShare {
 			quiet++
 		}
 	}
@@ -117,7 +118,7 @@ func usage(group []*edgeContestant) machine.Usage {
 
 // isaName is empty for other runtimes, which choose for themselves.
 func (c *benchCase) isaName() string {
-	if c.kind == KindEdge && isPeer(c.variant) {
+	if c.kind == report.RowEdge && isPeer(c.variant) {
 		return ""
 	}
 	return c.isa.Name()
@@ -160,7 +161,7 @@ func (e *edgeBench) start(ctx context.Context, c *edgeContestant, f *edgeFile) e
 		e.absent[c.variant] = a.Absent
 		return errAbsent
 	}
-	s := Edge{
+	s := report.BenchEdge{
 		Runtime: "epsball", Version: a.Version, Startup: time.Since(c.proc.Started).Seconds(),
 		Import: a.Import, Load: a.Load, First: a.First, RSS: a.RSS, MaxRSS: a.MaxRSS, BaseRSS: c.proc.Hello.RSS,
 		LibraryBytes: a.LibraryBytes, WeightBytes: a.WeightBytes,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/epsball/epsball/internal/bench/worker"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/report"
 )
 
 // asWorker makes this program a worker.
@@ -43,13 +44,14 @@ func TestEdge(t *testing.T) {
 	require.Len(t, r.Rows, 1+len(edgeStored))
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		require.NotNil(t, row.Edge)
+		require.NotNil(t, row.BenchEdge)
 		assert.Equal(t, "test", row.Version)
 		assert.Positive(t, row.Startup)
 		assert.Zero(t, row.Allocs)
-		assert.Equal(t, row.Spread > NoisySpread, row.Noisy)
+		assert.Equal(t, row.Spread > report.NoisySpread, row.Noisy)
 		assert.Contains(t, r.Text(), row.Name)
 	}
+	again(t, r)
 }
 
 // A worker that does not start leaves its rows out.
@@ -79,7 +81,7 @@ func TestEdgeWrongLogits(t *testing.T) {
 	}
 	list, err := b.cases()
 	require.NoError(t, err)
-	r := &Result{}
+	r := &report.Bench{}
 	require.NoError(t, e.measureGroup(context.Background(), list, r))
 	assert.Empty(t, r.Rows)
 	require.Len(t, r.Skipped, 3)

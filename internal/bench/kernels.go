@@ -8,6 +8,7 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 // elementOp is an element-wise kernel on arrays of n elements.
@@ -63,7 +64,7 @@ func (b *bench) kernelCases() []benchCase {
 				calls := threads * max(1, (4<<20)/(4*op.touched*n))
 				elements := float64(calls) * float64(n)
 				return benchCase{
-					kind: KindKernel, level: l, flop: op.flop * elements, bytes: 4 * float64(op.touched) * elements,
+					kind: report.RowKernel, level: l, flop: op.flop * elements, bytes: 4 * float64(op.touched) * elements,
 					prepare: func(ctx context.Context) (*task, error) { return op.prepare(ctx, isa, n, calls, threads), nil },
 				}
 			})

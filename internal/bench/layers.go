@@ -7,6 +7,7 @@ import (
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 // layerOp is one operation of a layer. Each takes 2·MACs operations.
@@ -53,7 +54,7 @@ func (b *bench) layerCases() ([]benchCase, error) {
 					group := fmt.Sprintf("layer/%s/%s/%s/b%d", op.name, name, n.Nodes()[i].Name, batch)
 					list = b.expand(list, group, []string{direct}, func(threads int, isa *kernels.ISA, _ string) benchCase {
 						return benchCase{
-							kind: KindLayer, batch: batch, level: op.level(n, i, batch),
+							kind: report.RowLayer, batch: batch, level: op.level(n, i, batch),
 							flop:  2 * float64(n.Nodes()[i].MACs()) * float64(batch),
 							bytes: op.traffic(n, i, batch),
 							prepare: func(ctx context.Context) (*task, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/epsball/epsball/internal/machine"
+	"github.com/epsball/epsball/report"
 )
 
 // samples is the number of repeats of a row unless runs are long.
@@ -20,7 +21,7 @@ const (
 )
 
 // measureAll fills r with the rows of the cases, group by group.
-func (b *bench) measureAll(ctx context.Context, list []benchCase, r *Result) error {
+func (b *bench) measureAll(ctx context.Context, list []benchCase, r *report.Bench) error {
 	done := 0
 	for from := 0; from < len(list); {
 		to := from + 1
@@ -46,13 +47,13 @@ type contestant struct {
 	calls   int // runs in a repeat
 	want    int // repeats
 	spent   time.Duration
-	samples []timing
+	samples []float64 // seconds of one run
 	peaks   []float64
 	read    float64
 }
 
 // measureGroup times the cases of a group in turns.
-func (b *bench) measureGroup(ctx context.Context, list []benchCase) (rows []Row, skipped []Skip) {
+func (b *bench) measureGroup(ctx context.Context, list []benchCase) (rows []report.BenchRow, skipped []report.BenchSkip) {
 	var group []*contestant
 	defer func() {
 		for _, c := range group {
@@ -62,7 +63,7 @@ func (b *bench) measureGroup(ctx context.Context, list []benchCase) (rows []Row,
 		runtime.GC() // not in the middle of a repeat
 	}()
 	leave := func(c *benchCase, reason string) {
-		skipped = append(skipped, Skip{c.name, c.isa.Name(), reason})
+		skipped = append(skipped, report.BenchSkip{Name: c.name, ISA: c.isa.Name(), Reason: reason})
 	}
 	limit := longestRow * b.Time.Seconds()
 	for i := range list {
@@ -122,7 +123,7 @@ func (c *contestant) warm(budget time.Duration) {
 		}
 	}
 	if once > 4*budget {
-		c.samples = []timing{{once.Seconds(), 1}}
+		c.samples, c.calls = []float64{once.Seconds()}, 1
 		return
 	}
 	c.calls = max(1, int(budget/samples/once))
@@ -146,26 +147,21 @@ func (c *contestant) repeat() {
 	}
 	d := time.Since(t)
 	c.spent += d
-	c.samples = append(c.samples, timing{d.Seconds() / float64(c.calls), c.calls})
+	c.samples = append(c.samples, d.Seconds()/float64(c.calls))
 }
 
-func (c *contestant) row() Row {
-	var s []float64
-	for _, t := range c.samples {
-		s = append(s, t.seconds)
-	}
+func (c *contestant) row() report.BenchRow {
+	s := slices.Clone(c.samples)
 	med := median(s)
 	n := len(s)
-	r := Row{
+	r := report.BenchRow{
 		Name: c.name, Kind: c.kind, Variant: c.variant, ISA: c.isa.Name(), Threads: c.threads, Batch: c.batch,
 		GFLOPS: c.flop / med / 1e9, PeakGFLOPS: median(c.peaks), ImagesPerS: float64(c.batch) / med,
 		Seconds: med, Fastest: s[0], Slowest: s[n-1], Spread: (s[(3*(n-1)+2)/4] - s[(n-1)/4]) / med, Repeats: n,
 		Bytes: c.bytes, Intensity: c.flop / c.bytes, GBps: c.bytes / med / 1e9, ReadGBps: c.read,
-		group: c.group, samples: c.samples,
+		Runs: c.calls, Samples: c.samples,
 	}
-	if c.kind != KindLayer || c.read == 0 { // else memory is the limit
-		r.FractionOfPeak = r.GFLOPS / r.PeakGFLOPS
-	}
+	r.FractionOfPeak = r.GFLOPS / r.PeakGFLOPS
 	if c.read > 0 {
 		r.FractionOfReads = r.GBps / c.read
 	}

@@ -7,11 +7,12 @@ import (
 
 	"github.com/epsball/epsball/internal/plot"
 	"github.com/epsball/epsball/internal/show"
+	"github.com/epsball/epsball/report"
 )
 
-// Roofline is the chart of the rows of the first kernel set's direct kernels: a
+// Roofline is the chart of a result of Run: the rows of the first kernel set's direct kernels: a
 // panel for one thread and one for all.
-func (r *Result) Roofline() *plot.Roofline {
+func Roofline(r *report.Bench) *plot.Roofline {
 	c := &plot.Roofline{
 		Title: "Roofline: " + r.CPU,
 		Subtitle: []string{
@@ -33,7 +34,7 @@ func (r *Result) Roofline() *plot.Roofline {
 		}
 		for i := range r.Rows {
 			if row := &r.Rows[i]; row.ISA == r.ISA && row.Variant == direct && row.Intensity > 0 && row.Threads == t {
-				p.Points = append(p.Points, row.point())
+				p.Points = append(p.Points, point(row))
 			}
 		}
 		c.Panels = append(c.Panels, p)
@@ -43,9 +44,9 @@ func (r *Result) Roofline() *plot.Roofline {
 
 // point is the row's place in a roofline. Rows of one label share it: markers tell
 // the operation, colours the network.
-func (r *Row) point() plot.RooflinePoint {
+func point(r *report.BenchRow) plot.RooflinePoint {
 	p := plot.RooflinePoint{
-		Intensity: r.Intensity, GFLOPS: r.GFLOPS, Size: r.Batch, Far: r.Kind == KindPass,
+		Intensity: r.Intensity, GFLOPS: r.GFLOPS, Size: r.Batch, Far: r.Kind == report.RowPass,
 		Tooltip: fmt.Sprintf("%s: %.3g GFLOP/s, %.1f%% of peak, %.3g FLOP/byte, spread %.1f%%", r.Name, r.GFLOPS, 100*r.FractionOfPeak, r.Intensity, 100*r.Spread),
 	}
 	if r.Noisy {
@@ -53,14 +54,14 @@ func (r *Row) point() plot.RooflinePoint {
 	}
 	parts := strings.Split(r.Name, "/")
 	switch r.Kind {
-	case KindPass, KindEdge:
+	case report.RowPass, report.RowEdge:
 		p.Series, p.Marker, p.Label = parts[1], parts[0], fmt.Sprintf("%s b%d", parts[1], r.Batch)
-		if r.Kind == KindEdge {
+		if r.Kind == report.RowEdge {
 			p.Marker = "forward"
 		}
-	case KindLayer:
+	case report.RowLayer:
 		p.Series, p.Marker, p.Label = parts[2], "layer "+parts[1], fmt.Sprintf("%s b%d", parts[3], r.Batch)
-	case KindKernel:
+	case report.RowKernel:
 		p.Marker, p.Label = "element-wise kernel", parts[1]+" "+parts[2]
 	}
 	return p

@@ -2,9 +2,11 @@ package runlog
 
 import (
 	"fmt"
+	"io"
 	"math/big"
 
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/verify/cert"
@@ -33,12 +35,36 @@ func NewCertificates(p *audit.Proving, n *net.Network, common check.Certificate,
 	return c
 }
 
-// Start writes to a new file.
-func (c *Certificates) Start(f *cert.File) { c.file = f }
+// Open opens the file or stream of a claimed output to save certificates to, a file to
+// go on with if resume is set: the proofs that it has are Done in the run. A certificate
+// of another run, or of another image or label, is an error.
+func (c *Certificates) Open(out *outfile.Output, resume bool) (closeAll func(), err error) {
+	var stream io.WriteCloser
+	switch {
+	case resume:
+		err = c.resume(out.File)
+	case !out.IsFile():
+		if stream, err = out.Stream(); err == nil {
+			c.file = cert.Stream(stream)
+		}
+	case out.Replace:
+		c.file, err = cert.Replace(out.File)
+	default:
+		c.file, err = cert.Create(out.File)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = c.file.Close() // each line has been synced
+		if stream != nil {
+			_ = stream.Close()
+		}
+	}, nil
+}
 
-// Resume goes on with the file at path: the proofs that it has are Done in the run. A
-// certificate of another run, or of another image or label, is an error.
-func (c *Certificates) Resume(path string) error {
+// resume goes on with the file at path.
+func (c *Certificates) resume(path string) error {
 	file, done, err := cert.Resume(path, &c.common)
 	if err != nil {
 		return err
@@ -125,11 +151,4 @@ func (c *Certificates) statement(i int) cert.Proof {
 		}
 	}
 	return p
-}
-
-// Close closes the file.
-func (c *Certificates) Close() {
-	if c.file != nil {
-		_ = c.file.Close() // each line has been synced
-	}
 }

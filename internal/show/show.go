@@ -130,3 +130,15 @@ func Fraction(k, n int) float64 {
 	}
 	return float64(k) / float64(n)
 }
+
+// Quote quotes an argument for a shell, if need be.
+func Quote(s string) string {
+	safe := s != ""
+	for _, r := range s {
+		safe = safe && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=+,@%", r))
+	}
+	if safe {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

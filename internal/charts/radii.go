@@ -1,10 +1,29 @@
-package main
+package charts
 
 import (
+	"fmt"
+	"io"
 	"slices"
 
 	"github.com/epsball/epsball/internal/plot"
+	"github.com/epsball/epsball/report"
 )
+
+// Radii draws the radii of the images that r sums up, in steps of resolution:
+// certified, and attacked if an attack ran.
+func Radii(w io.Writer, r *report.Certify, resolution float64, certified, attacked []int) error {
+	p := radiusPlot{
+		title:    "Certified accuracy of " + r.Model,
+		subtitle: fmt.Sprintf("%s of %s; method %s", r.Images(), r.Data, r.Method),
+		xLabel:   fmt.Sprintf("radius ε, %s", r.Norm), resolution: resolution,
+		certified: certified[:r.N],
+	}
+	if r.AttackSteps > 0 {
+		p.subtitle += fmt.Sprintf(", attack PGD-%d", r.AttackSteps)
+		p.attacked = attacked[:r.N]
+	}
+	return p.chart().WriteSVG(w)
+}
 
 // radiusPlot is certified accuracy against the radius: each image is proved up to
 // its certified radius and fooled from its attacked one on.

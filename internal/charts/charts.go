@@ -1,4 +1,5 @@
-package main
+// Package charts draws results of commands: fractions of the images over the radius.
+package charts
 
 import (
 	"fmt"
@@ -35,9 +36,9 @@ func (c *curve) zero(clean *float64) {
 	}
 }
 
-// securityCurve draws what eval found at several radii: for each model the accuracy
+// Security draws what eval found at several radii: for each model the accuracy
 // that no attack takes, and the certified one below it.
-func securityCurve(w io.Writer, r *report.Eval) error {
+func Security(w io.Writer, r *report.Eval) error {
 	var curves []*curve
 	for i := 0; i < len(r.Results); {
 		first := r.Results[i]
@@ -57,8 +58,8 @@ func securityCurve(w io.Writer, r *report.Eval) error {
 	return drawCurves(w, "Accuracy under attack, and certified", show.Count(one.N, "image")+" of "+r.Data, "radius ε, "+one.Norm, curves)
 }
 
-// attackCurve draws the accuracy that an attack leaves at several radii.
-func attackCurve(w io.Writer, r *report.AttackTable) error {
+// Attack draws the accuracy that an attack leaves at several radii.
+func Attack(w io.Writer, r *report.AttackTable) error {
 	one := r.Results[0]
 	c := newCurve("not fooled", 1, false)
 	for _, a := range r.Results {
@@ -69,8 +70,8 @@ func attackCurve(w io.Writer, r *report.AttackTable) error {
 		one.Attack), "radius ε, "+one.Norm, []*curve{c})
 }
 
-// certifyCurve draws the certified accuracy of models at several radii.
-func certifyCurve(w io.Writer, r *report.CertifyTable) error {
+// Certify draws the certified accuracy of models at several radii.
+func Certify(w io.Writer, r *report.CertifyTable) error {
 	var curves []*curve
 	seen := map[string]bool{}
 	for _, c := range r.Results {

@@ -1,52 +1,73 @@
-package bench
+package report
 
-// Result is what a run has measured. docs/benchmarks.md explains the keys of its
-// JSON.
-type Result struct {
-	PeakGFLOPS float64     `json:"peak_gflops"` // of one core, with the first kernel set
-	Peaks      []Peak      `json:"peaks"`       // the best measured before the rows and after
-	Read       []Bandwidth `json:"read_gbps"`   // likewise
-	Rows       []Row       `json:"rows"`
-	Noisy      int         `json:"noisy"` // rows that are
-	Skipped    []Skip      `json:"skipped"`
-	Absent     []Absent    `json:"absent,omitempty"` // other runtimes that the peers lack
-	Python     *Python     `json:"python,omitempty"` // of the peers
-	CPU        string      `json:"cpu"`
-	ISA        string      `json:"isa"` // the first kernel set
-	ISAs       []string    `json:"isas"`
-	Threads    int         `json:"threads"` // the most
-	Pinned     bool        `json:"pinned"`
-	Seconds    float64     `json:"seconds"`
-
-	pinning string
+// Bench is the result of bench: how much of a machine the library uses.
+// docs/benchmarks.md explains the method. ISA of the envelope is the first kernel set,
+// Threads the most, and its models are those timed, the presets with random weights too.
+type Bench struct {
+	Envelope
+	PeakGFLOPS float64       `json:"peak_gflops"` // of one core, with the first kernel set
+	Peaks      []BenchPeak   `json:"peaks"`       // the best measured before the rows and after
+	Read       []BenchRead   `json:"read_gbps"`   // likewise
+	Rows       []BenchRow    `json:"rows"`
+	Noisy      int           `json:"noisy"` // rows that are
+	Skipped    []BenchSkip   `json:"skipped"`
+	Absent     []BenchAbsent `json:"absent,omitempty"` // other runtimes that the peers lack
+	Python     *BenchPython  `json:"python,omitempty"` // of the peers
+	CPU        string        `json:"cpu"`
+	ISAs       []string      `json:"isas"`
+	Pinned     bool          `json:"pinned"`
+	Pinning    string        `json:"pinning"` // in words: which threads, on which CPUs
+	Seconds    float64       `json:"seconds"`
 }
 
-// Peak is the peak of fused multiply-adds of some threads together.
-type Peak struct {
+// RowKind is what a row measures, and tells how its name is made.
+type RowKind string
+
+// The kinds of rows.
+const (
+	RowPass   RowKind = "pass"   // PASS/NET/bBATCH/tTHREADS
+	RowLayer  RowKind = "layer"  // layer/OPERATION/NET/LAYER/bBATCH/tTHREADS
+	RowKernel RowKind = "kernel" // kernel/OPERATION/LEVEL/tTHREADS
+	RowEdge   RowKind = "edge"   // edge/NET/b1/tTHREADS
+)
+
+const (
+	// NoisySpread is the spread above which a row is noisy. The median of twenty
+	// repeats of that spread is off by up to 4 % nineteen times out of twenty: more
+	// than most comparisons are about.
+	NoisySpread = 0.1
+
+	// QuietShare is what other programs may take of the CPUs in a round of RowEdge that
+	// counts as quiet. Others are made up for, and the quietest rounds count.
+	QuietShare = 0.05
+)
+
+// BenchPeak is the peak of fused multiply-adds of some threads together.
+type BenchPeak struct {
 	ISA     string  `json:"isa"`
 	Threads int     `json:"threads"`
 	GFLOPS  float64 `json:"gflops"`
 }
 
-// Bandwidth is how fast some threads together read.
-type Bandwidth struct {
+// BenchRead is how fast some threads together read.
+type BenchRead struct {
 	Level   string  `json:"level"` // of the memory
 	Bytes   int     `json:"bytes"` // that each thread reads again and again
 	Threads int     `json:"threads"`
 	GBps    float64 `json:"gbps"`
 }
 
-// Row is a case measured.
-type Row struct {
+// BenchRow is a case measured.
+type BenchRow struct {
 	Name            string  `json:"name"`
-	Kind            Kind    `json:"kind"`
+	Kind            RowKind `json:"kind"`
 	Variant         string  `json:"variant,omitzero"` // suffix of the name
 	ISA             string  `json:"isa"`
 	Threads         int     `json:"threads"`
 	Batch           int     `json:"batch"` // 0 for kernels
 	GFLOPS          float64 `json:"gflops"`
 	PeakGFLOPS      float64 `json:"peak_gflops"` // of these threads and kernels, measured between the repeats
-	FractionOfPeak  float64 `json:"fraction_of_peak,omitzero"`
+	FractionOfPeak  float64 `json:"fraction_of_peak"`
 	ImagesPerS      float64 `json:"images_per_s"`
 	Seconds         float64 `json:"seconds"` // of one run, the median
 	Fastest         float64 `json:"fastest"` // seconds
@@ -63,20 +84,14 @@ type Row struct {
 	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level, or of as much memory as the layer has
 	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
 
-	*Edge // nil unless Kind is KindEdge
+	Runs    int       `json:"runs"`    // in each repeat
+	Samples []float64 `json:"samples"` // of each repeat in turn, the seconds of one run; of RowEdge the median
 
-	group   string
-	samples []timing
+	*BenchEdge // nil unless Kind is RowEdge
 }
 
-// timing is one repeat.
-type timing struct {
-	seconds float64 // of one run
-	calls   int
-}
-
-// Edge is what a row of a fresh process has beside the others.
-type Edge struct {
+// BenchEdge is what a row of a fresh process has beside the others.
+type BenchEdge struct {
 	Runtime      string  `json:"runtime"`
 	Version      string  `json:"version"`
 	Calls        int     `json:"calls"` // timed, in all repeats
@@ -97,22 +112,24 @@ type Edge struct {
 	Others       float64 `json:"others"`                // share of the CPUs that other programs took in the busiest repeat
 }
 
-// Skip is a row that was not measured.
-type Skip struct {
+// BenchSkip is a row that was not measured.
+type BenchSkip struct {
 	Name   string `json:"name"`
 	ISA    string `json:"isa"`
 	Reason string `json:"reason"`
 }
 
-// Absent is another runtime that could not be measured.
-type Absent struct {
+// BenchAbsent is another runtime that could not be measured.
+type BenchAbsent struct {
 	Runtime string `json:"runtime"`
 	Reason  string `json:"reason"`
 }
 
-// Python is the interpreter of the peers, with NumPy alone.
-type Python struct {
+// BenchPython is the interpreter of the peers, with NumPy alone.
+type BenchPython struct {
 	Version string  `json:"version"`
 	RSS     int64   `json:"rss"`
 	Seconds float64 `json:"seconds"` // until it was ready
 }
+
+func (*Bench) kind() Kind { return KindBench }

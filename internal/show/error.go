@@ -1,4 +1,4 @@
-package main
+package show
 
 import (
 	"context"
@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 )
+
+// Error is the text of an error, in one line.
+func Error(err error) string { return oneLine(plain(err)) }
 
 // plain is the text of an error without the words that Go's library puts into
 // it, such as the names of its functions.

@@ -18,13 +18,13 @@ func (s Shape) pixels() (n int64, ok bool) {
 	return n, ok && n > 0
 }
 
-// vector tells whether s has one axis, if any, that is longer than 1.
+// vector reports whether s has one axis, if any, that is longer than 1.
 func (s Shape) vector() bool {
 	n, ok := s.pixels()
 	return ok && int64(max(s.C, s.H, s.W)) == n
 }
 
-// Takes tells whether a model with input s takes images of shape got: of just
+// Takes reports whether a model with input s takes images of shape got: of just
 // this shape or, where s is a vector, of as many pixels, channels first.
 func (s Shape) Takes(got Shape) bool {
 	if s == got {

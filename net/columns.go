@@ -16,7 +16,7 @@ func UnmapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
 	transposeRows(isa, dst, src, in.H*in.W, in.C)
 }
 
-// sameColumns tells whether both orders are one.
+// sameColumns reports whether both orders are one.
 func sameColumns(in model.Shape) bool { return in.C == 1 || in.H*in.W == 1 }
 
 // transposeRows takes each row of src for a rows×cols matrix.

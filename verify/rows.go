@@ -87,7 +87,7 @@ func newDomain(g *graph) domain {
 	return d
 }
 
-// stopped tells whether to give the image up. Passes ask between chunks of rows, so
+// stopped reports whether to give the image up. Passes ask between chunks of rows, so
 // that a run ends soon where an image takes seconds.
 func (r *rows) stopped() bool {
 	if !r.gaveUp && r.ctx != nil && r.ctx.Err() != nil {
@@ -162,7 +162,7 @@ func (r *rows) place(g int) {
 	}
 }
 
-// fits tells whether the windows begun last may join group 0.
+// fits reports whether the windows begun last may join group 0.
 func (r *rows) fits() bool { return slices.Equal(r.sig, r.sig0) }
 
 // size returns the number of neurons of the window of an activation.

@@ -20,7 +20,7 @@ var ONNX struct {
 	Foreign func(path string) error
 }
 
-// IsONNX tells whether a path names an ONNX network: it ends in .onnx or .onnx.gz.
+// IsONNX reports whether a path names an ONNX network: it ends in .onnx or .onnx.gz.
 func IsONNX(path string) bool {
 	path = strings.ToLower(path)
 	return strings.HasSuffix(path, ".onnx") || strings.HasSuffix(path, ".onnx.gz")

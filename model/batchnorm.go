@@ -11,11 +11,16 @@ import (
 // with, and what is certified.
 func (p *Param) Affine(eps float32) (scale, shift []float32) {
 	scale, shift = make([]float32, len(p.W)), make([]float32, len(p.W))
+	p.AffineInto(scale, shift, eps)
+	return scale, shift
+}
+
+// AffineInto is Affine into slices of one number a channel.
+func (p *Param) AffineInto(scale, shift []float32, eps float32) {
 	for c := range scale {
 		s, t := p.affine(c, eps)
 		scale[c], shift[c] = float32(s), float32(t)
 	}
-	return scale, shift
 }
 
 // affine is Affine of channel c, not rounded to float32.

@@ -47,7 +47,10 @@ func (d *Depthwise) parts() int { return 1 }
 
 func (d *Depthwise) pack(int) {
 	if d.layer.Kind == model.BatchNorm {
-		d.weights, d.bias = d.param.Affine(d.layer.Eps)
+		if d.weights == nil {
+			d.weights, d.bias = make([]float32, len(d.param.W)), make([]float32, len(d.param.W))
+		}
+		d.param.AffineInto(d.weights, d.bias, d.layer.Eps)
 	} else {
 		d.weights, d.bias = d.param.Rows(), d.param.B
 	}

@@ -28,7 +28,7 @@ const maxPixels = MaxBytes / 4
 // cannot make a caller size an array by it.
 const MaxClasses = 1 << 16
 
-// MaxImages bounds the images of a set, whose labels take memory, too.
+// MaxImages bounds the number of images of a set, because labels take memory too.
 const MaxImages = 1 << 22
 
 // Unknown is the label of an image whose class is not known.

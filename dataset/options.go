@@ -69,10 +69,10 @@ func ParseChannelOrder(s string) (ChannelOrder, error) {
 
 // Options narrow what LoadWith reads. The zero value reads all of a set.
 type Options struct {
-	// Input is the shape that the model takes. Images of another are an error,
-	// found in the header of the file before a pixel is read, and arrays are
-	// read such that they fit (docs/data.md). A vector, such as 784x1x1, takes
-	// any image of as many pixels. Zero stands for any shape.
+	// Input is the shape that the model takes. Images of another shape are an
+	// error, found in the file's header before a pixel is read. Arrays are read
+	// in the order that fits (docs/data.md). A vector, such as 784x1x1, takes
+	// any image with that many pixels. Zero stands for any shape.
 	Input Shape
 
 	// Offset is the index of the first image wanted and N their number; with N

@@ -49,7 +49,7 @@ type Host struct {
 	Progress   func(Progress) // called after each step by Run's goroutine; may be nil
 }
 
-// Progress tells how far training is.
+// Progress says how far training has got.
 type Progress struct {
 	Step, Steps int   // done, of all epochs together
 	Now         Epoch // the epoch under way, so far

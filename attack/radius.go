@@ -37,7 +37,7 @@ type RadiusSearch struct {
 // defaults, because they follow the radius.
 func NewRadiusSearch(t Target, c Config, resolution, max net.Epsilon, pool *kernels.Pool) (*RadiusSearch, error) {
 	if c.Method != nil && c.Method.Plan().FixedLengths {
-		return nil, fmt.Errorf("%v: a step size of its own, want none: it follows the radius", c.Method)
+		return nil, fmt.Errorf("%v: got a fixed step size, want none: it follows the radius", c.Method)
 	}
 	steps, err := net.RadiusSteps(resolution, max)
 	if err != nil {

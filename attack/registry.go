@@ -126,7 +126,7 @@ func ParseSpec(text string) (Spec, error) {
 		case key == "" || given && value == "":
 			return s, fmt.Errorf("attack %q: option %q, want one such as steps=40", text, part)
 		case s.Has(key):
-			return s, fmt.Errorf("attack %q: option %s is there twice", text, key)
+			return s, fmt.Errorf("attack %q: option %s is given twice", text, key)
 		case !given:
 			value = "true"
 		}

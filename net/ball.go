@@ -49,7 +49,7 @@ func (b Ball) Validate() error {
 		return fmt.Errorf("norm %d: want one of %s", int(b.Norm), strings.Join(Norms(), ", "))
 	}
 	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
-		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; 8/255 is written so)", b.Eps)
+		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; write 8/255, not 8)", b.Eps)
 	}
 	if _, hi := b.Eps.Bounds(); hi > 1e6 {
 		return fmt.Errorf("epsilon %s: want at most 1e6", b.Eps)

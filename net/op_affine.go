@@ -9,9 +9,9 @@ import (
 // and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Its slices must not be changed.
 type Affine struct {
 	Index   int // in the architecture's list of layers: of the conv or fc
-	Add     int // the same of the add that follows, −1: none
+	Add     int // index of the add that is part of it, −1: none
 	Node    int // of Network.Nodes
-	Src     int // the activation x that it reads: that of the node before in a plain list
+	Src     int // the activation x that it reads; in a plain list, that of the node before
 	Skip    int // the activation s added to its sums, −1: none
 	Name    string
 	Shape   kernels.Shape

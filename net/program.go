@@ -67,7 +67,7 @@ type weighted interface {
 func (n *Network) Only(pass string, ok func(Operation) bool) error {
 	for i := range n.nodes {
 		if !ok(n.nodes[i].Op) {
-			return fmt.Errorf("layer %s: %s cannot do with this layer", n.nodes[i].Name, pass)
+			return fmt.Errorf("layer %s: no %s for a layer of this kind", n.nodes[i].Name, pass)
 		}
 	}
 	return nil

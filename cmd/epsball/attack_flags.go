@@ -51,7 +51,7 @@ func makeMethod(s attack.Spec, given []attack.Option, seed uint64, seedGiven boo
 	}
 	for _, o := range given {
 		if s.Has(o.Name) {
-			return nil, fmt.Errorf("--%s: got %s, but --attack %s gives %s, too", o.Name, o.Value, text, o.Name)
+			return nil, fmt.Errorf("--%s: got %s, but --attack %s also gives %s", o.Name, o.Value, text, o.Name)
 		}
 		s = s.With(o.Name, o.Value)
 	}
@@ -93,7 +93,7 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 			return nil, err
 		}
 		if slices.ContainsFunc(all, func(other attack.Method) bool { return other.String() == m.String() }) {
-			return nil, fmt.Errorf("--attack: %v is there twice", m)
+			return nil, fmt.Errorf("--attack: %v is given twice", m)
 		}
 		all = append(all, m)
 	}

@@ -17,7 +17,7 @@ import (
 type APGD struct {
 	Steps    int     // gradient steps of a run; 0: 100
 	Restarts int     // 0: 1
-	Rho      float64 // share of steps up that a step size needs to be kept; 0: 0.75
+	Rho      float64 // share of improving steps below which the step size is halved; 0: 0.75
 	Targeted bool
 	Loss     net.Loss // CrossEntropy: APGD-CE
 	Seed     uint64
@@ -36,7 +36,7 @@ func (a *APGD) Fields() []Field {
 	return []Field{
 		Count("steps", "gradient steps of a run", &a.Steps, apgdSteps).Shown(strconv.Itoa(apgdSteps)),
 		Count("restarts", "runs an image gets", &a.Restarts, 1),
-		Share("rho", "share of steps up that a step size needs to be kept", &a.Rho, apgdRho),
+		Share("rho", "share of improving steps below which the step size is halved", &a.Rho, apgdRho),
 		Flag("targeted", "climb towards a wrong class", &a.Targeted, false),
 		Loss(&a.Loss),
 		Seed(&a.Seed),

@@ -28,7 +28,7 @@ func Builtin() Registry {
 	return Registry{
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
-		{"apgd", "PGD with momentum that halves its steps where they stop to help", func() Settings { return new(APGD) }},
+		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
 	}
 }
 

@@ -103,12 +103,12 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 // attacksTopic lists methods and their options.
 func attacksTopic() *cobra.Command {
 	var b strings.Builder
-	b.WriteString(`--attack takes the name of a method, and options that differ from its own:
+	b.WriteString(`--attack takes the name of a method, with options that differ from its defaults:
 
   fgsm    pgd:steps=100,restarts=5    apgd:loss=dlr,targeted
 
-attack and eval print the same form, to be used again. In attack, --steps and the
-other flags of that name stand for options.
+attack and eval print the same form, so that it can be used again. In attack, --steps
+and other flags stand for the options of the same name.
 `)
 	for _, k := range attack.Builtin() {
 		fmt.Fprintf(&b, "\n%s: %s\n", k.Name, k.About)

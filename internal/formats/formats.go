@@ -1,5 +1,5 @@
-// Package formats connects package epsball with the readers of networks in other
-// formats than its own, which a program has only if it imports them.
+// Package formats connects package epsball with readers of networks in formats other
+// than its own. A program has only the readers that it imports.
 package formats
 
 import (

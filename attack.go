@@ -27,9 +27,10 @@ type Attacked = attack.Result
 // (docs/attacks.md).
 func ParseMethod(text string) (Method, error) { return attack.Parse(text) }
 
-// Attack searches the ball around each image of x for one that the model does not
-// classify as its label says. What it needs besides is packed at the first call. When
-// ctx ends it returns what it has found with the context's error.
+// Attack searches the ball around each image of x for a point that the model does not
+// classify as the image's label says. What it needs in addition to Classify is packed
+// at the first call. When ctx ends it returns what it has found, together with the
+// context's error.
 func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attacked, error) {
 	r := new(Attacked)
 	err := m.AttackInto(ctx, x, b, how, r)
@@ -39,8 +40,8 @@ func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attac
 	return r, err
 }
 
-// AttackInto is Attack into memory that is used again: from the second call with the
-// same ball, the same method and an r of the same size on it allocates nothing.
+// AttackInto is Attack into memory that is used again. From the second call on with the
+// same ball and method, and an r for as many images, it allocates nothing.
 func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *Attacked) error {
 	if err := m.check(x, b); err != nil {
 		return err

@@ -43,8 +43,8 @@ func (m *Model) Certify(ctx context.Context, x Batch, b Ball, how Bound) (*Certi
 	return c, nil
 }
 
-// CertifyInto is Certify into memory that is used again: from the second call with a c
-// of the same size on it allocates nothing.
+// CertifyInto is Certify into memory that is used again. From the second call on with a
+// c for as many images, it allocates nothing.
 func (m *Model) CertifyInto(ctx context.Context, x Batch, b Ball, how Bound, c *Certificate) error {
 	if err := m.check(x, b); err != nil {
 		return err
@@ -69,11 +69,11 @@ type Radii struct {
 	Radius []float64 // the same radius, rounded down; 0 for −1
 }
 
-// Radius finds how far each image of x is proved to keep its label: the largest multiple
-// of the ball step, up to limit of them, that Certify proves; limit 0 means up to the
-// largest distance between two images. It says nothing about larger ones: a tighter
-// bound may prove more.
-// With the predicted labels, it tells up to which ε these very predictions hold.
+// Radius finds how far each image of x is proved to keep its label: the largest
+// multiple of the ball step, up to limit of them, that Certify proves. A limit of 0
+// means up to the largest distance between two images. Nothing is said about larger
+// radii: a tighter bound may prove more. With the predicted labels, the result is the ε
+// up to which these very predictions hold.
 func (m *Model) Radius(ctx context.Context, x Batch, step Ball, limit int, how Bound) (*Radii, error) {
 	if err := m.check(x, step); err != nil {
 		return nil, err

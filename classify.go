@@ -13,14 +13,14 @@ type Prediction struct {
 	Logits []float32 // images × classes
 }
 
-// Classify predicts the class of each image of x, whose labels it does not read.
+// Classify predicts the class of each image of x. It does not read labels.
 func (m *Model) Classify(ctx context.Context, x Batch) (*Prediction, error) {
 	p := new(Prediction)
 	return p, m.ClassifyInto(ctx, x, p)
 }
 
-// ClassifyInto is Classify into memory that is used again: from the second call with
-// a p of the same size on it allocates nothing.
+// ClassifyInto is Classify into memory that is used again. From the second call on with
+// a p for as many images, it allocates nothing.
 func (m *Model) ClassifyInto(ctx context.Context, x Batch, p *Prediction) error {
 	n, err := m.images(x)
 	if err != nil {

@@ -40,22 +40,22 @@ type Model struct {
 // Option changes how a Model runs.
 type Option func(*Model)
 
-// Threads sets the number of workers; the default is GOMAXPROCS. With one, no
-// goroutine is ever started.
+// Threads sets the number of workers; the default is GOMAXPROCS. With one, no goroutine
+// is ever started.
 func Threads(n int) Option {
 	return func(m *Model) { m.pool, m.lent = kernels.NewPool(max(1, n)), false }
 }
 
-// Pool runs the model on workers that the caller has made, which may serve other
-// models too, in turns. It is closed by the caller, after the last model.
+// Pool runs the model on workers that the caller has made. They may serve other models
+// too, in turns. The caller closes the pool, after the last model.
 func Pool(p *kernels.Pool) Option { return func(m *Model) { m.pool, m.lent = p, true } }
 
-// ISA forces a kernel set ("generic", "avx2", "avx512", "neon"); the default is the best one
-// the machine has, or EPSBALL_ISA.
+// ISA forces a kernel set ("generic", "avx2", "avx512", "neon"). The default is
+// EPSBALL_ISA or, if that is not set, the best set that the machine has.
 func ISA(name string) Option { return func(m *Model) { m.opts.ISA = name } }
 
-// FewImages is for devices that see a few images at a time: it packs the weights
-// for that alone, which takes half the memory. Larger batches are slow then.
+// FewImages is for devices that see a few images at a time. It packs the weights only
+// for that, which takes half the memory. Larger batches are then slow.
 func FewImages() Option { return func(m *Model) { m.opts.Batches = net.SmallBatches } }
 
 // Load reads a model file (see docs/model-format.md) or, from a name that ends in
@@ -78,10 +78,10 @@ func LoadFS(fsys fs.FS, name string, opts ...Option) (*Model, error) {
 	return New(m, opts...)
 }
 
-// LoadBytes is Load for a model file in memory, one that go:embed put there for
-// example; name stands for it in errors. Weights stay there, and with FewImages Classify
-// uses them where they lie, if they are in the order for that (see Map): data must not
-// change while the model is in use. It reads no ONNX.
+// LoadBytes is Load for a model file in memory, such as one that go:embed put there;
+// name stands for it in errors. The weights stay in data. With FewImages, Classify uses
+// them in place if they are in the order for that (see Map). data must not change while
+// the model is in use. It does not read ONNX.
 func LoadBytes(data []byte, name string, opts ...Option) (*Model, error) {
 	if formats.IsONNX(name) {
 		return nil, fmt.Errorf("model: %s: got the name of an ONNX network, expected a model file: LoadFS reads both", name)
@@ -118,7 +118,7 @@ func New(m *model.Model, opts ...Option) (*Model, error) {
 	return e, nil
 }
 
-// Close ends the model's workers, unless Pool lent them, and unmaps its file, if there
+// Close ends the model's workers, unless Pool lent them, and unmaps its file if there
 // is one. The model must not be used afterwards.
 func (m *Model) Close() {
 	if !m.lent {
@@ -142,8 +142,8 @@ func (m *Model) Classes() int { return m.net.Classes() }
 func (m *Model) Hash() string { return m.model.Hash() }
 
 // Bytes returns the memory that the weights take: as they were read, packed for
-// Classify, and packed for Attack and Certify once these have been called. Those in a
-// mapped file are not counted, see MappedBytes.
+// Classify, and packed for Attack and Certify once these have been called. It does not
+// count weights in a mapped file; see MappedBytes.
 func (m *Model) Bytes() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Map is Load for devices with little memory: it maps the model file, read only and
-// shared with other processes, instead of reading it, and with FewImages Classify uses
-// weights where they lie, if `epsball convert --layout tiles` has put them in the
-// order for that. What Attack and Certify need besides is packed when they are first
-// called, as ever. Close unmaps the file; no call may be running then. The file must
-// not be changed in place meanwhile (see model.Mapped). ONNX networks are loaded.
+// Map is Load for devices with little memory. It maps the model file, read-only and
+// shared with other processes, instead of reading it. With FewImages, Classify uses the
+// weights in place if `epsball convert --layout tiles` has put them in the order for
+// that. What Attack and Certify need in addition is packed when they are first called.
+// Close unmaps the file; no call may be running then. The file must not be changed in
+// place meanwhile (see model.Mapped). ONNX networks are loaded as by Load.
 func Map(path string, opts ...Option) (*Model, error) {
 	if formats.IsONNX(path) {
 		return Load(path, opts...)
@@ -28,8 +28,8 @@ func Map(path string, opts ...Option) (*Model, error) {
 	return m, nil
 }
 
-// MappedBytes returns the length of the mapped file, 0 without one. It takes memory
-// once for all processes that map it, and only as far as it was touched lately.
+// MappedBytes returns the length of the mapped file, or 0 without one. All processes
+// that map it share its memory, which holds only what was touched lately.
 func (m *Model) MappedBytes() int {
 	if m.mapped == nil {
 		return 0

@@ -198,8 +198,8 @@ type SparseArgs struct {
 	In, Out  [SparseGroups]unsafe.Pointer
 }
 
-// Tap is an element of a window: the offsets in bytes of its pixel and of its weights,
-// of which those of a channel are one float32.
+// Tap is an element of a window: the offsets in bytes of its pixel and of its weights.
+// The weights of a channel are one float32.
 type Tap struct{ At, W int }
 
 // TapsArgs describes one call of a kernel that takes each channel by itself: Pixels

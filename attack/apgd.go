@@ -7,16 +7,17 @@ import (
 )
 
 // APGD is projected gradient descent with momentum that finds its own step size (Croce
-// & Hein 2020, Algorithm 1). Steps begin at 2ε. At checkpoints that come ever more
-// often, a run that improved its loss in too few steps, or has not found a new best
-// point, goes back to its best point and halves its step. Its runs begin at random points.
+// & Hein 2020, Algorithm 1). Steps begin at 2ε. There are checkpoints, which come more
+// and more often. A run that improved its loss in too few steps, or found no new best
+// point, returns to its best point there and halves its step. Runs begin at random
+// points.
 //
-// A checkpoint is looked at when the loss of its point is known, before the next
-// step; Algorithm 1 does so after that step, which it takes back.
+// A checkpoint is evaluated when the loss of its point is known, before the next step.
+// Algorithm 1 does so after that step, and undoes it.
 type APGD struct {
 	Steps    int     // gradient steps of a run; 0: 100
 	Restarts int     // 0: 1
-	Rho      float64 // share of steps up that a step size needs to be kept; 0: 0.75
+	Rho      float64 // share of improving steps below which the step size is halved; 0: 0.75
 	Targeted bool
 	Loss     net.Loss // CrossEntropy: APGD-CE
 	Seed     uint64
@@ -35,7 +36,7 @@ func (a *APGD) Fields() []Field {
 	return []Field{
 		Count("steps", "gradient steps of a run", &a.Steps, apgdSteps).Shown(strconv.Itoa(apgdSteps)),
 		Count("restarts", "runs an image gets", &a.Restarts, 1),
-		Share("rho", "share of steps up that a step size needs to be kept", &a.Rho, apgdRho),
+		Share("rho", "share of improving steps below which the step size is halved", &a.Rho, apgdRho),
 		Flag("targeted", "climb towards a wrong class", &a.Targeted, false),
 		Loss(&a.Loss),
 		Seed(&a.Seed),

@@ -2,10 +2,9 @@ package attack
 
 import "github.com/epsball/epsball/net"
 
-// Ascent is a gradient step of PGD by itself, as benchmarks measure it: the loss's
-// gradient to the pixels, a step uphill, the projection to the ball and the pixel box.
-// Its tensors lie in the layout of its passes, and it belongs to the goroutine of
-// those.
+// Ascent is a single gradient step of PGD, for benchmarks: the gradient of the loss to
+// the pixels, a step uphill, and the projection to the ball and the pixel box. Its
+// tensors have the layout of its passes. It belongs to the goroutine of those.
 type Ascent struct {
 	ws    Passes
 	space *Space

@@ -73,11 +73,11 @@ func (a *Attacker) singles(images int) {
 	}
 }
 
-// Run attacks the batch and fills res, reusing its memory: with a res of equal
-// size it allocates nothing but, once for large batches and once for small ones,
-// its buffers. When ctx ends it returns the context's error within a few steps;
-// images with res.Done are then complete, those with res.Begun hold the best point
-// found so far. A rule that leaves the ball is a bug of the method, and an error.
+// Run attacks the batch and fills res, reusing its memory. With a res of equal size it
+// allocates nothing except its buffers, once for large batches and once for small ones.
+// When ctx ends it returns the context's error within a few steps: images with res.Done
+// are then complete, and those with res.Begun hold the best point found so far. It is
+// an error, and a bug of the method, if a rule leaves the ball.
 func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
 	if err := a.target.CheckImages(b.X, n); err != nil {

@@ -12,9 +12,9 @@ type Config struct {
 	Ball   net.Ball
 	Method Method
 
-	// Recheck looks at all points again when the batch is done: each lies in the ball, by
-	// exact arithmetic, and a forward pass of its own gives the label and the margin that
-	// the result states. Run fails if not. It costs a forward pass, and allocates.
+	// Recheck checks all points again when the batch is done: each must lie in the ball,
+	// in exact arithmetic, and a separate forward pass must give the label and the margin
+	// of the result. Run fails otherwise. It costs a forward pass, and allocates.
 	Recheck bool
 
 	// Progress, if not nil, is called after each finished image with the
@@ -22,8 +22,8 @@ type Config struct {
 	Progress func(done int)
 }
 
-// Validate names the first field that makes no sense for a network of the
-// given number of classes.
+// Validate names the first field that makes no sense for a network with that number of
+// classes.
 func (c *Config) Validate(classes int) error {
 	if err := c.Ball.Validate(); err != nil {
 		return err

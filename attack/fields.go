@@ -24,8 +24,8 @@ type Field struct {
 // maxCount bounds numbers of steps and runs: beyond is a mistake.
 const maxCount = 1 << 20
 
-// Count is a field for a number of steps, runs or queries; *p is 0 for its default, which
-// is given.
+// Count is a field for a number of steps, runs or queries. *p is 0 for its default,
+// usual.
 func Count(name, about string, p *int, usual int) Field {
 	limits := fmt.Sprintf("want 1 … %d", maxCount)
 	return Field{
@@ -91,7 +91,7 @@ func Length(name, about string, p *float64) Field {
 	}
 }
 
-// Share is a field for a number in (0, 1]; *p is 0 for its default, which is given.
+// Share is a field for a number in (0, 1]. *p is 0 for its default, usual.
 func Share(name, about string, p *float64, usual float64) Field {
 	const limits = "want a number above 0, at most 1"
 	return Field{
@@ -117,8 +117,8 @@ func Share(name, about string, p *float64, usual float64) Field {
 	}
 }
 
-// Flag is a field that is true or false. One that is usually true keeps the opposite in
-// *p, so that false is the default of both: it is inverse.
+// Flag is a field that is true or false. If it is usually true, *p holds the opposite,
+// so that false is the default of both: it is inverse.
 func Flag(name, about string, p *bool, inverse bool) Field {
 	return Field{
 		Name: name, About: about,
@@ -143,7 +143,7 @@ func Flag(name, about string, p *bool, inverse bool) Field {
 	}
 }
 
-// Loss is a field for what an attack climbs.
+// Loss is a field for the loss that an attack climbs.
 func Loss(p *net.Loss) Field {
 	return Field{
 		Name: "loss", About: "what it climbs: " + strings.Join(net.Losses(), ", ") + " (default ce)",
@@ -168,7 +168,7 @@ func Loss(p *net.Loss) Field {
 	}
 }
 
-// Seed is the field for what picks the random numbers.
+// Seed is the field for what selects the random numbers.
 func Seed(p *uint64) Field {
 	return Field{
 		Name: "seed", About: "picks the random numbers (default 0)",
@@ -199,7 +199,7 @@ func Text(name string, fields []Field) string {
 	return s.String()
 }
 
-// CheckFields returns the error of the first field that no method can have.
+// CheckFields returns the error of the first field whose value no method can have.
 func CheckFields(fields []Field) error {
 	for _, f := range fields {
 		if err := f.check(); err != nil {

@@ -21,8 +21,9 @@ type RadiusResult struct {
 	Done  []bool
 }
 
-// RadiusSearch looks for the smallest radius at which each image can be fooled: an
-// upper bound of its robust radius, as verify's Radius is a lower one.
+// RadiusSearch looks for the smallest radius at which each image can be fooled. It is
+// an upper bound of the image's robust radius; Radius of package verify finds a lower
+// one.
 type RadiusSearch struct {
 	Attack          Config // but for the ball's radius
 	Resolution, Max net.Epsilon
@@ -31,12 +32,12 @@ type RadiusSearch struct {
 	most int
 }
 
-// NewRadiusSearch prepares a search in multiples of resolution up to max with
-// the attack c, whose Ball gives the norm alone. Its method must leave lengths to
-// their defaults: they follow the radius.
+// NewRadiusSearch prepares a search in multiples of resolution up to max with the
+// attack c, whose Ball only gives the norm. The method must leave lengths at their
+// defaults, because they follow the radius.
 func NewRadiusSearch(t Target, c Config, resolution, max net.Epsilon, pool *kernels.Pool) (*RadiusSearch, error) {
 	if c.Method != nil && c.Method.Plan().FixedLengths {
-		return nil, fmt.Errorf("%v: a step size of its own, want none: it follows the radius", c.Method)
+		return nil, fmt.Errorf("%v: got a fixed step size, want none: it follows the radius", c.Method)
 	}
 	steps, err := net.RadiusSteps(resolution, max)
 	if err != nil {
@@ -56,11 +57,12 @@ type state struct {
 	high int // fooled here; most+1: nowhere yet
 }
 
-// Run searches for each image of b, above low[i] steps if low is not nil: a
-// radius at which it is certified. The largest radius is always tried. First the radius doubles until the image is
-// fooled; then bisection goes down, each attack starting at the last point found.
-// Each radius returned has a witness, checked exactly. When ctx ends it returns
-// the context's error; images with res.Done are then complete.
+// Run searches for each image of b. If low is not nil, it searches above low[i] steps,
+// a radius at which image i is certified. The largest radius is always tried. The
+// radius first doubles until the image is fooled; then bisection goes down, each attack
+// starting at the last point found. Each radius returned has a witness, checked
+// exactly. When ctx ends it returns the context's error; images with res.Done are then
+// complete.
 func (s *RadiusSearch) Run(ctx context.Context, b Batch, low []int, res *RadiusResult) error {
 	n := len(b.Y)
 	if b.Targets != nil || b.Start != nil {

@@ -14,13 +14,13 @@ type Kind struct {
 	New   func() Settings
 }
 
-// Settings are those of a method while they are read: a pointer to it.
+// Settings are the settings of a method that is being read: a pointer to the method.
 type Settings interface {
 	Fields() []Field
 	Method() Method
 }
 
-// Registry knows methods by name. Append to it what you have made yourself.
+// Registry knows methods by name. Append your own methods to it.
 type Registry []Kind
 
 // Builtin returns the methods of this package.
@@ -28,7 +28,7 @@ func Builtin() Registry {
 	return Registry{
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
-		{"apgd", "PGD with momentum that halves its steps where they stop to help", func() Settings { return new(APGD) }},
+		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
 	}
 }
 
@@ -42,7 +42,7 @@ func (r Registry) Names() []string {
 }
 
 // Parse reads the textual form of a method, such as "fgsm", "pgd:steps=40,restarts=5"
-// or "apgd:loss=dlr,targeted", which Method.String writes.
+// or "apgd:loss=dlr,targeted". Method.String writes it.
 func Parse(text string) (Method, error) { return Builtin().Parse(text) }
 
 // Parse is the same for the methods of r.
@@ -78,8 +78,8 @@ func (r Registry) Make(s Spec) (Method, error) {
 	return m.Method(), nil
 }
 
-// OptionError is the error of an option that a method does not have, or that has a value
-// it cannot have.
+// OptionError is the error of an option that a method does not have, or of a value that
+// the option cannot have.
 type OptionError struct {
 	Method string
 	Option Option
@@ -87,7 +87,8 @@ type OptionError struct {
 	Err    error
 }
 
-// ErrUnknownOption is in the OptionError of an option that the method does not have.
+// ErrUnknownOption is the cause of the OptionError of an option that the method does
+// not have.
 var ErrUnknownOption = errors.New("unknown option")
 
 func (e *OptionError) Error() string {
@@ -96,7 +97,7 @@ func (e *OptionError) Error() string {
 
 func (e *OptionError) Unwrap() error { return e.Err }
 
-// Spec is the textual form of a method, taken apart:
+// Spec is the textual form of a method, split into its parts:
 //
 //	name[:option[=value][,option[=value]]…]
 //
@@ -109,7 +110,7 @@ type Spec struct {
 // Option is one setting in a Spec.
 type Option struct{ Name, Value string }
 
-// ParseSpec takes a textual form apart, without a look at what methods there are.
+// ParseSpec splits a textual form into its parts, whether or not such a method exists.
 func ParseSpec(text string) (Spec, error) {
 	name, rest, options := strings.Cut(strings.TrimSpace(text), ":")
 	s := Spec{Name: name}
@@ -125,7 +126,7 @@ func ParseSpec(text string) (Spec, error) {
 		case key == "" || given && value == "":
 			return s, fmt.Errorf("attack %q: option %q, want one such as steps=40", text, part)
 		case s.Has(key):
-			return s, fmt.Errorf("attack %q: option %s is there twice", text, key)
+			return s, fmt.Errorf("attack %q: option %s is given twice", text, key)
 		case !given:
 			value = "true"
 		}

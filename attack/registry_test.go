@@ -44,7 +44,7 @@ func TestParseErrors(t *testing.T) {
 		"":                      "want a name",
 		"pgd:":                  "want a name, or a name and options",
 		"bim":                   `attack "bim": want one of fgsm, pgd, apgd`,
-		"pgd:steps=1,steps=2":   "option steps is there twice",
+		"pgd:steps=1,steps=2":   "option steps is given twice",
 		"pgd:steps=":            `option "steps="`,
 		"pgd:,":                 `option ""`,
 		"pgd:momentum=1":        "attack pgd: momentum: unknown option, want one of steps, step-size, restarts, random-start, targeted, loss, seed",

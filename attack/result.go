@@ -58,9 +58,9 @@ func (r *Result) Count() (done, clean, robust int) {
 	return done, clean, robust
 }
 
-// Tally counts the images of a run by what is known of them. Of those that a
-// cancelled run did not finish it holds no more than is true: the fooled ones
-// finish first, so a fraction of the finished ones says little.
+// Tally counts the images of a run by what is known of them. For a cancelled run it
+// claims no more than is true: fooled images finish first, so a fraction of the
+// finished ones says little.
 type Tally struct {
 	Wrong     int // misclassified as they are
 	Fooled    int

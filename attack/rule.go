@@ -6,7 +6,7 @@ import (
 )
 
 // Method is an attack with its settings: FGSM, PGD, APGD, or one of your own. It is a
-// value that does not change; all that changes is in the rules it makes.
+// value that does not change; everything that changes is in the rules that it makes.
 type Method interface {
 	// Name is that of the registry, String the whole textual form, which Parse reads:
 	// "pgd:steps=40,restarts=5".
@@ -24,7 +24,7 @@ type Method interface {
 	NewRule(s *Space) Rule
 }
 
-// Plan is what a worker must know of a method.
+// Plan is what a worker must know about a method.
 type Plan struct {
 	Goal     Goal
 	Restarts int // runs an image gets, at least 1
@@ -34,12 +34,12 @@ type Plan struct {
 	// and the first goes on from the logits that the image has anyway.
 	RandomStart bool
 
-	// Targeted runs climb towards a class instead of away from the label: the one the
-	// batch names, else, in run r, the r-th most likely wrong class of the image.
+	// Targeted runs climb towards a class instead of away from the label: the class that
+	// the batch names or, in run r, the r-th most likely wrong class of the image.
 	Targeted bool
 
-	// FixedLengths is set by a method some of whose settings are lengths in pixel units:
-	// a search of radii refuses it.
+	// FixedLengths is set by a method that has settings that are lengths in pixel units.
+	// A search of radii refuses it.
 	FixedLengths bool
 }
 
@@ -57,9 +57,9 @@ const (
 	SmallestDistance
 )
 
-// Rule is a method at work on the slots of one worker, and belongs to its goroutine.
-// A round of the worker is: a forward pass, Judge for each image in turn, a
-// backward pass if any asks for it, one Move for all.
+// Rule is a method at work on the slots of one worker, and belongs to the worker's
+// goroutine. A round of the worker is a forward pass, Judge for each image in turn, a
+// backward pass if any image asks for it, and one Move for all.
 type Rule interface {
 	// Start moves x, which holds the image, channels first, to where the run begins. The
 	// worker then brings it into ball and pixel box. It is called if Plan.RandomStart.

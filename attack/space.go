@@ -45,8 +45,8 @@ func (s *Space) fill(slots int) {
 	}
 }
 
-// Tensor returns a tensor for a rule's own use. What is in an image's slot stays with
-// the image when it gets another place.
+// Tensor returns a tensor for a rule's own use. The contents of an image's slot follow
+// the image when it moves to another slot.
 func (s *Space) Tensor() []float32 {
 	t := new([]float32)
 	s.add(t)

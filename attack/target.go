@@ -9,10 +9,10 @@ import (
 // Passes are what an attack sees of a target at work.
 type Passes = net.Passes
 
-// Target is what can be attacked: *net.Network, or a type that embeds one and puts
-// something before or after it in the passes it makes. Its logits are those of the
-// classifier as deployed; its gradients are whatever leads an attack uphill, such as
-// the identity for a step without derivative (BPDA: Athalye et al. 2018).
+// Target is what can be attacked: *net.Network, or a type that embeds one and adds
+// something before or after it in the passes that it makes. Its logits are those of the
+// classifier as deployed. Its gradients are whatever leads an attack uphill; for a step
+// without a derivative that may be the identity (BPDA: Athalye et al. 2018).
 type Target interface {
 	Input() model.Shape // of one image, channels first
 	Classes() int
@@ -29,9 +29,9 @@ type Target interface {
 	CheckLabels(y []int, n int) error
 }
 
-// Randomised is met by passes that draw random numbers. Seat is called before each
-// Forward with the slots of its blocks: Image, Run, Step and Seed of a slot pick the
-// numbers, so that what an image meets does not depend on the images around it.
+// Randomised is implemented by passes that draw random numbers. Seat is called before
+// each Forward with the slots of its blocks. Image, Run, Step and Seed of a slot select
+// its numbers, so that they do not depend on the other images.
 type Randomised interface {
 	Seat(slots []Slot)
 }

@@ -19,7 +19,7 @@ type RadiusProver interface {
 type Brackets struct {
 	Certified []int // largest radius proved; −1: none, not even 0
 	Attacked  []int // smallest radius that fools; 0: misclassified as it is; −1: none found
-	// Done tells which sides are complete where the context ended early.
+	// ProofDone and AttackDone mark what is complete if the context ended early.
 	ProofDone, AttackDone []bool
 }
 

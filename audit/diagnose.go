@@ -26,13 +26,13 @@ const (
 	CheckPredictions = "predictions"
 )
 
-// Diagnose verifies the result of an attack on the images and labels of b without
-// the attack's own code: every point is finite and lies in the ball and in [0, 1],
-// compared exactly, and a fresh forward pass gives the classes that the result
-// names. It looks at the images that are begun: what is said of those must hold
-// even where the attack was interrupted. Without any there are no findings. It
-// ends early with ctx; checks that had not failed by then are Stopped. progress, if
-// not nil, is called from any goroutine with the name of the check.
+// Diagnose checks the result of an attack on the images and labels of b without the
+// attack's own code. Every point must be finite and lie in the ball and in [0, 1],
+// compared exactly, and a fresh forward pass must give the classes that the result
+// names. It looks at the images that are begun: what is said of those must hold even if
+// the attack was interrupted. If there are none, there are no findings. It ends early
+// with ctx; checks that had not failed by then are Stopped. progress, if not nil, is
+// called from any goroutine with the name of the check.
 func Diagnose(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, progress func(check string, done, total int)) []Finding {
 	d := diagnosis{n: n, pool: pool, b: b, res: res, size: n.Input().Size(), progress: progress}
 	if d.progress == nil {

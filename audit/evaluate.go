@@ -26,9 +26,9 @@ type Options struct {
 	Progress func(pass string, done, total int)
 }
 
-// Evaluation is what is known of a classifier on a set of images: of all n,
-// the fractions classified correctly, still so under each attack, and proved
-// to be so for the whole ball. Clean ≥ each Robust ≥ Certified.
+// Evaluation is what is known of a classifier on a set of images: the fractions of all
+// n images that are classified correctly, remain so under each attack, and are proved
+// correct in the whole ball. Clean ≥ each Robust ≥ Certified.
 type Evaluation struct {
 	Eps       float64    `json:"eps"`
 	Norm      string     `json:"norm"`

@@ -47,10 +47,10 @@ type Verdict struct {
 	Label  int       // class predicted, the first of equals; −1 if a logit is NaN
 	Logits []float32 // of the image as it is; memory is used again
 
-	// Flagged tells that no proof was found at the threshold: do not rely on Label.
+	// Flagged says that no proof was found at the threshold: do not rely on Label.
 	Flagged bool
 
-	// Certified tells that Radius is proved: every image at most that far away, with
+	// Certified says that Radius is proved: every image at most that far away, with
 	// pixels in [0, 1], is given Label, as package verify states it. Without a search
 	// Radius is the threshold or nothing is proved.
 	Certified bool
@@ -59,18 +59,18 @@ type Verdict struct {
 	Margin    float32       // proved lower bound of the label's lead in that ball; −Inf if none
 	Method    verify.Method // rung that proved Radius or, if none did, was tried last
 
-	// CutShort tells that the budget kept back a proof that might have said more.
+	// CutShort says that the budget prevented a proof that might have said more.
 	CutShort bool
 	Elapsed  time.Duration
 }
 
-// Guard classifies one image at a time and says of each prediction, within a time
-// budget, whether it is proved. It proves by intervals first and takes dearer methods
-// while the budget lasts: a method is begun if it is expected, from earlier calls, to
-// end in time, and given up when it does not. Whatever is not proved is flagged.
+// Guard classifies one image at a time, and within a time budget says of each
+// prediction whether it is proved. It proves by intervals first, and takes costlier
+// methods while the budget lasts. A method starts only if earlier calls suggest that it
+// will end in time, and is given up if it does not. Whatever is not proved is flagged.
 //
-// With an Unlimited budget results depend on the image alone; with any other, time
-// decides how much is proved, never whether it is true.
+// With an Unlimited budget results depend only on the image. With any other budget,
+// time decides how much is proved, but never whether it is true.
 //
 // A guard must be used by one goroutine at a time; guards may share network and pool.
 // From the second call on, a call that intervals decide allocates nothing.
@@ -165,9 +165,9 @@ func (g *Guard) makeGrid() error {
 	return nil
 }
 
-// Classify predicts the class of x, one image, channels first, pixels in [0, 1], and
-// fills v, reusing its memory. A bad image and the end of ctx are errors, with a
-// verdict that is flagged.
+// Classify predicts the class of x, one image, channels first, pixels in [0, 1]. It
+// fills v, reusing its memory. A bad image and the end of ctx are errors, and the
+// verdict is then flagged.
 func (g *Guard) Classify(ctx context.Context, x []float32, v *Verdict) error {
 	g.start = g.now()
 	if c := g.net.Classes(); len(v.Logits) != c {

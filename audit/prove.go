@@ -18,9 +18,9 @@ type Prover interface {
 	ProveAll(ctx context.Context, how verify.Options, b verify.Batch, ball func(image int) (net.Ball, bool)) ([]*verify.Proof, error)
 }
 
-// ProveOptions say what Proving proves of each image: that the ball of radius Eps
-// holds no misclassified point or, with Search or Resolution, the largest radius of
-// which that can be proved.
+// ProveOptions say what Proving proves of each image: that the ball of radius Eps holds
+// no misclassified point or, with Search or Resolution, the largest radius for which
+// that can be proved.
 type ProveOptions struct {
 	Norm net.Norm
 	Eps  net.Epsilon
@@ -63,7 +63,7 @@ func (o *ProveOptions) Ball(steps int) net.Ball {
 	return net.Ball{Norm: o.Norm, Eps: o.Resolution.Times(max(0, steps))}
 }
 
-// Proving proves a statement of each image of a set, block by block: what is proved
+// Proving proves a statement about each image of a set, block by block. What is proved
 // of an image does not depend on its neighbours. The slices hold one entry an image.
 type Proving struct {
 	ProveOptions
@@ -87,9 +87,9 @@ type Proving struct {
 	size   int
 }
 
-// NewProving prepares the proofs of n = len(y) images, channels first, pixels in
-// [0, 1]. Images whose outcome is known already, from a file, are those that the
-// caller sets Done before Run.
+// NewProving prepares the proofs of n = len(y) images, channels first, pixels in [0,
+// 1]. If the outcome of an image is known already, from a file, the caller sets Done
+// for it before Run.
 func NewProving(p Prover, x []float32, y []int, o ProveOptions) (*Proving, error) {
 	n := len(y)
 	if n == 0 || len(x)%n != 0 {
@@ -111,13 +111,13 @@ func NewProving(p Prover, x []float32, y []int, o ProveOptions) (*Proving, error
 	}, nil
 }
 
-// Certified reports whether image i counts as certified: at Eps, or at a radius
-// above 0.
+// Certified reports whether image i counts as certified: at Eps or, with Radius, at a
+// radius above 0.
 func (p *Proving) Certified(i int) bool {
 	return p.Done[i] && p.Proved[i] && (!p.Radius() || p.Steps[i] > 0)
 }
 
-// RadiusOf returns the radius proved of image i, rounded down, or 0.
+// RadiusOf returns the proved radius of image i, rounded down, or 0.
 func (p *Proving) RadiusOf(i int) float64 {
 	if p.Steps[i] <= 0 {
 		return 0
@@ -126,8 +126,8 @@ func (p *Proving) RadiusOf(i int) float64 {
 	return r
 }
 
-// Run proves what is not Done. When ctx ends, its error is the context's, and what is
-// done stands. An image both attacked and certified is a *Contradiction.
+// Run proves what is not Done. If ctx ends, the error is the context's, and what is
+// done stands. An image that is both attacked and certified is a *Contradiction.
 func (p *Proving) Run(ctx context.Context) error {
 	var todo, known []int
 	for i, done := range p.Done {

@@ -77,7 +77,7 @@ func (o *Options) fitting(first, last Shape) ChannelOrder {
 	return ChannelsFirst
 }
 
-// inOrder tells whether an image with its channels last lies in memory as it does
+// inOrder reports whether an image with its channels last lies in memory as it does
 // with its channels first.
 func inOrder(s Shape) bool { return s.C == 1 || s.H == 1 && s.W == 1 }
 

@@ -28,7 +28,7 @@ const maxPixels = MaxBytes / 4
 // cannot make a caller size an array by it.
 const MaxClasses = 1 << 16
 
-// MaxImages bounds the images of a set, whose labels take memory, too.
+// MaxImages bounds the number of images of a set, because labels take memory too.
 const MaxImages = 1 << 22
 
 // Unknown is the label of an image whose class is not known.
@@ -41,8 +41,8 @@ const minClasses = 10
 
 // Set is a set of N images of one shape with their labels, all in memory.
 //
-// A Set may be shared: it is safe for concurrent use as long as nobody writes
-// to it, and nothing in this package does after returning it.
+// A Set may be shared. It is safe for concurrent use as long as nobody writes to it;
+// nothing in this package does after returning it.
 type Set struct {
 	Name    string    // short name for tables and messages
 	C, H, W int       // channels (1 or 3 from most readers), rows, columns; all ≥ 1

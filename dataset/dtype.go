@@ -30,7 +30,7 @@ func parseDType(descr string) dtype {
 	return t
 }
 
-// integers tells whether all values are whole numbers.
+// integers reports whether all values are whole numbers.
 func (t dtype) integers() bool { return t.kind == 'i' || t.kind == 'u' }
 
 // decode returns the elements of b, of which dst has as many: exact but for

@@ -7,7 +7,7 @@ import (
 )
 
 // Error says what is wrong with a data file or with the name of one: bad input
-// of the user's, never a bug. Every error of this package that concerns what is
+// from the user, never a bug. Every error of this package that concerns what is
 // read is an *Error, so errors.As tells such errors from all others.
 type Error struct {
 	File  string // path, or archive path and member as "a.npz(x.npy)"

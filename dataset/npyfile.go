@@ -97,7 +97,7 @@ func labelsBeside(path string) (string, error) {
 	return "", nil
 }
 
-// sameFile tells whether two names are one file, as y.npy and Y.npy may be.
+// sameFile reports whether two names are one file, as y.npy and Y.npy may be.
 func sameFile(dir string, names []string) bool {
 	a, err := os.Stat(filepath.Join(dir, names[0]))
 	b, err2 := os.Stat(filepath.Join(dir, names[1]))

@@ -142,7 +142,7 @@ func (p *pixelReader) use(v []float64) error {
 	return nil
 }
 
-// wanted tells whether the element at hand belongs to an image that is wanted.
+// wanted reports whether the element at hand belongs to an image that is wanted.
 func (p *pixelReader) wanted() bool {
 	if p.inOrder {
 		return true

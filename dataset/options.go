@@ -18,13 +18,13 @@ func (s Shape) pixels() (n int64, ok bool) {
 	return n, ok && n > 0
 }
 
-// vector tells whether s has one axis, if any, that is longer than 1.
+// vector reports whether s has one axis, if any, that is longer than 1.
 func (s Shape) vector() bool {
 	n, ok := s.pixels()
 	return ok && int64(max(s.C, s.H, s.W)) == n
 }
 
-// Takes tells whether a model with input s takes images of shape got: of just
+// Takes reports whether a model with input s takes images of shape got: of just
 // this shape or, where s is a vector, of as many pixels, channels first.
 func (s Shape) Takes(got Shape) bool {
 	if s == got {
@@ -69,10 +69,10 @@ func ParseChannelOrder(s string) (ChannelOrder, error) {
 
 // Options narrow what LoadWith reads. The zero value reads all of a set.
 type Options struct {
-	// Input is the shape that the model takes. Images of another are an error,
-	// found in the header of the file before a pixel is read, and arrays are
-	// read such that they fit (docs/data.md). A vector, such as 784x1x1, takes
-	// any image of as many pixels. Zero stands for any shape.
+	// Input is the shape that the model takes. Images of another shape are an
+	// error, found in the file's header before a pixel is read. Arrays are read
+	// in the order that fits (docs/data.md). A vector, such as 784x1x1, takes
+	// any image with that many pixels. Zero stands for any shape.
 	Input Shape
 
 	// Offset is the index of the first image wanted and N their number; with N

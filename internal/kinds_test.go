@@ -191,7 +191,7 @@ var places = []place{
 			return fmt.Errorf("skipped: %v", r.Skipped)
 		}
 		name := fmt.Sprintf("layer/forward/m/%s%d/b9/t1", m.Arch.Layers[layer].Kind, layer)
-		if m.Arch.Layers[layer].Kind != model.Normalize && !slices.ContainsFunc(r.Rows, func(b bench.Row) bool { return b.Name == name }) {
+		if m.Arch.Layers[layer].Kind != model.Normalize && !slices.ContainsFunc(r.Rows, func(b report.BenchRow) bool { return b.Name == name }) {
 			return fmt.Errorf("no row %s", name)
 		}
 		return nil

@@ -1,7 +1,7 @@
 package kernels
 
-// l2Cache is the size in bytes of the L2 cache of one core, a typical one where the
-// CPU does not tell. It steers speed alone, no result.
+// l2Cache is the size in bytes of the L2 cache of one core, or a typical size if the CPU
+// does not report it. It affects only speed, not results.
 var l2Cache = func() int {
 	if n := sizeOfL2(); n >= 64<<10 {
 		return n

@@ -87,8 +87,8 @@ func (l *Depthwise) Out() int { return l.plan.centre * l.plan.shape.C }
 func (l *Depthwise) Bytes() int     { return 4*(cap(l.packed)+cap(l.bias)) + l.PlanBytes() }
 func (l *Depthwise) PlanBytes() int { return int(unsafe.Sizeof(*l)) + l.plan.bytes() }
 
-// Apply computes dst for the first blocks blocks of src. gate has the layout of dst
-// and is read for the epilogue Gate alone; neither it nor src may be dst.
+// Apply computes dst for the first blocks blocks of src. gate has the layout of dst and
+// is read only for the epilogue Gate. Neither gate nor src may be dst.
 func (l *Depthwise) Apply(sc *Scratch, dst, src []float32, blocks, lanes int, e Epilogue, gate []float32) {
 	a := &sc.taps
 	*a = asm.TapsArgs{Least: float32(math.Inf(-1)), W: base(l.packed), Bias: base(l.bias)}

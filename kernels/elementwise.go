@@ -91,8 +91,7 @@ func (i *ISA) AdamStep(sc *Scratch, w, g, m, v []float32, k AdamConstants) {
 	adamValues(w[n:], g[n:], m[n:], v[n:], a)
 }
 
-// Add stores e(dst + src) in dst; e may be any epilogue. gate is read for Gate
-// alone.
+// Add stores e(dst + src) in dst for any epilogue e. gate is read only for Gate.
 func (i *ISA) Add(dst, src []float32, e Epilogue, gate []float32) {
 	mustLen("summand", len(src), len(dst))
 	n := vectors(dst)

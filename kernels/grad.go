@@ -46,7 +46,7 @@ func NewWeightGrad(isa *ISA, s Shape) *WeightGrad {
 	return w
 }
 
-// fc tells whether every output of an image sees all of its input, once.
+// fc reports whether every output of an image sees all of its input, once.
 func (s Shape) fc() bool { return s.In() == s.InC && s.Out() == s.OutC && s.KH*s.KW == 1 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -5,11 +5,10 @@ import (
 	"math/bits"
 )
 
-// Stream is one stream of a counter-based random generator, Philox4x32-10
-// (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
-// Its n-th number depends on (seed, id, sub, n) alone: give each image its own
-// id and results cannot depend on batches or threads. A Stream is a small
-// value; it is not safe for concurrent use.
+// Stream is one stream of a counter-based random generator, Philox4x32-10 (Salmon et
+// al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). Its n-th number depends
+// only on (seed, id, sub, n). Give each image its own id, and results cannot depend on
+// batches or threads. A Stream is a small value; it is not safe for concurrent use.
 type Stream struct {
 	key   [2]uint32
 	ctr   [4]uint32

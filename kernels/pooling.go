@@ -41,9 +41,9 @@ func newPooling(isa *ISA, s Sliding, mean bool, divisor int) *Pooling {
 	return p
 }
 
-// Windowed returns the map p for the outputs in out and the inputs in in alone. Apply
-// wants all inputs that the outputs depend on; Gradient gives those of in, from outputs
-// that are zero outside of out.
+// Windowed returns the map p restricted to the outputs in out and the inputs in in.
+// Apply needs all inputs that the outputs depend on. Gradient gives the gradients of
+// the inputs in in, and takes outputs outside of out as zero.
 func (p *Pooling) Windowed(out, in Window) *Pooling {
 	return &Pooling{p.isa, newSlide(p.plan.shape, out, in, false), p.mean, p.divisor}
 }
@@ -128,9 +128,9 @@ var tailMask = [2 * Lanes]uint32{8: ones, 9: ones, 10: ones, 11: ones, 12: ones,
 
 const ones = math.MaxUint32
 
-// SelectChannels copies n channels, from channel from on, of pixels of c channels to dst,
-// whose pixels have them alone: the input of one group of a convolution. A channel is
-// lanes values.
+// SelectChannels copies n channels, from channel from on, of pixels with c channels to
+// dst, whose pixels have only these: the input of one group of a convolution. A channel
+// is lanes values.
 func SelectChannels(dst, src []float32, pixels, c, from, n, lanes int) {
 	copyRuns(dst, src[from*lanes:], pixels, n*lanes, n*lanes, c*lanes)
 }

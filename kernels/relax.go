@@ -130,8 +130,8 @@ type Row struct {
 	Minus bool
 }
 
-// GatherLanes writes n lane vectors to dst: lane l of vector k is element k of row
-// list[l], of which columns holds [n][rows] or, after the first n, more.
+// GatherLanes writes n lane vectors to dst. Lane l of vector k is element k of row
+// list[l]. columns holds the rows as [n][rows]; it may hold more after the first n.
 func (i *ISA) GatherLanes(sc *Scratch, dst, columns []float32, n, rows int, list *[Lanes]Row) {
 	if n == 0 {
 		return

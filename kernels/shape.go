@@ -1,4 +1,4 @@
-// Package kernels is the Go face of package asm: it chooses a set of kernels
+// Package kernels is the Go interface to package asm: it chooses a set of kernels
 // for the machine, checks arguments, packs weights and walks tensors. Its
 // pure-Go kernels state the meaning of each assembly kernel and serve every
 // machine without one.

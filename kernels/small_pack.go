@@ -11,8 +11,8 @@ func (l *Small) Pack(w []float32, abs bool) {
 	}
 }
 
-// PackRows is Pack of some output channels of NewSmall, a multiple of 16 from channel
-// from on, or up to the last: w has their rows alone.
+// PackRows is Pack for some output channels of NewSmall: a multiple of 16 of them from
+// channel from on, or all up to the last. w has only their rows.
 func (l *Small) PackRows(w []float32, from int) {
 	row := l.plan.shape.FanIn()
 	to := from + len(w)/row

@@ -68,7 +68,7 @@ func (w Weights) at(p unsafe.Pointer) float32 {
 // smallSet are kernels by pixels and vectors.
 type smallSet = [asm.MaxPixels + 1][5]func(*asm.ConvArgs)
 
-// Has tells whether the set has kernels for weights of type w. Where it has none, the
+// Has reports whether the set has kernels for weights of type w. Where it has none, the
 // same weights as Float32 give the same bits.
 func (i *ISA) Has(w Weights) bool {
 	return int(w) <= len(i.small16) && i.tiles(w, false)[1][2] != nil

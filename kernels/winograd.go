@@ -32,7 +32,7 @@ const (
 	winoIn      = 6
 )
 
-// CanWinograd tells whether a geometry has a Winograd form.
+// CanWinograd reports whether a geometry has a Winograd form.
 func CanWinograd(s Shape) bool {
 	return s.KH == 3 && s.KW == 3 && s.StrideH == 1 && s.StrideW == 1 && s.PadH == s.PadW
 }

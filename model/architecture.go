@@ -118,10 +118,9 @@ func (l *Layer) WeightShape(in Shape) []int {
 // NetInput stands for the network's input in Layer.Inputs.
 const NetInput = -1
 
-// Architecture is a network without its weights: layers in an order in which
-// each can be computed from those before it, mostly from the one before. The
-// elements of the last layer's output, channels first, are the network's outputs:
-// in a classifier, the classes' logits.
+// Architecture is a network without its weights: layers in an order in which each can
+// be computed from earlier ones. The elements of the last layer's output, channels
+// first, are the network's outputs; in a classifier they are the logits of the classes.
 type Architecture struct {
 	Name   string // free text without control characters, at most 256 bytes
 	Input  Shape
@@ -176,10 +175,11 @@ func (a *Architecture) source(i int) int {
 // InputShape returns the shape of the first input of layer i, given Shapes.
 func (a *Architecture) InputShape(i int, shapes []Shape) Shape { return shapes[a.source(i)+1] }
 
-// Residual splits the inputs of layer i, an add, into a conv or fc layer that
-// nothing else reads, in whose sums passes add, and the other one, NetInput
-// perhaps. Of two such layers it takes the later one. With no such layer, ok is
-// false: the add is an operation of its own.
+// Residual splits the inputs of layer i, an add, into a branch and a skip. The branch
+// is a conv or fc layer that nothing else reads, so that passes can add within its
+// sums; the skip is the other input, which may be NetInput. If both inputs are such
+// layers, the later one is the branch. If neither is, ok is false: the add is an
+// operation of its own.
 func (a *Architecture) Residual(i int) (branch, skip int, ok bool) {
 	p, q := a.Layers[i].Inputs[0], a.Layers[i].Inputs[1]
 	if p > q {
@@ -209,7 +209,7 @@ func (a *Architecture) Readers() []int {
 	return n
 }
 
-// Sequential reports whether every layer reads the one before and no other.
+// Sequential reports whether every layer reads only the layer before it.
 func (a *Architecture) Sequential() bool {
 	for i := range a.Layers {
 		if in := a.InputsOf(i); len(in) != 1 || in[0] != i-1 {
@@ -219,9 +219,9 @@ func (a *Architecture) Sequential() bool {
 	return true
 }
 
-// MACs returns the multiply-accumulate operations of one forward pass of one
-// image: those of conv, fc and batchnorm, with padding counted as if it were data. It is 0
-// if the architecture is not valid.
+// MACs returns the multiply-accumulate operations of one forward pass of one image:
+// those of conv, fc and batchnorm, counting padding as if it were data. It is 0 if the
+// architecture is not valid.
 func (a *Architecture) MACs() int64 {
 	w, err := a.walk()
 	if err != nil {

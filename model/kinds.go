@@ -9,7 +9,7 @@ import (
 // keySet is a set of a layer's keys in JSON.
 type keySet uint16
 
-// The keys, in their order in canonical JSON but for the last two.
+// The keys, except the last two in their order in canonical JSON.
 const (
 	keyMean keySet = 1 << iota
 	keyStd

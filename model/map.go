@@ -5,14 +5,13 @@ import (
 	"sync"
 )
 
-// Mapped is a model whose weights lie in a file that is mapped into memory, read
-// only and shared: processes that map the same file share one copy, which the
-// system drops and reads again as it likes.
+// Mapped is a model whose weights lie in a file that is mapped into memory, read-only
+// and shared. Processes that map the same file share one copy, which the system drops
+// and reads again as it likes.
 //
-// The file must not be changed in place or truncated while it is mapped. Reading a
-// page that is gone ends the process (SIGBUS), and changed weights have been
-// checked by nobody. Save and other writers that rename a new file over the old one
-// do no harm.
+// The file must not be changed in place or truncated while it is mapped. Reading a page
+// that is gone ends the process (SIGBUS), and nobody has checked weights that were
+// changed. Save and other writers that rename a new file over the old one do no harm.
 type Mapped struct {
 	Model *Model // see View
 
@@ -36,8 +35,8 @@ func Map(path string) (*Mapped, error) {
 	return f, nil
 }
 
-// Bytes returns the length of the mapping: address space, of which memory holds
-// what was touched lately. It is 0 where the file was read.
+// Bytes returns the length of the mapping. That is address space; memory holds the part
+// that was touched lately. It is 0 if the file was read instead.
 func (f *Mapped) Bytes() int {
 	if f.free == nil {
 		return 0
@@ -45,11 +44,10 @@ func (f *Mapped) Bytes() int {
 	return len(f.data)
 }
 
-// Close unmaps the file. Before, whatever uses the weights must have ended for
-// good: every call on the model, on networks compiled from it (net.Compile uses
-// tiles in place, and packs the rest from the model when it is asked to), on attacks
-// and verifiers made of those. A later use ends the process. A second Close does
-// nothing.
+// Close unmaps the file. Everything that uses the weights must have ended for good
+// before: calls on the model, on networks compiled from it (net.Compile uses tiles in
+// place, and packs the rest from the model on demand), and on attacks and verifiers
+// made from those. A later use ends the process. A second Close does nothing.
 func (f *Mapped) Close() (err error) {
 	f.once.Do(func() {
 		if f.free != nil {

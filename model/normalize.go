@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// WithNormalize returns a copy of m that takes pixels in [0, 1] where m takes them
-// normalized: a normalize layer comes first, one mean and standard deviation for each
-// input channel. It is an error if m has such a layer.
+// WithNormalize returns a copy of m that takes pixels in [0, 1] where m takes
+// normalized ones. The copy begins with a normalize layer that has one mean and
+// standard deviation for each input channel. It is an error if m has such a layer
+// already.
 func (m *Model) WithNormalize(mean, std []float32) (*Model, error) {
 	if len(m.Arch.Layers) > 0 && m.Arch.Layers[0].Kind == Normalize {
 		return nil, fmt.Errorf("model: its first layer normalizes already")

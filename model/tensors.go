@@ -93,7 +93,7 @@ func (l *Layer) parts() int {
 	return 0
 }
 
-// param describes one of them, but for its place.
+// param describes one of them, except for its position.
 func (l *Layer) param(i int, which part, in Shape, storage func(i int) Storage) param {
 	n := l.Out
 	if l.Kind == BatchNorm {

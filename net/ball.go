@@ -15,7 +15,7 @@ type Norm int
 const (
 	Linf Norm = iota // largest absolute difference of a pixel
 	L2               // root of the sum of squared differences
-	L1               // sum of absolute differences: for proofs, no attack knows it
+	L1               // sum of absolute differences; for proofs only
 )
 
 // Norms lists the names ParseNorm knows.
@@ -33,23 +33,23 @@ func ParseNorm(name string) (Norm, error) {
 	return 0, fmt.Errorf("norm %q: want one of %s", name, strings.Join(Norms(), ", "))
 }
 
-// Ball is the threat model: all images x′ with ‖x′ − x‖ ≤ Eps whose pixels lie
-// in [0, 1], around a centre x. It means real numbers: Eps is exact and so is
-// the norm. Its two float32 boxes are rounded inward for attacks, so that what
-// is found lies in the ball, and outward for proofs, so that nothing is missed.
+// Ball is the threat model: all images x′ around a centre x with ‖x′ − x‖ ≤ Eps whose
+// pixels lie in [0, 1]. Distances are real numbers: Eps and the norm are exact. The
+// ball has two float32 boxes. One is rounded inward for attacks, so that what is found
+// lies in the ball; one is rounded outward for proofs, so that nothing is missed.
 type Ball struct {
 	Norm Norm
 	Eps  Epsilon
 }
 
-// Validate refuses an Linf ball with ε > 1, which is all images, and thus a
-// mistake of units.
+// Validate refuses an unknown norm, and an Linf ball with ε > 1: it contains all
+// images, so it is a mistake of units.
 func (b Ball) Validate() error {
 	if b.Norm < Linf || b.Norm > L1 {
 		return fmt.Errorf("norm %d: want one of %s", int(b.Norm), strings.Join(Norms(), ", "))
 	}
 	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
-		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; 8/255 is written so)", b.Eps)
+		return fmt.Errorf("epsilon %s: want at most 1 in the linf norm (pixels are in [0, 1]; write 8/255, not 8)", b.Eps)
 	}
 	if _, hi := b.Eps.Bounds(); hi > 1e6 {
 		return fmt.Errorf("epsilon %s: want at most 1e6", b.Eps)

@@ -5,8 +5,8 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// MapColumns copies the rows of a matrix over the elements of shape in from
-// channels-first column order (src) to channels-last (dst).
+// MapColumns reorders the columns of a matrix whose rows run over the elements of shape
+// in: from channels-first order in src to channels-last order in dst.
 func MapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
 	transposeRows(isa, dst, src, in.C, in.H*in.W)
 }
@@ -16,7 +16,7 @@ func UnmapColumns(isa *kernels.ISA, dst, src []float32, in model.Shape) {
 	transposeRows(isa, dst, src, in.H*in.W, in.C)
 }
 
-// sameColumns tells whether both orders are one.
+// sameColumns reports whether both orders are one.
 func sameColumns(in model.Shape) bool { return in.C == 1 || in.H*in.W == 1 }
 
 // transposeRows takes each row of src for a rows×cols matrix.
@@ -26,8 +26,8 @@ func transposeRows(isa *kernels.ISA, dst, src []float32, rows, cols int) {
 	}
 }
 
-// AddUnmapped adds src, a row of columns as kernels have them, to dst in the model's
-// order.
+// AddUnmapped adds src, a row whose columns are in the kernels' order, to dst, which is
+// in the model's order.
 func AddUnmapped(dst, src []float32, cols model.Shape) {
 	hw := cols.H * cols.W
 	for c := range cols.C {

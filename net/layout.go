@@ -19,8 +19,8 @@ const (
 //go:noinline
 func (l Layout) Blocks(n int) int { return (n + int(l) - 1) / int(l) }
 
-// Len returns the length of blocks blocks of size elements an image, rounded up
-// to whole lane vectors, as element-wise kernels want it.
+// Len returns the length of blocks blocks of size elements an image, rounded up to
+// whole lane vectors, which element-wise kernels need.
 //
 //go:noinline
 func (l Layout) Len(blocks, size int) int {
@@ -32,8 +32,8 @@ func (l Layout) Block(t []float32, size, b int) []float32 {
 	return t[b*size*int(l) : (b+1)*size*int(l)]
 }
 
-// Slot returns t, of size elements an image, from the first of slot s on; its
-// others lie Layout apart.
+// Slot returns t, which has size elements an image, from the first element of slot s
+// on. The other elements of the slot are Layout apart.
 func (l Layout) Slot(t []float32, size, s int) []float32 {
 	return t[s/int(l)*size*int(l)+s%int(l):]
 }

@@ -27,8 +27,8 @@ type Options struct {
 // transforms pay.
 const winogradChannels = 16
 
-// Batches says which batch sizes a network packs weights for. Each of the two
-// paths keeps a copy of the weights of its own; both give the same bits.
+// Batches says for which batch sizes a network packs weights. Each of the two paths
+// keeps its own copy of the weights; both give the same bits.
 type Batches int
 
 const (
@@ -117,8 +117,8 @@ func (n *Network) HasLanes() bool { return n.options.Batches != SmallBatches }
 // HasSmall reports whether the network was compiled for batches of a few images.
 func (n *Network) HasSmall() bool { return n.options.Batches != LargeBatches }
 
-// HasWinograd reports whether any layer runs by Winograd's algorithm; what holds
-// for direct sums then does not hold for the network as executed.
+// HasWinograd reports whether any layer runs by Winograd's algorithm. If so, what holds
+// for direct sums does not hold for the network as executed.
 func (n *Network) HasWinograd() bool {
 	return slices.ContainsFunc(n.layers, func(l Affine) bool { return l.winograd != nil })
 }
@@ -126,9 +126,9 @@ func (n *Network) HasWinograd() bool {
 // HasBackward reports whether the network was compiled with backward passes.
 func (n *Network) HasBackward() bool { return n.options.Backward }
 
-// Nodes returns the operations in an order in which they can be computed:
-// activation 0 is the input after normalize, activation i+1 the output of node i. It
-// is not to be changed.
+// Nodes returns the operations in an order in which they can be computed. Activation 0
+// is the input after normalize, and activation i+1 the output of node i. The list must
+// not be changed.
 func (n *Network) Nodes() []Node { return n.nodes }
 
 // shape and size are those of activation k of one image.
@@ -141,11 +141,11 @@ func (n *Network) shape(k int) model.Shape {
 
 func (n *Network) size(k int) int { return n.shape(k).Size() }
 
-// Layers returns the convolutions and fully connected layers among the nodes, in
-// their order.
+// Layers returns those nodes that are dense convolutions or fully connected layers, in
+// order.
 func (n *Network) Layers() []Affine { return n.layers }
 
-// Normalization returns mean and standard deviation per channel, or nil.
+// Normalization returns the mean and the standard deviation of each channel, or nil.
 func (n *Network) Normalization() (mean, std []float32) {
 	if len(n.norm) == 0 {
 		return nil, nil
@@ -153,8 +153,8 @@ func (n *Network) Normalization() (mean, std []float32) {
 	return n.norm[0].Mean, n.norm[0].Std
 }
 
-// MACs returns the multiply-adds of one image's forward pass, those with zero
-// padding left out.
+// MACs returns the multiply-adds of one image's forward pass, without those on zero
+// padding.
 func (n *Network) MACs() int64 {
 	var s int64
 	for i := range n.nodes {

@@ -5,14 +5,13 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Affine is a convolution or a fully connected layer as compiled, with the
-// addition and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Its slices are not to be
-// changed.
+// Affine is a compiled convolution or fully connected layer, together with the addition
+// and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Its slices must not be changed.
 type Affine struct {
 	Index   int // in the architecture's list of layers: of the conv or fc
-	Add     int // the same of the add that follows, −1: none
+	Add     int // index of the add that is part of it, −1: none
 	Node    int // of Network.Nodes
-	Src     int // the activation x that it reads: that of the node before in a plain list
+	Src     int // the activation x that it reads; in a plain list, that of the node before
 	Skip    int // the activation s added to its sums, −1: none
 	Name    string
 	Shape   kernels.Shape
@@ -31,11 +30,12 @@ type Affine struct {
 	winograd, winogradBack *kernels.Winograd // nil unless chosen; then lanes and adjoint are not used
 }
 
-// Lanes returns the layer's W·x + b on lanes, without its ReLU; nil for
-// SmallBatches, or if Winograd's algorithm takes its place.
+// Lanes returns the layer's W·x + b on lanes, without its ReLU. It is nil for
+// SmallBatches, or if Winograd's algorithm replaces it.
 func (a *Affine) Lanes() *kernels.Linear { return a.lanes }
 
-// Adjoint returns dx = Wᵀ·dy on lanes; nil where Lanes is, and without Backward.
+// Adjoint returns dx = Wᵀ·dy on lanes. It is nil if Lanes is nil or the network has no
+// Backward.
 func (a *Affine) Adjoint() *kernels.Linear { return a.adjoint }
 
 // newAffine compiles layer i of the model, a conv or fc.
@@ -55,7 +55,7 @@ func (n *Network) newAffine(i int, in model.Shape) Affine {
 	return a
 }
 
-// Winograd reports whether Options.Winograd concerns the layer.
+// Winograd reports whether Options.Winograd affects the layer.
 func (a *Affine) Winograd() bool {
 	return kernels.CanWinograd(a.Shape) && min(a.Shape.InC, a.Shape.OutC) >= winogradChannels
 }

@@ -5,8 +5,8 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Depthwise is a convolution of each channel by itself or, with one tap, a factor and a
-// summand for each channel: batch normalization.
+// Depthwise is a convolution of each channel by itself. With one tap it is a factor and
+// a summand for each channel, which is what a batch normalization computes.
 type Depthwise struct {
 	Sliding kernels.Sliding
 
@@ -33,13 +33,13 @@ func (n *Network) newDepthwise(i int, in model.Shape) *Depthwise {
 	return d
 }
 
-// Weights and Bias return W, [C][KH][KW], and b, [C], in float32 as they are computed
-// with: not to be changed.
+// Weights and Bias return W, [C][KH][KW], and b, [C], as the float32 values that the
+// passes use. They must not be changed.
 func (d *Depthwise) Weights() []float32 { return d.weights }
 func (d *Depthwise) Bias() []float32    { return d.bias }
 
-// Kernel and Adjoint return W·x + b, without the node's ReLU, and Wᵀ·dy; the second is
-// nil without Backward.
+// Kernel returns W·x + b, without the node's ReLU, and Adjoint Wᵀ·dy; the second is nil
+// without Backward.
 func (d *Depthwise) Kernel() *kernels.Depthwise  { return d.ahead }
 func (d *Depthwise) Adjoint() *kernels.Depthwise { return d.back }
 

@@ -5,8 +5,8 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Elementwise applies a function to each element: a ReLU that is part of no other node,
-// LeakyReLU, Clip, Sigmoid or Tanh.
+// Elementwise applies a function to each element: LeakyReLU, Clip, Sigmoid, Tanh, or a
+// ReLU that is not part of another node.
 type Elementwise struct {
 	Kind     model.Kind
 	Slope    []float32 // of LeakyReLU: one, or one for each channel

@@ -5,8 +5,8 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Grouped is a convolution whose channels fall into groups, a dense one for each, of
-// the channels of its group; or one group of all, whose taps lie apart.
+// Grouped is a convolution in groups: a dense convolution for each, over the channels
+// of its group. A dilated convolution is one group of all channels.
 type Grouped struct {
 	Shape  kernels.Shape // of one group; with a dilation, zeros are between its taps
 	Groups int
@@ -51,8 +51,8 @@ func (n *Network) newGrouped(i int, in model.Shape) *Grouped {
 	return g
 }
 
-// Weights and Bias return those of one group, [OutC][InC][KH][KW] and [OutC]: not to be
-// changed.
+// Weights and Bias return the parameters of one group, [OutC][InC][KH][KW] and [OutC].
+// They must not be changed.
 func (g *Grouped) Weights(group int) []float32 {
 	n := g.Shape.Weights()
 	return g.weights[group*n : (group+1)*n]
@@ -68,8 +68,8 @@ func (g *Grouped) Taps() kernels.Shape { return g.taps }
 func (g *Grouped) dilated() bool { return g.dilation != [2]int{1, 1} }
 
 // Lanes, Small and Adjoint return the maps of one group: W·x + b on lanes and on single
-// images, without the node's ReLU, and Wᵀ·dy on lanes; nil for batches or passes that
-// the network was not compiled for.
+// images, without the node's ReLU, and Wᵀ·dy on lanes. A map is nil if the network was
+// not compiled for those batches or passes.
 func (g *Grouped) Lanes(group int) *kernels.Linear   { return of(g.lanes, group) }
 func (g *Grouped) Small(group int) *kernels.Small    { return of(g.small, group) }
 func (g *Grouped) Adjoint(group int) *kernels.Linear { return of(g.adjoint, group) }

@@ -1,7 +1,7 @@
 package net
 
-// Sum is an add of two activations that is fused with neither: one rounded addition
-// an element.
+// Sum is an add of two activations that is not part of another node. Each element is
+// one rounded addition.
 type Sum struct{}
 
 func (*Sum) forward(w *Workspace, n *Node, dst []float32) {
@@ -18,7 +18,7 @@ func (*Sum) backward(w *Workspace, i int, dout []float32, least int) {
 	}
 }
 
-// Concat puts the channels of its inputs one after another.
+// Concat joins the channels of its inputs, one input after another.
 type Concat struct{}
 
 func (*Concat) forward(w *Workspace, n *Node, dst []float32) {

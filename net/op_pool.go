@@ -10,7 +10,7 @@ type Pool struct {
 	Sliding kernels.Sliding
 	Mean    bool
 
-	// CountPadding divides a mean by all taps of its window, also those on padding.
+	// CountPadding divides a mean by all taps of its window, including those on padding.
 	CountPadding bool
 
 	kernel *kernels.Pooling

@@ -9,9 +9,9 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Node is an operation of a compiled network. Activation 0 is the network's input
-// after normalize, activation i+1 the output of Nodes()[i]; a plain list reads
-// activation i in node i.
+// Node is an operation of a compiled network. Activation 0 is the network's input after
+// normalize, and activation i+1 the output of Nodes()[i]. In a plain list, node i reads
+// activation i.
 type Node struct {
 	Index int         // of its layer in the architecture; of the conv or fc, if an add or a ReLU is fused with it
 	Name  string      // the layer's kind and index: "maxpool3"
@@ -21,7 +21,7 @@ type Node struct {
 	Op    Operation
 }
 
-// Operation is what a node computes. There is one file for each; CONTRIBUTING says
+// Operation is what a node computes. There is one file for each; CONTRIBUTING.md says
 // what else an operation needs.
 type Operation interface {
 	// forward writes the node's value, through its ReLU if it has one, to dst.
@@ -62,12 +62,12 @@ type weighted interface {
 	bytes() int // of packed weights
 }
 
-// Only returns an error that names the first node, unless ok takes the operations of
-// all, for a pass that does not compute them.
+// Only returns an error that names the first node whose operation ok does not accept,
+// for passes that do not compute all operations. It is nil if ok accepts all.
 func (n *Network) Only(pass string, ok func(Operation) bool) error {
 	for i := range n.nodes {
 		if !ok(n.nodes[i].Op) {
-			return fmt.Errorf("layer %s: %s cannot do with this layer", n.nodes[i].Name, pass)
+			return fmt.Errorf("layer %s: no %s for a layer of this kind", n.nodes[i].Name, pass)
 		}
 	}
 	return nil
@@ -223,9 +223,9 @@ func share(born, died []int) []int {
 	return buffer
 }
 
-// Buffers deals the activations of a forward pass to buffers, 0 and up, such that
-// two that are needed at the same time do not share one, nor what a layer reads and
-// writes. It is not to be changed.
+// Buffers assigns each activation of a forward pass to a buffer, numbered from 0. Two
+// activations that are needed at the same time never share one, nor do the input and
+// the output of a layer. The result must not be changed.
 func (n *Network) Buffers() []int { return n.acts }
 
 // activationSizes returns the elements of each activation of one image.

@@ -62,10 +62,9 @@ func (r *Runner) lanes() {
 	}
 }
 
-// Logits writes the logits of the n images in x (channels first, pixels in
-// [0, 1]) to dst, [n][classes]. It allocates nothing but, once, its buffers.
-// When ctx ends, it stops at once and returns the context's error; dst is then
-// incomplete.
+// Logits writes the logits of the n images in x (channels first, pixels in [0, 1]) to
+// dst, [n][classes]. It allocates its buffers once, and nothing else. When ctx ends, it
+// stops at once and returns the context's error; dst is then incomplete.
 func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	if err := r.net.CheckImages(x, n); err != nil {
 		return err
@@ -124,8 +123,8 @@ func (r *Runner) chunk(worker, task int) {
 	}
 }
 
-// CheckImages refuses a batch of the wrong length and pixels that are NaN or
-// outside [0, 1], naming the first.
+// CheckImages refuses a batch of the wrong length, and a pixel that is NaN or outside
+// [0, 1]; the error names the first one.
 func (n *Network) CheckImages(x []float32, count int) error {
 	size := n.input.Size()
 	if count < 0 || len(x) != count*size {

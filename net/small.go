@@ -2,12 +2,13 @@ package net
 
 import "github.com/epsball/epsball/kernels"
 
-// MaxSmall is the largest batch that passes take image by image: beyond, lanes
-// are faster although some of them idle.
+// MaxSmall is the largest batch that passes take image by image. For larger ones lanes
+// are faster, although some of them idle.
 const MaxSmall = 6
 
-// Few reports whether passes take a batch of images image by image, at most
-// MaxSmall at a time: it is small, or the network has nothing for larger ones.
+// Few reports whether passes take a batch of images one by one, at most MaxSmall at a
+// time: because the batch is small, or because the network is compiled for nothing
+// else.
 func (n *Network) Few(images int) bool {
 	return n.HasSmall() && (images <= MaxSmall || !n.HasLanes())
 }
@@ -16,8 +17,8 @@ func (n *Network) Few(images int) bool {
 // workers: below, waking them costs more than they save.
 const splitMACs = 100_000
 
-// SmallParts returns the number of parts into which passes split l, of macs
-// multiply-adds an image, for n ≤ MaxSmall images.
+// SmallParts returns the number of parts into which passes split l for n ≤ MaxSmall
+// images; macs are its multiply-adds for one image.
 func SmallParts(l *kernels.Small, macs int64, n, workers int) int {
 	if macs*int64(n) < splitMACs {
 		return 1

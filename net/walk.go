@@ -7,11 +7,11 @@ import (
 )
 
 // run computes all activations from the normalized input. It stops between nodes when
-// ctx, unless nil, ends.
+// ctx ends.
 func (w *Workspace) run(ctx context.Context) error {
 	for i := range w.net.nodes {
-		if ctx != nil && ctx.Err() != nil {
-			return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		n := &w.net.nodes[i]
 		n.Op.forward(w, n, w.acts[i+1])

@@ -10,10 +10,10 @@ func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
 }
 
-// Weights returns W, [OutC][InC][KH][KW], the columns of an FC layer in the order of
-// Flatten: not to be changed. Where the model stores weights otherwise, it is a copy
-// made for the call; but compiled for LargeBatches from float32 rows it is the same
-// memory each time, which Reload fills.
+// Weights returns W, [OutC][InC][KH][KW], with the columns of an FC layer in the order
+// of Flatten. It must not be changed. If the model stores weights in another way, it is
+// a new copy. If the network is compiled for LargeBatches from float32 rows, it is the
+// same memory in each call, which Reload fills.
 func (a *Affine) Weights() []float32 {
 	if a.rows != nil {
 		return a.rows
@@ -56,9 +56,9 @@ type reloadPart struct {
 // ReloadTasks returns the number of parts of Reload.
 func (n *Network) ReloadTasks() int { return len(n.parts) }
 
-// Reload packs part task of the weights again after a trainer has changed the
-// model's in place. Nothing else may use the network meanwhile, except Reload
-// of other parts.
+// Reload packs part task of the weights again, after a trainer has changed those of the
+// model in place. Nothing else may use the network meanwhile, except Reload of other
+// parts.
 func (n *Network) Reload(task int) {
 	p := n.parts[task]
 	p.op.pack(p.part)
@@ -162,7 +162,7 @@ func (a *Affine) packSmall() {
 }
 
 // InPlace returns the bytes of weights that the network uses where the model has them,
-// in a mapped file perhaps: Bytes does not count them.
+// such as in a mapped file. Bytes does not count them.
 func (n *Network) InPlace() int {
 	s := 0
 	for _, l := range n.layers {
@@ -173,7 +173,7 @@ func (n *Network) InPlace() int {
 	return s
 }
 
-// Bytes returns the memory held by packed weights, besides the model's own.
+// Bytes returns the memory held by packed weights, without that of the model.
 func (n *Network) Bytes() int {
 	s := 0
 	for i := range n.nodes {

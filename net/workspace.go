@@ -1,16 +1,18 @@
 package net
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/epsball/epsball/kernels"
 )
 
-// Workspace owns the buffers of passes over a fixed number of blocks of images: in the
-// layout LaneGroups groups of eight lanes, on the caller's goroutine, for batches; in
-// the layout Singles single images, [H][W][C], the work of each node split over the
-// workers of a pool. It must be used by one goroutine at a time, with Singles not on a
-// worker of the pool. Its tensors end in whole lane vectors (Layout.Len).
+// Workspace owns the buffers of passes over a fixed number of blocks of images. In the
+// layout LaneGroups the blocks are groups of eight lanes, and passes run on the
+// caller's goroutine. In the layout Singles they are single images, [H][W][C], and the
+// work of each node is split over the workers of a pool; such a workspace must not be
+// used on a worker of that pool. A workspace must be used by one goroutine at a time.
+// Its tensors end in whole lane vectors (Layout.Len).
 type Workspace struct {
 	net    *Network
 	layout Layout
@@ -39,9 +41,9 @@ type product struct {
 	epilogue       kernels.Epilogue
 }
 
-// NewWorkspace returns a workspace on lanes for up to images images (rounded up to
-// whole lane groups). With keep, the gradients of all nodes stay alive for
-// WeightGradient; else they share buffers, two in a plain list.
+// NewWorkspace returns a workspace on lanes for up to images images, rounded up to
+// whole lane groups. With keep, the gradients of all nodes stay alive for
+// WeightGradient; otherwise they share buffers, two in a plain list.
 func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
 	w := n.newForwardWorkspace(images)
 	if n.HasBackward() {
@@ -50,7 +52,7 @@ func (n *Network) NewWorkspace(images int, keep bool) *Workspace {
 	return w
 }
 
-// NewSmallWorkspace returns a workspace on single images for up to images of them.
+// NewSmallWorkspace returns a workspace for up to images single images.
 func (n *Network) NewSmallWorkspace(images int, pool *kernels.Pool) *Workspace {
 	w := n.newSmallWorkspace(images, pool, n.apart())
 	if n.HasBackward() {
@@ -113,9 +115,9 @@ func (w *Workspace) length(size int) int { return w.layout.Len(w.blocks, size) }
 // used is length without what fills the last lane vector.
 func (w *Workspace) used(size int) int { return w.blocks * size * int(w.layout) }
 
-// View returns a workspace over groups [from, to) of w, which is on lanes, that shares
-// its buffers and has scratch space of its own: views of disjoint ranges may be used by
-// different goroutines.
+// View returns a workspace over groups [from, to) of w, which must be on lanes. It
+// shares the buffers of w and has its own scratch space: views of disjoint ranges may
+// be used by different goroutines.
 func (w *Workspace) View(from, to int) *Workspace {
 	v := &Workspace{net: w.net, layout: w.layout, room: to - from, sc: make([]kernels.Scratch, 1)}
 	one := func(b []float32) []float32 {
@@ -154,7 +156,7 @@ func (w *Workspace) Logits() []float32 {
 	return w.acts[len(w.acts)-1]
 }
 
-// LogitGradient returns the buffer that Backward starts from, laid out as the
+// LogitGradient returns the buffer that Backward starts from, in the layout of the
 // logits. Lanes without an image must hold zeros before WeightGradient.
 func (w *Workspace) LogitGradient() []float32 {
 	if w.net.mapped() {
@@ -174,9 +176,9 @@ func (w *Workspace) act(i int) []float32 {
 	return w.acts[i]
 }
 
-// Gradient returns the gradient at the output of node i−1 before its ReLU
-// (i > 0), or at the pixels (i = 0), of the last backward pass. In a workspace
-// without keep only the last one computed is alive.
+// Gradient returns a gradient of the last backward pass: for i > 0 that at the output
+// of node i−1 before its ReLU, for i = 0 that at the pixels. In a workspace without
+// keep only the last one computed is alive.
 func (w *Workspace) Gradient(i int) []float32 { return w.grads[i] }
 
 // Forward runs the network on the first blocks blocks of x, pixels in the workspace's
@@ -185,7 +187,7 @@ func (w *Workspace) Forward(x []float32, blocks int) []float32 {
 	w.mustHold(blocks)
 	w.blocks = blocks
 	w.normalize(x)
-	_ = w.run(nil) // no context to end
+	_ = w.run(context.Background()) // which does not end
 	return w.Logits()
 }
 

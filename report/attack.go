@@ -71,7 +71,7 @@ type AttackProgress struct {
 	Robust        [2]float64 `json:"robust_range"`
 }
 
-// NewAttackRun states what an attack does, of nothing yet.
+// NewAttackRun describes an attack that has not found anything yet.
 func NewAttackRun(model string, first int, c *attack.Config) AttackRun {
 	p, eps := c.Method.Plan(), c.Ball.Eps.Float64()
 	r := AttackRun{
@@ -105,8 +105,8 @@ func NewAttackRun(model string, first int, c *attack.Config) AttackRun {
 	return r
 }
 
-// Fill sums up what an attack found of n images. A result with fewer is of an
-// attack that was interrupted before it began.
+// Fill sums up what an attack found on n images. A result with fewer images comes from
+// an attack that was interrupted before it began.
 func (r *AttackRun) Fill(res *attack.Result, n int) {
 	t := res.Tally()
 	t.NotBegun += n - len(res.Done)

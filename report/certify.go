@@ -81,7 +81,7 @@ type CertifyTimings struct {
 	Proved  int     `json:"proved"` // images of this run, not of one it resumed
 }
 
-// NewCertifyRun states what p proves, of nothing yet.
+// NewCertifyRun describes what p proves, before anything is proved.
 func NewCertifyRun(model, method string, ladder bool, p *audit.ProveOptions) CertifyRun {
 	r := CertifyRun{Model: model, Offset: p.First, Method: method, Ladder: ladder, Level: Level, Norm: p.Norm.String()}
 	if !p.Radius() {
@@ -97,9 +97,9 @@ func NewCertifyRun(model, method string, ladder bool, p *audit.ProveOptions) Cer
 	return r
 }
 
-// Fill sums up the first images, as far as all are done: within a block, those that
-// are easy to prove are done first. pred are the classes predicted for the images,
-// y their labels; without pred, the run was interrupted before the proofs.
+// Fill sums up the first images, as far as all of them are done: within a block, those
+// that are easy to prove are done first. pred are the classes predicted for the images,
+// y their labels. Without pred, the run was interrupted before the proofs.
 func (r *CertifyRun) Fill(p *audit.Proving, pred, y []int) {
 	r.N = p.Whole
 	if r.N < len(y) {

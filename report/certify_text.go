@@ -24,8 +24,8 @@ func (r *CertifyRun) total() int {
 	return r.N
 }
 
-// AttackText says how far above the proofs the attack succeeds, in sentences. It is
-// empty where there was no attack.
+// AttackText says in sentences how far above the proofs the attack succeeds. It is
+// empty if there was no attack.
 func (r *CertifyRun) AttackText() string {
 	if r.AttackSteps == 0 {
 		return ""

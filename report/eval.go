@@ -44,7 +44,8 @@ type Attacked struct {
 	Robust *float64 `json:"robust"`
 }
 
-// Throughput is an audit.Throughput, with that of the first PGD by its name.
+// Throughput is an audit.Throughput together with that of the first PGD under its own
+// name.
 type Throughput struct {
 	audit.Throughput
 	PGDStep float64 `json:"pgd_step"`
@@ -79,7 +80,8 @@ func NewEvaluation(model, eps string, e *audit.Evaluation) Evaluation {
 	return r
 }
 
-// Robust is the lowest fraction that an attack leaves; nil if one was not run.
+// Robust returns the lowest fraction that an attack leaves, or nil if an attack was not
+// run.
 func (e *Evaluation) Robust() *float64 {
 	least := e.Clean
 	for _, a := range e.Attacks {

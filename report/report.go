@@ -103,9 +103,8 @@ func Write(w io.Writer, r Result) error {
 	return e.Encode(r)
 }
 
-// Read reads a document that Write, or a command with --json, has written: one
-// JSON value and nothing after it. A format that this package does not know is an
-// error that names it.
+// Read reads a document that Write, or a command with --json, has written. It must be
+// one JSON value with nothing after it. An unknown format is an error that names it.
 func Read(r io.Reader) (Result, error) {
 	d := json.NewDecoder(r)
 	var raw json.RawMessage

@@ -6,13 +6,12 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Config says how to train. Start from DefaultConfig; the zero value is not
-// valid.
+// Config says how to train. Start from DefaultConfig; the zero value is not valid.
 //
-// Epochs count from 0, fractions included. The learning rate is LR until
-// WarmupEpochs + RampEpochs and then falls smoothly to LRFinal at the end. The
-// training radius is 0 for WarmupEpochs, then rises linearly over RampEpochs to
-// TrainEps; κ falls from 1 to KappaFinal with it.
+// Epochs count from 0, fractions included. The learning rate is LR until WarmupEpochs +
+// RampEpochs and then falls smoothly to LRFinal at the end. The training radius is 0
+// for WarmupEpochs, then rises linearly over RampEpochs to TrainEps. κ falls from 1 to
+// KappaFinal while it rises.
 type Config struct {
 	Method    Method  `json:"method"`
 	Epochs    int     `json:"epochs"`    // passes over the data, ≥ 1
@@ -42,7 +41,7 @@ type Config struct {
 	Host `json:"-"`
 }
 
-// Host says how a run is carried out. It has no influence on the weights.
+// Host says how a run is carried out. It does not influence the weights.
 type Host struct {
 	Threads    int            // workers; 0: GOMAXPROCS
 	ISA        string         // kernel set, see net.Options
@@ -50,7 +49,7 @@ type Host struct {
 	Progress   func(Progress) // called after each step by Run's goroutine; may be nil
 }
 
-// Progress tells how far training is.
+// Progress says how far training has got.
 type Progress struct {
 	Step, Steps int   // done, of all epochs together
 	Now         Epoch // the epoch under way, so far
@@ -69,8 +68,9 @@ type Epoch struct {
 	Seconds        float64 `json:"seconds"`        // wall-clock time
 }
 
-// DefaultConfig returns a configuration for MNIST at ε = 0.1, for standard, pgd and
-// ibp that of the built-in models. An unknown method gives one that New refuses.
+// DefaultConfig returns a configuration for MNIST at ε = 0.1. For standard, pgd and ibp
+// it is that of the built-in models. For an unknown method it returns one that New
+// refuses.
 func DefaultConfig(m Method) Config {
 	c := Config{Method: m, Epochs: 10, BatchSize: 128, LR: 1e-3, LRFinal: 1e-5, Seed: 1}
 	if o := objectiveOf(m); o != nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // Error says what is wrong with a configuration, with data, or with a
-// checkpoint: bad input of the user's.
+// checkpoint: bad input, not a bug.
 type Error struct {
 	File  string // the checkpoint; empty for other errors
 	Field string // such as "epochs", "data" or "header.step"

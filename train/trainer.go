@@ -118,8 +118,8 @@ func checkModel(m *model.Model, c *Config) error {
 	return nil
 }
 
-// Model returns the model as trained so far, the trainer's own: a copy is needed
-// to keep it while training goes on.
+// Model returns the model as trained so far. It belongs to the trainer: copy it to keep
+// it while training goes on.
 func (t *Trainer) Model() *model.Model { return t.model }
 
 // Run trains to the end, or until ctx is done or training diverges. It returns

@@ -149,7 +149,7 @@ func (r *rows) place(g int) {
 	}
 }
 
-// fits tells whether the windows begun last may join group 0.
+// fits reports whether the windows begun last may join group 0.
 func (r *rows) fits() bool { return slices.Equal(r.sig, r.sig0) }
 
 // size returns the number of neurons of the window of an activation.

@@ -52,15 +52,15 @@ func (a *app) attackCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "attack",
 		Short: "Search the ball around each image for a misclassification",
-		Long: `Attacks each image that the model classifies right: robust are those it could
-not fool; clean and robust are fractions of all images. An image without a label
-is attacked from the class predicted for it. With several radii, such as --eps
-0.02,0.05,0.1, each gets a line; --plot draws them. With --targeted, restart r climbs
-towards the r-th most likely wrong class; any wrong class is a success.
+		Long: `Attacks each image that the model classifies correctly. Robust are the images that it
+could not fool; clean and robust are fractions of all images. An image without a label
+is attacked from its predicted class. With several radii, such as --eps 0.02,0.05,0.1,
+each gets a line; --plot draws them. With --targeted, restart r climbs towards the r-th
+most likely wrong class; any wrong class is a success.
 
 The result is checked independently of the attack: every adversarial image lies
 in the ball (exactly) and in [0,1], and a fresh forward pass gives the same
-predictions. A check that fails gives exit status 1.
+predictions. If a check fails, the exit status is 1.
 
 --out writes an .npz that can be attacked again: x (the worst point found for
 each image), y (labels), pred (predicted at x), success, index (in the data),
@@ -69,11 +69,11 @@ with pred -1). Images that were wrong from the start are written as they are.
 
 A run with --out keeps a journal, FILE.journal, of the images that are done, written
 every ten seconds and on ^C, and deleted once FILE is complete. The same command with
---resume goes on from it, also after a kill, to the same FILE byte for byte.
+--resume continues from it, also after a kill, to the same FILE byte for byte.
 
-After ^C, the counts of all images are given instead of fractions, and the range
-in which robust accuracy lies: images that are fooled are done first, so those
-that are done say little of the others.`,
+After ^C, the command prints counts of all images instead of fractions, and the range
+in which robust accuracy lies. Fooled images are done first, so those that are done
+say little about the others.`,
 		Example: `  epsball attack --model builtin:mnist-small-standard --eps 0.1
   epsball attack --model m.safetensors --data photos.npz --norm l2 --eps 1/2 --restarts 5 --out adv.npz`,
 		Args: noArgs,

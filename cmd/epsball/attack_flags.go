@@ -51,7 +51,7 @@ func makeMethod(s attack.Spec, given []attack.Option, seed uint64, seedGiven boo
 	}
 	for _, o := range given {
 		if s.Has(o.Name) {
-			return nil, fmt.Errorf("--%s: got %s, but --attack %s gives %s, too", o.Name, o.Value, text, o.Name)
+			return nil, fmt.Errorf("--%s: got %s, but --attack %s also gives %s", o.Name, o.Value, text, o.Name)
 		}
 		s = s.With(o.Name, o.Value)
 	}
@@ -93,7 +93,7 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 			return nil, err
 		}
 		if slices.ContainsFunc(all, func(other attack.Method) bool { return other.String() == m.String() }) {
-			return nil, fmt.Errorf("--attack: %v is there twice", m)
+			return nil, fmt.Errorf("--attack: %v is given twice", m)
 		}
 		all = append(all, m)
 	}
@@ -103,12 +103,12 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 // attacksTopic lists methods and their options.
 func attacksTopic() *cobra.Command {
 	var b strings.Builder
-	b.WriteString(`--attack takes the name of a method, and options that differ from its own:
+	b.WriteString(`--attack takes the name of a method, with options that differ from its defaults:
 
   fgsm    pgd:steps=100,restarts=5    apgd:loss=dlr,targeted
 
-attack and eval print the same form, to be used again. In attack, --steps and the
-other flags of that name stand for options.
+attack and eval print the same form, so that it can be used again. In attack, --steps
+and other flags stand for the options of the same name.
 `)
 	for _, k := range attack.Builtin() {
 		fmt.Fprintf(&b, "\n%s: %s\n", k.Name, k.About)

@@ -11,7 +11,7 @@ import (
 	"github.com/epsball/epsball/internal/runlog"
 )
 
-// claimAttack claims the outputs, of which the journal is one that comes and goes.
+// claimAttack claims the outputs, including the journal, which exists only meanwhile.
 func (a *app) claimAttack(f *attackFlags) (func(), error) {
 	f.log = outfile.Output{Flag: "out", Path: f.out.Path + ".journal", Appended: true, Resumable: true, Resume: f.resume}
 	f.out.Resume = f.resume

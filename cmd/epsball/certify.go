@@ -45,9 +45,9 @@ func (a *app) certifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "certify",
 		Short: "Prove that no image of a ball is misclassified",
-		Long: `Proves for each image that no image of the ball around it is classified other
-than its label: in exact arithmetic, and as executed in float32 in any order of
-summation. Fractions are of all images.
+		Long: `Proves for each image that every image of the ball around it is classified as its
+label, in exact arithmetic and as executed in float32 in any order of summation.
+Fractions are of all images.
 
   method       bounds                                            cost of an image
   ibp          intervals                                         two forward passes
@@ -55,27 +55,26 @@ summation. Fractions are of all images.
   crown        every unstable neuron by linear relaxation        hundreds of them
   alpha-crown  the same, slopes optimised                        tens of times crown
 
-The cheaper methods come first, and the next one for images that are still
-undecided alone, up to --method (--ladder=false: that one alone).
+Cheaper methods run first; each next one, up to --method, runs only on images that are
+still undecided (--ladder=false: only --method runs).
 
-With --eps, certified are the images proved at that radius. With --radius, the
-robust radius of each image is bracketed: from below by the largest multiple of
---resolution, up to --max-radius, at which it is proved, from above by the
-smallest at which an attack (PGD, --attack-steps; 0: none) fools it. Certified are
-then those proved at a radius above 0, and images without count as 0 in
-mean_radius. --plot draws both sides.
+With --eps, certified are the images proved at that radius. With --radius, the robust
+radius of each image is bracketed. From below it is the largest multiple of
+--resolution, up to --max-radius, at which the image is proved; from above, the smallest
+at which an attack (PGD, --attack-steps; 0: none) fools it. Certified are then the
+images proved at a radius above 0; the others count as 0 in mean_radius. --plot draws
+both sides.
 
 Several models, or several radii (--eps 0.02,0.05,0.1), get a line each; --plot draws
-the radii's curve of each model.
+the curve of each model over the radius.
 
-With --out, each image gets a line (docs/certificate.md) that check proves anew:
-its certificate, or that there is none. Lines are written and synced as the proofs
-are found; with --resume, a run that was killed goes on with what is there. A file
-that is there is left alone without --resume or --force, and so is one that another
-process is writing.
+With --out, each image gets a line (docs/certificate.md) that check proves anew: its
+certificate, or that there is none. Lines are written and synced as proofs are found;
+with --resume, a run that was killed continues. Without --resume or --force an existing
+file is left alone, and a file that another process is writing is always left alone.
 
-After ^C, the fractions are of the first images alone, up to where all are done, and
-the range is given in which certified accuracy of all images lies.`,
+After ^C, fractions are of the first images only, as far as all of them are done, and
+the range is printed in which the certified accuracy of all images lies.`,
 		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
   epsball certify --model net.onnx --method alpha-crown --eps 2/255 --data cifar --n 100
   epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --plot radii.svg

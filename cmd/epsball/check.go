@@ -31,19 +31,19 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `Proves each certificate of a file anew with a checker that shares no code with
 certify: a scalar one in float64 with outward rounding (docs/certificate.md).
 
-The model must be the certificates' own, by its hash; images are found by their
-index in the data and compared by their hash. Lines that claim nothing, of images
-that were not certified, are counted as undecided. The result lists what was proved:
-how many certificates for which norm, ε, level and specification.
+The model must have the hash that the certificates name. Images are found by their
+index in the data and compared by their hash. Lines of images that were not certified
+claim nothing and are counted as undecided. The result lists what was proved: how many
+certificates for which norm, ε, level and specification.
 
-With --require-… flags a certificate that proves less is a failure. A ball in linf
-contains that of the same ε in l2, and this the one in l1, so linf satisfies
---require-norm l2; level executed satisfies real. With any of them a certificate
-must be about the image's label, unless --require-spec any admits rows, which may
-be chosen so that they say nothing.
+With --require-… flags, a certificate that proves less is a failure. A linf ball
+contains the l2 ball of the same ε, which contains the l1 ball, so linf satisfies
+--require-norm l2; level executed satisfies real. With any of these flags a
+certificate must be about the image's label, unless --require-spec any also admits
+rows, which may be chosen so that they say nothing.
 
-Exit status: 0 if there are certificates and all are valid and as required, 1 if not;
-2 if the file is not one of certificates, or all are of another model.`,
+Exit status: 0 if there are certificates and all are valid and as required; 1 if not;
+2 if the file has no certificates, or all are of another model.`,
 		Example: `  epsball check certs.jsonl --model builtin:mnist-small-ibp-0.1 --data builtin:mnist
   epsball check certs.jsonl --model m.onnx --data d.npz --require-eps 8/255 --require-count 900`,
 		Args: func(_ *cobra.Command, args []string) error {

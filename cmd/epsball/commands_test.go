@@ -48,7 +48,7 @@ func TestEval(t *testing.T) {
 	assert.Equal(t, "pgd:steps=40,seed=7", attacks[1].(map[string]any)["attack"])
 	r := run(args("eval --model %s --data %s --attack pgd --attack pgd:seed=1", f.model, f.data)...)
 	assert.Equal(t, 2, r.code)
-	assert.Contains(t, r.stderr, "--attack: pgd:steps=40,seed=1 is there twice")
+	assert.Contains(t, r.stderr, "--attack: pgd:steps=40,seed=1 is given twice")
 
 	table := run(args("eval --model %s --data %s --n 30 --norm l2 --eps 8/255", f.model, f.data)...)
 	require.Zero(t, table.code, table.stderr)

@@ -25,17 +25,17 @@ func (a *app) convertCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "convert MODEL --out M.safetensors",
 		Short: "Store a model's weights in 16 bits, or so that they can be mapped",
-		Long: `Writes a model (builtin:NAME or a file) with its weights stored otherwise.
+		Long: `Writes a model (builtin:NAME or a file) with its weights stored in another form.
 
---weights bf16 or f16 rounds the weights of the layers that --layers names to 16 bits:
-the file holds another network, the one with the rounded weights, and whatever is
-attacked or certified is that one. For one image, large fully connected layers wait for
+--weights bf16 or f16 rounds the weights of the layers that --layers names to 16 bits.
+The file then holds another network, the one with the rounded weights, and that is
+the one to attack and certify. For one image, large fully connected layers wait for
 memory; with half the bytes they take little more than half the time. f16 is finer
-(11 bits against 8) and ends at 65504; a larger weight is an error. f32 undoes the
+(11 bits against 8) but ends at 65504; a larger weight is an error. f32 undoes the
 storage, not the rounding.
 
---layout tiles stores all weights as kernels for single images read them, so that
-programs can use them where they lie in a mapped file (epsball.Map).`,
+--layout tiles stores all weights in the order in which kernels for single images read
+them, so that programs can use them in place in a mapped file (epsball.Map).`,
 		Example: `  epsball convert builtin:mnist-small-ibp-0.1 --weights bf16 --out bf16.safetensors
   epsball convert net.onnx --weights f16 --layout tiles --out edge.safetensors`,
 		Args: oneArg("MODEL"),

@@ -96,7 +96,7 @@ func TestBadInput(t *testing.T) {
 		{attack + " --attack pgd:step=3", []string{"--attack", "step: unknown option", "step-size"}},
 		{attack + " --attack pgd:steps=0", []string{"--attack", "steps: got 0", "want 1"}},
 		{attack + " --attack pgd:steps=", []string{"--attack", "steps=40"}},
-		{attack + " --attack pgd:steps=3 --steps 3", []string{"--steps", "got 3", "pgd:steps=3 gives steps, too"}},
+		{attack + " --attack pgd:steps=3 --steps 3", []string{"--steps", "got 3", "pgd:steps=3 also gives steps"}},
 		{attack + " --attack apgd:seed=3 --seed 4", []string{"--seed", "got 4", "apgd:seed=3"}},
 		{attack + " --attack apgd --step-size 0.1", []string{"--step-size", "0.1", "apgd has no such option", "rho"}},
 		{attack + " --attack apgd:loss=dlr,targeted --loss ce", []string{"--loss", "ce"}},

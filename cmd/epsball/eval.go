@@ -34,17 +34,18 @@ func (a *app) evalCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",
-		Long: `Evaluates each model on the same images: how many it classifies right (clean),
-still right under each attack, and proved right for the whole ball
-(certified, interval bounds). Fractions are of all images. Without arguments:
-the built-in models on the 10,000 MNIST test images. With several radii, such as
---eps 0.02,0.05,0.1, each model gets a line for each; --plot draws them.
+		Long: `Evaluates each model on the same images: how many it classifies correctly (clean),
+still classifies correctly under each attack, and is proved to classify correctly in
+the whole ball (certified, interval bounds). Fractions are of all images. Without
+arguments it evaluates the built-in models on the 10,000 MNIST test images. With
+several radii, such as --eps 0.02,0.05,0.1, each model gets a line for each; --plot
+draws them.
 
---attack may be repeated (epsball help attacks); without it, FGSM and PGD with one random
-start and steps of ε/4. An attack stops at an image once it is fooled; the throughput of
-the last one is in gradient steps of one image. A proof that an attack
-contradicts is an error (exit status 1). After ^C, what was finished is printed
-and the rest marked as not run.`,
+--attack may be repeated (epsball help attacks). The default is FGSM, and PGD with one
+random start and steps of ε/4. An attack stops at an image once it is fooled; the
+throughput of the last attack is in gradient steps of one image. A proof that an attack
+contradicts is an error (exit status 1). After ^C, finished passes are printed and the
+rest is marked as not run.`,
 		Example: `  epsball eval
   epsball eval --eps 0.02,0.05,0.1,0.2 --n 1000 --plot curves.svg
   epsball eval --model m.safetensors --data testdata/mnist --eps 8/255 --n 1000 --json`,

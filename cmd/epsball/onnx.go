@@ -26,12 +26,12 @@ func (a *app) importCommand() *cobra.Command {
 commands take .onnx files directly as well; this one shows what they make of it.
 docs/onnx.md lists the operators and says which conversions are exact.
 
-A network that wants its pixels normalized outside of itself gets a normalize layer
-with --mean and --std, so that images and radii are in [0, 1] again.
+A network that expects pixels normalized outside of it gets a normalize layer with
+--mean and --std, so that images and radii are in [0, 1].
 
-Batch norms become part of the convolution or fully connected layer beside them, where
-that is possible: a rounding of its weights. --keep-batchnorm keeps them as layers, for
-training to go on from.`,
+Where possible, batch norms become part of the convolution or fully connected layer
+beside them, which rounds its weights. --keep-batchnorm keeps them as layers, so that
+training can continue.`,
 		Example: "  epsball import resnet_2b.onnx --mean 0.4914,0.4822,0.4465 --std 0.247,0.2435,0.2616 --out resnet.safetensors",
 		Args:    oneArg("NET.onnx"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -72,8 +72,8 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Convert a model to ONNX",
 		Long: `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.
 
---fold first makes batch norms part of the convolution or fully connected layer that
-they follow: another network, whose weights are rounded, and whose hash is printed.`,
+--fold first makes batch norms part of the convolution or fully connected layer before
+them. The result is another network, with rounded weights; its hash is printed.`,
 		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
 		Args:    oneArg("MODEL"),
 		RunE: func(_ *cobra.Command, args []string) error {

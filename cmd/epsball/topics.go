@@ -33,8 +33,8 @@ Labels are numbers from 0 up, the index of the class in the model's outputs. IDX
 CIFAR-10 files have them; an .npz has them as y. Images in a folder get them from
   labels.csv in it: lines NAME,LABEL such as cat1.png,3; or else from
   sub-folders named by the label: 0/a.png, 0/b.png, 1/c.png.
-attack takes images without a label, too, as what the model says of them; certify,
-eval and train need labels.
+attack also takes images without a label, and uses the class that the model predicts;
+certify, eval and train need labels.
 
 docs/data.md has all formats in detail.`,
 		},
@@ -47,8 +47,8 @@ import and convert write it (docs/model-format.md), or an ONNX network: .onnx or
 
   PyTorch      torch.onnx.export(net.eval(), torch.zeros(1, 3, 32, 32), "net.onnx")
                where net is the network with its weights loaded, and 3, 32, 32 are
-               the channels, height and width of its images; a file
-               net.onnx.data that it writes as well has to stay beside net.onnx
+               the channels, height and width of its images; if it also writes
+               net.onnx.data, keep that file beside net.onnx
   Keras        model.export("net.onnx", format="onnx")
 
 or on the command line, after pip install tf2onnx:
@@ -57,8 +57,8 @@ or on the command line, after pip install tf2onnx:
   SavedModel   python -m tf2onnx.convert --saved-model FOLDER --output net.onnx
   TF Lite      python -m tf2onnx.convert --tflite net.tflite --output net.onnx
 
-A softmax at the end is dropped: outputs are logits. Images have pixels in [0,1]; a
-network that wants them normalized gets that as its first layer:
+A softmax at the end is dropped: outputs are logits. Images have pixels in [0,1]. If a
+network expects them normalized, make that its first layer:
 
   epsball import net.onnx --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 --out net.safetensors`,
 		},

@@ -50,9 +50,9 @@ kernel set. The model's card holds the command line that reproduces it.
 At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
 
 A checkpoint is written after every epoch and on ^C; the same command with
---resume goes on from it. It is deleted once the model is written, unless
---checkpoint names it. A model or a checkpoint that is there is replaced with --force
-alone.`,
+--resume continues from it. It is deleted once the model is written, unless
+--checkpoint names it. An existing model or checkpoint is replaced only with
+--force.`,
 		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

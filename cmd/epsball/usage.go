@@ -22,8 +22,8 @@ var sayInstead = map[string][]string{
 	"info": {"version", "list", "models", "show"}, "convert": {"quantize"},
 }
 
-// checkLine refuses what cobra lets pass: a word that is no command in front of a
-// command's flags, and a flag given twice, of which the first would be forgotten.
+// checkLine refuses what cobra accepts: a word that is not a command in front of a
+// command's flags, and a flag given twice, whose first value would be forgotten.
 func checkLine(root *cobra.Command, args []string) error {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

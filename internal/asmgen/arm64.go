@@ -152,7 +152,7 @@ func encScalar(op, as string, v half, base reg, disp int) word {
 	return word{w.bits | base.n() | v.d(), fmt.Sprintf("%s %s%d, %s", w.text, as, v, address(base, disp))}
 }
 
-// scalarFits tells whether encScalar can say disp.
+// scalarFits reports whether encScalar can say disp.
 func scalarFits(as string, disp int) bool {
 	size := scalarLoads[as].size
 	return -256 <= disp && disp < 256 || disp >= 0 && disp%size == 0 && disp/size < 1<<12

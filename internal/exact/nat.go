@@ -33,13 +33,6 @@ func (a nat) cmp(b nat) int {
 	return 0
 }
 
-func (a nat) bitLen() int {
-	if len(a) == 0 {
-		return 0
-	}
-	return 32*(len(a)-1) + bits.Len32(a[len(a)-1])
-}
-
 func (a nat) add(b nat) nat {
 	if len(a) < len(b) {
 		a, b = b, a

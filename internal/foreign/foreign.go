@@ -1,5 +1,5 @@
-// Package foreign knows networks of other frameworks by their files, to say how to get
-// an ONNX network out of them. Programs that read ONNX carry it, others do not.
+// Package foreign recognises files of other frameworks, to say how to get an ONNX
+// network from them. Only programs that read ONNX link it.
 package foreign
 
 import (

@@ -1,5 +1,5 @@
-// Package formats connects package epsball with the readers of networks in other
-// formats than its own, which a program has only if it imports them.
+// Package formats connects package epsball with readers of networks in formats other
+// than its own. A program has only the readers that it imports.
 package formats
 
 import (
@@ -20,7 +20,7 @@ var ONNX struct {
 	Foreign func(path string) error
 }
 
-// IsONNX tells whether a path names an ONNX network: it ends in .onnx or .onnx.gz.
+// IsONNX reports whether a path names an ONNX network: it ends in .onnx or .onnx.gz.
 func IsONNX(path string) bool {
 	path = strings.ToLower(path)
 	return strings.HasSuffix(path, ".onnx") || strings.HasSuffix(path, ".onnx.gz")

@@ -1,6 +1,6 @@
 // Package machine says what a machine is and what it can do: its CPU and caches,
 // the peak of its multiply-adds, the bandwidth of each level of its memory. It
-// also confines the process to some CPUs and tells who else uses them.
+// also confines the process to some CPUs and reports who else uses them.
 package machine
 
 import (

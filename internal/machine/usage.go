@@ -2,7 +2,7 @@ package machine
 
 import "os"
 
-// Usage is who has used the CPUs so far, in clock ticks; zeros if the system
+// Usage is how much the CPUs were used so far, in clock ticks; zeros if the system
 // does not tell (all but Linux).
 type Usage struct{ total, busy, ours int64 }
 

@@ -39,7 +39,7 @@ type seed struct {
 	// of the arrays it read.
 	read func(dir string) (int64, error)
 
-	// known tells whether an error is of the reader's own type and names the file.
+	// known reports whether an error is of the reader's own type and names the file.
 	known func(err error, dir string) bool
 }
 

@@ -108,7 +108,7 @@ func (f *affine) track(op byte, c []float64) {
 	}
 }
 
-// isPower tells whether x is a power of two whose inverse is a float32 as well.
+// isPower reports whether x is a power of two whose inverse is a float32 as well.
 func isPower(x float64) bool {
 	frac, exp := math.Frexp(x)
 	return frac == 0.5 && exp > -120 && exp < 120

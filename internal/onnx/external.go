@@ -121,7 +121,7 @@ func (t *tensor) place() (place, error) {
 	return p, nil
 }
 
-// isName tells whether s names a file in a folder, whatever the system: no path, no
+// isName reports whether s names a file in a folder, whatever the system: no path, no
 // drive, no device.
 func isName(s string) bool {
 	return s != "" && s != "." && !strings.ContainsAny(s, "/\\:\x00") && filepath.IsLocal(s)

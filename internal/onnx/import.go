@@ -157,7 +157,7 @@ func (im *importer) declare() error {
 	return err
 }
 
-// live tells which nodes the output depends on and counts who reads what.
+// live reports which nodes the output depends on, and counts their readers.
 func (im *importer) live() ([]bool, error) {
 	if len(im.outputs) != 1 {
 		return nil, malformed("graph.output", "got %d outputs, expected 1", len(im.outputs))

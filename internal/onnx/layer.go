@@ -28,7 +28,7 @@ func (im *importer) push(l *layer) int {
 	return len(im.layers) - 1
 }
 
-// affine tells whether the layer has weights that can take in constants.
+// affine reports whether the layer has weights that can take in constants.
 func (l *layer) affine() bool { return l.Kind == model.Conv || l.Kind == model.FC }
 
 // fold applies an operation with constants, one for each output channel, to the

@@ -8,7 +8,7 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// has tells whether input i is there: optional ones may be missing or empty.
+// has reports whether input i is there: optional ones may be missing or empty.
 func (n *node) has(i int) bool { return i < len(n.inputs) && n.inputs[i] != "" }
 
 func (n *node) errorf(what, format string, args ...any) error {

@@ -98,7 +98,7 @@ func (im *importer) pad(n *node, a *act, axes, pads []int) (value, error) {
 	return value{a: &c}, nil
 }
 
-// isChannelsLast tells whether zeros go around an image whose channels are the
+// isChannelsLast reports whether zeros go around an image whose channels are the
 // last dimension.
 func (im *importer) isChannelsLast(a *act, axes, pads []int) bool {
 	if a.rank() != 4 || !a.lead || a.pad != [4]int{} {

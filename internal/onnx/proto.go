@@ -269,7 +269,7 @@ func (g *graph) parseOpset(v field) error {
 	return err
 }
 
-// isStandard tells whether a domain is that of ONNX's own operators.
+// isStandard reports whether a domain is that of ONNX's own operators.
 func isStandard(domain string) bool { return domain == "" || domain == "ai.onnx" }
 
 // pair reads a key and its value.

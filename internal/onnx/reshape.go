@@ -42,7 +42,7 @@ func convertCast(im *importer, n *node) (value, error) {
 	return value{}, n.errorf(`attribute "to"`, "got %s, expected FLOAT or DOUBLE for numbers and INT64, or INT32 if they fit, for integers", typeName(to))
 }
 
-// fitInt32 tells whether a cast keeps integers, as TensorFlow's of shapes does.
+// fitInt32 reports whether a cast keeps integers, as TensorFlow's of shapes does.
 func fitInt32(list []int64) bool {
 	return !slices.ContainsFunc(list, func(v int64) bool { return v != batchMark && v != int64(int32(v)) })
 }

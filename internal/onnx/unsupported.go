@@ -18,7 +18,7 @@ func (im *importer) unsupported(n *node) error {
 	return n.errorf("", "this operator is not supported: %s", hint)
 }
 
-// constants tells whether a node reads nothing that depends on the network's input.
+// constants reports whether a node reads nothing that depends on the network's input.
 func (im *importer) constants(n *node) bool {
 	for _, name := range n.inputs {
 		if v, ok := im.vals[name]; ok && v.a != nil || !ok && name != "" && im.inits[name] == nil {

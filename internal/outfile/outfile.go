@@ -247,7 +247,7 @@ func (o *Output) checkInputs(info fs.FileInfo, inputs []Input) error {
 	return nil
 }
 
-// inside tells whether a file is in a folder or below it.
+// inside reports whether a file is in a folder or below it.
 func inside(folder, file string) bool {
 	folder, err1 := filepath.EvalSymlinks(folder)
 	file, err2 := filepath.EvalSymlinks(file)
@@ -257,7 +257,7 @@ func inside(folder, file string) bool {
 	return errors.Join(err, err1, err2, err3, err4) == nil && filepath.IsLocal(rel)
 }
 
-// samePath tells whether two paths, of files that need not exist, are of one file.
+// samePath reports whether two paths, of files that need not exist, are of one file.
 func samePath(a, b string) bool {
 	x, errX := os.Stat(a)
 	y, errY := os.Stat(b)

@@ -156,7 +156,7 @@ func divisor(l model.Layer, n int) int {
 	return n
 }
 
-// branch tells whether an add takes layer i as its branch.
+// branch reports whether an add takes layer i as its branch.
 func branch(a *model.Architecture, i int) bool {
 	for k, l := range a.Layers[i:] {
 		if l.Kind == model.Add {

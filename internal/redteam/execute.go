@@ -145,7 +145,7 @@ func (n *network) stepOf(act int) *step {
 	return nil
 }
 
-// further tells whether a is farther in a direction than b; NaN, which ends the
+// further reports whether a is farther in a direction than b; NaN, which ends the
 // execution, is farthest.
 func further(a, b float32, dir float64) bool { return a != a || (dir > 0) == (a > b) && a != b }
 

@@ -107,7 +107,7 @@ func (c *Checker) newState(cert *Certificate, b *ball) *state {
 	}
 }
 
-// deep tells whether layers inside of the network have linear bounds.
+// deep reports whether layers inside of the network have linear bounds.
 func deep(cert *Certificate) bool { return cert.Method == CROWN || cert.Method == AlphaCROWN }
 
 // claim checks everything but the bounds and returns the rows of the

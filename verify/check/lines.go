@@ -57,7 +57,7 @@ func (l *Lines) Next() ([]byte, error) {
 	}
 }
 
-// Begins tells whether a line, or what there is of it, starts like one of a writer
+// Begins reports whether a line, or what there is of it, starts like one of a writer
 // of certificates. One that does not may still be valid.
 func Begins(line []byte) bool {
 	const head = `{"format":"` + Format + `"`

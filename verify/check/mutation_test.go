@@ -79,7 +79,7 @@ func issue(t *testing.T) (all []issued) {
 	return all
 }
 
-// accepted tells whether a line is a certificate that holds.
+// accepted reports whether a line is a certificate that holds.
 func (s *issued) accepted(t *testing.T, k *check.Checker, line []byte, x []float32) bool {
 	c, err := check.Parse(line)
 	if err != nil {

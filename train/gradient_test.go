@@ -44,11 +44,19 @@ func random(t testing.TB, a model.Architecture) *model.Model {
 // smoothResidual adds, pools and squashes.
 func smoothResidual(t testing.TB) *model.Model {
 	return random(t, model.Architecture{Input: model.Shape{C: 2, H: 6, W: 5}, Layers: []model.Layer{
-		conv(3, 3, 1, 1), {Kind: model.ReLU}, conv(3, 1, 1, 0), add(1, 2), {Kind: model.ReLU},
-		{Kind: model.MaxPool, Kernel: [2]int{2, 3}, Stride: [2]int{2, 1}, Padding: [2]int{1, 0}}, {Kind: model.Sigmoid},
-		conv(3, 1, 1, 0), add(6, 7), {Kind: model.Tanh}, // in front of 9 nothing but a sum
-		add(9, 6), {Kind: model.AvgPool, Kernel: [2]int{3, 2}, Stride: [2]int{2, 2}, Padding: [2]int{1, 0}},
-		{Kind: model.FC, Out: 5}, {Kind: model.ReLU}, {Kind: model.FC, Out: 4},
+		conv(3, 3, 1, 1),
+		{Kind: model.ReLU},
+		conv(3, 1, 1, 0), add(1, 2),
+		{Kind: model.ReLU},
+		{Kind: model.MaxPool, Kernel: [2]int{2, 3}, Stride: [2]int{2, 1}, Padding: [2]int{1, 0}},
+		{Kind: model.Sigmoid},
+		conv(3, 1, 1, 0), add(6, 7),
+		{Kind: model.Tanh}, // in front of 9 nothing but a sum
+		add(9, 6),
+		{Kind: model.AvgPool, Kernel: [2]int{3, 2}, Stride: [2]int{2, 2}, Padding: [2]int{1, 0}},
+		{Kind: model.FC, Out: 5},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
 	}})
 }
 
@@ -56,12 +64,17 @@ func smoothResidual(t testing.TB) *model.Model {
 func allLayers(t testing.TB) *model.Model {
 	m := random(t, model.Architecture{Input: model.Shape{C: 2, H: 5, W: 5}, Layers: []model.Layer{
 		{Kind: model.Normalize, Mean: []float32{0.4, 0.5}, Std: []float32{0.5, 0.25}},
-		conv(4, 2, 1, 0), {Kind: model.BatchNorm, Eps: 1e-3}, {Kind: model.LeakyReLU, Slope: []float32{0.25, -0.5, 0, 1.5}},
-		{Kind: model.Conv, Out: 4, Groups: 2, Kernel: [2]int{2, 2}, Stride: [2]int{1, 1}}, {Kind: model.ReLU},
+		conv(4, 2, 1, 0),
+		{Kind: model.BatchNorm, Eps: 1e-3},
+		{Kind: model.LeakyReLU, Slope: []float32{0.25, -0.5, 0, 1.5}},
+		{Kind: model.Conv, Out: 4, Groups: 2, Kernel: [2]int{2, 2}, Stride: [2]int{1, 1}},
+		{Kind: model.ReLU},
 		{Kind: model.Conv, Out: 4, Groups: 4, Kernel: [2]int{2, 2}, Stride: [2]int{1, 1}, Padding: [2]int{1, 1}, Dilation: [2]int{2, 2}},
-		{Kind: model.Concat, Inputs: []int{6, 5}}, {Kind: model.Clip, Min: -0.25, Max: 0.5},
+		{Kind: model.Concat, Inputs: []int{6, 5}},
+		{Kind: model.Clip, Min: -0.25, Max: 0.5},
 		{Kind: model.AvgPool, Kernel: [2]int{2, 2}, Stride: [2]int{2, 3}, Padding: [2]int{1, 1}, CountPadding: true},
-		{Kind: model.ReLU}, {Kind: model.FC, Out: 4},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
 	}})
 	r := kernels.NewStream(11, 0, 0)
 	for i := range m.Params {
@@ -93,6 +106,13 @@ func noise(m *model.Model, n int) *dataset.Set {
 	return d
 }
 
+func imagesOf(d *dataset.Set) (x [][]float32) {
+	for i := range d.Len() {
+		x = append(x, d.Image(i))
+	}
+	return x
+}
+
 // TestGradients holds the gradient of a whole step against central differences
 // of the float64 reference.
 func TestGradients(t *testing.T) {
@@ -113,11 +133,14 @@ func TestGradients(t *testing.T) {
 				}
 				require.NoError(t, s.losses(context.Background(), 0, at, order))
 				f := newReference(m, at.eps, at.kappa) // before the update
+				f.observe(imagesOf(d))
+				f = f.fix(f)
 				require.NoError(t, s.update(context.Background()))
 				for i, k := range order {
 					require.InEpsilon(t, f.loss(d.Image(int(k)), d.Y[k]), s.loss[i], 1e-4)
 				}
 				mean := func() (sum float64) {
+					f.observe(imagesOf(d))
 					for i, y := range d.Y {
 						sum += f.loss(d.Image(i), y)
 					}

@@ -76,8 +76,8 @@ func Example_embed() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("class", pred.Label[0], "and no other for any change of a pixel by up to", r.Eps[0])
-	// Output: class 7 and no other for any change of a pixel by up to 0.165
+	fmt.Println("class", pred.Label[0], "even if all pixels change at once, each by up to", r.Eps[0])
+	// Output: class 7 even if all pixels change at once, each by up to 0.165
 }
 
 // The largest ε, as a multiple of 1/255, at which the predictions are proved.

@@ -160,9 +160,12 @@ func (a *Attacker) take() int {
 	return -1
 }
 
-// finish marks image i as done.
-func (a *Attacker) finish(i int) {
+// finish marks image i as done, after a number of steps.
+func (a *Attacker) finish(i, steps int) {
 	a.res.Done[i] = true
+	if a.b.Finished != nil {
+		a.b.Finished(i, steps)
+	}
 	if d := a.done.Add(1); a.cfg.Progress != nil {
 		a.cfg.Progress(int(d))
 	}

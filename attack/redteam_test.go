@@ -40,8 +40,13 @@ func hostile(classes int, r *rand.Rand) Method {
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,
 // in hostile balls. No point may leave the ball or the pixel box, in rational
 // arithmetic.
-func TestRedTeam(t *testing.T) {
-	images := 4000 * redteam.Size(t)
+func TestRedTeam(t *testing.T) { attackFamilies(t, redteam.Families(), 4000) }
+
+// TestRedTeamOfLayers is TestRedTeam on networks of all kinds of layers.
+func TestRedTeamOfLayers(t *testing.T) { attackFamilies(t, redteam.LayerFamilies(), 2000) }
+
+func attackFamilies(t *testing.T, families []redteam.Family, images int) {
+	images *= redteam.Size(t)
 	if testing.Short() {
 		images /= 4
 	}
@@ -49,7 +54,6 @@ func TestRedTeam(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	isas := kernels.Available()
-	families := redteam.Families()
 	cases, moved, fooled := 0, 0, 0
 	for seed := uint64(0); cases < images; seed++ {
 		f := families[seed%uint64(len(families))]
@@ -114,7 +118,7 @@ func TestRedTeamRadius(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 3))
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	families := redteam.Families()
+	families := slices.Concat(redteam.Families(), redteam.LayerFamilies())
 	found := 0
 	for seed := range uint64(40 * redteam.Size(t)) {
 		f := families[seed%uint64(len(families))]

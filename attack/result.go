@@ -15,6 +15,10 @@ type Batch struct {
 	// Start holds the points where the first restarts begin, one an image, brought
 	// into the ball; nil: the method decides.
 	Start []float32
+
+	// Finished, if not nil, is called when image i is done, its entries in the result
+	// are final, with the gradient steps it took; from any goroutine.
+	Finished func(i, steps int)
 }
 
 // Result is what an attack found, one entry an image.

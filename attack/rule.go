@@ -107,6 +107,7 @@ type Slot struct {
 	Fools     bool // it is what the attack looks for
 
 	image    int  // in the batch; −1: empty
+	steps    int  // moves made in all runs
 	judged   bool // the image itself has been evaluated
 	clean    bool // the image itself is classified correctly
 	next     action

@@ -186,6 +186,7 @@ func (w *worker) judge(i int) (gradient bool) {
 	}
 	if sl.Moves = sl.next == move; sl.Moves {
 		sl.Step++
+		sl.steps++
 		w.steps++
 	}
 	if !gradient {
@@ -306,9 +307,9 @@ func (w *worker) begin(i int) {
 
 // leave records the image of slot i and empties the slot.
 func (w *worker) leave(i int) {
-	image := w.slots[i].image
+	image, steps := w.slots[i].image, w.slots[i].steps
 	w.abandon(i)
-	w.a.finish(image)
+	w.a.finish(image, steps)
 }
 
 // abandon records how far the image of slot i, which has been judged, has got, and

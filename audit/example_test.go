@@ -15,7 +15,7 @@ import (
 )
 
 // A device classifies one picture after the other and relies on a prediction if no
-// change of a pixel by up to 0.1 could alter it.
+// change of all pixels at once, each by up to 0.1, could alter it.
 func ExampleGuard() {
 	m, err := zoo.Load("mnist-small-ibp-0.1")
 	if err != nil {

@@ -94,9 +94,14 @@ func text(p *C.cchar) string { return C.GoString((*C.char)(unsafe.Pointer(p))) }
 // defaultMode gives the calling thread the floating-point mode of the proofs.
 func defaultMode() { C.default_mode() }
 
+// stamp is the version of code that is not in Git, set when it is linked.
+var stamp string
+
 var version = sync.OnceValue(func() *C.cchar {
 	v := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if stamp != "" {
+		v = stamp
+	} else if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		v = info.Main.Version
 	}
 	return (*C.cchar)(unsafe.Pointer(C.CString(v)))

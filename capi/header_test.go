@@ -57,7 +57,7 @@ func TestPythonConstants(t *testing.T) {
 	}
 	header := numbers("epsball.h", `(?m)^#define EPSBALL_(\w+) (\d+)\b`)
 	require.Len(t, header, 15)
-	require.Equal(t, header, numbers("python/epsball.py", `(?m)^([A-Z][A-Z_]+) = (\d+)\b`))
+	require.Equal(t, header, numbers("python/epsball/_abi.py", `(?m)^([A-Z][A-Z_]+) = (\d+)\b`))
 }
 
 func matches(pattern, text string) []string {

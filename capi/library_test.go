@@ -68,18 +68,12 @@ func TestLibrary(t *testing.T) {
 	})
 	t.Run("header", func(t *testing.T) { checkHeader(t, cc, shared) })
 	t.Run("python", func(t *testing.T) {
-		if exec.Command("python3", "-c", "import ctypes").Run() != nil {
-			t.Skip("no python3 with ctypes")
-		}
+		python := pythonWith(t, "ctypes")
 		t.Setenv("EPSBALL_LIBRARY", shared)
-		t.Setenv("EPSBALL_TEST_DATA", certified)
-		t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
-		run(t, "python3", "python/test_epsball.py", "TestEpsball")
+		t.Setenv("PYTHONPATH", "python")
+		testPython(t, python, "python", certified, false)
 		t.Run("numpy", func(t *testing.T) {
-			if exec.Command("python3", "-c", "import numpy").Run() != nil {
-				t.Skip("no python3 with numpy: strided and float64 arrays of numpy are not tested")
-			}
-			run(t, "python3", "python/test_epsball.py", "TestNumpy")
+			testPython(t, pythonWith(t, "numpy"), "python", certified, true)
 		})
 	})
 }

@@ -1,11 +1,9 @@
 package kernels
 
-import "github.com/klauspost/cpuid/v2"
-
 // l2Cache is the size in bytes of the L2 cache of one core, a typical one where the
 // CPU does not tell. It steers speed alone, no result.
 var l2Cache = func() int {
-	if n := cpuid.CPU.Cache.L2; n >= 64<<10 {
+	if n := sizeOfL2(); n >= 64<<10 {
 		return n
 	}
 	return 512 << 10

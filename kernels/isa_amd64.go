@@ -3,21 +3,21 @@
 package kernels
 
 import (
-	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/sys/cpu"
 
 	"github.com/epsball/epsball/asm"
 )
 
 var available = func() []*ISA {
-	if !cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
 		return []*ISA{generic}
 	}
-	if !cpuid.CPU.Supports(cpuid.F16C) { // no CPU is known to lack it
+	if !cpu.X86.HasF16C { // no CPU is known to lack it
 		for _, i := range []*ISA{avx2, avx512} {
 			i.small16[Float16-1], i.both16[Float16-1] = smallSet{}, smallSet{}
 		}
 	}
-	if !cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL) {
+	if x := &cpu.X86; !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL {
 		return []*ISA{avx2, generic}
 	}
 	return []*ISA{avx512, avx2, generic}
@@ -142,11 +142,4 @@ var pixels512 = [tileChannels + 1][]int{
 	3: {4, 4, 4, 4, 4, 8},
 	2: {4, 4, 4, 4, 4, 8},
 	1: {8},
-}
-
-// doublePumped reports whether 512-bit instructions run as two halves, so that
-// the shuffles of conv512 cost FMAs and win nothing: AMD's Zen 4.
-func doublePumped() bool {
-	const zen3And4 = 0x19
-	return cpuid.CPU.VendorID == cpuid.AMD && cpuid.CPU.Family == zen3And4
 }

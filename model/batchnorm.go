@@ -11,12 +11,12 @@ import (
 // with, and what is certified.
 func (p *Param) Affine(eps float32) (scale, shift []float32) {
 	scale, shift = make([]float32, len(p.W)), make([]float32, len(p.W))
-	p.AffineTo(scale, shift, eps)
+	p.AffineInto(scale, shift, eps)
 	return scale, shift
 }
 
-// AffineTo is Affine into slices of the caller's.
-func (p *Param) AffineTo(scale, shift []float32, eps float32) {
+// AffineInto is Affine into slices of one number a channel.
+func (p *Param) AffineInto(scale, shift []float32, eps float32) {
 	for c := range scale {
 		s, t := p.affine(c, eps)
 		scale[c], shift[c] = float32(s), float32(t)

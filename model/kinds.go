@@ -67,7 +67,10 @@ func Kinds() []Kind {
 	return all
 }
 
-// keys returns the keys of a kind, nil if there is none of that name.
+// keys returns the keys of a kind, nil if there is none of that name. It is smaller
+// to call than to inline.
+//
+//go:noinline
 func (k Kind) keys() *kindKeys {
 	i := slices.IndexFunc(kinds[:], func(e kindKeys) bool { return e.kind == k })
 	if i < 0 {

@@ -175,7 +175,7 @@ func TestEveryKindRefuses(t *testing.T) {
 		{"layers[1].kernel", "padded input, here 12", func(l []Layer) { l[1].Dilation[0] = 6 }},
 		{"layers[2].eps", "got NaN", func(l []Layer) { l[2].Eps = nan }},
 		{"layers[2].eps", "got -1", func(l []Layer) { l[2].Eps = -1 }},
-		{"layers[3].slope", "got 3 values, expected 1, or 4", func(l []Layer) { l[3].Slope = l[3].Slope[:3] }},
+		{"layers[3].slope", "got 3 values, expected 4, one for each channel, or 1", func(l []Layer) { l[3].Slope = l[3].Slope[:3] }},
 		{"layers[3].slope", "got 0 values", func(l []Layer) { l[3].Slope = nil }},
 		{"layers[3].slope[2]", "got +Inf", func(l []Layer) { l[3].Slope[2] = inf }},
 		{"layers[6].min", "got NaN and max 6", func(l []Layer) { l[6].Min = nan }},

@@ -100,7 +100,9 @@ func (x matrix) width() int { return (x.out + narrowWidth - 1) / narrowWidth * n
 const tensorAlign = 64
 
 // elements returns the length of the tensor that holds the weight, tiles padded to
-// whole cache lines.
+// whole cache lines. It is smaller to call than to inline.
+//
+//go:noinline
 func (x matrix) elements(s Storage) int64 {
 	if !s.Tiles {
 		return int64(x.size())

@@ -10,6 +10,9 @@ func weightName(i int) string { return tensorName(i, partWeight) }
 func tilesName(i int) string  { return fmt.Sprintf("layers.%d.tiles", i) }
 func varName(i int) string    { return tensorName(i, partVar) }
 
+// tensorName is smaller to call than to inline.
+//
+//go:noinline
 func tensorName(i int, which part) string { return fmt.Sprintf("layers.%d.%s", i, partNames[which]) }
 
 // tensor is one entry of the header; the offsets count from the data's start.

@@ -129,15 +129,17 @@ func checkName(name string) error {
 func (a *Architecture) checkInputs(i int) error {
 	l := &a.Layers[i]
 	n := len(l.Inputs)
-	switch {
-	case l.Kind == Add && n != 2:
-		return layerErr(i, "inputs", "got %d, expected 2 for %q", n, Add)
-	case l.Kind == Concat && (n < 2 || n > maxLayers):
-		return layerErr(i, "inputs", "got %d, expected 2 to %d for %q", n, maxLayers, Concat)
-	case l.Kind == Normalize && n > 0:
-		return layerErr(i, "inputs", "got %d, expected none for %q", n, Normalize)
-	case l.Kind != Add && l.Kind != Concat && n > 1:
-		return layerErr(i, "inputs", "got %d, expected at most 1 for %q", n, l.Kind)
+	good, want := n <= 1, "at most 1"
+	switch l.Kind {
+	case Normalize:
+		good, want = n == 0, "none"
+	case Add:
+		good, want = n == 2, "2"
+	case Concat:
+		good, want = n >= 2 && n <= maxLayers, "2 to 1024"
+	}
+	if !good {
+		return layerErr(i, "inputs", "got %d, expected %s for %q", n, want, l.Kind)
 	}
 	for _, k := range l.Inputs {
 		if k < NetInput || k >= i {
@@ -275,33 +277,36 @@ func (l *Layer) windows(i int, in Shape, channels int) (Shape, error) {
 }
 
 func (l *Layer) checkNormalize(i, channels int) error {
-	if len(l.Mean) != channels {
-		return layerErr(i, "mean", "got %d values, expected %d, one for each input channel", len(l.Mean), channels)
+	err := checkValues(i, keyMean, l.Mean, channels)
+	if err == nil {
+		err = checkValues(i, keyStd, l.Std, channels)
 	}
-	if len(l.Std) != channels {
-		return layerErr(i, "std", "got %d values, expected %d, one for each input channel", len(l.Std), channels)
-	}
-	for c, v := range l.Mean {
-		if !finite(v) {
-			return layerErr(i, fmt.Sprintf("mean[%d]", c), "got %v, expected a finite number", v)
-		}
-	}
-	for c, v := range l.Std {
-		if !finite(v) || v < smallestStd {
-			return layerErr(i, fmt.Sprintf("std[%d]", c),
-				"got %v, expected a finite number > 0, not subnormal", v)
-		}
-	}
-	return nil
+	return err
 }
 
 func (l *Layer) checkSlope(i, channels int) error {
-	if n := len(l.Slope); n != 1 && n != channels {
-		return layerErr(i, "slope", "got %d values, expected 1, or %d, one for each channel", n, channels)
+	if len(l.Slope) == 1 {
+		channels = 1 // for all
 	}
-	for c, v := range l.Slope {
-		if !finite(v) {
-			return layerErr(i, fmt.Sprintf("slope[%d]", c), "got %v, expected a finite number", v)
+	return checkValues(i, keySlope, l.Slope, channels)
+}
+
+// checkValues checks a list of one number for each channel.
+func checkValues(i int, key keySet, v []float32, channels int) error {
+	if len(v) != channels {
+		more := ""
+		if key == keySlope {
+			more = ", or 1"
+		}
+		return layerErr(i, key.String(), "got %d values, expected %d, one for each channel%s", len(v), channels, more)
+	}
+	for c, x := range v {
+		if !finite(x) || key == keyStd && x < smallestStd {
+			want := "number"
+			if key == keyStd {
+				want = "number > 0, not subnormal"
+			}
+			return layerErr(i, fmt.Sprintf("%s[%d]", key, c), "got %v, expected a finite %s", x, want)
 		}
 	}
 	return nil

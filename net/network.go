@@ -159,14 +159,21 @@ func (n *Network) Normalization() (mean, std []float32) {
 func (n *Network) MACs() int64 {
 	var s int64
 	for i := range n.nodes {
-		switch op := n.nodes[i].Op.(type) {
-		case *Affine:
-			s += op.macs
-		case *Depthwise:
-			s += op.macs
-		case *Grouped:
-			s += op.macs
-		}
+		s += n.nodes[i].MACs()
 	}
 	return s
+}
+
+// MACs returns the multiply-adds of one image, those with zero padding left out, and 0
+// for what only adds, compares or applies a function.
+func (n *Node) MACs() int64 {
+	switch op := n.Op.(type) {
+	case *Affine:
+		return op.macs
+	case *Depthwise:
+		return op.macs
+	case *Grouped:
+		return op.macs
+	}
+	return 0
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Affine is a convolution or a fully connected layer as compiled, with the
-// addition and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Its slices are not to be changed.
+// addition and the ReLU after it, if any: ReLU(fl(W·x + b) + s). Its slices are not to be
+// changed.
 type Affine struct {
 	Index   int // in the architecture's list of layers: of the conv or fc
 	Add     int // the same of the add that follows, −1: none

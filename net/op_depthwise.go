@@ -51,7 +51,7 @@ func (d *Depthwise) parts() int { return 1 }
 
 func (d *Depthwise) pack(int) {
 	if d.norm >= 0 {
-		d.param.AffineTo(d.weights, d.bias, d.layer.Eps)
+		d.param.AffineInto(d.weights, d.bias, d.layer.Eps)
 	} else {
 		d.weights, d.bias = d.param.Rows(), d.param.B
 	}

@@ -31,7 +31,9 @@ func (n *Network) newGrouped(i int, in model.Shape) *Grouped {
 	if g.dilated() {
 		g.weights = make([]float32, g.Groups*g.Shape.Weights())
 	}
-	g.macs = g.Shape.MACs() * int64(g.Groups)
+	windows := sliding(&l, in)
+	windows.C = 1
+	g.macs = windows.MACs() * int64(in.C) * int64(l.Out) * int64(g.Groups)
 	for range g.Groups {
 		if n.HasLanes() {
 			g.lanes = append(g.lanes, kernels.NewForward(n.isa, g.Shape))
@@ -59,6 +61,9 @@ func (g *Grouped) Weights(group int) []float32 {
 func (g *Grouped) Bias(group int) []float32 {
 	return g.param.B[group*g.Shape.OutC : (group+1)*g.Shape.OutC]
 }
+
+// Taps returns Shape without the zeros of a dilation.
+func (g *Grouped) Taps() kernels.Shape { return g.taps }
 
 func (g *Grouped) dilated() bool { return g.dilation != [2]int{1, 1} }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// smallPass is pass for a SmallWorkspace.
+// smallPass is pass for single images.
 func smallPass(w *Workspace, x []float32, n int, f lossOf) (z, g []float32) {
 	s, classes := w.net.Input(), w.net.Classes()
 	packed := kernels.Alloc(Singles.Len(n, s.Size()))

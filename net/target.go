@@ -2,9 +2,8 @@ package net
 
 import "github.com/epsball/epsball/kernels"
 
-// Passes are a network's passes over blocks of images: a Workspace, whose blocks are
-// groups of eight lanes, or a SmallWorkspace for a few images, whose blocks are
-// single ones. They belong to one goroutine.
+// Passes are a network's passes over blocks of images, in one layout: a Workspace. They
+// belong to one goroutine.
 type Passes interface {
 	Layout() Layout
 	Scratch() *kernels.Scratch

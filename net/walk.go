@@ -60,6 +60,22 @@ func (w *Workspace) startBack() {
 	}
 }
 
+// ForwardNode computes node i alone from the activations of the last pass, and
+// BackwardNode hands on what its gradient buffer holds: what benchmarks of single nodes
+// time.
+func (w *Workspace) ForwardNode(i, blocks int) {
+	w.mustHold(blocks)
+	w.blocks = blocks
+	n := &w.net.nodes[i]
+	n.Op.forward(w, n, w.acts[i+1])
+}
+
+func (w *Workspace) BackwardNode(i, blocks int) {
+	w.mustHold(blocks)
+	w.blocks = blocks
+	w.net.nodes[i].Op.backward(w, i, w.grads[i+1], 0)
+}
+
 // hand gives src, a gradient, to activation k.
 func (w *Workspace) hand(h hand, k int, src []float32) {
 	size := w.length(w.net.size(k))

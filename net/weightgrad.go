@@ -58,6 +58,17 @@ func (n *Network) NewWeightGradient() *WeightGradient {
 // Tasks returns the number of parts.
 func (g *WeightGradient) Tasks() int { return len(g.tasks) }
 
+// TasksOf returns the range of parts that layer i of the architecture has.
+func (g *WeightGradient) TasksOf(layer int) (from, to int) {
+	p := &g.Params[layer]
+	for from < len(g.tasks) && g.tasks[from].param != p {
+		from++
+	}
+	for to = from; to < len(g.tasks) && g.tasks[to].param == p; to++ {
+	}
+	return from, to
+}
+
 // Apply computes one part from the first groups lane groups of a workspace
 // made with keep, after Forward and Backward (or BackwardToWeights).
 func (g *WeightGradient) Apply(sc *kernels.Scratch, w *Workspace, groups, task int) {

@@ -270,21 +270,47 @@ func TestDivergence(t *testing.T) {
 }
 
 func TestStepAllocatesNothing(t *testing.T) {
-	for name, m := range trained(t) {
+	for _, method := range Methods() {
+		stepAllocatesNothing(t, tinyNet(t), method)
+	}
+	for _, m := range []*model.Model{residualNet(t), smoothResidual(t), allLayers(t)} {
 		for _, method := range Methods() {
-			m := m.Clone()
-			d := noise(m, 40)
-			c := quick(method)
-			n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches})
-			require.NoError(t, err)
-			s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(2))
-			order := make([]int32, c.BatchSize)
-			ctx := context.Background()
-			assert.Zero(t, testing.AllocsPerRun(10, func() {
-				if s.losses(ctx, 1, point{1e-3, 0.1, 0.5}, order) != nil || s.update(ctx) != nil {
-					t.Fatal("step failed")
-				}
-			}), "%s, %s", name, method)
+			stepAllocatesNothing(t, m.Clone(), method)
+		}
+	}
+}
+
+func stepAllocatesNothing(t *testing.T, m *model.Model, method Method) {
+	d := noise(m, 40)
+	c := quick(method)
+	n, err := net.Compile(m, net.Options{Backward: true, Batches: net.LargeBatches})
+	require.NoError(t, err)
+	s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(2))
+	order := make([]int32, c.BatchSize)
+	ctx := context.Background()
+	assert.Zero(t, testing.AllocsPerRun(10, func() {
+		if s.losses(ctx, 1, point{1e-3, 0.1, 0.5}, order) != nil || s.update(ctx) != nil {
+			t.Fatal("step failed")
+		}
+	}), "%s %s", method, m.Arch.Name)
+}
+
+// TestLayersTrain: networks of every layer are trained on bounds, the same bits with any
+// number of threads.
+func TestLayersTrain(t *testing.T) {
+	for _, m := range []*model.Model{smoothResidual(t), allLayers(t)} {
+		d := noise(m, 40)
+		hash := ""
+		for threads := 1; threads <= 3; threads++ {
+			c := quick(IBP)
+			c.Epochs, c.WarmupEpochs, c.RampEpochs, c.BatchSize, c.LR, c.Threads = 40, 1, 1, 20, 1e-2, threads
+			c.TrainEps = net.MustEpsilon("0.001")
+			trained, epochs := train(t, m, d, c)
+			require.Less(t, epochs[len(epochs)-1].Loss, epochs[0].Loss)
+			if hash == "" {
+				hash = trained.Hash()
+			}
+			require.Equal(t, hash, trained.Hash())
 		}
 	}
 }

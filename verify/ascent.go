@@ -196,9 +196,7 @@ func (r *rows) addValues(a *ascent, i, act, groups int) {
 		z, s := r.group(a.z[i+1], i+1, g), r.group(a.z[act], act, g)
 		for y := range w.H() {
 			at := ((w.Y0+y-all.Y0)*all.W() + w.X0 - all.X0) * m.c * kernels.Lanes
-			for k, v := range s[at : at+n] {
-				z[y*n+k] += v
-			}
+			r.g.net.ISA().Add(z[y*n:][:n], s[at:at+n], kernels.None, nil)
 		}
 	}
 }

@@ -42,7 +42,7 @@ type node struct {
 
 	bent  bool // it is not linear itself
 	lines lineKind
-	first bool // it reads the input; a sum: and nothing else
+	first bool // it reads the input alone; of an affine layer, whatever it adds
 	exact bool // in an Linf box its intervals are as good as rows
 	stops bool // rows of the statement may stop at what it reads
 	inner bool // it reads the box of a linear node that owes to rows, where no checker stops

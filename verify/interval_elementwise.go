@@ -107,11 +107,6 @@ func (e *elementwiseInterval) backward(v *IntervalView, i int, dc, dr []float32)
 	k := v.steps[i].node.In[0]
 	v.hand(k, func(c, r []float32) {
 		xc, xr, yc, yr := v.c[k], v.r[k], v.c[i+1], v.r[i+1]
-		each := func(j int, slope func(x, y float32) float32) {
-			lo := float32((dc[j] - dr[j]) * 0.5 * slope(xc[j]-xr[j], yc[j]-yr[j]))
-			hi := float32((dc[j] + dr[j]) * 0.5 * slope(xc[j]+xr[j], yc[j]+yr[j]))
-			c[j], r[j] = lo+hi, hi-lo
-		}
 		if e.op.Kind == model.LeakyReLU {
 			e.slopes(int(v.layout), len(dc), func(j int, s float32) {
 				lo, hi := (dc[j]-dr[j])*0.5, (dc[j]+dr[j])*0.5
@@ -120,32 +115,31 @@ func (e *elementwiseInterval) backward(v *IntervalView, i int, dc, dr []float32)
 			})
 			return
 		}
-		slope := e.slope()
 		for j := range dc {
-			each(j, slope)
+			lo := float32((dc[j] - dr[j]) * 0.5 * e.slope(xc[j]-xr[j], yc[j]-yr[j]))
+			hi := float32((dc[j] + dr[j]) * 0.5 * e.slope(xc[j]+xr[j], yc[j]+yr[j]))
+			c[j], r[j] = lo+hi, hi-lo
 		}
 	})
 }
 
 // slope returns the derivative of a function that never falls, at x where it is y.
-func (e *elementwiseInterval) slope() func(x, y float32) float32 {
-	least, most := e.op.Min, e.op.Max
-	switch e.op.Kind {
-	case model.ReLU:
-		return func(x, _ float32) float32 { return one(x > 0) }
-	case model.Clip:
-		return func(x, _ float32) float32 { return one(least < x && x < most) }
+func (e *elementwiseInterval) slope(x, y float32) float32 {
+	switch op := e.op; op.Kind {
 	case model.Sigmoid:
-		return func(_, y float32) float32 { return y * (1 - y) }
+		return y * (1 - y)
+	case model.Tanh:
+		return 1 - float32(y*y)
+	case model.Clip:
+		if !(op.Min < x && x < op.Max) {
+			return 0
+		}
+	case model.ReLU:
+		if !(x > 0) {
+			return 0
+		}
 	}
-	return func(_, y float32) float32 { return 1 - float32(y*y) } // tanh
-}
-
-func one(is bool) float32 {
-	if is {
-		return 1
-	}
-	return 0
+	return 1
 }
 
 // leakyBack takes gradients to what leakyEnds gives back to the ends it was given.

@@ -25,8 +25,8 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 	var claims []redteam.Claim
 	claim := func(name string, layers []Interval, margins []float32) {
 		k := redteam.Claim{Name: name + " on " + n.ISA().Name()}
-		for _, l := range layers {
-			k.Layers = append(k.Layers, redteam.Interval(l))
+		for i, l := range layers {
+			k.Layers = append(k.Layers, redteam.Interval{Layer: layerOf(&n.Nodes()[i]), Lower: l.Lower, Upper: l.Upper})
 		}
 		k.Margins = wide(margins)
 		claims = append(claims, k)
@@ -66,6 +66,14 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 	return claims
 }
 
+// layerOf returns the layer whose output is a node's before its ReLU.
+func layerOf(n *net.Node) int {
+	if a, ok := n.Op.(*net.Affine); ok && a.Add >= 0 {
+		return a.Add
+	}
+	return n.Index
+}
+
 func wide(v []float32) []float64 {
 	w := make([]float64, len(v))
 	for i, x := range v {
@@ -81,12 +89,19 @@ func TestRedTeam(t *testing.T) {
 	redteam.Run(t, 6, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
 }
 
+// TestRedTeamOfLayers is TestRedTeam on networks of all kinds of layers.
+func TestRedTeamOfLayers(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	redteam.RunOn(t, redteam.LayerFamilies(), 100, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
+}
+
 // TestRedTeamRadius: in the largest ball that a search certifies the label wins.
 func TestRedTeamRadius(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	least := math.SmallestNonzeroFloat64
-	redteam.Run(t, 1, func(t *testing.T, c *redteam.Case) []redteam.Claim {
+	redteam.RunOn(t, slices.Concat(redteam.Families(), redteam.LayerFamilies()), 1, func(t *testing.T, c *redteam.Case) []redteam.Claim {
 		r := rand.New(rand.NewPCG(c.Seed, 9))
 		n, err := net.Compile(c.Model, net.Options{})
 		require.NoError(t, err, c)

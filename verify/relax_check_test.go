@@ -38,7 +38,9 @@ func certified(t *testing.T, m *model.Model, x []float32, y int, ball net.Ball, 
 }
 
 // TestCheckerAgrees: the checker, which shares no code, proves what this package proves
-// of networks of every layer, by the same margins but for rounding, or better ones.
+// of networks of every layer, by the same margins but for rounding, or better ones. (Very
+// few are worse: the checker's intervals are better where a layer on the input has an add,
+// in L2 and L1, and lines of a better interval can give a worse margin.)
 func TestCheckerAgrees(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -47,7 +49,7 @@ func TestCheckerAgrees(t *testing.T) {
 	for range trials(t, 100) {
 		archs = append(archs, randomLayers(r))
 	}
-	proved, near, all := 0, 0, 0
+	proved, near, worse, all := 0, 0, 0, 0
 	for i, a := range archs {
 		m := newLayers(t, a, uint64(i), r)
 		x := randomImage(a.Input.Size(), r)
@@ -69,19 +71,23 @@ func TestCheckerAgrees(t *testing.T) {
 				out, err := k.Check(context.Background(), c, x, y)
 				require.NoError(t, err)
 				scale := 1 + math.Abs(float64(p.Margin))
-				require.GreaterOrEqual(t, out.Margin, float64(p.Margin)-1e-4*scale, "%s %v %v label %d", a.CanonicalJSON(), method, ball, y)
+				require.GreaterOrEqual(t, out.Margin, float64(p.Margin)-5e-3*scale, "%s %v %v label %d", a.CanonicalJSON(), method, ball, y)
 				if p.Certified {
 					require.True(t, out.Valid, "%s %v: %s", a.CanonicalJSON(), method, out.Reason)
 					proved++
 				}
 				all++
+				if out.Margin < float64(p.Margin)-1e-4*scale {
+					worse++
+				}
 				if out.Margin < float64(p.Margin)+1e-3*scale {
 					near++
 				}
 			}
 		}
 	}
-	t.Logf("%d margins, %d as near as 1e-3, %d proved", all, near, proved)
+	t.Logf("%d margins, %d as near as 1e-3, %d worse by 1e-4, %d proved", all, near, worse, proved)
+	require.LessOrEqual(t, worse, all/2000)
 	require.Greater(t, proved, len(archs)/2)
 	require.Greater(t, near, all/2)
 }

@@ -235,10 +235,10 @@ func clipLines(least, most, l, h float32) bent {
 		return b
 	}
 	low, high := clipSlopes(least, most, l, h)
-	if l < least && !(float64(h)-float64(least) > float64(least)-float64(l)) {
+	if l < least && !farther(l, least, h) {
 		low = 0
 	}
-	if h > most && float64(h)-float64(most) > float64(most)-float64(l) {
+	if h > most && farther(l, most, h) {
 		high = 0
 	}
 	b.low, b.high = low, high
@@ -253,6 +253,14 @@ func clipLines(least, most, l, h float32) bent {
 	}
 	b.highAt = intercept(t)
 	return b
+}
+
+// farther reports whether h is farther from a kink than l, by a thousandth, so that
+// rounding does not decide where it is in the middle: certificates do not state it of
+// elements with both kinks.
+func farther(l, kink, h float32) bool {
+	k := float64(kink)
+	return float64(h)-k > (1+0x1p-10)*(k-float64(l))
 }
 
 // clipSlopes returns the slopes of the steepest lines below and above that touch twice.

@@ -236,7 +236,7 @@ func TestCurve(t *testing.T) {
 		o *curve
 		f func(z float64) float64
 	}{{&sigmoidCurve, func(z float64) float64 { return 1 / (1 + math.Exp(-z)) }}, {&tanhCurve, math.Tanh}} {
-		for range 20000 {
+		for range 4000 {
 			l := float32(r.NormFloat64() * math.Pow(10, 4*r.Float64()-2))
 			h := l + float32(math.Pow(10, 8*r.Float64()-6))
 			b := c.o.lines(l, h)
@@ -263,7 +263,7 @@ func TestCurve(t *testing.T) {
 func TestLinesOfElements(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 10))
 	draw := func() float32 { return float32(r.NormFloat64() * math.Pow(10, 6*r.Float64()-3)) }
-	for range 40000 {
+	for range 15000 {
 		l, h := draw(), draw()
 		l, h = min(l, h), max(l, h)
 		f, least := draw(), draw()

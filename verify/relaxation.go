@@ -8,7 +8,8 @@ import (
 
 // The proof for linear relaxations. Notation as in rounding.go; steps 1 to 3 of it
 // bound intervals. A trace is one evaluation of the network, exact or executed, on
-// an input of the ball: ẑ are its values before a ReLU, a after it.
+// an input of the ball: ẑ are its values before a ReLU, a after it. Steps 9a to 9c and
+// 10a to 10c, on layers other than conv, fc, their adds and ReLUs, are in relax_*.go.
 //
 // 8. What a trace obeys. Layer i reads the activation a and adds, if it has a skip, the
 // activation s; its sum (step 6) has T terms. With M ≥ |a|, Mₛ ≥ |s|

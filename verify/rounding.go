@@ -11,7 +11,9 @@ import (
 // u = 2⁻²⁴, η = 2⁻¹⁴⁹ (the least positive float32), γₙ = n·u/(1 − n·u)
 // (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3). A
 // float32 operation in round-to-nearest gives z(1 + d) + e, |d| ≤ u, |e| ≤ η/2,
-// where e = 0 for sums, and d·e = 0. K is the fan-in of a layer.
+// where e = 0 for sums, and d·e = 0. K is the fan-in of a layer: of a conv, dense, grouped
+// or depthwise, an fc, or a batchnorm, whose one product has the network's float32 factor.
+// Other operations have their proofs in the files of their intervals (7a to 7e).
 //
 // 1. One layer, executed. Any evaluation of b + Σ wₖxₖ takes each term through
 // at most one product and K sums, so
@@ -86,8 +88,9 @@ import (
 // What lies within R of C and within R₂ of C₂, those of the box by 2, lies in the
 // common part of both intervals, of which a new centre and radius are taken (within).
 //
-// 6. Adds. How a sum that spans several layers is executed: a conv or fc and an add
-// that alone reads it are one sum, and so are an add and an add that alone reads it.
+// 6. Adds. How a sum that spans several layers is executed: a layer of products or a mean
+// (7c) and an add that alone reads it are one sum, and so are an add and an add that
+// alone reads it.
 // The sum's terms are the products and biases of its layers and what its adds read
 // besides; let there be T. Any evaluation of it, in whatever order, parenthesised in
 // whatever way, takes each term through at most one product and T − 1 sums, so with
@@ -114,8 +117,8 @@ import (
 // MulR = 1 + 16u, MulC = 4u, Add ≥ 2η cover that.
 //
 // 7. Networks that do not end in an affine layer of one pixel. All outputs have
-// bounds, C and R of step 2 or 6, or those behind their ReLU by step 3, exact and
-// executed. A margin is above the difference of two.
+// bounds, C and R of step 2 or 6, or those of readers by step 3, exact and executed. A
+// margin is above the difference of two.
 //
 // Constants are derived in float64 and enlarged by a factor 1 + slack, which
 // covers float64 rounding and every (1 + cu) with c ≤ 8 left open above.

@@ -309,15 +309,12 @@ func (r *rows) add(a int, w kernels.Window, v []float32, groups int) {
 		return
 	}
 	r.begun(a, groups)
-	n := w.W() * m.c * kernels.Lanes
+	isa, n := r.g.net.ISA(), w.W()*m.c*kernels.Lanes
 	for g := range groups {
 		dst := r.group(r.v[a], a, g)
 		for y := range w.H() {
 			at := ((w.Y0+y-all.Y0)*all.W() + w.X0 - all.X0) * m.c * kernels.Lanes
-			d, s := dst[at:at+n], v[(g*w.H()+y)*n:][:n]
-			for k, x := range s {
-				d[k] += x
-			}
+			isa.Add(dst[at:at+n], v[(g*w.H()+y)*n:][:n], kernels.None, nil)
 		}
 	}
 }

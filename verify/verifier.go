@@ -109,14 +109,6 @@ func NewIBP(n *net.Network, pool *kernels.Pool) (*IBP, error) {
 	return v, nil
 }
 
-// bounded refuses networks with operations that have no bounds yet.
-func bounded(n *net.Network) error {
-	return n.Only("verification", func(op net.Operation) bool {
-		_, ok := op.(*net.Affine)
-		return ok
-	})
-}
-
 // lanes and singles make the workers for a kind of batch, when the first comes.
 func (v *IBP) lanes() []*worker {
 	for len(v.workers) < v.pool.Workers() {

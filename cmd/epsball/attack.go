@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 type attackFlags struct {
@@ -20,7 +23,8 @@ type attackFlags struct {
 	data     data
 	attack   *value[attack.Spec]
 	norm     *value[net.Norm]
-	eps      *value[net.Epsilon]
+	radii    *value[[]net.Epsilon]
+	eps      *value[net.Epsilon] // the one of radii that is being attacked
 	steps    int
 	stepSize *value[net.Epsilon]
 	restarts int
@@ -28,59 +32,19 @@ type attackFlags struct {
 	random   bool
 	loss     *value[net.Loss]
 	seed     uint64
-	out      output
+	out      outfile.Output
+	log      outfile.Output // its journal
+	resume   bool
+	plot     outfile.Output
 	force    bool
 
 	given func(flag string) bool // on the command line
 }
 
-type attackReport struct {
-	Model        string    `json:"model"`
-	Data         string    `json:"data"`
-	Offset       int       `json:"offset"`
-	Attack       string    `json:"attack"` // the textual form
-	Norm         string    `json:"norm"`
-	Eps          float64   `json:"eps"`
-	N            int       `json:"n"`
-	Clean        *float64  `json:"clean"` // null if interrupted
-	Robust       *float64  `json:"robust"`
-	Success      int       `json:"success"`
-	MeanDistance *distance `json:"mean_distance"` // over successes; null if there are none
-	ImageSteps   int64     `json:"image_steps"`
-	Seconds      float64   `json:"seconds"` // of the attack alone
-	Checks       []check   `json:"checks"`
-	ISA          string    `json:"isa"`
-	Threads      int       `json:"threads"`
-	Hints        []string  `json:"hints"` // what may be wrong with the input
-
-	Interrupted *attackProgress `json:"interrupted,omitempty"`
-}
-
-// attackProgress is what is known of all n images after ^C.
-type attackProgress struct {
-	Done          int        `json:"done"`
-	Misclassified int        `json:"misclassified"` // as they are
-	Fooled        int        `json:"fooled"`
-	NotFooled     int        `json:"not_fooled"` // by the whole attack
-	Resisting     int        `json:"resisting"`  // correct, and not fooled so far
-	NotBegun      int        `json:"not_begun"`
-	Clean         [2]float64 `json:"clean_range"` // the fractions lie in these
-	Robust        [2]float64 `json:"robust_range"`
-}
-
-func percentRange(r [2]float64) string {
-	return fmt.Sprintf("%s … %s", percent(r[0]), percent(r[1]))
-}
-
-type distance struct {
-	Linf float64 `json:"linf"`
-	L2   float64 `json:"l2"`
-}
-
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		out:    output{flag: "out", kind: arrayFile},
-		attack: specFlag("pgd"), norm: attackNormFlag(), eps: epsilonFlag("0.1"),
+		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
+		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
 	c := &cobra.Command{
@@ -88,7 +52,8 @@ func (a *app) attackCommand() *cobra.Command {
 		Short: "Search the ball around each image for a misclassification",
 		Long: `Attacks each image that the model classifies right: robust are those it could
 not fool; clean and robust are fractions of all images. An image without a label
-is attacked from the class predicted for it. With --targeted, restart r climbs
+is attacked from the class predicted for it. With several radii, such as --eps
+0.02,0.05,0.1, each gets a line; --plot draws them. With --targeted, restart r climbs
 towards the r-th most likely wrong class; any wrong class is a success.
 
 The result is checked independently of the attack: every adversarial image lies
@@ -100,11 +65,14 @@ each image), y (labels), pred (predicted at x), success, index (in the data),
 state (2: done; after ^C also 1: attacked without success so far, 0: not begun,
 with pred -1). Images that were wrong from the start are written as they are.
 
+A run with --out keeps a journal, FILE.journal, of the images that are done, written
+every ten seconds and on ^C, and deleted once FILE is complete. The same command with
+--resume goes on from it, also after a kill, to the same FILE byte for byte.
+
 After ^C, the counts of all images are given instead of fractions, and the range
 in which robust accuracy lies: images that are fooled are done first, so those
 that are done say little of the others.`,
 		Example: `  epsball attack --model builtin:mnist-small-standard --eps 0.1
-  epsball attack --model m.safetensors --attack apgd:steps=100,restarts=5 --eps 8/255
   epsball attack --model m.safetensors --data photos.npz --norm l2 --eps 1/2 --restarts 5 --out adv.npz`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -117,7 +85,7 @@ that are done say little of the others.`,
 	f.data.addFlags(c, "builtin:mnist")
 	fl.Var(f.attack, "attack", "fgsm, pgd or apgd, with options such as pgd:steps=100,restarts=5: see epsball help attacks")
 	fl.Var(f.norm, "norm", "linf or l2")
-	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (apgd: 100; fgsm: 1)")
 	fl.Var(f.stepSize, "step-size", "length of a step of fgsm or pgd, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
 	fl.IntVar(&f.restarts, "restarts", 1, "runs an image gets until one fools it")
@@ -125,7 +93,9 @@ that are done say little of the others.`,
 	fl.BoolVar(&f.random, "random-start", true, "start pgd at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
-	fl.StringVar(&f.out.path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
 	addForce(c, &f.force)
 	return c
 }
@@ -141,69 +111,152 @@ func (f *attackFlags) config() (attack.Config, error) {
 }
 
 func (a *app) attack(ctx context.Context, f *attackFlags) error {
-	cfg, err := f.config()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
-	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out)
+	release, err := a.claimAttack(f)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := a.subject(f.model, &f.data)
+	start := time.Now()
+	subjects, err := a.subjects([]string{f.model}, &f.data, false)
 	if err != nil {
 		return err
 	}
-	r := a.newAttackReport(f, s, cfg)
+	s := subjects[0]
 	bar := a.newBar()
-	cfg.Progress = func(done int) { bar.show(cfg.Method.Name(), done, f.data.n) }
+	defer bar.clear()
+	var runs []report.AttackRun
+	var failure error
+	for _, eps := range f.radii.v {
+		f.eps = newValue("eps", eps.String(), net.ParseEpsilon)
+		r, err := a.attackOnce(ctx, f, s, bar)
+		if r == nil {
+			return err
+		}
+		runs = append(runs, *r)
+		failure = errors.Join(failure, err)
+		if r.Interrupted != nil {
+			break
+		}
+	}
+	bar.clear()
+	hints := []string{}
+	if r := &runs[0]; r.Clean != nil {
+		hints = append(hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
+	}
+	envelope := a.envelope("attack", s)
+	m, err := f.method()
+	if err != nil {
+		return err
+	}
+	seed := m.Plan().Seed
+	envelope.Seed, envelope.Data = &seed, f.data.spec
+	if len(f.radii.v) == 1 {
+		err = a.report(&report.Attack{Envelope: envelope, AttackRun: runs[0], Hints: hints})
+	} else {
+		r := &report.AttackTable{Envelope: envelope, Results: runs, Hints: hints, Seconds: time.Since(start).Seconds()}
+		failure = errors.Join(failure, f.draw(r))
+		err = a.report(r)
+	}
+	a.hint(hints)
+	return errors.Join(err, failure)
+}
+
+// draw draws the curve of a sweep that is complete.
+func (f *attackFlags) draw(r *report.AttackTable) error {
+	if f.plot.Path == "" || len(r.Results) < len(f.radii.v) || r.Results[len(r.Results)-1].Interrupted != nil {
+		return nil
+	}
+	err := f.plot.Write(func(w io.Writer) error { return attackCurve(w, r) })
+	if err == nil {
+		r.Plot = f.plot.Path
+	}
+	return err
+}
+
+// check looks at the flags of all radii.
+func (f *attackFlags) check() error {
+	switch {
+	case len(f.radii.v) > 1 && f.out.Path != "":
+		return fmt.Errorf("--out: has one attack's images, want one --eps, got %d", len(f.radii.v))
+	case f.resume && f.out.Path == "":
+		return errors.New("--resume: has no meaning without --out")
+	}
+	for _, eps := range f.radii.v {
+		f.eps = newValue("eps", eps.String(), net.ParseEpsilon)
+		if _, err := f.config(); err != nil {
+			return err
+		}
+	}
+	return needsCurve(&f.plot, f.radii.v)
+}
+
+// attackOnce attacks at f.eps. Without a result, the error is one of bad input; else
+// it says what does not hold, or that ^C came.
+func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *subject, bar *bar) (*report.AttackRun, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	run := report.NewAttackRun(s.name, f.data.offset, &cfg)
+	r := &run
+	known := 0 // images that the journal has
+	cfg.Progress = func(done int) { bar.show(cfg.Method.Name(), known+done, f.data.n) }
 	attacker, err := attack.New(s.net, cfg, s.pool)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var log *runlog.Log // nil: no file
 	res := new(attack.Result)
 	err = s.fillLabels(ctx, f.data.offset)
 	if err == nil {
+		if log, known, err = a.openLog(f, s, &cfg); err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
 		start := time.Now()
-		err = attacker.Run(ctx, attack.Batch{X: s.x, Y: s.y, First: f.data.offset}, res)
+		if log != nil {
+			res, err = log.Run(ctx, attacker)
+		} else {
+			err = attacker.Run(ctx, attack.Batch{X: s.x, Y: s.y, First: f.data.offset}, res)
+		}
 		r.Seconds = time.Since(start).Seconds()
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
-		bar.clear()
-		return err
+		return nil, err
 	}
 	var failure error
-	r.fill(res, f.data.n)
+	r.Fill(res, f.data.n)
 	if p := r.Interrupted; p != nil {
 		failure = interrupted("%d of %s done; robust accuracy is between %s and %s", p.Done, count(f.data.n, "image"), percent(p.Robust[0]), percent(p.Robust[1]))
 	}
-	if countTrue(res.Begun) > 0 {
-		if err := f.write(s, res); err != nil {
-			failure = errors.Join(failure, err)
-		}
+	failure = errors.Join(failure, f.save(s, res, log, r.Interrupted == nil))
+	if f.out.Written {
+		r.Out = f.out.Path
 	}
-	r.Checks = s.checkAttack(ctx, cfg.Ball, res, bar)
-	bar.clear()
+	checked, cancel := grace(ctx)
+	defer cancel()
+	r.Checks = audit.Diagnose(checked, s.net, s.pool, cfg.Ball, attack.Batch{X: s.x, Y: s.y}, res, func(check string, done, total int) {
+		bar.show("check "+check, done, total)
+	})
 	for _, c := range r.Checks {
 		if !c.OK && failure == nil {
 			failure = undecided("check %s: %s", c.Name, c.Detail)
 		}
 	}
-	r.Hints = []string{}
-	if r.Clean != nil {
-		r.Hints = append(r.Hints, chanceHint(*r.Clean, r.N, s.net.Classes())...)
-	}
-	err = a.print(r, func() string { return attackTable(r, f) })
-	a.hint(r.Hints)
-	return errors.Join(err, failure)
+	return r, failure
 }
 
-func (a *app) newAttackReport(f *attackFlags, s *subject, c attack.Config) *attackReport {
-	r := &attackReport{
-		Model: s.name, Data: f.data.spec, Offset: f.data.offset, Attack: c.Method.String(), Norm: f.norm.v.String(), Eps: f.eps.v.Float64(),
-		ISA: a.isa.Name(), Threads: a.threads,
-	}
-	return r
+// stopGrace is what ^C leaves the checks: those not done by then are reported
+// as not done.
+const stopGrace = 250 * time.Millisecond
+
+// grace returns a context that ends a little later than ctx.
+func grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
+	return later, func() { stop(); cancel() }
 }
 
 // fillLabels gives images without a label the class predicted for them; offset
@@ -228,126 +281,4 @@ func (s *subject) fillLabels(ctx context.Context, offset int) error {
 	}
 	s.y = y
 	return nil
-}
-
-// predict returns the class of each of n images, −1 where the logits hold NaN.
-func (s *subject) predict(ctx context.Context, x []float32, n int) ([]int, error) {
-	c := s.net.Classes()
-	logits := make([]float32, n*c)
-	if err := s.net.NewRunner(s.pool).Logits(ctx, logits, x, n); err != nil {
-		return nil, err
-	}
-	pred := make([]int, n)
-	for i := range pred {
-		pred[i] = net.Argmax(logits[i*c : (i+1)*c])
-	}
-	return pred, nil
-}
-
-// fill sums up n images.
-func (r *attackReport) fill(res *attack.Result, n int) {
-	t := res.Tally()
-	t.NotBegun += n - len(res.Done) // ^C may come before the attack
-	r.N, r.Success, r.ImageSteps = n, t.Fooled, res.ImageSteps
-	cleanLeast, cleanMost := t.CleanRange()
-	least, most := t.RobustRange()
-	if done := countTrue(res.Done); done < n {
-		r.Interrupted = &attackProgress{
-			Done: done, Misclassified: t.Wrong, Fooled: t.Fooled, NotFooled: t.Robust, Resisting: t.Resisting, NotBegun: t.NotBegun,
-			Clean:  [2]float64{fraction(cleanLeast, n), fraction(cleanMost, n)},
-			Robust: [2]float64{fraction(least, n), fraction(most, n)},
-		}
-	} else {
-		clean, robust := fraction(cleanLeast, n), fraction(least, n)
-		r.Clean, r.Robust = &clean, &robust
-	}
-	if r.Success == 0 {
-		return
-	}
-	r.MeanDistance = new(distance)
-	for i, ok := range res.Success {
-		if ok {
-			r.MeanDistance.Linf += res.Linf[i] / float64(r.Success)
-			r.MeanDistance.L2 += res.L2[i] / float64(r.Success)
-		}
-	}
-}
-
-// The values of the array state that --out has.
-const (
-	stateNotBegun int64 = iota
-	stateResisting
-	stateDone
-)
-
-// write saves all images, as far as the attack has got.
-func (f *attackFlags) write(s *subject, res *attack.Result) error {
-	in, n := s.net.Input(), len(res.Done)
-	y, pred, index, state := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	for i := range n {
-		y[i], pred[i], index[i] = int64(s.y[i]), int64(res.Label[i]), int64(f.data.offset+i)
-		switch {
-		case res.Done[i]:
-			state[i] = stateDone
-		case res.Begun[i]:
-			state[i] = stateResisting
-		default:
-			state[i] = stateNotBegun
-		}
-	}
-	return f.out.write(func(w io.Writer) error {
-		return dataset.WriteNPZ(w, []dataset.NamedArray{
-			{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: res.Adv},
-			{Name: "y", Shape: []int{n}, Data: y},
-			{Name: "pred", Shape: []int{n}, Data: pred},
-			{Name: "success", Shape: []int{n}, Data: res.Success},
-			{Name: "index", Shape: []int{n}, Data: index},
-			{Name: "state", Shape: []int{n}, Data: state},
-		})
-	})
-}
-
-func countTrue(b []bool) int {
-	n := 0
-	for _, v := range b {
-		if v {
-			n++
-		}
-	}
-	return n
-}
-
-func attackTable(r *attackReport, f *attackFlags) string {
-	distance := "–"
-	if d := r.MeanDistance; d != nil {
-		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
-	}
-	pairs := []string{
-		"model", r.Model,
-		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
-		"attack", fmt.Sprintf("%s, %s ε = %s", r.Attack, r.Norm, f.eps.text),
-	}
-	if p := r.Interrupted; p != nil {
-		pairs = append(pairs,
-			"interrupted", fmt.Sprintf("%d of %s done", p.Done, count(r.N, "image")),
-			"clean", percentRange(p.Clean),
-			"robust", percentRange(p.Robust),
-			"misclassified", strconv.Itoa(p.Misclassified)+" as they are",
-			"fooled", strconv.Itoa(p.Fooled)+" so far",
-			"not fooled", strconv.Itoa(p.NotFooled),
-			"resisting", strconv.Itoa(p.Resisting)+", attacked without success so far",
-			"not begun", strconv.Itoa(p.NotBegun))
-	} else {
-		pairs = append(pairs, "clean", percent(*r.Clean), "robust", percent(*r.Robust), "fooled", strconv.Itoa(r.Success))
-	}
-	pairs = append(pairs,
-		"mean distance", distance,
-		"time", fmt.Sprintf("%s, %d image steps, %s/s", seconds(r.Seconds), r.ImageSteps, rate(perSecond(r.ImageSteps, r.Seconds))))
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, c.verdict()+": "+c.Detail)
-	}
-	if f.out.written {
-		pairs = append(pairs, "written", f.out.shown())
-	}
-	return facts(pairs...)
 }

@@ -100,23 +100,6 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 	return all, nil
 }
 
-// attackHeading is the short name of a method in a table, from its textual form: "PGD-40",
-// and what else is not as usual but the seed.
-func attackHeading(text string) string {
-	s, _ := attack.ParseSpec(text) // a method's own
-	name, rest := strings.ToUpper(s.Name), []string{}
-	for _, o := range s.Options {
-		switch o.Name {
-		case "steps":
-			name += "-" + o.Value
-		case "seed":
-		default:
-			rest = append(rest, strings.TrimSuffix(o.Name+"="+o.Value, "=true"))
-		}
-	}
-	return strings.Join(append([]string{name}, rest...), " ")
-}
-
 // attacksTopic lists methods and their options.
 func attacksTopic() *cobra.Command {
 	var b strings.Builder

@@ -13,6 +13,7 @@ import (
 
 	"github.com/epsball/epsball/internal/bench"
 	"github.com/epsball/epsball/internal/bench/worker"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
 )
 
@@ -24,12 +25,12 @@ type benchFlags struct {
 	models    []string
 	allISAs   bool
 	benchstat bool
-	plot      output
+	plot      outfile.Output
 	force     bool
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	f := &benchFlags{plot: output{flag: "plot", kind: plotFile}}
+	f := &benchFlags{plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure throughput against the limits of this machine",
@@ -103,7 +104,7 @@ the roofline.`,
 	fl.BoolVar(&f.benchstat, "benchstat", false, "print Go's benchmark format instead of a table")
 	fl.BoolVar(&f.Edge, "edge", false, "time single images in fresh processes instead: latency, memory, start-up")
 	fl.StringVar(&f.Peers, "peers", "", "`python` interpreter with other runtimes for --edge: onnxruntime, ncnn, ai-edge-litert; numpy, onnx")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` to draw the roofline to (.svg); -: standard output, and the report to stderr")
 	addForce(c, &f.force)
 	return c
 }
@@ -158,9 +159,9 @@ func benchFlag(err error) error {
 }
 
 func (a *app) bench(ctx context.Context, f *benchFlags) error {
-	var inputs []input
+	var inputs []outfile.Input
 	for _, m := range f.models {
-		inputs = append(inputs, input{"model", m})
+		inputs = append(inputs, outfile.Input{Flag: "model", Spec: m})
 	}
 	release, err := a.claim(f.force, inputs, &f.plot)
 	if err != nil {
@@ -194,7 +195,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) error {
 }
 
 func (a *app) printBench(f *benchFlags, r *bench.Result) error {
-	err := f.plot.write(r.Roofline().WriteSVG)
+	err := f.plot.Write(r.Roofline().WriteSVG)
 	if !f.benchstat {
 		return errors.Join(err, a.print(r, r.Text))
 	}

@@ -4,46 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
 
-// level is what a certificate of package verify claims.
-const level = "exact and float32 execution"
-
 type certifyFlags struct {
-	model      string
+	models     []string
 	data       data
 	method     *value[verify.Method]
 	ladder     bool
 	iterations int
 	norm       *value[net.Norm]
-	eps        *value[net.Epsilon]
+	radii      *value[[]net.Epsilon]
+	eps        net.Epsilon // the one of radii that is being proved
 	radius     bool
 	resolution *value[net.Epsilon]
 	maxRadius  *value[net.Epsilon]
-	out        output
+	out        outfile.Output
 	resume     bool
 	force      bool
 
 	attackSteps int // of the other side of --radius
 	seed        uint64
-	plot        output
+	plot        outfile.Output
 	given       func(flag string) bool
 }
 
 func (a *app) certifyCommand() *cobra.Command {
 	f := &certifyFlags{
-		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), eps: epsilonFlag(""),
+		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), radii: radiiFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
-		out: output{flag: "out", appended: true, resumable: true}, plot: output{flag: "plot", kind: plotFile},
+		out: outfile.Output{Flag: "out", Appended: true, Resumable: true}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 	}
 	c := &cobra.Command{
 		Use:   "certify",
@@ -68,6 +65,9 @@ smallest at which an attack (PGD, --attack-steps; 0: none) fools it. Certified a
 then those proved at a radius above 0, and images without count as 0 in
 mean_radius. --plot draws both sides.
 
+Several models, or several radii (--eps 0.02,0.05,0.1), get a line each; --plot draws
+the radii's curve of each model.
+
 With --out, each image gets a line (docs/certificate.md) that check proves anew:
 its certificate, or that there is none. Lines are written and synced as the proofs
 are found; with --resume, a run that was killed goes on with what is there. A file
@@ -87,36 +87,37 @@ the range is given in which certified accuracy of all images lies.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.model, "model", "", "`model` to certify (required)")
+	fl.StringArrayVar(&f.models, "model", nil, "`model` to certify (required); may be repeated")
 	f.data.addFlags(c, "builtin:mnist")
 	fl.Var(f.method, "method", "how to prove: "+strings.Join(verify.Methods(), ", "))
 	fl.BoolVar(&f.ladder, "ladder", true, "try the cheaper methods first")
 	fl.IntVar(&f.iterations, "iterations", 0, "gradient steps of alpha-crown (default 20)")
 	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", "))
-	fl.Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255")
+	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
 	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
-	fl.StringVar(&f.plot.path, "plot", "", "`file` for a picture of certified accuracy against the radius (.svg)")
-	fl.StringVar(&f.out.path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
 	addForce(c, &f.force)
 	return c
 }
 
 func (f *certifyFlags) check() error {
-	if f.resume && f.out.path == "" {
+	switch {
+	case f.resume && f.out.Path == "":
 		return errors.New("--resume: has no meaning without --out")
-	}
-	switch {
-	case f.eps.set && f.radius:
+	case f.radii.set && f.radius:
 		return errors.New("--eps and --radius: want one of the two")
-	case !f.eps.set && !f.radius:
+	case !f.radii.set && !f.radius:
 		return errors.New("--eps: required, such as --eps 0.1 or --eps 8/255; or --radius, to find the largest radius proved of each image")
-	}
-	switch {
+	case f.out.Path != "" && len(f.models) > 1:
+		return fmt.Errorf("--out: has the certificates of one model, want one --model, got %d", len(f.models))
+	case f.out.Path != "" && len(f.radii.v) > 1:
+		return fmt.Errorf("--out: has the certificates of one radius, want one --eps, got %d", len(f.radii.v))
 	case f.iterations < 0 || f.iterations > 100_000:
 		return fmt.Errorf("--iterations: got %d, want 1 … 100000, or 0 for 20", f.iterations)
 	case f.iterations != 0 && f.method.v != verify.MethodAlphaCROWN:
@@ -129,20 +130,20 @@ func (f *certifyFlags) check() error {
 		f.attackSteps = 0
 	}
 	f.ladder = f.ladder && f.method.v != verify.MethodIBP
-	if !f.radius {
-		for _, name := range []string{"attack-steps", "seed", "plot"} {
-			if f.given(name) {
-				return fmt.Errorf("--%s: has no meaning without --radius", name)
-			}
-		}
-		f.attackSteps = 0
-		for name, flag := range map[string]*value[net.Epsilon]{"resolution": f.resolution, "max-radius": f.maxRadius} {
-			if flag.set {
-				return fmt.Errorf("--%s: has no meaning without --radius", name)
-			}
-		}
-		return checkBall("eps", f.eps.text, net.Ball{Norm: f.norm.v, Eps: f.eps.v})
+	if f.radius {
+		return f.checkRadius()
 	}
+	f.attackSteps = 0
+	for _, name := range []string{"attack-steps", "seed", "plot", "resolution", "max-radius"} {
+		if f.given(name) && (name != "plot" || len(f.radii.v) == 1) {
+			return fmt.Errorf("--%s: has no meaning without --radius", name)
+		}
+	}
+	return checkRadii(f.norm.v, f.radii.v)
+}
+
+// checkRadius looks at the flags of --radius.
+func (f *certifyFlags) checkRadius() error {
 	if !f.maxRadius.set {
 		f.maxRadius.v = net.MustEpsilon("1")
 		switch f.norm.v {
@@ -158,6 +159,9 @@ func (f *certifyFlags) check() error {
 	if f.resolution.v.Cmp(f.maxRadius.v) > 0 {
 		return fmt.Errorf("--resolution: got %s, want at most the largest radius %s", f.resolution.v, f.maxRadius.v)
 	}
+	if f.radii.v = []net.Epsilon{{}}; len(f.models) > 1 && f.plot.Path != "" {
+		return errors.New("--plot: draws the radii of one model, want one --model, or several --eps")
+	}
 	return nil
 }
 
@@ -165,117 +169,26 @@ func (a *app) certify(ctx context.Context, f *certifyFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	f.out.resume = f.resume
-	release, err := a.claim(f.force, []input{{"model", f.model}, {"data", f.data.spec}}, &f.out, &f.plot)
+	f.out.Resume = f.resume
+	release, err := a.claim(f.force, inputs(f.data.spec, f.models), &f.out, &f.plot)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := a.subject(f.model, &f.data)
-	if err != nil {
-		return err
-	}
-	if err := f.data.known(); err != nil {
-		return err
-	}
-	run := &certifyRun{f: f, s: s, p: newProofs(len(s.y))}
-	if run.prover, err = f.newProver(s); err == nil {
-		run.search, err = f.newSearch(s)
-	}
-	if err != nil {
-		return fmt.Errorf("model %s: %w", f.model, err)
-	}
-	r := f.newReport(a, s)
-	n, p := len(s.y), run.p
-	if f.out.path != "" {
-		if run.out, err = f.openOut(s, p); err != nil {
-			return err
-		}
-		defer run.out.close()
-		if done := countTrue(p.done); done > 0 {
-			a.logf("%s: %d of %s are there", f.out.path, done, count(n, "certificate"))
-		}
-	}
-	resumed := countTrue(p.done)
 	start := time.Now()
-	pred, err := s.predict(ctx, s.x, n)
-	r.Timings.Forward = time.Since(start).Seconds()
-	if err == nil {
-		proofStart := time.Now()
-		bar := a.newBar()
-		err = run.prove(ctx, bar)
-		bar.clear()
-		r.Timings.Proof = time.Since(proofStart).Seconds()
-	}
-	r.Seconds = time.Since(start).Seconds()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	subjects, err := a.subjects(f.models, &f.data, true)
+	if err != nil {
 		return err
 	}
-	var failure error
-	r.proved = countTrue(p.done) - resumed
-	if err := r.fill(f, s, pred, p); err != nil {
-		failure = err
-	} else if i := r.Interrupted; i != nil {
-		failure = interrupted("%d of %s done; certified accuracy is between %s and %s",
-			i.Done, count(i.N, "image"), percent(i.Certified[0]), percent(i.Certified[1]))
-	}
-	if r.N > 0 {
-		if err := r.plot(f, p); err != nil {
-			failure = errors.Join(failure, err)
-		}
-	}
-	if r.Hints = []string{}; r.Clean != nil {
-		r.Hints = certifyHints(f.method.v, r.N, s.net.Classes(), *r.Clean, *r.Certified, r.Brackets)
-	}
-	err = a.print(r, func() string { return certifyTable(r, f) })
-	a.hint(r.Hints)
-	return errors.Join(err, failure)
-}
-
-// certifyRun is a run of the command under way.
-type certifyRun struct {
-	f      *certifyFlags
-	s      *subject
-	prover prover
-	search *attack.RadiusSearch // nil: no attack
-	p      *proofs
-	out    *certificates // nil: none
-}
-
-// prove fills p for the images that are not done, block by block: what is proved
-// of an image does not depend on its neighbours. Each block goes to out, if there
-// is one.
-func (r *certifyRun) prove(ctx context.Context, bar *bar) error {
-	var todo, resumed []int
-	for i, done := range r.p.done {
-		if done {
-			resumed = append(resumed, i)
-		} else {
-			todo = append(todo, i)
-		}
-	}
-	if err := r.attackResumed(ctx, resumed, bar); err != nil {
-		return err
-	}
-	for block := range slices.Chunk(todo, r.f.block(r.s)) {
-		r.p.whole = block[0]
-		bar.show(r.f.method.text, block[0], len(r.s.y))
-		err := r.proveBatch(ctx, r.batch(block), block)
-		if r.out != nil {
-			err = errors.Join(err, r.out.write(r, block))
-		}
+	var runs []certifyRun
+	for i, s := range subjects {
+		prover, err := f.newProver(s)
 		if err != nil {
-			return err
+			return fmt.Errorf("model %s: %w", f.models[i], err)
+		}
+		for _, eps := range f.radii.v {
+			runs = append(runs, certifyRun{a: a, f: f, s: s, spec: f.models[i], prover: prover, eps: eps})
 		}
 	}
-	r.p.whole = len(r.s.y)
-	return nil
-}
-
-// batch gathers images.
-func (r *certifyRun) batch(at []int) (b verify.Batch) {
-	for _, i := range at {
-		b.X, b.Y = append(b.X, r.s.image(r.s.x, i)...), append(b.Y, r.s.y[i])
-	}
-	return b
+	return a.certifyAll(ctx, f, subjects, runs, start)
 }

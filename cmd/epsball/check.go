@@ -4,25 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/recheck"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
 type checkFlags struct {
 	model string
 	data  data
-	need  requirements
+	need  requireFlags
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	f := &checkFlags{need: newRequirements()}
+	f := &checkFlags{need: newRequireFlags()}
 	c := &cobra.Command{
 		Use:   "check CERTIFICATES",
 		Short: "Prove certificates anew, independently of certify",
@@ -92,25 +92,27 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	}
 	start := time.Now()
 	bar := a.newBar()
-	run := checkRun{
-		checker: checker, need: &f.need, hash: m.Hash(), set: set,
-		lines: certcheck.NewLines(file), size: info.Size(), bar: bar,
+	run := recheck.Run{
+		Checker: checker, Need: f.need.requirements(), Model: m.Hash(), Data: set, Lines: certcheck.NewLines(file),
+		Progress: func(offset int64) { bar.show("check KiB", int(offset>>10), int(info.Size()>>10)) },
 	}
-	err = run.all(ctx, a.threads)
+	err = run.All(ctx, a.threads)
 	bar.clear()
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if ctx.Err() == nil {
-		if err := run.misplaced(path, f.model); err != nil {
+		if err := run.Misplaced(path, f.model); err != nil {
 			return err
 		}
 	}
-	r := &checkReport{
-		File: path, Model: modelName(f.model), Data: f.data.spec, Threads: a.threads,
-		Groups: []checkGroup{}, Failures: []checkFailure{},
+	r := &report.Check{
+		Envelope: a.envelope("check"), File: path, Model: modelName(f.model),
+		Groups: []report.CheckGroup{}, Failures: []report.CheckFailure{},
 	}
-	r.fill(run.results)
+	r.Epsball.Models = []report.Model{{Name: r.Model, Hash: run.Model}}
+	r.Data, r.Threads = f.data.spec, a.threads
+	run.Tally(r)
 	r.Seconds = time.Since(start).Seconds()
 	var failure error
 	switch {
@@ -123,133 +125,59 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	case r.Images < f.need.count:
 		failure = undecided("%s: certificates of %s, but --require-count wants %d", path, count(r.Images, "image"), f.need.count)
 	}
-	return errors.Join(a.print(r, func() string { return checkTable(r) }), failure)
+	return errors.Join(a.report(r), failure)
 }
 
-// checkRun checks the lines of a file on several workers.
-type checkRun struct {
-	checker *certcheck.Checker
-	need    *requirements
-	hash    string // of the model
-	set     *dataset.Set
-	lines   *certcheck.Lines
-	size    int64 // of the file
-	bar     *bar
-
-	mu      sync.Mutex
-	results []lineResult // by line; those that were not decided have state stopped
+// requireFlags are what certificates must prove at least.
+type requireFlags struct {
+	eps   *value[net.Epsilon]
+	norm  *value[net.Norm]
+	level *value[string]
+	spec  *value[string]
+	count int
 }
 
-type lineState int
-
-const (
-	lineStopped lineState = iota // ^C came first
-	lineValid
-	lineInvalid
-	lineUndecided // claims nothing
-)
-
-type lineResult struct {
-	state  lineState
-	ours   bool   // begins like a certificate
-	model  string // hash; empty where the line could not be read
-	index  *int
-	reason string
-	claim  claim // of a valid certificate
-}
-
-// all checks every line, unless ctx ends. An error is the file's.
-func (r *checkRun) all(ctx context.Context, threads int) error {
-	var wg sync.WaitGroup
-	var failed error
-	for range threads {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				r.mu.Lock()
-				line, err := r.lines.Next()
-				number := len(r.results)
-				mine := err == nil || errors.Is(err, certcheck.ErrTorn) || errors.Is(err, certcheck.ErrLong)
-				if mine {
-					r.results = append(r.results, lineResult{})
-				} else if !errors.Is(err, io.EOF) {
-					failed = err
-				}
-				r.bar.show("check KiB", int(r.lines.Offset>>10), int(r.size>>10))
-				r.mu.Unlock()
-				if !mine {
-					return
-				}
-				result := lineResult{state: lineInvalid}
-				if err != nil {
-					result.reason = err.Error()
-				} else {
-					result = r.one(ctx, line)
-				}
-				result.ours = certcheck.Begins(line)
-				r.mu.Lock()
-				r.results[number] = result
-				r.mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	return failed
-}
-
-// one checks one line.
-func (r *checkRun) one(ctx context.Context, line []byte) lineResult {
-	c, err := certcheck.Parse(line)
-	if err != nil {
-		return lineResult{state: lineInvalid, reason: err.Error()}
-	}
-	res := lineResult{state: lineInvalid, model: c.Model, index: &c.Index}
-	if !c.Certified {
-		res.state = lineUndecided
-		return res
-	}
-	if c.Index >= r.set.Len() {
-		res.reason = fmt.Sprintf("index: got %d, but the data have %s", c.Index, count(r.set.Len(), "image"))
-		return res
-	}
-	if c.Model == r.hash { // or that is the reason
-		if res.reason = r.need.unmet(c); res.reason != "" {
-			return res
+func newRequireFlags() requireFlags {
+	eps := func(s string) (net.Epsilon, error) {
+		e, err := net.ParseEpsilon(s)
+		if err != nil {
+			err = errors.New("want a decimal such as 0.1 or a fraction such as 8/255")
 		}
+		return e, err
 	}
-	v, err := r.checker.Check(ctx, c, r.set.Image(c.Index), r.set.Y[c.Index])
-	switch {
-	case err != nil:
-		return lineResult{}
-	case v.Valid:
-		res.state, res.claim = lineValid, claimOf(c)
-	default:
-		res.reason = v.Reason
+	return requireFlags{
+		eps:   newValue("eps", "", eps),
+		norm:  newValue("norm", "", net.ParseNorm),
+		level: choiceFlag("level", "", certcheck.Real, certcheck.Executed),
+		spec:  choiceFlag("specification", "", "label", "any"),
 	}
-	return res
 }
 
-// misplaced returns an error for a file that cannot have been meant: one without
-// certificates, or with those of another model alone.
-func (r *checkRun) misplaced(path, model string) error {
-	const want = "certificates, one JSON object a line, as certify --out writes them"
-	if len(r.results) == 0 {
-		return fmt.Errorf("%s: the file is empty, want %s", path, want)
+func (q *requireFlags) addFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.Var(q.eps, "require-eps", "refuse certificates with a smaller ε")
+	f.Var(q.norm, "require-norm", "refuse certificates whose norm has a smaller ball: of linf, l2, l1 each satisfies those after it")
+	f.Var(q.level, "require-level", "refuse certificates that are not at this level: executed, or real, which both satisfy")
+	f.Var(q.spec, "require-spec", "label: refuse specifications by rows (default with any of these flags); any: admit them")
+	f.IntVar(&q.count, "require-count", 0, "fail unless so many images have a valid certificate")
+}
+
+// requirements returns what the flags ask for.
+func (q *requireFlags) requirements() recheck.Requirements {
+	r := recheck.Requirements{Level: q.level.v, Spec: q.spec.v, Count: q.count}
+	if q.eps.set {
+		r.Eps = &q.eps.v
 	}
-	ours, other := false, ""
-	for _, l := range r.results {
-		if l.model == r.hash {
-			return nil
-		}
-		ours = ours || l.ours || l.model != ""
-		if other == "" {
-			other = l.model
-		}
+	if q.norm.set {
+		r.Norm = &q.norm.v
 	}
-	switch {
-	case other != "":
-		return fmt.Errorf("%s was made for model %.12s…, but --model %s has hash %.12s…", path, other, model, r.hash)
-	case !ours:
-		return fmt.Errorf("%s: got no certificate, want %s", path, want)
+	return r
+}
+
+// orTooWeak completes "not valid" where that may be the reason.
+func (q *requireFlags) orTooWeak() string {
+	if r := q.requirements(); !r.Any() {
+		return ""
 	}
-	return nil
+	return ", or less than required"
 }

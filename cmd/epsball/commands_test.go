@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"image"
 	"image/png"
 	"os"
@@ -14,17 +16,18 @@ import (
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 )
 
 func TestEval(t *testing.T) {
 	f := newFiles(t)
 	doc := document(t, 0, args("eval --model %s --model builtin:small --data %s --eps 0.01 --steps 5", f.model, f.data)...)
-	assert.Equal(t, []string{"data", "hints", "isa", "offset", "results", "seconds", "threads"}, keys(doc))
+	assert.Equal(t, []string{"data", "epsball", "hints", "isa", "offset", "results", "seconds", "seed", "steps", "threads"}, keys(doc))
 	results := doc["results"].([]any)
 	require.Len(t, results, 2)
 	e := results[0].(map[string]any)
-	assert.Equal(t, []string{"attacks", "certified", "clean", "eps", "images_per_s", "model", "n", "norm", "seconds"}, keys(e))
-	assert.Equal(t, []string{"attack_steps", "forward", "ibp"}, keys(e["images_per_s"]))
+	assert.Equal(t, []string{"attacks", "certified", "clean", "eps", "eps_exact", "fgsm", "images_per_s", "model", "n", "norm", "pgd", "seconds"}, keys(e))
+	assert.Equal(t, []string{"attack_steps", "forward", "ibp", "pgd_step"}, keys(e["images_per_s"]))
 	assert.Equal(t, "m", e["model"])
 	assert.Equal(t, 0.01, e["eps"])
 	assert.EqualValues(t, f.n, e["n"])
@@ -65,8 +68,8 @@ func TestAttack(t *testing.T) {
 	out := filepath.Join(f.dir, "adv.npz")
 	doc := document(t, 0, args("attack --model %s --data %s --eps 0.3 --steps 10 --out %s", f.model, f.data, out)...)
 	assert.Equal(t, []string{
-		"attack", "checks", "clean", "data", "eps", "hints", "image_steps", "isa", "mean_distance", "model", "n", "norm", "offset",
-		"robust", "seconds", "success", "threads",
+		"attack", "checks", "clean", "data", "eps", "eps_exact", "epsball", "hints", "image_steps", "isa", "loss", "mean_distance", "model", "n",
+		"norm", "offset", "out", "random_start", "restarts", "robust", "seconds", "seed", "step_size", "steps", "success", "targeted", "threads",
 	}, keys(doc))
 	assert.Equal(t, []string{"l2", "linf"}, keys(doc["mean_distance"]))
 	checks := doc["checks"].([]any)
@@ -79,6 +82,7 @@ func TestAttack(t *testing.T) {
 	assert.Positive(t, success)
 	assert.InDelta(t, doc["clean"].(float64)-doc["robust"].(float64), float64(success)/float64(f.n), 1e-9)
 	assert.Equal(t, "pgd:steps=10,seed=1", doc["attack"])
+	assert.Equal(t, 0.3/4, doc["step_size"])
 
 	// The file holds what was said of it, and can be attacked again.
 	adv, err := dataset.Load(out)
@@ -103,6 +107,8 @@ func TestAttack(t *testing.T) {
 	assert.InDelta(t, doc["robust"], again["clean"], 1e-9)
 	assert.Nil(t, again["mean_distance"])
 	assert.Equal(t, "fgsm", again["attack"])
+	assert.Equal(t, 1.0, again["steps"])
+	assert.Equal(t, false, again["random_start"])
 
 	// What a report says of the attack gives the same attack.
 	for _, how := range []string{
@@ -185,12 +191,13 @@ func TestUnknownLabels(t *testing.T) {
 func TestCertify(t *testing.T) {
 	f := newFiles(t)
 	want := []string{
-		"brackets", "certified", "certified_at", "clean", "data", "decided_by", "eps", "hints", "isa", "level", "max_radius", "mean_radius", "method", "model", "n",
-		"norm", "offset", "quantiles", "resolution", "seconds", "threads", "timings",
+		"attack_steps", "brackets", "certified", "certified_at", "clean", "data", "decided_by", "eps", "eps_exact", "epsball", "hints", "isa", "ladder", "level",
+		"max_radius", "max_radius_exact", "mean_radius", "method", "model", "n", "norm", "offset", "quantiles", "resolution", "resolution_exact",
+		"seconds", "seed", "threads", "timings",
 	}
 	at := document(t, 0, args("certify --model %s --data %s --eps 0.01", f.model, f.data)...)
 	assert.Equal(t, want, keys(at))
-	assert.Equal(t, []string{"forward", "proof"}, keys(at["timings"]))
+	assert.Equal(t, []string{"forward", "proof", "proved"}, keys(at["timings"]))
 	assert.Equal(t, "exact and float32 execution", at["level"])
 	assert.Nil(t, at["mean_radius"])
 	assert.Equal(t, 0.01, at["eps"])
@@ -278,24 +285,10 @@ func TestCertifyBrackets(t *testing.T) {
 	assert.Equal(t, brackets[3], alone["brackets"].([]any)[0], "the neighbours do not matter")
 }
 
-func TestRadiusSummary(t *testing.T) {
-	var r certifyReport
-	r.fillRadii([]int{-1, 0, 3, 100, 50, 50, 70, 20, 99, 10}, net.MustEpsilon("0.001"))
-	assert.Equal(t, []quantile{{0.1, 0}, {0.25, 0.003}, {0.5, 0.02}, {0.75, 0.07}, {0.9, 0.099}, {1, 0.1}}, r.Quantiles)
-	assert.Equal(t, []curvePoint{{0.02, 0.6}, {0.04, 0.5}, {0.06, 0.3}, {0.08, 0.2}, {0.1, 0.1}}, r.Curve)
-	r.fillRadii([]int{-1}, net.MustEpsilon("0.001"))
-	assert.Empty(t, r.Curve)
-	r.fillRadii(nil, net.MustEpsilon("0.001"))
-	assert.Empty(t, r.Quantiles)
-	for v, want := range map[int]int{0: 1, 1: 1, 4: 2, 5: 5, 19: 10, 20: 20, 999: 500} {
-		assert.Equal(t, want, roundStep(v))
-	}
-}
-
 func TestInfo(t *testing.T) {
 	doc := document(t, 0, "info")
 	assert.Equal(t, []string{
-		"arch", "caches", "cores", "cpu", "features", "go", "gomaxprocs", "isa", "isas", "models", "os", "presets", "threads", "version",
+		"arch", "caches", "cores", "cpu", "epsball", "features", "go", "gomaxprocs", "isa", "isas", "models", "os", "presets", "threads", "version",
 	}, keys(doc))
 	models := doc["models"].([]any)
 	require.Len(t, models, 1)
@@ -306,9 +299,106 @@ func TestInfo(t *testing.T) {
 	assert.Zero(t, r.code)
 	assert.Contains(t, r.stdout, "generic (chosen)")
 	assert.Contains(t, r.stdout, "builtin:small")
-	assert.Equal(t, "98.50%", cardText(cardClean, "0.985"))
-	assert.Equal(t, "0.1", cardText(cardEps, "0.1"))
-	assert.Equal(t, "–", cardText(cardPGD, ""))
+}
+
+// TestResultsAreRead: what each command prints with --json is read back, and printed
+// again it is the same.
+func TestResultsAreRead(t *testing.T) {
+	f := newFiles(t)
+	path := func(name string) string { return filepath.Join(f.dir, name) }
+	for _, c := range []struct {
+		line string
+		kind report.Kind
+		code int
+	}{
+		{fmt.Sprintf("eval --model %s --model %s --data %s --eps 0.01,0.1 --steps 3", f.model, f.other, f.data), report.KindEval, 0},
+		{fmt.Sprintf("attack --model %s --data %s --eps 0.3 --steps 3 --out %s", f.model, f.data, path("adv.npz")), report.KindAttack, 0},
+		{fmt.Sprintf("attack --model %s --data %s --eps 0.1,0.3 --steps 3 --norm l2", f.model, f.data), report.KindAttackTable, 0},
+		{fmt.Sprintf("certify --model %s --data %s --eps 0.01 --method crown --out %s", f.model, f.data, path("c.jsonl")), report.KindCertify, 0},
+		{fmt.Sprintf("certify --model %s --data %s --radius --resolution 0.01 --plot %s", f.model, f.data, path("r.svg")), report.KindCertify, 0},
+		{fmt.Sprintf("certify --model %s --model %s --data %s --eps 0.01,8/255", f.model, f.other, f.data), report.KindCertifyTable, 0},
+		{fmt.Sprintf("certify --model %s --model %s --data %s --radius --resolution 0.01 --n 20", f.model, f.other, f.data), report.KindCertifyTable, 0},
+		{fmt.Sprintf("check %s --model %s --data %s", path("c.jsonl"), f.model, f.data), report.KindCheck, 0},
+		{fmt.Sprintf("check %s --model %s --data %s --require-eps 1", path("c.jsonl"), f.model, f.data), report.KindCheck, 1},
+		{fmt.Sprintf("train --arch %s --data %s --eps 0.02 --epochs 1 --batch 10 --out %s --test-data %[2]s", archFile(t, f.dir), f.data, path("t.safetensors")), report.KindTrain, 0},
+		{"info", report.KindInfo, 0},
+		{"info " + f.model, report.KindModel, 0},
+		{fmt.Sprintf("export %s --out %s", f.model, path("m.onnx")), report.KindConversion, 0},
+		{fmt.Sprintf("import %s --out %s", path("m.onnx"), path("i.safetensors")), report.KindConversion, 0},
+		{fmt.Sprintf("convert %s --weights bf16 --out %s", f.model, path("b.safetensors")), report.KindStorage, 0},
+	} {
+		r := run(append(strings.Fields(c.line), "--json")...)
+		require.Equal(t, c.code, r.code, "%s\n%s", c.line, r.stderr)
+		result, err := report.Read(strings.NewReader(r.stdout))
+		require.NoError(t, err, c.line)
+		h := result.Common().Epsball
+		assert.Equal(t, report.Header{Format: report.Format, Kind: c.kind, Command: strings.Fields(c.line)[0], Version: version(), Models: h.Models}, h)
+		if c.kind != report.KindInfo {
+			require.NotEmpty(t, h.Models, c.line)
+			assert.Len(t, h.Models[0].Hash, 64)
+		}
+		var again bytes.Buffer
+		require.NoError(t, report.Write(&again, result))
+		assert.Equal(t, r.stdout, again.String(), c.line)
+		assert.NotEmpty(t, result.Text(), c.line)
+	}
+}
+
+// Several radii give a line each, with what each alone gives; --plot draws them.
+func TestSweeps(t *testing.T) {
+	f := newFiles(t)
+	results := func(line string, a ...any) []any { return document(t, 0, args(line, a...)...)["results"].([]any) }
+	for _, command := range []string{"eval --steps 5", "attack --steps 5", "certify"} {
+		plot := filepath.Join(f.dir, strings.Fields(command)[0]+".svg")
+		line := fmt.Sprintf("%s --model %s --data %s", command, f.model, f.data)
+		list := results("%s --eps 0.03,0.01,1/500 --plot %s", line, plot)
+		require.Len(t, list, 3, command)
+		svg := string(readFile(t, plot))
+		assert.Contains(t, svg, "</svg>")
+		assert.Contains(t, svg, `class="series"`)
+		for i, eps := range []string{"0.03", "0.01", "1/500"} {
+			alone := document(t, 0, strings.Fields(line+" --eps "+eps)...)
+			if e, ok := alone["results"]; ok {
+				alone = e.([]any)[0].(map[string]any)
+			}
+			for k, v := range stable(list[i]).(map[string]any) {
+				assert.Equal(t, stable(alone).(map[string]any)[k], v, "%s %s %s", command, eps, k)
+			}
+		}
+		r := run(strings.Fields(line + " --eps 0.03,0.01")...)
+		require.Zero(t, r.code, r.stderr)
+		assert.Regexp(t, `(?m)^m +0\.01 `, r.stdout)
+		for flags, want := range map[string]string{
+			"--eps 0.1,0.1":              `--eps: got "0.1,0.1", want each radius once`,
+			"--eps 0.1,10/100":           "and 10/100 is 0.1",
+			"--eps 0.1,":                 `--eps: got "0.1,", want a decimal`,
+			"--eps 0.1,8":                "--eps: got 8, want at most 1",
+			"--eps 0,1":                  "did you mean 0.1?",
+			"--eps 0.1 --plot " + plot:   "--plot",
+			"--eps 0.1,0.2 --plot x.png": "--plot: x.png: what is written is an SVG picture",
+		} {
+			r := run(strings.Fields(line + " " + flags)...)
+			assert.Equal(t, 2, r.code, "%s %s", command, flags)
+			assert.Contains(t, r.stderr, want, command)
+		}
+	}
+	for _, command := range []string{"attack", "certify"} {
+		r := run(args("%s --model %s --data %s --eps 0.1,0.2 --out %s", command, f.model, f.data, filepath.Join(f.dir, "o.npz"))...)
+		assert.Equal(t, 2, r.code)
+		assert.Contains(t, r.stderr, "want one --eps, got 2")
+	}
+	for flags, want := range map[string]string{
+		"--eps 0.1 --out c.jsonl": "--out: has the certificates of one model, want one --model, got 2",
+		"--radius --plot r.svg":   "--plot: draws the radii of one model",
+	} {
+		r := run(args("certify --model %s --model %s --data %s %s", f.model, f.other, f.data, flags)...)
+		assert.Equal(t, 2, r.code)
+		assert.Contains(t, r.stderr, want)
+	}
+	table := results("certify --model %s --model %s --data %s --radius --resolution 0.01 --n 30", f.model, f.other, f.data)
+	alone := document(t, 0, args("certify --model %s --data %s --radius --resolution 0.01 --n 30", f.other, f.data)...)
+	assert.Equal(t, alone["mean_radius"], table[1].(map[string]any)["mean_radius"])
+	assert.Equal(t, alone["brackets"], table[1].(map[string]any)["brackets"])
 }
 
 // Results are the same for any threads and any kernel set.

@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
 
 // cardRounded is the card's entry for the hash of the network whose weights were
@@ -16,32 +17,6 @@ const cardRounded = "rounded_from"
 
 // storageFlags say how weights are to be stored; "same" leaves them as they are.
 type storageFlags struct{ weights, layers, layout string }
-
-// storedReport is what convert prints.
-type storedReport struct {
-	Model   string        `json:"model"`
-	Out     string        `json:"out"`
-	Hash    string        `json:"hash"`
-	Same    bool          `json:"same_network"` // no weight was rounded
-	Before  int           `json:"bytes_before"` // of the model file
-	After   int           `json:"bytes_after"`
-	Weights []storedLayer `json:"weights"`
-}
-
-// storedLayer is the weight of a layer as stored.
-type storedLayer struct {
-	Tensor string `json:"tensor"`
-	Kind   string `json:"kind"`
-	Shape  []int  `json:"shape"`
-	Type   string `json:"type"`
-	Layout string `json:"layout"`
-	Bytes  int    `json:"bytes"`
-	// What convert has rounded: the number of weights, and the largest change, also as
-	// a part of the layer's largest weight.
-	Changed int     `json:"rounded,omitempty"`
-	Largest float64 `json:"largest_change,omitempty"`
-	Of      float64 `json:"relative_change,omitempty"`
-}
 
 func (a *app) convertCommand() *cobra.Command {
 	var out outFlags
@@ -102,7 +77,7 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if _, err := s.storage(&model.Layer{Kind: model.FC}, model.Storage{}); err != nil {
 		return err // before work is spent
 	}
-	out, release, err := a.claimOut(flags, modelFile, spec)
+	out, release, err := a.claimOut(flags, outfile.Model, spec)
 	if err != nil {
 		return err
 	}
@@ -118,14 +93,14 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	r := &storedReport{Model: spec, Out: out.path, Hash: m.Hash(), Same: true}
-	if r.Weights, err = storedLayers(m); err != nil {
+	r := &report.Storage{Envelope: a.envelope("convert"), Model: spec, Out: out.Path, Hash: m.Hash(), Same: true}
+	if r.Weights, err = report.StoredLayers(m); err != nil {
 		return err
 	}
 	k := 0
 	for i := range m.Params {
 		if m.Arch.Layers[i].HasParams() {
-			r.Weights[k].compare(&old.Params[i], &m.Params[i])
+			r.Weights[k].Compare(&old.Params[i], &m.Params[i])
 			r.Same = r.Same && r.Weights[k].Changed == 0
 			k++
 		}
@@ -141,11 +116,12 @@ func (a *app) store(spec string, flags outFlags, s storageFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := out.writeBytes(data); err != nil {
+	if err := out.WriteBytes(data); err != nil {
 		return err
 	}
 	r.Before, r.After = len(before), len(data)
-	return a.print(r, func() string { return storedText(r) })
+	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	return a.report(r)
 }
 
 // roundedFrom makes the card of a network with rounded weights say so: what it says of
@@ -154,73 +130,8 @@ func roundedFrom(m, old *model.Model) {
 	if m.Card == nil {
 		m.Card = map[string]string{}
 	}
-	for _, key := range []string{cardClean, cardPGD, cardCertified} {
+	for _, key := range []string{report.CardClean, report.CardPGD, report.CardCertified} {
 		delete(m.Card, key)
 	}
 	m.Card[cardRounded] = old.Hash()
-}
-
-// storedLayers describes the weights of a valid model.
-func storedLayers(m *model.Model) ([]storedLayer, error) {
-	shapes, err := m.Arch.Shapes()
-	if err != nil {
-		return nil, err
-	}
-	list := []storedLayer{}
-	for i := range m.Params {
-		l, p := &m.Arch.Layers[i], &m.Params[i]
-		if !l.HasParams() {
-			continue
-		}
-		s := storedLayer{
-			Tensor: fmt.Sprintf("layers.%d.weight", i), Kind: string(l.Kind), Shape: l.WeightShape(m.Arch.InputShape(i, shapes)),
-			Type: p.Storage().Type.String(), Layout: "rows", Bytes: 4 * len(p.W),
-		}
-		if p.Storage().Tiles {
-			s.Tensor, s.Layout = fmt.Sprintf("layers.%d.tiles", i), "tiles"
-		}
-		if p.Stored != nil {
-			s.Bytes = len(p.Stored.Data())
-		}
-		list = append(list, s)
-	}
-	return list, nil
-}
-
-// compare notes what rounding has changed.
-func (s *storedLayer) compare(old, now *model.Param) {
-	was, is := old.Rows(), now.Rows()
-	most := 0.0
-	for i, v := range was {
-		most = max(most, math.Abs(float64(v)))
-		if v != is[i] {
-			s.Changed++
-			s.Largest = max(s.Largest, math.Abs(float64(is[i])-float64(v)))
-		}
-	}
-	if s.Largest > 0 {
-		s.Of = s.Largest / most
-	}
-}
-
-func storedText(r *storedReport) string {
-	identity := "the network with the rounded weights"
-	if r.Same {
-		identity = "the same network"
-	}
-	t := newTable("weight", "kind", "shape", "type", "layout", "size", "rounded", "largest change")
-	for _, w := range r.Weights {
-		change := "–"
-		if w.Changed > 0 {
-			change = fmt.Sprintf("%.2g (%.2g of the largest weight)", w.Largest, w.Of)
-		}
-		t.AppendRow([]any{w.Tensor, w.Kind, dims(w.Shape), w.Type, w.Layout, bytesText(w.Bytes), w.Changed, change})
-	}
-	return facts("written", r.Out, "size", bytesText(r.Before)+" before, "+bytesText(r.After)+" after",
-		"hash", r.Hash+", "+identity) + "\n" + render(t)
-}
-
-// dims writes a shape as 10x100.
-func dims(shape []int) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
 }

@@ -20,7 +20,7 @@ func TestConvert(t *testing.T) {
 	require.NoError(t, err)
 
 	doc := document(t, 0, "convert", f.model, "--weights", "bf16", "--out", path("bf16"))
-	assert.Equal(t, []string{"bytes_after", "bytes_before", "hash", "model", "out", "same_network", "weights"}, keys(doc))
+	assert.Equal(t, []string{"bytes_after", "bytes_before", "epsball", "hash", "model", "out", "same_network", "weights"}, keys(doc))
 	assert.Equal(t, false, doc["same_network"])
 	weights := doc["weights"].([]any)
 	require.Len(t, weights, 2)

@@ -282,7 +282,7 @@ func TestChecksFail(t *testing.T) {
 		res := attacked()
 		c.spoil(res)
 		var bad []string
-		for _, check := range s.checkAttack(context.Background(), ball, res, nil) {
+		for _, check := range audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil) {
 			if !check.OK {
 				bad = append(bad, check.Name)
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
 
 // testCommand is the variable of the environment that makes the test program the
@@ -272,7 +272,7 @@ func TestStandardOutput(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	m, err := model.Decode([]byte(r.stdout), "")
 	require.NoError(t, err)
-	assert.NotEmpty(t, m.Card[cardClean])
+	assert.NotEmpty(t, m.Card[report.CardClean])
 	on := " --model " + f.model + " --data " + f.data
 	refused(t, "train --arch "+f.model+" --data "+f.data+" --out -", "--checkpoint", "required")
 	refused(t, "train --arch "+f.model+" --data "+f.data+" --checkpoint - --out x.safetensors", "--checkpoint", "not a regular file")
@@ -384,28 +384,4 @@ func TestTwoProcesses(t *testing.T) {
 		assert.Equal(t, 1, r.code, r.stderr)
 		assert.NoFileExists(t, out+".lock")
 	}
-}
-
-// TestFileAppears: a file that another program has made during the work is left
-// alone, and the result is kept.
-func TestFileAppears(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "adv.npz")
-	o := &output{flag: "out", path: path, kind: arrayFile}
-	release, err := newTestApp(nil, nil).claim(false, nil, o)
-	require.NoError(t, err)
-	defer release()
-	require.NoError(t, os.WriteFile(path, []byte("theirs"), 0o666))
-	other := filepath.Join(dir, "adv-1.npz")
-	err = o.writeBytes([]byte("ours"))
-	require.EqualError(t, err, fmt.Sprintf("--out: %s has appeared since the command started and is left alone; the result is in %s", path, other))
-	assert.Equal(t, "theirs", string(readFile(t, path)))
-	assert.Equal(t, "ours", string(readFile(t, other)))
-	assert.False(t, o.written)
-
-	// One's own may be written again.
-	o.path, o.file = filepath.Join(dir, "b.npz"), filepath.Join(dir, "b.npz")
-	require.NoError(t, o.writeBytes([]byte("once")))
-	require.NoError(t, o.writeBytes([]byte("twice")))
-	assert.Equal(t, "twice", string(readFile(t, o.file)))
 }

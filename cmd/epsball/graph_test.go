@@ -39,7 +39,7 @@ func TestGraphs(t *testing.T) {
 
 	r := run(args("train --arch %s --method ibp --data %s --test-data none --out %s", path, f.data, filepath.Join(f.dir, "ibp.safetensors"))...)
 	assert.Equal(t, 2, r.code)
-	assert.Contains(t, r.stderr, "graph of layers")
+	assert.Contains(t, r.stderr, "as the last layer")
 
 	for _, line := range []string{
 		"attack --eps 0.05 --steps 5 --restarts 2", "attack --eps 0.3 --norm l2 --steps 5", "certify --eps 0.001",

@@ -210,3 +210,10 @@ func override(line string) []string {
 }
 
 func args(format string, a ...any) []string { return strings.Fields(fmt.Sprintf(format, a...)) }
+
+func or(s, empty string) string {
+	if s == "" {
+		return empty
+	}
+	return s
+}

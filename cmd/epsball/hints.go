@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
 )
 
@@ -63,7 +64,7 @@ const tryCROWN = "interval bounds prove little of a network that was not trained
 
 // certifyHints says what else to try where little is proved of n images: brackets
 // are those of --radius, or nil.
-func certifyHints(method verify.Method, n, classes int, clean, certified float64, brackets []bracket) []string {
+func certifyHints(method verify.Method, n, classes int, clean, certified float64, brackets []report.Bracket) []string {
 	hints := append([]string{}, chanceHint(clean, n, classes)...)
 	proved, possible := certified, clean
 	if brackets != nil {

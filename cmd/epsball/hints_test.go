@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
 )
 
@@ -242,10 +243,10 @@ func TestHints(t *testing.T) {
 func TestRadiusHint(t *testing.T) {
 	half, one := 0.5, 1.0
 	low := 0.1
-	hints := func(b ...bracket) []string { return certifyHints(verify.MethodIBP, 2, 10, 1, 0, b) }
-	assert.Len(t, hints(bracket{&low, &one}, bracket{&low, nil}), 1)
-	assert.Empty(t, hints(bracket{&half, &one}, bracket{&low, nil}), "half of what is not fooled is proved")
-	assert.Empty(t, hints(bracket{&low, nil}), "nothing to compare with")
+	hints := func(b ...report.Bracket) []string { return certifyHints(verify.MethodIBP, 2, 10, 1, 0, b) }
+	assert.Len(t, hints(report.Bracket{Certified: &low, Attacked: &one}, report.Bracket{Certified: &low, Attacked: nil}), 1)
+	assert.Empty(t, hints(report.Bracket{Certified: &half, Attacked: &one}, report.Bracket{Certified: &low, Attacked: nil}), "half of what is not fooled is proved")
+	assert.Empty(t, hints(report.Bracket{Certified: &low, Attacked: nil}), "nothing to compare with")
 }
 
 // A model that guesses has perhaps the wrong pixels or labels.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
 	_ "github.com/epsball/epsball/dataset/mnist" // builtin:mnist
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -68,7 +71,7 @@ func modelName(spec string) string {
 		return name
 	}
 	name := strings.TrimSuffix(filepath.Base(spec), ".gz")
-	return strings.TrimSuffix(strings.TrimSuffix(name, modelFile), onnxFile)
+	return strings.TrimSuffix(strings.TrimSuffix(name, outfile.Model), outfile.ONNX)
 }
 
 // data is the part of a data set that a command looks at.
@@ -190,19 +193,46 @@ type subject struct {
 	y     []int
 }
 
-// subject loads what most commands work on.
-func (a *app) subject(modelSpec string, d *data) (*subject, error) {
-	if modelSpec == "" {
+// subjects loads several models and the data that they share, before anything runs.
+func (a *app) subjects(specs []string, d *data, labelled bool) ([]*subject, error) {
+	if len(specs) == 0 || slices.Contains(specs, "") {
 		return nil, a.modelRequired()
 	}
-	m, err := a.loadModel(modelSpec)
-	if err != nil {
+	models := make([]*model.Model, len(specs))
+	for i, spec := range specs {
+		var err error
+		if models[i], err = a.loadModel(spec); err != nil {
+			return nil, err
+		}
+	}
+	first := max(0, slices.IndexFunc(models, func(m *model.Model) bool { // a vector says less of what images are
+		return max(m.Arch.Input.C, m.Arch.Input.H, m.Arch.Input.W) < m.Arch.Input.Size()
+	}))
+	if err := a.load(d, models[first], specs[first]); err != nil {
 		return nil, err
 	}
-	if err := a.load(d, m, modelSpec); err != nil {
-		return nil, err
+	if labelled {
+		if err := d.known(); err != nil {
+			return nil, err
+		}
 	}
-	return a.prepare(m, modelSpec, d)
+	subjects := make([]*subject, len(specs))
+	for i, spec := range specs {
+		var err error
+		if subjects[i], err = a.prepare(models[i], spec, d); err != nil {
+			return nil, err
+		}
+	}
+	return subjects, nil
+}
+
+// inputs are the files that most commands read.
+func inputs(data string, models []string) []outfile.Input {
+	list := []outfile.Input{{Flag: "data", Spec: data}}
+	for _, m := range models {
+		list = append(list, outfile.Input{Flag: "model", Spec: m})
+	}
+	return list
 }
 
 // load loads data, and says what labels were made of the names of folders.
@@ -227,8 +257,7 @@ func (a *app) prepare(m *model.Model, modelSpec string, d *data) (*subject, erro
 	return &subject{modelName(modelSpec), m, n, kernels.NewPool(a.threads), set.X, set.Y}, nil
 }
 
-// image returns the pixels of image i.
-func (s *subject) image(x []float32, i int) []float32 {
-	size := s.net.Input().Size()
-	return x[i*size : (i+1)*size]
+// predict returns the class of each of n images, −1 where the logits hold NaN.
+func (s *subject) predict(ctx context.Context, x []float32, n int) ([]int, error) {
+	return audit.Predict(ctx, s.net, s.pool, x, n)
 }

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/internal/runlog"
 )
 
 // ^C keeps what is done.
@@ -140,7 +143,7 @@ func TestCancelAttack(t *testing.T) {
 	for i, s := range a.by["state"].([]int64) {
 		states[s]++
 		assert.EqualValues(t, i, a.by["index"].([]int64)[i])
-		assert.Equal(t, s == stateNotBegun, a.by["pred"].([]int64)[i] < 0)
+		assert.Equal(t, s == runlog.NotBegun, a.by["pred"].([]int64)[i] < 0)
 	}
 	assert.Equal(t, [3]int{number("not_begun"), number("resisting"), number("done")}, states)
 	assert.Equal(t, number("fooled"), countTrue(a.by["success"].([]bool)))
@@ -151,6 +154,72 @@ func TestCancelAttack(t *testing.T) {
 	for _, want := range []string{"interrupted", "0.00% … ", "so far", "resisting", "not begun"} {
 		assert.Contains(t, table.stdout, want)
 	}
+}
+
+// TestAttackResume: an attack that was stopped goes on to the same file, byte for
+// byte, and to the same result.
+func TestAttackResume(t *testing.T) {
+	f := newFiles(t)
+	out := filepath.Join(f.dir, "adv.npz")
+	log := out + ".journal"
+	line := args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --restarts 20 --json --out %s", f.model, f.data, out)
+	resume := append(slices.Clone(line), "--resume")
+	want := stable(document(t, 0, line...))
+	whole := readFile(t, out)
+	assert.NoFileExists(t, log)
+	parts := 0
+	for looks := int64(1); looks < 2000; looks += 1 + looks/4 {
+		require.NoError(t, os.Remove(out))
+		r := runWith(newCountdown(looks), line...)
+		if r.code == 0 {
+			break
+		}
+		if _, err := os.Stat(out); err != nil {
+			assert.NoFileExists(t, log, "nothing was begun")
+			continue // a run with --resume would start
+		}
+		require.FileExists(t, log)
+		refused := run(line...)
+		assert.Equal(t, 2, refused.code)
+		assert.Contains(t, refused.stderr, "go on with it by --resume, replace it by --force")
+		again := runWith(newCountdown(looks/2), resume...) // stopped once more
+		if again.code != 0 {
+			require.Equal(t, 1, again.code, again.stderr)
+			require.FileExists(t, log)
+			again = run(resume...)
+		}
+		require.Zero(t, again.code, again.stderr)
+		assert.Equal(t, want, stable(again.document(t)), "after %d looks", looks)
+		assert.Equal(t, whole, readFile(t, out), "after %d looks", looks)
+		assert.NoFileExists(t, log)
+		if !strings.Contains(again.stderr, " 0 of 100 images are there") {
+			parts++
+		}
+	}
+	assert.Greater(t, parts, 3)
+
+	// What is complete is not done again, and nothing to go on from is a start.
+	r := run(resume...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "no "+log+" to go on from")
+	require.NoError(t, os.Remove(out))
+	require.Zero(t, run(resume...).code)
+	assert.Equal(t, whole, readFile(t, out))
+	assert.Equal(t, 2, run(args("attack --model %s --data %s --resume", f.model, f.data)...).code)
+
+	// The journal of another attack is refused and left as it is.
+	require.NoError(t, os.Remove(out))
+	require.Equal(t, 1, runWith(newCountdown(300), line...).code)
+	before := readFile(t, log)
+	for _, other := range []string{"--seed 7", "--eps 0.021", "--steps 11", "--loss dlr", "--restarts 21", "--model " + f.other} {
+		r := run(override(strings.Join(resume, " ") + " " + other)...)
+		assert.Equal(t, 2, r.code, other)
+		assert.Contains(t, r.stderr, "but this run has", other)
+		assert.Equal(t, before, readFile(t, log))
+	}
+	require.Zero(t, run(append(slices.Clone(line), "--force")...).code)
+	assert.Equal(t, whole, readFile(t, out))
+	assert.NoFileExists(t, log)
 }
 
 // TestCancelEval: finished models and passes are kept, the rest is marked.

@@ -3,31 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
 	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 )
-
-// convertReport is what import and export print.
-type convertReport struct {
-	Model      string `json:"model"`
-	Out        string `json:"out"`
-	Name       string `json:"name"`
-	Input      string `json:"input"`
-	Outputs    int    `json:"outputs"`
-	Layers     int    `json:"layers"`
-	Parameters int64  `json:"parameters"`
-	MACs       int64  `json:"macs"`
-	Hash       string `json:"hash"`
-	Source     string `json:"source,omitempty"`
-	Notes      string `json:"notes,omitempty"`
-	Folded     []int  `json:"folded,omitempty"` // the layers that --fold took in, as the model numbered them
-}
 
 func (a *app) importCommand() *cobra.Command {
 	var out outFlags
@@ -62,7 +47,7 @@ training to go on from.`,
 			if keep {
 				load = onnx.Options{KeepBatchNorm: true}.Load
 			}
-			return a.convert(args[0], out, modelFile, load, func(m *model.Model) (*model.Model, []int, error) {
+			return a.convert("import", args[0], out, outfile.Model, load, func(m *model.Model) (*model.Model, []int, error) {
 				if len(mean) == 0 {
 					return m, nil, nil
 				}
@@ -95,7 +80,7 @@ they follow: another network, whose weights are rounded, and whose hash is print
 			if fold {
 				change = foldBatchNorms
 			}
-			return a.convert(args[0], out, onnxFile, a.loadModel, change, onnx.Encode)
+			return a.convert("export", args[0], out, outfile.ONNX, a.loadModel, change, onnx.Encode)
 		},
 	}
 	out.addFlags(c)
@@ -126,17 +111,17 @@ func oneArg(what string) cobra.PositionalArgs {
 }
 
 // claimOut claims the output of a command that converts the model spec.
-func (a *app) claimOut(f outFlags, kind, spec string) (*output, func(), error) {
+func (a *app) claimOut(f outFlags, kind, spec string) (*outfile.Output, func(), error) {
 	if f.path == "" {
 		return nil, nil, errors.New("--out: required")
 	}
-	out := &output{flag: "out", path: f.path, kind: kind}
-	release, err := a.claim(f.force, []input{{"", spec}}, out)
+	out := &outfile.Output{Flag: "out", Path: f.path, Kind: kind}
+	release, err := a.claim(f.force, []outfile.Input{{Spec: spec}}, out)
 	return out, release, err
 }
 
 // convert loads a model, changes it and writes it in another form.
-func (a *app) convert(spec string, flags outFlags, kind string, load func(string) (*model.Model, error),
+func (a *app) convert(command, spec string, flags outFlags, kind string, load func(string) (*model.Model, error),
 	change func(*model.Model) (*model.Model, []int, error), encode func(*model.Model) ([]byte, error),
 ) error {
 	out, release, err := a.claimOut(flags, kind, spec)
@@ -156,29 +141,14 @@ func (a *app) convert(spec string, flags outFlags, kind string, load func(string
 	if err != nil {
 		return fmt.Errorf("%s: %w", spec, err)
 	}
-	if err := out.writeBytes(data); err != nil {
+	if err := out.WriteBytes(data); err != nil {
 		return err
 	}
-	r := &convertReport{
-		Model: spec, Out: out.path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
+	r := &report.Conversion{
+		Envelope: a.envelope(command), Model: spec, Out: out.Path, Name: m.Arch.Name, Input: m.Arch.Input.String(), Outputs: m.Arch.Classes(),
 		Layers: len(m.Arch.Layers), Parameters: m.Arch.Parameters(), MACs: m.Arch.MACs(), Hash: m.Hash(),
 		Source: m.Card[onnx.CardSource], Notes: m.Card[onnx.CardNotes], Folded: folded,
 	}
-	return a.print(r, func() string {
-		pairs := []string{
-			"written", r.Out, "name", or(r.Name, "–"), "input", r.Input, "outputs", fmt.Sprint(r.Outputs),
-			"layers", fmt.Sprint(r.Layers), "parameters", fmt.Sprint(r.Parameters), "multiply-adds", fmt.Sprint(r.MACs),
-			"hash", r.Hash,
-		}
-		if r.Source != "" {
-			pairs = append(pairs, "source", r.Source)
-		}
-		if r.Notes != "" {
-			pairs = append(pairs, "notes", r.Notes)
-		}
-		if r.Folded != nil {
-			pairs = append(pairs, "folded", "batch norms of layers "+strings.Trim(fmt.Sprint(r.Folded), "[]"))
-		}
-		return facts(pairs...)
-	})
+	r.Epsball.Models = []report.Model{{Name: modelName(spec), Hash: r.Hash}}
+	return a.report(r)
 }

@@ -66,6 +66,7 @@ func TestExternalData(t *testing.T) {
 		b := document(t, 0, args("%s --data %s --model %s", line, e.data, path("m.safetensors"))...)
 		for _, doc := range []map[string]any{a, b} {
 			delete(doc, "model")
+			delete(doc["epsball"].(map[string]any)["models"].([]any)[0].(map[string]any), "name")
 			if list, ok := doc["results"].([]any); ok {
 				delete(list[0].(map[string]any), "model")
 			}

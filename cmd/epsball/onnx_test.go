@@ -39,7 +39,7 @@ func TestExportImport(t *testing.T) {
 	out := document(t, 0, "export", f.model, "--out", path("m.onnx"))
 	in := document(t, 0, "import", path("m.onnx"), "--out", path("back.safetensors"))
 	assert.Equal(t, readFile(t, f.model), readFile(t, path("back.safetensors")))
-	assert.Equal(t, []string{"hash", "input", "layers", "macs", "model", "name", "out", "outputs", "parameters"}, keys(in))
+	assert.Equal(t, []string{"epsball", "hash", "input", "layers", "macs", "model", "name", "out", "outputs", "parameters"}, keys(in))
 	for _, k := range []string{"hash", "input", "layers", "macs", "name", "outputs", "parameters"} {
 		assert.Equal(t, out[k], in[k])
 	}

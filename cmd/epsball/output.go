@@ -4,19 +4,37 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/show"
+	"github.com/epsball/epsball/report"
 )
 
-// print writes the one result of a command: doc as JSON, or what human returns
-// if it is not empty.
+// The words of messages.
+var (
+	percent = show.Percent
+	seconds = show.Seconds
+	count   = show.Count
+)
+
+// envelope describes a result of a command.
+func (a *app) envelope(command string, subjects ...*subject) report.Envelope {
+	e := report.Envelope{Epsball: report.Header{Command: command, Version: version()}}
+	for _, s := range subjects {
+		e.ISA, e.Threads = a.isa.Name(), a.threads
+		e.Epsball.Models = append(e.Epsball.Models, report.Model{Name: s.name, Hash: s.model.Hash()})
+	}
+	return e
+}
+
+// print writes the one result of a command that package report does not have: doc
+// as JSON, or what human returns.
 func (a *app) print(doc any, human func() string) error {
 	if !a.json {
 		_, err := io.WriteString(a.results, human())
@@ -28,90 +46,28 @@ func (a *app) print(doc any, human func() string) error {
 	return e.Encode(doc)
 }
 
+// report prints the result of a command: as JSON, or as text.
+func (a *app) report(r report.Result) error {
+	if a.json {
+		return report.Write(a.results, r)
+	}
+	_, err := io.WriteString(a.results, r.Text())
+	return err
+}
+
 // logf writes a line to stderr.
 func (a *app) logf(format string, args ...any) {
 	fmt.Fprintf(a.stderr, format+"\n", args...)
 }
 
-// newTable returns a plain table whose columns after the first are numbers.
-func newTable(header ...any) table.Writer {
-	t := table.NewWriter()
-	style := table.StyleLight
-	style.Options.DrawBorder = false
-	style.Options.SeparateColumns = false
-	style.Format.Header = text.FormatDefault
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	t.SetStyle(style)
-	t.AppendHeader(table.Row(header))
-	var columns []table.ColumnConfig
-	for i := range header {
-		if i > 0 {
-			columns = append(columns, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+func countTrue(b []bool) int {
+	n := 0
+	for _, v := range b {
+		if v {
+			n++
 		}
 	}
-	t.SetColumnConfigs(columns)
-	return t
-}
-
-// render returns a table with no blanks at the ends of its lines.
-func render(t table.Writer) string {
-	lines := strings.Split(t.Render(), "\n")
-	for i, l := range lines {
-		lines[i] = strings.TrimRight(l, " ")
-	}
-	return strings.Join(lines, "\n") + "\n"
-}
-
-// facts lays out pairs of a name and a value in two columns.
-func facts(pairs ...string) string {
-	widest := 0
-	for i := 0; i < len(pairs); i += 2 {
-		widest = max(widest, text.StringWidth(pairs[i]))
-	}
-	var b strings.Builder
-	for i := 0; i < len(pairs); i += 2 {
-		fmt.Fprintf(&b, "%s  %s\n", text.Pad(pairs[i], widest, ' '), pairs[i+1])
-	}
-	return b.String()
-}
-
-func percent(f float64) string { return fmt.Sprintf("%.2f%%", 100*f) }
-
-// rate formats a throughput.
-func rate(v float64) string {
-	switch {
-	case v >= 10_000:
-		return fmt.Sprintf("%.0fk", v/1000)
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-func seconds(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f s", v)
-	case v >= 1:
-		return fmt.Sprintf("%.1f s", v)
-	}
-	return fmt.Sprintf("%.2g s", v)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
-}
-
-func perSecond(n int64, s float64) float64 { return float64(n) / math.Max(s, 1e-9) }
-
-func fraction(k, n int) float64 {
-	if n == 0 {
-		return 0
-	}
-	return float64(k) / float64(n)
+	return n
 }
 
 // bar is a progress bar on a terminal; a nil bar shows nothing. Its methods may
@@ -149,7 +105,7 @@ func (b *bar) show(label string, done, total int) {
 	b.next, b.on = now.Add(100*time.Millisecond), true
 	const width = 24
 	full := strings.Repeat("━", width*done/total)
-	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d", label, full, strings.Repeat("╌", width-text.StringWidth(full)), done, total)
+	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d", label, full, strings.Repeat("╌", width-show.Width(full)), done, total)
 }
 
 // clear removes the bar.
@@ -163,4 +119,30 @@ func (b *bar) clear() {
 		fmt.Fprint(b.w, "\r\x1b[K")
 	}
 	b.on, b.next = false, time.Time{}
+}
+
+// addForce declares --force.
+func addForce(c *cobra.Command, force *bool) {
+	c.Flags().BoolVar(force, "force", false, "replace a file that is there")
+}
+
+// outFlags are those of commands that convert a file.
+type outFlags struct {
+	path  string
+	force bool
+}
+
+func (f *outFlags) addFlags(c *cobra.Command) {
+	c.Flags().StringVar(&f.path, "out", "", "`file` to write; -: standard output, and the report to stderr (required)")
+	addForce(c, &f.force)
+}
+
+// claim claims outputs, and sends the command's report to stderr if one of them is
+// standard output.
+func (a *app) claim(force bool, inputs []outfile.Input, outputs ...*outfile.Output) (release func(), err error) {
+	release, onStdout, err := outfile.Streams{Stdout: a.stdout, Stderr: a.stderr}.Claim(force, inputs, outputs...)
+	if onStdout {
+		a.results = a.stderr
+	}
+	return release, err
 }

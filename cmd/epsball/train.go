@@ -15,67 +15,21 @@ import (
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/foreign"
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/train"
-)
-
-// Keys of a trained model's card.
-const (
-	cardCommand   = "command"
-	cardMethod    = "method"
-	cardEps       = "eps"
-	cardSeed      = "seed"
-	cardEpochs    = "epochs"
-	cardInit      = "init" // hash of the model that training started from, if not random
-	cardTestData  = "test_data"
-	cardTestN     = "test_n"
-	cardClean     = "clean"
-	cardPGD       = "pgd"
-	cardCertified = "certified"
 )
 
 // testSteps is the number of PGD steps of the evaluation at the end.
 const testSteps = 40
 
-type trainReport struct {
-	Out       string       `json:"out"`
-	Hash      string       `json:"hash,omitempty"`
-	Command   string       `json:"command"`
-	Arch      string       `json:"arch"`
-	Method    train.Method `json:"method"`
-	Eps       float64      `json:"eps"`
-	Seed      uint64       `json:"seed"`
-	Data      string       `json:"data"`
-	N         int          `json:"n"`
-	Epochs    []epochInfo  `json:"epochs"`
-	TestData  string       `json:"test_data,omitempty"`
-	TestN     int          `json:"test_n"`
-	Clean     *float64     `json:"clean"` // on the test data; null if not evaluated
-	PGD       *float64     `json:"pgd"`
-	Certified *float64     `json:"certified"`
-	Seconds   float64      `json:"seconds"`
-	ISA       string       `json:"isa"`
-	Threads   int          `json:"threads"`
-}
-
-// epochInfo is a train.Epoch in the spelling of this command's JSON.
-type epochInfo struct {
-	Epoch   int     `json:"epoch"`
-	Loss    float64 `json:"loss"`
-	Clean   float64 `json:"clean"`
-	Robust  float64 `json:"robust"`
-	Eps     float64 `json:"eps"`
-	Kappa   float64 `json:"kappa"`
-	LR      float64 `json:"lr"`
-	Seconds float64 `json:"seconds"`
-}
-
 // loadArch returns the model that training starts from, without a card.
 func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
-	case strings.HasSuffix(spec, modelFile), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
+	case strings.HasSuffix(spec, outfile.Model), formats.IsONNX(spec), strings.HasPrefix(spec, builtinPrefix):
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, "", err
@@ -135,11 +89,11 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		return err
 	}
 	m.Card = map[string]string{
-		cardCommand: f.command(&c), cardMethod: string(c.Method), cardEps: f.eps.text,
-		cardSeed: strconv.FormatUint(c.Seed, 10), cardEpochs: strconv.Itoa(c.Epochs),
+		report.CardCommand: f.command(&c), report.CardMethod: string(c.Method), report.CardEps: f.eps.text,
+		report.CardSeed: strconv.FormatUint(c.Seed, 10), report.CardEpochs: strconv.Itoa(c.Epochs),
 	}
 	if start != "" {
-		m.Card[cardInit] = start
+		m.Card[report.CardInit] = start
 	}
 
 	bar := a.newBar()
@@ -149,25 +103,27 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 		return err
 	}
 	a.warnTested(f)
-	r := &trainReport{
-		Out: f.out.path, Command: m.Card[cardCommand], Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), Seed: c.Seed,
-		Data: f.data.spec, N: set.Len(), ISA: a.isa.Name(), Threads: a.threads,
+	r := &report.Train{
+		Envelope: a.envelope("train"), Out: f.out.Path, Command: m.Card[report.CardCommand], Arch: f.arch, Method: c.Method,
+		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: set.Len(),
 	}
+	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.spec, a.isa.Name(), a.threads
 	began := time.Now()
 	trained, epochs, err := t.Run(ctx)
 	bar.clear()
-	r.Epochs = epochInfos(epochs)
+	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
 	if err == nil {
 		err = a.finish(ctx, f, trained, r)
 	} else if errors.Is(err, context.Canceled) {
 		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
-			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.path)
+			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.Path)
 	}
 	if err != nil && exitCode(err) == exitBadInput {
 		return err
 	}
-	return errors.Join(a.print(r, func() string { return trainTable(r, f) }), err)
+	r.Written = f.out.Written
+	return errors.Join(a.report(r), err)
 }
 
 // trainer starts or resumes; a checkpoint must be one of this command.
@@ -176,13 +132,13 @@ func (f *trainFlags) trainer(m *model.Model, set *dataset.Set, c *train.Config) 
 		t, err := train.New(m, set, *c)
 		return t, withFlag(err)
 	}
-	t, err := train.Resume(f.checkpoint.path, set, c.Host)
+	t, err := train.Resume(f.checkpoint.Path, set, c.Host)
 	if err != nil {
 		return nil, err
 	}
 	card := t.Model().Card
-	if got := card[cardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[cardInit] != m.Card[cardInit] {
-		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.path, got)
+	if got := card[report.CardCommand]; !strings.HasPrefix(got, f.settings(c)+" --data ") || card[report.CardInit] != m.Card[report.CardInit] {
+		return nil, fmt.Errorf("checkpoint %s: made by other settings: %s", f.checkpoint.Path, got)
 	}
 	return t, nil
 }
@@ -231,15 +187,16 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 
 // finish writes the model and evaluates it. A file is written before, so that
 // nothing can be lost, and again with the figures; a stream, once.
-func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
+func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
 	r.Hash = m.Hash()
-	if f.out.isFile() {
+	r.Epsball.Models = []report.Model{{Name: modelName(f.out.Path), Hash: r.Hash}}
+	if f.out.IsFile() {
 		if err := f.save(m); err != nil {
 			return err
 		}
 	}
 	failure := a.evaluate(ctx, f, m, r)
-	if !f.out.isFile() || failure == nil && f.test.spec != "" {
+	if !f.out.IsFile() || failure == nil && f.test.spec != "" {
 		if err := f.save(m); err != nil {
 			return err
 		}
@@ -253,11 +210,11 @@ func (f *trainFlags) save(m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	if err := f.out.writeBytes(data); err != nil {
+	if err := f.out.WriteBytes(data); err != nil {
 		return err
 	}
 	if f.defaultCheckpoint {
-		if err := os.Remove(f.checkpoint.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(f.checkpoint.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -266,11 +223,11 @@ func (f *trainFlags) save(m *model.Model) error {
 
 // evaluate evaluates the model on the test data, if any, and puts the figures into
 // its card.
-func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *trainReport) error {
+func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
 	if f.test.spec == "" {
 		return nil
 	}
-	s, err := a.prepare(m, f.out.path, &f.test)
+	s, err := a.prepare(m, f.out.Path, &f.test)
 	if err != nil {
 		return err
 	}
@@ -281,48 +238,19 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *tr
 	})
 	bar.clear()
 	if errors.Is(err, context.Canceled) {
-		return interrupted("%s is written, but not evaluated", f.out.path)
+		return interrupted("%s is written, but not evaluated", f.out.Path)
 	}
 	if err != nil {
-		return fmt.Errorf("evaluation of %s: %w", f.out.path, err)
+		return fmt.Errorf("evaluation of %s: %w", f.out.Path, err)
 	}
-	r.TestData, r.TestN = f.test.spec, e.N
+	r.TestData, r.TestN, r.TestSteps = f.test.spec, e.N, testSteps
 	pgd := &e.Attacks[0].Robust
 	r.Clean, r.PGD, r.Certified = &e.Clean, pgd, &e.Certified
 	if weakBounds(e.Certified, *pgd) {
 		a.logf("hint: "+tryCROWN, "epsball certify ")
 	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-	m.Card[cardTestData], m.Card[cardTestN] = f.test.spec, strconv.Itoa(e.N)
-	m.Card[cardClean], m.Card[cardPGD], m.Card[cardCertified] = number(e.Clean), number(*pgd), number(e.Certified)
+	m.Card[report.CardTestData], m.Card[report.CardTestN] = f.test.spec, strconv.Itoa(e.N)
+	m.Card[report.CardClean], m.Card[report.CardPGD], m.Card[report.CardCertified] = number(e.Clean), number(*pgd), number(e.Certified)
 	return nil
-}
-
-func epochInfos(epochs []train.Epoch) []epochInfo {
-	infos := make([]epochInfo, len(epochs))
-	for i, e := range epochs {
-		infos[i] = epochInfo{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds}
-	}
-	return infos
-}
-
-func trainTable(r *trainReport, f *trainFlags) string {
-	if len(r.Epochs) == 0 {
-		return ""
-	}
-	pairs := []string{
-		"trained", fmt.Sprintf("%s, %s, on %s of %s", r.Arch, r.Method, count(r.N, "image"), r.Data),
-		"epochs", fmt.Sprintf("%d in %s", len(r.Epochs), seconds(r.Seconds)),
-	}
-	if r.Clean != nil {
-		pairs = append(pairs,
-			"test", fmt.Sprintf("%s of %s, linf ε = %s", count(r.TestN, "image"), r.TestData, f.eps.text),
-			"clean", percent(*r.Clean),
-			fmt.Sprintf("PGD-%d", testSteps), percent(*r.PGD),
-			"certified", percent(*r.Certified))
-	}
-	if f.out.written {
-		pairs = append(pairs, "written", f.out.shown(), "hash", r.Hash)
-	}
-	return facts(pairs...)
 }

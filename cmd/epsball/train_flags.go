@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/train"
@@ -20,7 +21,7 @@ type trainFlags struct {
 	method            *value[train.Method]
 	eps, trainEps     *value[net.Epsilon]
 	data, test        data
-	out, checkpoint   output
+	out, checkpoint   outfile.Output
 	resume, force     bool
 	epochs, batch     int
 	lr, lrFinal       float64
@@ -34,7 +35,7 @@ type trainFlags struct {
 func (a *app) trainCommand() *cobra.Command {
 	f := &trainFlags{
 		method: newValue("method", "ibp", parseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
-		out: output{flag: "out", kind: modelFile}, checkpoint: output{flag: "checkpoint", byPath: true, resumable: true},
+		out: outfile.Output{Flag: "out", Kind: outfile.Model}, checkpoint: outfile.Output{Flag: "checkpoint", ByPath: true, Resumable: true},
 	}
 	c := &cobra.Command{
 		Use:   "train",
@@ -66,8 +67,8 @@ alone.`,
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
 	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
-	fl.StringVar(&f.out.path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
-	fl.StringVar(&f.checkpoint.path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
+	fl.StringVar(&f.checkpoint.Path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
 	addForce(c, &f.force)
 	fl.StringVar(&f.test.spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
@@ -221,7 +222,7 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			o.Copy(&c, &f.own)
 		}
 	}
-	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.path
+	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.Path
 	return c, nil
 }
 
@@ -258,7 +259,7 @@ func (f *trainFlags) command(c *train.Config) string {
 	if f.given("channels") {
 		s += " --channels " + f.data.channels.text
 	}
-	return s + " --out " + quoteArg(f.out.path)
+	return s + " --out " + quoteArg(f.out.Path)
 }
 
 // quoteArg quotes an argument for a shell, if need be.
@@ -278,30 +279,30 @@ func (f *trainFlags) check() error {
 	for _, r := range []struct{ flag, value, want string }{
 		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
 		{"data", f.data.spec, "a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
-		{"out", f.out.path, "a .safetensors file to write"},
+		{"out", f.out.Path, "a .safetensors file to write"},
 	} {
 		if r.value == "" {
 			return fmt.Errorf("--%s: required: %s", r.flag, r.want)
 		}
 	}
-	if f.checkpoint.path == "" {
-		if _, ok := descriptor(f.out.path); ok {
-			return fmt.Errorf("--checkpoint: required with --out %s", f.out.path)
+	if f.checkpoint.Path == "" {
+		if _, ok := outfile.Descriptor(f.out.Path); ok {
+			return fmt.Errorf("--checkpoint: required with --out %s", f.out.Path)
 		}
-		f.checkpoint.path, f.defaultCheckpoint = f.out.path+".checkpoint", true
+		f.checkpoint.Path, f.defaultCheckpoint = f.out.Path+".checkpoint", true
 	}
-	f.checkpoint.resume = f.resume
-	_, err := os.Stat(f.checkpoint.path)
+	f.checkpoint.Resume = f.resume
+	_, err := os.Stat(f.checkpoint.Path)
 	switch {
 	case err == nil && !f.resume && !f.force && f.defaultCheckpoint:
-		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or start anew with --force", f.checkpoint.path)
+		return fmt.Errorf("checkpoint %s: left by an earlier run; go on from it with --resume, or start anew with --force", f.checkpoint.Path)
 	case f.resume && errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint.path)
+		return fmt.Errorf("checkpoint %s: not found, so there is nothing to --resume", f.checkpoint.Path)
 	}
 	return nil
 }
 
 // inputs lists what the command reads.
-func (f *trainFlags) inputs() []input {
-	return []input{{"arch", f.arch}, {"data", f.data.spec}, {"test-data", f.test.spec}}
+func (f *trainFlags) inputs() []outfile.Input {
+	return []outfile.Input{{Flag: "arch", Spec: f.arch}, {Flag: "data", Spec: f.data.spec}, {Flag: "test-data", Spec: f.test.spec}}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/train"
 )
 
@@ -22,8 +23,8 @@ func TestTrain(t *testing.T) {
 		assert.Equal(t, 3, strings.Count(r.stderr, "epoch "), "a line an epoch: %s", r.stderr)
 		doc := r.document(t)
 		assert.Equal(t, []string{
-			"arch", "certified", "clean", "command", "data", "epochs", "eps", "hash", "isa", "method", "n", "out", "pgd", "seconds",
-			"seed", "test_data", "test_n", "threads",
+			"arch", "certified", "clean", "command", "data", "epochs", "eps", "eps_exact", "epsball", "hash", "isa", "method", "n", "out", "pgd",
+			"seconds", "seed", "test_data", "test_n", "test_steps", "threads", "written",
 		}, keys(doc))
 		epochs := doc["epochs"].([]any)
 		require.Len(t, epochs, 3)
@@ -33,13 +34,13 @@ func TestTrain(t *testing.T) {
 		m, err := model.Load(out)
 		require.NoError(t, err)
 		assert.Equal(t, doc["hash"], m.Hash())
-		assert.Equal(t, string(method), m.Card[cardMethod])
-		assert.Equal(t, "0.02", m.Card[cardEps])
-		assert.NotEmpty(t, m.Card[cardClean])
-		assert.Equal(t, "50", m.Card[cardTestN])
+		assert.Equal(t, string(method), m.Card[report.CardMethod])
+		assert.Equal(t, "0.02", m.Card[report.CardEps])
+		assert.NotEmpty(t, m.Card[report.CardClean])
+		assert.Equal(t, "50", m.Card[report.CardTestN])
 
 		// The card's command line makes the same model.
-		line := strings.Fields(m.Card[cardCommand])
+		line := strings.Fields(m.Card[report.CardCommand])
 		require.Equal(t, "epsball", line[0])
 		require.NoError(t, os.Remove(out))
 		again := run(append(line[1:], "--test-data", "none")...)
@@ -77,7 +78,7 @@ func TestTrainMethodFlags(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	m, err := model.Load(out)
 	require.NoError(t, err)
-	assert.Contains(t, m.Card[cardCommand], " --method trades --eps 0.1 --train-eps 0.12 --warmup 0 --ramp 0 --pgd-steps 2 --pgd-step-size 0.25 --beta 2.5 --epochs 1 ")
+	assert.Contains(t, m.Card[report.CardCommand], " --method trades --eps 0.1 --train-eps 0.12 --warmup 0 --ramp 0 --pgd-steps 2 --pgd-step-size 0.25 --beta 2.5 --epochs 1 ")
 	assert.Contains(t, run("train", "--help").stdout, "--beta float")
 }
 
@@ -130,7 +131,7 @@ func TestTrainFromWeights(t *testing.T) {
 	assert.FileExists(t, checkpoint, "one that is named stays")
 	m, err := model.Load(out)
 	require.NoError(t, err)
-	assert.Equal(t, smallModel(t, 1).Hash(), m.Card[cardInit])
+	assert.Equal(t, smallModel(t, 1).Hash(), m.Card[report.CardInit])
 }
 
 func TestTrainDiverges(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/outfile"
 )
 
 // sayInstead are words that users try, by the command that does it.
@@ -70,7 +71,7 @@ func noArgs(c *cobra.Command, args []string) error {
 
 // asFlag says that an argument that names a model belongs to --model.
 func asFlag(c *cobra.Command, arg string) string {
-	model := strings.HasPrefix(arg, builtinPrefix) || strings.HasSuffix(arg, modelFile) || formats.IsONNX(arg)
+	model := strings.HasPrefix(arg, builtinPrefix) || strings.HasSuffix(arg, outfile.Model) || formats.IsONNX(arg)
 	if c.Flags().Lookup("model") == nil || !model {
 		return ""
 	}

@@ -4,58 +4,36 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
-// layerOp is one kernel of an affine layer. Each takes 2·MACs operations.
+// layerOp is one operation of a layer. Each takes 2·MACs operations.
 type layerOp struct {
 	name    string
-	prepare func(w *layerWork)
-	traffic layerTraffic
+	weights bool // of the weights: a layer without has none
+	traffic nodeTraffic
+	dense   func(w *layerWork)
+	other   func(w *nodeWork)
 }
 
 var layerOps = []layerOp{
-	{"forward", (*layerWork).forward, forwardTraffic},
-	{"backward-input", (*layerWork).backwardInput, backwardTraffic},
-	{"backward-weights", (*layerWork).backwardWeights, forwardTraffic},
+	{"forward", false, forwardTraffic, (*layerWork).forward, (*nodeWork).forward},
+	{"backward-input", false, backwardTraffic, (*layerWork).backwardInput, (*nodeWork).backwardInput},
+	{"backward-weights", true, forwardTraffic, (*layerWork).backwardWeights, (*nodeWork).backwardWeights},
 }
 
-// layerTraffic returns the bytes that an operation of layer i cannot but move:
-// the weights once, the activations of the batch in and out.
-type layerTraffic func(n *net.Network, i, images int) float64
-
-func forwardTraffic(n *net.Network, i, images int) float64 {
-	s := n.Layers()[i].Shape
-	return 4 * float64(s.Weights()+images*(s.In()+s.Out()))
-}
-
-func backwardTraffic(n *net.Network, i, images int) float64 {
-	t := forwardTraffic(n, i, images)
-	if gated(n, i) {
-		t += 4 * float64(images*n.Layers()[i].Shape.In())
+// task makes a batch for node i.
+func (op *layerOp) task(ctx context.Context, n *net.Network, isa *kernels.ISA, i, images, threads int) *task {
+	if a, ok := n.Nodes()[i].Op.(*net.Affine); ok {
+		w := newLayerWork(ctx, n, isa, a, images, threads)
+		op.dense(w)
+		return &task{w.run, w.pool}
 	}
-	return t
-}
-
-// intervalTraffic is that of centres and radii, with W and |W|.
-func intervalTraffic(n *net.Network, i, images int) float64 { return 2 * forwardTraffic(n, i, images) }
-
-// gated reports whether the gradient at the input of layer i passes a ReLU.
-func gated(n *net.Network, i int) bool {
-	src := n.Layers()[i].Src
-	return src > 0 && n.Layers()[src-1].ReLU
-}
-
-// traffic is that of a pass: the sum over its layers.
-func (p *pass) traffic(n *net.Network, images int) float64 {
-	sum := 0.0
-	for i := range n.Layers() {
-		for _, t := range p.layers {
-			sum += t(n, i, images)
-		}
-	}
-	return sum
+	w := newNodeWork(ctx, n, isa, i, images, threads)
+	op.other(w)
+	return &task{w.run, w.pool}
 }
 
 func (b *bench) layerCases() ([]benchCase, error) {
@@ -68,17 +46,22 @@ func (b *bench) layerCases() ([]benchCase, error) {
 		}
 		for _, op := range layerOps {
 			for _, batch := range b.Batches {
-				for i, l := range n.Layers() {
-					group := fmt.Sprintf("layer/%s/%s/%s/b%d", op.name, name, l.Name, batch)
+				for i := range n.Nodes() {
+					if op.weights && weightsOf(n, i) == 0 {
+						continue
+					}
+					group := fmt.Sprintf("layer/%s/%s/%s/b%d", op.name, name, n.Nodes()[i].Name, batch)
 					list = b.expand(list, group, []string{direct}, func(threads int, isa *kernels.ISA, _ string) benchCase {
 						return benchCase{
-							kind: KindLayer, batch: batch,
-							flop:  2 * float64(l.Shape.MACs()) * float64(batch),
+							kind: KindLayer, batch: batch, level: levelOf(n, i, batch),
+							flop:  2 * float64(n.Nodes()[i].MACs()) * float64(batch),
 							bytes: op.traffic(n, i, batch),
 							prepare: func(ctx context.Context) (*task, error) {
-								w := newLayerWork(ctx, n, isa, i, batch, threads)
-								op.prepare(w)
-								return &task{w.run, w.pool}, nil
+								n, err := b.subjects.net(m, isa, direct)
+								if err != nil {
+									return nil, err
+								}
+								return op.task(ctx, n, isa, i, batch, threads), nil
 							},
 						}
 					})
@@ -89,14 +72,32 @@ func (b *bench) layerCases() ([]benchCase, error) {
 	return list, nil
 }
 
-// layerWork is a batch for one layer. As in a pass, each worker takes a chunk
+// levelOf is the memory that a worker has under a node that memory limits: the room of a
+// chunk of its activations. It is none for other nodes.
+func levelOf(n *net.Network, i, images int) machine.Level {
+	if !memoryBound(n, i) {
+		return machine.Level{}
+	}
+	elements := n.Nodes()[i].Shape.Size()
+	for _, k := range n.Nodes()[i].In {
+		elements += sizeOf(n, k)
+	}
+	if !n.Few(images) {
+		images = min(net.ChunkGroups, kernels.Groups(images)) * kernels.Lanes
+	}
+	return machine.Level{Name: "chunk", Bytes: max(4*elements*images, leastLevel)}
+}
+
+// leastLevel is a size that is in the fastest cache, and long enough to be read fast.
+const leastLevel = 8 << 10
+
+// layerWork is a batch for one dense layer. As in a pass, each worker takes a chunk
 // at a time through buffers of its own; a gradient of weights alone reads the
 // whole batch.
 type layerWork struct {
 	ctx     context.Context
 	net     *net.Network
 	isa     *kernels.ISA
-	index   int
 	layer   *net.Affine
 	images  int
 	groups  int
@@ -106,10 +107,10 @@ type layerWork struct {
 	run     func()
 }
 
-func newLayerWork(ctx context.Context, n *net.Network, isa *kernels.ISA, index, images, threads int) *layerWork {
+func newLayerWork(ctx context.Context, n *net.Network, isa *kernels.ISA, layer *net.Affine, images, threads int) *layerWork {
 	random := kernels.NewStream(1, 0, 0)
 	return &layerWork{
-		ctx: ctx, net: n, isa: isa, index: index, layer: &n.Layers()[index],
+		ctx: ctx, net: n, isa: isa, layer: layer,
 		images: images, groups: kernels.Groups(images),
 		pool: kernels.NewPool(threads), scratch: make([]kernels.Scratch, threads), random: &random,
 	}
@@ -162,7 +163,7 @@ func (w *layerWork) epilogue() kernels.Epilogue {
 
 func (w *layerWork) backwardInput() {
 	e := kernels.None
-	if gated(w.net, w.index) {
+	if gated(w.net, w.layer.Src) {
 		e = kernels.Gate
 	}
 	if w.net.Few(w.images) {

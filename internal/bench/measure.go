@@ -163,7 +163,9 @@ func (c *contestant) row() Row {
 		Bytes: c.bytes, Intensity: c.flop / c.bytes, GBps: c.bytes / med / 1e9, ReadGBps: c.read,
 		group: c.group, samples: c.samples,
 	}
-	r.FractionOfPeak = r.GFLOPS / r.PeakGFLOPS
+	if c.kind != KindLayer || c.read == 0 { // else memory is the limit
+		r.FractionOfPeak = r.GFLOPS / r.PeakGFLOPS
+	}
 	if c.read > 0 {
 		r.FractionOfReads = r.GBps / c.read
 	}

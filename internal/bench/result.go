@@ -46,7 +46,7 @@ type Row struct {
 	Batch           int     `json:"batch"` // 0 for kernels
 	GFLOPS          float64 `json:"gflops"`
 	PeakGFLOPS      float64 `json:"peak_gflops"` // of these threads and kernels, measured between the repeats
-	FractionOfPeak  float64 `json:"fraction_of_peak"`
+	FractionOfPeak  float64 `json:"fraction_of_peak,omitzero"`
 	ImagesPerS      float64 `json:"images_per_s"`
 	Seconds         float64 `json:"seconds"` // of one run, the median
 	Fastest         float64 `json:"fastest"` // seconds
@@ -60,7 +60,7 @@ type Row struct {
 	Speedup         float64 `json:"speedup,omitzero"`   // over one thread
 	Ratio           float64 `json:"ratio,omitzero"`     // of speeds: to the direct kernels of the first kernel set
 	Share           float64 `json:"share,omitzero"`     // of the time of the layers timed
-	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level
+	ReadGBps        float64 `json:"read_gbps,omitzero"` // of the kernel's level, or of as much memory as the layer has
 	FractionOfReads float64 `json:"fraction_of_read,omitzero"`
 
 	*Edge // nil unless Kind is KindEdge

@@ -85,12 +85,12 @@ func compared(r *Result) bool {
 var (
 	nameColumn    = column{"row", nil, func(b *Row) string { return b.Name }}
 	isaColumn     = column{"kernels", severalISAs, func(b *Row) string { return b.ISA }}
-	gflopsColumn  = column{"GFLOP/s", nil, func(b *Row) string { return fmt.Sprintf("%.1f", b.GFLOPS) }}
-	peakColumn    = column{"of peak", nil, func(b *Row) string { return fmt.Sprintf("%.1f%%", 100*b.FractionOfPeak) }}
+	gflopsColumn  = column{"GFLOP/s", nil, func(b *Row) string { return orDash(b.GFLOPS, "%.1f", 1) }}
+	peakColumn    = column{"of peak", nil, func(b *Row) string { return orDash(b.FractionOfPeak, "%.1f%%", 100) }}
 	imagesColumn  = column{"images/s", nil, func(b *Row) string { return show.Rate(b.ImagesPerS) }}
 	shareColumn   = column{"share", nil, func(b *Row) string { return fmt.Sprintf("%.1f%%", 100*b.Share) }}
 	gbpsColumn    = column{"GB/s", nil, func(b *Row) string { return fmt.Sprintf("%.1f", b.GBps) }}
-	readColumn    = column{"of read", nil, func(b *Row) string { return fmt.Sprintf("%.0f%%", 100*b.FractionOfReads) }}
+	readColumn    = column{"of read", nil, func(b *Row) string { return orDash(b.FractionOfReads, "%.0f%%", 100) }}
 	speedupColumn = column{"speed-up", func(r *Result) bool { return r.Threads > 1 }, func(b *Row) string { return ratio(b.Speedup) }}
 	ratioColumn   = column{"ratio", compared, func(b *Row) string { return ratio(b.Ratio) }}
 	spreadColumn  = column{"spread", nil, func(b *Row) string {
@@ -105,6 +105,14 @@ var (
 	repeatsColumn = column{"repeats", nil, func(b *Row) string { return fmt.Sprint(b.Repeats) }}
 )
 
+// orDash formats scale·v; 0 stands for what a row does not have.
+func orDash(v float64, format string, scale float64) string {
+	if v == 0 {
+		return "–"
+	}
+	return fmt.Sprintf(format, scale*v)
+}
+
 // ratio formats a ratio; 0 stands for none.
 func ratio(v float64) string {
 	switch {
@@ -118,7 +126,7 @@ func ratio(v float64) string {
 
 var columns = map[Kind][]column{
 	KindPass:   {nameColumn, isaColumn, gflopsColumn, peakColumn, imagesColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
-	KindLayer:  {nameColumn, isaColumn, gflopsColumn, peakColumn, imagesColumn, shareColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
+	KindLayer:  {nameColumn, isaColumn, gflopsColumn, peakColumn, gbpsColumn, readColumn, imagesColumn, shareColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
 	KindEdge:   {nameColumn, isaColumn, medianColumn, p95Column, p99Column, bestColumn, imagesColumn, edgePeakColumn, speedupColumn, oursColumn, spreadColumn, repeatsColumn},
 	KindKernel: {nameColumn, isaColumn, gbpsColumn, readColumn, gflopsColumn, peakColumn, speedupColumn, ratioColumn, spreadColumn, repeatsColumn},
 }

@@ -13,17 +13,17 @@ import (
 type pass struct {
 	name     string
 	flops    float64 // operations an image for each multiply-add of the forward pass
-	layers   []layerTraffic
+	nodes    []nodeTraffic
 	winograd bool // also runs on a network compiled with Winograd's convolutions
 	prepare  func(*workload) (run func(), err error)
 }
 
 var passes = []pass{
-	{"forward", 2, []layerTraffic{forwardTraffic}, true, (*workload).forward},
-	{"backward-input", 2, []layerTraffic{backwardTraffic}, true, (*workload).backwardInput},
-	{"pgd-step", 4, []layerTraffic{forwardTraffic, backwardTraffic}, true, (*workload).pgdStep},
-	{"ibp", 4, []layerTraffic{intervalTraffic}, false, (*workload).ibp},
-	{"train-step", 6, []layerTraffic{forwardTraffic, backwardTraffic, forwardTraffic}, false, (*workload).trainStep},
+	{"forward", 2, []nodeTraffic{forwardTraffic}, true, (*workload).forward},
+	{"backward-input", 2, []nodeTraffic{backwardTraffic}, true, (*workload).backwardInput},
+	{"pgd-step", 4, []nodeTraffic{forwardTraffic, backwardTraffic}, true, (*workload).pgdStep},
+	{"ibp", 4, []nodeTraffic{intervalTraffic}, false, (*workload).ibp},
+	{"train-step", 6, []nodeTraffic{forwardTraffic, backwardTraffic, weightTraffic}, false, (*workload).trainStep},
 }
 
 // workload is a batch for a network, split into chunks of lane groups as the

@@ -57,9 +57,6 @@ func TestLayers(t *testing.T) {
 		near(t, wide(e.Runtime[file]), p.narrow, rounding, "outputs in float32")
 
 		n, err := net.Compile(m, net.Options{Backward: true})
-		if err != nil && strings.Contains(err.Error(), "not computed yet") {
-			return
-		}
 		require.NoError(t, err)
 		y := make([]float32, len(e.Y))
 		require.NoError(t, n.NewRunner(kernels.NewPool(1)).Logits(context.Background(), y, e.X, e.N))

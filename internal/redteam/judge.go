@@ -10,7 +10,7 @@ import (
 // Claim is what a method says of a case.
 type Claim struct {
 	Name   string
-	Layers []Interval // of the affine layers, in the order of net.Network.Layers; maybe fewer
+	Layers []Interval
 
 	// Lower bounds of output Y minus every other, of the smallest of these, and of
 	// Case.Rows. NaN and −Inf claim nothing.
@@ -22,9 +22,12 @@ type Claim struct {
 	Real bool
 }
 
-// Interval bounds the outputs of a layer, channels first. NaN and infinities claim
-// nothing.
-type Interval struct{ Lower, Upper []float32 }
+// Interval bounds the outputs of a layer of the architecture, channels first. NaN and
+// infinities claim nothing.
+type Interval struct {
+	Layer        int
+	Lower, Upper []float32
+}
 
 // Report counts what was judged.
 type Report struct {
@@ -190,14 +193,14 @@ func (j *judge) compare(how string, near [][]float64, real [][]*big.Float) {
 			}
 			return exactly(near[a][o])
 		}
-		for i, iv := range claim.Layers {
-			a := j.n.outs[i]
+		for _, iv := range claim.Layers {
+			a := iv.Layer + 1
 			size := len(near[a])
 			first := j.report.Executions * most
 			for k := range min(size, most) {
 				k = (first + k) % size
 				f := near[a][k]
-				what := func() string { return fmt.Sprintf("%s, layer %d, output %d", how, i, k) }
+				what := func() string { return fmt.Sprintf("%s, layer %d, output %d", how, iv.Layer, k) }
 				j.below(claim, float64(iv.Lower[k]), f, func() *big.Float { return value(a, k) }, what)
 				j.below(claim, -float64(iv.Upper[k]), -f, func() *big.Float { return exactly(0).Neg(value(a, k)) }, what)
 			}

@@ -10,7 +10,7 @@ import (
 type network struct {
 	steps []step
 	sizes []int // of each activation
-	outs  []int // activations whose bounds are claimed, in the order of net.Network.Layers
+	outs  []int // activations of the dense layers, with what is added to them: worth an attack
 	last  int   // activation of the outputs
 }
 

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/internal/runlog"
+)
+
+// claimAttack claims the outputs, of which the journal is one that comes and goes.
+func (a *app) claimAttack(f *attackFlags) (func(), error) {
+	f.log = outfile.Output{Flag: "out", Path: f.out.Path + ".journal", Appended: true, Resumable: true, Resume: f.resume}
+	f.out.Resume = f.resume
+	f.out.Resumable = f.out.Path != "" && f.log.Exists()
+	if f.resume && !f.out.Resumable && f.out.Exists() {
+		return nil, fmt.Errorf("--resume: %s is there, but no %s to go on from, so that attack is complete; replace it by --force", f.out.Path, f.log.Path)
+	}
+	in := inputs(f.data.spec, []string{f.model})
+	release, err := a.claim(f.force, in, &f.out, &f.plot)
+	if err != nil || !f.out.IsFile() {
+		return release, err
+	}
+	more, err := a.claim(f.force, in, &f.log)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() { more(); release() }, nil
+}
+
+// openLog opens the journal of --out, if that is a regular file, and returns the
+// number of images that it has.
+func (a *app) openLog(f *attackFlags, s *subject, c *attack.Config) (log *runlog.Log, known int, err error) {
+	if !f.log.IsFile() {
+		return nil, 0, nil
+	}
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.model.Hash(), Data: f.data.spec, Run: fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps), First: f.data.offset}, s.x, s.y)
+	if !f.log.Exists() {
+		return log, 0, nil // made when there is something to write
+	}
+	if !f.resume {
+		return log, 0, log.Replace()
+	}
+	if known, err = log.Resume(); err == nil {
+		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.y), "image"))
+	}
+	return log, known, err
+}
+
+// save writes the images of --out. The journal goes once they are there, all of
+// them, and stays for --resume if not.
+func (f *attackFlags) save(s *subject, res *attack.Result, log *runlog.Log, whole bool) error {
+	begun := countTrue(res.Begun) > 0
+	var err error
+	if begun {
+		err = f.out.Write(func(w io.Writer) error { return runlog.WriteAttack(w, s.net.Input(), s.y, f.data.offset, res) })
+	}
+	switch {
+	case log == nil:
+	case !begun, whole && err == nil:
+		log.Discard()
+	default:
+		err = errors.Join(err, log.Keep())
+	}
+	return err
+}

@@ -1,0 +1,243 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/show"
+)
+
+// Attack is the result of attack on one model at one radius.
+type Attack struct {
+	Envelope
+	AttackRun
+	Hints []string `json:"hints"` // what may be wrong with the input
+}
+
+// AttackTable is the result of attack on several models, or at several radii.
+type AttackTable struct {
+	Envelope
+	Results []AttackRun `json:"results"` // by model, then by radius
+	Seconds float64     `json:"seconds"`
+	Plot    string      `json:"plot,omitempty"`
+	Hints   []string    `json:"hints"`
+}
+
+// AttackRun is one attack on the images of a data set.
+type AttackRun struct {
+	Model        string          `json:"model"`
+	Offset       int             `json:"offset"`
+	Attack       string          `json:"attack"` // the textual form, to be used again
+	Norm         string          `json:"norm"`
+	Eps          float64         `json:"eps"`
+	EpsExact     string          `json:"eps_exact"` // as it was written: 0.1 or 8/255
+	Steps        int             `json:"steps"`
+	StepSize     float64         `json:"step_size"`
+	Restarts     int             `json:"restarts"`
+	RandomStart  bool            `json:"random_start"`
+	Targeted     bool            `json:"targeted"`
+	Loss         string          `json:"loss"` // these follow from attack; empty and 0 where it has none
+	N            int             `json:"n"`
+	Clean        *float64        `json:"clean"` // fraction of n; null if interrupted
+	Robust       *float64        `json:"robust"`
+	Success      int             `json:"success"`
+	MeanDistance *Distance       `json:"mean_distance"` // over successes; null if there are none
+	ImageSteps   int64           `json:"image_steps"`
+	Seconds      float64         `json:"seconds"` // of the attack alone
+	Checks       []audit.Finding `json:"checks"`
+	Out          string          `json:"out,omitempty"` // the file written
+
+	Interrupted *AttackProgress `json:"interrupted,omitempty"`
+}
+
+// Distance is of an adversarial image from its original.
+type Distance struct {
+	Linf float64 `json:"linf"`
+	L2   float64 `json:"l2"`
+}
+
+// AttackProgress is what is known of all n images of an interrupted attack.
+type AttackProgress struct {
+	Done          int        `json:"done"`
+	Misclassified int        `json:"misclassified"` // as they are
+	Fooled        int        `json:"fooled"`
+	NotFooled     int        `json:"not_fooled"` // by the whole attack
+	Resisting     int        `json:"resisting"`  // correct, and not fooled so far
+	NotBegun      int        `json:"not_begun"`
+	Clean         [2]float64 `json:"clean_range"` // the fractions lie in these
+	Robust        [2]float64 `json:"robust_range"`
+}
+
+// NewAttackRun states what an attack does, of nothing yet.
+func NewAttackRun(model string, first int, c *attack.Config) AttackRun {
+	p, eps := c.Method.Plan(), c.Ball.Eps.Float64()
+	r := AttackRun{
+		Model: model, Offset: first, Attack: c.Method.String(), Norm: c.Ball.Norm.String(), Eps: eps, EpsExact: c.Ball.Eps.String(),
+		Restarts: p.Restarts, RandomStart: p.RandomStart, Targeted: p.Targeted,
+	}
+	switch m := c.Method.(type) {
+	case attack.FGSM:
+		r.Steps, r.StepSize, r.Loss = 1, m.StepSize, m.Loss.String()
+		if r.StepSize == 0 {
+			r.StepSize = eps
+			if m.RandomStart {
+				r.StepSize *= 1.25
+			}
+		}
+	case attack.PGD:
+		if r.Steps, r.StepSize, r.Loss = m.Steps, m.StepSize, m.Loss.String(); r.Steps == 0 {
+			r.Steps = 40
+		}
+		if r.StepSize == 0 {
+			r.StepSize = eps
+			if r.Steps > 1 {
+				r.StepSize /= 4
+			}
+		}
+	case attack.APGD:
+		if r.Steps, r.Loss = m.Steps, m.Loss.String(); r.Steps == 0 {
+			r.Steps = 100
+		}
+	}
+	return r
+}
+
+// Fill sums up what an attack found of n images. A result with fewer is of an
+// attack that was interrupted before it began.
+func (r *AttackRun) Fill(res *attack.Result, n int) {
+	t := res.Tally()
+	t.NotBegun += n - len(res.Done)
+	r.N, r.Success, r.ImageSteps = n, t.Fooled, res.ImageSteps
+	cleanLeast, cleanMost := t.CleanRange()
+	least, most := t.RobustRange()
+	done := 0
+	for _, d := range res.Done {
+		if d {
+			done++
+		}
+	}
+	if done < n {
+		r.Interrupted = &AttackProgress{
+			Done: done, Misclassified: t.Wrong, Fooled: t.Fooled, NotFooled: t.Robust, Resisting: t.Resisting, NotBegun: t.NotBegun,
+			Clean:  [2]float64{show.Fraction(cleanLeast, n), show.Fraction(cleanMost, n)},
+			Robust: [2]float64{show.Fraction(least, n), show.Fraction(most, n)},
+		}
+	} else {
+		clean, robust := show.Fraction(cleanLeast, n), show.Fraction(least, n)
+		r.Clean, r.Robust = &clean, &robust
+	}
+	if r.Success == 0 {
+		return
+	}
+	r.MeanDistance = new(Distance)
+	for i, ok := range res.Success {
+		if ok {
+			r.MeanDistance.Linf += res.Linf[i] / float64(r.Success)
+			r.MeanDistance.L2 += res.L2[i] / float64(r.Success)
+		}
+	}
+}
+
+func (*Attack) kind() Kind      { return KindAttack }
+func (*AttackTable) kind() Kind { return KindAttackTable }
+
+// Text returns the attack's parameters, its outcome and its checks.
+func (r *Attack) Text() string {
+	distance := show.Missing
+	if d := r.MeanDistance; d != nil {
+		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
+	}
+	pairs := []string{
+		"model", r.Model,
+		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
+		"attack", fmt.Sprintf("%s, %s ε = %s", r.Attack, r.Norm, r.EpsExact),
+	}
+	if p := r.Interrupted; p != nil {
+		pairs = append(pairs,
+			"interrupted", fmt.Sprintf("%d of %s done", p.Done, show.Count(r.N, "image")),
+			"clean", show.PercentRange(p.Clean),
+			"robust", show.PercentRange(p.Robust),
+			"misclassified", strconv.Itoa(p.Misclassified)+" as they are",
+			"fooled", strconv.Itoa(p.Fooled)+" so far",
+			"not fooled", strconv.Itoa(p.NotFooled),
+			"resisting", strconv.Itoa(p.Resisting)+", attacked without success so far",
+			"not begun", strconv.Itoa(p.NotBegun))
+	} else {
+		pairs = append(pairs, "clean", show.Percent(*r.Clean), "robust", show.Percent(*r.Robust), "fooled", strconv.Itoa(r.Success))
+	}
+	pairs = append(pairs,
+		"mean distance", distance,
+		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
+	for _, c := range r.Checks {
+		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
+	}
+	if r.Out != "" {
+		pairs = append(pairs, "written", shownFile(r.Out))
+	}
+	return show.Facts(pairs...)
+}
+
+func verdict(c audit.Finding) string {
+	switch {
+	case c.OK:
+		return "ok"
+	case c.Stopped:
+		return "not decided"
+	}
+	return "FAILED"
+}
+
+// Text returns a table with a line for each model and radius.
+func (r *AttackTable) Text() string {
+	if len(r.Results) == 0 {
+		return ""
+	}
+	t := show.Table("model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time")
+	partly := false
+	for _, a := range r.Results {
+		distance := show.Missing
+		if d := a.MeanDistance; d != nil {
+			distance = fmt.Sprintf("linf %.3g, l2 %.3g", d.Linf, d.L2)
+		}
+		checks := show.Missing
+		for i, c := range a.Checks {
+			if i == 0 || !c.OK {
+				checks = verdict(c)
+			}
+		}
+		t.AppendRow([]any{
+			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds),
+		})
+		partly = partly || a.Interrupted != nil
+	}
+	out := show.Render(t)
+	if partly {
+		out += show.Missing + ": interrupted before its end\n"
+	}
+	one := &r.Results[0]
+	out += fmt.Sprintf("%s, %s; n = %d of %s; %s, %s; %s\n", one.Attack, one.Norm, one.N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
+	if r.Plot != "" {
+		out += "drawn: " + shownFile(r.Plot) + "\n"
+	}
+	return out
+}
+
+// attackHeading is the short name of a method in a table, from its textual form: "PGD-40",
+// and what else is not as usual but the seed.
+func attackHeading(text string) string {
+	s, _ := attack.ParseSpec(text) // a method's own
+	name, rest := strings.ToUpper(s.Name), []string{}
+	for _, o := range s.Options {
+		switch o.Name {
+		case "steps":
+			name += "-" + o.Value
+		case "seed":
+		default:
+			rest = append(rest, strings.TrimSuffix(o.Name+"="+o.Value, "=true"))
+		}
+	}
+	return strings.Join(append([]string{name}, rest...), " ")
+}

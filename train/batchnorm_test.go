@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -156,4 +158,40 @@ func accuracy(t *testing.T, m *model.Model, d *dataset.Set) float64 {
 		right += count(net.Argmax(z[i*n.Classes():(i+1)*n.Classes()]) == y)
 	}
 	return float64(right) / float64(d.Len())
+}
+
+// TestArchitectures: what testdata/architectures describes learns digits by the methods
+// that train on images, and the objective falls; bounds too, where they are kept small.
+func TestArchitectures(t *testing.T) {
+	files, err := filepath.Glob("../testdata/architectures/*.json")
+	require.NoError(t, err)
+	require.Len(t, files, 4)
+	d := digits(t, 640)
+	for _, path := range files {
+		file, err := os.ReadFile(path)
+		require.NoError(t, err)
+		a, err := model.ParseArchitecture(file)
+		require.NoError(t, err)
+		require.Equal(t, a.Name+".json", filepath.Base(path))
+		m := random(t, *a)
+		for _, method := range Methods() {
+			if testing.Short() && method != Standard {
+				continue
+			}
+			t.Run(a.Name+"/"+string(method), func(t *testing.T) {
+				c := quick(method)
+				c.Epochs, c.BatchSize, c.LR = 4, 16, 2e-2
+				if method.Bounds() {
+					c.TrainEps = net.MustEpsilon("0.0001")
+				}
+				if a.Name == "smooth" {
+					c.LR = 5e-3
+				}
+				trained, history := train(t, m, d, c)
+				require.NoError(t, trained.Validate())
+				assert.Less(t, history[3].Loss, 0.7*history[0].Loss)
+				assert.Greater(t, history[3].CleanAccuracy, 0.5)
+			})
+		}
+	}
 }

@@ -185,9 +185,16 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 	}
 }
 
-// finish writes the model and evaluates it. A file is written before, so that
+// finish writes the model, folded if asked for, and evaluates what it has written. A file is written before, so that
 // nothing can be lost, and again with the figures; a stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
+	if f.fold {
+		folded, list, err := foldBatchNorms(m)
+		if err != nil {
+			return fmt.Errorf("--fold: %w", err)
+		}
+		m, r.Folded = folded, list
+	}
 	r.Hash = m.Hash()
 	r.Epsball.Models = []report.Model{{Name: modelName(f.out.Path), Hash: r.Hash}}
 	if f.out.IsFile() {

@@ -24,7 +24,7 @@ type Intervals struct {
 	gradients []intervalTask
 	reloads   []intervalTask
 	norms     []*depthwiseInterval // with a UseBatch
-	out       int // the activation that the last node reads
+	out       int                  // the activation that the last node reads
 }
 
 // intervalTask is a part of what is to be done for a node.

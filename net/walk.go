@@ -56,7 +56,7 @@ func (w *Workspace) startBack() {
 	}
 	if n.nodes[last-1].ReLU {
 		size := w.length(n.nodes[last-1].Shape.Size())
-		gateCopy(w.grads[last][:size], w.grads[last], w.acts[last])
+		n.isa.ReLUGrad(w.grads[last][:size], w.grads[last][:size], w.acts[last][:size])
 	}
 }
 
@@ -86,7 +86,7 @@ func (w *Workspace) hand(h hand, k int, src []float32) {
 	case h.add:
 		w.net.isa.Add(dst, src, kernels.None, nil)
 	case h.gate:
-		gateCopy(dst, src, act)
+		w.net.isa.ReLUGrad(dst, src, act)
 	default:
 		copy(dst, src)
 	}
@@ -103,19 +103,7 @@ func (w *Workspace) handNew(h hand, k int, write func(dst []float32)) {
 	dst := w.grads[k][:size]
 	write(dst)
 	if h.gate {
-		gateCopy(dst, dst, w.act(k)[:size])
-	}
-}
-
-// gateCopy copies a gradient through a ReLU whose output was gate.
-func gateCopy(dst, src, gate []float32) {
-	src, gate = src[:len(dst)], gate[:len(dst)]
-	for i, g := range gate {
-		v := float32(0)
-		if g > 0 {
-			v = src[i]
-		}
-		dst[i] = v
+		w.net.isa.ReLUGrad(dst, dst, w.act(k)[:size])
 	}
 }
 

@@ -185,8 +185,9 @@ func (a *app) trainProgress(b *bar, c *train.Config, perEpoch int) func(train.Pr
 	}
 }
 
-// finish writes the model, folded if asked for, and evaluates what it has written. A file is written before, so that
-// nothing can be lost, and again with the figures; a stream, once.
+// finish folds the model if it is to be, writes it and evaluates what it has written. A
+// file is written before, so that nothing can be lost, and again with the figures; a
+// stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
 	if f.fold {
 		folded, list, err := foldBatchNorms(m)

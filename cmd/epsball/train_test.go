@@ -182,9 +182,9 @@ func TestTrainBatchNorm(t *testing.T) {
 	}
 	doc, kept := train("kept.safetensors", "")
 	assert.NotContains(t, doc, "folded")
-	assert.NotEqual(t, make([]float32, 8), kept.Params[1].Mean)
+	assert.NotEqual(t, make([]float32, 8), kept.Params[2].Mean)
 	doc, folded := train("folded.safetensors", "--fold")
-	assert.Equal(t, []any{1., 4., 7., 10., 13.}, doc["folded"])
+	assert.Equal(t, []any{2., 5., 8., 11., 14., 17., 20.}, doc["folded"])
 	assert.Contains(t, folded.Card["command"], " --fold")
 	want, _, err := kept.Fold()
 	require.NoError(t, err)

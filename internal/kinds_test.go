@@ -26,6 +26,7 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/verify/check"
 )

@@ -5,5 +5,6 @@
 // A Network is immutable and safe for concurrent use. A Workspace owns every
 // buffer of a pass and belongs to one goroutine at a time. Passes allocate
 // nothing. The result for an image is the same bits whatever the batch, its
-// composition, the threads or the kernel set.
+// composition, the threads or the kernel set; in training, BatchStatistics makes it
+// depend on its batch.
 package net

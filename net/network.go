@@ -47,6 +47,7 @@ type Network struct {
 	options Options
 	nodes   []Node
 	layers  []Affine // of the nodes
+	norms   int      // batchnorms
 	parts   []reloadPart
 
 	// See schedule.

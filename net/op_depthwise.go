@@ -10,6 +10,7 @@ import (
 type Depthwise struct {
 	Sliding kernels.Sliding
 
+	norm          int // its place among the network's batchnorms, −1: a convolution
 	layer         *model.Layer
 	param         *model.Param
 	macs          int64
@@ -19,8 +20,11 @@ type Depthwise struct {
 
 func (n *Network) newDepthwise(i int, in model.Shape) *Depthwise {
 	l := &n.model.Arch.Layers[i]
-	d := &Depthwise{layer: l, param: &n.model.Params[i]}
+	d := &Depthwise{norm: -1, layer: l, param: &n.model.Params[i]}
 	if l.Kind == model.BatchNorm {
+		d.norm = n.norms
+		n.norms++
+		d.weights, d.bias = make([]float32, in.C), make([]float32, in.C)
 		d.Sliding = kernels.Sliding{C: in.C, InH: in.H, InW: in.W, KH: 1, KW: 1, StrideH: 1, StrideW: 1}
 	} else {
 		d.Sliding = sliding(l, in)
@@ -46,10 +50,7 @@ func (d *Depthwise) Adjoint() *kernels.Depthwise { return d.back }
 func (d *Depthwise) parts() int { return 1 }
 
 func (d *Depthwise) pack(int) {
-	if d.layer.Kind == model.BatchNorm {
-		if d.weights == nil {
-			d.weights, d.bias = make([]float32, len(d.param.W)), make([]float32, len(d.param.W))
-		}
+	if d.norm >= 0 {
 		d.param.AffineInto(d.weights, d.bias, d.layer.Eps)
 	} else {
 		d.weights, d.bias = d.param.Rows(), d.param.B
@@ -70,7 +71,11 @@ func (d *Depthwise) bytes() int {
 }
 
 func (d *Depthwise) forward(w *Workspace, n *Node, dst []float32) {
-	d.ahead.Apply(&w.sc[0], dst, w.act(n.In[0]), w.blocks, int(w.layout), epilogue(n.ReLU), nil)
+	if src, e := w.act(n.In[0]), epilogue(n.ReLU); w.normalizer != nil && d.norm >= 0 {
+		w.normalizer.forward(w, d, dst, src, e)
+	} else {
+		d.ahead.Apply(&w.sc[0], dst, src, w.blocks, int(w.layout), e, nil)
+	}
 }
 
 func (d *Depthwise) backward(w *Workspace, i int, dout []float32, least int) {
@@ -79,6 +84,10 @@ func (d *Depthwise) backward(w *Workspace, i int, dout []float32, least int) {
 		return
 	}
 	w.handNew(w.net.hands[i][0], k, func(dst []float32) {
-		d.back.Apply(&w.sc[0], dst, dout, w.blocks, int(w.layout), kernels.None, nil)
+		if w.normalizer != nil && d.norm >= 0 {
+			w.normalizer.backward(w, d, dst, dout, w.act(k))
+		} else {
+			d.back.Apply(&w.sc[0], dst, dout, w.blocks, int(w.layout), kernels.None, nil)
+		}
 	})
 }

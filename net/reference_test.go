@@ -19,6 +19,8 @@ type reference struct {
 	shapes []model.Shape
 	w, b   [][]float64
 	params []model.Param
+
+	mean, variance map[int][]float64 // of batch norms in training, see train; nil: the running ones
 }
 
 func newReference(t testing.TB, m *model.Model) *reference {
@@ -83,8 +85,11 @@ func (r *reference) forward(x []float64) (z []float64, open []bool) {
 				c := k / (in.H * in.W)
 				switch l.Kind {
 				case model.BatchNorm:
-					p := &r.params[i]
-					v = (v-float64(p.Mean[c]))/math.Sqrt(float64(p.Var[c])+float64(l.Eps))*r.w[i][c] + r.b[i][c]
+					mean, variance := float64(r.params[i].Mean[c]), float64(r.params[i].Var[c])
+					if r.mean != nil {
+						mean, variance = r.mean[i][c], r.variance[i][c]
+					}
+					v = (v-mean)/math.Sqrt(variance+float64(l.Eps))*r.w[i][c] + r.b[i][c]
 				case model.LeakyReLU:
 					open = append(open, v > 0)
 					if v <= 0 {

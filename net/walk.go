@@ -16,16 +16,37 @@ func (w *Workspace) run(ctx context.Context) error {
 		n := &w.net.nodes[i]
 		n.Op.forward(w, n, w.acts[i+1])
 	}
+	w.finish()
+	return nil
+}
+
+// runNodes computes the activations of nodes [from, to).
+func (w *Workspace) runNodes(from, to int) {
+	for i := from; i < to; i++ {
+		n := &w.net.nodes[i]
+		n.Op.forward(w, n, w.acts[i+1])
+	}
+}
+
+// finish gives the outputs once all activations are there.
+func (w *Workspace) finish() {
 	if w.net.mapped() {
 		w.layout.orderOutputs(w.out, w.acts[len(w.acts)-1], w.net.output, w.blocks)
 	}
-	return nil
 }
 
 // back carries the gradient in LogitGradient back to activation least. The gradients
 // of an activation that several nodes read are added in the nodes' order, the last
 // node first.
 func (w *Workspace) back(least int) {
+	w.startBack()
+	for i := len(w.net.nodes) - 1; i >= 0; i-- {
+		w.net.nodes[i].Op.backward(w, i, w.grads[i+1], least)
+	}
+}
+
+// startBack gives the gradient at the last node's output before its ReLU.
+func (w *Workspace) startBack() {
 	if w.grads == nil {
 		panic("net: the network was compiled without backward passes")
 	}
@@ -35,10 +56,7 @@ func (w *Workspace) back(least int) {
 	}
 	if n.nodes[last-1].ReLU {
 		size := w.length(n.nodes[last-1].Shape.Size())
-		gateCopy(w.grads[last][:size], w.grads[last], w.acts[last])
-	}
-	for i := last - 1; i >= 0; i-- {
-		n.nodes[i].Op.backward(w, i, w.grads[i+1], least)
+		n.isa.ReLUGrad(w.grads[last][:size], w.grads[last][:size], w.acts[last][:size])
 	}
 }
 
@@ -68,7 +86,7 @@ func (w *Workspace) hand(h hand, k int, src []float32) {
 	case h.add:
 		w.net.isa.Add(dst, src, kernels.None, nil)
 	case h.gate:
-		gateCopy(dst, src, act)
+		w.net.isa.ReLUGrad(dst, src, act)
 	default:
 		copy(dst, src)
 	}
@@ -85,19 +103,7 @@ func (w *Workspace) handNew(h hand, k int, write func(dst []float32)) {
 	dst := w.grads[k][:size]
 	write(dst)
 	if h.gate {
-		gateCopy(dst, dst, w.act(k)[:size])
-	}
-}
-
-// gateCopy copies a gradient through a ReLU whose output was gate.
-func gateCopy(dst, src, gate []float32) {
-	src, gate = src[:len(dst)], gate[:len(dst)]
-	for i, g := range gate {
-		v := float32(0)
-		if g > 0 {
-			v = src[i]
-		}
-		dst[i] = v
+		w.net.isa.ReLUGrad(dst, dst, w.act(k)[:size])
 	}
 }
 

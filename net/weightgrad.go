@@ -110,13 +110,24 @@ func (g *affineGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Param
 // depthwiseGradient is that of a depthwise conv or, through its factor and summand, of
 // a batchnorm whose statistics are constants.
 type depthwiseGradient struct {
-	node int
-	op   *Depthwise
-	grad *kernels.DepthwiseGrad
+	node  int
+	op    *Depthwise
+	grad  *kernels.DepthwiseGrad
+	batch []*BatchStatistics // see UseBatch
+}
+
+// UseBatch makes g take the gradients of batchnorms from the statistics of the traces in
+// its workspace, of which they are the sum.
+func (g *WeightGradient) UseBatch(traces ...*BatchStatistics) {
+	for _, t := range g.tasks {
+		if d, ok := t.grad.(*depthwiseGradient); ok && d.op.norm >= 0 {
+			d.batch = traces
+		}
+	}
 }
 
 func newDepthwiseGradient(n *Network, i int, op *Depthwise) (paramGradient, int) {
-	g := &depthwiseGradient{i, op, kernels.NewDepthwiseGrad(n.isa, op.Sliding)}
+	g := &depthwiseGradient{node: i, op: op, grad: kernels.NewDepthwiseGrad(n.isa, op.Sliding)}
 	return g, g.grad.Tasks()
 }
 
@@ -124,8 +135,20 @@ func (g *depthwiseGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Pa
 	from, to := g.grad.Channels(part)
 	taps := g.op.Sliding.Taps()
 	dw, db := p.W[from*taps:to*taps], p.B[from:to]
+	if g.batch != nil {
+		for c := range dw {
+			sumW, sumB := 0.0, 0.0
+			for _, b := range g.batch {
+				n := &b.norms[g.op.norm]
+				sumW += n.dW[from+c]
+				sumB += n.dB[from+c]
+			}
+			dw[c], db[c] = float32(sumW), float32(sumB)
+		}
+		return
+	}
 	g.grad.Apply(sc, dw, db, w.grads[g.node+1], w.acts[w.net.nodes[g.node].In[0]], groups, part)
-	if g.op.layer.Kind != model.BatchNorm {
+	if g.op.norm < 0 {
 		return
 	}
 	for c := range dw { // d/dW of (x − mean)/√(var + eps)·W

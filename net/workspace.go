@@ -29,6 +29,8 @@ type Workspace struct {
 	// Outputs and their gradient, channels first, if that is not their order in acts.
 	out, dout []float32
 
+	normalizer normalizer // of batchnorms; nil: their own running statistics
+
 	product product // being computed on the pool
 	part    func(worker, part int)
 }

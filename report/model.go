@@ -177,7 +177,7 @@ func (r *Conversion) Text() string {
 		pairs = append(pairs, "notes", r.Notes)
 	}
 	if r.Folded != nil {
-		pairs = append(pairs, "folded", "batch norms of layers "+strings.Trim(fmt.Sprint(r.Folded), "[]"))
+		pairs = append(pairs, "folded", foldedText(r.Folded))
 	}
 	return show.Facts(pairs...)
 }
@@ -198,4 +198,9 @@ func (r *Storage) Text() string {
 	}
 	return show.Facts("written", r.Out, "size", show.Bytes(r.Before)+" before, "+show.Bytes(r.After)+" after",
 		"hash", r.Hash+", "+identity) + "\n" + show.Render(t)
+}
+
+// foldedText names the layers that --fold took in.
+func foldedText(layers []int) string {
+	return "batch norms of layers " + strings.Trim(fmt.Sprint(layers), "[]")
 }

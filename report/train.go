@@ -26,6 +26,7 @@ type Train struct {
 	PGD       *float64     `json:"pgd"`
 	Certified *float64     `json:"certified"`
 	Seconds   float64      `json:"seconds"`
+	Folded    []int        `json:"folded,omitempty"`  // the batch norms that --fold took in, as the architecture numbers its layers
 	Written   bool         `json:"written,omitempty"` // Out is
 }
 
@@ -60,6 +61,9 @@ func (r *Train) Text() string {
 	pairs := []string{
 		"trained", fmt.Sprintf("%s, %s, on %s of %s", r.Arch, r.Method, show.Count(r.N, "image"), r.Data),
 		"epochs", fmt.Sprintf("%d in %s", len(r.Epochs), show.Seconds(r.Seconds)),
+	}
+	if r.Folded != nil {
+		pairs = append(pairs, "folded", foldedText(r.Folded))
 	}
 	if r.Clean != nil {
 		pairs = append(pairs,

@@ -8,6 +8,8 @@
 // same weights bit for bit, whatever the threads and the kernel set, and whether
 // or not a run was interrupted and resumed from its checkpoint.
 //
+// Batch norms are by the statistics of the batch, see batchnorm.go and docs/training.md.
+//
 // Nothing here is a proof: the bounds of the ibp objective are rounded to
 // nearest. Package verify has the sound ones.
 package train

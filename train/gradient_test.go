@@ -86,6 +86,17 @@ func allLayers(t testing.TB) *model.Model {
 	return m
 }
 
+// dilatedNet has taps that lie apart, in one group and in two.
+func dilatedNet(t testing.TB) *model.Model {
+	return random(t, model.Architecture{Input: model.Shape{C: 2, H: 6, W: 6}, Layers: []model.Layer{
+		{Kind: model.Conv, Out: 4, Kernel: [2]int{2, 3}, Stride: [2]int{1, 1}, Padding: [2]int{1, 2}, Dilation: [2]int{3, 2}},
+		{Kind: model.ReLU},
+		{Kind: model.Conv, Out: 6, Groups: 2, Kernel: [2]int{2, 2}, Stride: [2]int{1, 2}, Dilation: [2]int{2, 1}},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
+	}})
+}
+
 func conv(out, k, s, p int, in ...int) model.Layer {
 	return model.Layer{Kind: model.Conv, Inputs: in, Out: out, Kernel: [2]int{k, k}, Stride: [2]int{s, s}, Padding: [2]int{p, p}}
 }
@@ -106,10 +117,17 @@ func noise(m *model.Model, n int) *dataset.Set {
 	return d
 }
 
+func imagesOf(d *dataset.Set) (x [][]float32) {
+	for i := range d.Len() {
+		x = append(x, d.Image(i))
+	}
+	return x
+}
+
 // TestGradients holds the gradient of a whole step against central differences
 // of the float64 reference.
 func TestGradients(t *testing.T) {
-	for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "linear": linearNet(t), "residual": smoothResidual(t), "layers": allLayers(t)} {
+	for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "linear": linearNet(t), "residual": smoothResidual(t), "layers": allLayers(t), "dilated": dilatedNet(t)} {
 		for _, at := range []point{{lr: 1, kappa: 1}, {lr: 1, eps: 0.1, kappa: 0.25}, {lr: 1, eps: 0.3, kappa: 0}} {
 			t.Run(fmt.Sprintf("%s/eps%v", name, at.eps), func(t *testing.T) {
 				const images = 11 // a group and a partial one
@@ -126,11 +144,14 @@ func TestGradients(t *testing.T) {
 				}
 				require.NoError(t, s.losses(context.Background(), 0, at, order))
 				f := newReference(m, at.eps, at.kappa) // before the update
+				f.observe(imagesOf(d))
+				f = f.fix(f)
 				require.NoError(t, s.update(context.Background()))
 				for i, k := range order {
 					require.InEpsilon(t, f.loss(d.Image(int(k)), d.Y[k]), s.loss[i], 1e-4)
 				}
 				mean := func() (sum float64) {
+					f.observe(imagesOf(d))
 					for i, y := range d.Y {
 						sum += f.loss(d.Image(i), y)
 					}

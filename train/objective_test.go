@@ -54,61 +54,96 @@ func smallBoxes() *objective {
 	return o
 }
 
+// compared is half the cross-entropy of clean images, half that of bounds; points are
+// only looked at.
+func compared() *objective {
+	o := mixed()
+	o.name = "compared"
+	o.needs.clean, o.needs.points = gradient, logits
+	o.loss = func(_ *Config, e *example) {
+		e.loss = float32(net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted) * 0.5)
+		e.loss += float32(net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted) * 0.5)
+		scaleBy(e.dClean, e.scale*0.5)
+		scaleBy(e.dWorst, e.scale*0.5)
+		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, net.Argmax(e.points) == e.y
+	}
+	return o
+}
+
 // TestCombinedNeeds holds steps of objectives that combine traces, points and boxes
 // against central differences of float64 references, the points being constants.
 func TestCombinedNeeds(t *testing.T) {
 	const eps, images = 0.08, 11
 	for _, c := range []struct {
 		o    *objective
-		loss func(f reference, x, adv []float32, y int) float64
+		loss func(f, g reference, x, adv []float32, y int) float64 // f has the statistics of x, g those of adv
 	}{
-		{mixed(), func(f reference, x, adv []float32, y int) float64 {
-			f.kappa = 1
-			ce := f.loss(adv, y)
-			f.kappa = 0
-			return (ce + f.loss(x, y)) / 2
+		{mixed(), func(f, g reference, x, adv []float32, y int) float64 {
+			f.kappa, g.kappa = 0, 1
+			return (g.loss(adv, y) + f.loss(x, y)) / 2
 		}},
-		{smallBoxes(), func(f reference, _, adv []float32, y int) float64 {
+		{smallBoxes(), func(f, _ reference, _, adv []float32, y int) float64 {
 			f.eps, f.kappa = eps/2, 0
 			return f.loss(adv, y)
 		}},
-		{&trades, func(f reference, x, adv []float32, y int) float64 {
+		{&trades, func(f, g reference, x, adv []float32, y int) float64 {
 			f.kappa = 1
-			return f.loss(x, y) + 6*divergence64(f.logits(x), f.logits(adv))
+			return f.loss(x, y) + 6*divergence64(f.logits(x), g.logits(adv))
+		}},
+		{compared(), func(f, g reference, x, adv []float32, y int) float64 {
+			f.kappa = 0.5
+			return f.loss(x, y)
 		}},
 	} {
-		t.Run(string(c.o.name), func(t *testing.T) {
-			if objectiveOf(c.o.name) == nil {
-				register(t, c.o)
-			}
-			m := tinyNet(t)
-			d, conf := noise(m, images), DefaultConfig(c.o.name)
-			conf.BatchSize, conf.TrainEps = images, net.MustEpsilon("0.08")
-			s := newTestStepper(t, m, d, &conf)
-			f := newReference(m, eps, 0)
-			require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 1}, inOrder(images)))
-			require.NoError(t, s.update(context.Background()))
-			points := s.unpack(images)
-			for i := range points {
-				assert.NotEqual(t, d.Image(i), points[i])
-				for k, v := range d.Image(i) {
-					require.InDelta(t, v, points[i][k], eps+1e-6)
+		for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "layers": allLayers(t)} {
+			t.Run(string(c.o.name)+"/"+name, func(t *testing.T) {
+				if objectiveOf(c.o.name) == nil {
+					register(t, c.o)
 				}
-			}
-			mean := func() (sum float64) {
+				d, conf := noise(m, images), DefaultConfig(c.o.name)
+				conf.BatchSize, conf.TrainEps = images, net.MustEpsilon("0.08")
+				s := newTestStepper(t, m, d, &conf)
+				f := newReference(m, eps, 0)
+				g := f.apart()
+				require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 1}, inOrder(images)))
+				require.NoError(t, s.update(context.Background()))
+				points := s.unpack(images)
+				for i := range points {
+					assert.NotEqual(t, d.Image(i), points[i])
+					for k, v := range d.Image(i) {
+						require.InDelta(t, v, points[i][k], eps+1e-6)
+					}
+				}
+				observe := func() {
+					if c.o.needs.clean == gradient {
+						f.observe(imagesOf(d))
+					}
+					if c.o.needs.points == gradient {
+						g.observe(points)
+					}
+				}
+				observe()
+				if c.o.needs.clean == gradient {
+					f = f.fix(f)
+				} else {
+					f = f.fix(g)
+				}
+				mean := func() (sum float64) {
+					observe()
+					for i, y := range d.Y {
+						sum += c.loss(f, g, d.Image(i), points[i], y)
+					}
+					return sum / images
+				}
 				for i, y := range d.Y {
-					sum += c.loss(f, d.Image(i), points[i], y)
+					require.InEpsilon(t, c.loss(f, g, d.Image(i), points[i], y), s.loss[i], 1e-4)
 				}
-				return sum / images
-			}
-			for i, y := range d.Y {
-				require.InEpsilon(t, c.loss(f, d.Image(i), points[i], y), s.loss[i], 1e-4)
-			}
-			for l, g := range s.grad.Params {
-				checkDifferences(t, "weight", f.params[l].w, g.W, mean)
-				checkDifferences(t, "bias", f.params[l].b, g.B, mean)
-			}
-		})
+				for l, grad := range s.grad.Params {
+					checkDifferences(t, "weight", f.params[l].w, grad.W, mean)
+					checkDifferences(t, "bias", f.params[l].b, grad.B, mean)
+				}
+			})
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // TestTradesGolden holds a step on given points x′ against PyTorch's: losses,
 // gradients, and the weights after Adam.
 func TestTradesGolden(t *testing.T) {
-	want := tradesGolden(t)
+	want, _ := goldenArrays(t, "trades.npz")
 	for _, name := range golden.Names() {
 		t.Run(name, func(t *testing.T) {
 			g, err := golden.Load(name)
@@ -34,7 +34,7 @@ func TestTradesGolden(t *testing.T) {
 			require.NoError(t, err)
 			s := newStepper(&c, n, &data{g.X, g.Y}, kernels.NewPool(1))
 			o := trades
-			o.needs.attack = &inner{start: given(g), ascend: trades.needs.attack.ascend}
+			o.needs.attack = &inner{start: given(g.Model.Arch.Input, g.PGD[len(g.PGD)-1]), ascend: trades.needs.attack.ascend}
 			s.o, c.PGDSteps = &o, 0
 			require.NoError(t, s.losses(context.Background(), 0, point{lr: 1e-3, eps: 0.2, kappa: 1}, inOrder(g.N)))
 			require.NoError(t, s.update(context.Background()))
@@ -50,14 +50,14 @@ func TestTradesGolden(t *testing.T) {
 	}
 }
 
-// given starts the attack at the last step of g's trajectory: images in order,
-// pixels in that of the kernels.
-func given(g *golden.Case) func(*kernels.Stream, float32, float32, float32) float32 {
-	in, k, last := g.Model.Arch.Input, 0, g.PGD[len(g.PGD)-1]
+// given starts the attack at points: images in order, pixels in that of the kernels;
+// once more at each step.
+func given(in model.Shape, points []float32) func(*kernels.Stream, float32, float32, float32) float32 {
+	k := 0
 	return func(*kernels.Stream, float32, float32, float32) float32 {
 		image, at := k/in.Size(), k%in.Size()
-		k++
-		return last[image*in.Size()+at%in.C*in.H*in.W+at/in.C]
+		k = (k + 1) % len(points)
+		return points[image*in.Size()+at%in.C*in.H*in.W+at/in.C]
 	}
 }
 
@@ -93,16 +93,23 @@ func left(want map[string][]float64, prefix string) (names []string) {
 	return names
 }
 
-func tradesGolden(t *testing.T) map[string][]float64 {
-	b, err := os.ReadFile("../testdata/golden/trades.npz")
+// goldenArrays reads a file of testdata/golden: what PyTorch gives and, in float32, what
+// it was given.
+func goldenArrays(t *testing.T, name string) (want map[string][]float64, given map[string][]float32) {
+	b, err := os.ReadFile("../testdata/golden/" + name)
 	require.NoError(t, err)
-	arrays, err := dataset.ReadNPZ("trades.npz", strings.NewReader(string(b)), int64(len(b)))
+	arrays, err := dataset.ReadNPZ(name, strings.NewReader(string(b)), int64(len(b)))
 	require.NoError(t, err)
-	want := map[string][]float64{}
+	want, given = map[string][]float64{}, map[string][]float32{}
 	for _, a := range arrays {
-		want[a.Name] = a.Data.([]float64)
+		switch data := a.Data.(type) {
+		case []float64:
+			want[a.Name] = data
+		case []float32:
+			given[a.Name] = data
+		}
 	}
-	return want
+	return want, given
 }
 
 // TestTradesResists: on real digits, the training withstands PGD where standard

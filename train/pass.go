@@ -10,13 +10,32 @@ func (s *stepper) passPart(p *part) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	first := p.from * kernels.Lanes
-	end := min(p.to*kernels.Lanes, len(s.images))
-	images, labels := s.images[first:end], s.labels[first:end]
+	s.begin(p)
 	groups, need := p.to-p.from, &s.o.needs
-	s.pack(p, images)
-	p.cleanLogits = nil
-	if need.clean != untraced {
+	if need.points != untraced {
+		p.pointLogits = p.points.Forward(p.adv, groups)
+	}
+	s.judge(p)
+	if need.clean == gradient {
+		p.clean.BackwardToWeights(groups)
+	}
+	if need.points == gradient {
+		p.points.BackwardToWeights(groups)
+	}
+}
+
+// share returns where the images of a part lie in the batch.
+func (s *stepper) share(p *part) (first, end int) {
+	return p.from * kernels.Lanes, min(p.to*kernels.Lanes, len(s.images))
+}
+
+// begin takes a part's images up and finds their adversarial points.
+func (s *stepper) begin(p *part) {
+	first, end := s.share(p)
+	groups, need := p.to-p.from, &s.o.needs
+	s.pack(p, s.images[first:end])
+	p.cleanLogits, p.pointLogits = nil, nil
+	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
 		if p.copied != nil {
 			copy(p.copied, p.cleanLogits)
@@ -24,25 +43,21 @@ func (s *stepper) passPart(p *part) {
 		}
 	}
 	if need.attack != nil {
-		s.perturb(p, first, labels)
+		s.perturb(p, first, s.labels[first:end])
 	}
-	var points []float32
-	if need.points != untraced {
-		points = p.points.Forward(p.adv, groups)
-	}
+}
+
+// judge takes the losses, and their gradients to the logits and through the bounds.
+func (s *stepper) judge(p *part) {
+	first, end := s.share(p)
+	labels := s.labels[first:end]
 	boxed := s.o.boxesAt(s.c, s.at)
 	if boxed {
 		lo, hi := p.boxed.Box()
-		need.boxes(s.c, lo, hi, p.x, p.adv, s.at)
+		s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 		p.boxed.forward(labels)
 	}
-	s.lossPart(p, first, labels, points, boxed)
-	if need.clean == gradient {
-		p.clean.BackwardToWeights(groups)
-	}
-	if need.points == gradient {
-		p.points.BackwardToWeights(groups)
-	}
+	s.lossPart(p, first, labels, boxed)
 	if boxed {
 		p.boxed.backward(labels)
 	}
@@ -50,7 +65,7 @@ func (s *stepper) passPart(p *part) {
 
 // lossPart takes the loss of each image of p and hands its gradients to the
 // traces.
-func (s *stepper) lossPart(p *part, first int, labels []int, points []float32, boxed bool) {
+func (s *stepper) lossPart(p *part, first int, labels []int, boxed bool) {
 	e := &p.e
 	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
 	e.worst, e.dWorst = nil, nil
@@ -66,8 +81,8 @@ func (s *stepper) lossPart(p *part, first int, labels []int, points []float32, b
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
 		}
-		if points != nil {
-			net.LaneGroups.Gather(e.points, points, i)
+		if p.pointLogits != nil {
+			net.LaneGroups.Gather(e.points, p.pointLogits, i)
 		}
 		if boxed {
 			n := s.net.Classes()

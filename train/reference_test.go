@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/model"
 )
@@ -10,6 +11,7 @@ import (
 type reference struct {
 	arch       *model.Architecture
 	params     []param64
+	boxes      []param64 // params, but the statistics that are constants to boxes
 	eps, kappa float64
 }
 
@@ -21,7 +23,54 @@ func newReference(m *model.Model, eps, kappa float64) reference {
 	for _, p := range m.Params {
 		f.params = append(f.params, param64{widen(p.W), widen(p.B), widen(p.Mean), widen(p.Var)})
 	}
+	return f.fix(f)
+}
+
+// fix takes the statistics of g for those of boxes from now on.
+func (f reference) fix(g reference) reference {
+	f.boxes = g.apart().params
+	for i := range f.boxes {
+		f.boxes[i].w, f.boxes[i].b = f.params[i].w, f.params[i].b
+	}
 	return f
+}
+
+// apart has the weights of f and statistics of its own.
+func (f reference) apart() reference {
+	f.params = slices.Clone(f.params)
+	for i := range f.params {
+		p := &f.params[i]
+		p.mean, p.variance = slices.Clone(p.mean), slices.Clone(p.variance)
+	}
+	return f
+}
+
+// observe normalises by the statistics of a batch: the mean, and the mean square from it,
+// of each channel over all images and positions.
+func (f reference) observe(batch [][]float32) {
+	shapes, _ := f.arch.Shapes()
+	for i, l := range f.arch.Layers {
+		if l.Kind != model.BatchNorm {
+			continue
+		}
+		p, hw := f.params[i], shapes[i+1].H*shapes[i+1].W
+		var all [][]float64
+		for _, x := range batch {
+			all = append(all, f.walk(box64{widen(x), make([]float64, len(x))}, f.arch.InputsOf(i)[0]+1).c)
+		}
+		over := func(c int, value func(v float64) float64) (sum float64) {
+			for _, a := range all {
+				for _, v := range a[c*hw : (c+1)*hw] {
+					sum += value(v)
+				}
+			}
+			return sum / float64(len(all)*hw)
+		}
+		for c := range p.mean {
+			p.mean[c] = over(c, func(v float64) float64 { return v })
+			p.variance[c] = over(c, func(v float64) float64 { return (v - p.mean[c]) * (v - p.mean[c]) })
+		}
+	}
 }
 
 func widen(v []float32) []float64 {
@@ -48,7 +97,9 @@ func (f reference) loss(x []float32, y int) float64 {
 		b.c, b.r = append(b.c, (lo+hi)/2), append(b.r, (hi-lo)/2)
 		clean.c, clean.r = append(clean.c, float64(v)), append(clean.r, 0)
 	}
-	return f.kappa*f.path(clean, y) + (1-f.kappa)*f.path(b, y)
+	bounds := f
+	bounds.params = f.boxes
+	return f.kappa*f.path(clean, y) + (1-f.kappa)*bounds.path(b, y)
 }
 
 // logits are those of one image.

@@ -21,6 +21,7 @@ type stepper struct {
 	grad  *net.WeightGradient
 	adam  *adam
 	parts []part
+	batch *batchNorms // nil without
 
 	// ws holds the traces one after the other, a whole batch each, those with
 	// gradient first: one sum over the lane groups of all of them gives the
@@ -61,6 +62,9 @@ type part struct {
 
 	cleanLogits []float32 // of the images; a copy, if points go through the same workspace
 	copied      []float32 // room for it
+	pointLogits []float32 // nil if they are untraced
+
+	batch batchPart // with batch norms
 
 	e      example   // the rest is scratch
 	z, dz  []float32 // of the attack
@@ -80,6 +84,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 		s.iv = newIntervals(n, groups)
 	}
 	s.makeParts(groups)
+	s.batch = s.newBatchNorms()
 	s.pass = func(_, task int) { s.passPart(&s.parts[task]) }
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
@@ -161,7 +166,11 @@ func (s *stepper) losses(ctx context.Context, step int, at point, images []int32
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	s.pool.Run(len(s.parts), s.pass)
+	if s.batch != nil {
+		s.batch.passes(s)
+	} else {
+		s.pool.Run(len(s.parts), s.pass)
+	}
 	return ctx.Err()
 }
 
@@ -180,6 +189,9 @@ func (s *stepper) update(ctx context.Context) error {
 		return err
 	}
 	s.pool.Run(len(s.adam.blocks), s.optimise)
+	if s.batch != nil {
+		s.batch.traces[0].UpdateRunning()
+	}
 	s.reload()
 	return nil
 }

@@ -113,9 +113,11 @@ func checkModel(m *model.Model, c *Config) error {
 		return fieldErr("model", fmt.Sprintf("%d output", n), "at least 2 classes")
 	}
 	if o := objectiveOf(c.Method); o.accepts != nil {
-		return o.accepts(m)
+		if err := o.accepts(m); err != nil {
+			return err
+		}
 	}
-	return nil
+	return checkBatchNorms(m, c)
 }
 
 // Model returns the model as trained so far. It belongs to the trainer: copy it to keep

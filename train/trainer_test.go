@@ -93,23 +93,30 @@ func TestMethodsLearn(t *testing.T) {
 // Neither threads nor kernel sets nor a batch of incomplete lane groups may
 // change a bit.
 func TestSameBits(t *testing.T) {
-	for _, method := range Methods() {
-		t.Run(string(method), func(t *testing.T) {
-			want := ""
-			for _, isa := range kernels.Available() {
-				for threads := 1; threads <= 3; threads++ {
-					c := quick(method)
-					c.Epochs, c.Threads, c.BatchSize, c.ISA = 2, threads, 37, isa.Name()
-					r, history := train(t, tinyNet(t), noise(tinyNet(t), 120), c)
-					got := fmt.Sprint(r.Hash(), history[1].Loss, history[1].CleanAccuracy, history[1].RobustAccuracy)
-					if want == "" {
-						want = got
+	for name, m := range trained(t) {
+		for _, method := range Methods() {
+			t.Run(name+"/"+string(method), func(t *testing.T) {
+				want := ""
+				for _, isa := range kernels.Available() {
+					for threads := 1; threads <= 3; threads++ {
+						c := quick(method)
+						c.Epochs, c.Threads, c.BatchSize, c.ISA = 2, threads, 37, isa.Name()
+						r, history := train(t, m, noise(m, 120), c)
+						got := fmt.Sprint(r.Hash(), history[1].Loss, history[1].CleanAccuracy, history[1].RobustAccuracy)
+						if want == "" {
+							want = got
+						}
+						require.Equal(t, want, got, "%s, %d threads", isa.Name(), threads)
 					}
-					require.Equal(t, want, got, "%s, %d threads", isa.Name(), threads)
 				}
-			}
-		})
+			})
+		}
 	}
+}
+
+// trained are networks without and with batch norms.
+func trained(t testing.TB) map[string]*model.Model {
+	return map[string]*model.Model{"tiny": tinyNet(t), "layers": allLayers(t)}
 }
 
 // TestWinograd: a net of 3×3 layers learns with Winograd's algorithm, to other
@@ -162,41 +169,43 @@ func TestSeedMatters(t *testing.T) {
 // TestResume stops training after every number of steps, in the middle of
 // epochs too, and goes on from the checkpoint.
 func TestResume(t *testing.T) {
-	for _, method := range Methods() {
-		t.Run(string(method), func(t *testing.T) {
-			d := noise(tinyNet(t), 64)
-			c := quick(method)
-			want, wantHistory := train(t, tinyNet(t), d, c)
-			for stop := 1; stop < 9; stop += 2 {
-				path := filepath.Join(t.TempDir(), "checkpoint")
-				ctx, cancel := context.WithCancel(context.Background())
-				c.Checkpoint = path
-				c.Progress = func(p Progress) {
-					if p.Step == stop {
-						cancel()
+	for name, m := range trained(t) {
+		for _, method := range Methods() {
+			t.Run(name+"/"+string(method), func(t *testing.T) {
+				d := noise(m, 64)
+				c := quick(method)
+				want, wantHistory := train(t, m, d, c)
+				for stop := 1; stop < 9; stop += 2 {
+					path := filepath.Join(t.TempDir(), "checkpoint")
+					ctx, cancel := context.WithCancel(context.Background())
+					c.Checkpoint = path
+					c.Progress = func(p Progress) {
+						if p.Step == stop {
+							cancel()
+						}
 					}
+					tr, err := New(m, d, c)
+					require.NoError(t, err)
+					_, history, err := tr.Run(ctx)
+					require.ErrorIs(t, err, context.Canceled)
+					require.Len(t, history, stop/3)
+
+					tr, err = Resume(path, d, Host{Threads: 2})
+					require.NoError(t, err)
+					got, history, err := tr.Run(context.Background())
+					require.NoError(t, err)
+					require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
+					require.Equal(t, untimed(wantHistory), untimed(history))
+
+					tr, err = Resume(path, d, Host{Threads: 2}) // from the end: nothing is left to do
+					require.NoError(t, err)
+					got, history, err = tr.Run(context.Background())
+					require.NoError(t, err)
+					require.Equal(t, want.Hash(), got.Hash())
+					require.Len(t, history, c.Epochs)
 				}
-				tr, err := New(tinyNet(t), d, c)
-				require.NoError(t, err)
-				_, history, err := tr.Run(ctx)
-				require.ErrorIs(t, err, context.Canceled)
-				require.Len(t, history, stop/3)
-
-				tr, err = Resume(path, d, Host{Threads: 2})
-				require.NoError(t, err)
-				got, history, err := tr.Run(context.Background())
-				require.NoError(t, err)
-				require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
-				require.Equal(t, untimed(wantHistory), untimed(history))
-
-				tr, err = Resume(path, d, Host{Threads: 2}) // from the end: nothing is left to do
-				require.NoError(t, err)
-				got, history, err = tr.Run(context.Background())
-				require.NoError(t, err)
-				require.Equal(t, want.Hash(), got.Hash())
-				require.Len(t, history, c.Epochs)
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -209,20 +218,24 @@ func untimed(h []Epoch) []Epoch {
 
 // A context that ends while a step is under way must not leave half a step.
 func TestCancelWithinStep(t *testing.T) {
-	d := noise(tinyNet(t), 64)
-	c := quick(PGD)
-	c.Threads = 1
-	want, _ := train(t, tinyNet(t), d, c)
-	tr, err := New(tinyNet(t), d, c)
-	require.NoError(t, err)
-	for n := 0; ; n++ {
-		got, _, err := tr.Run(&countdown{Context: context.Background(), left: n})
-		if err == nil {
-			require.Equal(t, want.Hash(), got.Hash())
-			require.Greater(t, n, 10)
-			return
-		}
-		require.ErrorIs(t, err, context.Canceled)
+	for name, m := range trained(t) {
+		t.Run(name, func(t *testing.T) {
+			d := noise(m, 64)
+			c := quick(PGD)
+			c.Threads = 1
+			want, _ := train(t, m, d, c)
+			tr, err := New(m, d, c)
+			require.NoError(t, err)
+			for n := 0; ; n++ {
+				got, _, err := tr.Run(&countdown{Context: context.Background(), left: n})
+				if err == nil {
+					require.Equal(t, want.Hash(), got.Hash())
+					require.Greater(t, n, 10)
+					return
+				}
+				require.ErrorIs(t, err, context.Canceled)
+			}
+		})
 	}
 }
 
@@ -261,7 +274,9 @@ func TestStepAllocatesNothing(t *testing.T) {
 		stepAllocatesNothing(t, tinyNet(t), method)
 	}
 	for _, m := range []*model.Model{residualNet(t), smoothResidual(t), allLayers(t)} {
-		stepAllocatesNothing(t, m, IBP)
+		for _, method := range Methods() {
+			stepAllocatesNothing(t, m.Clone(), method)
+		}
 	}
 }
 

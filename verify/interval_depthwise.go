@@ -36,7 +36,11 @@ func (d *depthwiseInterval) norms() *dual            { return &d.dual }
 
 func (d *depthwiseInterval) both(p *pass, dstC, srcC, dstR, srcR []float32) {
 	sc, lanes := &p.sc[0], int(p.layout)
-	d.op.Kernel().Apply(sc, dstC, srcC, p.blocks, lanes, kernels.None, nil)
+	kernel := d.op.Kernel()
+	if d.depthwiseGradient != nil && d.batch != nil {
+		kernel = d.batch.Kernel()
+	}
+	kernel.Apply(sc, dstC, srcC, p.blocks, lanes, kernels.None, nil)
 	d.abs.Apply(sc, dstR, srcR, p.blocks, lanes, kernels.None, nil)
 }
 
@@ -45,9 +49,12 @@ func (d *depthwiseInterval) forward(p *pass, n *net.Node, c, r []float32) {
 }
 
 func (d *depthwiseInterval) backward(v *IntervalView, i int, dc, dr []float32) {
-	sc, lanes := &v.sc[0], int(v.layout)
+	sc, lanes, adjoint := &v.sc[0], int(v.layout), d.op.Adjoint()
+	if d.batch != nil {
+		adjoint = d.batch.Adjoint()
+	}
 	v.hand(v.steps[i].node.In[0], func(c, r []float32) {
-		d.op.Adjoint().Apply(sc, c, dc, v.blocks, lanes, kernels.None, nil)
+		adjoint.Apply(sc, c, dc, v.blocks, lanes, kernels.None, nil)
 		d.absAdjoint.Apply(sc, r, dr, v.blocks, lanes, kernels.None, nil)
 	})
 }
@@ -58,12 +65,13 @@ type depthwiseGradient struct {
 	grad       *kernels.DepthwiseGrad
 	layer      *model.Layer
 	src        int
+	batch      *net.BatchNorm // in place of the running statistics, see UseBatch
 }
 
 func newDepthwiseGradient(n *net.Network, node *net.Node, op *net.Depthwise) *depthwiseGradient {
 	g := &depthwiseGradient{
-		kernels.NewDepthwiseAdjoint(n.ISA(), op.Sliding), kernels.NewDepthwiseGrad(n.ISA(), op.Sliding),
-		&n.Model().Arch.Layers[node.Index], node.In[0],
+		absAdjoint: kernels.NewDepthwiseAdjoint(n.ISA(), op.Sliding), grad: kernels.NewDepthwiseGrad(n.ISA(), op.Sliding),
+		layer: &n.Model().Arch.Layers[node.Index], src: node.In[0],
 	}
 	g.absAdjoint.Pack(op.Weights(), true)
 	return g
@@ -76,8 +84,17 @@ func (d *depthwiseInterval) learn(n *net.Network, node *net.Node) {
 func (d *depthwiseInterval) packs() int { return 1 }
 
 func (d *depthwiseInterval) pack(int) {
-	d.abs.Pack(d.op.Weights(), true)
-	d.absAdjoint.Pack(d.op.Weights(), true)
+	w := d.weights()
+	d.abs.Pack(w, true)
+	d.absAdjoint.Pack(w, true)
+}
+
+// weights are those of the last pass of training.
+func (d *depthwiseInterval) weights() []float32 {
+	if d.batch != nil {
+		return d.batch.Scale
+	}
+	return d.op.Weights()
 }
 
 func (d *depthwiseInterval) tasks() int { return d.grad.Tasks() }
@@ -92,15 +109,22 @@ func (d *depthwiseInterval) gradient(sc *kernels.Scratch, t *Intervals, node int
 	d.grad.Apply(sc, dw, db, t.dc[node+1], t.c[d.src], groups, part)
 	d.grad.Apply(sc, signed, none, t.dr[node+1], t.r[d.src], groups, part) // the radius has no bias
 	addTo(p.B[from:to], db)
-	packed := d.op.Weights()[from*taps:]
+	packed := d.weights()[from*taps:]
 	for k := range dw {
 		g := dw[k] + timesSign(signed[k], packed[k])
 		if d.layer.Kind == model.BatchNorm { // of (x − mean)/√(var + eps)·W
-			c := from + k
-			g = float32((float64(g) - float64(float64(w.Mean[c])*float64(db[k]))) / math.Sqrt(float64(w.Var[c])+float64(d.layer.Eps)))
+			mean, variance := d.statistics(w, from+k)
+			g = float32((float64(g) - float64(mean*float64(db[k]))) / math.Sqrt(variance+float64(d.layer.Eps)))
 		}
 		p.W[from*taps+k] += g
 	}
+}
+
+func (d *depthwiseInterval) statistics(w *model.Param, c int) (mean, variance float64) {
+	if d.batch != nil {
+		return d.batch.Mean[c], d.batch.Var[c]
+	}
+	return float64(w.Mean[c]), float64(w.Var[c])
 }
 
 // depthwiseNorms is dualNorms of a depthwise layer that reads the input.

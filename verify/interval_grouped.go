@@ -88,13 +88,18 @@ func (g *groupedInterval) backward(v *IntervalView, i int, dc, dr []float32) {
 type groupedGradient struct {
 	absAdjoint []*kernels.Linear
 	grad       *kernels.WeightGrad
-	cols       model.Shape
+	cols       model.Shape // of a row of the model's weights, which have no zeros between taps
+	dilation   [2]int
 	src        int
 }
 
 func newGroupedGradient(n *net.Network, node *net.Node, op *net.Grouped) *groupedGradient {
 	s := op.Shape
-	g := &groupedGradient{grad: kernels.NewWeightGrad(n.ISA(), s), cols: model.Shape{C: s.InC, H: s.KH, W: s.KW}, src: node.In[0]}
+	l := &n.Model().Arch.Layers[node.Index]
+	g := &groupedGradient{
+		grad: kernels.NewWeightGrad(n.ISA(), s), cols: model.Shape{C: s.InC, H: l.Kernel[0], W: l.Kernel[1]},
+		dilation: l.Dilations(), src: node.In[0],
+	}
 	for k := range op.Groups {
 		l := kernels.NewAdjoint(n.ISA(), s)
 		l.Pack(op.Weights(k), true)
@@ -119,8 +124,11 @@ func (g *groupedInterval) tasks() int { return g.op.Groups }
 func (g *groupedInterval) gradient(sc *kernels.Scratch, t *Intervals, node int, w, d *model.Param, groups, k int) {
 	s, row := g.op.Shape, g.cols.Size()
 	in, out := groups*s.In()*kernels.Lanes, groups*s.Out()*kernels.Lanes
-	room := sc.Room(in + out + s.Weights() + s.OutC)
-	x, dy, dw, db := room[:in], room[in:][:out], room[in+out:][:s.Weights()], room[in+out+s.Weights():]
+	taps := s
+	taps.KH, taps.KW = g.cols.H, g.cols.W
+	room := sc.Room(in + out + s.Weights() + s.OutC + taps.Weights())
+	x, dy, room := room[:in], room[in:][:out], room[in+out:]
+	all, db, dw := room[:s.Weights()], room[s.Weights():][:s.OutC], room[s.Weights()+s.OutC:]
 	for _, centre := range []bool{true, false} {
 		of, dof := t.c[g.src], t.dc[node+1]
 		if !centre {
@@ -130,8 +138,9 @@ func (g *groupedInterval) gradient(sc *kernels.Scratch, t *Intervals, node int, 
 		kernels.SelectChannels(dy, dof, groups*s.OutH()*s.OutW(), s.OutC*g.op.Groups, k*s.OutC, s.OutC, kernels.Lanes)
 		for task := range g.grad.Tasks() {
 			from, to := g.grad.Channels(task)
-			g.grad.Apply(sc, dw[from*row:to*row], db[from:to], dy, x, groups, task)
+			g.grad.Apply(sc, all[from*s.FanIn():to*s.FanIn()], db[from:to], dy, x, groups, task)
 		}
+		kernels.UndilateGrad(dw, all, taps, g.dilation[0], g.dilation[1])
 		if centre { // the radius has no bias
 			addTo(d.B[k*s.OutC:][:s.OutC], db)
 		}

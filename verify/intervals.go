@@ -23,7 +23,8 @@ type Intervals struct {
 
 	gradients []intervalTask
 	reloads   []intervalTask
-	out       int // the activation that the last node reads
+	norms     []*depthwiseInterval // with a UseBatch
+	out       int                  // the activation that the last node reads
 }
 
 // intervalTask is a part of what is to be done for a node.
@@ -77,6 +78,27 @@ func NewIntervals(n *net.Network, groups int) (*Intervals, error) {
 		}
 	}
 	return t, nil
+}
+
+// UseBatch makes batchnorms normalise by the statistics of a batch, as constants, in
+// place of the running ones.
+func (t *Intervals) UseBatch(b *net.BatchStatistics) {
+	for i := range t.steps {
+		d, ok := t.steps[i].interval.(*depthwiseInterval)
+		if !ok {
+			continue
+		}
+		if d.batch = b.Of(d.op); d.batch != nil {
+			t.norms = append(t.norms, d)
+		}
+	}
+}
+
+// ReloadBatch takes over the statistics of a batch, before Forward.
+func (t *Intervals) ReloadBatch() {
+	for _, d := range t.norms {
+		d.pack(0)
+	}
 }
 
 // ReloadTasks returns the number of parts of Reload.

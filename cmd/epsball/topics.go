@@ -104,7 +104,7 @@ func (a *app) complete(root *cobra.Command) {
 		for name, v := range map[string]cobra.CompletionFunc{
 			"model": cobra.FixedCompletions(builtin, files), "data": cobra.FixedCompletions([]string{"builtin:mnist"}, files),
 			"arch": cobra.FixedCompletions(model.Presets(), files), "norm": cobra.FixedCompletions(net.Norms(), none),
-			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions([]string{"fgsm", "pgd"}, none),
+			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions([]string{"fgsm", "pgd", "apgd"}, none),
 		} {
 			if c.Flags().Lookup(name) != nil {
 				_ = c.RegisterFlagCompletionFunc(name, v) // fails for a flag that has one alone

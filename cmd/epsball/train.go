@@ -187,9 +187,17 @@ func (a *app) trainProgress(b *show.Bar, c *train.Config, perEpoch int) func(tra
 	}
 }
 
-// finish writes the model and evaluates it. A file is written before, so that
-// nothing can be lost, and again with the figures; a stream, once.
+// finish folds the model if it is to be, writes it and evaluates what it has written. A
+// file is written before, so that nothing can be lost, and again with the figures; a
+// stream, once.
 func (a *app) finish(ctx context.Context, f *trainFlags, m *model.Model, r *report.Train) error {
+	if f.fold {
+		folded, list, err := foldBatchNorms(m)
+		if err != nil {
+			return fmt.Errorf("--fold: %w", err)
+		}
+		m, r.Folded = folded, list
+	}
 	r.Hash = m.Hash()
 	r.Epsball.Models = []report.Model{{Name: input.Name(f.out.Path), Hash: r.Hash}}
 	if f.out.IsFile() {

@@ -24,6 +24,7 @@ type trainFlags struct {
 	data, test        data
 	out, checkpoint   outfile.Output
 	resume, force     bool
+	fold              bool
 	epochs, batch     int
 	lr, lrFinal       float64
 	own               train.Config // what the flags of some methods set
@@ -46,6 +47,9 @@ func (a *app) trainCommand() *cobra.Command {
 ` + methodList() + `
 The same flags give the same weights bit for bit, whatever the threads and the
 kernel set. The model's card holds the command line that reproduces it.
+
+Batch norms are trained by the statistics of each batch and stay in the model; --fold
+makes them part of the layers before them (docs/training.md).
 
 At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
 
@@ -88,6 +92,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 		}
 	}
 	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
+	fl.BoolVar(&f.fold, "fold", false, "fold batch norms into the layers before them at the end; that is the model which is evaluated")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
 }
@@ -225,6 +230,9 @@ func (f *trainFlags) settings(c *train.Config) string {
 	put("seed", c.Seed)
 	if c.Winograd {
 		b.WriteString(" --winograd")
+	}
+	if f.fold {
+		b.WriteString(" --fold")
 	}
 	return "epsball train" + b.String()
 }

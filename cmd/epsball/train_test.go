@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,4 +153,42 @@ func TestTrainDiverges(t *testing.T) {
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "diverged")
 	assert.Empty(t, r.document(t)["epochs"])
+}
+
+// TestTrainBatchNorm: batch norms stay in the model, or are folded, and the model written
+// is the one that was evaluated.
+func TestTrainBatchNorm(t *testing.T) {
+	dir := t.TempDir()
+	train := func(out, more string) (map[string]any, *model.Model) {
+		out = filepath.Join(dir, out)
+		doc := document(t, 0, args("train --arch ../../testdata/architectures/mobilenet.json --method pgd --pgd-steps 2 --eps 0.02 --epochs 1 "+
+			"--batch 20 --data builtin:mnist --n 400 --test-data builtin:mnist --test-n 100 --out %s %s", out, more)...)
+		m, err := model.Load(out)
+		require.NoError(t, err)
+		assert.Equal(t, doc["hash"], m.Hash())
+		eval := document(t, 0, args("eval --model %s --data builtin:mnist --n 100 --eps 0.02 --attack pgd:steps=40", out)...)
+		evaluated := eval["results"].([]any)[0].(map[string]any)
+		for _, figure := range []string{"clean", "pgd", "certified"} {
+			assert.Equal(t, doc[figure], evaluated[figure])
+			assert.Equal(t, m.Card[figure], fmt.Sprint(evaluated[figure]))
+		}
+		return doc, m
+	}
+	doc, kept := train("kept.safetensors", "")
+	assert.NotContains(t, doc, "folded")
+	assert.NotEqual(t, make([]float32, 8), kept.Params[2].Mean)
+	doc, folded := train("folded.safetensors", "--fold")
+	assert.Equal(t, []any{2., 5., 8., 11., 14., 17., 20.}, doc["folded"])
+	assert.Contains(t, folded.Card["command"], " --fold")
+	want, _, err := kept.Fold()
+	require.NoError(t, err)
+	assert.Equal(t, want.Hash(), folded.Hash(), "the same training")
+
+	out := filepath.Join(dir, "text.safetensors")
+	r := run(args("train --arch ../../testdata/architectures/lenet.json --method standard --epochs 1 --data builtin:mnist --n 200 --test-data none --fold --out %s", out)...)
+	require.Zero(t, r.code, r.stderr)
+	assert.Contains(t, r.stdout, "batch norms of layers 2 6 10")
+	r = run(args("train --arch ../../testdata/architectures/lenet.json --method standard --epochs 1 --batch 1 --data builtin:mnist --n 200 --test-data none --out %s --force", out)...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "--batch: got 1, want at least 2")
 }

@@ -1,0 +1,132 @@
+package train
+
+import (
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// batchNorms makes a step of a network with batch norms: its traces with gradient are
+// normalised by the statistics of the batch, each by its own, in segments that all parts
+// go through together (net.BatchStatistics). All other passes, those of the attack first
+// of all, use the running statistics, which follow those of the clean trace or, if that
+// has no gradient, of the adversarial points. To interval bounds the same statistics are
+// constants.
+type batchNorms struct {
+	traces []*net.BatchStatistics // the first one moves the running statistics
+
+	begin, forward, judge, back func(worker, task int)
+	segment                     int // being run
+}
+
+// batchPart is a part's share of the traces.
+type batchPart struct{ clean, points *net.BatchPart } // nil without gradient
+
+// newBatchNorms returns nil if the network has no batch norms, or all its gradients are
+// those of bounds.
+func (s *stepper) newBatchNorms() *batchNorms {
+	if !s.net.HasBatchNorm() || s.traced == 0 {
+		return nil
+	}
+	b := &batchNorms{}
+	add := func(t trace) (stats *net.BatchStatistics) {
+		if t == gradient {
+			stats = s.net.NewBatchStatistics(s.c.BatchSize)
+			b.traces = append(b.traces, stats)
+		}
+		return stats
+	}
+	clean, points := add(s.o.needs.clean), add(s.o.needs.points)
+	for i := range s.parts {
+		p := &s.parts[i]
+		if clean != nil {
+			p.batch.clean = clean.Part(p.clean, p.from)
+			p.copied = make([]float32, len(p.clean.Logits())) // of the running statistics, for the attack
+		}
+		if points != nil {
+			p.batch.points = points.Part(p.points, p.from)
+		}
+	}
+	s.grad.UseBatch(b.traces...)
+	if s.iv != nil {
+		s.iv.UseBatch(b.traces[0])
+	}
+	task := func(f func(p *part)) func(_, task int) {
+		return func(_, task int) {
+			if s.ctx.Err() == nil {
+				f(&s.parts[task])
+			}
+		}
+	}
+	b.begin, b.judge = task(s.begin), task(s.judgeBatch)
+	b.forward = task(func(p *part) { p.batch.forward(p, b.segment) })
+	b.back = task(func(p *part) { p.batch.back(b.segment) })
+	return b
+}
+
+// passes runs those of a step for all parts.
+func (b *batchNorms) passes(s *stepper) {
+	parts, last := len(s.parts), b.traces[0].Segments()-1
+	s.pool.Run(parts, b.begin)
+	for b.segment = 0; b.segment <= last; b.segment++ {
+		s.pool.Run(parts, b.forward)
+		for _, t := range b.traces {
+			t.ReduceForward(b.segment)
+		}
+	}
+	if s.iv != nil {
+		s.iv.ReloadBatch()
+	}
+	s.pool.Run(parts, b.judge)
+	for b.segment = last; b.segment >= 0; b.segment-- {
+		s.pool.Run(parts, b.back)
+		for _, t := range b.traces {
+			t.ReduceBackward(b.segment)
+		}
+	}
+}
+
+func (b *batchPart) forward(p *part, segment int) {
+	if b.clean != nil {
+		b.clean.Forward(p.x, segment)
+	}
+	if b.points != nil {
+		b.points.Forward(p.adv, segment)
+	}
+}
+
+func (b *batchPart) back(segment int) {
+	if b.clean != nil {
+		b.clean.Backward(segment)
+	}
+	if b.points != nil {
+		b.points.Backward(segment)
+	}
+}
+
+// judgeBatch is judge of the logits that the segments have left.
+func (s *stepper) judgeBatch(p *part) {
+	if p.batch.clean != nil {
+		p.cleanLogits = p.clean.Logits()
+	}
+	switch s.o.needs.points {
+	case gradient:
+		p.pointLogits = p.points.Logits()
+	case logits:
+		p.pointLogits = p.points.Forward(p.adv, p.to-p.from)
+	}
+	s.judge(p)
+}
+
+// checkBatchNorms refuses batches with no variance to speak of.
+func checkBatchNorms(m *model.Model, c *Config) error {
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		return err
+	}
+	for i := range m.Arch.Layers {
+		if s := shapes[i+1]; m.Arch.Layers[i].Kind == model.BatchNorm && c.BatchSize*s.H*s.W < 2 {
+			return fieldErr("batchSize", c.BatchSize, "at least 2: layers[%d], a batchnorm, needs the variance of more than one value a channel", i)
+		}
+	}
+	return nil
+}

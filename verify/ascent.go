@@ -87,7 +87,7 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 				done = done && a.best[i][l] > 0
 			}
 		}
-		if step == steps || done || t.stopped() {
+		if step == steps || done || t.stopped() || step == 0 && !r.searched(a) {
 			break
 		}
 		r.corners(a, groups)
@@ -102,6 +102,16 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 		rate = float64(rate * stepDecay)
 	}
 	copy(r.low[:groups], a.best[:groups])
+}
+
+// searched reports whether rows pass a node whose slopes steps change.
+func (r *rows) searched(a *ascent) bool {
+	for i := range r.g.nodes {
+		if d := &r.g.nodes[i]; a.used[i+1] && d.lines == kernelLines && (d.relu || d.bent) {
+			return true
+		}
+	}
+	return false
 }
 
 // keep copies the slopes of a lane of group g.

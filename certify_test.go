@@ -124,6 +124,22 @@ func TestTimes(t *testing.T) {
 	require.Equal(t, "invalid", epsball.Linf(2).Eps())
 }
 
+// TestNames: every norm has its ball, and every bound its name.
+func TestNames(t *testing.T) {
+	for norm, ball := range map[string]func(float64) epsball.Ball{"linf": epsball.Linf, "l2": epsball.L2, "l1": epsball.L1} {
+		b, err := epsball.ParseBall(norm, "0.25")
+		require.NoError(t, err)
+		require.Equal(t, b, ball(0.25), norm)
+	}
+	for how := epsball.IBP; how <= epsball.AlphaCROWN; how++ {
+		back, err := epsball.ParseBound(how.String())
+		require.NoError(t, err)
+		require.Equal(t, how, back)
+	}
+	_, err := epsball.ParseBound("best")
+	require.ErrorContains(t, err, "best")
+}
+
 // TestLoadBytes: a file in memory is the file.
 func TestLoadBytes(t *testing.T) {
 	m := randomModel(t)

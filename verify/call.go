@@ -53,6 +53,19 @@ func (v *Verifier) begin(ctx context.Context, o *Options) (*call, error) {
 	return c, nil
 }
 
+// beginImages is begin for the images of b.
+func (v *Verifier) beginImages(ctx context.Context, o *Options, b Batch) (*call, error) {
+	c, err := v.begin(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.images(b); err != nil {
+		c.end()
+		return nil, err
+	}
+	return c, nil
+}
+
 func (c *call) end() {
 	*c = call{v: c.v, todo: c.todo[:0], onChunk: c.onChunk, onTask: c.onTask}
 	c.v.spare = c

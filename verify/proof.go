@@ -52,14 +52,11 @@ func (v *Verifier) Prove(ctx context.Context, o Options, r Region, y int) (*Proo
 // ProveAll is Prove for the balls around those images of b for which ball returns true,
 // spread over the workers; the others' proofs are nil.
 func (v *Verifier) ProveAll(ctx context.Context, o Options, b Batch, ball func(image int) (net.Ball, bool)) ([]*Proof, error) {
-	c, err := v.begin(ctx, &o)
+	c, err := v.beginImages(ctx, &o, b)
 	if err != nil {
 		return nil, err
 	}
 	defer c.end()
-	if err := c.images(b); err != nil {
-		return nil, err
-	}
 	c.ballOf = ball
 	for i := range c.n {
 		if b, ok := ball(i); ok {

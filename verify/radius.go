@@ -34,14 +34,11 @@ func (g *radiusGrid) ball(k int) net.Ball { return net.Ball{Norm: g.norm, Eps: g
 // depends on no other. When ctx ends it returns the context's error; images with
 // res.Done are then complete.
 func (v *Verifier) Radius(ctx context.Context, o Options, norm net.Norm, resolution, max net.Epsilon, b Batch, res *RadiusResult) error {
-	c, err := v.begin(ctx, &o)
+	c, err := v.beginImages(ctx, &o, b)
 	if err != nil {
 		return err
 	}
 	defer c.end()
-	if err := c.images(b); err != nil {
-		return err
-	}
 	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
 		return fmt.Errorf("largest radius: %w", err)
 	}

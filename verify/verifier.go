@@ -94,14 +94,11 @@ func (v *Verifier) Certify(ctx context.Context, o Options, ball net.Ball, b Batc
 	if err := ball.Validate(); err != nil {
 		return err
 	}
-	c, err := v.begin(ctx, &o)
+	c, err := v.beginImages(ctx, &o, b)
 	if err != nil {
 		return err
 	}
 	defer c.end()
-	if err := c.images(b); err != nil {
-		return err
-	}
 	c.ball = area{norm: ball.Norm, box: ball.Box()}
 	return c.certify(res)
 }
@@ -155,14 +152,11 @@ func (v *Verifier) CertifyRung(ctx context.Context, o Options, ball net.Ball, b 
 	if err := ball.Validate(); err != nil {
 		return err
 	}
-	c, err := v.begin(ctx, &o)
+	c, err := v.beginImages(ctx, &o, b)
 	if err != nil {
 		return err
 	}
 	defer c.end()
-	if err := c.images(b); err != nil {
-		return err
-	}
 	c.ball, c.res = area{norm: ball.Norm, box: ball.Box()}, res
 	res.resize(c.n)
 	c.all()

@@ -64,7 +64,21 @@ func Load(name string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path + ".npz")
+	a, err := readArrays(path + ".npz")
+	if err != nil {
+		return nil, err
+	}
+	c := &Case{Model: m}
+	a.fill(c)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return c, nil
+}
+
+// readArrays reads the arrays of a file.
+func readArrays(path string) (*arrays, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("golden: %w", err)
 	}
@@ -73,20 +87,15 @@ func Load(name string) (*Case, error) {
 	if err != nil {
 		return nil, fmt.Errorf("golden: %w", err)
 	}
-	list, err := dataset.ReadNPZ(f.Name(), f, info.Size())
+	list, err := dataset.ReadNPZ(path, f, info.Size())
 	if err != nil {
 		return nil, err
 	}
-	a := &arrays{file: f.Name(), left: map[string]dataset.NamedArray{}}
+	a := &arrays{file: path, left: map[string]dataset.NamedArray{}}
 	for _, v := range list {
 		a.left[v.Name] = v
 	}
-	c := &Case{Model: m}
-	a.fill(c)
-	if a.err != nil {
-		return nil, a.err
-	}
-	return c, nil
+	return a, nil
 }
 
 func (a *arrays) fill(c *Case) {

@@ -3,12 +3,10 @@ package golden
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/model"
 )
@@ -46,24 +44,13 @@ func Layers() ([]*Exported, error) {
 		return nil, err
 	}
 	dir := filepath.Join(root, "testdata", "golden")
-	f, err := os.Open(filepath.Join(dir, "layers.npz"))
-	if err != nil {
-		return nil, fmt.Errorf("golden: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("golden: %w", err)
-	}
-	list, err := dataset.ReadNPZ(f.Name(), f, info.Size())
+	a, err := readArrays(filepath.Join(dir, "layers.npz"))
 	if err != nil {
 		return nil, err
 	}
-	a := &arrays{file: f.Name(), left: map[string]dataset.NamedArray{}}
 	var all []*Exported
-	for _, v := range list {
-		a.left[v.Name] = v
-		if name, ok := strings.CutSuffix(v.Name, ".x"); ok {
+	for key, v := range a.left {
+		if name, ok := strings.CutSuffix(key, ".x"); ok {
 			all = append(all, &Exported{Name: name, N: v.Shape[0]})
 		}
 	}

@@ -27,15 +27,17 @@ func newSparse(size int) *sparse {
 // min(r_i, max(0, |d_i| − λ)), with the λ ≥ 0 that makes the sum of these ε (Croce & Hein
 // 2021, Proposition 2.1). Values are rounded towards the centre.
 func (s *Space) projectL1(x, lo, hi, centre []float32) {
-	// A float64 sum of n distances errs by less than n·2⁻⁵³ of itself.
-	limit := s.eps * (1 - max(1e-9, float64(s.Size+8)*0x1p-50))
-	for l := range int(s.Layout) {
-		s.projectImageL1(x[l:], lo[l:], hi[l:], centre[l:], limit)
+	w := int(s.Layout)
+	for l := range w {
+		s.projectImageL1(x[l:], lo[l:], hi[l:], centre[l:], w, s.eps)
 	}
 }
 
-func (s *Space) projectImageL1(x, lo, hi, centre []float32, limit float64) {
-	w, n, sum := int(s.Layout), 0, 0.0
+// projectImageL1 is projectL1 with another radius for an image whose values are w apart.
+func (s *Space) projectImageL1(x, lo, hi, centre []float32, w int, eps float64) {
+	// A float64 sum of n distances errs by less than n·2⁻⁵³ of itself.
+	limit := float64(eps * (1 - max(1e-9, float64(s.Size+8)*0x1p-50)))
+	n, sum := 0, 0.0
 	for i := 0; i < len(x); i += w {
 		if v, c := x[i], centre[i]; v != c {
 			d, r := apart(v, c, lo[i], hi[i])
@@ -216,13 +218,13 @@ func kthLargest(keys []uint32, k int) uint32 {
 // climbSteepest moves each image by α in L1 to where the gradient promises most: the
 // values with the largest gradients go, one after the other, to the end of the box,
 // until the length is used up; then the projection.
-func (s *Space) climbSteepest(x, grad, lo, hi, centre []float32, alpha float64, blocks int) {
+func (s *Space) climbSteepest(grad []float32, alpha float64, blocks int) {
 	for b := range blocks {
-		xb, g, lob, hib := s.Block(x, b), s.Block(grad, b), s.Block(lo, b), s.Block(hi, b)
+		x, g, lo, hi := s.Block(s.X, b), s.Block(grad, b), s.Block(s.Lo, b), s.Block(s.Hi, b)
 		for l := range int(s.Layout) {
-			s.stepSteepest(xb[l:], g[l:], lob[l:], hib[l:], alpha)
+			s.stepSteepest(x[l:], g[l:], lo[l:], hi[l:], alpha)
 		}
-		s.projectL1(xb, lob, hib, s.Block(centre, b))
+		s.projectL1(x, lo, hi, s.Block(s.Centre, b))
 	}
 }
 

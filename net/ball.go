@@ -81,8 +81,8 @@ type Box struct {
 
 // Box returns the boxes of b.
 func (b Ball) Box() Box {
-	if one := MustEpsilon("1"); b.Norm == L0 { // a value that differs may be any
-		if b.Eps.Cmp(one) >= 0 {
+	if b.Norm == L0 { // a value that differs may be any
+		if one := MustEpsilon("1"); b.Eps.Cmp(one) >= 0 {
 			b.Eps = one
 		} else {
 			b.Eps = Epsilon{}

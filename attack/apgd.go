@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/epsball/epsball/net"
@@ -59,6 +60,16 @@ func targets(p *int) Field {
 }
 
 func (a APGD) String() string { return Text(a.Name(), a.Fields()) }
+
+// apgdOf is APGD by a name that fixes some of its settings: what it reads is an APGD.
+type apgdOf struct {
+	APGD
+	fixed []string
+}
+
+func (a *apgdOf) Fields() []Field {
+	return slices.DeleteFunc(a.APGD.Fields(), func(f Field) bool { return slices.Contains(a.fixed, f.Name) })
+}
 
 // Method returns what a is set to.
 func (a *APGD) Method() Method { return *a }

@@ -93,12 +93,17 @@ func (c *climber) Judge(s *Slot, z, dz []float32) Verdict {
 	return Ascend
 }
 
-func (c *climber) Move(slots []Slot, grad []float32) {
+// alpha is the length of a step.
+func (c *climber) alpha() float32 {
 	length := c.length
 	if length == 0 {
 		length = float64(c.share * c.space.Ball.Eps.Float64())
 	}
-	alpha := float32(min(length, 1e30)) // across any ball, and far from overflow
+	return float32(min(length, 1e30)) // across any ball, and far from overflow
+}
+
+func (c *climber) Move(slots []Slot, grad []float32) {
+	alpha := c.alpha()
 	s, blocks := c.space, len(slots)/int(c.space.Layout)
 	switch {
 	case s.Ball.Norm != net.L1:

@@ -94,6 +94,10 @@ func configs() map[string]Config {
 		"apgd targeted":   {Ball: linf, Method: APGD{Steps: 12, Seed: 8, Loss: net.DLR, Targeted: true, Restarts: 3}},
 		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
 		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+
+		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
+		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
+		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
 	}
 }
 
@@ -106,6 +110,8 @@ func longest(m Method) int {
 		return m.Steps
 	case shrink:
 		return m.steps
+	case Square:
+		return m.Queries
 	}
 	return 1
 }
@@ -397,6 +403,9 @@ func longer(m Method) Method {
 		return v
 	case shrink:
 		v.steps *= 5
+		return v
+	case Square:
+		v.Queries *= 5
 		return v
 	}
 	return m

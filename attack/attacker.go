@@ -41,7 +41,7 @@ func New(t Target, c Config, pool *kernels.Pool) (*Attacker, error) {
 	if err := c.Validate(t.Classes()); err != nil {
 		return nil, err
 	}
-	if !t.HasBackward() {
+	if !c.Method.Plan().NoGradient && !t.HasBackward() {
 		return nil, errors.New("network: compiled without backward passes, want Options.Backward")
 	}
 	a := &Attacker{target: t, cfg: c, plan: c.Method.Plan(), box: c.Ball.Box(), pool: pool}

@@ -29,6 +29,7 @@ func Builtin() Registry {
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 	}
 }
 

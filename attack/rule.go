@@ -38,6 +38,10 @@ type Plan struct {
 	// the batch names or, in run r, the r-th most likely wrong class of the image.
 	Targeted bool
 
+	// NoGradient is set if the rule never asks for a gradient. Targets without one are then
+	// accepted.
+	NoGradient bool
+
 	// FixedLengths is set by a method that has settings that are lengths in pixel units.
 	// A search of radii refuses it.
 	FixedLengths bool

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -15,7 +16,8 @@ type Space struct {
 	Layout  net.Layout
 	ISA     *kernels.ISA
 	Slots   int
-	Size    int // elements of an image
+	Input   model.Shape // of an image; in the tensors, its channels come last
+	Size    int         // elements of an image
 	Classes int
 
 	X      []float32 // the points
@@ -27,7 +29,7 @@ type Space struct {
 }
 
 func newSpace(t Target, p Passes, b net.Ball) *Space {
-	s := &Space{Layout: p.Layout(), ISA: t.ISA(), Size: t.Input().Size(), Classes: t.Classes()}
+	s := &Space{Layout: p.Layout(), ISA: t.ISA(), Input: t.Input(), Size: t.Input().Size(), Classes: t.Classes()}
 	s.aim(b)
 	return s
 }

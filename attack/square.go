@@ -58,8 +58,8 @@ func (q Square) Plan() Plan {
 }
 
 func (q Square) Validate(b net.Ball, classes int) error {
-	if b.Norm < net.Linf || b.Norm > net.L1 {
-		return fmt.Errorf("norm %v: want linf, l2 or l1", b.Norm)
+	if err := checkNorm(b, net.Linf, net.L2, net.L1); err != nil {
+		return err
 	}
 	return checkSearch(q.Fields(), classes)
 }

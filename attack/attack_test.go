@@ -96,6 +96,10 @@ func configs() map[string]Config {
 		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 		"cascade":         {Ball: linf, Method: relay{}},
 		"cascade l2":      {Ball: l2, Method: relay{}},
+
+		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
+		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
+		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
 	}
 }
 
@@ -110,6 +114,8 @@ func longest(m Method) int {
 		return m.steps
 	case relay:
 		return 1 + 2*4 + 3*15
+	case Square:
+		return m.Queries
 	}
 	return 1
 }
@@ -401,6 +407,9 @@ func longer(m Method) Method {
 		return v
 	case shrink:
 		v.steps *= 5
+		return v
+	case Square:
+		v.Queries *= 5
 		return v
 	}
 	return m

@@ -42,6 +42,7 @@ func Builtin() Registry {
 			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
 		}},
 		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
+		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 	}
 }
 

@@ -41,6 +41,8 @@ func Builtin() Registry {
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
 			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
 		}},
+		{"auto", "AutoAttack: a cascade of apgd-ce, apgd-t, fab-t and square", func() Settings { return new(Auto) }},
+		{"fast", "a cascade as strong as auto at a fraction of its cost", func() Settings { return new(Fast) }},
 		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 	}

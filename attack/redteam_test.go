@@ -26,6 +26,9 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
+	if r.IntN(6) == 0 {
+		return search(targeted, restarts, seed, r)
+	}
 	switch r.IntN(4) {
 	case 0:
 		return FGSM{RandomStart: random, StepSize: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
@@ -35,6 +38,11 @@ func hostile(classes int, r *rand.Rand) Method {
 		return shrink{1 + r.IntN(5), seed}
 	}
 	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+}
+
+// search draws an attack without gradients.
+func search(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,

@@ -18,6 +18,8 @@ func TestParse(t *testing.T) {
 		"pgd:step-size=1e-3,random-start=true,targeted=false":    PGD{StepSize: 1e-3},
 		"apgd:steps=100,restarts=5,rho=0.75":                     APGD{Steps: 100, Restarts: 5, Rho: 0.75},
 		"apgd:loss=dlr,targeted":                                 APGD{Loss: net.DLR, Targeted: true},
+
+		"square:queries=200,restarts=2,p-init=0.3,targeted,seed=4": Square{Queries: 200, Restarts: 2, PInit: 0.3, Targeted: true, Seed: 4},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -30,20 +32,23 @@ func TestParse(t *testing.T) {
 		FGSM{}: "fgsm",
 		PGD{}:  "pgd:steps=40",
 		APGD{}: "apgd:steps=100",
+
+		Square{}: "square:queries=5000",
+		Square{Queries: 9, PInit: 0.8, Restarts: 3}:                         "square:queries=9,restarts=3",
 		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
 		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",
 		APGD{Rho: 0.5, Restarts: 5}:                                         "apgd:steps=100,restarts=5,rho=0.5",
 	} {
 		require.Equal(t, want, m.String())
 	}
-	require.Equal(t, []string{"fgsm", "pgd", "apgd"}, Builtin().Names())
+	require.Equal(t, []string{"fgsm", "pgd", "apgd", "square"}, Builtin().Names())
 }
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                      "want a name",
 		"pgd:":                  "want a name, or a name and options",
-		"bim":                   `attack "bim": want one of fgsm, pgd, apgd`,
+		"bim":                   `attack "bim": want one of fgsm, pgd, apgd, square`,
 		"pgd:steps=1,steps=2":   "option steps is given twice",
 		"pgd:steps=":            `option "steps="`,
 		"pgd:,":                 `option ""`,
@@ -62,6 +67,9 @@ func TestParseErrors(t *testing.T) {
 		"apgd:rho=NaN":          "rho: got NaN",
 		"apgd:step-size=2/255":  "attack apgd: step-size: unknown option, want one of steps, restarts, rho",
 		"apgd:steps=40=restart": "steps: got 40=restart",
+
+		"square:p-init=1.5": "attack square: p-init: got 1.5, want a number above 0, at most 1",
+		"square:steps=5":    "attack square: steps: unknown option, want one of queries, restarts, p-init, targeted, seed",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, want, text)
@@ -75,8 +83,8 @@ func TestRegistryIsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shrink{3, 4}, m)
 	_, err = r.Parse("shrunk")
-	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, shrink")
-	require.Len(t, Builtin(), 3)
+	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, square, shrink")
+	require.Len(t, Builtin(), 4)
 }
 
 type shrinkSettings struct{ m shrink }

@@ -99,6 +99,8 @@ func configs() map[string]Config {
 
 		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
 		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
+		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},
+		"sparse-rs":       {Ball: ball(net.L0, "8"), Method: SparseRS{Queries: 60, Seed: 14, Restarts: 2}},
 		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
 	}
 }
@@ -115,6 +117,8 @@ func longest(m Method) int {
 	case relay:
 		return 1 + 2*4 + 3*15
 	case Square:
+		return m.Queries
+	case SparseRS:
 		return m.Queries
 	}
 	return 1
@@ -409,6 +413,9 @@ func longer(m Method) Method {
 		v.steps *= 5
 		return v
 	case Square:
+		v.Queries *= 5
+		return v
+	case SparseRS:
 		v.Queries *= 5
 		return v
 	}

@@ -113,6 +113,16 @@ func configs() map[string]Config {
 		"nearest l2": {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 		"cascade":    {Ball: linf, Method: relay{}},
 		"cascade l2": {Ball: l2, Method: relay{}},
+		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
+		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+		"cascade":         {Ball: linf, Method: relay{}},
+		"cascade l2":      {Ball: l2, Method: relay{}},
+
+		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
+		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
+		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},
+		"sparse-rs":       {Ball: ball(net.L0, "8"), Method: SparseRS{Queries: 60, Seed: 14, Restarts: 2}},
+		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
 	}
 }
 
@@ -134,6 +144,10 @@ func longest(m Method) int {
 		return m.steps
 	case relay:
 		return 1 + 2*4 + 3*15
+	case Square:
+		return m.Queries
+	case SparseRS:
+		return m.Queries
 	}
 	return 1
 }
@@ -485,6 +499,12 @@ func longer(m Method) Method {
 		return v
 	case shrink:
 		v.steps *= 5
+		return v
+	case Square:
+		v.Queries *= 5
+		return v
+	case SparseRS:
+		v.Queries *= 5
 		return v
 	}
 	return m

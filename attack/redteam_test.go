@@ -25,6 +25,8 @@ func hostile(classes int, r *rand.Rand) Method {
 	}
 	if r.IntN(2) == 0 {
 		return hostileClimb(targeted, restarts, loss, seed, r)
+	if r.IntN(6) == 0 {
+		return search(targeted, restarts, seed, r)
 	}
 	switch r.IntN(4) {
 	case 0:
@@ -61,6 +63,9 @@ func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *ra
 		return PIFGSM{Steps: steps, Amplification: []float64{0, 1e-300, 3, 1e300}[r.IntN(4)], Restarts: again, Targeted: targeted, Loss: loss}
 	}
 	return Noise{Kind: []string{"", gaussian}[r.IntN(2)], Draws: restarts, Seed: seed}
+// search draws an attack without gradients.
+func search(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,

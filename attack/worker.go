@@ -211,7 +211,9 @@ func (w *worker) judge(i int) (gradient bool) {
 	if !gradient {
 		clear(w.dz)
 	}
-	w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	if !w.a.plan.NoGradient { // else there may be no room for one
+		w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	}
 	return gradient
 }
 

@@ -117,6 +117,32 @@ func Share(name, about string, p *float64, usual float64) Field {
 	}
 }
 
+// Positive is a field for a finite number above 0. *p is 0 for its default, usual.
+func Positive(name, about string, p *float64, usual float64) Field {
+	const limits = "want a finite number above 0"
+	return Field{
+		Name: name, About: fmt.Sprintf("%s (default %v)", about, usual),
+		get: func() string {
+			if *p == 0 || *p == usual {
+				return ""
+			}
+			return strconv.FormatFloat(*p, 'g', -1, 64)
+		},
+		set: func(v string) (err error) {
+			if *p, err = strconv.ParseFloat(v, 64); err != nil || !(*p > 0) || math.IsInf(*p, 0) {
+				return fmt.Errorf("got %s, %s", v, limits)
+			}
+			return nil
+		},
+		check: func() error {
+			if !(*p >= 0) || math.IsInf(*p, 0) {
+				return fmt.Errorf("got %v, %s, or 0 for %v", *p, limits, usual)
+			}
+			return nil
+		},
+	}
+}
+
 // Flag is a field that is true or false. If it is usually true, *p holds the opposite,
 // so that false is the default of both: it is inverse.
 func Flag(name, about string, p *bool, inverse bool) Field {

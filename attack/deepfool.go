@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"errors"
 	"math"
 	"strconv"
 
@@ -163,4 +164,22 @@ func (r *deepFool) Move(slots []Slot, _ []float32) {
 		}
 		r.put(s)
 	}
+}
+
+var errCandidates = errors.New("candidates: got 1, want at least 2: the label and another class")
+
+// wrongClasses appends the classes but y to dst, the largest logit first.
+func wrongClasses(dst []int, z []float32, y int) []int {
+	for j := range z {
+		if j == y {
+			continue
+		}
+		k := len(dst)
+		dst = append(dst, j)
+		for ; k > 0 && z[dst[k-1]] < z[j]; k-- {
+			dst[k] = dst[k-1]
+		}
+		dst[k] = j
+	}
+	return dst
 }

@@ -214,3 +214,10 @@ func (r *ead) ahead(i int, s *Slot) {
 		r.x[k] = float32(float64(x) + float64(share*(float64(x)-float64(r.l1[k]))))
 	}
 }
+
+// elasticNet is the rule that compares points by the elastic net.
+type elasticNet struct{ *ead }
+
+func (r *elasticNet) Rank(s *Slot) float64 {
+	return float64(r.beta*s.Distance) + r.squared(s)
+}

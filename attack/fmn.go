@@ -152,7 +152,7 @@ func (r *fmn) resize(t *fmnState, norm net.Norm, distance, gamma float64) {
 	case t.found:
 		t.radius = larger
 	default:
-		t.radius = distance + t.margin/max(r.dual(norm), 1e-12)
+		t.radius = float64(distance*(1+gamma)) + t.margin/max(r.dual(norm), 1e-12)
 	}
 	t.radius = min(t.radius, t.most)
 }

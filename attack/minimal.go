@@ -2,10 +2,7 @@ package attack
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/epsball/epsball/net"
 )
@@ -15,12 +12,8 @@ import (
 // checkNearest is what they check: the norms that the method knows, its fields, and that
 // no run repeats another.
 func checkNearest(fields []Field, b net.Ball, p Plan, norms ...net.Norm) error {
-	if !slices.Contains(norms, b.Norm) {
-		var names []string
-		for _, n := range norms {
-			names = append(names, n.String())
-		}
-		return fmt.Errorf("norm %v: want %s", b.Norm, strings.Join(names, " or "))
+	if err := checkNorm(b, norms...); err != nil {
+		return err
 	}
 	if err := CheckFields(fields); err != nil {
 		return err

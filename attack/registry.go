@@ -29,6 +29,12 @@ func Builtin() Registry {
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+
+		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},
+		{"cw", "smallest L2 distance: Adam on distance and loss, weighed by bisection", func() Settings { return new(CW) }},
+		{"ddn", "smallest L2 distance: steps on spheres that shrink and grow", func() Settings { return new(DDN) }},
+		{"fmn", "smallest distance: steps in balls that shrink and grow", func() Settings { return new(FMN) }},
+		{"ead", "smallest L1 distance: the elastic net, by FISTA", func() Settings { return new(EAD) }},
 	}
 }
 

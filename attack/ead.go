@@ -131,7 +131,7 @@ func (r *ead) Judge(s *Slot, z, dz []float32) Verdict {
 		}
 	}
 	f := max(0, -float64(net.Margin.Gradient(dz, z, s.Y, s.Target)))
-	if t.i%r.every == 0 && t.stalled(r.squared(s)+float64(t.weight*f)) {
+	if t.i%r.every == 0 && t.stalled(float64(r.beta*s.Distance)+r.squared(s)+float64(t.weight*f)) {
 		return r.another(t)
 	}
 	t.to = toX

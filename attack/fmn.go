@@ -120,7 +120,7 @@ func (r *fmn) step(s *Slot, norm2 float64) {
 	}
 	share := annealed(s.Step-1, r.steps)
 	gamma := fmnLastGamma + float64((r.gamma-fmnLastGamma)*share)
-	r.resize(t, norm, length(r.d, norm), gamma)
+	r.resize(s, t, norm, length(r.d, norm), gamma)
 
 	if norm2 == 0 {
 		for k := range r.g {
@@ -137,7 +137,7 @@ func (r *fmn) step(s *Slot, norm2 float64) {
 }
 
 // resize chooses the radius of the step from a point at that distance from the image.
-func (r *fmn) resize(t *fmnState, norm net.Norm, distance, gamma float64) {
+func (r *fmn) resize(s *Slot, t *fmnState, norm net.Norm, distance, gamma float64) {
 	if t.fools {
 		t.best = min(t.best, distance)
 	}
@@ -152,7 +152,11 @@ func (r *fmn) resize(t *fmnState, norm net.Norm, distance, gamma float64) {
 	case t.found:
 		t.radius = larger
 	default:
-		t.radius = float64(distance*(1+gamma)) + t.margin/max(r.dual(norm), 1e-12)
+		if way := t.margin / max(r.dual(norm), 1e-12); norm == net.Linf || s.Step == 1 {
+			t.radius = distance + way
+		} else {
+			t.radius = max(float64(distance*(1+gamma))+way, larger)
+		}
 	}
 	t.radius = min(t.radius, t.most)
 }

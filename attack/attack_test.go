@@ -96,6 +96,11 @@ func configs() map[string]Config {
 		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 		"cascade":         {Ball: linf, Method: relay{}},
 		"cascade l2":      {Ball: l2, Method: relay{}},
+
+		"lattice":         {Ball: linf, Method: PGD{Steps: 10, Seed: 2}, Lattice: 8},
+		"lattice l2":      {Ball: l2, Method: APGD{Steps: 20, Seed: 7}, Lattice: 8},
+		"lattice l1":      {Ball: ball(net.L1, "3"), Method: PGD{Steps: 10, Seed: 2}, Lattice: 5},
+		"lattice nearest": {Ball: l2, Method: shrink{steps: 12, seed: 9}, Lattice: 8},
 	}
 }
 

@@ -96,7 +96,7 @@ func (e *Example) caption(in model.Shape) [2]string {
 	if n := math.Round(linf * 255); math.Abs(linf*255-n) < 1e-4 {
 		size = fmt.Sprintf("Linf %.0f/255", n)
 	}
-	size += fmt.Sprintf("  L2 %.3g", l2)
+	size += fmt.Sprintf("  L2 %.2f", l2)
 	if s, ok := SSIM(e.Original, e.Adversarial, in); ok {
 		size += fmt.Sprintf("  SSIM %.3f", s)
 	}

@@ -24,7 +24,7 @@ func (a *app) claimAttack(f *attackFlags) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	drawn, err := a.claimPictures(&f.pictures, f.force, in)
+	drawn, err := a.claimPictures(&f.pictures, f.force || f.resume, in) // made anew by a run that goes on
 	if err != nil {
 		release()
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/epsball/epsball/model"
@@ -83,13 +84,14 @@ const (
 	Adversarials = "adversarial"
 )
 
-// Name is that of an example's files.
-func (e *Example) Name() string { return fmt.Sprintf("%05d.png", e.Index) }
-
 // WriteFolder writes the originals and the adversarial images to two folders in dir, as
 // INDEX.png, each with a labels.csv that has the classes before the attack. Readers of
 // images take either. Originals are rounded to 8 bits; adversarial images must be 8-bit.
 func WriteFolder(dir string, in model.Shape, examples []Example) error {
+	digits := 5
+	for i := range examples { // readers go by the order of names
+		digits = max(digits, len(strconv.Itoa(examples[i].Index)))
+	}
 	for _, sub := range []string{Originals, Adversarials} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return err
@@ -98,14 +100,14 @@ func WriteFolder(dir string, in model.Shape, examples []Example) error {
 		labels.WriteString("name,label\n")
 		for i := range examples {
 			e := &examples[i]
-			img := e.Adversarial
+			name, img := fmt.Sprintf("%0*d.png", digits, e.Index), e.Adversarial
 			if sub == Originals {
 				img = rounded(e.Original)
 			}
-			if err := writeFile(filepath.Join(dir, sub, e.Name()), func(w io.Writer) error { return Encode(w, img, in) }); err != nil {
+			if err := writeFile(filepath.Join(dir, sub, name), func(w io.Writer) error { return Encode(w, img, in) }); err != nil {
 				return fmt.Errorf("image %d: %w", e.Index, err)
 			}
-			fmt.Fprintf(&labels, "%s,%d\n", e.Name(), e.Before)
+			fmt.Fprintf(&labels, "%s,%d\n", name, e.Before)
 		}
 		if err := os.WriteFile(filepath.Join(dir, sub, "labels.csv"), []byte(labels.String()), 0o666); err != nil {
 			return err

@@ -123,6 +123,10 @@ func configs() map[string]Config {
 		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},
 		"sparse-rs":       {Ball: ball(net.L0, "8"), Method: SparseRS{Queries: 60, Seed: 14, Restarts: 2}},
 		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
+		"lattice":         {Ball: linf, Method: PGD{Steps: 10, Seed: 2}, Lattice: 8},
+		"lattice l2":      {Ball: l2, Method: APGD{Steps: 20, Seed: 7}, Lattice: 8},
+		"lattice l1":      {Ball: ball(net.L1, "3"), Method: PGD{Steps: 10, Seed: 2}, Lattice: 5},
+		"lattice nearest": {Ball: l2, Method: shrink{steps: 12, seed: 9}, Lattice: 8},
 	}
 }
 

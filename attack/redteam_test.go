@@ -106,6 +106,8 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
 			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
+			if seed%4 == 3 {
+				c.Lattice = 1 + int(seed/4%8)
 			}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)
@@ -131,6 +133,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
 				require.True(t, redteam.Inside(ball, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
 				require.True(t, res.Done[i])
+				require.True(t, c.Lattice == 0 || !res.Success[i] || onLattice(adv, c.Lattice), "%s/%d, %+v: %v", f.Name, seed, c, adv)
 				require.False(t, math.IsNaN(res.Linf[i]) || math.IsNaN(res.L2[i]))
 				cases++
 				if !slices.Equal(x, adv) {

@@ -263,6 +263,9 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 			w.a.res.Proved[sl.image] = true
 			return leave, false
 		}
+		if w.lattice != nil && !w.a.plan.Anywhere && !w.lattice.reaches(w.img, w.a.b.X[sl.image*w.space.Size:(sl.image+1)*w.space.Size]) {
+			return leave, false
+		}
 		w.choose(sl)
 		if w.a.plan.RandomStart || w.a.b.Start != nil {
 			return start, false

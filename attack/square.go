@@ -70,7 +70,7 @@ func checkSearch(fields []Field, classes int) error {
 		return err
 	}
 	if classes < 2 {
-		return fmt.Errorf("classes: the network has %d, want at least 2", classes)
+		return fmt.Errorf("network: %d output, want at least 2 classes", classes)
 	}
 	return nil
 }

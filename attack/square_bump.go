@@ -76,7 +76,7 @@ func (r *square) size(x, centre []float32) float64 {
 func (r *square) Start(s *Slot, x []float32) {
 	eps := r.space.Ball.Eps.Float64()
 	if r.space.Ball.Norm == net.Linf {
-		e := float32(eps)
+		e := float32(2 * eps) // the worker brings it to ±ε, with its rounding
 		for c := range r.c {
 			for col := range r.w {
 				d := float32(e * float32(flip(&s.Stream)))
@@ -164,7 +164,10 @@ func (r *square) proposeBump(sl *Slot, t *squareState, x, best, centre, lo, hi [
 		}
 		for i := range side * side {
 			k := at(t.first, i)
-			x[k] = min(max(towards(centre[k], float64(scale*r.fresh[i])), lo[k]), hi[k])
+			x[k] = towards(centre[k], float64(scale*r.fresh[i]))
+			if !t.whole { // else a projection brings it to the box
+				x[k] = min(max(x[k], lo[k]), hi[k])
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/net"
 )
 
@@ -56,7 +57,11 @@ func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.attacker.is(b.ball, how) {
-		a, err := attack.New(n, attack.Config{Ball: b.ball, Method: how}, m.pool)
+		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: b.ball, Method: how})
+		if err != nil {
+			return err
+		}
+		a, err := attack.New(n, c, m.pool)
 		if err != nil {
 			return err
 		}

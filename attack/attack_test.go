@@ -113,11 +113,6 @@ func configs() map[string]Config {
 		"noise l2":        {Ball: ball(net.L2, "2"), Method: Noise{Kind: "gaussian", Draws: 8, Seed: 7}},
 		"noise l0":        {Ball: ball(net.L0, "30"), Method: Noise{Draws: 8, Seed: 7}},
 
-		"nearest":    {Ball: linf, Method: shrink{steps: 12, seed: 9}},
-		"nearest l2": {Ball: l2, Method: shrink{steps: 12, seed: 9}},
-		"cascade":    {Ball: linf, Method: relay{}},
-		"cascade l2": {Ball: l2, Method: relay{}},
-
 		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
 		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
 		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},

@@ -62,18 +62,18 @@ func (a Auto) Validate(b net.Ball, classes int) error {
 	return validateStages(a.Stages(b.Norm), b, classes)
 }
 
-// Stages are the methods that a runs in that norm.
-func (a Auto) Stages(n net.Norm) []Method {
+// Stages are what a runs in that norm.
+func (a Auto) Stages(n net.Norm) []CascadeStage {
 	ce, dlr := APGD{Seed: a.Seed}, APGD{Seed: a.Seed, Loss: net.DLR}
 	if a.Version == autoRand {
-		return []Method{ce, dlr}
+		return []CascadeStage{{Method: ce}, {Method: dlr}}
 	}
 	t := APGD{Seed: a.Seed, Loss: net.DLR, Targets: 9}
 	if n == net.L1 {
 		ce.Restarts, ce.Stages = 5, true
 		t.Targets, t.Stages = 5, true
 	}
-	return []Method{ce, t, Square{Seed: a.Seed}}
+	return []CascadeStage{{Method: ce}, {Method: t}, {Method: Square{Seed: a.Seed}}}
 }
 
 // NewRule is never called: the stages have rules.
@@ -82,18 +82,17 @@ func (Auto) NewRule(*Space) Rule { panic("attack: auto has no rule") }
 // NewRun implements Whole.
 func (a Auto) NewRun(t Target, c Config, pool *kernels.Pool) (Run, error) {
 	c.EOT = max(c.EOT, a.Plan().EOT)
-	var stages []CascadeStage
-	for _, m := range a.Stages(c.Ball.Norm) {
-		stages = append(stages, CascadeStage{Method: m})
-	}
-	return NewCascade(t, c, pool, stages)
+	return NewCascade(t, c, pool, a.Stages(c.Ball.Norm))
 }
 
 // validateStages names the first stage that makes no sense.
-func validateStages(stages []Method, b net.Ball, classes int) error {
-	for _, m := range stages {
-		if err := m.Validate(b, classes); err != nil {
-			return fmt.Errorf("%s: %w", m.Name(), err)
+func validateStages(stages []CascadeStage, b net.Ball, classes int) error {
+	for _, s := range stages {
+		if s.Method == nil {
+			continue
+		}
+		if err := s.Method.Validate(b, classes); err != nil {
+			return fmt.Errorf("%s: %w", s.Method.Name(), err)
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func TestParse(t *testing.T) {
 		require.Equal(t, want, m.String())
 	}
 	names := Builtin().Names()
-	require.Equal(t, []string{"fgsm", "rfgsm", "bim", "pgd"}, names[:4])
+	require.Equal(t, []string{"auto", "fast", "fgsm", "rfgsm"}, names[:4])
 	require.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "a name is there twice")
 }
 
@@ -68,7 +68,7 @@ func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                       "want a name",
 		"pgd:":                   "want a name, or a name and options",
-		"bin":                    `attack "bin": want one of fgsm, rfgsm, bim, pgd`,
+		"bin":                    `attack "bin": want one of auto, fast, fgsm, rfgsm`,
 		"apgd-t:loss=ce":         "attack apgd-t: loss: unknown option, want one of steps, restarts, rho, targets, stages, seed",
 		"apgd-ce:loss=dlr":       "attack apgd-ce: loss: unknown option",
 		"apgd-t:targets=0":       "targets: got 0, want 1 …",
@@ -110,7 +110,7 @@ func TestRegistryIsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shrink{3, 4}, m)
 	_, err = r.Parse("shrunk")
-	require.ErrorContains(t, err, "want one of fgsm, rfgsm, bim, pgd")
+	require.ErrorContains(t, err, "want one of auto, fast, fgsm, rfgsm")
 	require.ErrorContains(t, err, ", shrink")
 	require.Equal(t, len(r)-1, len(Builtin()))
 }

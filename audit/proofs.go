@@ -2,12 +2,26 @@ package audit
 
 import (
 	"context"
+	"slices"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
+
+// WithProofs returns c with Proofs, if its method has a stage for them.
+func WithProofs(n *net.Network, pool *kernels.Pool, c attack.Config) (attack.Config, error) {
+	m, ok := c.Method.(interface {
+		Stages(net.Norm) []attack.CascadeStage
+	})
+	if !ok || c.Prove != nil || !slices.ContainsFunc(m.Stages(c.Ball.Norm), func(s attack.CascadeStage) bool { return s.Method == nil }) {
+		return c, nil
+	}
+	var err error
+	c.Prove, err = Proofs(n, pool, c.Ball)
+	return c, err
+}
 
 // Proofs returns the Config.Prove of attacks on n in the ball: images that it marks are
 // certified, so that an attack on them would be in vain. It climbs the ladder of bounds

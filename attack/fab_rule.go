@@ -10,14 +10,14 @@ import (
 
 // fab is the rule of FABT. The rule of FAB, fabAll, differs in the planes.
 type fab struct {
-	space                *Space
-	steps                int
-	alphaMax, eta, beta  float64
-	state                []fabState // by Seat
-	nearest              []float32  // the nearest misclassified point of the run
-	x, c, g              []float32  // one image: point, image, gradient
-	toPoint, toImage     []float64  // their shifts to the plane
-	plane                *planes
+	space               *Space
+	steps               int
+	alphaMax, eta, beta float64
+	state               []fabState // by Seat
+	nearest             []float32  // the nearest misclassified point of the run
+	x, c, g             []float32  // one image: point, image, gradient
+	toPoint, toImage    []float64  // their shifts to the plane
+	plane               *planes
 }
 
 // fabState is what the rule knows of one run.

@@ -29,6 +29,11 @@ func Builtin() Registry {
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"fab", "steps to the nearest class boundary; smallest distance", func() Settings { return new(FAB) }},
+		{"fab-t", "FAB with targets: one gradient a step; smallest distance", func() Settings { return new(FABT) }},
+		{"bisect", "PGD in balls that shrink and grow; smallest distance", func() Settings { return new(Bisect) }},
+		{"hopskipjump", "labels alone: gradients from samples; smallest distance", func() Settings { return new(HopSkipJump) }},
+		{"boundary", "labels alone: a walk along the boundary; smallest distance", func() Settings { return new(Boundary) }},
 	}
 }
 

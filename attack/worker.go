@@ -262,7 +262,7 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	case Move:
 		return move, false
 	}
-	if sl.Run++; sl.Run >= w.a.plan.Restarts {
+	if sl.Run++; sl.Run >= w.runs() {
 		return leave, false
 	}
 	w.choose(sl)
@@ -301,7 +301,23 @@ func (w *worker) choose(sl *Slot) {
 			sl.order[k] = j
 		}
 	}
-	sl.Target = sl.order[sl.Run%len(sl.order)]
+	sl.Target = sl.order[sl.Run%w.targets()]
+}
+
+// targets is the number of wrong classes that targeted runs climb towards.
+func (w *worker) targets() int {
+	if n := w.a.plan.Targets; n > 0 {
+		return min(n, w.space.Classes-1)
+	}
+	return w.space.Classes - 1
+}
+
+// runs is how many an image gets.
+func (w *worker) runs() int {
+	if w.a.plan.Targets == 0 || w.a.b.Targets != nil {
+		return w.a.plan.Restarts
+	}
+	return w.a.plan.Restarts * w.targets()
 }
 
 // keepBest copies the points that judge found better.

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"strconv"
 
@@ -20,7 +19,7 @@ import (
 type Bisect struct {
 	Steps    int     // of a run of PGD; 0: 40
 	Probes   int     // runs of PGD; 0: 12
-	First    float64 // radius in pixel units; 0: Linf 1/16; L2 √d/16
+	First    float64 // radius in pixel units; 0: 1/16, L2 √d/16, L1 d/100 for d values
 	Restarts int     // searches, each in the radius that the one before has left; 0: 1
 	Loss     net.Loss
 	Seed     uint64
@@ -35,7 +34,7 @@ func (b *Bisect) Fields() []Field {
 	return []Field{
 		Count("steps", "gradient steps at a radius", &b.Steps, usualSteps).Shown(strconv.Itoa(usualSteps)),
 		Count("probes", "radii that are tried", &b.Probes, bisectProbes),
-		Length("first", "first radius in pixel units (default 1/16; l2: √d/16)", &b.First),
+		Length("first", "first radius in pixel units (default 1/16; for d values, l2: √d/16, l1: d/100)", &b.First),
 		Count("restarts", "searches an image gets", &b.Restarts, 1),
 		Loss(&b.Loss),
 		Seed(&b.Seed),
@@ -51,26 +50,14 @@ func (b Bisect) Plan() Plan {
 	return Plan{Goal: SmallestDistance, Restarts: max(1, b.Restarts), Seed: b.Seed, FixedLengths: b.First != 0}
 }
 
-// Validate refuses norms other than Linf and L2.
 func (b Bisect) Validate(in net.Ball, classes int) error {
-	if in.Norm != net.Linf && in.Norm != net.L2 {
-		return fmt.Errorf("norm %v: want linf or l2", in.Norm)
-	}
-	if err := CheckFields(b.Fields()); err != nil {
-		return err
-	}
-	if least := b.Loss.MinClasses(false); classes < least {
-		return fmt.Errorf("loss %v: needs at least %d classes, the network has %d", b.Loss, least, classes)
-	}
-	return nil
+	return checkSettings(b.Fields(), in, classes, net.Linf, net.L2, net.L1)
 }
 
 func (b Bisect) NewRule(s *Space) Rule {
 	r := &bisect{space: s, steps: cmp.Or(b.Steps, usualSteps), probes: cmp.Or(b.Probes, bisectProbes), first: b.First, loss: b.Loss}
 	if r.first == 0 {
-		if r.first = 1.0 / 16; s.Ball.Norm == net.L2 {
-			r.first = math.Sqrt(float64(s.Size)) / 16
-		}
+		r.first = map[net.Norm]float64{net.Linf: 1.0 / 16, net.L2: math.Sqrt(float64(s.Size)) / 16, net.L1: float64(s.Size) / 100}[s.Ball.Norm]
 	}
 	r.state, r.nearest = make([]bisectState, s.Slots), s.Tensor()
 	return r
@@ -149,12 +136,14 @@ func (r *bisect) Move(slots []Slot, grad []float32) {
 		if !s.Moves {
 			continue
 		}
-		at := func(t []float32) []float32 { return sp.Layout.Slot(t, sp.Size, s.Place) }
+		at := func(t []float32) []float32 { return sp.Block(t, s.Place/int(sp.Layout))[s.Place%int(sp.Layout):] }
 		switch t := &r.state[s.Seat]; {
 		case t.begins && t.known:
 			sp.between(at(sp.X), at(sp.Centre), at(r.nearest), min(1, t.radius/t.hi))
 		case t.begins:
 			sp.scatter(at(sp.X), at(sp.Centre), s, t.radius)
+		case sp.Ball.Norm == net.L1:
+			sp.slide(at(sp.X), at(grad), at(sp.Lo), at(sp.Hi), at(sp.Centre), t.radius/4, t.radius)
 		default:
 			sp.walk(at(sp.X), at(grad), t.radius/4)
 			sp.pull(at(sp.X), at(sp.Centre), t.radius)
@@ -162,8 +151,19 @@ func (r *bisect) Move(slots []Slot, grad []float32) {
 	}
 }
 
+// slide is climbL1 for one image of a block, in a ball of a radius of its own.
+func (s *Space) slide(x, g, lo, hi, c []float32, length, radius float64) {
+	for k := 0; k < len(x); k += int(s.Layout) {
+		if g[k] > 0 && x[k] >= hi[k] || g[k] < 0 && x[k] <= lo[k] {
+			g[k] = 0
+		}
+	}
+	s.stepSparse(x, g, length, max(1, int(slideShare*float64(s.Size))))
+	s.projectImageL1(x, lo, hi, c, int(s.Layout), radius)
+}
+
 // scatter moves a slot to a random point of a ball around the image, in the pixel box:
-// uniform for Linf; for L2 in a direction of normal numbers, at the ball's surface.
+// uniform for Linf; else in a direction of normal numbers, at the ball's surface.
 func (s *Space) scatter(x, c []float32, at *Slot, radius float64) {
 	var sum sums
 	n, step := s.Size*int(s.Layout), int(s.Layout)
@@ -176,8 +176,8 @@ func (s *Space) scatter(x, c []float32, at *Slot, radius float64) {
 		sum.add(float64(x[k]))
 	}
 	scale := radius
-	if s.Ball.Norm == net.L2 {
-		scale /= math.Sqrt(sum.sum2) + 1e-30
+	if s.Ball.Norm != net.Linf {
+		scale /= sum.norm(s.Ball.Norm) + 1e-30
 	}
 	for k := 0; k < n; k += step {
 		x[k] = box(float64(c[k]) + float64(scale*float64(x[k])))

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"strconv"
 
@@ -61,12 +60,8 @@ func (b Boundary) Plan() Plan {
 	return Plan{Goal: SmallestDistance, Restarts: max(1, b.Restarts), NoGradient: true, Seed: b.Seed}
 }
 
-// Validate refuses norms other than L2.
-func (b Boundary) Validate(in net.Ball, _ int) error {
-	if in.Norm != net.L2 {
-		return fmt.Errorf("norm %v: want l2", in.Norm)
-	}
-	return CheckFields(b.Fields())
+func (b Boundary) Validate(in net.Ball, classes int) error {
+	return checkSettings(b.Fields(), in, classes, net.L2)
 }
 
 func (b Boundary) NewRule(s *Space) Rule {

@@ -132,23 +132,17 @@ func (f FABT) Plan() Plan {
 	return p
 }
 
-// Validate refuses norms other than Linf, L2 and L1.
-func (f FAB) Validate(b net.Ball, classes int) error { return checkFAB(f.Fields(), b, classes) }
+func (f FAB) Validate(b net.Ball, classes int) error {
+	return checkSettings(f.Fields(), b, classes, net.Linf, net.L2, net.L1)
+}
 
-// Validate refuses norms other than Linf, L2 and L1.
-func (f FABT) Validate(b net.Ball, classes int) error { return checkFAB(f.Fields(), b, classes) }
+func (f FABT) Validate(b net.Ball, classes int) error {
+	return checkSettings(f.Fields(), b, classes, net.Linf, net.L2, net.L1)
+}
 
-func checkFAB(fields []Field, b net.Ball, classes int) error {
-	if b.Norm != net.Linf && b.Norm != net.L2 && b.Norm != net.L1 {
-		return fmt.Errorf("norm %v: want linf, l2 or l1", b.Norm)
-	}
-	if err := CheckFields(fields); err != nil {
-		return err
-	}
-	if classes < 2 {
-		return fmt.Errorf("classes: the network has %d, want at least 2", classes)
-	}
-	return nil
+// checkSettings is what methods check that have no loss.
+func checkSettings(fields []Field, b net.Ball, classes int, norms ...net.Norm) error {
+	return checkClimb(fields, b, classes, Plan{}, norms...)
 }
 
 func (f FAB) NewRule(s *Space) Rule {

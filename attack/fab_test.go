@@ -161,7 +161,7 @@ func TestFABGolden(t *testing.T) {
 				n, err := net.Compile(g.Model, net.Options{ISA: isa.Name(), Backward: true})
 				require.NoError(t, err)
 				m := &recorder{how, g.Model.Arch.Input, map[uint64][]visit{}}
-				a, err := New(n, Config{Ball: ball(norm, largest(norm, size)), Method: m}, kernels.NewPool(1))
+				a, err := New(n, Config{Ball: norm.Largest(size), Method: m}, kernels.NewPool(1))
 				require.NoError(t, err)
 				var res Result
 				require.NoError(t, a.Run(context.Background(), Batch{X: x, Y: y}, &res))
@@ -184,9 +184,4 @@ func TestFABGolden(t *testing.T) {
 		})
 	}
 	require.Equal(t, 6, runs)
-}
-
-// largest is the radius of a ball that holds the pixel box.
-func largest(norm net.Norm, size int) string {
-	return []string{"1", net.Exactly(math.Sqrt(float64(size))).String(), net.Exactly(float64(size)).String()}[norm]
 }

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"strconv"
 
@@ -58,12 +57,8 @@ func (h HopSkipJump) Plan() Plan {
 	return Plan{Goal: SmallestDistance, Restarts: max(1, h.Restarts), NoGradient: true, Seed: h.Seed}
 }
 
-// Validate refuses norms other than Linf and L2.
-func (h HopSkipJump) Validate(b net.Ball, _ int) error {
-	if b.Norm != net.Linf && b.Norm != net.L2 {
-		return fmt.Errorf("norm %v: want linf or l2", b.Norm)
-	}
-	return CheckFields(h.Fields())
+func (h HopSkipJump) Validate(b net.Ball, classes int) error {
+	return checkSettings(h.Fields(), b, classes, net.Linf, net.L2)
 }
 
 func (h HopSkipJump) NewRule(s *Space) Rule {

@@ -38,9 +38,8 @@ type Plan struct {
 	// the batch names or, in run r, the r-th most likely wrong class of the image.
 	Targeted bool
 
-	// Targets limits targeted runs to so many of the most likely wrong classes, each of
-	// which gets Restarts runs; 0: Restarts runs in all. If the batch names targets, it
-	// has no meaning.
+	// Targets bounds the classes of targeted runs, if the batch names none: the most likely
+	// ones get Restarts runs each. 0: Restarts counts the runs to all.
 	Targets int
 
 	// FixedLengths is set by a method that has settings that are lengths in pixel units.

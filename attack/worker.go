@@ -37,6 +37,7 @@ type worker struct {
 	best          []float32
 	img, lo1, hi1 []float32 // one image, channels first
 	z, dz         []float32 // logits of one image, their gradient
+	wanted        []float32 // gradient to the logits that a Multi asks for next
 	seeds, sum    []float32 // gradient to the logits, sum of those to the pixels, with several draws
 	improved      []bool    // slots whose best point judge has just found
 	steps         int64
@@ -73,7 +74,9 @@ func newWorker(a *Attacker, ws Passes, slots int) *worker {
 		w.points = w.space.Tensor()
 	}
 	w.rule = a.cfg.Method.NewRule(w.space)
-	w.multi, _ = w.rule.(Multi)
+	if w.multi, _ = w.rule.(Multi); w.multi != nil {
+		w.wanted = make([]float32, len(ws.LogitGradient()))
+	}
 	w.seed = w.seedSlot
 	return w
 }

@@ -185,3 +185,111 @@ func TestFABGolden(t *testing.T) {
 	}
 	require.Equal(t, 6, runs)
 }
+
+// TestFABStops: an attack that stops fools the images whose smallest distance is in the
+// ball, each as soon as a run comes there, although runs come from outside.
+func TestFABStops(t *testing.T) {
+	const n = 45
+	s := newSetup(t, tiny, 1, n, "")
+	for norm, eps := range []string{"0.012", "0.06", "0.2"} {
+		b := ball(net.Norm(norm), eps)
+		for _, how := range [][2]Method{
+			{FAB{Steps: 12}, FAB{Steps: 12, Stop: true}},
+			{FABT{Steps: 12}, FABT{Steps: 12, Stop: true}},
+		} {
+			nearest := s.run(t, Config{Ball: b, Method: how[0]}, Batch{X: s.x, Y: s.y}, 1)
+			stop := s.run(t, Config{Ball: b, Method: how[1], Recheck: true}, Batch{X: s.x, Y: s.y}, 1)
+			fooled := 0
+			for i := range n {
+				require.Equal(t, nearest.Success[i], stop.Success[i], "%v, %v: image %d", how, b, i)
+				require.LessOrEqual(t, distances(nearest, b.Norm)[i], distances(stop, b.Norm)[i]+map[bool]float64{true: 0, false: 1e9}[stop.Success[i]])
+				if stop.Success[i] {
+					fooled++
+				}
+			}
+			require.Greater(t, fooled, 5)
+			require.Less(t, fooled, n-5)
+			require.Less(t, stop.ImageSteps, nearest.ImageSteps*3/4)
+		}
+	}
+}
+
+// TestFABRuns: the targets come one after the other, each for its restarts, and only the
+// runs after a first one for each begin elsewhere than at the image.
+func TestFABRuns(t *testing.T) {
+	const n, steps = 9, 3
+	s := newSetup(t, tiny, 1, n, "")
+	for _, c := range []struct {
+		how     Method
+		targets bool
+		atImage []bool // where each run begins
+	}{
+		{FAB{Steps: steps, Restarts: 3}, false, []bool{true, false, false}},
+		{FABT{Steps: steps, Targets: 2}, false, []bool{true, true}},
+		{FABT{Steps: steps, Targets: 2, Restarts: 2}, false, []bool{true, true, false, false}},
+		{FABT{Steps: steps}, false, []bool{true, true, true, true}},
+		{FABT{Steps: steps, Targets: 3, Restarts: 2}, true, []bool{true, false}},
+	} {
+		m := &firsts{c.how, map[uint64][]int{}, map[uint64][]float64{}}
+		b := Batch{X: s.x, Y: s.y}
+		if c.targets {
+			for _, y := range s.y {
+				b.Targets = append(b.Targets, (y+1)%5)
+			}
+		}
+		s.run(t, Config{Ball: ball(net.L2, "1"), Method: m}, b, 1)
+		z := s.logits(t, s.x, n)
+		for i := range n {
+			require.Len(t, m.distance[uint64(i)], len(c.atImage), "%v", c.how)
+			for run, at := range c.atImage {
+				d := m.distance[uint64(i)][run]
+				require.Equal(t, at, d == 0, "%v: run %d begins at a distance of %v", c.how, run, d)
+				require.LessOrEqual(t, d, 0.5+1e-6)
+			}
+			if _, ok := c.how.(FABT); ok && !c.targets {
+				first, second := m.target[uint64(i)][0], m.target[uint64(i)][1]
+				require.GreaterOrEqual(t, z[i*5+first], z[i*5+second])
+				for j := range 5 {
+					require.True(t, j == s.y[i] || j == first || z[i*5+j] <= z[i*5+second])
+				}
+			}
+		}
+	}
+}
+
+// firsts notes where runs begin and what their targets are, by image.
+type firsts struct {
+	Method
+	target   map[uint64][]int
+	distance map[uint64][]float64
+}
+
+func (m *firsts) NewRule(s *Space) Rule {
+	r := &firstsRule{m.Method.NewRule(s), m}
+	if multi, ok := r.Rule.(Multi); ok {
+		return &firstsMulti{r, multi}
+	}
+	return r
+}
+
+type firstsRule struct {
+	Rule
+	m *firsts
+}
+
+type firstsMulti struct {
+	*firstsRule
+	multi Multi
+}
+
+func (r *firstsMulti) Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool {
+	return r.multi.Next(slots, grad, seed)
+}
+
+func (r *firstsRule) Judge(s *Slot, z, dz []float32) Verdict {
+	if s.Step == 0 {
+		r.m.target[s.Image] = append(r.m.target[s.Image], s.Target)
+		r.m.distance[s.Image] = append(r.m.distance[s.Image], s.Distance)
+	}
+	return r.Rule.Judge(s, z, dz)
+}

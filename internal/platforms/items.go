@@ -50,6 +50,7 @@ var items = []item{
 	{"graphs, logits", true, graphs(graphLogits)},
 	{"graphs, pgd", true, graphs(graphAttack)},
 	{"graphs, apgd", true, graphs(graphAPGD)},
+	{"graphs, fab and decisions", true, graphs(graphNearest)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},

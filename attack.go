@@ -19,6 +19,12 @@ type (
 	FGSM = attack.FGSM // one step of ε
 	PGD  = attack.PGD  // steps of ε/4 from random starts
 	APGD = attack.APGD // PGD with momentum that finds its own step size
+
+	FAB         = attack.FAB         // steps to the nearest class boundary
+	FABT        = attack.FABT        // FAB with targets
+	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
+	HopSkipJump = attack.HopSkipJump // from labels alone, by estimates of gradients
+	Boundary    = attack.Boundary    // from labels alone, by a walk along the boundary
 )
 
 // Attacked is the outcome of Attack, one entry an image.

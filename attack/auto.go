@@ -73,7 +73,7 @@ func (a Auto) Stages(n net.Norm) []CascadeStage {
 		ce.Restarts, ce.Stages = 5, true
 		t.Targets, t.Stages = 5, true
 	}
-	return []CascadeStage{{Method: ce}, {Method: t}, {Method: Square{Seed: a.Seed}}}
+	return []CascadeStage{{Method: ce}, {Method: t}, {Method: FABT{Seed: a.Seed, Stop: true}}, {Method: Square{Seed: a.Seed}}}
 }
 
 // NewRule is never called: the stages have rules.

@@ -39,6 +39,11 @@ func Builtin() Registry {
 		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
 		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"fab", "steps to the nearest class boundary; smallest distance", func() Settings { return new(FAB) }},
+		{"fab-t", "FAB with targets: one gradient a step; smallest distance", func() Settings { return new(FABT) }},
+		{"bisect", "PGD in balls that shrink and grow; smallest distance", func() Settings { return new(Bisect) }},
+		{"hopskipjump", "labels alone: gradients from samples; smallest distance", func() Settings { return new(HopSkipJump) }},
+		{"boundary", "labels alone: a walk along the boundary; smallest distance", func() Settings { return new(Boundary) }},
 		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
 		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {

@@ -18,6 +18,13 @@ type (
 	FGSM = attack.FGSM // one step of ε
 	PGD  = attack.PGD  // steps of ε/4 from random starts
 	APGD = attack.APGD // PGD with momentum that finds its own step size
+
+	RFGSM  = attack.RFGSM  // a random step, then one of FGSM
+	BIM    = attack.BIM    // steps of 1/255 from the image
+	MIFGSM = attack.MIFGSM // steps along gathered gradients
+	NIFGSM = attack.NIFGSM // the same with Nesterov's momentum
+	PIFGSM = attack.PIFGSM // long steps that spread over patches
+	Noise  = attack.Noise  // random points
 )
 
 // Attacked is the outcome of Attack, one entry an image.

@@ -132,22 +132,28 @@ type search struct {
 	lower, upper  float64
 	found         bool    // a point has fooled with this weight
 	last          float64 // loss at the last look at progress
+	stalls        int     // looks in a row at which it had not fallen
 }
 
 const (
 	boundless = 1e10   // weights are smaller
-	progress  = 0.9999 // a loss that is still above this part of the last one has stalled
+	progress  = 0.9999 // a loss that is still above this part of the last one has not fallen
+	patience  = 2
 )
 
 func newSearch(rounds int, weight float64) search {
 	return search{rounds: rounds, weight: weight, upper: boundless, last: math.Inf(1)}
 }
 
-// stalled reports whether the loss has hardly fallen since it was last asked.
+// stalled reports whether the loss has hardly fallen between the last three looks at it.
 func (b *search) stalled(loss float64) bool {
-	stop := !(loss <= float64(progress*b.last))
+	if loss <= float64(progress*b.last) {
+		b.stalls = 0
+	} else {
+		b.stalls++
+	}
 	b.last = loss
-	return stop
+	return b.stalls == patience
 }
 
 // next picks the next weight. It reports false after the last. With ten rounds or more
@@ -168,6 +174,6 @@ func (b *search) next() bool {
 	if b.rounds >= 10 && b.round == b.rounds-1 {
 		b.weight = b.upper
 	}
-	b.found, b.last = false, math.Inf(1)
+	b.found, b.last, b.stalls = false, math.Inf(1), 0
 	return b.round < b.rounds
 }

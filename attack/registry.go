@@ -36,6 +36,9 @@ func Builtin() Registry {
 		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
 		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
+		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
+		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
 
 		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},
 		{"cw", "smallest L2 distance: Adam on distance and loss, weighed by bisection", func() Settings { return new(CW) }},

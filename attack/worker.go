@@ -216,7 +216,9 @@ func (w *worker) judge(i int) (gradient bool) {
 	if !gradient {
 		clear(w.dz)
 	}
-	w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	if !w.a.plan.NoGradient { // else there may be no room for one
+		w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	}
 	return gradient
 }
 
@@ -259,6 +261,9 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 		sl.clean = true
 		if w.a.b.Robust != nil && w.a.b.Robust[sl.image] {
 			w.a.res.Proved[sl.image] = true
+			return leave, false
+		}
+		if w.lattice != nil && !w.a.plan.Anywhere && !w.lattice.reaches(w.img, w.a.b.X[sl.image*w.space.Size:(sl.image+1)*w.space.Size]) {
 			return leave, false
 		}
 		w.choose(sl)

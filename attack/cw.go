@@ -98,7 +98,7 @@ type cw struct {
 
 // cwState is what the rule knows of one run.
 type cwState struct {
-	search
+	bisection
 	i            int     // steps with this weight
 	power1       float64 // Adam's β₁ⁱ, β₂ⁱ
 	power2       float64
@@ -110,7 +110,7 @@ func (r *cw) Start(*Slot, []float32) {}
 func (r *cw) Judge(s *Slot, z, dz []float32) Verdict {
 	t := &r.state[s.Seat]
 	if s.Step == 0 {
-		*t = cwState{search: newSearch(r.searches, r.weight)}
+		*t = cwState{bisection: newBisection(r.searches, r.weight)}
 	}
 	t.back = false
 	t.found = t.found || s.Fools

@@ -99,7 +99,7 @@ type ead struct {
 
 // eadState is what the rule knows of one run.
 type eadState struct {
-	search
+	bisection
 	i      int // steps with this weight
 	active bool
 	to     eadMove
@@ -118,7 +118,7 @@ func (r *ead) Start(*Slot, []float32) {}
 func (r *ead) Judge(s *Slot, z, dz []float32) Verdict {
 	t := &r.state[s.Seat]
 	if s.Step == 0 {
-		*t = eadState{search: newSearch(r.searches, r.weight)}
+		*t = eadState{bisection: newBisection(r.searches, r.weight)}
 	}
 	if t.to == toX { // this is x_{i+1}
 		t.found = t.found || s.Fools

@@ -123,10 +123,10 @@ func annealed(i, n int) float64 {
 	return (1 + p) / 2
 }
 
-// search is the bisection of the weight of the loss against the distance in the attacks
+// bisection is that of the weight of the loss against the distance in the attacks
 // of Carlini & Wagner 2017 and Chen et al. 2018: ten times as much until a point fools,
 // then halfway between the largest weight that failed and the smallest that did not.
-type search struct {
+type bisection struct {
 	round, rounds int
 	weight        float64
 	lower, upper  float64
@@ -141,12 +141,12 @@ const (
 	patience  = 2
 )
 
-func newSearch(rounds int, weight float64) search {
-	return search{rounds: rounds, weight: weight, upper: boundless, last: math.Inf(1)}
+func newBisection(rounds int, weight float64) bisection {
+	return bisection{rounds: rounds, weight: weight, upper: boundless, last: math.Inf(1)}
 }
 
 // stalled reports whether the loss has hardly fallen between the last three looks at it.
-func (b *search) stalled(loss float64) bool {
+func (b *bisection) stalled(loss float64) bool {
 	if loss <= float64(progress*b.last) {
 		b.stalls = 0
 	} else {
@@ -158,7 +158,7 @@ func (b *search) stalled(loss float64) bool {
 
 // next picks the next weight. It reports false after the last. With ten rounds or more
 // the last repeats the smallest weight that has led to a point.
-func (b *search) next() bool {
+func (b *bisection) next() bool {
 	if b.found {
 		b.upper = min(b.upper, b.weight)
 	} else {

@@ -113,10 +113,6 @@ func configs() map[string]Config {
 		"nearest l2": {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 		"cascade":    {Ball: linf, Method: relay{}},
 		"cascade l2": {Ball: l2, Method: relay{}},
-		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
-		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
-		"cascade":         {Ball: linf, Method: relay{}},
-		"cascade l2":      {Ball: l2, Method: relay{}},
 
 		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
 		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},

@@ -23,10 +23,11 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
-	if r.IntN(2) == 0 {
+	switch r.IntN(4) {
+	case 0:
 		return hostileClimb(targeted, restarts, loss, seed, r)
-	if r.IntN(6) == 0 {
-		return search(targeted, restarts, seed, r)
+	case 1:
+		return hostileSearch(targeted, restarts, seed, r)
 	}
 	switch r.IntN(4) {
 	case 0:
@@ -63,8 +64,10 @@ func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *ra
 		return PIFGSM{Steps: steps, Amplification: []float64{0, 1e-300, 3, 1e300}[r.IntN(4)], Restarts: again, Targeted: targeted, Loss: loss}
 	}
 	return Noise{Kind: []string{"", gaussian}[r.IntN(2)], Draws: restarts, Seed: seed}
-// search draws an attack without gradients.
-func search(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+}
+
+// hostileSearch is hostile for attacks without gradients.
+func hostileSearch(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
 	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
@@ -106,6 +109,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
 			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
+			}
 			if seed%4 == 3 {
 				c.Lattice = 1 + int(seed/4%8)
 			}

@@ -23,6 +23,9 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
+	if r.IntN(4) == 0 {
+		return hostileSmallest(net.Norm(r.IntN(4)), r)
+	}
 	switch r.IntN(9) {
 	case 0:
 		return hostileClimb(targeted, restarts, loss, seed, r)

@@ -39,6 +39,7 @@ func Builtin() Registry {
 		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
 		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
 		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {

@@ -68,6 +68,9 @@ func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *ra
 
 // hostileSearch is hostile for attacks without gradients.
 func hostileSearch(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	if r.IntN(2) == 0 {
+		return SparseRS{Queries: 1 + r.IntN(30), Restarts: restarts, AlphaInit: r.Float64(), Targeted: targeted, Seed: seed}
+	}
 	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
@@ -152,6 +155,51 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 	t.Logf("%d images, %d moved, %d fooled, 0 outside", cases, moved, fooled)
 	require.Greater(t, moved, cases/20)
 	require.Positive(t, fooled)
+}
+
+// TestRedTeamOthers attacks hostile networks with what no other test here can take: one
+// perturbation for all images, and points outside the ball.
+func TestRedTeamOthers(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 4))
+	families := slices.Concat(redteam.Families(), redteam.LayerFamilies())
+	moved := 0
+	for seed := range uint64(60 * redteam.Size(t)) {
+		f := families[seed%uint64(len(families))]
+		if f.Large {
+			continue
+		}
+		n, err := net.Compile(f.Draw(seed).Model, net.Options{Backward: true})
+		require.NoError(t, err)
+		size, count := n.Input().Size(), 1+r.IntN(20)
+		b := Batch{X: redteam.Image(size*count, r), Y: make([]int, count)}
+		for i := range b.Y {
+			b.Y[i] = r.IntN(n.Classes())
+		}
+		everywhere := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1")}
+		for _, c := range []Config{
+			{Ball: redteam.Ball(net.Norm(r.IntN(2)), r), Method: Universal{
+				Epochs: 1 + r.IntN(3), Batch: r.IntN(30), StepSize: []float64{0, 1e-45, 0.1, 1e300}[r.IntN(4)],
+				Height: []float64{0, 1e-9, 1e30}[r.IntN(3)], Loss: net.Loss(r.IntN(3)), Seed: seed,
+			}},
+			{Ball: everywhere, Method: Spatial{
+				Rotation: []float64{0, 1e-300, 180}[r.IntN(3)], Translation: []float64{0, 1e-300, 1, 1e300}[r.IntN(4)],
+				Rotations: r.IntN(4), Translations: 1 + r.IntN(3), Random: r.IntN(9), Seed: seed,
+			}},
+		} {
+			a, err := New(n, c, kernels.NewPool(1))
+			require.NoError(t, err)
+			var res Result
+			require.NoError(t, a.Run(context.Background(), b, &res))
+			for i := range b.Y {
+				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
+				require.True(t, redteam.Inside(c.Ball, x, adv), "%s/%d, %+v: %v is not around %v", f.Name, seed, c, adv, x)
+				if !slices.Equal(x, adv) {
+					moved++
+				}
+			}
+		}
+	}
+	require.Positive(t, moved)
 }
 
 // TestRedTeamRadius: each radius that a search returns holds its point.

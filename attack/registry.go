@@ -37,10 +37,6 @@ func Builtin() Registry {
 		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
 		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
-		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
-		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
-		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
-		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
 		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
@@ -50,6 +46,7 @@ func Builtin() Registry {
 		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
 		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 
 		// The smallest distance.
 		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},

@@ -18,6 +18,11 @@ type (
 	FGSM = attack.FGSM // one step of ε
 	PGD  = attack.PGD  // steps of ε/4 from random starts
 	APGD = attack.APGD // PGD with momentum that finds its own step size
+
+	Square    = attack.Square    // random search with squares, without gradients
+	SparseRS  = attack.SparseRS  // random search for a few pixels, without gradients
+	Spatial   = attack.Spatial   // rotations and translations
+	Universal = attack.Universal // one perturbation for all images
 )
 
 // Attacked is the outcome of Attack, one entry an image.

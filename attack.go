@@ -31,6 +31,10 @@ type (
 	NIFGSM = attack.NIFGSM // the same with Nesterov's momentum
 	PIFGSM = attack.PIFGSM // long steps that spread over patches
 	Noise  = attack.Noise  // random points
+	Square    = attack.Square    // random search with squares, without gradients
+	SparseRS  = attack.SparseRS  // random search for a few pixels, without gradients
+	Spatial   = attack.Spatial   // rotations and translations
+	Universal = attack.Universal // one perturbation for all images
 )
 
 // Attacked is the outcome of Attack, one entry an image.

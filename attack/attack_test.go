@@ -671,6 +671,13 @@ func TestBadInput(t *testing.T) {
 		"ddn: init-norm: got NaN":            {Ball: ball(net.L2, "1"), Method: DDN{InitNorm: math.NaN()}},
 		"cw: rate: got -1":                   {Ball: ball(net.L2, "1"), Method: CW{Rate: -1}},
 		"ead: searches: got -1":              {Ball: ball(net.L1, "1"), Method: EAD{Searches: -1}},
+		"square: norm l0: want linf or l2 or l1": {Ball: ball(net.L0, "3"), Method: Square{}},
+		"square: p-init: got 2":                  {Ball: linf, Method: Square{PInit: 2}},
+		"sparse-rs: norm linf: want l0":          {Ball: linf, Method: SparseRS{}},
+		"sparse-rs: queries: got -1":             {Ball: ball(net.L0, "3"), Method: SparseRS{Queries: -1}},
+		"spatial: rotation: got 181":             {Ball: linf, Method: Spatial{Rotation: 181}},
+		"spatial: rotations: the grid has":       {Ball: linf, Method: Spatial{Rotations: 1 << 20, Translations: 1 << 20}},
+		"universal: epochs: got -1":              {Ball: linf, Method: Universal{Epochs: -1}},
 	} {
 		_, err := New(s.n, c, pool)
 		require.ErrorContains(t, err, want)

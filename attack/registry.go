@@ -53,6 +53,7 @@ func Builtin() Registry {
 		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
 		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 
 		// The smallest distance.
 		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},

@@ -49,6 +49,9 @@ func TestParse(t *testing.T) {
 		"fmn:steps=30,alpha=10,gamma=0.01,seed=1": FMN{Steps: 30, Alpha: 10, Gamma: 0.01, Seed: 1},
 		"ead:beta=0.001,rate=0.02,weight=1":       EAD{Beta: 0.001, Rate: 0.02, Weight: 1},
 		"ead:elastic-net,abort-early=false":       EAD{ElasticNet: true, AllSteps: true},
+		"sparse-rs:queries=50,alpha-init=0.5,restarts=2":           SparseRS{Queries: 50, AlphaInit: 0.5, Restarts: 2},
+		"spatial:rotation=15,translation=1.5,random=10,seed=3":     Spatial{Rotation: 15, Translation: 1.5, Random: 10, Seed: 3},
+		"universal:epochs=3,batch=8,step-size=1/255,height=2":      Universal{Epochs: 3, Batch: 8, StepSize: 1.0 / 255, Height: 2},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -62,7 +65,10 @@ func TestParse(t *testing.T) {
 		PGD{}:  "pgd:steps=40",
 		APGD{}: "apgd:steps=100",
 
-		Square{}: "square:queries=5000",
+		Square{}:                                                            "square:queries=5000",
+		SparseRS{AlphaInit: 0.3, Seed: 1}:                                   "sparse-rs:queries=10000,seed=1",
+		Spatial{Rotations: 31, Translations: 7}:                             "spatial:translations=7",
+		Universal{Batch: 64, Loss: net.Margin}:                              "universal:loss=margin",
 		Square{Queries: 9, PInit: 0.8, Restarts: 3}:                         "square:queries=9,restarts=3",
 		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
 		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",

@@ -51,6 +51,8 @@ var items = []item{
 	{"graphs, logits", true, graphs(graphLogits)},
 	{"graphs, pgd", true, graphs(graphAttack)},
 	{"graphs, apgd", true, graphs(graphAPGD)},
+	{"graphs, l1", true, graphs(graphL1)},
+	{"graphs, fgsm and kin", true, graphs(graphKin)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},

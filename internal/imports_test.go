@@ -34,11 +34,11 @@ var allowed = map[string][]string{
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 
 	// Results, and the files of runs.
-	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
-	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
-	"internal/show":    {},
-	"internal/plot":    {},
-	"internal/machine": {"kernels"},
+	"report":            {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
+	"internal/outfile":  {"internal/journal", "internal/atomicfile", "internal/filelock"},
+	"internal/show":     {},
+	"internal/plot":     {},
+	"internal/pictures": {"model"}, "internal/machine": {"kernels"},
 	"internal/charts":  {"internal/plot", "internal/show", "report"},
 	"internal/input":   {"internal/formats", "internal/outfile", "audit", "dataset", "dataset/mnist", "kernels", "model", "net", "onnx"},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},

@@ -124,6 +124,7 @@ func TestLatticeOff(t *testing.T) {
 	assert.Positive(t, doc["success"])
 	r := run(args("attack --model %s --data %s --eps 0.01,0.02 --lattice 8", f.model, f.data)...)
 	assert.Zero(t, r.code, r.stderr)
+	assert.Contains(t, r.stdout, "float robust  float fooled  still if rounded")
 	r = run(args("attack --model %s --data %s --eps 0.001 --lattice 8", f.model, f.data)...)
 	assert.Contains(t, r.stdout, "100 images, around 100 of which the ball has no 8-bit image")
 }

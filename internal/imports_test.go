@@ -34,16 +34,19 @@ var allowed = map[string][]string{
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 
 	// Results, and the files of runs.
-	"report":            {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
-	"internal/outfile":  {"internal/journal", "internal/atomicfile", "internal/filelock"},
-	"internal/show":     {},
-	"internal/plot":     {},
-	"internal/pictures": {"model"}, "internal/machine": {"kernels"},
+	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
+	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
+	"internal/show":    {},
+	"internal/plot":    {},
+	"internal/machine": {"kernels"},
 	"internal/charts":  {"internal/plot", "internal/show", "report"},
 	"internal/input":   {"internal/formats", "internal/outfile", "audit", "dataset", "dataset/mnist", "kernels", "model", "net", "onnx"},
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
+
+	// What is drawn.
+	"internal/pictures": {"model"},
 }
 
 // light lists the only modules that the core may pull into a program, heavy what of

@@ -244,6 +244,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	r.Unlimited = f.unlimited
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
+	if cfg, err = audit.WithProofs(s.Net, s.Pool, cfg); err != nil {
+		return nil, err
+	}
 	attacker, err := attack.New(s.Net, cfg, s.Pool)
 	if err != nil {
 		return nil, err

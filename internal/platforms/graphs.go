@@ -60,6 +60,11 @@ func graphL1(p *printer, g *graph) error {
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
 // graphNearest runs the attacks that look for the nearest misclassified point.
 func graphNearest(p *printer, g *graph) error {
 	for _, c := range []struct {

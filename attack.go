@@ -25,16 +25,16 @@ type (
 	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
 	HopSkipJump = attack.HopSkipJump // from labels alone, by estimates of gradients
 	Boundary    = attack.Boundary    // from labels alone, by a walk along the boundary
-	RFGSM  = attack.RFGSM  // a random step, then one of FGSM
-	BIM    = attack.BIM    // steps of 1/255 from the image
-	MIFGSM = attack.MIFGSM // steps along gathered gradients
-	NIFGSM = attack.NIFGSM // the same with Nesterov's momentum
-	PIFGSM = attack.PIFGSM // long steps that spread over patches
-	Noise  = attack.Noise  // random points
-	Square    = attack.Square    // random search with squares, without gradients
-	SparseRS  = attack.SparseRS  // random search for a few pixels, without gradients
-	Spatial   = attack.Spatial   // rotations and translations
-	Universal = attack.Universal // one perturbation for all images
+	RFGSM       = attack.RFGSM       // a random step, then one of FGSM
+	BIM         = attack.BIM         // steps of 1/255 from the image
+	MIFGSM      = attack.MIFGSM      // steps along gathered gradients
+	NIFGSM      = attack.NIFGSM      // the same with Nesterov's momentum
+	PIFGSM      = attack.PIFGSM      // long steps that spread over patches
+	Noise       = attack.Noise       // random points
+	Square      = attack.Square      // random search with squares, without gradients
+	SparseRS    = attack.SparseRS    // random search for a few pixels, without gradients
+	Spatial     = attack.Spatial     // rotations and translations
+	Universal   = attack.Universal   // one perturbation for all images
 )
 
 // Attacked is the outcome of Attack, one entry an image.

@@ -55,6 +55,7 @@ var items = []item{
 	{"graphs, fgsm and kin", true, graphs(graphKin)},
 	{"graphs, fab and decisions", true, graphs(graphNearest)},
 	{"graphs, searches", true, graphs(graphSearches)},
+	{"graphs, smallest distance", true, graphs(graphSmallest)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},

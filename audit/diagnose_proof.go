@@ -1,0 +1,48 @@
+package audit
+
+import (
+	"context"
+
+	"github.com/epsball/epsball/verify"
+)
+
+// checkCertified: nothing attacked is proved robust. It bounds images that were fooled in
+// the same ball, first by intervals and a few by linear bounds.
+func checkCertified(ctx context.Context, c *Case) Finding {
+	n, ok := c.network()
+	if !ok {
+		return skip("the target is more than a network, so nothing is proved of it")
+	}
+	if len(c.fooled) == 0 {
+		return skip("the attack fooled no image")
+	}
+	v, err := verify.New(n, c.Pool)
+	if err != nil {
+		return skip("%v", err)
+	}
+	linear := verify.MethodCROWNIBP
+	if c.Level == LevelFull {
+		linear = verify.MethodCROWN
+	}
+	var both []int
+	looked := c.first(c.fooled, 64)
+	for _, rung := range []struct {
+		method verify.Method
+		places []int
+	}{{verify.MethodIBP, looked}, {linear, c.first(c.fooled, 4)}} {
+		var res verify.Result
+		b := verify.Batch{X: c.pick(c.Batch.X, rung.places), Y: c.part(rung.places).Y}
+		if err := v.CertifyRung(ctx, verify.Options{Method: rung.method}, c.Config.Ball, b, &res); err != nil {
+			return broken(ctx, err)
+		}
+		for k, i := range rung.places {
+			if res.Certified[k] {
+				both = append(both, i)
+			}
+		}
+	}
+	if len(both) == 0 {
+		return fine("none of %s that the attack fooled is proved robust", count(len(looked), "image"))
+	}
+	return c.say(Fail, both, "%s both fooled and proved robust in %v: neither result can be trusted, please report this", count(len(both), "image"), c.Config.Ball)
+}

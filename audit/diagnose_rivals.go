@@ -1,0 +1,159 @@
+package audit
+
+import (
+	"context"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// checkNoise: random points of the ball are the weakest attack of all (Carlini et al. 2019).
+func checkNoise(ctx context.Context, c *Case) Finding {
+	return c.rival(ctx, "random noise", c.Target, noise{points: 8, targeted: c.Batch.Targets != nil}, c.first(c.survivors, 128))
+}
+
+// noise tries random points of the ball, in Linf every other time a corner.
+type noise struct {
+	points   int
+	targeted bool
+}
+
+func (noise) Name() string                     { return "noise" }
+func (noise) String() string                   { return "noise" }
+func (noise) Validate(b net.Ball, _ int) error { return nil }
+
+func (n noise) Plan() attack.Plan {
+	return attack.Plan{Restarts: n.points, RandomStart: true, Targeted: n.targeted, Seed: 1}
+}
+
+func (noise) NewRule(s *attack.Space) attack.Rule { return &noiseRule{s} }
+
+type noiseRule struct{ space *attack.Space }
+
+func (r *noiseRule) Start(s *attack.Slot, x []float32) {
+	if r.space.Ball.Norm != net.Linf || s.Run%2 == 0 {
+		r.space.RandomPoint(x, &s.Stream)
+		return
+	}
+	eps := float32(r.space.Ball.Eps.Float64())
+	for k := range x {
+		if s.Stream.Float32() < 0.5 {
+			x[k] += eps
+		} else {
+			x[k] -= eps
+		}
+	}
+}
+
+func (*noiseRule) Judge(*attack.Slot, []float32, []float32) attack.Verdict { return attack.RunOver }
+func (*noiseRule) Move([]attack.Slot, []float32)                           {}
+
+// checkMoreEffort: an attack that is done gains nothing from twice the steps and other
+// random numbers (Carlini et al. 2019).
+func checkMoreEffort(ctx context.Context, c *Case) Finding {
+	more, err := attack.Builtin().Twice(c.Config.Method)
+	if err != nil {
+		return skip("%v", err)
+	}
+	f := c.rival(ctx, more.String(), c.Target, more, c.left())
+	if f.Verdict == Fail { // the attack asked for is not wrong: it is short
+		f.Verdict = Warn
+	}
+	return f
+}
+
+// checkBlackBox: an attack that sees no gradients cannot be the better one (Carlini et al.
+// 2019; auto-attack's check of Square).
+func checkBlackBox(ctx context.Context, c *Case) Finding {
+	if c.Config.Method.Name() == "square" {
+		return skip("the attack is one itself")
+	}
+	text := "square:queries=200"
+	if c.Batch.Targets != nil {
+		text += ",targeted"
+	}
+	square, err := attack.Parse(text)
+	if err != nil {
+		return skip("%v", err)
+	}
+	return c.rival(ctx, "a black box ("+text+")", c.Target, square, c.left())
+}
+
+// checkTransfer: points found by the gradients of another classifier fool the target where
+// its own gradients lead nowhere (Carlini et al. 2019). The target judges every point of the
+// way.
+func checkTransfer(ctx context.Context, c *Case) Finding {
+	if len(c.Surrogates) == 0 {
+		return skip("there is no other model of these images")
+	}
+	worst := skip("no surrogate goes with the target")
+	m := attack.PGD{Steps: 20, Seed: 1, Targeted: c.Batch.Targets != nil}
+	for _, s := range c.Surrogates {
+		if s.Target.Input() != c.Target.Input() || s.Target.Classes() != c.Target.Classes() || s.Target.Few(1) != c.Target.Few(1) ||
+			s.Target.Few(1<<20) != c.Target.Few(1<<20) || !s.Target.HasBackward() {
+			continue
+		}
+		f := c.rival(ctx, "the gradient of "+s.Name, &lent{c.Target, s.Target}, m, c.left())
+		if rank(f.Verdict) > rank(worst.Verdict) || f.Verdict == worst.Verdict && f.Count > worst.Count {
+			worst = f
+		}
+	}
+	return worst
+}
+
+func rank(v Outcome) int {
+	return map[Outcome]int{Skipped: 0, OK: 1, Warn: 2, Fail: 3, Stopped: 4}[v]
+}
+
+// lent is a target that follows the gradient of another one.
+type lent struct {
+	attack.Target
+	lender attack.Target
+}
+
+func (l *lent) HasBackward() bool { return true }
+
+func (l *lent) Passes(images int, pool *kernels.Pool) attack.Passes {
+	p := &lentPasses{Passes: l.Target.Passes(images, pool), lender: l.lender.Passes(images, pool)}
+	p.random, _ = p.Passes.(attack.Randomised)
+	p.lenderRandom, _ = p.lender.(attack.Randomised)
+	p.z, p.dz = make([]float32, l.Classes()), make([]float32, l.Classes())
+	return p
+}
+
+// lentPasses climb the lender's cross-entropy.
+type lentPasses struct {
+	attack.Passes
+	lender               attack.Passes
+	random, lenderRandom attack.Randomised
+	slots                []attack.Slot
+	z, dz                []float32
+}
+
+func (p *lentPasses) Seat(slots []attack.Slot) {
+	p.slots = slots
+	for _, r := range []attack.Randomised{p.random, p.lenderRandom} {
+		if r != nil {
+			r.Seat(slots)
+		}
+	}
+}
+
+func (p *lentPasses) Forward(x []float32, blocks int) []float32 {
+	p.lender.Forward(x, blocks)
+	return p.Passes.Forward(x, blocks)
+}
+
+func (p *lentPasses) Backward(blocks int) []float32 {
+	for k := range p.slots {
+		s := &p.slots[k]
+		clear(p.dz)
+		if !s.Empty() && s.Moves {
+			p.lender.Layout().Gather(p.z, p.lender.Logits(), k)
+			net.CrossEntropy.Gradient(p.dz, p.z, s.Y, s.Target)
+		}
+		p.lender.Layout().Scatter(p.lender.LogitGradient(), p.dz, k)
+	}
+	return p.lender.Backward(blocks)
+}

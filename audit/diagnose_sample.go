@@ -1,0 +1,168 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/epsball/epsball/attack"
+)
+
+// sets are the places in the batch of images by what the attack made of them.
+type sets struct {
+	begun     []int
+	fooled    []int
+	survivors []int // correct, and not fooled by the whole attack
+	clean     int   // correct and done
+}
+
+func newSets(c *Case) (s sets) {
+	r := c.Result
+	for i, begun := range r.Begun {
+		switch {
+		case !begun:
+			continue
+		case r.Clean[i] && r.Success[i]:
+			s.fooled = append(s.fooled, i)
+		case r.Clean[i] && r.Done[i]:
+			s.survivors = append(s.survivors, i)
+		}
+		if r.Clean[i] && r.Done[i] {
+			s.clean++
+		}
+		s.begun = append(s.begun, i)
+	}
+	return s
+}
+
+// first returns the first of the images, at most n of them, or eight times as many in full
+// checks.
+func (c *Case) first(images []int, n int) []int {
+	if c.Level == LevelFull {
+		n *= 8
+	}
+	return images[:min(n, len(images))]
+}
+
+// left returns a sample of what the attack left: a twelfth, within limits.
+func (c *Case) left() []int {
+	return c.first(c.survivors, min(max(8, len(c.survivors)/12), 32))
+}
+
+// pick returns the images of x at some places.
+func (c *Case) pick(x []float32, places []int) []float32 {
+	size := c.Target.Input().Size()
+	var some []float32
+	for _, i := range places {
+		some = append(some, x[i*size:(i+1)*size]...)
+	}
+	return some
+}
+
+// image returns one image of x.
+func (c *Case) image(x []float32, i int) []float32 {
+	size := c.Target.Input().Size()
+	return x[i*size : (i+1)*size]
+}
+
+// part returns the batch of some images, with the random numbers that they had.
+func (c *Case) part(places []int) attack.Batch {
+	b := attack.Batch{X: c.pick(c.Batch.X, places), Y: make([]int, len(places)), Index: make([]int, len(places))}
+	for k, i := range places {
+		b.Y[k], b.Index[k] = c.Batch.Y[i], c.index(i)
+		if c.Batch.Targets != nil {
+			b.Targets = append(b.Targets, c.Batch.Targets[i])
+		}
+	}
+	return b
+}
+
+// attack runs an attack on some images, and returns the places of those fooled.
+func (c *Case) attack(ctx context.Context, t attack.Target, cfg attack.Config, places []int) ([]int, *attack.Result, error) {
+	a, err := attack.New(t, cfg, c.Pool)
+	if err != nil {
+		return nil, nil, &refused{err}
+	}
+	res := new(attack.Result)
+	if err := a.Run(ctx, c.part(places), res); err != nil {
+		return nil, nil, err
+	}
+	var fooled []int
+	for k, i := range places {
+		if res.Success[k] {
+			fooled = append(fooled, i)
+		}
+	}
+	return fooled, res, nil
+}
+
+// refused is the error of an attack that does not go with the ball or the target.
+type refused struct{ err error }
+
+func (r *refused) Error() string { return r.err.Error() }
+func (r *refused) Unwrap() error { return r.err }
+
+// config is that of the attack, with another method.
+func (c *Case) config(m attack.Method) attack.Config {
+	cfg := c.Config
+	cfg.Method, cfg.Progress, cfg.Recheck = m, nil, false
+	return cfg
+}
+
+// oneStep reports whether the attack moves an image once. Nobody takes it for a measure of
+// robustness, so what is stronger is no more than a warning.
+func (c *Case) oneStep() bool {
+	return c.Result.ImageSteps <= int64(len(c.begun)*max(1, c.Config.Method.Plan().Restarts))
+}
+
+// Thresholds of comparisons with another attack, in points of accuracy.
+const (
+	tolerance = 0.2 // as auto-attack tells of its black-box attack
+	illusion  = 5.0 // with at least three images: the robustness measured is not there
+)
+
+// compare says what it means that something else fools broke, of the images looked at,
+// which the attack left.
+func (c *Case) compare(what string, looked, broke []int) Finding {
+	of := fmt.Sprintf("%d of %s that the attack left", len(broke), count(len(looked), "image"))
+	if len(broke) == 0 {
+		return fine("%s fools %s", what, of)
+	}
+	points := 100 * float64(len(broke)) / float64(len(looked)) * float64(len(c.survivors)) / float64(len(c.begun))
+	v := Warn
+	switch {
+	case points <= tolerance:
+		v = OK
+	case points > illusion && len(broke) >= 3 && !c.oneStep():
+		v = Fail
+	}
+	return c.say(v, broke, "%s fools %s: robust accuracy may be %.1f points too high", what, of, points)
+}
+
+// rival compares with another attack in the same ball.
+func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack.Method, looked []int) Finding {
+	if len(looked) == 0 {
+		return nothingLeft
+	}
+	broke, _, err := c.attack(ctx, t, c.config(m), looked)
+	if err != nil {
+		return unable(ctx, err)
+	}
+	return c.compare(what, looked, broke)
+}
+
+var nothingLeft = skip("the attack left no image")
+
+// unable is the finding of a check whose attack did not run.
+func unable(ctx context.Context, err error) Finding {
+	if r, ok := err.(*refused); ok {
+		return skip("%v", r)
+	}
+	return broken(ctx, err)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

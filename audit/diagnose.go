@@ -96,6 +96,7 @@ func Diagnostics() []Diagnostic {
 		{"finite", false, checkFinite},
 		{"inside", false, checkInside},
 		{"predictions", false, checkPredictions},
+		{"lattice", false, checkLattice},
 		{"random-forward", true, checkRandomForward},
 		{"probabilities", true, checkProbabilities},
 		{"identity", true, checkIdentity},

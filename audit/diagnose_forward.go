@@ -128,6 +128,8 @@ func checkRandomForward(ctx context.Context, c *Case) Finding {
 		}
 	}
 	switch images := count(len(looked), "image"); {
+	case c.randomised() && max(c.Config.EOT, c.Config.Method.Plan().EOT) > 1:
+		return fine("the target draws random numbers, and the attack averages %d draws a step", max(c.Config.EOT, c.Config.Method.Plan().EOT))
 	case c.randomised():
 		return c.say(Warn, differ, "the target draws random numbers, and the attack follows the gradient of one draw a step: average several")
 	case len(differ) > 0:

@@ -13,6 +13,9 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 	if !ok {
 		return skip("the target is more than a network, so nothing is proved of it")
 	}
+	if c.anywhere() {
+		return noBall
+	}
 	if len(c.fooled) == 0 {
 		return skip("the attack fooled no image")
 	}

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"math"
 	"slices"
 	"strconv"
 
@@ -12,6 +11,9 @@ import (
 
 // checkIdentity: in a ball of radius 0 there is only the image.
 func checkIdentity(ctx context.Context, c *Case) Finding {
+	if c.anywhere() {
+		return noBall
+	}
 	looked := c.first(slices.Concat(c.survivors, c.fooled), 8)
 	if len(looked) == 0 {
 		return skip("no image was classified correctly")
@@ -45,7 +47,10 @@ func (c *Case) at(eps net.Epsilon) attack.Config {
 // fooled.
 func checkRadius(ctx context.Context, c *Case) Finding {
 	eps := c.Config.Ball.Eps
-	if eps.IsZero() {
+	switch {
+	case c.anywhere():
+		return noBall
+	case eps.IsZero():
 		return skip("the radius is 0")
 	}
 	half := net.MustEpsilon(strconv.FormatFloat(eps.Float64()/2, 'g', -1, 64))
@@ -92,6 +97,8 @@ func checkRadius(ctx context.Context, c *Case) Finding {
 // checkLargeRadius: an attack without limits fools every image (Carlini et al. 2019).
 func checkLargeRadius(ctx context.Context, c *Case) Finding {
 	switch left := c.left(); {
+	case c.anywhere():
+		return noBall
 	case c.oneStep():
 		return skip("the attack has one step: it may overshoot")
 	case c.Config.Method.Plan().FixedLengths:
@@ -99,7 +106,7 @@ func checkLargeRadius(ctx context.Context, c *Case) Finding {
 	case len(left) == 0:
 		return nothingLeft
 	default:
-		whole := c.wholeBox()
+		whole := c.Config.Ball.Norm.Largest(c.Target.Input().Size()).Eps
 		broke, _, err := c.attack(ctx, c.Target, c.at(whole), left)
 		if err != nil {
 			return unable(ctx, err)
@@ -119,16 +126,4 @@ func checkLargeRadius(ctx context.Context, c *Case) Finding {
 		}
 		return c.say(v, robust, "ε = %v, which holds every image there is, leaves %d of %s", whole, len(robust), count(len(left), "image"))
 	}
-}
-
-// wholeBox is the radius of a ball that contains the whole pixel box.
-func (c *Case) wholeBox() net.Epsilon {
-	d := float64(c.Target.Input().Size())
-	switch c.Config.Ball.Norm {
-	case net.Linf:
-		d = 1
-	case net.L2:
-		d = math.Ceil(math.Sqrt(d))
-	}
-	return net.MustEpsilon(strconv.FormatFloat(d, 'f', -1, 64))
 }

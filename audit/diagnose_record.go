@@ -29,6 +29,7 @@ type trace struct {
 	blind       bool // the first of a run was
 
 	run   int
+	step  int
 	curve []float32 // largest loss so far, forward pass by forward pass of the last run
 }
 
@@ -44,7 +45,8 @@ func (c *Case) record(ctx context.Context) (*recording, error) {
 		if len(places) == 0 {
 			r.err = errNobody
 		} else {
-			_, r.res, r.err = c.attack(ctx, &watched{Target: c.Target, c: c, traces: r.traces}, c.config(c.Config.Method), places)
+			t := &watched{Target: c.Target, c: c, traces: r.traces, random: c.randomised()}
+			_, r.res, r.err = c.run(ctx, t, c.config(c.Config.Method), places, c.again(places))
 		}
 		c.trace = r
 	}
@@ -58,6 +60,7 @@ type watched struct {
 	attack.Target
 	c      *Case
 	traces map[uint64]*trace // by Slot.Image; each is in one worker at a time
+	random bool              // the target is
 }
 
 func (w *watched) Passes(images int, pool *kernels.Pool) attack.Passes {
@@ -90,7 +93,7 @@ func (p *watchedPasses) Forward(x []float32, blocks int) []float32 {
 	z := p.Passes.Forward(x, blocks)
 	for k := range p.slots {
 		s := &p.slots[k]
-		if t := p.w.traces[s.Image]; t != nil && !s.Empty() {
+		if t := p.w.traces[s.Image]; t != nil && !s.Empty() && !p.w.random {
 			p.see(t, s, x)
 		}
 	}
@@ -105,16 +108,17 @@ func (p *watchedPasses) see(t *trace, s *attack.Slot, x []float32) {
 	if s.Target != net.Untargeted {
 		loss = net.MarginOf(p.z, s.Target)
 	}
-	if s.Run != t.run {
-		t.run, t.curve = s.Run, t.curve[:0]
+	if s.Run != t.run || s.Step < t.step { // another run, or stage of a cascade
+		t.curve = t.curve[:0]
 	}
+	t.run, t.step = s.Run, s.Step
 	if n := len(t.curve); n > 0 && !(loss > t.curve[n-1]) {
 		loss = t.curve[n-1]
 	}
 	t.curve = append(t.curve, loss)
 	if !t.fooled && c.fools(t.place, net.Argmax(p.z)) {
 		p.Layout().Unpack(p.img, x, c.Target.Input(), s.Place)
-		t.fooled = c.Config.Ball.Contains(t.x, p.img)
+		t.fooled = c.anywhere() || c.Config.Ball.Contains(t.x, p.img)
 	}
 }
 

@@ -18,6 +18,11 @@ func checkFinite(ctx context.Context, c *Case) Finding {
 
 // checkInside: points lie in ball and pixel box, exactly.
 func checkInside(ctx context.Context, c *Case) Finding {
+	if c.anywhere() {
+		return c.each(ctx, "inside", " in [0,1]", func(i int) bool {
+			return !slices.ContainsFunc(c.image(c.Result.Adv, i), func(v float32) bool { return !(v >= 0 && v <= 1) })
+		})
+	}
 	return c.each(ctx, "inside", " in "+c.Config.Ball.String()+" and [0,1]", func(i int) bool {
 		return c.Config.Ball.Contains(c.image(c.Batch.X, i), c.image(c.Result.Adv, i))
 	})
@@ -43,6 +48,27 @@ func checkPredictions(ctx context.Context, c *Case) Finding {
 		right := clean[i] == c.Batch.Y[i]
 		return adv[i] == r.Label[i] && right == r.Clean[i] && r.Success[i] == (right && c.fools(i, adv[i]))
 	})
+}
+
+// checkLattice: points that fool are pictures of as many bits as asked for, so that saving
+// them changes nothing.
+func checkLattice(_ context.Context, c *Case) Finding {
+	if c.Config.Lattice == 0 {
+		return skip("pixels need not be on a lattice")
+	}
+	top := float64(int(1)<<c.Config.Lattice - 1)
+	var off []int
+	for _, i := range c.fooled {
+		if slices.ContainsFunc(c.image(c.Result.Adv, i), func(v float32) bool {
+			return float32(math.Round(float64(v)*top))/float32(top) != v
+		}) {
+			off = append(off, i)
+		}
+	}
+	if len(off) == 0 {
+		return fine("%s that fool are multiples of 1/%.0f", count(len(c.fooled), "point"), top)
+	}
+	return c.say(Fail, off, "%d of %s that fool are no multiples of 1/%.0f: saved as pictures, they change", len(off), count(len(c.fooled), "point"), top)
 }
 
 const draws = 9

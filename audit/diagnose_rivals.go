@@ -10,7 +10,7 @@ import (
 
 // checkNoise: random points of the ball are the weakest attack of all (Carlini et al. 2019).
 func checkNoise(ctx context.Context, c *Case) Finding {
-	return c.rival(ctx, "random noise", c.Target, noise{points: 8, targeted: c.Batch.Targets != nil}, c.first(c.survivors, 128))
+	return c.rival(ctx, "random noise", c.Target, noise{points: 8, targeted: c.Batch.Targets != nil}, c.first(c.survivors, 64))
 }
 
 // noise tries random points of the ball, in Linf every other time a corner.
@@ -24,7 +24,7 @@ func (noise) String() string                   { return "noise" }
 func (noise) Validate(b net.Ball, _ int) error { return nil }
 
 func (n noise) Plan() attack.Plan {
-	return attack.Plan{Restarts: n.points, RandomStart: true, Targeted: n.targeted, Seed: 1}
+	return attack.Plan{Restarts: n.points, RandomStart: true, Targeted: n.targeted, Seed: 1, NoGradient: true}
 }
 
 func (noise) NewRule(s *attack.Space) attack.Rule { return &noiseRule{s} }
@@ -88,7 +88,7 @@ func checkTransfer(ctx context.Context, c *Case) Finding {
 		return skip("there is no other model of these images")
 	}
 	worst := skip("no surrogate goes with the target")
-	m := attack.PGD{Steps: 20, Seed: 1, Targeted: c.Batch.Targets != nil}
+	m := attack.PGD{Steps: 10, Seed: 1, Targeted: c.Batch.Targets != nil}
 	for _, s := range c.Surrogates {
 		if s.Target.Input() != c.Target.Input() || s.Target.Classes() != c.Target.Classes() || s.Target.Few(1) != c.Target.Few(1) ||
 			s.Target.Few(1<<20) != c.Target.Few(1<<20) || !s.Target.HasBackward() {

@@ -97,8 +97,11 @@ const (
 // checkRisingLoss: runs that still gain when they end need more steps (Pintor et al. 2022,
 // I4). The loss is the margin of the attack's logits, whatever it climbs itself.
 func checkRisingLoss(ctx context.Context, c *Case) Finding {
-	if c.Config.Method.Plan().Goal != attack.LowestMargin {
+	switch {
+	case c.Config.Method.Plan().Goal != attack.LowestMargin:
 		return skip("the attack looks for the smallest distance")
+	case c.randomised():
+		return skip("the target draws random numbers, and so does its loss")
 	}
 	r, err := c.record(ctx)
 	if err != nil {

@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/epsball/epsball/attack"
 )
@@ -11,8 +13,7 @@ import (
 type sets struct {
 	begun     []int
 	fooled    []int
-	survivors []int // correct, and not fooled by the whole attack
-	clean     int   // correct and done
+	survivors []int // correct, and not fooled by the whole attack; the closest to it first
 }
 
 func newSets(c *Case) (s sets) {
@@ -26,11 +27,9 @@ func newSets(c *Case) (s sets) {
 		case r.Clean[i] && r.Done[i]:
 			s.survivors = append(s.survivors, i)
 		}
-		if r.Clean[i] && r.Done[i] {
-			s.clean++
-		}
 		s.begun = append(s.begun, i)
 	}
+	slices.SortStableFunc(s.survivors, func(i, j int) int { return cmp.Compare(r.Margin[i], r.Margin[j]) })
 	return s
 }
 
@@ -43,7 +42,8 @@ func (c *Case) first(images []int, n int) []int {
 	return images[:min(n, len(images))]
 }
 
-// left returns a sample of what the attack left: a twelfth, within limits.
+// left returns a sample of what the attack left, those nearest to being fooled: a twelfth,
+// within limits.
 func (c *Case) left() []int {
 	return c.first(c.survivors, min(max(8, len(c.survivors)/12), 32))
 }
@@ -76,14 +76,32 @@ func (c *Case) part(places []int) attack.Batch {
 	return b
 }
 
+// again returns the batch of some images as the attack had them.
+func (c *Case) again(places []int) attack.Batch {
+	b := c.part(places)
+	if c.Batch.Start != nil {
+		b.Start = c.pick(c.Batch.Start, places)
+	}
+	for _, i := range places {
+		if c.Batch.Robust != nil {
+			b.Robust = append(b.Robust, c.Batch.Robust[i])
+		}
+	}
+	return b
+}
+
 // attack runs an attack on some images, and returns the places of those fooled.
 func (c *Case) attack(ctx context.Context, t attack.Target, cfg attack.Config, places []int) ([]int, *attack.Result, error) {
+	return c.run(ctx, t, cfg, places, c.part(places))
+}
+
+func (c *Case) run(ctx context.Context, t attack.Target, cfg attack.Config, places []int, b attack.Batch) ([]int, *attack.Result, error) {
 	a, err := attack.New(t, cfg, c.Pool)
 	if err != nil {
 		return nil, nil, &refused{err}
 	}
 	res := new(attack.Result)
-	if err := a.Run(ctx, c.part(places), res); err != nil {
+	if err := a.Run(ctx, b, res); err != nil {
 		return nil, nil, err
 	}
 	var fooled []int
@@ -114,33 +132,34 @@ func (c *Case) oneStep() bool {
 	return c.Result.ImageSteps <= int64(len(c.begun)*max(1, c.Config.Method.Plan().Restarts))
 }
 
-// Thresholds of comparisons with another attack, in points of accuracy.
-const (
-	tolerance = 0.2 // as auto-attack tells of its black-box attack
-	illusion  = 5.0 // with at least three images: the robustness measured is not there
-)
+// tolerance is how much better another attack may be, in points of accuracy: what
+// auto-attack grants its black box.
+const tolerance = 0.2
 
 // compare says what it means that something else fools broke, of the images looked at,
-// which the attack left.
+// which the attack left. If that is most of them, the robustness measured is not there.
 func (c *Case) compare(what string, looked, broke []int) Finding {
 	of := fmt.Sprintf("%d of %s that the attack left", len(broke), count(len(looked), "image"))
 	if len(broke) == 0 {
 		return fine("%s fools %s", what, of)
 	}
-	points := 100 * float64(len(broke)) / float64(len(looked)) * float64(len(c.survivors)) / float64(len(c.begun))
+	points := 100 * float64(len(broke)) / float64(len(c.begun))
 	v := Warn
 	switch {
 	case points <= tolerance:
 		v = OK
-	case points > illusion && len(broke) >= 3 && !c.oneStep():
+	case len(broke) >= 3 && 2*len(broke) > len(looked) && !c.oneStep():
 		v = Fail
 	}
-	return c.say(v, broke, "%s fools %s: robust accuracy may be %.1f points too high", what, of, points)
+	return c.say(v, broke, "%s fools %s: robust accuracy is at least %.1f points too high", what, of, points)
 }
 
 // rival compares with another attack in the same ball.
 func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack.Method, looked []int) Finding {
-	if len(looked) == 0 {
+	switch {
+	case c.anywhere():
+		return noBall
+	case len(looked) == 0:
 		return nothingLeft
 	}
 	broke, _, err := c.attack(ctx, t, c.config(m), looked)
@@ -150,7 +169,13 @@ func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack
 	return c.compare(what, looked, broke)
 }
 
-var nothingLeft = skip("the attack left no image")
+var (
+	nothingLeft = skip("the attack left no image")
+	noBall      = skip("the attack has no ball")
+)
+
+// anywhere reports whether the ball has no meaning for the attack.
+func (c *Case) anywhere() bool { return c.Config.Method.Plan().Anywhere }
 
 // unable is the finding of a check whose attack did not run.
 func unable(ctx context.Context, err error) Finding {

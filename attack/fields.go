@@ -234,12 +234,15 @@ type NormError struct {
 	Want []net.Norm
 }
 
-func (e *NormError) Error() string {
+func (e *NormError) Error() string { return fmt.Sprintf("norm %v: want %s", e.Norm, e.List()) }
+
+// List names the norms that the method has.
+func (e *NormError) List() string {
 	var want []string
 	for _, n := range e.Want {
 		want = append(want, n.String())
 	}
-	return fmt.Sprintf("norm %v: want %s", e.Norm, strings.Join(want, " or "))
+	return strings.Join(want, " or ")
 }
 
 // checkNorm returns a NormError if the norm of the ball is none of those.

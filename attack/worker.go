@@ -246,6 +246,7 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 		}
 		sl.clean = true
 		if w.a.b.Robust != nil && w.a.b.Robust[sl.image] {
+			w.a.res.Proved[sl.image] = true
 			return leave, false
 		}
 		w.choose(sl)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 
-	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
@@ -173,12 +172,4 @@ func (s *slopes) agree(ctx context.Context, along func(k int) []float32) ([]bool
 		}
 	}
 	return good, nil
-}
-
-// checkOneStep: steps are there to do better than one (Carlini et al. 2019).
-func checkOneStep(ctx context.Context, c *Case) Finding {
-	if c.oneStep() {
-		return skip("the attack has one step itself")
-	}
-	return c.rival(ctx, "a single step", c.Target, attack.FGSM{Targeted: c.Batch.Targets != nil}, c.first(c.survivors, 256))
 }

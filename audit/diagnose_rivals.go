@@ -49,6 +49,16 @@ func (r *noiseRule) Start(s *attack.Slot, x []float32) {
 func (*noiseRule) Judge(*attack.Slot, []float32, []float32) attack.Verdict { return attack.RunOver }
 func (*noiseRule) Move([]attack.Slot, []float32)                           {}
 
+// checkOneStep: steps are there to do better than one (Carlini et al. 2019). An attack of one
+// step is itself compared with ten.
+func checkOneStep(ctx context.Context, c *Case) Finding {
+	if targeted := c.Batch.Targets != nil; !c.oneStep() {
+		return c.rival(ctx, "a single step", c.Target, attack.FGSM{Targeted: targeted}, c.first(c.survivors, 256))
+	} else {
+		return c.rival(ctx, "pgd:steps=10", c.Target, attack.PGD{Steps: 10, Seed: 1, Targeted: targeted}, c.left())
+	}
+}
+
 // checkMoreEffort: an attack that is done gains nothing from twice the steps and other
 // random numbers (Carlini et al. 2019).
 func checkMoreEffort(ctx context.Context, c *Case) Finding {

@@ -127,7 +127,7 @@ func (c *Case) config(m attack.Method) attack.Config {
 }
 
 // oneStep reports whether the attack moves an image once. Nobody takes it for a measure of
-// robustness, so what is stronger is no more than a warning.
+// robustness, so that others are stronger is no more than a warning.
 func (c *Case) oneStep() bool {
 	return c.Result.ImageSteps <= int64(len(c.begun)*max(1, c.Config.Method.Plan().Restarts))
 }

@@ -13,10 +13,11 @@ import (
 
 // small is a random network with images, labelled as it says but for every tenth.
 type small struct {
-	net  *net.Network
-	pool *kernels.Pool
-	x    []float32
-	y    []int
+	model *model.Model
+	net   *net.Network
+	pool  *kernels.Pool
+	x     []float32
+	y     []int
 }
 
 func newSmall(t *testing.T, n int) *small {
@@ -24,7 +25,7 @@ func newSmall(t *testing.T, n int) *small {
 		{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10},
 	}}, 1)
 	require.NoError(t, err)
-	s := &small{pool: kernels.NewPool(2), x: make([]float32, n*36)}
+	s := &small{model: m, pool: kernels.NewPool(2), x: make([]float32, n*36)}
 	t.Cleanup(s.pool.Close)
 	s.net, err = net.Compile(m, net.Options{Backward: true})
 	require.NoError(t, err)

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Twice returns m with twice its steps or queries, and random numbers of another seed, so
-// that its runs are new ones. It is an error if m has neither, or r does not know it.
+// Twice returns m with twice its steps, queries or draws, and random numbers of another seed, so
+// that its runs are new ones. It is an error if m has none of these, or r does not know it.
 func (r Registry) Twice(m Method) (Method, error) {
 	s, err := ParseSpec(m.String())
 	if err != nil {
@@ -27,7 +27,7 @@ func (r Registry) Twice(m Method) (Method, error) {
 			}
 		}
 		switch f.Name {
-		case "steps", "queries":
+		case "steps", "queries", "draws":
 			n, more = min(2*n, maxCount), true
 		case "seed":
 			n, more = n+1, more || m.Plan().RandomStart

@@ -22,8 +22,8 @@ type Case struct {
 	// Surrogates are other classifiers of the same images, for the check of transfer.
 	Surrogates []Surrogate
 
-	Level  Level
-	Checks []Diagnostic // nil: Diagnostics()
+	Level       Level
+	Diagnostics []Diagnostic // nil: Diagnostics()
 
 	// Progress, if not nil, is called from any goroutine with the name of the check.
 	Progress func(check string, done, total int)
@@ -135,7 +135,7 @@ func Diagnose(ctx context.Context, c Case) []Finding {
 	if len(c.begun) == 0 {
 		return found
 	}
-	checks := c.Checks
+	checks := c.Diagnostics
 	if checks == nil {
 		checks = Diagnostics()
 	}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 
 	"github.com/epsball/epsball/verify"
 )
@@ -39,7 +40,7 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 			return broken(ctx, err)
 		}
 		for k, i := range rung.places {
-			if res.Certified[k] {
+			if res.Certified[k] && !slices.Contains(both, i) {
 				both = append(both, i)
 			}
 		}

@@ -10,44 +10,14 @@ import (
 
 // checkNoise: random points of the ball are the weakest attack of all (Carlini et al. 2019).
 func checkNoise(ctx context.Context, c *Case) Finding {
-	return c.rival(ctx, "random noise", c.Target, noise{points: 8, targeted: c.Batch.Targets != nil}, c.first(c.survivors, 64))
-}
-
-// noise tries random points of the ball, in Linf every other time a corner.
-type noise struct {
-	points   int
-	targeted bool
-}
-
-func (noise) Name() string                     { return "noise" }
-func (noise) String() string                   { return "noise" }
-func (noise) Validate(b net.Ball, _ int) error { return nil }
-
-func (n noise) Plan() attack.Plan {
-	return attack.Plan{Restarts: n.points, RandomStart: true, Targeted: n.targeted, Seed: 1, NoGradient: true}
-}
-
-func (noise) NewRule(s *attack.Space) attack.Rule { return &noiseRule{s} }
-
-type noiseRule struct{ space *attack.Space }
-
-func (r *noiseRule) Start(s *attack.Slot, x []float32) {
-	if r.space.Ball.Norm != net.Linf || s.Run%2 == 0 {
-		r.space.RandomPoint(x, &s.Stream)
-		return
+	switch {
+	case c.Config.Method.Name() == attack.Noise{}.Name():
+		return skip("the attack is noise itself")
+	case c.Batch.Targets != nil:
+		return skip("noise has no target")
 	}
-	eps := float32(r.space.Ball.Eps.Float64())
-	for k := range x {
-		if s.Stream.Float32() < 0.5 {
-			x[k] += eps
-		} else {
-			x[k] -= eps
-		}
-	}
+	return c.rival(ctx, "random noise", c.Target, attack.Noise{Draws: 16, Seed: 1}, c.first(c.survivors, 48))
 }
-
-func (*noiseRule) Judge(*attack.Slot, []float32, []float32) attack.Verdict { return attack.RunOver }
-func (*noiseRule) Move([]attack.Slot, []float32)                           {}
 
 // checkOneStep: steps are there to do better than one (Carlini et al. 2019). An attack of one
 // step is itself compared with ten.

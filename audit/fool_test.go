@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -51,7 +52,7 @@ func (p *foolingPasses) Forward(x []float32, blocks int) []float32 {
 		if p.f.in != nil {
 			p.y[k] = p.f.in(v)
 		}
-		if p.next != nil {
+		if p.next != nil && k < blocks*p.f.Input().Size()*int(p.Layout()) {
 			p.y[k] += p.next()
 		}
 	}
@@ -68,12 +69,20 @@ func (p *foolingPasses) Backward(blocks int) []float32 {
 	return g
 }
 
-// drawing says that it draws random numbers, one stream for all: enough for a test.
+// drawing says that it draws random numbers, and draws those of a slot.
 type drawing struct{ *foolingPasses }
 
 func (d *drawing) Seat(slots []attack.Slot) {
-	s := kernels.NewStream(slots[0].Seed, slots[0].Image, uint32(slots[0].Run<<20|slots[0].Step<<8|slots[0].Draw))
-	d.next = func() float32 { return 0.3 * (2*s.Float32() - 1) }
+	streams := make([]kernels.Stream, len(slots))
+	for k, s := range slots {
+		streams[k] = kernels.NewStream(s.Seed, s.Image, uint32(s.Run<<20|s.Step<<8|s.Draw))
+	}
+	size, w, at := d.f.Input().Size(), int(d.Layout()), 0
+	d.next = func() float32 {
+		s := &streams[at/(size*w)*w+at%w]
+		at++
+		return 0.2 * (2*s.Float32() - 1)
+	}
 }
 
 // quantised rounds pixels to four levels; its true slope is zero, its stand-in one (BPDA).
@@ -124,9 +133,8 @@ func scaled(t *testing.T, m *model.Model, by float32) *net.Network {
 // gradient.
 func steep(t *testing.T, m *model.Model) *net.Network {
 	a := m.Arch
-	size := a.Input
 	a.Layers = append([]model.Layer{
-		{Kind: model.Conv, Out: size.C, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}, Groups: size.C},
+		{Kind: model.Conv, Out: 1, Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}},
 		{Kind: model.Sigmoid},
 	}, a.Layers...)
 	out, err := model.Random(&a, 1)
@@ -135,6 +143,20 @@ func steep(t *testing.T, m *model.Model) *net.Network {
 	for k := range out.Params[0].W {
 		out.Params[0].W[k], out.Params[0].B[k] = 2000, -1000
 	}
+	return compiled(t, out)
+}
+
+// probable ends in two outputs σ(z) and σ(−z), which add up to 1.
+func probable(t *testing.T, m *model.Model) *net.Network {
+	a := m.Arch
+	a.Layers = append(slices.Clone(a.Layers[:len(a.Layers)-1]), model.Layer{Kind: model.FC, Out: 2}, model.Layer{Kind: model.Sigmoid})
+	out, err := model.Random(&a, 1)
+	require.NoError(t, err)
+	p := out.Params[len(out.Params)-2]
+	for k := range len(p.W) / 2 {
+		p.W[len(p.W)/2+k] = -p.W[k]
+	}
+	p.B[1] = -p.B[0]
 	return compiled(t, out)
 }
 

@@ -86,12 +86,12 @@ func checkRadius(ctx context.Context, c *Case) Finding {
 	case len(left)+len(fooled) == 0:
 		return skip("no image was classified correctly")
 	case len(broke) > 0:
-		return c.compare("half the radius", left, broke)
+		return c.compare(ctx, "half the radius", left, broke)
 	case len(lost) == 0:
 		return fine("half the radius fools none of %s that the attack left, twice the radius all of %d that it fooled", count(len(left), "image"), len(fooled))
 	}
 	v := Warn
-	if len(lost) >= 3 && 4*len(lost) > len(fooled) && !c.oneStep() {
+	if len(lost) >= 3 && 4*len(lost) > len(fooled) && !c.oneStep(ctx) {
 		v = Fail
 	}
 	return c.say(v, lost, "twice the radius fools %d of %s that the attack fools", len(fooled)-len(lost), count(len(fooled), "image"))
@@ -102,7 +102,7 @@ func checkLargeRadius(ctx context.Context, c *Case) Finding {
 	switch left := c.left(); {
 	case c.anywhere():
 		return noBall
-	case c.oneStep():
+	case c.oneStep(ctx):
 		return skip("the attack has one step: it may overshoot")
 	case c.Config.Method.Plan().FixedLengths:
 		return skip("the attack's steps do not grow with the ball")

@@ -25,6 +25,7 @@ type trace struct {
 	x      []float32
 	fooled bool // by a point in the ball
 
+	longest     int  // run, in steps
 	asked, zero int  // moves by gradient, of which without one to follow
 	blind       bool // the first of a run was
 
@@ -93,7 +94,12 @@ func (p *watchedPasses) Forward(x []float32, blocks int) []float32 {
 	z := p.Passes.Forward(x, blocks)
 	for k := range p.slots {
 		s := &p.slots[k]
-		if t := p.w.traces[s.Image]; t != nil && !s.Empty() && !p.w.random {
+		t := p.w.traces[s.Image]
+		if t == nil || s.Empty() {
+			continue
+		}
+		t.longest = max(t.longest, s.Step)
+		if !p.w.random {
 			p.see(t, s, x)
 		}
 	}

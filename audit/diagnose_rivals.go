@@ -22,7 +22,7 @@ func checkNoise(ctx context.Context, c *Case) Finding {
 // checkOneStep: steps are there to do better than one (Carlini et al. 2019). An attack of one
 // step is itself compared with ten.
 func checkOneStep(ctx context.Context, c *Case) Finding {
-	if targeted := c.Batch.Targets != nil; !c.oneStep() {
+	if targeted := c.Batch.Targets != nil; !c.oneStep(ctx) {
 		return c.rival(ctx, "a single step", c.Target, attack.FGSM{Targeted: targeted}, c.first(c.survivors, 256))
 	} else {
 		return c.rival(ctx, "pgd:steps=10", c.Target, attack.PGD{Steps: 10, Seed: 1, Targeted: targeted}, c.left())

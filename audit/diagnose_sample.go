@@ -128,8 +128,16 @@ func (c *Case) config(m attack.Method) attack.Config {
 
 // oneStep reports whether the attack moves an image once. Nobody takes it for a measure of
 // robustness, so that others are stronger is no more than a warning.
-func (c *Case) oneStep() bool {
-	return c.Result.ImageSteps <= int64(len(c.begun)*max(1, c.Config.Method.Plan().Restarts))
+func (c *Case) oneStep(ctx context.Context) bool {
+	r, err := c.record(ctx)
+	if err != nil {
+		return false
+	}
+	longest := 0
+	for _, t := range r.traces {
+		longest = max(longest, t.longest)
+	}
+	return longest <= 1
 }
 
 // tolerance is how much better another attack may be, in points of accuracy: what
@@ -138,7 +146,7 @@ const tolerance = 0.2
 
 // compare says what it means that something else fools broke, of the images looked at,
 // which the attack left. If that is most of them, the robustness measured is not there.
-func (c *Case) compare(what string, looked, broke []int) Finding {
+func (c *Case) compare(ctx context.Context, what string, looked, broke []int) Finding {
 	of := fmt.Sprintf("%d of %s that the attack left", len(broke), count(len(looked), "image"))
 	if len(broke) == 0 {
 		return fine("%s fools %s", what, of)
@@ -148,7 +156,7 @@ func (c *Case) compare(what string, looked, broke []int) Finding {
 	switch {
 	case points <= tolerance:
 		v = OK
-	case len(broke) >= 3 && 2*len(broke) > len(looked) && !c.oneStep():
+	case len(broke) >= 3 && 2*len(broke) > len(looked) && !c.oneStep(ctx):
 		v = Fail
 	}
 	return c.say(v, broke, "%s fools %s: robust accuracy is at least %.1f points too high", what, of, points)
@@ -166,7 +174,7 @@ func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack
 	if err != nil {
 		return unable(ctx, err)
 	}
-	return c.compare(what, looked, broke)
+	return c.compare(ctx, what, looked, broke)
 }
 
 var (

@@ -54,7 +54,6 @@ type AttackRun struct {
 	ImageSteps   int64           `json:"image_steps"`
 	Seconds      float64         `json:"seconds"` // of the attack alone
 	Checks       []audit.Finding `json:"checks"`
-	CheckSeconds float64         `json:"check_seconds"` // that they took
 	Out          string          `json:"out,omitempty"` // the file written
 
 	Interrupted *AttackProgress `json:"interrupted,omitempty"`

@@ -30,9 +30,7 @@ func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cf
 			return err
 		}
 	}
-	start := time.Now()
 	r.Checks = audit.Diagnose(ctx, c)
-	r.CheckSeconds = time.Since(start).Seconds()
 	bar.Clear()
 	for _, f := range r.Checks {
 		switch f.Verdict {

@@ -160,13 +160,18 @@ func Diagnose(ctx context.Context, c Case) []Finding {
 // maxListed is the number of images that a finding names.
 const maxListed = 16
 
+// NewFinding returns a finding that names the first of the images concerned.
+func NewFinding(name string, v Outcome, concerned []int, detail string) Finding {
+	return Finding{name, v, len(concerned), append([]int{}, concerned[:min(len(concerned), maxListed)]...), detail}
+}
+
 // say returns a finding about the images at the given places of the batch.
 func (c *Case) say(v Outcome, concerned []int, format string, args ...any) Finding {
-	f := Finding{Verdict: v, Count: len(concerned), Detail: fmt.Sprintf(format, args...)}
-	for _, i := range concerned[:min(len(concerned), maxListed)] {
-		f.Images = append(f.Images, c.index(i))
+	images := make([]int, len(concerned))
+	for k, i := range concerned {
+		images[k] = c.index(i)
 	}
-	return f
+	return NewFinding("", v, images, fmt.Sprintf(format, args...))
 }
 
 func fine(format string, args ...any) Finding {

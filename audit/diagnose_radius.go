@@ -86,7 +86,7 @@ func checkRadius(ctx context.Context, c *Case) Finding {
 	case len(left)+len(fooled) == 0:
 		return skip("no image was classified correctly")
 	case len(broke) > 0:
-		return c.compare(ctx, "half the radius", left, broke)
+		return c.compare("half the radius", left, broke)
 	case len(lost) == 0:
 		return fine("half the radius fools none of %s that the attack left, twice the radius all of %d that it fooled", count(len(left), "image"), len(fooled))
 	}

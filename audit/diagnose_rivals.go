@@ -22,11 +22,11 @@ func checkNoise(ctx context.Context, c *Case) Finding {
 // checkOneStep: steps are there to do better than one (Carlini et al. 2019). An attack of one
 // step is itself compared with ten.
 func checkOneStep(ctx context.Context, c *Case) Finding {
-	if targeted := c.Batch.Targets != nil; !c.oneStep(ctx) {
-		return c.rival(ctx, "a single step", c.Target, attack.FGSM{Targeted: targeted}, c.first(c.survivors, 256))
-	} else {
+	targeted := c.Batch.Targets != nil
+	if c.oneStep(ctx) {
 		return c.rival(ctx, "pgd:steps=10", c.Target, attack.PGD{Steps: 10, Seed: 1, Targeted: targeted}, c.left())
 	}
+	return c.rival(ctx, "a single step", c.Target, attack.FGSM{Targeted: targeted}, c.first(c.survivors, 256))
 }
 
 // checkMoreEffort: an attack that is done gains nothing from twice the steps and other
@@ -36,28 +36,28 @@ func checkMoreEffort(ctx context.Context, c *Case) Finding {
 	if err != nil {
 		return skip("%v", err)
 	}
-	f := c.rival(ctx, more.String(), c.Target, more, c.left())
-	if f.Verdict == Fail { // the attack asked for is not wrong: it is short
-		f.Verdict = Warn
+	looked := c.left()
+	switch {
+	case c.anywhere():
+		return noBall
+	case len(looked) == 0:
+		return nothingLeft
 	}
-	return f
+	broke, _, err := c.attack(ctx, c.Target, c.config(more), looked)
+	if err != nil {
+		return unable(ctx, err)
+	}
+	return c.compare(more.String(), looked, broke) // never a failure: the attack is not wrong, but short
 }
 
 // checkBlackBox: an attack that sees no gradients cannot be the better one (Carlini et al.
 // 2019; auto-attack's check of Square).
 func checkBlackBox(ctx context.Context, c *Case) Finding {
-	if c.Config.Method.Name() == "square" {
-		return skip("the attack is one itself")
+	if c.Config.Method.Name() == (attack.Square{}).Name() {
+		return skip("the attack is the black box itself")
 	}
-	text := "square:queries=200"
-	if c.Batch.Targets != nil {
-		text += ",targeted"
-	}
-	square, err := attack.Parse(text)
-	if err != nil {
-		return skip("%v", err)
-	}
-	return c.rival(ctx, "a black box ("+text+")", c.Target, square, c.left())
+	m := attack.Square{Queries: 200, Seed: 1, Targeted: c.Batch.Targets != nil}
+	return c.rival(ctx, "a black box ("+m.String()+")", c.Target, m, c.left())
 }
 
 // checkTransfer: points found by the gradients of another classifier fool the target where

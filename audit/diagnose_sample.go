@@ -140,29 +140,30 @@ func (c *Case) oneStep(ctx context.Context) bool {
 	return longest <= 1
 }
 
-// tolerance is how much better another attack may be, in points of accuracy: what
-// auto-attack grants its black box.
-const tolerance = 0.2
+// Thresholds of comparisons, in points of accuracy.
+const (
+	tolerance = 0.2 // how much better another attack may be: what auto-attack grants its black box
+	illusion  = 5.0 // with most of what the attack left: its robustness is not there
+)
 
 // compare says what it means that something else fools broke, of the images looked at,
-// which the attack left. If that is most of them, the robustness measured is not there.
-func (c *Case) compare(ctx context.Context, what string, looked, broke []int) Finding {
+// which the attack left.
+func (c *Case) compare(what string, looked, broke []int) Finding {
 	of := fmt.Sprintf("%d of %s that the attack left", len(broke), count(len(looked), "image"))
 	if len(broke) == 0 {
 		return fine("%s fools %s", what, of)
 	}
-	points := 100 * float64(len(broke)) / float64(len(c.begun))
-	v := Warn
-	switch {
-	case points <= tolerance:
-		v = OK
-	case len(broke) >= 3 && 2*len(broke) > len(looked) && !c.oneStep(ctx):
-		v = Fail
+	v, points := OK, c.points(len(broke))
+	if points > tolerance {
+		v = Warn
 	}
 	return c.say(v, broke, "%s fools %s: robust accuracy is at least %.1f points too high", what, of, points)
 }
 
-// rival compares with another attack in the same ball.
+func (c *Case) points(images int) float64 { return 100 * float64(images) / float64(len(c.begun)) }
+
+// rival compares with another attack in the same ball. If it fools most of the images
+// looked at, and most of others that were not as near to it, the finding is a failure.
 func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack.Method, looked []int) Finding {
 	switch {
 	case c.anywhere():
@@ -174,7 +175,29 @@ func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack
 	if err != nil {
 		return unable(ctx, err)
 	}
-	return c.compare(ctx, what, looked, broke)
+	f := c.compare(what, looked, broke)
+	if f.Verdict != Warn || 2*len(broke) <= len(looked) || c.oneStep(ctx) {
+		return f
+	}
+	all := c.spread(len(looked))
+	broke, _, err = c.attack(ctx, t, c.config(m), all)
+	if err != nil {
+		return unable(ctx, err)
+	}
+	share := float64(len(broke)) / float64(len(all))
+	if len(broke) >= 3 && share > 0.5 && share*c.points(len(c.survivors)) > illusion {
+		f = c.say(Fail, broke, "%s fools %d of %s, drawn from all that the attack left: their robustness is not there", what, len(broke), count(len(all), "image"))
+	}
+	return f
+}
+
+// spread returns n images from all that the attack left.
+func (c *Case) spread(n int) []int {
+	var some []int
+	for k := range n {
+		some = append(some, c.survivors[k*len(c.survivors)/n])
+	}
+	return some
 }
 
 var (

@@ -234,9 +234,6 @@ func (r *Attack) Text() string {
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
 	pairs = append(pairs, checkFacts(r.Checks)...)
 	pairs = append(pairs, r.Pictures.facts()...)
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
-	}
 	if r.Out != "" {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}

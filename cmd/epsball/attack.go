@@ -275,18 +275,11 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	if f.out.Written {
 		r.Out = f.out.Path
 	}
-	if bad := a.diagnose(ctx, f, s, &cfg, r, res, bar); failure == nil {
-		failure = bad
 	checked, cancel := grace(ctx)
 	defer cancel()
-	r.Checks = audit.Diagnose(checked, s.Net, s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y}, res, func(check string, done, total int) {
-		bar.Show("check "+check, done, total)
-	})
-	failure = errors.Join(failure, a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
-	for _, c := range r.Checks {
-		if !c.OK && failure == nil {
-			failure = undecided("check %s: %s", c.Name, c.Detail)
-		}
+	failure = errors.Join(failure, a.diagnose(checked, f, s, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
+	if bad := a.judge(r); failure == nil {
+		failure = bad
 	}
 	return r, failure
 }

@@ -12,11 +12,9 @@ import (
 	"github.com/epsball/epsball/report"
 )
 
-// diagnose runs the checks on what an attack found, and returns the first that failed or
-// was stopped as an error. After ^C only those that look at the result alone are run.
-func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) (failure error) {
-	ctx, cancel := grace(ctx)
-	defer cancel()
+// diagnose runs the checks on what an attack found. After ^C only those that look at the
+// result alone are run.
+func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) error {
 	c := audit.Case{
 		Target: s.Net, Pool: s.Pool, Config: *cfg, Batch: attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, Result: res, Level: f.checks.v,
 		Progress: func(check string, done, total int) { bar.Show("check "+check, done, total) },
@@ -32,6 +30,12 @@ func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cf
 	}
 	r.Checks = audit.Diagnose(ctx, c)
 	bar.Clear()
+	return nil
+}
+
+// judge prints the warnings of the checks, and returns the first check that failed or was
+// stopped as an error.
+func (a *app) judge(r *report.AttackRun) (failure error) {
 	for _, f := range r.Checks {
 		switch f.Verdict {
 		case audit.Warn:

@@ -269,7 +269,7 @@ func TestChecksFail(t *testing.T) {
 	assert.Equal(t, "fail", by["zero-gradients"])
 	assert.Equal(t, "fail", by["transfer"], "by the gradient of the built-in model")
 	assert.Equal(t, "ok", by["predictions"])
-	table := run(append(line, "--eps", "0.05,0.06")...)
+	table := run(args("attack --model %s --data %s --eps 0.05,0.06 --steps 10", saturated, f.data)...)
 	assert.Equal(t, 1, table.code)
 	assert.Contains(t, table.stdout, "FAILED")
 
@@ -282,5 +282,5 @@ func TestChecksFail(t *testing.T) {
 	assert.Regexp(t, `check \S+ +warning: `, r.stdout)
 	r = run(append(line, "--checks", "some")...)
 	assert.Equal(t, 2, r.code)
-	assert.Contains(t, r.stderr, "--checks: got some, want one of quick, full, off")
+	assert.Contains(t, r.stderr, `--checks: got "some", want one of quick, full, off`)
 }

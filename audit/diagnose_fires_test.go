@@ -92,6 +92,14 @@ var firing = map[string]fires{
 		},
 		want: map[string]Outcome{"predictions": Fail, "certified": Fail},
 	},
+	"proof that is none": {
+		spoil: func(c *Case) {
+			for i, fooled := range c.Result.Success {
+				c.Result.Proved[i], c.Result.Success[i] = fooled, false
+			}
+		},
+		want: map[string]Outcome{"certified": Fail},
+	},
 	"not on the lattice": {
 		spoil: func(c *Case) { c.Config.Lattice = 8 },
 		want:  map[string]Outcome{"lattice": Fail},

@@ -4,11 +4,14 @@ import (
 	"context"
 	"slices"
 
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
 
 // checkCertified: nothing attacked is proved robust. It bounds images that were fooled in
-// the same ball, first by intervals and a few by linear bounds.
+// the same ball, first by intervals and a few by linear bounds. If the attack left images
+// out that were proved robust, it attacks some of them.
 func checkCertified(ctx context.Context, c *Case) Finding {
 	n, ok := c.network()
 	if !ok {
@@ -16,6 +19,11 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 	}
 	if c.anywhere() {
 		return noBall
+	}
+	if len(c.proved) > 0 {
+		if f := c.attackProved(ctx); f.Verdict != OK {
+			return f
+		}
 	}
 	if len(c.fooled) == 0 {
 		return skip("the attack fooled no image")
@@ -49,4 +57,18 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 		return fine("none of %s that the attack fooled is proved robust", count(len(looked), "image"))
 	}
 	return c.say(Fail, both, "%s both fooled and proved robust in %v: neither result can be trusted, please report this", count(len(both), "image"), c.Config.Ball)
+}
+
+// attackProved attacks images that were not attacked because of a proof.
+func (c *Case) attackProved(ctx context.Context) Finding {
+	looked := c.first(c.proved, 16)
+	m := attack.PGD{Steps: 10, Loss: net.Margin, Seed: 1, Targeted: c.Batch.Targets != nil}
+	broke, _, err := c.attack(ctx, c.Target, c.config(m), looked)
+	if err != nil {
+		return unable(ctx, err)
+	}
+	if len(broke) > 0 {
+		return c.say(Fail, broke, "%v fools %d of %s proved robust in %v: neither result can be trusted, please report this", m, len(broke), count(len(looked), "image"), c.Config.Ball)
+	}
+	return fine("%v fools none of %s proved robust", m, count(len(looked), "image"))
 }

@@ -56,7 +56,7 @@ func checkBlackBox(ctx context.Context, c *Case) Finding {
 	if c.Config.Method.Name() == (attack.Square{}).Name() {
 		return skip("the attack is the black box itself")
 	}
-	m := attack.Square{Queries: 200, Seed: 1, Targeted: c.Batch.Targets != nil}
+	m := attack.Square{Queries: 100, Seed: 1, Targeted: c.Batch.Targets != nil}
 	return c.rival(ctx, "a black box ("+m.String()+")", c.Target, m, c.left())
 }
 

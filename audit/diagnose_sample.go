@@ -13,6 +13,7 @@ import (
 type sets struct {
 	begun     []int
 	fooled    []int
+	proved    []int // not attacked, for a proof says that it is in vain
 	survivors []int // correct, and not fooled by the whole attack; the closest to it first
 }
 
@@ -24,6 +25,8 @@ func newSets(c *Case) (s sets) {
 			continue
 		case r.Clean[i] && r.Success[i]:
 			s.fooled = append(s.fooled, i)
+		case i < len(r.Proved) && r.Proved[i]:
+			s.proved = append(s.proved, i)
 		case r.Clean[i] && r.Done[i]:
 			s.survivors = append(s.survivors, i)
 		}

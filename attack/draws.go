@@ -89,6 +89,8 @@ func (w *worker) backward(slots []Slot, blocks int) []float32 {
 	copy(w.seeds, w.ws.LogitGradient())
 	n := w.layout.Len(blocks, w.space.Size)
 	share := 1 / float32(w.draws)
+	w.count(slots, -1) // back to the draws that Judge saw
+	defer w.count(slots, 1)
 	for d := range w.draws {
 		w.forwardOne(slots, blocks, d)
 		copy(w.ws.LogitGradient(), w.seeds)
@@ -101,4 +103,13 @@ func (w *worker) backward(slots []Slot, blocks int) []float32 {
 		}
 	}
 	return w.sum[:n]
+}
+
+// count adds to the steps of the slots that move.
+func (w *worker) count(slots []Slot, by int) {
+	for i := range slots {
+		if slots[i].Moves {
+			slots[i].Step += by
+		}
+	}
 }

@@ -28,11 +28,11 @@ const maxCount = 1 << 20
 // Count is a field for a number of steps, runs or queries. *p is 0 for its default,
 // usual.
 func Count(name, about string, p *int, usual int) Field {
-	return Whole(name, about, p, usual, maxCount)
+	return CountTo(name, about, p, usual, maxCount)
 }
 
-// Whole is a field for a whole number from 1 to most. *p is 0 for its default, usual.
-func Whole(name, about string, p *int, usual, most int) Field {
+// CountTo is a field for a whole number from 1 to most. *p is 0 for its default, usual.
+func CountTo(name, about string, p *int, usual, most int) Field {
 	limits := fmt.Sprintf("want 1 … %d", most)
 	return Field{
 		Name: name, About: fmt.Sprintf("%s (default %d)", about, usual),

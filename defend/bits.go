@@ -22,7 +22,7 @@ func (d Bits) Random() bool      { return false }
 func (d *Bits) Defence() Defence { return *d }
 
 func (d *Bits) Fields() []attack.Field {
-	return []attack.Field{attack.Whole("depth", "bits of a pixel", &d.Depth, usualDepth, 8).Shown("3")}
+	return []attack.Field{attack.CountTo("depth", "bits of a pixel", &d.Depth, usualDepth, 8).Shown("3")}
 }
 
 func (d Bits) Validate(model.Shape) error { return check(&d) }

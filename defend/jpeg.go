@@ -30,7 +30,7 @@ func (d JPEG) Random() bool      { return false }
 func (d *JPEG) Defence() Defence { return *d }
 
 func (d *JPEG) Fields() []attack.Field {
-	return []attack.Field{attack.Whole("quality", "of the compression", &d.Quality, usualQuality, 100).Shown("75")}
+	return []attack.Field{attack.CountTo("quality", "of the compression", &d.Quality, usualQuality, 100).Shown("75")}
 }
 
 func (d JPEG) Validate(in model.Shape) error {

@@ -23,7 +23,7 @@ func (d Median) Random() bool      { return false }
 func (d *Median) Defence() Defence { return *d }
 
 func (d *Median) Fields() []attack.Field {
-	return []attack.Field{attack.Whole("size", "side of the window", &d.Size, usualSize, 15).Shown("3")}
+	return []attack.Field{attack.CountTo("size", "side of the window", &d.Size, usualSize, 15).Shown("3")}
 }
 
 func (d Median) Validate(model.Shape) error { return check(&d) }

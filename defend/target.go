@@ -106,6 +106,7 @@ func (t *Target) Passes(images int, pool *kernels.Pool) attack.Passes {
 	}
 	p.forward, p.backward = p.forwardSlot, p.backwardSlot
 	if t.Random() {
+		p.streams = make([]kernels.Stream, slots*len(p.stages))
 		return &randomPasses{p}
 	}
 	return p
@@ -120,7 +121,11 @@ type passes struct {
 	grad   []float32     // of the network, which goes back through the stages
 	hands  []*hand       // one a worker
 	pool   *kernels.Pool // nil: the caller alone
-	slots  []attack.Slot // of the blocks at hand; nil without random numbers
+	slots  []attack.Slot // of the blocks at hand
+
+	// streams are those of the last Forward, by slot and stage; nil without random
+	// numbers. Before Backward, slots may have gone on to the next step.
+	streams []kernels.Stream
 
 	busy     bool // a stage has a derivative
 	stopped  bool // no gradient gets through
@@ -180,6 +185,7 @@ func (p *passes) Forward(x []float32, blocks int) []float32 {
 func (p *passes) forwardSlot(worker, slot int) {
 	h, l := p.hands[worker], p.Layout()
 	l.Unpack(h.x, p.stages[0].in, p.in, slot)
+	p.open(slot)
 	for k, f := range h.filters {
 		r := p.stream(slot, k)
 		f.Forward(h.y, h.x, &r)
@@ -219,18 +225,28 @@ func (p *passes) backwardSlot(worker, slot int) {
 	l.Pack(p.grad, h.g, p.in, slot)
 }
 
-// stream opens the random numbers of stage k for the image in the slot.
-func (p *passes) stream(slot, k int) kernels.Stream {
-	if slot >= len(p.slots) {
-		return kernels.Stream{}
+// open opens the random numbers of all stages for the image in the slot.
+func (p *passes) open(slot int) {
+	if p.streams == nil {
+		return
 	}
 	s := &p.slots[slot]
-	return kernels.NewStream(s.Seed^point(s), s.Image, streams+uint32(k))
+	for k := range p.stages {
+		p.streams[slot*len(p.stages)+k] = kernels.NewStream(s.Seed^point(s), s.Image, firstStream+uint32(k))
+	}
 }
 
-// streams is the first of the sub-streams of defences. Those of attacks are numbered
+// stream returns the random numbers of stage k for the image in the slot.
+func (p *passes) stream(slot, k int) kernels.Stream {
+	if p.streams == nil {
+		return kernels.Stream{}
+	}
+	return p.streams[slot*len(p.stages)+k]
+}
+
+// firstStream is the first of the sub-streams of defences. Those of attacks are numbered
 // from 0, and have another seed.
-const streams = 1 << 31
+const firstStream = 1 << 31
 
 // point is a number of its own for each draw at each step of each run, and for run −1
 // (attack.Judge).

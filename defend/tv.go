@@ -34,7 +34,7 @@ func (d *TV) Defence() Defence { return *d }
 func (d *TV) Fields() []attack.Field {
 	return []attack.Field{
 		attack.Length("weight", "weight of the total variation (default 0.1)", &d.Weight).Shown("0.1"),
-		attack.Whole("steps", "steps towards the minimum", &d.Steps, usualTVSteps, 1000).Shown("20"),
+		attack.CountTo("steps", "steps towards the minimum", &d.Steps, usualTVSteps, 1000).Shown("20"),
 	}
 }
 

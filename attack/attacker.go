@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync/atomic"
 
@@ -237,19 +236,7 @@ func (a *Attacker) finish(i, steps int) {
 func (a *Attacker) record(i int, clean, success bool, label int, margin float32) {
 	r := a.res
 	size := a.target.Input().Size()
-	adv, x := r.Adv[i*size:(i+1)*size], a.b.X[i*size:(i+1)*size]
-	var linf, l2, l1 float64
-	l0 := 0
-	for k, v := range adv {
-		d := math.Abs(float64(v) - float64(x[k]))
-		linf = max(linf, d)
-		l2 += float64(d * d)
-		l1 += d
-		if d > 0 {
-			l0++
-		}
-	}
 	r.Clean[i], r.Success[i], r.Label[i], r.Margin[i] = clean, success, label, margin
-	r.Linf[i], r.L2[i], r.L1[i], r.L0[i] = linf, math.Sqrt(l2), l1, l0
+	r.Measure(i, a.b.X[i*size:(i+1)*size])
 	r.Begun[i] = true
 }

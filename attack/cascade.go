@@ -17,6 +17,7 @@ const cascadeBlock = 1024
 // before it.
 type cascade struct {
 	stages []*Attacker
+	names  []string
 	warm   []bool // stages that begin where those before them got
 	cfg    Config
 
@@ -44,7 +45,7 @@ func NewCascade(t Target, c Config, pool *kernels.Pool, stages []Method, warm []
 			return nil, err
 		}
 		a.passes, a.later, a.settled = shared, k > 0, r.settled
-		r.stages = append(r.stages, a)
+		r.stages, r.names = append(r.stages, a), append(r.names, m.String())
 	}
 	return r, nil
 }
@@ -80,8 +81,8 @@ func (c *cascade) Run(ctx context.Context, b Batch, res *Result) error {
 	}
 	c.steps = c.steps[:n]
 	clear(c.steps)
-	for _, a := range c.stages {
-		res.Stages = append(res.Stages, Stage{Method: a.cfg.Method.String()})
+	for _, name := range c.names {
+		res.Stages = append(res.Stages, Stage{Method: name})
 	}
 	var err error
 	for at := 0; at < n && err == nil && ctx.Err() == nil; at += cascadeBlock {

@@ -87,6 +87,15 @@ func (w *worker) backward(slots []Slot, blocks int) []float32 {
 		return w.ws.Backward(blocks)
 	}
 	copy(w.seeds, w.ws.LogitGradient())
+	back := func(steps int) { // judge has counted the step already
+		for i := range slots {
+			if slots[i].Moves {
+				slots[i].Step += steps
+			}
+		}
+	}
+	back(-1)
+	defer back(1)
 	n := w.layout.Len(blocks, w.space.Size)
 	share := 1 / float32(w.draws)
 	w.count(slots, -1) // back to the draws that Judge saw

@@ -35,6 +35,7 @@ type Result struct {
 	Label   []int     // the class predicted there; −1 if the logits hold NaN
 	Margin  []float32 // logit of the label minus the largest other there
 	Clean   []bool    // the image itself is classified correctly
+	Proved  []bool    // not attacked, because a proof says that it is in vain
 	Success []bool    // Clean, and Adv is misclassified (or, with targets given, taken for its target)
 	Linf    []float64 // distance of Adv from the image
 	L2      []float64
@@ -59,6 +60,7 @@ type Stage struct {
 	Method  string // its textual form
 	Images  int    // that it attacked
 	Fooled  int    // of them
+	Proved  int    // by a stage that proves
 	Steps   int64
 	Seconds float64
 }
@@ -136,26 +138,59 @@ func (t Tally) RobustRange() (least, most int) {
 	return t.Robust, t.Robust + t.Resisting + t.NotBegun
 }
 
+// NewResult is that of an attack on n images x which has not begun.
+func NewResult(x []float32, n int) *Result {
+	r := new(Result)
+	if n > 0 {
+		r.resize(n, len(x)/n)
+	}
+	copy(r.Adv, x)
+	return r
+}
+
+// Measure sets the distances of image i, whose original is x.
+func (r *Result) Measure(i int, x []float32) {
+	var linf, l2, l1 float64
+	l0 := 0
+	for k, v := range r.Adv[i*len(x) : (i+1)*len(x)] {
+		d := math.Abs(float64(v) - float64(x[k]))
+		linf = max(linf, d)
+		l2 += float64(d * d)
+		l1 += d
+		if d > 0 {
+			l0++
+		}
+	}
+	r.Linf[i], r.L2[i], r.L1[i], r.L0[i] = linf, math.Sqrt(l2), l1, l0
+}
+
 func (r *Result) resize(n, size int) {
 	if cap(r.Done) < n || cap(r.Adv) < n*size {
 		*r = Result{
 			Adv: make([]float32, n*size), Label: make([]int, n), Margin: make([]float32, n),
-			Clean: make([]bool, n), Success: make([]bool, n),
-			Linf: make([]float64, n), L2: make([]float64, n), L1: make([]float64, n), L0: make([]int, n), Done: make([]bool, n), Begun: make([]bool, n),
+			Linf: make([]float64, n), L2: make([]float64, n), L1: make([]float64, n), L0: make([]int, n),
+			Stages: r.Stages,
+		}
+		for _, flags := range r.flags() {
+			*flags = make([]bool, n)
 		}
 	}
-	r.Adv, r.Label, r.Margin = r.Adv[:n*size], r.Label[:n], r.Margin[:n]
-	r.Clean, r.Success, r.Done, r.Begun = r.Clean[:n], r.Success[:n], r.Done[:n], r.Begun[:n]
-	r.Linf, r.L2, r.L1, r.L0 = r.Linf[:n], r.L2[:n], r.L1[:n], r.L0[:n]
+	r.Adv, r.Label, r.Margin, r.L0 = r.Adv[:n*size], r.Label[:n], r.Margin[:n], r.L0[:n]
+	for _, flags := range r.flags() {
+		*flags = (*flags)[:n]
+		clear(*flags)
+	}
+	for _, d := range []*[]float64{&r.Linf, &r.L2, &r.L1} {
+		*d = (*d)[:n]
+		clear(*d)
+	}
 	clear(r.L0)
-	for _, flags := range [][]bool{r.Clean, r.Success, r.Done, r.Begun} {
-		clear(flags)
-	}
-	for _, d := range [][]float64{r.Linf, r.L2, r.L1} {
-		clear(d)
-	}
 	for i := range r.Label {
 		r.Label[i], r.Margin[i] = -1, float32(math.NaN())
 	}
 	r.ImageSteps, r.Stages = 0, r.Stages[:0]
+}
+
+func (r *Result) flags() [5]*[]bool {
+	return [5]*[]bool{&r.Clean, &r.Proved, &r.Success, &r.Done, &r.Begun}
 }

@@ -13,13 +13,13 @@ import (
 // there, no attack has seen.
 const deployed = -1
 
-// Logits writes what the target says of the n images of b.X to dst, [n][classes]. A target
-// that draws random numbers draws once for each image, and as often as it is asked the
+// Logits writes what the target says of the images of b.X to dst, [images][classes]. A target that
+// draws random numbers draws once for each image, and as often as it is asked the
 // same; no attack meets these numbers. It makes buffers of its own. When ctx ends, dst is
 // incomplete, and the error is the context's.
 func Logits(ctx context.Context, t Target, pool *kernels.Pool, dst []float32, b Batch) error {
-	size, c := t.Input().Size(), t.Classes()
-	n := len(b.X) / size
+	c := t.Classes()
+	n := len(dst) / c
 	if network, ok := t.(*net.Network); ok {
 		return network.NewRunner(pool).Logits(ctx, dst, b.X, n)
 	}
@@ -27,7 +27,7 @@ func Logits(ctx context.Context, t Target, pool *kernels.Pool, dst []float32, b 
 		return err
 	}
 	if len(dst) != n*c {
-		return fmt.Errorf("logits: %d values, want %d images × %d classes", len(dst), n, c)
+		return fmt.Errorf("logits: %d values, want some for whole images of %d classes", len(dst), c)
 	}
 	if b.Index != nil && len(b.Index) != n {
 		return fmt.Errorf("indices: %d, want one for each of %d images", len(b.Index), n)

@@ -33,8 +33,8 @@ const (
 // the attack was interrupted. If there are none, there are no findings. It ends early
 // with ctx; checks that had not failed by then are Stopped. progress, if not nil, is
 // called from any goroutine with the name of the check.
-func Diagnose(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, progress func(check string, done, total int)) []Finding {
-	d := diagnosis{n: n, pool: pool, b: b, res: res, size: n.Input().Size(), progress: progress}
+func Diagnose(ctx context.Context, t attack.Target, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, progress func(check string, done, total int)) []Finding {
+	d := diagnosis{t: t, pool: pool, b: b, res: res, size: t.Input().Size(), progress: progress}
 	if d.progress == nil {
 		d.progress = func(string, int, int) {}
 	}
@@ -62,7 +62,7 @@ func Diagnose(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.
 
 // diagnosis is one under way.
 type diagnosis struct {
-	n        *net.Network
+	t        attack.Target
 	pool     *kernels.Pool
 	b        attack.Batch
 	res      *attack.Result
@@ -117,7 +117,14 @@ func (d *diagnosis) predict(ctx context.Context, x []float32) ([]int, error) {
 			some = append(some, d.image(x, i)...)
 		}
 	}
-	p, err := Predict(ctx, d.n, d.pool, some, len(at))
+	index := make([]int, len(at))
+	for k, i := range at {
+		index[k] = d.b.First + i
+		if d.b.Index != nil {
+			index[k] = d.b.Index[i]
+		}
+	}
+	p, err := predict(ctx, d.t, d.pool, attack.Batch{X: some, Index: index}, len(at))
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +164,17 @@ func (d *diagnosis) each(ctx context.Context, name, what string, ok func(i int) 
 }
 
 // Predict returns the class of each of n images, −1 where the logits hold NaN.
-func Predict(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float32, images int) ([]int, error) {
-	c := n.Classes()
-	logits := make([]float32, images*c)
-	if err := n.NewRunner(pool).Logits(ctx, logits, x, images); err != nil {
+func Predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int) ([]int, error) {
+	return predict(ctx, t, pool, attack.Batch{X: x}, n)
+}
+
+func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, b attack.Batch, n int) ([]int, error) {
+	c := t.Classes()
+	logits := make([]float32, n*c)
+	if err := attack.Logits(ctx, t, pool, logits, b); err != nil {
 		return nil, err
 	}
-	pred := make([]int, images)
+	pred := make([]int, n)
 	for i := range pred {
 		pred[i] = net.Argmax(logits[i*c : (i+1)*c])
 	}

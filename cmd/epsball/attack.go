@@ -40,6 +40,7 @@ type attackFlags struct {
 	resume   bool
 	plot     outfile.Output
 	force    bool
+	defence  defenceFlags
 
 	unlimited bool                   // the ball holds all images
 	given     func(flag string) bool // on the command line
@@ -47,7 +48,8 @@ type attackFlags struct {
 
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
+		defence: newDefenceFlags(),
+		out:     outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 	}
@@ -100,6 +102,7 @@ say little about the others.`,
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	f.defence.addFlags(c)
 	addForce(c, &f.force)
 	return c
 }
@@ -114,7 +117,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m}, err
+	return attack.Config{Ball: ball, Method: m, EOT: f.defence.eot}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -214,6 +217,9 @@ func (f *attackFlags) check() error {
 			return err
 		}
 	}
+	if err := f.defence.check(f.given); err != nil {
+		return err
+	}
 	return needsCurve(&f.plot, f.radii.v)
 }
 
@@ -226,10 +232,14 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
-	r.Unlimited = f.unlimited
+	r.Unlimited, r.Defence = f.unlimited, f.defence.facts()
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
-	attacker, err := attack.New(s.Net, cfg, s.Pool)
+	front, err := f.defence.front(s)
+	if err != nil {
+		return nil, err
+	}
+	attacker, err := attack.New(front.attacked, cfg, s.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -251,6 +261,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return nil, err
 	}
+	if err := front.judged(ctx, s, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res); err != nil {
+		return nil, err
+	}
 	var failure error
 	r.Fill(res, f.data.N)
 	if p := r.Interrupted; p != nil {
@@ -262,7 +275,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	checked, cancel := grace(ctx)
 	defer cancel()
-	r.Checks = audit.Diagnose(checked, s.Net, s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y}, res, func(check string, done, total int) {
+	r.Checks = audit.Diagnose(checked, s.Target(), s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res, func(check string, done, total int) {
 		bar.Show("check "+check, done, total)
 	})
 	for _, c := range r.Checks {

@@ -12,6 +12,7 @@ import (
 func topics() []*cobra.Command {
 	return []*cobra.Command{
 		attacksTopic(),
+		defencesTopic(),
 		{
 			Use:   "data",
 			Short: "What --data takes, and how images get their labels",

@@ -83,9 +83,9 @@ func classify(t Target, p Passes, dst []float32, b *Batch, from, to int) {
 }
 
 // Judge puts what t says in place of what the attack saw: Clean, Success, Label and Margin
-// of the images that are begun, by Logits. It serves a result found on another target, such as the
-// network without its defence (transfer). And if the target draws random numbers, it
-// says what comes of numbers by which the points were not chosen. When ctx ends, the
+// of the images that are begun, by Logits. That is for a result found on another target,
+// such as the network without its defence (transfer), and for a target that draws random
+// numbers: these are numbers by which the points were not chosen. When ctx ends, the
 // result is as before, and the error is the context's.
 func Judge(ctx context.Context, t Target, pool *kernels.Pool, b Batch, res *Result) error {
 	n, size, c := len(b.Y), t.Input().Size(), t.Classes()
@@ -95,22 +95,29 @@ func Judge(ctx context.Context, t Target, pool *kernels.Pool, b Batch, res *Resu
 	if err := t.CheckLabels(b.Y, n); err != nil {
 		return err
 	}
-	images, points := make([]float32, n*c), make([]float32, n*c)
-	err := Logits(ctx, t, pool, images, b)
+	var at []int // images that are begun
+	some := Batch{Index: []int{}}
+	var adv []float32
+	for i, begun := range res.Begun {
+		if begun {
+			at, some.Index = append(at, i), append(some.Index, int(b.index(i)))
+			some.X, adv = append(some.X, b.X[i*size:(i+1)*size]...), append(adv, res.Adv[i*size:(i+1)*size]...)
+		}
+	}
+	images, points := make([]float32, len(at)*c), make([]float32, len(at)*c)
+	err := Logits(ctx, t, pool, images, some)
 	if err == nil {
-		b.X = res.Adv
-		err = Logits(ctx, t, pool, points, b)
+		some.X = adv
+		err = Logits(ctx, t, pool, points, some)
 	}
 	if err != nil {
 		return err
 	}
-	for i, y := range b.Y {
-		if !res.Begun[i] {
-			continue
-		}
-		z := points[i*c : (i+1)*c]
+	for k, i := range at {
+		y := b.Y[i]
+		z := points[k*c : (k+1)*c]
 		res.Label[i], res.Margin[i] = net.Argmax(z), net.MarginOf(z, y)
-		res.Clean[i] = net.Argmax(images[i*c:(i+1)*c]) == y
+		res.Clean[i] = net.Argmax(images[k*c:(k+1)*c]) == y
 		fools := res.Label[i] != y
 		if b.Targets != nil {
 			fools = res.Label[i] == b.Targets[i]

@@ -62,10 +62,11 @@ func TestGolden(t *testing.T) {
 		}
 		most, mean := 5e-6, 1e-6
 		if c[0].Name() == "jpeg" {
-			// Two implementations of the cosine transform, in whole numbers; and Pillow
+			// Two implementations of the cosine transform, in whole numbers, so that a
+			// coefficient may be rounded to the other side; and Pillow
 			// interpolates the colours that are halved in resolution (14 of 255 apart for
 			// the same file). TestJPEG is stricter.
-			most, mean = 3.01/255, 0.2/255
+			most, mean = 10.01/255, 0.5/255
 			if in.C == 3 {
 				most, mean = 26.0/255, 4.0/255
 			}

@@ -153,6 +153,7 @@ type hand struct {
 	filters []Filter
 	x, y    []float32 // one image before and after a filter
 	g       []float32 // a gradient
+	r       kernels.Stream
 }
 
 func newHand(c Chain, in model.Shape) *hand {
@@ -187,8 +188,8 @@ func (p *passes) forwardSlot(worker, slot int) {
 	l.Unpack(h.x, p.stages[0].in, p.in, slot)
 	p.open(slot)
 	for k, f := range h.filters {
-		r := p.stream(slot, k)
-		f.Forward(h.y, h.x, &r)
+		h.r = p.stream(slot, k)
+		f.Forward(h.y, h.x, &h.r)
 		to := p.out
 		if k+1 < len(p.stages) {
 			to = p.stages[k+1].in
@@ -217,9 +218,9 @@ func (p *passes) backwardSlot(worker, slot int) {
 		if p.stages[k].back == identity {
 			continue
 		}
-		r := p.stream(slot, k)
+		h.r = p.stream(slot, k)
 		l.Unpack(h.x, p.stages[k].in, p.in, slot)
-		h.filters[k].(Differentiable).Backward(h.y, h.g, h.x, &r)
+		h.filters[k].(Differentiable).Backward(h.y, h.g, h.x, &h.r)
 		h.g, h.y = h.y, h.g
 	}
 	l.Pack(p.grad, h.g, p.in, slot)

@@ -53,6 +53,7 @@ var items = []item{
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},
+	{"defences", true, defences},
 	{"winograd", true, winograd},
 	{"training", true, training},
 	{"guard", true, guard},
@@ -270,8 +271,8 @@ func pgd(name string, count, steps int) func(p *printer) error {
 
 func usualPGD(steps int) attack.PGD { return attack.PGD{Steps: steps, Seed: 5, Restarts: 2} }
 
-func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, how attack.Method) error {
-	a, err := attack.New(n, attack.Config{Ball: ball, Method: how}, pool)
+func addAttack(p *printer, t attack.Target, x []float32, y []int, ball net.Ball, how attack.Method) error {
+	a, err := attack.New(t, attack.Config{Ball: ball, Method: how}, pool)
 	if err != nil {
 		return err
 	}

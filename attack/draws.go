@@ -67,10 +67,11 @@ func (w *worker) round(slots []Slot, blocks int) {
 func (w *worker) climb(slots []Slot, blocks int) []float32 {
 	grad := w.backward(slots, blocks)
 	for w.multi != nil {
-		clear(w.ws.LogitGradient())
+		clear(w.wanted) // the passes may keep grad where their LogitGradient is
 		if !w.multi.Next(slots, grad, w.seed) {
 			break
 		}
+		copy(w.ws.LogitGradient(), w.wanted)
 		grad = w.backward(slots, blocks)
 	}
 	return grad
@@ -78,7 +79,7 @@ func (w *worker) climb(slots []Slot, blocks int) []float32 {
 
 // seedSlot is the gradient to the logits of one slot, for Multi.
 func (w *worker) seedSlot(s *Slot, dz []float32) {
-	w.layout.Scatter(w.ws.LogitGradient(), dz, s.Place)
+	w.layout.Scatter(w.wanted, dz, s.Place)
 }
 
 // backward carries the gradient to the logits back through the draws of the point.
@@ -98,8 +99,6 @@ func (w *worker) backward(slots []Slot, blocks int) []float32 {
 	defer back(1)
 	n := w.layout.Len(blocks, w.space.Size)
 	share := 1 / float32(w.draws)
-	w.count(slots, -1) // back to the draws that Judge saw
-	defer w.count(slots, 1)
 	for d := range w.draws {
 		w.forwardOne(slots, blocks, d)
 		copy(w.ws.LogitGradient(), w.seeds)
@@ -112,13 +111,4 @@ func (w *worker) backward(slots []Slot, blocks int) []float32 {
 		}
 	}
 	return w.sum[:n]
-}
-
-// count adds to the steps of the slots that move.
-func (w *worker) count(slots []Slot, by int) {
-	for i := range slots {
-		if slots[i].Moves {
-			slots[i].Step += by
-		}
-	}
 }

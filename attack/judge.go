@@ -82,6 +82,20 @@ func classify(t Target, p Passes, dst []float32, b *Batch, from, to int) {
 	}
 }
 
+// Predict returns the classes by Logits, −1 where they hold NaN.
+func Predict(ctx context.Context, t Target, pool *kernels.Pool, b Batch) ([]int, error) {
+	c := t.Classes()
+	z := make([]float32, len(b.X)/t.Input().Size()*c)
+	if err := Logits(ctx, t, pool, z, b); err != nil {
+		return nil, err
+	}
+	classes := make([]int, len(z)/c)
+	for i := range classes {
+		classes[i] = net.Argmax(z[i*c : (i+1)*c])
+	}
+	return classes, nil
+}
+
 // Judge puts what t says in place of what the attack saw: Clean, Success, Label and Margin
 // of the images that are begun, by Logits. That is for a result found on another target,
 // such as the network without its defence (transfer), and for a target that draws random
@@ -100,7 +114,7 @@ func Judge(ctx context.Context, t Target, pool *kernels.Pool, b Batch, res *Resu
 	var adv []float32
 	for i, begun := range res.Begun {
 		if begun {
-			at, some.Index = append(at, i), append(some.Index, int(b.index(i)))
+			at, some.Index = append(at, i), append(some.Index, b.ImageIndex(i))
 			some.X, adv = append(some.X, b.X[i*size:(i+1)*size]...), append(adv, res.Adv[i*size:(i+1)*size]...)
 		}
 	}

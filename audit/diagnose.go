@@ -119,12 +119,9 @@ func (d *diagnosis) predict(ctx context.Context, x []float32) ([]int, error) {
 	}
 	index := make([]int, len(at))
 	for k, i := range at {
-		index[k] = d.b.First + i
-		if d.b.Index != nil {
-			index[k] = d.b.Index[i]
-		}
+		index[k] = d.b.ImageIndex(i)
 	}
-	p, err := predict(ctx, d.t, d.pool, attack.Batch{X: some, Index: index}, len(at))
+	p, err := attack.Predict(ctx, d.t, d.pool, attack.Batch{X: some, Index: index})
 	if err != nil {
 		return nil, err
 	}
@@ -165,18 +162,8 @@ func (d *diagnosis) each(ctx context.Context, name, what string, ok func(i int) 
 
 // Predict returns the class of each of n images, −1 where the logits hold NaN.
 func Predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int) ([]int, error) {
-	return predict(ctx, t, pool, attack.Batch{X: x}, n)
-}
-
-func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, b attack.Batch, n int) ([]int, error) {
-	c := t.Classes()
-	logits := make([]float32, n*c)
-	if err := attack.Logits(ctx, t, pool, logits, b); err != nil {
+	if err := t.CheckImages(x, n); err != nil {
 		return nil, err
 	}
-	pred := make([]int, n)
-	for i := range pred {
-		pred[i] = net.Argmax(logits[i*c : (i+1)*c])
-	}
-	return pred, nil
+	return attack.Predict(ctx, t, pool, attack.Batch{X: x})
 }

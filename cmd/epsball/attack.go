@@ -41,6 +41,7 @@ type attackFlags struct {
 	plot     outfile.Output
 	force    bool
 	defence  defenceFlags
+	pictures pictureFlags
 
 	unlimited bool                   // the ball holds all images
 	given     func(flag string) bool // on the command line
@@ -103,6 +104,7 @@ say little about the others.`,
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
 	f.defence.addFlags(c)
+	f.pictures.addFlags(c)
 	addForce(c, &f.force)
 	return c
 }
@@ -117,7 +119,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m, EOT: f.defence.eot}, err
+	return attack.Config{Ball: ball, Method: m, EOT: f.defence.eot, Lattice: f.pictures.lattice}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -152,6 +154,9 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	if err := f.widen(s.Net.Input().Size()); err != nil {
 		return err
 	}
+	if err := f.pictures.drawable(&f.data); err != nil {
+		return err
+	}
 	bar := show.NewBar(a.stderr)
 	defer bar.Clear()
 	var runs []report.AttackRun
@@ -172,6 +177,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	hints := []string{}
 	if r := &runs[0]; r.Clean != nil {
 		hints = append(hints, report.ChanceHint(*r.Clean, r.N, s.Net.Classes())...)
+		hints = append(hints, report.LatticeHint(r.Lattice)...)
 	}
 	envelope := a.envelope("attack", s)
 	m, err := f.method()
@@ -218,6 +224,9 @@ func (f *attackFlags) check() error {
 		}
 	}
 	if err := f.defence.check(f.given); err != nil {
+		return err
+	}
+	if err := f.pictures.check(len(f.radii.v)); err != nil {
 		return err
 	}
 	return needsCurve(&f.plot, f.radii.v)
@@ -278,6 +287,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	r.Checks = audit.Diagnose(checked, s.Target(), s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res, func(check string, done, total int) {
 		bar.Show("check "+check, done, total)
 	})
+	failure = errors.Join(failure, a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
 	for _, c := range r.Checks {
 		if !c.OK && failure == nil {
 			failure = undecided("check %s: %s", c.Name, c.Detail)

@@ -60,6 +60,12 @@ func (s *Subject) Predict(ctx context.Context, x []float32, n int) ([]int, error
 	return audit.Predict(ctx, s.Target(), s.Pool, x, n)
 }
 
+// PredictAt is Predict for images of the data set at certain places, which pick the
+// random numbers of a defence that draws any.
+func (s *Subject) PredictAt(ctx context.Context, x []float32, index []int) ([]int, error) {
+	return attack.Predict(ctx, s.Target(), s.Pool, attack.Batch{X: x, Index: index})
+}
+
 // FillLabels gives images without a label the class predicted for them; offset
 // is the index of the first image.
 func (s *Subject) FillLabels(ctx context.Context, offset int) error {
@@ -71,7 +77,7 @@ func (s *Subject) FillLabels(ctx context.Context, offset int) error {
 		}
 		if pred == nil {
 			var err error
-			if pred, err = s.Predict(ctx, s.X, len(y)); err != nil {
+			if pred, err = attack.Predict(ctx, s.Target(), s.Pool, attack.Batch{X: s.X, First: offset}); err != nil {
 				return err
 			}
 		}

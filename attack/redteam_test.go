@@ -23,7 +23,7 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
-	switch r.IntN(4) {
+	switch r.IntN(9) {
 	case 0:
 		return hostileClimb(targeted, restarts, loss, seed, r)
 	case 1:
@@ -36,6 +36,18 @@ func hostile(classes int, r *rand.Rand) Method {
 		return APGD{Steps: 1 + r.IntN(12), Restarts: restarts, Rho: r.Float64(), Targeted: targeted, Loss: loss, Seed: seed}
 	case 2:
 		return shrink{1 + r.IntN(5), seed}
+
+	case 3:
+		return FAB{Steps: 1 + r.IntN(5), Restarts: restarts, AlphaMax: r.Float64(), Eta: 1 + r.Float64(), Beta: r.Float64(), Stop: random, Seed: seed}
+	case 4:
+		return FABT{Steps: 1 + r.IntN(5), Targets: r.IntN(4), Restarts: restarts, Stop: random, Seed: seed}
+	case 5:
+		return Bisect{Steps: 1 + r.IntN(4), Probes: 1 + r.IntN(5), First: size, Restarts: restarts, Loss: loss, Seed: seed}
+	case 6:
+		return HopSkipJump{Steps: 1 + r.IntN(3), Evals: 1 + r.IntN(9), Queries: 150, Restarts: restarts, Seed: seed}
+	case 7:
+		return Boundary{Steps: 1 + r.IntN(60), Queries: 150, Spherical: r.Float64(), Source: r.Float64(), Restarts: restarts, Seed: seed}
+
 	}
 	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
 }
@@ -112,6 +124,9 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			}
 			if seed%4 == 3 {
 				c.Lattice = 1 + int(seed/4%8)
+			}
+			for c.Method.Validate(ball, n.Classes()) != nil { // not for this norm
+				c.Method = hostile(n.Classes(), r)
 			}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)

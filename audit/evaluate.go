@@ -188,6 +188,12 @@ func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error 
 	cfg := attack.Config{Ball: e.o.Ball, Method: m, EOT: e.o.EOT}
 	pass := m.String()
 	cfg.Progress = func(done int) { e.o.Progress(pass, done, e.N) }
+	if e.o.Deployed == nil { // or the proofs would not be of what judges
+		var err error
+		if cfg, err = WithProofs(e.target, e.pool, cfg); err != nil {
+			return err
+		}
+	}
 	a, err := attack.New(e.target, cfg, e.pool)
 	if err != nil {
 		return err

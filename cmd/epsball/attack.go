@@ -248,6 +248,11 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	if err != nil {
 		return nil, err
 	}
+	if front.judge == nil {
+		if cfg, err = audit.WithProofs(front.attacked, s.Pool, cfg); err != nil {
+			return nil, err
+		}
+	}
 	attacker, err := attack.New(front.attacked, cfg, s.Pool)
 	if err != nil {
 		return nil, err

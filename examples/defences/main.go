@@ -22,7 +22,7 @@ import (
 	"github.com/epsball/epsball/zoo"
 )
 
-const usual = "bits:depth=4 jpeg jpeg:quality=25 median gaussian tv:weight=0.3 median+bits:depth=4 resize-pad noise noise:sigma=0.3"
+const usual = "bits:depth=4 jpeg jpeg:quality=25 median gaussian tv:weight=0.3 resize-pad noise noise:sigma=0.3"
 
 func main() {
 	model := flag.String("model", "mnist-small-standard", "built-in model")

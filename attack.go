@@ -25,6 +25,12 @@ type (
 	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
 	HopSkipJump = attack.HopSkipJump // from labels alone, by estimates of gradients
 	Boundary    = attack.Boundary    // from labels alone, by a walk along the boundary
+	RFGSM  = attack.RFGSM  // a random step, then one of FGSM
+	BIM    = attack.BIM    // steps of 1/255 from the image
+	MIFGSM = attack.MIFGSM // steps along gathered gradients
+	NIFGSM = attack.NIFGSM // the same with Nesterov's momentum
+	PIFGSM = attack.PIFGSM // long steps that spread over patches
+	Noise  = attack.Noise  // random points
 )
 
 // Attacked is the outcome of Attack, one entry an image.

@@ -3,6 +3,7 @@ package attack
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -82,7 +83,7 @@ func ball(norm net.Norm, eps string) net.Ball { return net.Ball{Norm: norm, Eps:
 
 func configs() map[string]Config {
 	linf, l2, l1 := ball(net.Linf, "0.05"), ball(net.L2, "0.4"), ball(net.L1, "2")
-	return map[string]Config{
+	all := map[string]Config{
 		"fgsm":            {Ball: linf, Method: FGSM{Seed: 1}},
 		"fgsm random":     {Ball: linf, Method: FGSM{RandomStart: true, Seed: 1}},
 		"fgsm l2":         {Ball: l2, Method: FGSM{Seed: 1}},
@@ -137,6 +138,8 @@ func configs() map[string]Config {
 		"boundary":         {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 90, Queries: 120, Seed: 14}},
 		"boundary restart": {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 40, Queries: 120, Spherical: 0.1, Source: 0.1, Restarts: 2}},
 	}
+	maps.Copy(all, smallest())
+	return all
 }
 
 // longest is the number of steps of a run.
@@ -172,7 +175,7 @@ func longest(m Method) int {
 	case SparseRS:
 		return m.Queries
 	}
-	return 1
+	return longestSmallest(m)
 }
 
 // TestResult checks every claim of a Result: inside ball and box, at least as
@@ -227,6 +230,11 @@ func TestZeroEpsilonIsIdentity(t *testing.T) {
 			PIFGSM{},
 			Noise{},
 			Noise{Kind: gaussian},
+			DeepFool{},
+			CW{Steps: 5},
+			DDN{Steps: 5},
+			FMN{Steps: 5},
+			EAD{Steps: 5},
 		} {
 			if c.Validate(ball(norm, "0"), 5) != nil {
 				continue
@@ -530,7 +538,7 @@ func longer(m Method) Method {
 		v.Queries *= 5
 		return v
 	}
-	return m
+	return longerSmallest(m)
 }
 
 // TestCancelledTally: what a cancelled run says of the images it did not finish is
@@ -652,6 +660,17 @@ func TestBadInput(t *testing.T) {
 		"hopskipjump: evals: got -1":     {Ball: linf, Method: HopSkipJump{Evals: -1}},
 		"boundary: norm linf: want l2":   {Ball: linf, Method: Boundary{}},
 		"boundary: source-step: got 1.5": {Ball: ball(net.L2, "1"), Method: Boundary{Source: 1.5}},
+		"cw: norm linf: want l2":             {Ball: linf, Method: CW{}},
+		"ead: norm linf: want l1":            {Ball: linf, Method: EAD{}},
+		"ddn: norm l1: want l2":              {Ball: ball(net.L1, "0.1"), Method: DDN{}},
+		"deepfool: norm l0: want linf or l2": {Ball: ball(net.L0, "2"), Method: DeepFool{}},
+		"deepfool: candidates: got 1":        {Ball: linf, Method: DeepFool{Candidates: 1}},
+		"fmn: restarts: all untarget":        {Ball: linf, Method: FMN{Restarts: 2}},
+		"fmn: alpha: got +Inf":               {Ball: linf, Method: FMN{Alpha: math.Inf(1)}},
+		"fmn: gamma: got 2":                  {Ball: linf, Method: FMN{Gamma: 2}},
+		"ddn: init-norm: got NaN":            {Ball: ball(net.L2, "1"), Method: DDN{InitNorm: math.NaN()}},
+		"cw: rate: got -1":                   {Ball: ball(net.L2, "1"), Method: CW{Rate: -1}},
+		"ead: searches: got -1":              {Ball: ball(net.L1, "1"), Method: EAD{Searches: -1}},
 	} {
 		_, err := New(s.n, c, pool)
 		require.ErrorContains(t, err, want)

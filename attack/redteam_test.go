@@ -23,6 +23,9 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
+	if r.IntN(4) == 0 {
+		return hostileSmallest(net.Norm(r.IntN(4)), r)
+	}
 	switch r.IntN(9) {
 	case 0:
 		return hostileClimb(targeted, restarts, loss, seed, r)
@@ -117,7 +120,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				b.X = append(b.X, redteam.Image(size, r)...)
 				b.Y[i] = r.IntN(n.Classes())
 			}
-			ball := redteam.Ball(net.Norm(r.IntN(4)), r)
+			ball := redteam.Ball(net.Norm(r.IntN(7)%4), r) // least often L0
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
 			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
@@ -185,7 +188,7 @@ func TestRedTeamRadius(t *testing.T) {
 		n, err := net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 		size, step := n.Input().Size(), net.MustEpsilon([]string{"1/255", "0.001", "1/3", "1e-9"}[r.IntN(4)])
-		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(2))}, Method: []Method{PGD{Steps: 2, Seed: seed}, APGD{Steps: 4, Seed: seed}}[seed%2]}
+		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(3))}, Method: []Method{PGD{Steps: 2, Seed: seed}, APGD{Steps: 4, Seed: seed}}[seed%2]}
 		s, err := NewRadiusSearch(n, c, step, step.Times(1+r.IntN(3)), pool)
 		require.NoError(t, err)
 		b := Batch{X: redteam.Image(4*size, r), Y: make([]int, 4)}

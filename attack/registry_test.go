@@ -39,6 +39,16 @@ func TestParse(t *testing.T) {
 		"hopskipjump:queries=5000,evals=50,max-evals=800":          HopSkipJump{Queries: 5000, Evals: 50, MaxEvals: 800},
 		"boundary:steps=999,spherical-step=0.1,restarts=2":         Boundary{Steps: 999, Spherical: 0.1, Restarts: 2},
 		"boundary:source-step=0.5,queries=1000":                    Boundary{Source: 0.5, Queries: 1000},
+
+		"deepfool":                                DeepFool{},
+		"deepfool:candidates=3,overshoot=0.1":     DeepFool{Candidates: 3, Overshoot: 0.1},
+		"cw:steps=200,searches=4,rate=0.05":       CW{Steps: 200, Searches: 4, Rate: 0.05},
+		"cw:weight=0.5,abort-early=false":         CW{Weight: 0.5, AllSteps: true},
+		"ddn:gamma=0.1,init-norm=0.5,seed=3":      DDN{Gamma: 0.1, InitNorm: 0.5, Seed: 3},
+		"ddn:targeted,restarts=9":                 DDN{Targeted: true, Restarts: 9},
+		"fmn:steps=30,alpha=10,gamma=0.01,seed=1": FMN{Steps: 30, Alpha: 10, Gamma: 0.01, Seed: 1},
+		"ead:beta=0.001,rate=0.02,weight=1":       EAD{Beta: 0.001, Rate: 0.02, Weight: 1},
+		"ead:elastic-net,abort-early=false":       EAD{ElasticNet: true, AllSteps: true},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -68,6 +78,17 @@ func TestParse(t *testing.T) {
 		Bisect{}:                        "bisect:steps=40",
 		HopSkipJump{Queries: 3000}:      "hopskipjump:steps=64,queries=3000",
 		Boundary{Steps: 25000, Seed: 2}: "boundary:steps=25000,seed=2",
+		APGD{Loss: net.DLR, Targets: 9, Stages: true}: "apgd:steps=100,targets=9,stages,loss=dlr",
+		NIFGSM{Steps: 10, Decay: 0.5}:                 "nifgsm:decay=0.5",
+		Noise{Kind: "uniform"}:                        "noise",
+		PIFGSM{Amplification: 10, Steps: 5}:           "pifgsm:steps=5",
+
+		DeepFool{}: "deepfool:steps=50",
+		CW{}:       "cw:steps=10000,searches=9",
+		DDN{}:      "ddn:steps=100",
+		FMN{}:      "fmn:steps=100",
+		EAD{}:      "ead:steps=1000,searches=9",
+		EAD{Searches: 3, ElasticNet: true, AllSteps: true}: "ead:steps=1000,searches=3,elastic-net,abort-early=false",
 	} {
 		require.Equal(t, want, m.String())
 	}
@@ -119,6 +140,13 @@ func TestParseErrors(t *testing.T) {
 		"bisect:step-size=1":       "step-size: unknown option",
 		"hopskipjump:evals=x":      "evals: got x",
 		"boundary:source-step=NaN": "source-step: got NaN",
+
+		"cw:rate=0":          "attack cw: rate: got 0, want a finite number above 0",
+		"cw:loss=ce":         "attack cw: loss: unknown option, want one of steps, searches, rate, weight, abort-early, restarts, targeted",
+		"ddn:gamma=1.5":      "attack ddn: gamma: got 1.5, want a number above 0, at most 1",
+		"ddn:init-norm=+Inf": "attack ddn: init-norm: got +Inf, want a finite number above 0",
+		"ead:elastic-net=1":  "attack ead: elastic-net: got 1, want true or false",
+		"deepfool:targeted":  "attack deepfool: targeted: unknown option, want one of steps, candidates, overshoot",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, want, "text %q", text)

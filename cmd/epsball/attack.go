@@ -241,7 +241,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
-	r.Unlimited, r.Defence = f.unlimited, f.defence.facts()
+	r.Unlimited, r.Defence = f.unlimited, f.defence.facts(cfg.Method)
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
 	front, err := f.defence.front(s)

@@ -103,13 +103,16 @@ func (f *front) judged(ctx context.Context, s *input.Subject, b attack.Batch, re
 }
 
 // facts are what reports say of the defence.
-func (d *defenceFlags) facts() report.Defence {
+func (d *defenceFlags) facts(methods ...attack.Method) report.Defence {
 	if !d.chain.set {
 		return report.Defence{}
 	}
 	r := report.Defence{Defence: d.chain.v.String(), Gradient: d.gradient.v}
 	if d.chain.v.Random() && d.gradient.v != naive {
 		r.EOT = d.eot
+		for _, m := range methods {
+			r.EOT = max(r.EOT, m.Plan().EOT)
+		}
 	}
 	return r
 }

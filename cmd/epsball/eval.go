@@ -103,7 +103,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 		Envelope: a.envelope("eval", subjects...),
 		Results:  []report.Evaluation{}, Hints: []string{}, Offset: f.data.Offset, Steps: f.steps,
 	}
-	r.Seed, r.Data, r.Defence = &f.seed, f.data.Spec, f.defence.facts()
+	r.Seed, r.Data, r.Defence = &f.seed, f.data.Spec, f.defence.facts(methods...)
 	bar := show.NewBar(a.stderr)
 	var failure error
 	finished := 0

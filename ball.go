@@ -24,10 +24,14 @@ func Linf(eps float64) Ball { return newBall(net.Linf, eps) }
 func L2(eps float64) Ball { return newBall(net.L2, eps) }
 
 // L1 is the ball in which the changes of all pixels, without their signs, add up to at
-// most eps. Bounds know it; no attack does yet.
+// most eps.
 func L1(eps float64) Ball { return newBall(net.L1, eps) }
 
-// ParseBall makes a ball of the given norm ("linf", "l2", "l1") from an exact
+// L0 is the ball in which at most n values of an image may change, to any other in [0, 1];
+// a pixel with colours has three values. It is for attacks: no bound knows it.
+func L0(n int) Ball { return newBall(net.L0, float64(n)) }
+
+// ParseBall makes a ball of the given norm ("linf", "l2", "l1", "l0") from an exact
 // decimal or fraction, such as "8/255".
 func ParseBall(norm, eps string) (Ball, error) {
 	var b Ball

@@ -3,8 +3,6 @@ package epsball
 import (
 	"context"
 	"fmt"
-	"math"
-	"strconv"
 
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -109,14 +107,7 @@ func (m *Model) largest(step net.Ball, limit int) (net.Epsilon, error) {
 	case limit > 0:
 		return step.Eps.Times(limit), nil
 	}
-	apart := 1.0 // black and white
-	switch n := float64(m.net.Input().Size()); step.Norm {
-	case net.L2:
-		apart = math.Ceil(math.Sqrt(n))
-	case net.L1:
-		apart = n
-	}
-	return net.ParseEpsilon(strconv.FormatFloat(apart, 'f', 0, 64))
+	return step.Norm.Largest(m.net.Input().Size()).Eps, nil
 }
 
 // prove returns the verifier, which is made when the first proof is asked for, and the

@@ -94,6 +94,8 @@ func configs() map[string]Config {
 		"apgd targeted":   {Ball: linf, Method: APGD{Steps: 12, Seed: 8, Loss: net.DLR, Targeted: true, Restarts: 3}},
 		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
 		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+		"cascade":         {Ball: linf, Method: relay{}},
+		"cascade l2":      {Ball: l2, Method: relay{}},
 	}
 }
 
@@ -106,6 +108,8 @@ func longest(m Method) int {
 		return m.Steps
 	case shrink:
 		return m.steps
+	case relay:
+		return 1 + 2*4 + 3*15
 	}
 	return 1
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync/atomic"
 
@@ -23,12 +22,19 @@ type Attacker struct {
 	workers []*worker // on lanes, one for each of the pool
 	few     *worker   // on single images, its layers split over the pool
 	f       func(worker, task int)
+	whole   Run       // of a method that has no rule
+	passes  *passPool // shared by the stages of a cascade
+
+	// A later stage of a cascade keeps what earlier ones found, unless it finds better.
+	later   bool
+	settled func(image, steps int) // of a stage, instead of finish
 
 	// The batch being attacked.
 	ctx      context.Context
 	b        Batch
 	res      *Result
 	n        int
+	only     []int        // images to attack; nil: all
 	capacity int          // slots a worker fills
 	next     atomic.Int64 // first image no worker has taken
 	done     atomic.Int64
@@ -41,35 +47,60 @@ func New(t Target, c Config, pool *kernels.Pool) (*Attacker, error) {
 	if err := c.Validate(t.Classes()); err != nil {
 		return nil, err
 	}
-	if !t.HasBackward() {
-		return nil, errors.New("network: compiled without backward passes, want Options.Backward")
+	a := &Attacker{target: t, cfg: c, plan: c.Method.Plan(), box: c.Ball.Box(), pool: pool, passes: &passPool{}}
+	if !a.plan.NoGradient && !t.HasBackward() {
+		return nil, fmt.Errorf("%s: follows gradients, and the network is compiled without backward passes, want Options.Backward", c.Method.Name())
 	}
-	a := &Attacker{target: t, cfg: c, plan: c.Method.Plan(), box: c.Ball.Box(), pool: pool}
 	a.plan.Restarts = max(1, a.plan.Restarts)
 	a.f = func(w, _ int) { a.workers[w].run() }
+	if err := a.makeWhole(); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
+// makeWhole prepares a method that has no rule.
+func (a *Attacker) makeWhole() (err error) {
+	if m, ok := a.cfg.Method.(Whole); ok {
+		a.whole, err = m.NewRun(a.target, a.cfg, a.pool)
+	}
+	return err
+}
+
 // aim points the attacker at another ball of the same norm.
-func (a *Attacker) aim(b net.Ball) {
+func (a *Attacker) aim(b net.Ball) error {
 	a.cfg.Ball, a.box = b, b.Box()
 	for _, w := range append(a.workers[:len(a.workers):len(a.workers)], a.few) {
 		if w != nil {
 			w.space.aim(b)
 		}
 	}
+	return a.makeWhole()
+}
+
+// passPool holds the passes of an attacker's workers.
+type passPool struct {
+	lanes []Passes
+	few   Passes
 }
 
 // lanes and singles make the buffers for a kind of batch, when the first comes.
 func (a *Attacker) lanes(images int) {
 	for len(a.workers) < a.pool.Workers() {
-		a.workers = append(a.workers, newWorker(a, a.target.Passes(images, a.pool), net.ChunkGroups*kernels.Lanes))
+		k := len(a.workers)
+		if k == len(a.passes.lanes) {
+			a.passes.lanes = append(a.passes.lanes, a.target.Passes(images, a.pool))
+		}
+		a.workers = append(a.workers, newWorker(a, a.passes.lanes[k], net.ChunkGroups*kernels.Lanes))
 	}
 }
 
 func (a *Attacker) singles(images int) {
 	if a.few == nil {
-		a.few = newWorker(a, a.target.Passes(images, a.pool), net.MaxSmall)
+		if a.passes.few == nil {
+			a.passes.few = a.target.Passes(images, a.pool)
+		}
+		a.few = newWorker(a, a.passes.few, net.MaxSmall)
 	}
 }
 
@@ -79,6 +110,49 @@ func (a *Attacker) singles(images int) {
 // are then complete, and those with res.Begun hold the best point found so far. It is
 // an error, and a bug of the method, if a rule leaves the ball.
 func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
+	if err := a.checkBatch(b); err != nil {
+		return err
+	}
+	res.resize(len(b.Y), a.target.Input().Size())
+	copy(res.Adv, b.X)
+	if a.whole != nil {
+		return a.whole.Run(ctx, b, res)
+	}
+	a.done.Store(0)
+	few := a.sweep(ctx, b, nil, res)
+	res.ImageSteps = a.steps.Load()
+	err := a.check(few)
+	a.ctx, a.b, a.res = nil, Batch{}, nil
+	if err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return ctx.Err()
+}
+
+// sweep attacks the images of b, or only some, and reports whether they were few.
+func (a *Attacker) sweep(ctx context.Context, b Batch, only []int, res *Result) (few bool) {
+	n := len(b.Y)
+	if only != nil {
+		n = len(only)
+	}
+	a.ctx, a.b, a.res, a.n, a.only = ctx, b, res, n, only
+	a.next.Store(0)
+	a.steps.Store(0)
+	a.astray.Store(0)
+	if few = a.target.Few(n); few {
+		a.singles(n)
+		a.capacity = net.MaxSmall
+		a.few.run()
+		return true
+	}
+	a.lanes(n)
+	groups, workers := kernels.Groups(n), a.pool.Workers()
+	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
+	a.pool.Run(min(workers, groups), a.f)
+	return false
+}
+
+func (a *Attacker) checkBatch(b Batch) error {
 	n := len(b.Y)
 	if err := a.target.CheckImages(b.X, n); err != nil {
 		return err
@@ -99,34 +173,13 @@ func (a *Attacker) Run(ctx context.Context, b Batch, res *Result) error {
 	if b.Index != nil && len(b.Index) != n {
 		return fmt.Errorf("indices: %d, want one for each of %d images", len(b.Index), n)
 	}
+	if b.Robust != nil && len(b.Robust) != n {
+		return fmt.Errorf("robust: %d, want one for each of %d images", len(b.Robust), n)
+	}
 	if b.First < 0 || len(b.Index) > 0 && slices.Min(b.Index) < 0 {
 		return fmt.Errorf("first index: %d, want ≥ 0", b.First)
 	}
-	res.resize(n, a.target.Input().Size())
-	copy(res.Adv, b.X)
-	a.ctx, a.b, a.res, a.n = ctx, b, res, n
-	a.next.Store(0)
-	a.done.Store(0)
-	a.steps.Store(0)
-	a.astray.Store(0)
-	few := a.target.Few(n)
-	if few {
-		a.singles(n)
-		a.capacity = net.MaxSmall
-		a.few.run()
-	} else {
-		a.lanes(n)
-		groups, workers := kernels.Groups(n), a.pool.Workers()
-		a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
-		a.pool.Run(min(workers, groups), a.f)
-	}
-	res.ImageSteps = a.steps.Load()
-	err := a.check(few)
-	a.ctx, a.b, a.res = nil, Batch{}, nil
-	if err != nil {
-		return errors.Join(err, ctx.Err())
-	}
-	return ctx.Err()
+	return nil
 }
 
 func (a *Attacker) checkTargets(b Batch) error {
@@ -154,14 +207,22 @@ func (b *Batch) index(i int) uint64 {
 
 // take returns the next image that no worker has, or −1.
 func (a *Attacker) take() int {
-	if i := a.next.Add(1) - 1; i < int64(a.n) {
-		return int(i)
+	i := a.next.Add(1) - 1
+	switch {
+	case i >= int64(a.n):
+		return -1
+	case a.only != nil:
+		return a.only[i]
 	}
-	return -1
+	return int(i)
 }
 
 // finish marks image i as done, after a number of steps.
 func (a *Attacker) finish(i, steps int) {
+	if a.settled != nil {
+		a.settled(i, steps)
+		return
+	}
 	a.res.Done[i] = true
 	if a.b.Finished != nil {
 		a.b.Finished(i, steps)
@@ -175,14 +236,7 @@ func (a *Attacker) finish(i, steps int) {
 func (a *Attacker) record(i int, clean, success bool, label int, margin float32) {
 	r := a.res
 	size := a.target.Input().Size()
-	adv, x := r.Adv[i*size:(i+1)*size], a.b.X[i*size:(i+1)*size]
-	var linf, l2 float64
-	for k, v := range adv {
-		d := math.Abs(float64(v) - float64(x[k]))
-		linf = max(linf, d)
-		l2 += float64(d * d)
-	}
 	r.Clean[i], r.Success[i], r.Label[i], r.Margin[i] = clean, success, label, margin
-	r.Linf[i], r.L2[i] = linf, math.Sqrt(l2)
+	r.Measure(i, a.b.X[i*size:(i+1)*size])
 	r.Begun[i] = true
 }

@@ -14,6 +14,14 @@ func (w *worker) inside(sl *Slot, t []float32) bool {
 	s := w.space
 	at := func(t []float32) []float32 { return s.Layout.Slot(t, s.Size, sl.Place) }
 	x, lo, hi := at(t), at(s.Lo), at(s.Hi)
+	if w.a.plan.Anywhere {
+		for k := 0; k < s.Size*int(s.Layout); k += int(s.Layout) {
+			if !(x[k] >= 0 && x[k] <= 1) {
+				return false
+			}
+		}
+		return true
+	}
 	for k := 0; k < s.Size*int(s.Layout); k += int(s.Layout) {
 		if !(x[k] >= lo[k] && x[k] <= hi[k]) { // for Linf, this box is the ball
 			return false
@@ -29,17 +37,27 @@ func (w *worker) inside(sl *Slot, t []float32) bool {
 // distance is that of the slot's point from its image, in the norm of the ball.
 func (w *worker) distance(sl *Slot) float64 {
 	s := w.space
-	x, c := s.Layout.Slot(s.X, s.Size, sl.Place), s.Layout.Slot(s.Centre, s.Size, sl.Place)
-	var largest, sum2 float64
+	x, c := s.Layout.Slot(w.points, s.Size, sl.Place), s.Layout.Slot(s.Centre, s.Size, sl.Place)
+	var largest, sum, sum2 float64
+	differ := 0
 	for k := 0; k < s.Size*int(s.Layout); k += int(s.Layout) {
 		d := math.Abs(float64(x[k]) - float64(c[k]))
 		largest = max(largest, d)
+		sum += d
 		sum2 += float64(d * d)
+		if d > 0 {
+			differ++
+		}
 	}
-	if s.Ball.Norm == net.Linf {
-		return largest
+	switch s.Ball.Norm {
+	case net.L2:
+		return math.Sqrt(sum2)
+	case net.L1:
+		return sum
+	case net.L0:
+		return float64(differ)
 	}
-	return math.Sqrt(sum2)
+	return largest
 }
 
 // check looks at the points found, before they are handed out.
@@ -77,7 +95,7 @@ func (w *worker) recheck() error {
 				continue
 			}
 			x, adv := w.a.b.X[i*size:(i+1)*size], r.Adv[i*size:(i+1)*size]
-			if !w.space.Ball.Contains(x, adv) {
+			if !w.a.plan.Anywhere && !w.space.Ball.Contains(x, adv) {
 				return fmt.Errorf("recheck: the point found for image %d lies outside the ball %v", i, w.space.Ball)
 			}
 			w.put(w.space.X, len(images), adv)

@@ -12,6 +12,17 @@ type Config struct {
 	Ball   net.Ball
 	Method Method
 
+	// EOT is the number of draws that a step averages if the target draws random numbers
+	// (expectation over transformation: Athalye et al. 2018); 0: 1. The rule sees the
+	// mean of the logits and the gradient of its loss there. That mean also decides what
+	// is misclassified.
+	EOT int
+
+	// Lattice is the number of bits of a picture's values, 8, or 0 for none. Only points
+	// whose pixels are multiples of 1/(2^bits − 1) are then evaluated and returned, but
+	// for the images themselves.
+	Lattice int
+
 	// Recheck checks all points again when the batch is done: each must lie in the ball,
 	// in exact arithmetic, and a separate forward pass must give the label and the margin
 	// of the result. Run fails otherwise. It costs a forward pass, and allocates.
@@ -26,6 +37,12 @@ type Config struct {
 // classes.
 func (c *Config) Validate(classes int) error {
 	if err := c.Ball.Validate(); err != nil {
+		return err
+	}
+	if c.EOT < 0 || c.EOT > maxCount {
+		return fmt.Errorf("eot: %d draws, want 0 … %d", c.EOT, maxCount)
+	}
+	if err := checkLattice(c.Lattice); err != nil {
 		return err
 	}
 	if c.Method == nil {

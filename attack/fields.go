@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -211,8 +212,8 @@ func CheckFields(fields []Field) error {
 
 // checkClimb is what all methods check that climb a loss by gradient, in Linf or L2.
 func checkClimb(fields []Field, b net.Ball, classes int, p Plan, l net.Loss) error {
-	if b.Norm != net.Linf && b.Norm != net.L2 {
-		return fmt.Errorf("norm %v: want linf or l2", b.Norm)
+	if err := checkNorm(b, net.Linf, net.L2); err != nil {
+		return err
 	}
 	if err := CheckFields(fields); err != nil {
 		return err
@@ -224,4 +225,26 @@ func checkClimb(fields []Field, b net.Ball, classes int, p Plan, l net.Loss) err
 		return fmt.Errorf("loss %v: needs at least %d classes, the network has %d", l, least, classes)
 	}
 	return nil
+}
+
+// NormError is the error of a method that does not have the norm of the ball.
+type NormError struct {
+	Norm net.Norm
+	Want []net.Norm
+}
+
+func (e *NormError) Error() string {
+	var want []string
+	for _, n := range e.Want {
+		want = append(want, n.String())
+	}
+	return fmt.Sprintf("norm %v: want %s", e.Norm, strings.Join(want, " or "))
+}
+
+// checkNorm returns a NormError if the norm of the ball is none of those.
+func checkNorm(b net.Ball, want ...net.Norm) error {
+	if slices.Contains(want, b.Norm) {
+		return nil
+	}
+	return &NormError{b.Norm, want}
 }

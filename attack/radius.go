@@ -157,7 +157,9 @@ func (s *RadiusSearch) try(ctx context.Context, b Batch, k int, images []int, st
 			part.Start = append(part.Start, res.Adv[i*size:(i+1)*size]...)
 		}
 	}
-	s.a.aim(net.Ball{Norm: s.Attack.Ball.Norm, Eps: s.Resolution.Times(k)})
+	if err := s.a.aim(net.Ball{Norm: s.Attack.Ball.Norm, Eps: s.Resolution.Times(k)}); err != nil {
+		return err
+	}
 	var r Result
 	if err := s.a.Run(ctx, part, &r); err != nil {
 		return err
@@ -181,10 +183,7 @@ func (s *RadiusSearch) try(ctx context.Context, b Batch, k int, images []int, st
 
 // least returns the smallest radius, at most k, whose ball holds adv.
 func (s *RadiusSearch) least(k int, x, adv []float32, r *Result, j int) int {
-	d := r.Linf[j]
-	if s.Attack.Ball.Norm == net.L2 {
-		d = r.L2[j]
-	}
+	d := r.Distance(s.Attack.Ball.Norm, j)
 	for at := max(1, int(math.Floor(d/s.Resolution.Float64()))); at < k; at++ {
 		if (net.Ball{Norm: s.Attack.Ball.Norm, Eps: s.Resolution.Times(at)}).Contains(x, adv) {
 			return at

@@ -41,7 +41,26 @@ type Plan struct {
 	// FixedLengths is set by a method that has settings that are lengths in pixel units.
 	// A search of radii refuses it.
 	FixedLengths bool
+
+	// NoGradient promises that no verdict is Ascend. The method then attacks targets
+	// that have no gradients, too.
+	NoGradient bool
+
+	// Roams says that points may lie outside the ball, in the pixel box. They do not
+	// count there: not as fooling, nor as best. With goal SmallestDistance all rules may.
+	Roams bool
+
+	// Anywhere says that the ball has no meaning for the method: all points of the pixel
+	// box count.
+	Anywhere bool
+
+	// EOT is the number of draws that a step averages if the target draws random numbers
+	// (see Config.EOT, of which the larger one counts).
+	EOT int
 }
+
+// roams reports whether points may lie outside the ball.
+func (p *Plan) roams() bool { return p.Roams || p.Anywhere || p.Goal == SmallestDistance }
 
 // Goal says which of the points an attack visits is the best one.
 type Goal int
@@ -62,7 +81,8 @@ const (
 // backward pass if any image asks for it, and one Move for all.
 type Rule interface {
 	// Start moves x, which holds the image, channels first, to where the run begins. The
-	// worker then brings it into ball and pixel box. It is called if Plan.RandomStart.
+	// worker then brings it into ball and pixel box, or into the pixel box alone if the
+	// rule may leave the ball. It is called if Plan.RandomStart.
 	Start(s *Slot, x []float32)
 
 	// Judge is told the logits z of the point in the slot and says what comes next. For
@@ -74,6 +94,17 @@ type Rule interface {
 	// goal LowestMargin, to points in ball and pixel box. grad holds the gradients to the
 	// pixels, zero where none was asked for; nil if nowhere. It may be changed.
 	Move(slots []Slot, grad []float32)
+}
+
+// Multi is a Rule that wants several gradients at one point.
+type Multi interface {
+	Rule
+
+	// Next is called after each backward pass of a round, before Move, with the
+	// gradients to the pixels, which it may change. It reports whether another backward
+	// pass at the same points is to follow; if so it has called seed, with the gradient to
+	// the logits, for the slots that want one. Other slots get a gradient of zero.
+	Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool
 }
 
 // Verdict is the answer of a Rule's Judge.
@@ -101,15 +132,25 @@ type Slot struct {
 	Stream kernels.Stream
 	Seed   uint64
 
+	// Draw numbers the draws of a randomised target at this point, of which Judge sees
+	// the mean (Config.EOT).
+	Draw int
+
 	// The point at hand.
 	Predicted int // −1: the logits hold NaN
 	Margin    float32
-	Fools     bool // it is what the attack looks for
+	Fools     bool    // it is classified as the attack wants, wherever it lies
+	Distance  float64 // from the image, in the norm of the ball; only with Plan.Roams or SmallestDistance
+
+	// Nearest is the smallest Distance of points of all runs that fool, in the ball or
+	// not; +Inf: none.
+	Nearest float64
 
 	image    int  // in the batch; −1: empty
 	steps    int  // moves made in all runs
 	judged   bool // the image itself has been evaluated
 	clean    bool // the image itself is classified correctly
+	counts   bool // the point at hand fools, and lies where it counts
 	next     action
 	best     float32 // margin of the best point so far
 	label    int     // predicted there

@@ -64,13 +64,17 @@ func (p *noisyPasses) Forward(x []float32, blocks int) []float32 {
 	copy(p.x, x[:l.Len(blocks, p.size)])
 	for i := range p.slots {
 		s := &p.slots[i]
-		r := kernels.NewStream(s.Seed^0x5eed, s.Image, uint32(s.Run<<16|s.Step))
+		r := noiseOf(s.Image, s.Run, s.Step, s.Draw)
 		t := l.Slot(p.x, p.size, i)
 		for k := 0; k < p.size*int(l); k += int(l) {
 			t[k] += p.s.noise * (2*r.Float32() - 1)
 		}
 	}
 	return p.Passes.Forward(p.x, blocks)
+}
+
+func noiseOf(image uint64, run, step, draw int) kernels.Stream {
+	return kernels.NewStream(uint64(0x5eed+draw), image, uint32(run<<16|step))
 }
 
 // TestDefendedTarget: what an attack says of a defended network is true of the two
@@ -123,22 +127,98 @@ func TestRandomisedTarget(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	c := Config{Ball: ball(net.Linf, "0.05"), Method: PGD{Steps: 6, Restarts: 2, Seed: 1}}
-	a, err := New(target, c, pool)
-	require.NoError(t, err)
+	before := s.run(t, c, Batch{X: s.x, Y: s.y}, 1).Margin
 	var r, part Result
-	require.NoError(t, a.Run(context.Background(), Batch{X: s.x, Y: s.y}, &r))
-	plain := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
-	require.NotEqual(t, plain.Margin, r.Margin)
-	for _, p := range [][2]int{{0, 1}, {3, 8}, {5, 30}} {
-		b := Batch{X: s.x[p[0]*s.size : p[1]*s.size], Y: s.y[p[0]:p[1]], First: p[0]}
-		require.NoError(t, a.Run(context.Background(), b, &part))
-		require.Equal(t, r.Adv[p[0]*s.size:p[1]*s.size], part.Adv)
-		require.Equal(t, r.Margin[p[0]:p[1]], part.Margin)
+	for _, c.EOT = range []int{0, 5} {
+		a, err := New(target, c, pool)
+		require.NoError(t, err)
+		require.NoError(t, a.Run(context.Background(), Batch{X: s.x, Y: s.y}, &r))
+		require.NotEqual(t, before, r.Margin)
+		before = append([]float32(nil), r.Margin...)
+		for _, p := range [][2]int{{0, 1}, {3, 8}, {5, 30}} {
+			b := Batch{X: s.x[p[0]*s.size : p[1]*s.size], Y: s.y[p[0]:p[1]], First: p[0]}
+			require.NoError(t, a.Run(context.Background(), b, &part))
+			require.Equal(t, r.Adv[p[0]*s.size:p[1]*s.size], part.Adv)
+			require.Equal(t, r.Margin[p[0]:p[1]], part.Margin)
+		}
+		require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(context.Background(), Batch{X: s.x, Y: s.y}, &r) }))
 	}
 	c.Recheck = true
-	a, err = New(target, c, pool)
+	a, err := New(target, c, pool)
 	require.NoError(t, err)
 	require.ErrorContains(t, a.Run(context.Background(), Batch{X: s.x, Y: s.y}, &r), "draws random numbers")
+}
+
+// TestDraws: with several draws a rule sees their mean, and follows the gradient there.
+func TestDraws(t *testing.T) {
+	const n, draws = 20, 3
+	s := newSetup(t, tiny, 2, n, "")
+	target := squeezed{Network: s.n, noise: 0.05}
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	c := Config{Ball: ball(net.L2, "0.3"), Method: FGSM{Loss: net.Margin}, EOT: draws}
+	a, err := New(target, c, pool)
+	require.NoError(t, err)
+	p := s.n.NewSmallWorkspace(1, pool)
+	for i := range n {
+		var logits [draws][]float32
+		var noisy [draws][]float32
+		mean := make([]float32, 5)
+		for d := range draws {
+			noisy[d] = append([]float32(nil), s.image(s.x, i)...)
+			r := noiseOf(uint64(i), 0, 0, d)
+			packed := make([]float32, s.size)
+			p.Layout().Pack(packed, noisy[d], s.n.Input(), 0)
+			for k := range packed {
+				packed[k] += 0.05 * (2*r.Float32() - 1)
+			}
+			noisy[d] = packed
+			logits[d] = append([]float32(nil), p.Forward(packed, 1)[:5]...)
+			for j, v := range logits[d] {
+				mean[j] += v
+			}
+		}
+		for j := range mean {
+			mean[j] *= 1 / float32(draws)
+		}
+		// An image that is misclassified leaves with the mean's margin.
+		label := net.Argmax(mean)
+		wrong := (label + 1) % 5
+		var r Result
+		b := Batch{X: s.image(s.x, i), Y: []int{wrong}, First: i}
+		require.NoError(t, a.Run(context.Background(), b, &r))
+		require.False(t, r.Clean[0])
+		require.Equal(t, net.MarginOf(mean, wrong), r.Margin[0])
+
+		// The step goes along the mean gradient.
+		dz := make([]float32, 5)
+		net.Margin.Gradient(dz, mean, label, net.Untargeted)
+		grad := make([]float64, s.size)
+		norm := 0.0
+		for d := range draws {
+			p.Forward(noisy[d], 1)
+			copy(p.LogitGradient(), dz)
+			for k, v := range p.Backward(1)[:s.size] {
+				grad[k] += float64(v)
+			}
+		}
+		for _, v := range grad {
+			norm += v * v
+		}
+		b.Y = []int{label}
+		require.NoError(t, a.Run(context.Background(), b, &r))
+		adv := make([]float32, s.size)
+		p.Layout().Pack(adv, r.Adv, s.n.Input(), 0)
+		centre := make([]float32, s.size)
+		p.Layout().Pack(centre, b.X, s.n.Input(), 0)
+		if r.L2[0] == 0 {
+			continue // the step made the margin no lower
+		}
+		for k, v := range grad {
+			want := min(max(float64(centre[k])+0.3*v/math.Sqrt(norm), 0), 1)
+			require.InDelta(t, want, adv[k], 1e-5)
+		}
+	}
 }
 
 // liar is a network whose passes err in every tenth forward pass.

@@ -24,13 +24,20 @@ type worker struct {
 	a             *Attacker
 	ws            Passes
 	random        Randomised // ws, if it draws random numbers
+	draws         int        // a point gets; 1 if it draws none
+	mean          []float32  // of the draws: logits; nil if there is one
 	space         *Space
 	rule          Rule
+	multi         Multi                       // rule, if it is one
+	seed          func(s *Slot, dz []float32) // seedSlot
+	lattice       *lattice                    // nil: the points as the rule moved them
+	points        []float32
 	layout        net.Layout
 	slots         []Slot
 	best          []float32
 	img, lo1, hi1 []float32 // one image, channels first
 	z, dz         []float32 // logits of one image, their gradient
+	seeds, sum    []float32 // gradient to the logits, sum of those to the pixels, with several draws
 	improved      []bool    // slots whose best point judge has just found
 	steps         int64
 	drained       bool // no image is left to take
@@ -38,8 +45,7 @@ type worker struct {
 
 // newWorker returns a worker with slots slots, whole blocks of ws.
 func newWorker(a *Attacker, ws Passes, slots int) *worker {
-	w := &worker{a: a, ws: ws, space: newSpace(a.target, ws, a.cfg.Ball), layout: ws.Layout(), slots: make([]Slot, slots), improved: make([]bool, slots)}
-	w.random, _ = ws.(Randomised)
+	w := &worker{a: a, ws: ws, draws: 1, space: newSpace(a.target, ws, a.cfg.Ball), layout: ws.Layout(), slots: make([]Slot, slots), improved: make([]bool, slots)}
 	w.space.fill(slots)
 	w.best = w.space.Tensor()
 	for _, t := range []*[]float32{&w.img, &w.lo1, &w.hi1} {
@@ -52,7 +58,23 @@ func newWorker(a *Attacker, ws Passes, slots int) *worker {
 			w.slots[i].order = make([]int, 0, w.space.Classes)
 		}
 	}
+	if w.random, _ = ws.(Randomised); w.random != nil {
+		w.draws = max(1, a.cfg.EOT, a.plan.EOT)
+	}
+	if w.draws > 1 {
+		w.mean, w.sum = make([]float32, len(ws.Logits())), make([]float32, len(w.space.X))
+		if !a.plan.NoGradient {
+			w.seeds = make([]float32, len(ws.LogitGradient()))
+		}
+	}
+	w.points = w.space.X
+	if a.cfg.Lattice > 0 {
+		w.lattice = newLattice(a.cfg.Lattice, w.space)
+		w.points = w.space.Tensor()
+	}
 	w.rule = a.cfg.Method.NewRule(w.space)
+	w.multi, _ = w.rule.(Multi)
+	w.seed = w.seedSlot
 	return w
 }
 
@@ -68,10 +90,7 @@ func (w *worker) run() {
 			break
 		}
 		slots := w.slots[:blocks*int(w.layout)]
-		if w.random != nil {
-			w.random.Seat(slots)
-		}
-		w.ws.Forward(w.space.X, blocks)
+		w.forward(slots, blocks)
 		climbing, moving := false, false
 		for i := range slots {
 			climbing = w.judge(i) || climbing
@@ -81,7 +100,7 @@ func (w *worker) run() {
 		if moving {
 			var grad []float32
 			if climbing {
-				grad = w.ws.Backward(blocks)
+				grad = w.climb(slots, blocks)
 			}
 			w.rule.Move(slots, grad)
 		}
@@ -146,7 +165,7 @@ func (w *worker) load(s, i int) {
 	sl := &w.slots[s]
 	*sl = Slot{
 		Place: s, Seat: sl.Seat, Seed: sl.Seed, Image: w.a.b.index(i), Y: w.a.b.Y[i], Target: net.Untargeted,
-		image: i, distance: math.Inf(1), order: sl.order[:0],
+		image: i, distance: math.Inf(1), Nearest: math.Inf(1), order: sl.order[:0],
 	}
 	w.draw(sl)
 }
@@ -174,7 +193,7 @@ func (w *worker) judge(i int) (gradient bool) {
 	w.improved[i] = false
 	sl.next = rest
 	if sl.image >= 0 {
-		w.layout.Gather(w.z, w.ws.Logits(), i)
+		w.layout.Gather(w.z, w.logits(), i)
 		sl.Predicted, sl.Margin = net.Argmax(w.z), net.MarginOf(w.z, sl.Y)
 		sl.Fools = sl.judged && w.fools(sl, sl.Predicted)
 		w.improved[i] = sl.judged && w.better(sl)
@@ -198,17 +217,24 @@ func (w *worker) judge(i int) (gradient bool) {
 
 // better reports whether the point in the slot is the best so far.
 func (w *worker) better(sl *Slot) bool {
-	if w.a.plan.Goal == LowestMargin {
-		return sl.Fools || sl.Margin < sl.best
+	nearest := w.a.plan.Goal == SmallestDistance
+	inside := true // a rule that cannot leave the ball is checked at the end
+	if nearest || w.a.plan.Roams {
+		sl.Distance = w.distance(sl)
+		if sl.Fools {
+			sl.Nearest = min(sl.Nearest, sl.Distance)
+		}
+		// Of a point that would not be the best, no more is asked.
+		inside = (sl.Fools || !nearest) && w.inside(sl, w.points)
 	}
-	if !sl.Fools || !w.inside(sl, w.space.X) {
+	sl.counts = sl.Fools && inside
+	if !nearest {
+		return inside && (sl.Fools || sl.Margin < sl.best)
+	}
+	if !sl.counts || sl.Distance >= sl.distance {
 		return false
 	}
-	d := w.distance(sl)
-	if d >= sl.distance {
-		return false
-	}
-	sl.distance = d
+	sl.distance = sl.Distance
 	return true
 }
 
@@ -219,12 +245,16 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 			return leave, false
 		}
 		sl.clean = true
+		if w.a.b.Robust != nil && w.a.b.Robust[sl.image] {
+			w.a.res.Proved[sl.image] = true
+			return leave, false
+		}
 		w.choose(sl)
 		if w.a.plan.RandomStart || w.a.b.Start != nil {
 			return start, false
 		}
 	}
-	if sl.Fools && w.a.plan.Goal == LowestMargin {
+	if sl.counts && w.a.plan.Goal == LowestMargin {
 		return leave, false
 	}
 	switch w.rule.Judge(sl, w.z, w.dz) {
@@ -279,7 +309,7 @@ func (w *worker) choose(sl *Slot) {
 func (w *worker) keepBest(blocks int) {
 	for b := range blocks {
 		take := w.improved[b*int(w.layout) : (b+1)*int(w.layout)]
-		switch best, x := w.space.Block(w.best, b), w.space.Block(w.space.X, b); {
+		switch best, x := w.space.Block(w.best, b), w.space.Block(w.points, b); {
 		case !slices.Contains(take, true):
 		case w.layout == net.LaneGroups:
 			w.space.ISA.SelectLanes(w.ws.Scratch(), best, x, (*[kernels.Lanes]bool)(take))
@@ -300,6 +330,13 @@ func (w *worker) begin(i int) {
 	case w.a.plan.RandomStart:
 		w.rule.Start(sl, x)
 	}
+	if w.a.plan.roams() {
+		for k, v := range x {
+			x[k] = min(max(v, 0), 1)
+		}
+		w.put(w.space.X, i, x)
+		return
+	}
 	w.put(w.space.X, i, x)
 	block := func(t []float32) []float32 { return w.space.Block(t, i/int(w.layout)) }
 	w.space.Project(block(w.space.X), block(w.space.Lo), block(w.space.Hi), block(w.space.Centre))
@@ -317,10 +354,13 @@ func (w *worker) leave(i int) {
 func (w *worker) abandon(i int) {
 	sl := &w.slots[i]
 	size := w.space.Size
-	w.layout.Unpack(w.a.res.Adv[sl.image*size:(sl.image+1)*size], w.best, w.a.target.Input(), i)
+	success := sl.clean && w.fools(sl, sl.label)
 	if !w.inside(sl, w.best) {
 		w.a.astray.Store(int64(sl.image) + 1)
 	}
-	w.a.record(sl.image, sl.clean, sl.clean && w.fools(sl, sl.label), sl.label, sl.best)
+	if !w.a.later || success || sl.best < w.a.res.Margin[sl.image] {
+		w.layout.Unpack(w.a.res.Adv[sl.image*size:(sl.image+1)*size], w.best, w.a.target.Input(), i)
+		w.a.record(sl.image, sl.clean, success, sl.label, sl.best)
+	}
 	sl.image = -1
 }

@@ -15,11 +15,12 @@ type Norm int
 const (
 	Linf Norm = iota // largest absolute difference of a pixel
 	L2               // root of the sum of squared differences
-	L1               // sum of absolute differences; for proofs only
+	L1               // sum of absolute differences
+	L0               // number of values that differ; for attacks only
 )
 
 // Norms lists the names ParseNorm knows.
-func Norms() []string { return []string{"linf", "l2", "l1"} }
+func Norms() []string { return []string{"linf", "l2", "l1", "l0"} }
 
 func (n Norm) String() string { return Norms()[n] }
 
@@ -45,7 +46,7 @@ type Ball struct {
 // Validate refuses an unknown norm, and an Linf ball with ε > 1: it contains all
 // images, so it is a mistake of units.
 func (b Ball) Validate() error {
-	if b.Norm < Linf || b.Norm > L1 {
+	if b.Norm < Linf || b.Norm > L0 {
 		return fmt.Errorf("norm %d: want one of %s", int(b.Norm), strings.Join(Norms(), ", "))
 	}
 	if lo, hi := b.Eps.Bounds(); b.Norm == Linf && (lo > 1 || lo == 1 && hi > 1) {
@@ -59,6 +60,18 @@ func (b Ball) Validate() error {
 
 func (b Ball) String() string { return fmt.Sprintf("%s ε=%s", b.Norm, b.Eps) }
 
+// Largest returns a ball of the norm that holds all images of size values in [0, 1].
+func (n Norm) Largest(size int) Ball {
+	eps := MustEpsilon("1")
+	switch n {
+	case L2:
+		eps = eps.Times(int(math.Ceil(math.Sqrt(float64(size)))))
+	case L1, L0:
+		eps = eps.Times(size)
+	}
+	return Ball{n, eps}
+}
+
 // Box prepares the boxes of a ball, for many images. It is read-only.
 type Box struct {
 	eps           Epsilon
@@ -68,6 +81,13 @@ type Box struct {
 
 // Box returns the boxes of b.
 func (b Ball) Box() Box {
+	if b.Norm == L0 { // a value that differs may be any
+		if one := MustEpsilon("1"); b.Eps.Cmp(one) >= 0 {
+			b.Eps = one
+		} else {
+			b.Eps = Epsilon{}
+		}
+	}
 	x := Box{eps: b.Eps, isa: kernels.Default()}
 	x.e1 = float32(b.Eps.f)
 	x.e2 = float32(b.Eps.f - float64(x.e1))
@@ -78,7 +98,7 @@ func (b Ball) Box() Box {
 }
 
 // Inner writes, for each pixel x in [0, 1], the smallest and largest float32
-// of [0, 1] ∩ [x − ε, x + ε]; for L2 and L1 it bounds the ball but is not inside it.
+// of [0, 1] ∩ [x − ε, x + ε]; for L2, L1 and L0 it bounds the ball but is not inside it.
 // All slices have one length.
 func (b Box) Inner(lo, hi, x []float32) { b.fill(lo, hi, x, true) }
 
@@ -175,10 +195,14 @@ func (b Ball) Contains(centre, x []float32) bool {
 		return false
 	}
 	var largest, sum, sum2 float64
+	differ := 0
 	for i, v := range x {
 		c := centre[i]
 		if !(v >= 0 && v <= 1 && c >= 0 && c <= 1) {
 			return false
+		}
+		if v != c {
+			differ++
 		}
 		d := math.Abs(float64(v) - float64(c))
 		largest = max(largest, d)
@@ -191,6 +215,8 @@ func (b Ball) Contains(centre, x []float32) bool {
 		distance = math.Sqrt(sum2)
 	case L1:
 		distance = sum
+	case L0:
+		return float64(differ) <= b.Eps.lo // exact up to 2⁵³
 	}
 	doubt := float64(len(x)+8) * 0x1p-52 // of differences, squares, their sum, ε and the root
 	switch eps := b.Eps.Float64(); {

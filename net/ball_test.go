@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -180,7 +182,7 @@ func TestBallContainsRefuses(t *testing.T) {
 }
 
 func TestBallValidate(t *testing.T) {
-	for _, b := range []Ball{{}, {Linf, MustEpsilon("1")}, {Linf, MustEpsilon("0")}, {L2, MustEpsilon("28")}, {L2, MustEpsilon("1e6")}, {L1, MustEpsilon("30")}, {Linf, MustEpsilon("1e-999")}} {
+	for _, b := range []Ball{{}, {Linf, MustEpsilon("1")}, {Linf, MustEpsilon("0")}, {L2, MustEpsilon("28")}, {L2, MustEpsilon("1e6")}, {L1, MustEpsilon("30")}, {L0, MustEpsilon("784")}, {Linf, MustEpsilon("1e-999")}} {
 		require.NoError(t, b.Validate(), "%v", b)
 	}
 	for _, c := range []struct {
@@ -191,10 +193,46 @@ func TestBallValidate(t *testing.T) {
 		{Ball{Linf, MustEpsilon("1.00000000000000000000000000001")}, "at most 1"},
 		{Ball{L2, MustEpsilon("1000001")}, "1e6"},
 		{Ball{L2, MustEpsilon("1e9999")}, "1e6"},
-		{Ball{Norm(3), MustEpsilon("0.1")}, "norm"},
+		{Ball{Norm(4), MustEpsilon("0.1")}, "norm"},
 		{Ball{Norm(-1), MustEpsilon("0.1")}, "norm"},
 	} {
 		require.ErrorContains(t, c.b.Validate(), c.want)
 	}
 	require.Equal(t, "l2 ε=8/255", Ball{L2, MustEpsilon("8/255")}.String())
+}
+
+// TestL0: the ball counts values, and its box is all there is.
+func TestL0(t *testing.T) {
+	c := []float32{0, 0.25, 0.5, 1, 0.75}
+	x := slices.Clone(c)
+	for k := range x {
+		for n := range 6 {
+			b := Ball{L0, MustEpsilon(strconv.Itoa(n))}
+			require.Equal(t, k <= n, b.Contains(c, x), "%d differ, %v", k, b)
+		}
+		x[k] = math.Nextafter32(x[k], 0.6)
+	}
+	require.True(t, Ball{L0, MustEpsilon("5.5")}.Contains(c, x))
+	require.False(t, Ball{L0, MustEpsilon("49/10")}.Contains(c, x))
+	lo, hi := make([]float32, 5), make([]float32, 5)
+	for eps, want := range map[string][2][]float32{"0": {c, c}, "0.9": {c, c}, "1": {make([]float32, 5), {1, 1, 1, 1, 1}}, "3": {make([]float32, 5), {1, 1, 1, 1, 1}}} {
+		Ball{L0, MustEpsilon(eps)}.Box().Inner(lo, hi, c)
+		require.Equal(t, want[0], lo)
+		require.Equal(t, want[1], hi)
+	}
+}
+
+// TestLargest: the largest ball holds any two images.
+func TestLargest(t *testing.T) {
+	for norm := Linf; norm <= L0; norm++ {
+		for _, size := range []int{1, 2, 784, 3072} {
+			black, white := make([]float32, size), make([]float32, size)
+			for i := range white {
+				white[i] = 1
+			}
+			b := norm.Largest(size)
+			require.NoError(t, b.Validate())
+			require.True(t, b.Contains(black, white), "%v of %d", b, size)
+		}
+	}
 }

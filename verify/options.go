@@ -3,6 +3,8 @@ package verify
 import (
 	"fmt"
 	"strings"
+
+	"github.com/epsball/epsball/net"
 )
 
 // Method is a way to bound a network, the cheaper and looser first.
@@ -78,4 +80,12 @@ func (o *Options) steps(m Method) int {
 		return 20
 	}
 	return o.Iterations
+}
+
+// checkBall refuses balls that bounds do not know.
+func checkBall(b net.Ball) error {
+	if b.Norm == net.L0 {
+		return fmt.Errorf("norm %v: has no bounds, want linf, l2 or l1", b.Norm)
+	}
+	return b.Validate()
 }

@@ -39,7 +39,7 @@ func (v *Verifier) Radius(ctx context.Context, o Options, norm net.Norm, resolut
 		return err
 	}
 	defer c.end()
-	if err := (net.Ball{Norm: norm, Eps: max}).Validate(); err != nil {
+	if err := checkBall(net.Ball{Norm: norm, Eps: max}); err != nil {
 		return fmt.Errorf("largest radius: %w", err)
 	}
 	steps, err := net.RadiusSteps(resolution, max)

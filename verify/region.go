@@ -30,7 +30,7 @@ func BoxOf(lo, hi []float32) Region { return Region{Lo: lo, Hi: hi} }
 func (r *Region) validate(n *net.Network) error {
 	size := n.Input().Size()
 	if r.Centre != nil {
-		if err := r.Ball.Validate(); err != nil {
+		if err := checkBall(r.Ball); err != nil {
 			return err
 		}
 		if err := n.CheckImages(r.Centre, 1); err != nil {

@@ -91,7 +91,7 @@ func (v *Verifier) linear() error {
 // Without a property margins are never below those of MethodIBP. Each is that of the
 // method that res.Method names: the first that certified, or the last.
 func (v *Verifier) Certify(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result) error {
-	if err := ball.Validate(); err != nil {
+	if err := checkBall(ball); err != nil {
 		return err
 	}
 	c, err := v.beginImages(ctx, &o, b)
@@ -149,7 +149,7 @@ func (v *Verifier) CertifyRung(ctx context.Context, o Options, ball net.Ball, b 
 	if o.Method == MethodIBP && o.Property == nil {
 		return v.Certify(ctx, o, ball, b, res)
 	}
-	if err := ball.Validate(); err != nil {
+	if err := checkBall(ball); err != nil {
 		return err
 	}
 	c, err := v.beginImages(ctx, &o, b)

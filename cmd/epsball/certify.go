@@ -91,7 +91,7 @@ the range is printed in which the certified accuracy of all images lies.`,
 	fl.Var(f.method, "method", "how to prove: "+strings.Join(verify.Methods(), ", "))
 	fl.BoolVar(&f.ladder, "ladder", true, "try the cheaper methods first")
 	fl.IntVar(&f.iterations, "iterations", 0, "gradient steps of alpha-crown (default 20)")
-	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", "))
+	fl.Var(f.norm, "norm", strings.Join(boundNorms(), ", "))
 	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
 	fl.Var(f.resolution, "resolution", "step between the radii tried")

@@ -85,12 +85,12 @@ func checkBall(flag, text string, ball net.Ball) error {
 	return err
 }
 
-func normFlag() *value[net.Norm] { return namedFlag("norm", "linf", net.Norms(), net.ParseNorm) }
+// boundNorms are those that bounds have.
+func boundNorms() []string { return net.Norms()[:net.L0] }
 
-// attackNormFlag leaves out what attacks do not have.
-func attackNormFlag() *value[net.Norm] {
-	return namedFlag("norm", "linf", []string{"linf", "l2"}, net.ParseNorm)
-}
+func normFlag() *value[net.Norm] { return namedFlag("norm", "linf", boundNorms(), net.ParseNorm) }
+
+func attackNormFlag() *value[net.Norm] { return namedFlag("norm", "linf", net.Norms(), net.ParseNorm) }
 
 // namedFlag is a flag whose values have these names.
 func namedFlag[T any](kind, text string, names []string, parse func(string) (T, error)) *value[T] {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +43,7 @@ type attackLine struct {
 	Input   string  `json:"input"` // hash of the image, as certificates have it
 	Label   int     `json:"label"`
 	Clean   bool    `json:"clean"`
+	Proved  bool    `json:"proved,omitempty"`
 	Success bool    `json:"success"`
 	Pred    int     `json:"pred"` // at the worst point; −1: the logits hold NaN
 	Linf    float64 `json:"linf"`
@@ -97,7 +97,7 @@ func (l *Log) Replace() (err error) {
 // images that are done. Lines of another attack, of other images or labels, are an
 // error, and the file is left as it is. A run may have more images than the file.
 func (l *Log) Resume() (int, error) {
-	l.res = newResult(l.x, len(l.y))
+	l.res = *attack.NewResult(l.x, len(l.y))
 	head := []byte(`{"format":"` + attackFormat + `",`)
 	file, err := journal.Resume(l.path, head, func(line []byte) error {
 		var a attackLine
@@ -155,25 +155,14 @@ func (l *Log) take(a *attackLine) error {
 	}
 	r := &l.res
 	r.Done[i], r.Begun[i], r.Clean[i], r.Success[i] = true, true, a.Clean, a.Success
-	r.Label[i], r.Margin[i], r.Linf[i], r.L2[i] = a.Pred, margin[0], a.Linf, a.L2
+	r.Label[i], r.Margin[i], r.Proved[i] = a.Pred, margin[0], a.Proved
+	r.Measure(i, x)
 	l.steps[i] = a.Steps
 	r.ImageSteps += int64(a.Steps)
 	return nil
 }
 
 func (l *Log) image(x []float32, i int) []float32 { return x[i*l.size : (i+1)*l.size] }
-
-// newResult is that of an attack on n images which has not begun.
-func newResult(x []float32, n int) attack.Result {
-	r := attack.Result{
-		Adv: slices.Clone(x), Label: make([]int, n), Margin: make([]float32, n), Clean: make([]bool, n), Success: make([]bool, n),
-		Linf: make([]float64, n), L2: make([]float64, n), Done: make([]bool, n), Begun: make([]bool, n),
-	}
-	for i := range n {
-		r.Label[i], r.Margin[i] = -1, float32(math.NaN())
-	}
-	return r
-}
 
 // Run attacks the images that are not done and returns what is known of all, with
 // the error of the attack. The attack must be the one that the log is of.
@@ -199,6 +188,7 @@ func (l *Log) Run(ctx context.Context, a *attack.Attacker) (*attack.Result, erro
 		}
 	}
 	l.res.ImageSteps += part.ImageSteps
+	l.res.Stages = part.Stages
 	return &l.res, err
 }
 
@@ -219,7 +209,8 @@ func (l *Log) move(part *attack.Result, k, i int) {
 	r := &l.res
 	copy(l.image(r.Adv, i), l.image(part.Adv, k))
 	r.Label[i], r.Margin[i], r.Clean[i], r.Success[i] = part.Label[k], part.Margin[k], part.Clean[k], part.Success[k]
-	r.Linf[i], r.L2[i], r.Done[i], r.Begun[i] = part.Linf[k], part.L2[k], part.Done[k], part.Begun[k]
+	r.Proved[i], r.Done[i], r.Begun[i] = part.Proved[k], part.Done[k], part.Begun[k]
+	r.Measure(i, l.image(l.x, i))
 }
 
 // write appends the pending images.
@@ -249,7 +240,7 @@ func (l *Log) line(i int) *attackLine {
 	r, x, adv := &l.res, l.image(l.x, i), l.image(l.res.Adv, i)
 	a := &attackLine{
 		Format: attackFormat, Version: attackVersion, Model: l.of.Model, Data: l.of.Data, Run: l.of.Run,
-		Index: l.of.First + i, Input: check.InputHash(x), Label: l.y[i], Clean: r.Clean[i], Success: r.Success[i],
+		Index: l.of.First + i, Input: check.InputHash(x), Label: l.y[i], Clean: r.Clean[i], Proved: r.Proved[i], Success: r.Success[i],
 		Pred: r.Label[i], Linf: r.Linf[i], L2: r.L2[i], Steps: l.steps[i], Margin: encode(r.Margin[i : i+1]),
 	}
 	if plain, moved := encode(x), encode(adv); moved != plain {

@@ -7,7 +7,6 @@ pyautoattack is the auto-attack package of its authors, kept up on PyPI.
 """
 
 import dataclasses
-import functools
 import sys
 import types
 
@@ -33,6 +32,7 @@ class Match:
     norms: tuple
     peers: dict  # name -> function of a Case
     smallest: bool = False  # looks for the smallest distance instead of taking a radius
+    anywhere: bool = False  # knows neither distance nor radius, only the pixels' range
     label: str = ""
 
     def __post_init__(self):
@@ -41,6 +41,11 @@ class Match:
 
 P = {"linf": float("inf"), "l2": 2, "l1": 1, "l0": 0}
 CROCE = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # as the authors of AutoAttack write norms
+
+
+def resolved(case, options):
+    """The options, those that are functions of the case replaced by their values."""
+    return {k: v(case) if isinstance(v, types.FunctionType) else v for k, v in options.items()}
 
 
 # --- auto-attack
@@ -74,15 +79,14 @@ def fab_smallest(case):
 
 
 def adv_lib():
-    """Imports adv_lib without torchvision, of which it needs the networks of one distance
-    (LPIPS) that no attack here uses: a release of torchvision fits one of PyTorch alone."""
-    if "torchvision" not in sys.modules:
-        try:
-            import torchvision  # noqa: F401
-        except (ImportError, RuntimeError):
-            stub = types.ModuleType("torchvision")
-            stub.models = types.ModuleType("torchvision.models")
-            sys.modules["torchvision"], sys.modules["torchvision.models"] = stub, stub.models
+    """Imports adv_lib without what no attack here uses: torchvision's networks (of a
+    distance, LPIPS; each torchvision fits one PyTorch alone) and visdom's plots."""
+    for name, members in (("torchvision", ["models"]), ("visdom", ["Visdom"])):
+        if name not in sys.modules:
+            stub = types.ModuleType(name)
+            for member in members:
+                setattr(stub, member, None)
+            sys.modules[name] = stub
     import adv_lib.attacks
     return adv_lib.attacks
 
@@ -100,7 +104,7 @@ def advlib(case, name, norm=False, eps=False, **options):
 
 def torchattack(case, name, **options):
     import torchattacks
-    options = {k: v(case) if callable(v) else v for k, v in options.items()}
+    options = resolved(case, options)
     return getattr(torchattacks, name)(case.module, **options)(case.x, case.y)
 
 
@@ -125,7 +129,7 @@ def tenth(case):
 
 def foolbox(case, name, **options):
     import foolbox as fb
-    options = {k: v(case) if callable(v) else v for k, v in options.items()}
+    options = resolved(case, options)
     model = fb.PyTorchModel(case.module, bounds=(0, 1), device="cpu")
     attack = getattr(fb.attacks, name)(**options)
     found = attack(model, case.x, case.y, epsilons=case.eps or None)[0]
@@ -141,7 +145,7 @@ def decision(case, name, **options):
 
 
 def of(function, *arguments, **options):
-    return functools.partial(function, *arguments, **options)
+    return lambda case: function(case, *arguments, **options)
 
 
 MATCHES = (
@@ -188,10 +192,8 @@ MATCHES = (
         "foolbox": of(foolbox, "LinfRepeatedAdditiveUniformNoiseAttack", repeats=100)}),
     Match("gaussian", ("l2",), {
         "foolbox": of(foolbox, "L2RepeatedAdditiveGaussianNoiseAttack", repeats=100)}),
-    Match("spatial", ("linf",), {"foolbox": of(foolbox, "SpatialAttack")}),
-    Match("auto", ("linf", "l2", "l1"), {
-        "auto-attack": auto,
-        "torchattacks": of(torchattack, "AutoAttack", norm=croce, eps=radius, seed=0)}),
+    Match("spatial", ("linf",), {"foolbox": of(foolbox, "SpatialAttack")}, anywhere=True),
+    Match("auto", ("linf", "l2", "l1"), {"auto-attack": auto}),
     Match("fast", ("linf", "l2", "l1"), {"auto-attack": auto}),
     # smallest distance
     Match("deepfool", ("l2",), {

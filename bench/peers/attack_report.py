@@ -22,7 +22,7 @@ def setup():
 
 def log(row):
     """One line for the progress of a run."""
-    parts = [f"{row.words} {('ε ' + row.eps) if row.eps else 'smallest'}, n {row.n}, threads {row.threads}:"]
+    parts = [f"{row.words} {('ε ' + row.eps) if row.eps else 'no ε'}, n {row.n}, threads {row.threads}:"]
     for name, side in ("epsball", row.ours), (row.peer, row.theirs):
         if side:
             parts.append(f"{name} {findings(row, side)} in {statistics.median(side['seconds']):.2f} s;")

@@ -77,18 +77,17 @@ def rows(options):
 
 def measure(row, match, subject, options):
     """Runs both sides in turn: ours, theirs, ours, theirs."""
-    row.n, row.clean = len(subject.x), int(subject.correct.sum())
+    row.clean = int(subject.correct.sum())
     case = attack_peers.Case(subject.module, subject.x[subject.correct], subject.y[subject.correct], row.norm,
                              attack_nets.radius(row.eps) if row.eps else 0.0)
     others = timing.Others([Children()])
     ours, theirs = [], []
-    for number in range(options.rounds):
+    for case.seed in range(options.rounds):
         if not options.peers_only:
             try:
                 ours.append(attack_ours.run(options, subject, match, row))
             except attack_ours.Refused as e:
                 row.missing = f"epsball: {e}"
-        case.seed = number
         if not options.ours_only:
             try:
                 theirs.append(judged(match.peers[row.peer], case, options.batch))
@@ -98,16 +97,19 @@ def measure(row, match, subject, options):
             break
     row.others = round(others.share(), 3)
     if ours:
-        row.ours, row.version = summary(ours, case, row), ours[0].version
+        row.ours, row.version = summary(ours, row), ours[0].version
     if theirs:
-        row.theirs = summary(theirs, case, row)
+        row.theirs = summary(theirs, row)
     if ours and theirs:
         row.ratio = float(np.median([t.seconds / max(1e-9, o.seconds) for o, t in zip(ours, theirs)]))
-        if row.smallest:
-            a, b = ours[0], theirs[0]
-            both = a.fooled & b.fooled
-            if both.any():
-                row.paired = float(a.distance[both].mean() / max(1e-12, b.distance[both].mean()))
+    compare(row)
+
+
+def compare(row):
+    """Fills in how far our points are for theirs, whenever each side has run."""
+    if row.smallest and row.ours and row.theirs:
+        both = [(o, t) for o, t in zip(row.ours["distances"], row.theirs["distances"]) if o is not None and t is not None]
+        row.paired = sum(o for o, _ in both) / max(1e-12, sum(t for _, t in both)) if both else None
 
 
 class Children:
@@ -130,7 +132,7 @@ def judged(attack, case, batch):
     return attack_ours.judge(case, torch.cat(found), seconds)
 
 
-def summary(runs, case, row):
+def summary(runs, row):
     """Of several runs: the first run's findings, everyone's seconds."""
     first = runs[0]
     s = {
@@ -138,10 +140,11 @@ def summary(runs, case, row):
         "distance": float(first.distance[first.fooled].mean()) if first.fooled.any() else None,
         # Failures count as infinitely far.
         "median": finite(np.median(np.where(first.fooled, first.distance, np.inf))),
-        "outside": first.outside, "robust_of_rounds": [int((~r.fooled).sum()) for r in runs],
+        "outside": first.outside, "denied": first.denied,
+        "robust_of_rounds": [int((~r.fooled).sum()) for r in runs],
     }
-    if first.denied:
-        s["denied"] = first.denied
+    if row.smallest:
+        s["distances"] = [float(f"{d:.6g}") if f else None for d, f in zip(first.distance, first.fooled)]
     return s
 
 
@@ -191,8 +194,8 @@ def main():
 
 def measured(chosen, done, options):
     """Measures what is not done and yields it."""
-    known = {r.key() for r in done}
-    subjects, absent = {}, {}
+    known = {r.key(): r for r in done}
+    subjects, absent = {}, set()
     for recipe, match, row in chosen:
         if recipe.name in absent:
             continue
@@ -200,15 +203,19 @@ def measured(chosen, done, options):
             try:
                 subjects = {recipe.name: attack_nets.prepare(recipe, options.epsball, options.folder, options.n)}
             except attack_nets.Absent as e:
-                absent[recipe.name] = str(e)
+                absent.add(recipe.name)
                 print(f"{recipe.name}: skipped: {e}", file=sys.stderr)
                 continue
         subject = subjects[recipe.name]
         row.n = len(subject.x)
-        if row.key() in known and not options.again:
+        before = known.get(row.key())
+        if before and not options.again:
             continue
         with cores(row.threads, not options.unbound):
             measure(row, match, subject, options)
+        if before:  # what has not run this time is as it was
+            row.ours, row.theirs = row.ours or before.ours, row.theirs or before.theirs
+            compare(row)
         yield row
 
 

@@ -1,6 +1,8 @@
 package attack
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/epsball/epsball/net"
@@ -12,6 +14,10 @@ import (
 // point, returns to its best point there and halves its step. Runs begin at random
 // points.
 //
+// For L1 steps begin at ε, and there is no momentum. A step goes along the signs of the
+// largest gradients. How many is adapted every 4 % of the run, to two thirds of the values
+// that differ at the best point: see apgd_l1.go (Croce & Hein 2021, Algorithm 1).
+//
 // A checkpoint is evaluated when the loss of its point is known, before the next step.
 // Algorithm 1 does so after that step, and undoes it.
 type APGD struct {
@@ -19,6 +25,8 @@ type APGD struct {
 	Restarts int     // 0: 1
 	Rho      float64 // share of improving steps below which the step size is halved; 0: 0.75
 	Targeted bool
+	Targets  int      // the most likely wrong classes get Restarts runs each, towards them; 0: see Targeted
+	Stages   bool     // L1: 30 % of the steps in the ball of 3ε, 30 % in that of 2ε
 	Loss     net.Loss // CrossEntropy: APGD-CE
 	Seed     uint64
 }
@@ -38,22 +46,45 @@ func (a *APGD) Fields() []Field {
 		Count("restarts", "runs an image gets", &a.Restarts, 1),
 		Share("rho", "share of improving steps below which the step size is halved", &a.Rho, apgdRho),
 		Flag("targeted", "climb towards a wrong class", &a.Targeted, false),
+		targets(&a.Targets),
+		Flag("stages", "in L1, make 30 % of the steps in the ball of 3ε and 30 % in that of 2ε", &a.Stages, false),
 		Loss(&a.Loss),
 		Seed(&a.Seed),
 	}
 }
 
+func targets(p *int) Field {
+	f := Count("targets", "", p, 0)
+	f.About = "climb towards this many of the most likely wrong classes, with restarts runs for each"
+	return f
+}
+
 func (a APGD) String() string { return Text(a.Name(), a.Fields()) }
+
+// apgdOf is APGD by a name that fixes some of its settings: what it reads is an APGD.
+type apgdOf struct {
+	APGD
+	fixed []string
+}
+
+func (a *apgdOf) Fields() []Field {
+	return slices.DeleteFunc(a.APGD.Fields(), func(f Field) bool { return slices.Contains(a.fixed, f.Name) })
+}
 
 // Method returns what a is set to.
 func (a *APGD) Method() Method { return *a }
 
 func (a APGD) Plan() Plan {
-	return Plan{Restarts: max(1, a.Restarts), RandomStart: true, Targeted: a.Targeted, Seed: a.Seed}
+	return Plan{
+		Restarts: max(1, a.Restarts), RandomStart: true, Targeted: a.Targeted || a.Targets > 0, Targets: a.Targets, Seed: a.Seed, Roams: a.Stages,
+	}
 }
 
 func (a APGD) Validate(b net.Ball, classes int) error {
-	return checkClimb(a.Fields(), b, classes, a.Plan(), a.Loss)
+	if a.Stages && b.Norm != net.L1 {
+		return fmt.Errorf("stages: norm %v, want l1", b.Norm)
+	}
+	return checkClimb(a.Fields(), b, classes, a.Plan(), net.Linf, net.L2, net.L1)
 }
 
 func (a APGD) NewRule(s *Space) Rule {
@@ -64,8 +95,12 @@ func (a APGD) NewRule(s *Space) Rule {
 	if r.rho == 0 {
 		r.rho = apgdRho
 	}
+	r.best, r.bestGrad = s.Tensor(), s.Tensor()
+	if s.Ball.Norm == net.L1 {
+		return newAPGDL1(r, a.Stages)
+	}
 	r.checkpoints = checkpoints(r.steps)
-	r.last, r.best, r.bestGrad = s.Tensor(), s.Tensor(), s.Tensor()
+	r.last = s.Tensor()
 	r.z = make([]float32, s.Size*int(s.Layout))
 	return r
 }

@@ -4,7 +4,9 @@ import "github.com/epsball/epsball/net"
 
 // FGSM is the fast gradient sign method: one step of length ε (Goodfellow et
 // al. 2015). From a random start its step is 1.25·ε (Wong et al. 2020). For L2 the
-// step goes along the gradient itself.
+// step goes along the gradient itself. For L1 it goes to the point of ball and pixel box
+// at which the linearised loss is largest: the values with the largest gradients move, one
+// after the other, to 0 or 1 until the length is used up.
 type FGSM struct {
 	RandomStart bool
 	StepSize    float64 // in pixel units, in the norm of the ball; 0: as above
@@ -40,7 +42,7 @@ func (f FGSM) Plan() Plan {
 }
 
 func (f FGSM) Validate(b net.Ball, classes int) error {
-	return checkClimb(f.Fields(), b, classes, f.Plan(), f.Loss)
+	return checkClimb(f.Fields(), b, classes, f.Plan(), net.Linf, net.L2, net.L1)
 }
 
 func (f FGSM) NewRule(s *Space) Rule {

@@ -118,6 +118,32 @@ func Share(name, about string, p *float64, usual float64) Field {
 	}
 }
 
+// Positive is a field for a finite number above 0. *p is 0 for its default, usual.
+func Positive(name, about string, p *float64, usual float64) Field {
+	const limits = "want a finite number above 0"
+	return Field{
+		Name: name, About: fmt.Sprintf("%s (default %v)", about, usual),
+		get: func() string {
+			if *p == 0 || *p == usual {
+				return ""
+			}
+			return strconv.FormatFloat(*p, 'g', -1, 64)
+		},
+		set: func(v string) (err error) {
+			if *p, err = strconv.ParseFloat(v, 64); err != nil || !(*p > 0) || math.IsInf(*p, 0) {
+				return fmt.Errorf("got %s, %s", v, limits)
+			}
+			return nil
+		},
+		check: func() error {
+			if !(*p >= 0) || math.IsInf(*p, 0) {
+				return fmt.Errorf("got %v, %s, or 0 for %v", *p, limits, usual)
+			}
+			return nil
+		},
+	}
+}
+
 // Flag is a field that is true or false. If it is usually true, *p holds the opposite,
 // so that false is the default of both: it is inverse.
 func Flag(name, about string, p *bool, inverse bool) Field {
@@ -141,6 +167,33 @@ func Flag(name, about string, p *bool, inverse bool) Field {
 			return nil
 		},
 		check: func() error { return nil },
+	}
+}
+
+// Choice is a field for one of a few words. *p is empty for the first, the default.
+func Choice(name, about string, p *string, words ...string) Field {
+	limits := "want one of " + strings.Join(words, ", ")
+	return Field{
+		Name: name, About: fmt.Sprintf("%s: %s (default %s)", about, strings.Join(words, ", "), words[0]),
+		get: func() string {
+			if *p == words[0] {
+				return ""
+			}
+			return *p
+		},
+		set: func(v string) error {
+			if !slices.Contains(words, v) {
+				return fmt.Errorf("got %s, %s", v, limits)
+			}
+			*p = v
+			return nil
+		},
+		check: func() error {
+			if *p != "" && !slices.Contains(words, *p) {
+				return fmt.Errorf("got %q, %s", *p, limits)
+			}
+			return nil
+		},
 	}
 }
 
@@ -210,9 +263,9 @@ func CheckFields(fields []Field) error {
 	return nil
 }
 
-// checkClimb is what all methods check that climb a loss by gradient, in Linf or L2.
-func checkClimb(fields []Field, b net.Ball, classes int, p Plan, l net.Loss) error {
-	if err := checkNorm(b, net.Linf, net.L2); err != nil {
+// checkClimb is what all methods check that climb a loss by gradient, in one of norms.
+func checkClimb(fields []Field, b net.Ball, classes int, p Plan, norms ...net.Norm) error {
+	if err := checkNorm(b, norms...); err != nil {
 		return err
 	}
 	if err := CheckFields(fields); err != nil {
@@ -221,8 +274,8 @@ func checkClimb(fields []Field, b net.Ball, classes int, p Plan, l net.Loss) err
 	if p.Restarts > 1 && !p.RandomStart && !p.Targeted {
 		return errors.New("restarts: " + strconv.Itoa(p.Restarts) + " of an attack that always starts at the image repeat one run; want a random start")
 	}
-	if least := l.MinClasses(p.Targeted); classes < least {
-		return fmt.Errorf("loss %v: needs at least %d classes, the network has %d", l, least, classes)
+	if classes < 2 {
+		return fmt.Errorf("network: %d output, want at least 2 classes", classes)
 	}
 	return nil
 }
@@ -233,12 +286,15 @@ type NormError struct {
 	Want []net.Norm
 }
 
-func (e *NormError) Error() string {
+func (e *NormError) Error() string { return fmt.Sprintf("norm %v: want %s", e.Norm, e.List()) }
+
+// List names the norms that the method has.
+func (e *NormError) List() string {
 	var want []string
 	for _, n := range e.Want {
 		want = append(want, n.String())
 	}
-	return fmt.Sprintf("norm %v: want %s", e.Norm, strings.Join(want, " or "))
+	return strings.Join(want, " or ")
 }
 
 // checkNorm returns a NormError if the norm of the ball is none of those.

@@ -7,13 +7,16 @@ import (
 )
 
 // PGD is projected gradient descent from a random start with steps of ε/4 (Madry et
-// al. 2018).
+// al. 2018). For L2 the steps go along the gradient itself. For L1 they are sparse: along
+// the signs of the largest gradients, those above their 99 % quantile, of the values that
+// are not at an end of the pixel box (SLIDE: Tramèr & Boneh 2019).
 type PGD struct {
 	Steps      int     // gradient steps of a run; 0: 40
 	StepSize   float64 // in pixel units, in the norm of the ball; 0: ε/4, or ε for a single step
 	Restarts   int     // 0: 1; an image gets them until one fools it
 	FixedStart bool    // begin at the image itself; then more than one run needs Targeted
 	Targeted   bool
+	L1Share    float64 // share of the values that a step in L1 moves; 0: 0.01
 	Loss       net.Loss
 	Seed       uint64
 }
@@ -37,6 +40,7 @@ func (p *PGD) Fields() []Field {
 		Count("restarts", "runs an image gets", &p.Restarts, 1),
 		Flag("random-start", "start at a random point of the ball (default true)", &p.FixedStart, true),
 		Flag("targeted", "climb towards a wrong class", &p.Targeted, false),
+		Share("l1-share", "share of the values that a step in L1 moves", &p.L1Share, slideShare),
 		Loss(&p.Loss),
 		Seed(&p.Seed),
 	}
@@ -54,13 +58,16 @@ func (p PGD) Plan() Plan {
 }
 
 func (p PGD) Validate(b net.Ball, classes int) error {
-	return checkClimb(p.Fields(), b, classes, p.Plan(), p.Loss)
+	return checkClimb(p.Fields(), b, classes, p.Plan(), net.Linf, net.L2, net.L1)
 }
 
 func (p PGD) NewRule(s *Space) Rule {
-	r := &climber{space: s, steps: p.steps(), loss: p.Loss, length: p.StepSize, share: 0.25}
+	r := &climber{space: s, steps: p.steps(), loss: p.Loss, length: p.StepSize, share: 0.25, l1Share: p.L1Share}
 	if r.steps == 1 {
 		r.share = 1
+	}
+	if r.l1Share == 0 {
+		r.l1Share = slideShare
 	}
 	return r
 }
@@ -72,6 +79,8 @@ type climber struct {
 	loss   net.Loss
 	length float64 // of a step; 0: that share of ε
 	share  float64
+
+	l1Share float64 // of the values that a step in L1 moves; 0: as many as it takes to the ends of the box
 }
 
 func (c *climber) Start(s *Slot, x []float32) { c.space.RandomPoint(x, &s.Stream) }
@@ -84,11 +93,24 @@ func (c *climber) Judge(s *Slot, z, dz []float32) Verdict {
 	return Ascend
 }
 
-func (c *climber) Move(slots []Slot, grad []float32) {
+// alpha is the length of a step.
+func (c *climber) alpha() float32 {
 	length := c.length
 	if length == 0 {
 		length = float64(c.share * c.space.Ball.Eps.Float64())
 	}
-	alpha := float32(min(length, 1e30)) // across any ball, and far from overflow
-	c.space.Climb(grad, alpha, len(slots)/int(c.space.Layout))
+	return float32(min(length, 1e30)) // across any ball, and far from overflow
+}
+
+func (c *climber) Move(slots []Slot, grad []float32) {
+	alpha := c.alpha()
+	s, blocks := c.space, len(slots)/int(c.space.Layout)
+	switch {
+	case s.Ball.Norm != net.L1:
+		s.Climb(grad, alpha, blocks)
+	case c.l1Share > 0:
+		s.climbL1(s.X, grad, s.Lo, s.Hi, s.Centre, float64(alpha), c.l1Share, blocks)
+	default:
+		s.climbSteepest(grad, float64(alpha), blocks)
+	}
 }

@@ -18,9 +18,6 @@ import (
 func hostile(classes int, r *rand.Rand) Method {
 	targeted, restarts, seed := r.IntN(3) == 0, 1+r.IntN(3), r.Uint64()
 	loss := net.Loss(r.IntN(len(net.Losses())))
-	if classes < loss.MinClasses(targeted) {
-		loss = net.CrossEntropy
-	}
 	size := []float64{0, 1e-45, 1e-9, 0.1, 3, 1e30, 1e300}[r.IntN(7)]
 	random := r.IntN(2) == 0
 	if !random && !targeted {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/epsball/epsball/net"
 )
 
 // Kind is an entry of a Registry.
@@ -27,8 +29,19 @@ type Registry []Kind
 func Builtin() Registry {
 	return Registry{
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
+		{"rfgsm", "a random step, then one along the sign of the gradient", func() Settings { return new(RFGSM) }},
+		{"bim", "small steps along the sign of the gradient, from the image", func() Settings { return new(BIM) }},
 		{"pgd", "projected gradient steps from random starts", func() Settings { return new(PGD) }},
+		{"mifgsm", "steps along gathered gradients (momentum)", func() Settings { return new(MIFGSM) }},
+		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
+		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
+		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
+		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
+			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
+		}},
+		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 	}
 }
 

@@ -60,6 +60,7 @@ type Stage struct {
 	Method  string // its textual form
 	Images  int    // that it attacked
 	Fooled  int    // of them
+	Proved  int    // by a stage that proves
 	Steps   int64
 	Seconds float64
 }

@@ -38,6 +38,10 @@ type Plan struct {
 	// the batch names or, in run r, the r-th most likely wrong class of the image.
 	Targeted bool
 
+	// Targets bounds the classes of targeted runs, if the batch names none: the most likely
+	// ones get Restarts runs each. 0: Restarts counts the runs to all.
+	Targets int
+
 	// FixedLengths is set by a method that has settings that are lengths in pixel units.
 	// A search of radii refuses it.
 	FixedLengths bool

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -15,20 +16,25 @@ type Space struct {
 	Layout  net.Layout
 	ISA     *kernels.ISA
 	Slots   int
-	Size    int // elements of an image
+	Input   model.Shape // of an image; in the tensors, its channels come last
+	Size    int         // elements of an image
 	Classes int
 
 	X      []float32 // the points
 	Lo, Hi []float32 // smallest and largest pixels: ball and [0, 1] for Linf; else a box around the ball
 	Centre []float32 // the images
 
-	eps     float64      // of an L2 ball, rounded down
+	eps     float64      // rounded down, for norms but Linf
+	sparse  *sparse      // for L1 and L0
 	tensors []*[]float32 // that follow an image to another place
 }
 
 func newSpace(t Target, p Passes, b net.Ball) *Space {
-	s := &Space{Layout: p.Layout(), ISA: t.ISA(), Size: t.Input().Size(), Classes: t.Classes()}
+	s := &Space{Layout: p.Layout(), ISA: t.ISA(), Input: t.Input(), Size: t.Input().Size(), Classes: t.Classes()}
 	s.aim(b)
+	if b.Norm == net.L1 || b.Norm == net.L0 {
+		s.sparse = newSparse(s.Size)
+	}
 	return s
 }
 
@@ -73,7 +79,9 @@ type each64 = [net.LaneGroups]float64
 
 // Climb moves each point by alpha along its gradient and into the ball and the pixel
 // box: for Linf, each pixel by alpha along the sign; for L2, the image by a vector of length
-// alpha. Points whose gradient is zero or not finite stay.
+// alpha; for L1, one in a hundred values, those with the largest gradients, by equal
+// lengths with the sum alpha. There are no steps in L0. Points whose gradient is zero or
+// not finite stay. It may change grad.
 func (s *Space) Climb(grad []float32, alpha float32, blocks int) {
 	s.climb(s.X, grad, s.Lo, s.Hi, s.Centre, alpha, blocks)
 }
@@ -82,6 +90,10 @@ func (s *Space) climb(x, grad, lo, hi, centre []float32, alpha float32, blocks i
 	if s.Ball.Norm == net.Linf {
 		n := s.Layout.Len(blocks, s.Size)
 		s.ISA.PGDStep(x[:n], grad[:n], lo[:n], hi[:n], alpha)
+		return
+	}
+	if s.Ball.Norm == net.L1 {
+		s.climbL1(x, grad, lo, hi, centre, float64(alpha), slideShare, blocks)
 		return
 	}
 	var each each64
@@ -121,14 +133,21 @@ func (s *Space) stepL2(x, g []float32, alpha *each64) {
 }
 
 // Project brings a block of finite points into ball and pixel box; lo, hi and centre
-// are the same block of Lo, Hi and Centre. Points that lie there stay.
+// are the same block of Lo, Hi and Centre. Points that lie there stay, but for some that
+// are as good as on the rim of an L2 or L1 ball. What it finds is the nearest point for
+// Linf, L1 and, in the box, L0.
 func (s *Space) Project(x, lo, hi, centre []float32) {
-	if s.Ball.Norm == net.L2 {
+	switch s.Ball.Norm {
+	case net.L2:
 		s.projectL2(x, lo, hi, centre)
-		return
-	}
-	for k, v := range x {
-		x[k] = min(max(v, lo[k]), hi[k])
+	case net.L1:
+		s.projectL1(x, lo, hi, centre)
+	case net.L0:
+		s.projectL0(x, lo, hi, centre)
+	default:
+		for k, v := range x {
+			x[k] = min(max(v, lo[k]), hi[k])
+		}
 	}
 }
 
@@ -174,18 +193,26 @@ func towards(c float32, d float64) float32 {
 }
 
 // RandomPoint moves x, channels first, to a random point of the ball, up to rounding
-// and the pixel box: uniform for Linf; for L2 a random direction and a radius
-// ε·u^(1/d). The L2 direction is a vector of sums of four uniform numbers, close to
-// normal.
+// and the pixel box: uniform for Linf and L1; for L2 a random direction and a radius
+// ε·u^(1/d); for L0 random values in ⌊ε⌋ places. The L2 direction is a vector of sums of
+// four uniform numbers, close to normal.
 func (s *Space) RandomPoint(x []float32, r *kernels.Stream) { randomPoint(x, r, s.Ball) }
 
 func randomPoint(x []float32, s *kernels.Stream, b net.Ball) {
 	eps := b.Eps.Float64()
-	if b.Norm == net.Linf {
+	switch b.Norm {
+	case net.Linf:
 		e := float32(eps)
 		for k := range x {
 			x[k] += float32(e * (2*s.Float32() - 1))
 		}
+		return
+	case net.L1:
+		randomL1(x, s, eps)
+		return
+	case net.L0:
+		lo, _ := b.Eps.Bounds()
+		randomL0(x, s, lo)
 		return
 	}
 	// 1 − u is never zero; u^(1/d) = exp(log(u)/d).

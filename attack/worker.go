@@ -263,7 +263,7 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	case Move:
 		return move, false
 	}
-	if sl.Run++; sl.Run >= w.a.plan.Restarts {
+	if sl.Run++; sl.Run >= w.runs(sl) {
 		return leave, false
 	}
 	w.choose(sl)
@@ -302,7 +302,22 @@ func (w *worker) choose(sl *Slot) {
 			sl.order[k] = j
 		}
 	}
-	sl.Target = sl.order[sl.Run%len(sl.order)]
+	sl.Target = sl.order[sl.Run%w.targets(sl)]
+}
+
+// targets is the number of classes that the runs of an image climb towards in turn.
+func (w *worker) targets(sl *Slot) int {
+	if t := w.a.plan.Targets; t > 0 {
+		return min(t, len(sl.order))
+	}
+	return len(sl.order)
+}
+
+func (w *worker) runs(sl *Slot) int {
+	if w.a.plan.Targets > 0 && w.a.b.Targets == nil {
+		return w.a.plan.Restarts * w.targets(sl)
+	}
+	return w.a.plan.Restarts
 }
 
 // keepBest copies the points that judge found better.

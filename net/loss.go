@@ -20,7 +20,8 @@ const (
 	Margin
 	// DLR is the difference of logits ratio, −(z_y − max_{j≠y} z_j)/(z_π1 −
 	// z_π3); targeted: −(z_y − z_t)/(z_π1 − (z_π3+z_π4)/2) (Croce & Hein 2020,
-	// eqs. 6 and 7). It needs 3 classes, or 4 with a target.
+	// eqs. 6 and 7). With a target and 3 classes the denominator is z_π1 − z_π3; with
+	// 2 classes, which leave none, DLR is Margin.
 	DLR
 )
 
@@ -37,17 +38,6 @@ func ParseLoss(name string) (Loss, error) {
 		}
 	}
 	return 0, fmt.Errorf("loss %q: want one of %s", name, strings.Join(Losses(), ", "))
-}
-
-// MinClasses returns the number of classes the loss is defined from.
-func (l Loss) MinClasses(targeted bool) int {
-	switch {
-	case l == DLR && targeted:
-		return 4
-	case l == DLR:
-		return 3
-	}
-	return 2
 }
 
 // Untargeted is the target of an untargeted loss.
@@ -78,6 +68,9 @@ func (l Loss) Gradient(dst, z []float32, y, target int) float32 {
 		dst[j], dst[y] = 1, -1
 		return z[j] - z[y]
 	case DLR:
+		if len(z) < 3 {
+			return Margin.Gradient(dst, z, y, target)
+		}
 		return dlrGradient(dst, z, y, target)
 	}
 	panic("net: unknown loss")
@@ -136,14 +129,16 @@ func dlrGradient(dst, z []float32, y, target int) float32 {
 		add(i, n, d)
 	}
 	put(y, -1, 0)
-	if target >= 0 {
-		put(target, 1, 0)
-		put(order[0], 0, 1)
+	if target < 0 {
+		target = argmaxExcept(z, y)
+		order[3] = -1
+	}
+	put(target, 1, 0)
+	put(order[0], 0, 1)
+	if order[3] >= 0 {
 		put(order[2], 0, -0.5)
 		put(order[3], 0, -0.5)
 	} else {
-		put(argmaxExcept(z, y), 1, 0)
-		put(order[0], 0, 1)
 		put(order[2], 0, -1)
 	}
 	den += tiny

@@ -2,12 +2,14 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/show"
+	"github.com/epsball/epsball/net"
 )
 
 // Attack is the result of attack on one model at one radius.
@@ -44,7 +46,11 @@ type AttackRun struct {
 	Clean        *float64        `json:"clean"` // fraction of n; null if interrupted
 	Robust       *float64        `json:"robust"`
 	Success      int             `json:"success"`
-	MeanDistance *Distance       `json:"mean_distance"` // over successes; null if there are none
+	Unlimited    bool            `json:"unlimited,omitempty"` // the ball holds all images: a smallest distance is looked for
+	Proved       int             `json:"proved,omitempty"`    // images that a proof made it needless to attack
+	MeanDistance *Distance       `json:"mean_distance"`       // over successes; null if there are none
+	Median       *Distance       `json:"median_distance"`
+	Stages       []AttackStage   `json:"stages,omitempty"` // of a cascade; of an attack that went on, those since
 	ImageSteps   int64           `json:"image_steps"`
 	Seconds      float64         `json:"seconds"` // of the attack alone
 	Checks       []audit.Finding `json:"checks"`
@@ -57,6 +63,18 @@ type AttackRun struct {
 type Distance struct {
 	Linf float64 `json:"linf"`
 	L2   float64 `json:"l2"`
+	L1   float64 `json:"l1"`
+	L0   float64 `json:"l0"` // values that differ
+}
+
+// AttackStage is what one stage of a cascade did.
+type AttackStage struct {
+	Method  string  `json:"method"`
+	Images  int     `json:"images"` // that it was given
+	Fooled  int     `json:"fooled"`
+	Proved  int     `json:"proved,omitempty"`
+	Steps   int64   `json:"image_steps"`
+	Seconds float64 `json:"seconds"`
 }
 
 // AttackProgress is what is known of all n images of an interrupted attack.
@@ -129,16 +147,45 @@ func (r *AttackRun) Fill(res *attack.Result, n int) {
 		clean, robust := show.Fraction(cleanLeast, n), show.Fraction(least, n)
 		r.Clean, r.Robust = &clean, &robust
 	}
-	if r.Success == 0 {
-		return
+	for _, s := range res.Stages {
+		r.Stages = append(r.Stages, AttackStage(s))
 	}
-	r.MeanDistance = new(Distance)
-	for i, ok := range res.Success {
-		if ok {
-			r.MeanDistance.Linf += res.Linf[i] / float64(r.Success)
-			r.MeanDistance.L2 += res.L2[i] / float64(r.Success)
+	for _, p := range res.Proved {
+		if p {
+			r.Proved++
 		}
 	}
+	if r.Success > 0 {
+		r.MeanDistance, r.Median = distances(res)
+	}
+}
+
+// distances are those of the images that were fooled.
+func distances(res *attack.Result) (mean, median *Distance) {
+	mean, median = new(Distance), new(Distance)
+	for _, d := range []struct {
+		norm         net.Norm
+		mean, median *float64
+	}{
+		{net.Linf, &mean.Linf, &median.Linf},
+		{net.L2, &mean.L2, &median.L2},
+		{net.L1, &mean.L1, &median.L1},
+		{net.L0, &mean.L0, &median.L0},
+	} {
+		var all []float64
+		for i, ok := range res.Success {
+			if ok {
+				all = append(all, res.Distance(d.norm, i))
+			}
+		}
+		slices.Sort(all)
+		n := len(all)
+		*d.median = (all[(n-1)/2] + all[n/2]) / 2
+		for _, v := range all {
+			*d.mean += v / float64(n)
+		}
+	}
+	return mean, median
 }
 
 func (*Attack) kind() Kind      { return KindAttack }
@@ -146,14 +193,14 @@ func (*AttackTable) kind() Kind { return KindAttackTable }
 
 // Text returns the attack's parameters, its outcome and its checks.
 func (r *Attack) Text() string {
-	distance := show.Missing
-	if d := r.MeanDistance; d != nil {
-		distance = fmt.Sprintf("linf %.4g, l2 %.4g", d.Linf, d.L2)
+	ball := fmt.Sprintf("%s ε = %s", r.Norm, r.EpsExact)
+	if r.Unlimited {
+		ball = r.Norm + ", any distance"
 	}
 	pairs := []string{
 		"model", r.Model,
 		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
-		"attack", fmt.Sprintf("%s, %s ε = %s", r.Attack, r.Norm, r.EpsExact),
+		"attack", r.Attack + ", " + ball,
 	}
 	if p := r.Interrupted; p != nil {
 		pairs = append(pairs,
@@ -168,8 +215,19 @@ func (r *Attack) Text() string {
 	} else {
 		pairs = append(pairs, "clean", show.Percent(*r.Clean), "robust", show.Percent(*r.Robust), "fooled", strconv.Itoa(r.Success))
 	}
+	if r.Proved > 0 {
+		pairs = append(pairs, "proved", show.Count(r.Proved, "image")+", not attacked")
+	}
+	for _, s := range r.Stages {
+		found := strconv.Itoa(s.Fooled) + " fooled"
+		if s.Proved > 0 {
+			found = strconv.Itoa(s.Proved) + " proved"
+		}
+		pairs = append(pairs, "stage", fmt.Sprintf("%s: %s of %s, %d image steps, %s", s.Method, found, show.Count(s.Images, "image"), s.Steps, show.Seconds(s.Seconds)))
+	}
 	pairs = append(pairs,
-		"mean distance", distance,
+		"mean distance", r.MeanDistance.text(),
+		"median distance", r.Median.text(),
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
 	for _, c := range r.Checks {
 		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
@@ -178,6 +236,13 @@ func (r *Attack) Text() string {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}
 	return show.Facts(pairs...)
+}
+
+func (d *Distance) text() string {
+	if d == nil {
+		return show.Missing
+	}
+	return fmt.Sprintf("linf %.4g, l2 %.4g, l1 %.4g, l0 %.4g", d.Linf, d.L2, d.L1, d.L0)
 }
 
 func verdict(c audit.Finding) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +41,8 @@ type attackFlags struct {
 	plot     outfile.Output
 	force    bool
 
-	given func(flag string) bool // on the command line
+	unlimited bool                   // the ball holds all images
+	given     func(flag string) bool // on the command line
 }
 
 func (a *app) attackCommand() *cobra.Command {
@@ -86,8 +88,8 @@ say little about the others.`,
 	fl.StringVar(&f.model, "model", "", "`model` to attack (required)")
 	f.data.addFlags(c, "builtin:mnist")
 	fl.Var(f.attack, "attack", "fgsm, pgd or apgd, with options such as pgd:steps=100,restarts=5: see epsball help attacks")
-	fl.Var(f.norm, "norm", "linf or l2")
-	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
+	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", ")+": the norm of the ball, as far as the attack has it")
+	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1; for l0 the number of values (default for an attack that looks for the smallest distance: none)")
 	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (apgd: 100; fgsm: 1)")
 	fl.Var(f.stepSize, "step-size", "length of a step of fgsm or pgd, in pixel units (default ε/4; fgsm: ε, or 1.25·ε from a random start)")
 	fl.IntVar(&f.restarts, "restarts", 1, "runs an image gets until one fools it")
@@ -109,7 +111,24 @@ func (f *attackFlags) config() (attack.Config, error) {
 		return attack.Config{}, err
 	}
 	m, err := f.method()
+	if err == nil {
+		err = checkNorm(m, ball)
+	}
 	return attack.Config{Ball: ball, Method: m}, err
+}
+
+// widen makes the ball of an attack that looks for the smallest distance as large as
+// there is, unless a radius is given.
+func (f *attackFlags) widen(size int) error {
+	m, err := f.method()
+	if err != nil {
+		return err
+	}
+	p := m.Plan()
+	if f.unlimited = p.Anywhere || p.Goal == attack.SmallestDistance && !f.given("eps"); f.unlimited {
+		f.radii.v = []net.Epsilon{f.norm.v.Largest(size).Eps}
+	}
+	return nil
 }
 
 func (a *app) attack(ctx context.Context, f *attackFlags) error {
@@ -127,6 +146,9 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 		return err
 	}
 	s := subjects[0]
+	if err := f.widen(s.Net.Input().Size()); err != nil {
+		return err
+	}
 	bar := show.NewBar(a.stderr)
 	defer bar.Clear()
 	var runs []report.AttackRun
@@ -204,6 +226,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
+	r.Unlimited = f.unlimited
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
 	attacker, err := attack.New(s.Net, cfg, s.Pool)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/net"
 )
 
 // specFlag takes the textual form of a method; its options are read with those that
@@ -71,6 +73,15 @@ func makeMethod(s attack.Spec, given []attack.Option, seed uint64, seedGiven boo
 	return nil, fmt.Errorf("--attack: %w", err)
 }
 
+// checkNorm refuses an attack that does not have the norm of the ball.
+func checkNorm(m attack.Method, ball net.Ball) error {
+	var bad *attack.NormError
+	if errors.As(m.Validate(ball, math.MaxInt), &bad) {
+		return fmt.Errorf("--norm: got %v, but --attack %s has %s", bad.Norm, m.Name(), bad.List())
+	}
+	return nil
+}
+
 // methods are those of eval: FGSM and PGD, unless told otherwise.
 func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, error) {
 	if f.steps < 1 {
@@ -94,6 +105,9 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 		}
 		if slices.ContainsFunc(all, func(other attack.Method) bool { return other.String() == m.String() }) {
 			return nil, fmt.Errorf("--attack: %v is given twice", m)
+		}
+		if err := checkNorm(m, net.Ball{Norm: f.norm.v, Eps: f.eps.v[0]}); err != nil {
+			return nil, err
 		}
 		all = append(all, m)
 	}

@@ -68,10 +68,10 @@ func TestAttack(t *testing.T) {
 	out := filepath.Join(f.dir, "adv.npz")
 	doc := document(t, 0, args("attack --model %s --data %s --eps 0.3 --steps 10 --out %s", f.model, f.data, out)...)
 	assert.Equal(t, []string{
-		"attack", "checks", "clean", "data", "eps", "eps_exact", "epsball", "hints", "image_steps", "isa", "loss", "mean_distance", "model", "n",
+		"attack", "checks", "clean", "data", "eps", "eps_exact", "epsball", "hints", "image_steps", "isa", "loss", "mean_distance", "median_distance", "model", "n",
 		"norm", "offset", "out", "random_start", "restarts", "robust", "seconds", "seed", "step_size", "steps", "success", "targeted", "threads",
 	}, keys(doc))
-	assert.Equal(t, []string{"l2", "linf"}, keys(doc["mean_distance"]))
+	assert.Equal(t, []string{"l0", "l1", "l2", "linf"}, keys(doc["mean_distance"]))
 	checks := doc["checks"].([]any)
 	require.Len(t, checks, 3)
 	for _, c := range checks {

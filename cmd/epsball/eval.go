@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ type evalFlags struct {
 }
 
 func (a *app) evalCommand() *cobra.Command {
-	f := &evalFlags{eps: radiiFlag("0.1"), norm: attackNormFlag(), plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
+	f := &evalFlags{eps: radiiFlag("0.1"), norm: normFlag(), plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",
@@ -55,7 +56,7 @@ rest is marked as not run.`,
 	c.Flags().StringArrayVar(&f.models, "model", nil, "`model` to evaluate; may be repeated (default every built-in model)")
 	f.data.addFlags(c, "builtin:mnist")
 	c.Flags().Var(f.eps, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
-	c.Flags().Var(f.norm, "norm", "linf or l2")
+	c.Flags().Var(f.norm, "norm", strings.Join(boundNorms(), ", "))
 	c.Flags().StringArrayVar(&f.attacks, "attack", nil, "`attack` to evaluate under, such as apgd:steps=100; may be repeated (default fgsm and pgd)")
 	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD, without --attack")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of random starts where --attack gives none")

@@ -140,7 +140,7 @@ func TestWalls(t *testing.T) {
 		{certify + " --eps 0,1", `--eps: got "0,1", want a decimal from 0 up such as 0.1 or a fraction such as 8/255; did you mean 0.1?`},
 		{certify + " --norm l2 --eps 1e7", "--eps: got 1e7, want at most 1e6"},
 		{certify + " --radius --max-radius 8", "--max-radius: got 8, want at most 1: pixels are in [0,1]; did you mean 8/255?"},
-		{attack + " --norm l0", `--norm: got "l0", want one of linf, l2`},
+		{attack + " --norm l0", `--norm: got l0, but --attack pgd has linf or l2`},
 		{certify + " --eps 0.1 --norm l0", `--norm: got "l0", want one of linf, l2, l1`},
 		{certify + " --eps 0.1 --method CROWN", `--method: got "CROWN", want one of ibp, crown-ibp, crown, alpha-crown`},
 		// Training.

@@ -39,6 +39,8 @@ func Inside(b net.Ball, centre, x []float32) bool {
 			sum.Add(sum, d.Mul(d, d))
 		case net.L1:
 			sum.Add(sum, d)
+		case net.L0:
+			sum.Add(sum, one.SetInt64(1))
 		default:
 			if d.Cmp(eps) > 0 {
 				return false

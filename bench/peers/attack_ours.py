@@ -29,12 +29,12 @@ class Outcome:
 TOLERANCE = {"linf": 1e-6, "l2": 1e-5, "l1": 1e-4, "l0": 0}
 
 
-def run(options, subject, match, row):
+def run(options, subject, match, row, seed):
     """Runs `epsball attack`. Its seconds are by its own clock: without its start and
     without reading files, which the peers' do not include either."""
     out = options.folder / "out.npz"
     command = [options.epsball, "attack", "--json", "--model", subject.model, "--data", subject.data,
-               "--attack", match.attack, "--norm", row.norm, "--threads", row.threads, "--out", out, "--force"]
+               "--attack", match.attack, "--norm", row.norm, "--threads", row.threads, "--seed", seed, "--out", out, "--force"]
     if row.eps:
         command += ["--eps", row.eps]
     p = subprocess.run([str(c) for c in command], capture_output=True, text=True)

@@ -116,12 +116,21 @@ def croce(case):
     return CROCE[case.norm]
 
 
+def half(case):
+    return case.eps / 2
+
+
 def quarter(case):
     return case.eps / 4
 
 
 def tenth(case):
     return case.eps / 10
+
+
+def bim_step(case):
+    """At least one level of an 8-bit pixel, as in the paper."""
+    return max(1 / 255, case.eps / 10)
 
 
 # --- foolbox
@@ -148,6 +157,22 @@ def of(function, *arguments, **options):
     return lambda case: function(case, *arguments, **options)
 
 
+def apgd(norms, shared, options, of_each):
+    """APGD on each loss: with which options epsball runs it, and adv-lib the same."""
+    for name, text in options.items():
+        loss = "ce" if name == "apgd-ce" else "dlr"
+        peers = {"auto-attack": of(auto_single, name)}
+        given = shared | of_each.get(name, {})
+        if name == "apgd-t":
+            peers["adv-lib"] = of(advlib, "apgd_targeted", norm=True, eps="eps", **given)
+        else:
+            peers["adv-lib"] = of(advlib, "apgd", norm=True, eps="eps", loss_function=loss, **given)
+        if not shared:  # torchattacks has no stages
+            peers["torchattacks"] = of(torchattack, "APGDT", norm=croce, eps=radius, steps=100) if name == "apgd-t" else of(
+                torchattack, "APGD", norm=croce, eps=radius, steps=100, loss=loss)
+        yield Match(name + text, norms, peers, label=name)
+
+
 MATCHES = (
     # fixed radius
     Match("fgsm", ("linf",), {
@@ -162,36 +187,28 @@ MATCHES = (
         "foolbox": of(foolbox, "L2PGD", abs_stepsize=quarter, steps=40)}, label="pgd"),
     Match("pgd:steps=40", ("l1",), {"foolbox": of(foolbox, "L1PGD", abs_stepsize=quarter, steps=40)}, label="pgd"),
     Match("bim:steps=10", ("linf",), {
-        "torchattacks": of(torchattack, "BIM", eps=radius, alpha=tenth, steps=10),
-        "foolbox": of(foolbox, "LinfBasicIterativeAttack", abs_stepsize=tenth, steps=10)}, label="bim"),
-    Match("rfgsm", ("linf",), {"torchattacks": of(torchattack, "RFGSM", eps=radius, alpha=tenth, steps=10)}),
+        "torchattacks": of(torchattack, "BIM", eps=radius, alpha=bim_step, steps=10),
+        "foolbox": of(foolbox, "LinfBasicIterativeAttack", abs_stepsize=bim_step, steps=10)}, label="bim"),
+    Match("rfgsm", ("linf",), {"torchattacks": of(torchattack, "RFGSM", eps=radius, alpha=half, steps=1)}),
     Match("mifgsm", ("linf",), {
         "torchattacks": of(torchattack, "MIFGSM", eps=radius, alpha=tenth, steps=10),
         "foolbox": of(foolbox, "LinfMomentumIterativeFastGradientMethod", abs_stepsize=tenth, steps=10)}),
     Match("nifgsm", ("linf",), {"torchattacks": of(torchattack, "NIFGSM", eps=radius, alpha=tenth, steps=10)}),
     Match("pifgsm", ("linf",), {"torchattacks": of(torchattack, "PIFGSM", max_epsilon=radius)}),
-    Match("apgd-ce", ("linf", "l2", "l1"), {
-        "auto-attack": of(auto_single, "apgd-ce"),
-        "adv-lib": of(advlib, "apgd", norm=True, eps="eps", loss_function="ce"),
-        "torchattacks": of(torchattack, "APGD", norm=croce, eps=radius, steps=100, loss="ce")}),
-    Match("apgd-dlr", ("linf", "l2", "l1"), {
-        "auto-attack": of(auto_single, "apgd-dlr"),
-        "adv-lib": of(advlib, "apgd", norm=True, eps="eps", loss_function="dlr"),
-        "torchattacks": of(torchattack, "APGD", norm=croce, eps=radius, steps=100, loss="dlr")}),
-    Match("apgd-t", ("linf", "l2", "l1"), {
-        "auto-attack": of(auto_single, "apgd-t"),
-        "adv-lib": of(advlib, "apgd_targeted", norm=True, eps="eps"),
-        "torchattacks": of(torchattack, "APGDT", norm=croce, eps=radius, steps=100)}),
+    *apgd(("linf", "l2"), {}, {"apgd-ce": "", "apgd-dlr": "", "apgd-t": ""}, {}),
+    # As AutoAttack sets them in L1.
+    *apgd(("l1",), {"use_large_reps": True}, {"apgd-ce": ":stages,restarts=5", "apgd-dlr": ":stages", "apgd-t": ":stages,targets=5"},
+          {"apgd-ce": {"n_restarts": 5}, "apgd-t": {"num_targets": 5}}),
     Match("fab-t", ("linf", "l2", "l1"), {
         "auto-attack": of(auto_single, "fab-t"),
         "torchattacks": of(torchattack, "FAB", norm=croce, eps=radius, steps=100, multi_targeted=True)}),
     Match("square", ("linf", "l2", "l1"), {
         "auto-attack": of(auto_single, "square"),
         "torchattacks": of(torchattack, "Square", norm=croce, eps=radius, resc_schedule=False)}),
-    Match("uniform", ("linf",), {
-        "foolbox": of(foolbox, "LinfRepeatedAdditiveUniformNoiseAttack", repeats=100)}),
-    Match("gaussian", ("l2",), {
-        "foolbox": of(foolbox, "L2RepeatedAdditiveGaussianNoiseAttack", repeats=100)}),
+    Match("noise:draws=100", ("linf",), {
+        "foolbox": of(foolbox, "LinfRepeatedAdditiveUniformNoiseAttack", repeats=100)}, label="noise"),
+    Match("noise:kind=gaussian,draws=100", ("l2",), {
+        "foolbox": of(foolbox, "L2RepeatedAdditiveGaussianNoiseAttack", repeats=100)}, label="noise"),
     Match("spatial", ("linf",), {"foolbox": of(foolbox, "SpatialAttack")}, anywhere=True),
     Match("auto", ("linf", "l2", "l1"), {"auto-attack": auto}),
     Match("fast", ("linf", "l2", "l1"), {"auto-attack": auto}),

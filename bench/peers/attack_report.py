@@ -50,11 +50,14 @@ def number(v):
 
 
 def markdown(rows):
-    parts = []
+    s = setup()
+    parts = [f"{s['cpu']}, {s['cores']} cores, {s['os']}.", ", ".join(f"{k} {v}" for k, v in s["versions"].items()) + f". {s['date']}."]
     for smallest, table in (False, fixed_table), (True, smallest_table):
         some = [r for r in rows if r.smallest == smallest and (r.ours or r.theirs)]
         if some:
             parts.append(table(some))
+    if any(r.others > report.BUSY for r in rows if r.ratio):
+        parts.append(f"† Other processes took more than {report.BUSY:.0%} of the CPUs meanwhile: not to be relied on.")
     parts += [f"Not run: {r.words}, threads {r.threads}: {r.missing}." for r in rows if r.missing]
     found = weaker(rows)
     if found:

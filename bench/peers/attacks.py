@@ -85,7 +85,7 @@ def measure(row, match, subject, options):
     for case.seed in range(options.rounds):
         if not options.peers_only:
             try:
-                ours.append(attack_ours.run(options, subject, match, row))
+                ours.append(attack_ours.run(options, subject, match, row, case.seed))
             except attack_ours.Refused as e:
                 row.missing = f"epsball: {e}"
         if not options.ours_only:

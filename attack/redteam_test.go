@@ -23,6 +23,11 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
+	if r.IntN(2) == 0 {
+		return hostileClimb(targeted, restarts, loss, seed, r)
+	if r.IntN(6) == 0 {
+		return search(targeted, restarts, seed, r)
+	}
 	switch r.IntN(4) {
 	case 0:
 		return FGSM{RandomStart: random, StepSize: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
@@ -32,6 +37,35 @@ func hostile(classes int, r *rand.Rand) Method {
 		return shrink{1 + r.IntN(5), seed}
 	}
 	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+}
+
+// hostileClimb is hostile for the attacks in L1 and the relatives of FGSM.
+func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *rand.Rand) Method {
+	steps, size := 1+r.IntN(7), []float64{0, 1e-45, 0.1, 1e300}[r.IntN(4)]
+	again := 1
+	if targeted {
+		again = restarts
+	}
+	switch r.IntN(8) {
+	case 0:
+		return PGD{Steps: steps, StepSize: size, L1Share: 1 - r.Float64(), Loss: loss, Seed: seed}
+	case 1:
+		return APGD{Steps: 1 + r.IntN(40), Restarts: restarts, Targets: r.IntN(3), Stages: r.IntN(2) == 0, Loss: loss, Seed: seed}
+	case 2:
+		return RFGSM{Alpha: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+	case 3:
+		return BIM{Steps: r.IntN(7), StepSize: []float64{0, 0.01, 1e300}[r.IntN(3)], Restarts: again, Targeted: targeted, Loss: loss}
+	case 4:
+		return MIFGSM{Steps: steps, StepSize: size, Decay: 1 - r.Float64(), Restarts: again, Targeted: targeted, Loss: loss}
+	case 5:
+		return NIFGSM{Steps: steps, StepSize: size, Decay: 1 - r.Float64(), Restarts: again, Targeted: targeted, Loss: loss}
+	case 6:
+		return PIFGSM{Steps: steps, Amplification: []float64{0, 1e-300, 3, 1e300}[r.IntN(4)], Restarts: again, Targeted: targeted, Loss: loss}
+	}
+	return Noise{Kind: []string{"", gaussian}[r.IntN(2)], Draws: restarts, Seed: seed}
+// search draws an attack without gradients.
+func search(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,
@@ -68,8 +102,13 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				b.X = append(b.X, redteam.Image(size, r)...)
 				b.Y[i] = r.IntN(n.Classes())
 			}
-			ball := redteam.Ball(net.Norm(r.IntN(2)), r)
+			ball := redteam.Ball(net.Norm(r.IntN(4)), r)
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
+			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
+				c.Method = hostile(n.Classes(), r)
+			if seed%4 == 3 {
+				c.Lattice = 1 + int(seed/4%8)
+			}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)
 			}
@@ -94,6 +133,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
 				require.True(t, redteam.Inside(ball, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
 				require.True(t, res.Done[i])
+				require.True(t, c.Lattice == 0 || !res.Success[i] || onLattice(adv, c.Lattice), "%s/%d, %+v: %v", f.Name, seed, c, adv)
 				require.False(t, math.IsNaN(res.Linf[i]) || math.IsNaN(res.L2[i]))
 				cases++
 				if !slices.Equal(x, adv) {

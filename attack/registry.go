@@ -36,6 +36,15 @@ func Builtin() Registry {
 		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
 		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
+		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
+		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+
+		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},
+		{"cw", "smallest L2 distance: Adam on distance and loss, weighed by bisection", func() Settings { return new(CW) }},
+		{"ddn", "smallest L2 distance: steps on spheres that shrink and grow", func() Settings { return new(DDN) }},
+		{"fmn", "smallest distance: steps in balls that shrink and grow", func() Settings { return new(FMN) }},
+		{"ead", "smallest L1 distance: the elastic net, by FISTA", func() Settings { return new(EAD) }},
 		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
 		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {

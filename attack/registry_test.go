@@ -18,6 +18,20 @@ func TestParse(t *testing.T) {
 		"pgd:step-size=1e-3,random-start=true,targeted=false":    PGD{StepSize: 1e-3},
 		"apgd:steps=100,restarts=5,rho=0.75":                     APGD{Steps: 100, Restarts: 5, Rho: 0.75},
 		"apgd:loss=dlr,targeted":                                 APGD{Loss: net.DLR, Targeted: true},
+
+		"apgd-ce:restarts=5,stages":    APGD{Restarts: 5, Stages: true},
+		"apgd-dlr:targeted":            APGD{Loss: net.DLR, Targeted: true},
+		"apgd-t":                       APGD{Loss: net.DLR, Targets: 9},
+		"apgd-t:targets=5,steps=20":    APGD{Loss: net.DLR, Targets: 5, Steps: 20},
+		"pgd:l1-share=0.05":            PGD{L1Share: 0.05},
+		"rfgsm:alpha=4/255,restarts=2": RFGSM{Alpha: 4.0 / 255, Restarts: 2},
+		"bim":                          BIM{},
+		"bim:steps=20,step-size=0.01,loss=margin": BIM{Steps: 20, StepSize: 0.01, Loss: net.Margin},
+		"mifgsm:steps=20,decay=0.5":               MIFGSM{Steps: 20, Decay: 0.5},
+		"nifgsm:targeted,restarts=9":              NIFGSM{Targeted: true, Restarts: 9},
+		"pifgsm:amplification=2.5":                PIFGSM{Amplification: 2.5},
+		"noise:kind=gaussian,draws=1000,seed=2":   Noise{Kind: "gaussian", Draws: 1000, Seed: 2},
+		"square:queries=200,restarts=2,p-init=0.3,targeted,seed=4": Square{Queries: 200, Restarts: 2, PInit: 0.3, Targeted: true, Seed: 4},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -30,20 +44,59 @@ func TestParse(t *testing.T) {
 		FGSM{}: "fgsm",
 		PGD{}:  "pgd:steps=40",
 		APGD{}: "apgd:steps=100",
+
+		Square{}: "square:queries=5000",
+		Square{Queries: 9, PInit: 0.8, Restarts: 3}:                         "square:queries=9,restarts=3",
 		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
 		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",
 		APGD{Rho: 0.5, Restarts: 5}:                                         "apgd:steps=100,restarts=5,rho=0.5",
+
+		APGD{Loss: net.DLR, Targets: 9, Stages: true}: "apgd:steps=100,targets=9,stages,loss=dlr",
+		NIFGSM{Steps: 10, Decay: 0.5}:                 "nifgsm:decay=0.5",
+		Noise{Kind: "uniform"}:                        "noise",
+		PIFGSM{Amplification: 10, Steps: 5}:           "pifgsm:steps=5",
 	} {
 		require.Equal(t, want, m.String())
 	}
-	require.Equal(t, []string{"fgsm", "pgd", "apgd"}, Builtin().Names())
+	require.Equal(t, []string{
+		"fgsm", "rfgsm", "bim", "pgd", "mifgsm", "nifgsm", "pifgsm", "apgd", "apgd-ce", "apgd-dlr", "apgd-t", "noise",
+	}, Builtin().Names())
+	require.Equal(t, []string{"fgsm", "pgd", "apgd", "square"}, Builtin().Names())
 }
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
+		"":                       "want a name",
+		"pgd:":                   "want a name, or a name and options",
+		"bin":                    `attack "bin": want one of fgsm, rfgsm, bim, pgd`,
+		"apgd-t:loss=ce":         "attack apgd-t: loss: unknown option, want one of steps, restarts, rho, targets, stages, seed",
+		"apgd-ce:loss=dlr":       "attack apgd-ce: loss: unknown option",
+		"apgd-t:targets=0":       "targets: got 0, want 1 …",
+		"noise:kind=grain":       "attack noise: kind: got grain, want one of uniform, gaussian",
+		"noise:steps=3":          "attack noise: steps: unknown option, want one of kind, draws, seed",
+		"pifgsm:amplification=0": "amplification: got 0, want a finite number above 0",
+		"mifgsm:decay=0":         "decay: got 0, want a number above 0, at most 1",
+		"pgd:steps=1,steps=2":    "option steps is given twice",
+		"pgd:steps=":             `option "steps="`,
+		"pgd:,":                  `option ""`,
+		"pgd:momentum=1":         "attack pgd: momentum: unknown option, want one of steps, step-size, restarts, random-start, targeted, l1-share, loss, seed",
+		"fgsm:steps=1":           "attack fgsm: steps: unknown option",
+		"pgd:steps=0":            "attack pgd: steps: got 0, want 1 … 1048576",
+		"pgd:steps=2000000":      "steps: got 2000000",
+		"pgd:steps=x":            "steps: got x",
+		"pgd:steps":              "steps: got true",
+		"pgd:step-size=0":        "step-size: got 0, want a decimal such as 0.02 or a fraction such as 2/255, above 0",
+		"pgd:step-size=NaN":      "step-size: got NaN",
+		"pgd:targeted=yes":       "targeted: got yes, want true or false",
+		"pgd:loss=hinge":         "loss: got hinge, want one of ce, margin, dlr",
+		"pgd:seed=-1":            "seed: got -1, want a whole number ≥ 0",
+		"apgd:rho=0":             "rho: got 0, want a number above 0, at most 1",
+		"apgd:rho=NaN":           "rho: got NaN",
+		"apgd:step-size=2/255":   "attack apgd: step-size: unknown option, want one of steps, restarts, rho",
+		"apgd:steps=40=restart":  "steps: got 40=restart",
 		"":                      "want a name",
 		"pgd:":                  "want a name, or a name and options",
-		"bim":                   `attack "bim": want one of fgsm, pgd, apgd`,
+		"bim":                   `attack "bim": want one of fgsm, pgd, apgd, square`,
 		"pgd:steps=1,steps=2":   "option steps is given twice",
 		"pgd:steps=":            `option "steps="`,
 		"pgd:,":                 `option ""`,
@@ -62,6 +115,9 @@ func TestParseErrors(t *testing.T) {
 		"apgd:rho=NaN":          "rho: got NaN",
 		"apgd:step-size=2/255":  "attack apgd: step-size: unknown option, want one of steps, restarts, rho",
 		"apgd:steps=40=restart": "steps: got 40=restart",
+
+		"square:p-init=1.5": "attack square: p-init: got 1.5, want a number above 0, at most 1",
+		"square:steps=5":    "attack square: steps: unknown option, want one of queries, restarts, p-init, targeted, seed",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, want, text)
@@ -75,8 +131,10 @@ func TestRegistryIsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shrink{3, 4}, m)
 	_, err = r.Parse("shrunk")
-	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, shrink")
-	require.Len(t, Builtin(), 3)
+	require.ErrorContains(t, err, "apgd-t, noise, shrink")
+	require.Equal(t, len(r)-1, len(Builtin()))
+	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, square, shrink")
+	require.Len(t, Builtin(), 4)
 }
 
 type shrinkSettings struct{ m shrink }

@@ -52,6 +52,34 @@ func graphAPGD(p *printer, g *graph) error {
 	return nil
 }
 
+func graphL1(p *printer, g *graph) error {
+	ball := net.Ball{Norm: net.L1, Eps: net.MustEpsilon("2/3")}
+	for _, how := range []attack.Method{
+		attack.FGSM{RandomStart: true, Seed: 5}, attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
+		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2}, attack.APGD{Steps: 10, Seed: 5, Stages: true},
+	} {
+		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// graphKin runs the relatives of FGSM, and noise.
+func graphKin(p *printer, g *graph) error {
+	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}
+	for _, how := range []attack.Method{
+		attack.RFGSM{Seed: 5}, attack.BIM{Steps: 5}, attack.MIFGSM{Decay: 0.9}, attack.NIFGSM{Steps: 6},
+		attack.PIFGSM{Steps: 4}, attack.Noise{Draws: 3, Seed: 5}, attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
+	} {
+		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
+			return err
+		}
+	}
+	l2 := net.Ball{Norm: net.L2, Eps: net.MustEpsilon("1/7")}
+	return addAttack(p, g.n, g.x, g.y, l2, attack.MIFGSM{})
+}
+
 func graphBounds(p *printer, g *graph) error {
 	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN; m++ {
 		for norm := net.Linf; norm <= net.L1; norm++ {

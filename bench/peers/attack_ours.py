@@ -34,7 +34,9 @@ def run(options, subject, match, row, seed):
     without reading files, which the peers' do not include either."""
     out = options.folder / "out.npz"
     command = [options.epsball, "attack", "--json", "--model", subject.model, "--data", subject.data,
-               "--attack", match.attack, "--norm", row.norm, "--threads", row.threads, "--seed", seed, "--out", out, "--force"]
+               "--attack", match.attack, "--norm", row.norm, "--threads", row.threads, "--out", out, "--force"]
+    if match.seeded:
+        command += ["--seed", seed]
     if row.eps:
         command += ["--eps", row.eps]
     p = subprocess.run([str(c) for c in command], capture_output=True, text=True)

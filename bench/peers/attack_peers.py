@@ -32,6 +32,7 @@ class Match:
     norms: tuple
     peers: dict  # name -> function of a Case
     smallest: bool = False  # looks for the smallest distance instead of taking a radius
+    seeded: bool = True  # epsball's takes a seed
     anywhere: bool = False  # knows neither distance nor radius, only the pixels' range
     label: str = ""
 
@@ -209,19 +210,21 @@ MATCHES = (
         "foolbox": of(foolbox, "LinfRepeatedAdditiveUniformNoiseAttack", repeats=100)}, label="noise"),
     Match("noise:kind=gaussian,draws=100", ("l2",), {
         "foolbox": of(foolbox, "L2RepeatedAdditiveGaussianNoiseAttack", repeats=100)}, label="noise"),
-    Match("spatial", ("linf",), {"foolbox": of(foolbox, "SpatialAttack")}, anywhere=True),
+    Match("spatial:rotations=5,translations=5", ("linf",), {"foolbox": of(foolbox, "SpatialAttack")}, anywhere=True, label="spatial"),
+    Match("sparse-rs", ("l0",), {  # which asks for logits alone; the peers follow gradients
+        "foolbox FMN": of(foolbox, "L0FMNAttack"), "adv-lib sigma-zero": of(advlib, "sigma_zero", num_steps=100)}),
     Match("auto", ("linf", "l2", "l1"), {"auto-attack": auto}),
     Match("fast", ("linf", "l2", "l1"), {"auto-attack": auto}),
     # smallest distance
     Match("deepfool", ("l2",), {
         "foolbox": of(foolbox, "L2DeepFoolAttack"), "adv-lib": of(advlib, "df", norm=True),
-        "torchattacks": of(torchattack, "DeepFool")}, smallest=True),
+        "torchattacks": of(torchattack, "DeepFool")}, smallest=True, seeded=False),
     Match("deepfool", ("linf",), {
-        "foolbox": of(foolbox, "LinfDeepFoolAttack"), "adv-lib": of(advlib, "df", norm=True)}, smallest=True),
-    Match("cw", ("l2",), {
+        "foolbox": of(foolbox, "LinfDeepFoolAttack"), "adv-lib": of(advlib, "df", norm=True)}, smallest=True, seeded=False),
+    Match("cw:steps=1000", ("l2",), {
         "adv-lib": of(advlib, "carlini_wagner_l2", max_iterations=1000),
         "foolbox": of(foolbox, "L2CarliniWagnerAttack", steps=1000),
-        "torchattacks": of(torchattack, "CW", steps=1000)}, smallest=True),
+        "torchattacks": of(torchattack, "CW", steps=1000)}, smallest=True, seeded=False, label="cw"),
     Match("ddn", ("l2",), {
         "adv-lib": of(advlib, "ddn", levels=None), "foolbox": of(foolbox, "DDNAttack")}, smallest=True),
     Match("fmn:steps=100", ("linf",), {
@@ -232,20 +235,19 @@ MATCHES = (
         "adv-lib": of(advlib, "fmn", norm=True, steps=100), "foolbox": of(foolbox, "L1FMNAttack")}, smallest=True, label="fmn"),
     Match("fmn:steps=100", ("l0",), {
         "adv-lib": of(advlib, "fmn", norm=True, steps=100), "foolbox": of(foolbox, "L0FMNAttack"),
-        "adv-lib sigma-zero": of(advlib, "sigma_zero", num_steps=100)}, smallest=True, label="fmn"),
+        "adv-lib sigma-zero": of(advlib, "sigma_zero", num_steps=100), "adv-lib VFGA": of(advlib, "vfga"),
+        "torchattacks JSMA": of(torchattack, "JSMA")}, smallest=True, label="fmn"),
     Match("fab", ("linf", "l2", "l1"), {
         "auto-attack": fab_smallest,
         "adv-lib": of(advlib, "fab", norm=True),
         "torchattacks": of(torchattack, "FAB", norm=croce, eps=1e10, steps=100)}, smallest=True),
     Match("fab-t", ("linf", "l2", "l1"), {
         "adv-lib": of(advlib, "fab", norm=True, restarts=9, targeted_restarts=True)}, smallest=True, label="fab-t-smallest"),
-    Match("ead", ("l1",), {
+    Match("ead:steps=1000", ("l1",), {
         "foolbox": of(foolbox, "EADAttack", steps=1000, decision_rule="L1"),
-        "torchattacks": of(torchattack, "EADL1", max_iterations=1000)}, smallest=True),
+        "torchattacks": of(torchattack, "EADL1", max_iterations=1000)}, smallest=True, seeded=False, label="ead"),
     Match("hopskipjump", ("l2",), {"foolbox": of(decision, "HopSkipJumpAttack", steps=20)}, smallest=True),
     Match("boundary", ("l2",), {"foolbox": of(decision, "BoundaryAttack", steps=5000)}, smallest=True),
-    Match("jsma", ("l0",), {
-        "torchattacks": of(torchattack, "JSMA"), "adv-lib vfga": of(advlib, "vfga")}, smallest=True),
 )
 
 

@@ -33,6 +33,7 @@ class Match:
     peers: dict  # name -> function of a Case
     smallest: bool = False  # looks for the smallest distance instead of taking a radius
     seeded: bool = True  # epsball's takes a seed
+    reuse: str = ""  # the attack whose runs by the peers count here too, being the same and long
     anywhere: bool = False  # knows neither distance nor radius, only the pixels' range
     label: str = ""
 
@@ -214,7 +215,7 @@ MATCHES = (
     Match("sparse-rs", ("l0",), {  # which asks for logits alone; the peers follow gradients
         "foolbox FMN": of(foolbox, "L0FMNAttack"), "adv-lib sigma-zero": of(advlib, "sigma_zero", num_steps=100)}),
     Match("auto", ("linf", "l2", "l1"), {"auto-attack": auto}),
-    Match("fast", ("linf", "l2", "l1"), {"auto-attack": auto}),
+    Match("fast", ("linf", "l2", "l1"), {"auto-attack": auto}, reuse="auto"),
     # smallest distance
     Match("deepfool", ("l2",), {
         "foolbox": of(foolbox, "L2DeepFoolAttack"), "adv-lib": of(advlib, "df", norm=True),

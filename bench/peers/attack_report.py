@@ -28,6 +28,8 @@ def log(row):
             parts.append(f"{name} {findings(row, side)} in {statistics.median(side['seconds']):.2f} s;")
     if row.ratio:
         parts.append(f"{row.ratio:.1f} times as fast;")
+    if row.paired:
+        parts.append(f"{row.paired:.3f} times as far;")
     if row.missing:
         parts.append(f"{row.missing};")
     parts.append(f"others {row.others:.0%}")

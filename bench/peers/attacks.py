@@ -75,8 +75,9 @@ def rows(options):
                             yield recipe, match, row
 
 
-def measure(row, match, subject, options):
-    """Runs both sides in turn: ours, theirs, ours, theirs."""
+def measure(row, match, subject, options, reused=None):
+    """Runs both sides in turn: ours, theirs, ours, theirs. What the peer has done already
+    is not done again."""
     row.clean = int(subject.correct.sum())
     case = attack_peers.Case(subject.module, subject.x[subject.correct], subject.y[subject.correct], row.norm,
                              attack_nets.radius(row.eps) if row.eps else 0.0)
@@ -88,7 +89,7 @@ def measure(row, match, subject, options):
                 ours.append(attack_ours.run(options, subject, match, row, case.seed))
             except attack_ours.Refused as e:
                 row.missing = f"epsball: {e}"
-        if not options.ours_only:
+        if not (options.ours_only or reused):
             try:
                 theirs.append(judged(match.peers[row.peer], case, options.batch))
             except Exception as e:  # a peer's failure is a finding, and the next row has another peer
@@ -102,6 +103,9 @@ def measure(row, match, subject, options):
         row.theirs = summary(theirs, row)
     if ours and theirs:
         row.ratio = float(np.median([t.seconds / max(1e-9, o.seconds) for o, t in zip(ours, theirs)]))
+    if ours and reused:
+        row.theirs = reused
+        row.ratio = float(np.median(reused["seconds"]) / max(1e-9, np.median([o.seconds for o in ours])))
     compare(row)
 
 
@@ -211,11 +215,14 @@ def measured(chosen, done, options):
         before = known.get(row.key())
         if before and not options.again:
             continue
+        same = known.get(dataclasses.replace(row, attack=match.reuse).key())
+        theirs = same.theirs if same else None
         with cores(row.threads, not options.unbound):
-            measure(row, match, subject, options)
+            measure(row, match, subject, options, theirs)
         if before:  # what has not run this time is as it was
             row.ours, row.theirs = row.ours or before.ours, row.theirs or before.theirs
             compare(row)
+        known[row.key()] = row
         yield row
 
 

@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,17 +140,100 @@ func TestShrink(t *testing.T) {
 }
 
 // TestSearch: weights grow tenfold, then close in on the smallest one that fools.
-func TestSearch(t *testing.T) {
-	b := newSearch(9, 0.001)
+func TestBisection(t *testing.T) {
+	b := newBisection(9, 0.001)
 	var tried []float64
 	for more := true; more; more = b.next() {
 		tried = append(tried, b.weight)
 		b.found = b.weight >= 0.3
 	}
 	require.InDeltaSlice(t, []float64{0.001, 0.01, 0.1, 1, 0.55, 0.325, 0.2125, 0.26875, 0.296875}, tried, 1e-12)
-	b = newSearch(12, 1) // never
+	b = newBisection(12, 1) // never
 	for b.next() {
 		require.LessOrEqual(t, b.weight, boundless)
 	}
 	require.EqualValues(t, boundless, b.weight)
+}
+
+// smallest are the attacks of this kind for configs.
+func smallest() map[string]Config {
+	linf, l2, l1 := ball(net.Linf, "0.05"), ball(net.L2, "0.4"), ball(net.L1, "2")
+	return map[string]Config{
+		"deepfool":      {Ball: l2, Method: DeepFool{Steps: 9}},
+		"deepfool linf": {Ball: linf, Method: DeepFool{Steps: 9, Candidates: 3}},
+		"cw":            {Ball: l2, Method: CW{Steps: 12, Searches: 3, Weight: 0.1, Rate: 0.03}},
+		"cw targeted":   {Ball: l2, Method: CW{Steps: 12, Searches: 2, Weight: 0.5, Rate: 0.03, Targeted: true, Restarts: 2, AllSteps: true}},
+		"ddn":           {Ball: l2, Method: DDN{Steps: 12, InitNorm: 0.3, Seed: 1}},
+		"ddn targeted":  {Ball: l2, Method: DDN{Steps: 8, InitNorm: 0.5, Gamma: 0.1, Targeted: true, Restarts: 4}},
+		"fmn":           {Ball: linf, Method: FMN{Steps: 12}},
+		"fmn l2":        {Ball: l2, Method: FMN{Steps: 12, Targeted: true, Restarts: 3}},
+		"fmn l1":        {Ball: l1, Method: FMN{Steps: 12, Alpha: 0.5}},
+		"fmn l0":        {Ball: ball(net.L0, "4"), Method: FMN{Steps: 12}},
+		"ead":           {Ball: l1, Method: EAD{Steps: 12, Searches: 3, Weight: 0.2, Rate: 0.05}},
+		"ead net":       {Ball: l1, Method: EAD{Steps: 10, Searches: 2, Weight: 1, Rate: 0.05, ElasticNet: true, Targeted: true, Restarts: 2}},
+		"ddn lattice":   {Ball: l2, Method: DDN{Steps: 12, InitNorm: 0.3, Seed: 1}, Lattice: 8},
+	}
+}
+
+// longestSmallest is longest for them.
+func longestSmallest(m Method) int {
+	switch m := m.(type) {
+	case DeepFool:
+		return m.Steps
+	case CW:
+		return m.Steps * m.Searches
+	case DDN:
+		return m.Steps
+	case FMN:
+		return m.Steps
+	case EAD:
+		return 2 * m.Steps * m.Searches
+	}
+	return 1
+}
+
+// longerSmallest is longer for them.
+func longerSmallest(m Method) Method {
+	switch v := m.(type) {
+	case DeepFool:
+		v.Steps *= 5
+		return v
+	case CW:
+		v.Steps *= 5
+		return v
+	case DDN:
+		v.Steps *= 5
+		return v
+	case FMN:
+		v.Steps *= 5
+		return v
+	case EAD:
+		v.Steps *= 5
+		return v
+	}
+	return m
+}
+
+// hostileSmallest draws one of them, for a norm that it has.
+func hostileSmallest(norm net.Norm, r *rand.Rand) Method {
+	targeted, restarts := r.IntN(3) == 0, 1
+	if targeted {
+		restarts += r.IntN(3)
+	}
+	steps, size := 1+r.IntN(7), []float64{0, 1e-300, 1e-9, 0.1, 3, 1e30, 1e300}[r.IntN(7)]
+	share := r.Float64()
+	all := []Method{FMN{Steps: steps, Alpha: size, Gamma: share, Targeted: targeted, Restarts: restarts, Seed: r.Uint64()}}
+	switch norm {
+	case net.Linf:
+		all = append(all, DeepFool{Steps: steps, Candidates: r.IntN(2) * 3, Overshoot: size})
+	case net.L2:
+		all = append(all,
+			DeepFool{Steps: steps, Overshoot: size},
+			DDN{Steps: steps, Gamma: share, InitNorm: size, Targeted: targeted, Restarts: restarts, Seed: r.Uint64()},
+			CW{Steps: steps, Searches: 1 + r.IntN(12), Rate: size, Weight: []float64{0, size}[r.IntN(2)], AllSteps: r.IntN(2) == 0, Targeted: targeted, Restarts: restarts},
+		)
+	case net.L1:
+		all = append(all, EAD{Steps: steps, Searches: 1 + r.IntN(12), Rate: size, Beta: []float64{0, size}[r.IntN(2)], Weight: []float64{0, size}[r.IntN(2)], ElasticNet: r.IntN(2) == 0, Targeted: targeted, Restarts: restarts})
+	}
+	return all[r.IntN(len(all))]
 }

@@ -65,6 +65,27 @@ func graphL1(p *printer, g *graph) error {
 	return nil
 }
 
+// graphNearest runs the attacks that look for the nearest misclassified point.
+func graphNearest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norms []net.Norm
+		how   attack.Method
+	}{
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
+		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
+	} {
+		for _, norm := range c.norms {
+			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // graphKin runs the relatives of FGSM, and noise.
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}

@@ -53,6 +53,8 @@ var items = []item{
 	{"graphs, apgd", true, graphs(graphAPGD)},
 	{"graphs, l1", true, graphs(graphL1)},
 	{"graphs, fgsm and kin", true, graphs(graphKin)},
+	{"graphs, fab and decisions", true, graphs(graphNearest)},
+	{"graphs, searches", true, graphs(graphSearches)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},

@@ -1,9 +1,11 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -79,7 +81,7 @@ func (s *setup) run(t testing.TB, c Config, b Batch, threads int) *Result {
 func ball(norm net.Norm, eps string) net.Ball { return net.Ball{Norm: norm, Eps: net.MustEpsilon(eps)} }
 
 func configs() map[string]Config {
-	linf, l2 := ball(net.Linf, "0.05"), ball(net.L2, "0.4")
+	linf, l2, l1 := ball(net.Linf, "0.05"), ball(net.L2, "0.4"), ball(net.L1, "2")
 	return map[string]Config{
 		"fgsm":            {Ball: linf, Method: FGSM{Seed: 1}},
 		"fgsm random":     {Ball: linf, Method: FGSM{RandomStart: true, Seed: 1}},
@@ -92,8 +94,35 @@ func configs() map[string]Config {
 		"apgd":            {Ball: linf, Method: APGD{Steps: 20, Seed: 6, Restarts: 2}},
 		"apgd l2":         {Ball: l2, Method: APGD{Steps: 20, Seed: 7}},
 		"apgd targeted":   {Ball: linf, Method: APGD{Steps: 12, Seed: 8, Loss: net.DLR, Targeted: true, Restarts: 3}},
-		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
-		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+		"fgsm l1":         {Ball: l1, Method: FGSM{RandomStart: true, Seed: 1}},
+		"pgd l1":          {Ball: l1, Method: PGD{Steps: 10, Seed: 2, L1Share: 0.05}},
+		"apgd l1":         {Ball: l1, Method: APGD{Steps: 30, Seed: 3, Restarts: 2}},
+		"apgd l1 stages":  {Ball: l1, Method: APGD{Steps: 20, Seed: 4, Stages: true, Loss: net.DLR, Targets: 2}},
+		"apgd-t":          {Ball: linf, Method: APGD{Steps: 10, Seed: 5, Targets: 9, Restarts: 2}},
+		"rfgsm":           {Ball: linf, Method: RFGSM{Seed: 6, Restarts: 2}},
+		"bim":             {Ball: linf, Method: BIM{}},
+		"mifgsm":          {Ball: linf, Method: MIFGSM{Decay: 0.9}},
+		"mifgsm l2":       {Ball: l2, Method: MIFGSM{Targeted: true, Restarts: 3}},
+		"nifgsm":          {Ball: linf, Method: NIFGSM{Steps: 8}},
+		"pifgsm":          {Ball: linf, Method: PIFGSM{Steps: 6, Amplification: 2.5}},
+		"noise":           {Ball: ball(net.Linf, "0.2"), Method: Noise{Draws: 8, Seed: 7}},
+		"noise l2":        {Ball: ball(net.L2, "2"), Method: Noise{Kind: "gaussian", Draws: 8, Seed: 7}},
+		"noise l0":        {Ball: ball(net.L0, "30"), Method: Noise{Draws: 8, Seed: 7}},
+
+		"nearest":    {Ball: linf, Method: shrink{steps: 12, seed: 9}},
+		"nearest l2": {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+		"cascade":    {Ball: linf, Method: relay{}},
+		"cascade l2": {Ball: l2, Method: relay{}},
+
+		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
+		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
+		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},
+		"sparse-rs":       {Ball: ball(net.L0, "8"), Method: SparseRS{Queries: 60, Seed: 14, Restarts: 2}},
+		"square targeted": {Ball: linf, Method: Square{Queries: 60, Seed: 12, Targeted: true, Restarts: 2}},
+		"lattice":         {Ball: linf, Method: PGD{Steps: 10, Seed: 2}, Lattice: 8},
+		"lattice l2":      {Ball: l2, Method: APGD{Steps: 20, Seed: 7}, Lattice: 8},
+		"lattice l1":      {Ball: ball(net.L1, "3"), Method: PGD{Steps: 10, Seed: 2}, Lattice: 5},
+		"lattice nearest": {Ball: l2, Method: shrink{steps: 12, seed: 9}, Lattice: 8},
 
 		"fab":              {Ball: linf, Method: FAB{Steps: 10, Restarts: 2, Seed: 10}},
 		"fab l2":           {Ball: l2, Method: FAB{Steps: 10, AlphaMax: 0.2, Eta: 1.1, Beta: 0.8}},
@@ -101,6 +130,7 @@ func configs() map[string]Config {
 		"fab-t":            {Ball: linf, Method: FABT{Steps: 8, Targets: 3, Restarts: 2, Seed: 11}},
 		"fab-t l1":         {Ball: ball(net.L1, "3"), Method: FABT{Steps: 8}},
 		"fab-t stop l2":    {Ball: l2, Method: FABT{Steps: 8, Targets: 2, Stop: true}},
+		"fab-t lattice":    {Ball: linf, Method: FABT{Steps: 8, Targets: 1}, Lattice: 8},
 		"bisect":           {Ball: linf, Method: Bisect{Steps: 6, Probes: 6, Restarts: 2, Seed: 12}},
 		"bisect l2":        {Ball: l2, Method: Bisect{Steps: 6, Probes: 6, Loss: net.Margin}},
 		"bisect l1":        {Ball: ball(net.L1, "3"), Method: Bisect{Steps: 6, Probes: 6, First: 1}},
@@ -108,9 +138,6 @@ func configs() map[string]Config {
 		"hopskipjump l2":   {Ball: ball(net.L2, "2"), Method: HopSkipJump{Steps: 3, Evals: 8, MaxEvals: 10, Queries: 120, Restarts: 2}},
 		"boundary":         {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 90, Queries: 120, Seed: 14}},
 		"boundary restart": {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 40, Queries: 120, Spherical: 0.1, Source: 0.1, Restarts: 2}},
-
-		"cascade":    {Ball: linf, Method: relay{}},
-		"cascade l2": {Ball: l2, Method: relay{}},
 	}
 }
 
@@ -120,21 +147,32 @@ func longest(m Method) int {
 	case PGD:
 		return m.Steps
 	case APGD:
-		return m.Steps
+		if m.Stages {
+			return (m.Steps + 2) * m.Targets // two moves from stage to stage
+		}
+		return m.Steps * max(1, min(m.Targets, 4))
+	case BIM:
+		return 15 // ε + 4 < 1.25·ε
+	case MIFGSM, NIFGSM, PIFGSM:
+		return 10
+	case shrink:
+		return m.steps
+	case relay:
+		return 1 + 2*4 + 3*15
+	case Square:
+		return m.Queries
+	case SparseRS:
+		return m.Queries
 	case FAB:
 		return 2*m.Steps + fabSearch + 1
 	case FABT:
-		return max(1, m.Targets) * (2*m.Steps + fabSearch + 1) * 4
+		return (2*m.Steps + fabSearch + 1) * 4
 	case Bisect:
 		return m.Probes * (m.Steps + 1)
 	case HopSkipJump:
 		return m.Queries
 	case Boundary:
 		return m.Queries
-	case shrink:
-		return m.steps
-	case relay:
-		return 1 + 2*4 + 3*15
 	}
 	return 1
 }
@@ -176,8 +214,30 @@ func TestResult(t *testing.T) {
 
 func TestZeroEpsilonIsIdentity(t *testing.T) {
 	s := newSetup(t, tiny, 2, 11, "")
-	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		for _, c := range []Method{FGSM{}, FGSM{RandomStart: true}, PGD{Steps: 5}, APGD{Steps: 5}, shrink{steps: 5}} {
+	for _, norm := range []net.Norm{net.Linf, net.L2, net.L1, net.L0} {
+		for _, c := range []Method{
+			FGSM{},
+			FGSM{RandomStart: true},
+			PGD{Steps: 5},
+			APGD{Steps: 5},
+			shrink{steps: 5},
+			APGD{Steps: 9, Stages: true},
+			RFGSM{},
+			BIM{},
+			MIFGSM{},
+			NIFGSM{},
+			PIFGSM{},
+			Noise{},
+			Noise{Kind: gaussian},
+			FAB{Steps: 3, Restarts: 2},
+			FABT{Steps: 3, Stop: true},
+			Bisect{Steps: 3},
+			HopSkipJump{Queries: 100},
+			Boundary{Queries: 100},
+		} {
+			if c.Validate(ball(norm, "0"), 5) != nil {
+				continue
+			}
 			r := s.run(t, Config{Ball: ball(norm, "0"), Method: c}, Batch{X: s.x, Y: s.y}, 1)
 			require.Equal(t, s.x, r.Adv)
 			_, clean, robust := r.Count()
@@ -189,8 +249,8 @@ func TestZeroEpsilonIsIdentity(t *testing.T) {
 // TestHugeStep: a step whose length no float32 holds ends in the ball.
 func TestHugeStep(t *testing.T) {
 	s := newSetup(t, tiny, 2, 11, "")
-	for _, norm := range []net.Norm{net.Linf, net.L2} {
-		c := Config{Ball: ball(norm, "0.1"), Method: PGD{Steps: 2, StepSize: 1e300, FixedStart: true}}
+	for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
+		c := Config{Ball: ball(norm, "0.1"), Method: PGD{Steps: 2, StepSize: 1e300, FixedStart: true, Loss: net.Margin}}
 		r := s.run(t, c, Batch{X: s.x, Y: s.y}, 1)
 		for i := range s.y {
 			require.True(t, c.Ball.Contains(s.image(s.x, i), s.image(r.Adv, i)))
@@ -317,6 +377,49 @@ func TestLinearOptimum(t *testing.T) {
 	}
 }
 
+// TestLinearOptimumL1: in L1, FGSM finds the worst point, and PGD hardly misses it.
+func TestLinearOptimumL1(t *testing.T) {
+	s := newSetup(t, linear, 4, 20, "")
+	w, z := s.m.Params[0].W, s.logits(t, s.x, 20)
+	b := ball(net.L1, "0.6")
+	for m, miss := range map[Method]float64{
+		FGSM{Loss: net.Margin}: 1e-5, PGD{Steps: 60, StepSize: 0.05, FixedStart: true, Loss: net.Margin}: 0.01,
+	} {
+		r := s.run(t, Config{Ball: b, Method: m}, Batch{X: s.x, Y: s.y}, 1)
+		checked := 0
+		for i, y := range s.y {
+			if r.Success[i] {
+				continue // stopped on the way
+			}
+			checked++
+			j := -1 // the runner-up, which the margin's gradient is about
+			for k := range 4 {
+				if k != y && (j < 0 || z[i*4+k] > z[i*4+j]) {
+					j = k
+				}
+			}
+			var order []int
+			slope := func(k int) float64 { return float64(w[j*s.size+k]) - float64(w[y*s.size+k]) }
+			for k := range s.size {
+				order = append(order, k)
+			}
+			slices.SortFunc(order, func(a, b int) int { return cmp.Compare(math.Abs(slope(b)), math.Abs(slope(a))) })
+			want, budget := float64(z[i*4+y]-z[i*4+j]), 0.6
+			for _, k := range order {
+				room := float64(s.image(s.x, i)[k])
+				if slope(k) > 0 {
+					room = 1 - room
+				}
+				want -= math.Abs(slope(k)) * min(room, budget)
+				budget -= min(room, budget)
+			}
+			require.LessOrEqual(t, float64(r.Margin[i]), want+miss, "%v image %d", m, i)
+			require.InDelta(t, 0.6, r.L1[i], 1e-5)
+		}
+		require.Greater(t, checked, 5)
+	}
+}
+
 func TestTargets(t *testing.T) {
 	s := newSetup(t, tiny, 5, 20, "")
 	targets := make([]int, 20)
@@ -427,6 +530,12 @@ func longer(m Method) Method {
 	case shrink:
 		v.steps *= 5
 		return v
+	case Square:
+		v.Queries *= 5
+		return v
+	case SparseRS:
+		v.Queries *= 5
+		return v
 	}
 	return m
 }
@@ -515,7 +624,19 @@ func TestBadInput(t *testing.T) {
 	for want, c := range map[string]Config{
 		"epsilon":                     {Ball: ball(net.Linf, "1.01"), Method: ok.Method},
 		"norm 7":                      {Ball: net.Ball{Norm: 7, Eps: linf.Eps}, Method: ok.Method},
-		"apgd: norm l1: want linf":    {Ball: ball(net.L1, "0.1"), Method: APGD{}},
+		"apgd: norm l0: want linf":    {Ball: ball(net.L0, "3"), Method: APGD{}},
+		"apgd: stages: norm linf":     {Ball: linf, Method: APGD{Stages: true}},
+		"apgd: targets: got -1":       {Ball: linf, Method: APGD{Targets: -1}},
+		"pgd: l1-share: got 2":        {Ball: linf, Method: PGD{L1Share: 2}},
+		"rfgsm: norm l2: want linf":   {Ball: ball(net.L2, "0.1"), Method: RFGSM{}},
+		"bim: norm l1: want linf":     {Ball: ball(net.L1, "0.1"), Method: BIM{}},
+		"bim: restarts: 2 of":         {Ball: linf, Method: BIM{Restarts: 2}},
+		"mifgsm: decay: got 1.1":      {Ball: linf, Method: MIFGSM{Decay: 1.1}},
+		"mifgsm: norm l1":             {Ball: ball(net.L1, "0.1"), Method: MIFGSM{}},
+		"nifgsm: norm l2":             {Ball: ball(net.L2, "0.1"), Method: NIFGSM{}},
+		"pifgsm: amplification: got":  {Ball: linf, Method: PIFGSM{Amplification: math.Inf(1)}},
+		`noise: kind: got "grain"`:    {Ball: linf, Method: Noise{Kind: "grain"}},
+		"noise: norm l0":              {Ball: ball(net.L0, "3"), Method: Noise{Kind: "gaussian"}},
 		"method: none":                {Ball: linf},
 		"pgd: steps: got -1":          {Ball: linf, Method: PGD{Steps: -1}},
 		"pgd: step-size: got NaN":     {Ball: linf, Method: PGD{StepSize: math.NaN()}},
@@ -546,12 +667,12 @@ func TestBadInput(t *testing.T) {
 	require.NoError(t, err)
 	_, err = New(forwardOnly, ok, pool)
 	require.ErrorContains(t, err, "backward")
-	two, err := model.Random(&model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(2)}}, 1)
+	one, err := model.Random(&model.Architecture{Input: model.Shape{C: 1, H: 1, W: 1}, Layers: []model.Layer{fc(1)}}, 1)
 	require.NoError(t, err)
-	small, err := net.Compile(two, net.Options{Backward: true})
+	small, err := net.Compile(one, net.Options{Backward: true})
 	require.NoError(t, err)
-	_, err = New(small, Config{Ball: linf, Method: PGD{Loss: net.DLR}}, pool)
-	require.ErrorContains(t, err, "at least 3 classes")
+	_, err = New(small, ok, pool)
+	require.ErrorContains(t, err, "at least 2 classes")
 
 	a, err := New(s.n, ok, pool)
 	require.NoError(t, err)

@@ -118,21 +118,21 @@ type visit struct {
 }
 
 func (m *recorder) NewRule(s *Space) Rule {
-	r := &recording{m.Method.NewRule(s), m, s}
+	r := recording{m.Method.NewRule(s), m, s}
 	if multi, ok := r.Rule.(Multi); ok {
-		return &recordingMulti{r, multi}
+		return &multiRecording{r, multi.Next}
 	}
-	return r
+	return &r
 }
 
-// recordingMulti is a recording of a Multi.
-type recordingMulti struct {
-	*recording
-	multi Multi
+// multiRecording is a recording of a Multi.
+type multiRecording struct {
+	recording
+	next func(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool
 }
 
-func (r *recordingMulti) Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool {
-	return r.multi.Next(slots, grad, seed)
+func (r *multiRecording) Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool {
+	return r.next(slots, grad, seed)
 }
 
 type recording struct {

@@ -23,27 +23,70 @@ func hostile(classes int, r *rand.Rand) Method {
 	if !random && !targeted {
 		restarts = 1
 	}
-	switch r.IntN(9) {
+	switch r.IntN(5) {
+	case 0:
+		return hostileClimb(targeted, restarts, loss, seed, r)
+	case 1:
+		return hostileSearch(targeted, restarts, seed, r)
+	case 2:
+		return hostileBoundary(restarts, loss, seed, r)
+	}
+	switch r.IntN(4) {
 	case 0:
 		return FGSM{RandomStart: random, StepSize: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
 	case 1:
 		return APGD{Steps: 1 + r.IntN(12), Restarts: restarts, Rho: r.Float64(), Targeted: targeted, Loss: loss, Seed: seed}
 	case 2:
 		return shrink{1 + r.IntN(5), seed}
-
-	case 3:
-		return FAB{Steps: 1 + r.IntN(5), Restarts: restarts, AlphaMax: r.Float64(), Eta: 1 + r.Float64(), Beta: r.Float64(), Stop: random, Seed: seed}
-	case 4:
-		return FABT{Steps: 1 + r.IntN(5), Targets: r.IntN(4), Restarts: restarts, Stop: random, Seed: seed}
-	case 5:
-		return Bisect{Steps: 1 + r.IntN(4), Probes: 1 + r.IntN(5), First: size, Restarts: restarts, Loss: loss, Seed: seed}
-	case 6:
-		return HopSkipJump{Steps: 1 + r.IntN(3), Evals: 1 + r.IntN(9), Queries: 150, Restarts: restarts, Seed: seed}
-	case 7:
-		return Boundary{Steps: 1 + r.IntN(60), Queries: 150, Spherical: r.Float64(), Source: r.Float64(), Restarts: restarts, Seed: seed}
-
 	}
 	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+}
+
+// hostileBoundary is hostile for FAB, bisected PGD and the decision-based attacks.
+func hostileBoundary(restarts int, loss net.Loss, seed uint64, r *rand.Rand) Method {
+	steps, stop := 1+r.IntN(5), r.IntN(2) == 0
+	switch r.IntN(5) {
+	case 0:
+		return FAB{Steps: steps, Restarts: restarts, AlphaMax: 1 - r.Float64(), Eta: 1 + r.Float64(), Beta: 1 - r.Float64(), Stop: stop, Seed: seed}
+	case 1:
+		return FABT{Steps: steps, Targets: r.IntN(4), Restarts: restarts, Stop: stop, Seed: seed}
+	case 2:
+		return Bisect{Steps: steps, Probes: 1 + r.IntN(5), First: []float64{0, 1e-45, 0.1, 1e300}[r.IntN(4)], Restarts: restarts, Loss: loss, Seed: seed}
+	case 3:
+		return HopSkipJump{Steps: steps, Evals: 1 + r.IntN(9), Queries: 150, Restarts: restarts, Seed: seed}
+	}
+	return Boundary{Steps: 1 + r.IntN(60), Queries: 150, Spherical: 1 - r.Float64(), Source: 1 - r.Float64(), Restarts: restarts, Seed: seed}
+}
+
+// hostileClimb is hostile for the attacks in L1 and the relatives of FGSM.
+func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *rand.Rand) Method {
+	steps, size := 1+r.IntN(7), []float64{0, 1e-45, 0.1, 1e300}[r.IntN(4)]
+	again := 1
+	if targeted {
+		again = restarts
+	}
+	switch r.IntN(8) {
+	case 0:
+		return PGD{Steps: steps, StepSize: size, L1Share: 1 - r.Float64(), Loss: loss, Seed: seed}
+	case 1:
+		return APGD{Steps: 1 + r.IntN(40), Restarts: restarts, Targets: r.IntN(3), Stages: r.IntN(2) == 0, Loss: loss, Seed: seed}
+	case 2:
+		return RFGSM{Alpha: size, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+	case 3:
+		return BIM{Steps: r.IntN(7), StepSize: []float64{0, 0.01, 1e300}[r.IntN(3)], Restarts: again, Targeted: targeted, Loss: loss}
+	case 4:
+		return MIFGSM{Steps: steps, StepSize: size, Decay: 1 - r.Float64(), Restarts: again, Targeted: targeted, Loss: loss}
+	case 5:
+		return NIFGSM{Steps: steps, StepSize: size, Decay: 1 - r.Float64(), Restarts: again, Targeted: targeted, Loss: loss}
+	case 6:
+		return PIFGSM{Steps: steps, Amplification: []float64{0, 1e-300, 3, 1e300}[r.IntN(4)], Restarts: again, Targeted: targeted, Loss: loss}
+	}
+	return Noise{Kind: []string{"", gaussian}[r.IntN(2)], Draws: restarts, Seed: seed}
+}
+
+// hostileSearch is hostile for attacks without gradients.
+func hostileSearch(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
 // TestRedTeam attacks hostile networks, whose gradients are huge, zero, infinite or NaN,
@@ -80,10 +123,13 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				b.X = append(b.X, redteam.Image(size, r)...)
 				b.Y[i] = r.IntN(n.Classes())
 			}
-			ball := redteam.Ball(net.Norm(r.IntN(2)), r)
+			ball := redteam.Ball(net.Norm(r.IntN(4)), r)
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
-			for c.Method.Validate(ball, n.Classes()) != nil { // not for this norm
+			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
+			}
+			if seed%4 == 3 {
+				c.Lattice = 1 + int(seed/4%8)
 			}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)
@@ -109,6 +155,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
 				require.True(t, redteam.Inside(ball, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
 				require.True(t, res.Done[i])
+				require.True(t, c.Lattice == 0 || !res.Success[i] || onLattice(adv, c.Lattice), "%s/%d, %+v: %v", f.Name, seed, c, adv)
 				require.False(t, math.IsNaN(res.Linf[i]) || math.IsNaN(res.L2[i]))
 				cases++
 				if !slices.Equal(x, adv) {

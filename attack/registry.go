@@ -28,6 +28,7 @@ type Registry []Kind
 // Builtin returns the methods of this package.
 func Builtin() Registry {
 	return Registry{
+		// In a ball.
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"rfgsm", "a random step, then one along the sign of the gradient", func() Settings { return new(RFGSM) }},
 		{"bim", "small steps along the sign of the gradient, from the image", func() Settings { return new(BIM) }},
@@ -46,7 +47,17 @@ func Builtin() Registry {
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
 			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
 		}},
+		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
+		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
 		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
+		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+
+		// The smallest distance.
+		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},
+		{"cw", "smallest L2 distance: Adam on distance and loss, weighed by bisection", func() Settings { return new(CW) }},
+		{"ddn", "smallest L2 distance: steps on spheres that shrink and grow", func() Settings { return new(DDN) }},
+		{"fmn", "smallest distance: steps in balls that shrink and grow", func() Settings { return new(FMN) }},
+		{"ead", "smallest L1 distance: the elastic net, by FISTA", func() Settings { return new(EAD) }},
 	}
 }
 

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,6 +26,20 @@ func TestParse(t *testing.T) {
 		"hopskipjump:queries=5000,evals=50,max-evals=800":  HopSkipJump{Queries: 5000, Evals: 50, MaxEvals: 800},
 		"boundary:steps=999,spherical-step=0.1,restarts=2": Boundary{Steps: 999, Spherical: 0.1, Restarts: 2},
 		"boundary:source-step=0.5,queries=1000":            Boundary{Source: 0.5, Queries: 1000},
+
+		"apgd-ce:restarts=5,stages":    APGD{Restarts: 5, Stages: true},
+		"apgd-dlr:targeted":            APGD{Loss: net.DLR, Targeted: true},
+		"apgd-t":                       APGD{Loss: net.DLR, Targets: 9},
+		"apgd-t:targets=5,steps=20":    APGD{Loss: net.DLR, Targets: 5, Steps: 20},
+		"pgd:l1-share=0.05":            PGD{L1Share: 0.05},
+		"rfgsm:alpha=4/255,restarts=2": RFGSM{Alpha: 4.0 / 255, Restarts: 2},
+		"bim":                          BIM{},
+		"bim:steps=20,step-size=0.01,loss=margin":                  BIM{Steps: 20, StepSize: 0.01, Loss: net.Margin},
+		"mifgsm:steps=20,decay=0.5":                                MIFGSM{Steps: 20, Decay: 0.5},
+		"nifgsm:targeted,restarts=9":                               NIFGSM{Targeted: true, Restarts: 9},
+		"pifgsm:amplification=2.5":                                 PIFGSM{Amplification: 2.5},
+		"noise:kind=gaussian,draws=1000,seed=2":                    Noise{Kind: "gaussian", Draws: 1000, Seed: 2},
+		"square:queries=200,restarts=2,p-init=0.3,targeted,seed=4": Square{Queries: 200, Restarts: 2, PInit: 0.3, Targeted: true, Seed: 4},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -37,9 +52,17 @@ func TestParse(t *testing.T) {
 		FGSM{}: "fgsm",
 		PGD{}:  "pgd:steps=40",
 		APGD{}: "apgd:steps=100",
+
+		Square{}: "square:queries=5000",
+		Square{Queries: 9, PInit: 0.8, Restarts: 3}:                         "square:queries=9,restarts=3",
 		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
 		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",
 		APGD{Rho: 0.5, Restarts: 5}:                                         "apgd:steps=100,restarts=5,rho=0.5",
+
+		APGD{Loss: net.DLR, Targets: 9, Stages: true}: "apgd:steps=100,targets=9,stages,loss=dlr",
+		NIFGSM{Steps: 10, Decay: 0.5}:                 "nifgsm:decay=0.5",
+		Noise{Kind: "uniform"}:                        "noise",
+		PIFGSM{Amplification: 10, Steps: 5}:           "pifgsm:steps=5",
 
 		FAB{}:                       "fab:steps=100",
 		FABT{Targets: 9, Eta: 1.05}: "fab-t:steps=100",
@@ -50,18 +73,36 @@ func TestParse(t *testing.T) {
 	} {
 		require.Equal(t, want, m.String())
 	}
-	require.Equal(t, []string{"fgsm", "pgd", "apgd"}, Builtin().Names())
+	names := Builtin().Names()
+	require.Equal(t, []string{"fgsm", "rfgsm", "bim", "pgd"}, names[:4])
+	require.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "a name is there twice")
 }
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                      "want a name",
-		"pgd:":                  "want a name, or a name and options",
-		"bim":                   `attack "bim": want one of fgsm, pgd, apgd`,
+		"":                         "want a name",
+		"pgd:":                     "want a name, or a name and options",
+		"bin":                      `attack "bin": want one of fgsm, rfgsm, bim, pgd`,
+		"apgd-t:loss=ce":           "attack apgd-t: loss: unknown option, want one of steps, restarts, rho, targets, stages, seed",
+		"apgd-ce:loss=dlr":         "attack apgd-ce: loss: unknown option",
+		"apgd-t:targets=0":         "targets: got 0, want 1 …",
+		"noise:kind=grain":         "attack noise: kind: got grain, want one of uniform, gaussian",
+		"noise:steps=3":            "attack noise: steps: unknown option, want one of kind, draws, seed",
+		"pifgsm:amplification=0":   "amplification: got 0, want a finite number above 0",
+		"mifgsm:decay=0":           "decay: got 0, want a number above 0, at most 1",
+		"fab:eta=0.9":              "attack fab: eta: got 0.9, want a number from 1 to 2",
+		"fab:targets=3":            "attack fab: targets: unknown option, want one of steps, restarts, alpha-max, eta, beta, stop, seed",
+		"fab-t:targets=0":          "attack fab-t: targets: got 0, want 1",
+		"fab-t:beta=2":             "beta: got 2, want a number above 0, at most 1",
+		"bisect:first=0":           "first: got 0, want a decimal",
+		"bisect:step-size=1":       "step-size: unknown option",
+		"hopskipjump:evals=x":      "evals: got x",
+		"boundary:source-step=NaN": "source-step: got NaN",
+
 		"pgd:steps=1,steps=2":   "option steps is given twice",
 		"pgd:steps=":            `option "steps="`,
 		"pgd:,":                 `option ""`,
-		"pgd:momentum=1":        "attack pgd: momentum: unknown option, want one of steps, step-size, restarts, random-start, targeted, loss, seed",
+		"pgd:momentum=1":        "attack pgd: momentum: unknown option, want one of steps, step-size, restarts, random-start, targeted, l1-share, loss, seed",
 		"fgsm:steps=1":          "attack fgsm: steps: unknown option",
 		"pgd:steps=0":           "attack pgd: steps: got 0, want 1 … 1048576",
 		"pgd:steps=2000000":     "steps: got 2000000",
@@ -77,14 +118,8 @@ func TestParseErrors(t *testing.T) {
 		"apgd:step-size=2/255":  "attack apgd: step-size: unknown option, want one of steps, restarts, rho",
 		"apgd:steps=40=restart": "steps: got 40=restart",
 
-		"fab:eta=0.9":              "attack fab: eta: got 0.9, want a number from 1 to 2",
-		"fab:targets=3":            "attack fab: targets: unknown option, want one of steps, restarts, alpha-max, eta, beta, stop, seed",
-		"fab-t:targets=0":          "attack fab-t: targets: got 0, want 1",
-		"fab-t:beta=2":             "beta: got 2, want a number above 0, at most 1",
-		"bisect:first=0":           "first: got 0, want a decimal",
-		"bisect:step-size=1":       "step-size: unknown option",
-		"hopskipjump:evals=x":      "evals: got x",
-		"boundary:source-step=NaN": "source-step: got NaN",
+		"square:p-init=1.5": "attack square: p-init: got 1.5, want a number above 0, at most 1",
+		"square:steps=5":    "attack square: steps: unknown option, want one of queries, restarts, p-init, targeted, seed",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, want, text)
@@ -98,8 +133,9 @@ func TestRegistryIsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shrink{3, 4}, m)
 	_, err = r.Parse("shrunk")
-	require.ErrorContains(t, err, "want one of fgsm, pgd, apgd, shrink")
-	require.Len(t, Builtin(), 3)
+	require.ErrorContains(t, err, "want one of fgsm, rfgsm, bim, pgd")
+	require.ErrorContains(t, err, ", shrink")
+	require.Equal(t, len(r)-1, len(Builtin()))
 }
 
 type shrinkSettings struct{ m shrink }

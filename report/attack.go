@@ -55,6 +55,8 @@ type AttackRun struct {
 	Seconds      float64         `json:"seconds"` // of the attack alone
 	Checks       []audit.Finding `json:"checks"`
 	Out          string          `json:"out,omitempty"` // the file written
+	Lattice      *Lattice        `json:"lattice,omitempty"`
+	Pictures     *Pictures       `json:"pictures,omitempty"`
 
 	Interrupted *AttackProgress `json:"interrupted,omitempty"`
 }
@@ -225,10 +227,12 @@ func (r *Attack) Text() string {
 		}
 		pairs = append(pairs, "stage", fmt.Sprintf("%s: %s of %s, %d image steps, %s", s.Method, found, show.Count(s.Images, "image"), s.Steps, show.Seconds(s.Seconds)))
 	}
+	pairs = append(pairs, r.Lattice.facts()...)
 	pairs = append(pairs,
 		"mean distance", r.MeanDistance.text(),
 		"median distance", r.Median.text(),
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
+	pairs = append(pairs, r.Pictures.facts()...)
 	for _, c := range r.Checks {
 		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
 	}

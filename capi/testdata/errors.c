@@ -92,7 +92,7 @@ static void attacking(epsball_model *m, expected *e) {
   epsball_attack(m, e->images, 2, labels, norm, eps, &o, NULL, outcomes, err, sizeof err)
   expect(EPSBALL_ERR_ARGUMENT, "l3", ATTACK(e->labels, "l3", "0.1"));
   CHECK(outcomes[0] == EPSBALL_NOT_DONE && outcomes[1] == EPSBALL_NOT_DONE, "outcomes of a failure");
-  expect(EPSBALL_ERR_ARGUMENT, "l1", ATTACK(e->labels, "l1", "0.1"));
+  expect(EPSBALL_ERR_ARGUMENT, "l0", ATTACK(e->labels, "l0", "3"));
   expect(EPSBALL_ERR_ARGUMENT, "norm \"\"", ATTACK(e->labels, NULL, "0.1"));
   expect(EPSBALL_ERR_ARGUMENT, "-0.1", ATTACK(e->labels, "linf", "-0.1"));
   expect(EPSBALL_ERR_ARGUMENT, "epsilon", ATTACK(e->labels, "linf", "nan"));

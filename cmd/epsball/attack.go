@@ -40,6 +40,7 @@ type attackFlags struct {
 	resume   bool
 	plot     outfile.Output
 	force    bool
+	pictures pictureFlags
 
 	unlimited bool                   // the ball holds all images
 	given     func(flag string) bool // on the command line
@@ -100,6 +101,7 @@ say little about the others.`,
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	f.pictures.addFlags(c)
 	addForce(c, &f.force)
 	return c
 }
@@ -114,7 +116,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m}, err
+	return attack.Config{Ball: ball, Method: m, Lattice: f.pictures.lattice}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -149,6 +151,9 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	if err := f.widen(s.Net.Input().Size()); err != nil {
 		return err
 	}
+	if err := f.pictures.drawable(&f.data); err != nil {
+		return err
+	}
 	bar := show.NewBar(a.stderr)
 	defer bar.Clear()
 	var runs []report.AttackRun
@@ -169,6 +174,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	hints := []string{}
 	if r := &runs[0]; r.Clean != nil {
 		hints = append(hints, report.ChanceHint(*r.Clean, r.N, s.Net.Classes())...)
+		hints = append(hints, report.LatticeHint(r.Lattice)...)
 	}
 	envelope := a.envelope("attack", s)
 	m, err := f.method()
@@ -213,6 +219,9 @@ func (f *attackFlags) check() error {
 		if _, err := f.config(); err != nil {
 			return err
 		}
+	}
+	if err := f.pictures.check(len(f.radii.v)); err != nil {
+		return err
 	}
 	return needsCurve(&f.plot, f.radii.v)
 }
@@ -265,6 +274,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	r.Checks = audit.Diagnose(checked, s.Net, s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y}, res, func(check string, done, total int) {
 		bar.Show("check "+check, done, total)
 	})
+	failure = errors.Join(failure, a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
 	for _, c := range r.Checks {
 		if !c.OK && failure == nil {
 			failure = undecided("check %s: %s", c.Name, c.Detail)

@@ -11,9 +11,9 @@ import (
 // Bisect looks for the misclassified point nearest to the image by runs of PGD (Madry et
 // al. 2018) in balls of its own around the image. The radius doubles until a run
 // succeeds. Then it is halfway between the largest at which a run failed and the
-// distance of the nearest misclassified point. A run takes steps that
-// fall from half of its radius towards zero. It begins at a random point of its ball or, once there is one, on the way
-// from the image to the nearest misclassified point.
+// distance of the nearest misclassified point. The steps of a run fall evenly from half
+// of its radius towards zero. It begins at a random point of its ball or, once there is a
+// misclassified point, on the way from the image to the nearest one.
 //
 // RadiusSearch does the same from outside with any attack, on a given grid of radii.
 type Bisect struct {
@@ -151,7 +151,7 @@ func (r *bisect) Move(slots []Slot, grad []float32) {
 	}
 }
 
-// length is that of the step at hand, the step-th.
+// length is that of the next step.
 func (r *bisect) length(t *bisectState) float64 {
 	return float64(t.radius*float64(r.steps+1-t.step)) / float64(2*r.steps)
 }

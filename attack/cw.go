@@ -15,8 +15,9 @@ import (
 // over w, or with a target t, max(0, max_{j≠t} z_j − z_t). The weight c is found by
 // bisection. Each weight begins at the image.
 //
-// Confidence is 0. A weight is given up once ten percent of its steps have not made the
-// loss of the image smaller; the authors' program looks at the loss of the batch.
+// Confidence is 0. The loss is looked at after each tenth of the steps; a weight is given up
+// when it has not fallen twice in a row. The authors' program does so the first time, with
+// the loss of the whole batch.
 type CW struct {
 	Steps    int     // gradient steps for each weight; 0: 10,000
 	Searches int     // weights tried; 0: 9
@@ -38,8 +39,8 @@ const (
 	cwBeta2   = 0.999
 	cwEpsilon = 1e-8
 
-	cwInside  = 1 - 1e-6 // 2x − 1 is made as much smaller so that w is finite
-	cwLargest = 1e15     // gradients are cut to this
+	cwInside = 1 - 1e-6 // 2x − 1 is made as much smaller so that w is finite
+	cwMost   = 40       // |w| is cut to this: the pixel is black or white long before
 )
 
 func (CW) Name() string { return "cw" }
@@ -51,7 +52,7 @@ func (a *CW) Fields() []Field {
 		Count("searches", "weights of the loss that are tried", &a.Searches, cwSearches).Shown(strconv.Itoa(cwSearches)),
 		Positive("rate", "learning rate of Adam", &a.Rate, cwRate),
 		Positive("weight", "first weight of the loss", &a.Weight, cwWeight),
-		Flag("abort-early", "give up a weight once a tenth of its steps gained nothing (default true)", &a.AllSteps, true),
+		Flag("abort-early", "give up a weight when the loss no longer falls (default true)", &a.AllSteps, true),
 		Count("restarts", "runs an image gets, each towards another class", &a.Restarts, 1),
 		Flag("targeted", "look for a point of a wrong class", &a.Targeted, false),
 	}
@@ -97,7 +98,7 @@ type cw struct {
 
 // cwState is what the rule knows of one run.
 type cwState struct {
-	search
+	bisection
 	i            int     // steps with this weight
 	power1       float64 // Adam's β₁ⁱ, β₂ⁱ
 	power2       float64
@@ -109,7 +110,7 @@ func (r *cw) Start(*Slot, []float32) {}
 func (r *cw) Judge(s *Slot, z, dz []float32) Verdict {
 	t := &r.state[s.Seat]
 	if s.Step == 0 {
-		*t = cwState{search: newSearch(r.searches, r.weight)}
+		*t = cwState{bisection: newBisection(r.searches, r.weight)}
 	}
 	t.back = false
 	t.found = t.found || s.Fools
@@ -169,11 +170,12 @@ func (r *cw) step(s *Slot, t *cwState) {
 	for k, p := range r.s1 {
 		g := 2*(float64(r.x[k])-float64(r.c[k])) - float64(weight*float64(r.g[k]))
 		g = float64(g * 2 * float64(p) * (1 - float64(p)))
-		g = min(max(g, -cwLargest), cwLargest)
+		g = min(max(g, -huge), huge)
 		m := float64(cwBeta1*float64(r.m1[k])) + float64((1-cwBeta1)*g)
 		v := float64(cwBeta2*float64(r.v1[k])) + float64((1-cwBeta2)*float64(g*g))
 		r.m1[k], r.v1[k] = float32(m), float32(v)
-		r.w1[k] -= float32(rate * m / (math.Sqrt(v)/root + cwEpsilon))
+		w := r.w1[k] - float32(rate*m/(math.Sqrt(v)/root+cwEpsilon))
+		r.w1[k] = min(max(w, -cwMost), cwMost)
 	}
 	r.squash()
 	copy(r.x, r.s1)

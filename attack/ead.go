@@ -17,9 +17,9 @@ import (
 //
 // The nearest point that fools is the one with the smallest L1 distance (the decision rule
 // L1 of the paper) or, with ElasticNet, with the smallest β·L1 + L2² (rule EN). The
-// auxiliary points of FISTA count too. Confidence is 0. A weight is given up once a tenth
-// of its steps has not made the last two terms of the image smaller; the authors' program
-// looks at those of the batch.
+// auxiliary points of FISTA count too. Confidence is 0. What is minimised is looked at after
+// each tenth of the steps; a weight is given up when it has not fallen twice in a row. The
+// authors' program does so the first time, with the last two terms of the whole batch.
 type EAD struct {
 	Steps      int     // for each weight; 0: 1000
 	Searches   int     // weights tried; 0: 9
@@ -51,7 +51,7 @@ func (a *EAD) Fields() []Field {
 		Positive("rate", "length of the first step", &a.Rate, eadRate),
 		Positive("weight", "first weight of the loss", &a.Weight, eadWeight),
 		Flag("elastic-net", "prefer the point with the smallest beta·L1 + L2², not L1", &a.ElasticNet, false),
-		Flag("abort-early", "give up a weight once a tenth of its steps gained nothing (default true)", &a.AllSteps, true),
+		Flag("abort-early", "give up a weight when the loss no longer falls (default true)", &a.AllSteps, true),
 		Count("restarts", "runs an image gets, each towards another class", &a.Restarts, 1),
 		Flag("targeted", "look for a point of a wrong class", &a.Targeted, false),
 	}
@@ -99,7 +99,7 @@ type ead struct {
 
 // eadState is what the rule knows of one run.
 type eadState struct {
-	search
+	bisection
 	i      int // steps with this weight
 	active bool
 	to     eadMove
@@ -118,7 +118,7 @@ func (r *ead) Start(*Slot, []float32) {}
 func (r *ead) Judge(s *Slot, z, dz []float32) Verdict {
 	t := &r.state[s.Seat]
 	if s.Step == 0 {
-		*t = eadState{search: newSearch(r.searches, r.weight)}
+		*t = eadState{bisection: newBisection(r.searches, r.weight)}
 	}
 	if t.to == toX { // this is x_{i+1}
 		t.found = t.found || s.Fools

@@ -24,6 +24,10 @@ func checkNearest(fields []Field, b net.Ball, p Plan, norms ...net.Norm) error {
 	return nil
 }
 
+// huge is where settings and gradients are cut: far beyond what makes a difference, and
+// far from overflow.
+const huge = 1e15
+
 // or returns v, or usual if v is zero.
 func or[T int | float64](v, usual T) T {
 	if v == 0 {
@@ -58,6 +62,15 @@ func (o *one) take(s *Slot, grad []float32) (norm2 float64) {
 	if grad == nil || math.IsNaN(norm2) || math.IsInf(norm2, 0) {
 		clear(o.g)
 		return 0
+	}
+	return norm2
+}
+
+// random makes g a random direction, and returns its squared length.
+func (o *one) random(s *Slot) (norm2 float64) {
+	for k := range o.g {
+		o.g[k] = s.Stream.Norm()
+		norm2 += float64(float64(o.g[k]) * float64(o.g[k]))
 	}
 	return norm2
 }
@@ -123,36 +136,42 @@ func annealed(i, n int) float64 {
 	return (1 + p) / 2
 }
 
-// search is the bisection of the weight of the loss against the distance in the attacks
+// bisection is that of the weight of the loss against the distance in the attacks
 // of Carlini & Wagner 2017 and Chen et al. 2018: ten times as much until a point fools,
 // then halfway between the largest weight that failed and the smallest that did not.
-type search struct {
+type bisection struct {
 	round, rounds int
 	weight        float64
 	lower, upper  float64
 	found         bool    // a point has fooled with this weight
 	last          float64 // loss at the last look at progress
+	stalls        int     // looks in a row at which it had not fallen
 }
 
 const (
 	boundless = 1e10   // weights are smaller
-	progress  = 0.9999 // a loss that is still above this part of the last one has stalled
+	progress  = 0.9999 // a loss that is still above this part of the last one has not fallen
+	patience  = 2
 )
 
-func newSearch(rounds int, weight float64) search {
-	return search{rounds: rounds, weight: weight, upper: boundless, last: math.Inf(1)}
+func newBisection(rounds int, weight float64) bisection {
+	return bisection{rounds: rounds, weight: weight, upper: boundless, last: math.Inf(1)}
 }
 
-// stalled reports whether the loss has hardly fallen since it was last asked.
-func (b *search) stalled(loss float64) bool {
-	stop := !(loss <= float64(progress*b.last))
+// stalled reports whether the loss has hardly fallen between the last three looks at it.
+func (b *bisection) stalled(loss float64) bool {
+	if loss <= float64(progress*b.last) {
+		b.stalls = 0
+	} else {
+		b.stalls++
+	}
 	b.last = loss
-	return stop
+	return b.stalls == patience
 }
 
 // next picks the next weight. It reports false after the last. With ten rounds or more
 // the last repeats the smallest weight that has led to a point.
-func (b *search) next() bool {
+func (b *bisection) next() bool {
 	if b.found {
 		b.upper = min(b.upper, b.weight)
 	} else {
@@ -168,6 +187,6 @@ func (b *search) next() bool {
 	if b.rounds >= 10 && b.round == b.rounds-1 {
 		b.weight = b.upper
 	}
-	b.found, b.last = false, math.Inf(1)
+	b.found, b.last, b.stalls = false, math.Inf(1), 0
 	return b.round < b.rounds
 }

@@ -29,6 +29,8 @@ type Registry []Kind
 func Builtin() Registry {
 	return Registry{
 		// In a ball.
+		{"auto", "AutoAttack: apgd-ce, apgd-t, fab-t and square, each on what is left", func() Settings { return new(Auto) }},
+		{"fast", "about as strong as auto, at a fraction of its cost", func() Settings { return new(Fast) }},
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"rfgsm", "a random step, then one along the sign of the gradient", func() Settings { return new(RFGSM) }},
 		{"bim", "small steps along the sign of the gradient, from the image", func() Settings { return new(BIM) }},
@@ -47,10 +49,11 @@ func Builtin() Registry {
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
 			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
 		}},
+		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
-		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 
 		// The smallest distance.
 		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},

@@ -232,10 +232,8 @@ func (r *Attack) Text() string {
 		"mean distance", r.MeanDistance.text(),
 		"median distance", r.Median.text(),
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
+	pairs = append(pairs, checkFacts(r.Checks)...)
 	pairs = append(pairs, r.Pictures.facts()...)
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
-	}
 	if r.Out != "" {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}
@@ -249,37 +247,37 @@ func (d *Distance) text() string {
 	return fmt.Sprintf("linf %.4g, l2 %.4g, l1 %.4g, l0 %.4g", d.Linf, d.L2, d.L1, d.L0)
 }
 
-func verdict(c audit.Finding) string {
-	switch {
-	case c.OK:
-		return "ok"
-	case c.Stopped:
-		return "not decided"
-	}
-	return "FAILED"
-}
-
 // Text returns a table with a line for each model and radius.
 func (r *AttackTable) Text() string {
 	if len(r.Results) == 0 {
 		return ""
 	}
-	t := show.Table("model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time")
+	header := []any{"model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time"}
+	lattice := r.Results[0].Lattice != nil
+	if lattice {
+		header = append(header, latticeHeader...)
+	}
+	t := show.Table(header...)
 	partly := false
 	for _, a := range r.Results {
 		distance := show.Missing
 		if d := a.MeanDistance; d != nil {
 			distance = fmt.Sprintf("linf %.3g, l2 %.3g", d.Linf, d.L2)
 		}
+		t.AppendRow([]any{
+			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, sum(a.Checks), show.Seconds(a.Seconds),
+		})
 		checks := show.Missing
 		for i, c := range a.Checks {
 			if i == 0 || !c.OK {
 				checks = verdict(c)
 			}
 		}
-		t.AppendRow([]any{
-			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds),
-		})
+		row := []any{a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds)}
+		if lattice {
+			row = append(row, a.Lattice.cells()...)
+		}
+		t.AppendRow(row)
 		partly = partly || a.Interrupted != nil
 	}
 	out := show.Render(t)

@@ -135,7 +135,7 @@ func meanSSIM(all []pictures.Example, in model.Shape) *float64 {
 // checkPNG reads a folder of adversarial images as any command reads data: each must lie
 // in the ball and be misclassified.
 func checkPNG(ctx context.Context, s *input.Subject, cfg *attack.Config, dir string, all []pictures.Example) audit.Finding {
-	bad := func(err error) audit.Finding { return audit.Finding{Name: "png", Detail: err.Error()} }
+	bad := func(err error) audit.Finding { return audit.NewFinding("png", audit.Fail, nil, err.Error()) }
 	set, err := dataset.LoadImages(dir)
 	if err != nil {
 		return bad(err)
@@ -145,19 +145,19 @@ func checkPNG(ctx context.Context, s *input.Subject, cfg *attack.Config, dir str
 	}
 	pred, err := s.Predict(ctx, set.X, set.Len())
 	if ctx.Err() != nil {
-		return audit.Finding{Name: "png", Detail: "stopped before the forward pass was done", Stopped: true}
+		return audit.NewFinding("png", audit.Stopped, nil, "stopped before the forward pass was done")
 	}
 	if err != nil {
 		return bad(err)
 	}
-	good := 0
+	verdict, lost := audit.OK, []int(nil)
 	for i := range all {
 		e := &all[i]
-		if cfg.Ball.Contains(e.Original, set.Image(i)) && pred[i] != e.Before && pred[i] == e.After && set.Y[i] == e.Before {
-			good++
+		if !(cfg.Ball.Contains(e.Original, set.Image(i)) && pred[i] != e.Before && pred[i] == e.After && set.Y[i] == e.Before) {
+			verdict, lost = audit.Fail, append(lost, e.Index)
 		}
 	}
-	return audit.Finding{Name: "png", OK: good == len(all), Detail: fmt.Sprintf("%d of %s read from PNG files are in the ball and misclassified", good, show.Count(len(all), "image"))}
+	return audit.NewFinding("png", verdict, lost, fmt.Sprintf("%d of %s read from PNG files are in the ball and misclassified", len(all)-len(lost), show.Count(len(all), "image")))
 }
 
 // compareLattice runs an attack on the lattice once more without it.

@@ -55,8 +55,10 @@ func graphAPGD(p *printer, g *graph) error {
 func graphL1(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.L1, Eps: net.MustEpsilon("2/3")}
 	for _, how := range []attack.Method{
-		attack.FGSM{RandomStart: true, Seed: 5}, attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
-		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2}, attack.APGD{Steps: 10, Seed: 5, Stages: true},
+		attack.FGSM{RandomStart: true, Seed: 5},
+		attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
+		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2},
+		attack.APGD{Steps: 10, Seed: 5, Stages: true},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err
@@ -69,8 +71,13 @@ func graphL1(p *printer, g *graph) error {
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}
 	for _, how := range []attack.Method{
-		attack.RFGSM{Seed: 5}, attack.BIM{Steps: 5}, attack.MIFGSM{Decay: 0.9}, attack.NIFGSM{Steps: 6},
-		attack.PIFGSM{Steps: 4}, attack.Noise{Draws: 3, Seed: 5}, attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
+		attack.RFGSM{Seed: 5},
+		attack.BIM{Steps: 5},
+		attack.MIFGSM{Decay: 0.9},
+		attack.NIFGSM{Steps: 6},
+		attack.PIFGSM{Steps: 4},
+		attack.Noise{Draws: 3, Seed: 5},
+		attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err

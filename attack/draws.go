@@ -67,10 +67,11 @@ func (w *worker) round(slots []Slot, blocks int) {
 func (w *worker) climb(slots []Slot, blocks int) []float32 {
 	grad := w.backward(slots, blocks)
 	for w.multi != nil {
-		clear(w.ws.LogitGradient())
+		clear(w.wanted) // the passes may keep grad where their LogitGradient is
 		if !w.multi.Next(slots, grad, w.seed) {
 			break
 		}
+		copy(w.ws.LogitGradient(), w.wanted)
 		grad = w.backward(slots, blocks)
 	}
 	return grad
@@ -78,7 +79,7 @@ func (w *worker) climb(slots []Slot, blocks int) []float32 {
 
 // seedSlot is the gradient to the logits of one slot, for Multi.
 func (w *worker) seedSlot(s *Slot, dz []float32) {
-	w.layout.Scatter(w.ws.LogitGradient(), dz, s.Place)
+	w.layout.Scatter(w.wanted, dz, s.Place)
 }
 
 // backward carries the gradient to the logits back through the draws of the point.

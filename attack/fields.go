@@ -20,6 +20,7 @@ type Field struct {
 	get   func() string // "": the default, which the textual form leaves out
 	set   func(value string) error
 	check func() error
+	usual int // of a Count
 }
 
 // maxCount bounds numbers of steps and runs: beyond is a mistake.
@@ -30,7 +31,7 @@ const maxCount = 1 << 20
 func Count(name, about string, p *int, usual int) Field {
 	limits := fmt.Sprintf("want 1 … %d", maxCount)
 	return Field{
-		Name: name, About: fmt.Sprintf("%s (default %d)", about, usual),
+		Name: name, About: fmt.Sprintf("%s (default %d)", about, usual), usual: usual,
 		get: func() string {
 			if *p == 0 || *p == usual {
 				return ""

@@ -117,7 +117,23 @@ type visit struct {
 	fools bool
 }
 
-func (m *recorder) NewRule(s *Space) Rule { return &recording{m.Method.NewRule(s), m, s} }
+func (m *recorder) NewRule(s *Space) Rule {
+	r := recording{m.Method.NewRule(s), m, s}
+	if multi, ok := r.Rule.(Multi); ok {
+		return &multiRecording{r, multi.Next}
+	}
+	return &r
+}
+
+// multiRecording is a recording of a Multi.
+type multiRecording struct {
+	recording
+	next func(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool
+}
+
+func (r *multiRecording) Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool {
+	return r.next(slots, grad, seed)
+}
 
 type recording struct {
 	Rule

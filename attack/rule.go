@@ -111,6 +111,16 @@ type Multi interface {
 	Next(slots []Slot, grad []float32, seed func(s *Slot, dz []float32)) bool
 }
 
+// Ranker is a Rule that says itself which point is the nearest, with goal
+// SmallestDistance.
+type Ranker interface {
+	Rule
+
+	// Rank takes the place of Slot.Distance where misclassified points in the ball are
+	// compared: the lowest rank wins.
+	Rank(s *Slot) float64
+}
+
 // Verdict is the answer of a Rule's Judge.
 type Verdict int
 
@@ -158,6 +168,6 @@ type Slot struct {
 	next     action
 	best     float32 // margin of the best point so far
 	label    int     // predicted there
-	distance float64 // of the best point, for SmallestDistance; +Inf: none
+	distance float64 // or rank of the best point, for SmallestDistance; +Inf: none
 	order    []int   // wrong classes, most likely first (targeted without targets)
 }

@@ -29,6 +29,7 @@ type worker struct {
 	space         *Space
 	rule          Rule
 	multi         Multi                       // rule, if it is one
+	ranker        Ranker                      // rule, if it is one
 	seed          func(s *Slot, dz []float32) // seedSlot
 	lattice       *lattice                    // nil: the points as the rule moved them
 	points        []float32
@@ -37,6 +38,7 @@ type worker struct {
 	best          []float32
 	img, lo1, hi1 []float32 // one image, channels first
 	z, dz         []float32 // logits of one image, their gradient
+	wanted        []float32 // gradient to the logits that a Multi asks for next
 	seeds, sum    []float32 // gradient to the logits, sum of those to the pixels, with several draws
 	improved      []bool    // slots whose best point judge has just found
 	steps         int64
@@ -73,7 +75,10 @@ func newWorker(a *Attacker, ws Passes, slots int) *worker {
 		w.points = w.space.Tensor()
 	}
 	w.rule = a.cfg.Method.NewRule(w.space)
-	w.multi, _ = w.rule.(Multi)
+	if w.multi, _ = w.rule.(Multi); w.multi != nil {
+		w.wanted = make([]float32, len(ws.LogitGradient()))
+	}
+	w.ranker, _ = w.rule.(Ranker)
 	w.seed = w.seedSlot
 	return w
 }
@@ -211,7 +216,9 @@ func (w *worker) judge(i int) (gradient bool) {
 	if !gradient {
 		clear(w.dz)
 	}
-	w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	if !w.a.plan.NoGradient { // else there may be no room for one
+		w.layout.Scatter(w.ws.LogitGradient(), w.dz, i)
+	}
 	return gradient
 }
 
@@ -231,22 +238,35 @@ func (w *worker) better(sl *Slot) bool {
 	if !nearest {
 		return inside && (sl.Fools || sl.Margin < sl.best)
 	}
-	if !sl.counts || sl.Distance >= sl.distance {
+	if !sl.counts {
 		return false
 	}
-	sl.distance = sl.Distance
+	rank := sl.Distance
+	if w.ranker != nil {
+		rank = w.ranker.Rank(sl)
+	}
+	if rank >= sl.distance {
+		return false
+	}
+	sl.distance = rank
 	return true
 }
 
 func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	if !sl.judged {
 		sl.judged = true
+		if w.a.margins != nil {
+			w.a.margins[sl.image] = sl.Margin
+		}
 		if sl.label != sl.Y {
 			return leave, false
 		}
 		sl.clean = true
 		if w.a.b.Robust != nil && w.a.b.Robust[sl.image] {
 			w.a.res.Proved[sl.image] = true
+			return leave, false
+		}
+		if w.lattice != nil && !w.a.plan.Anywhere && !w.lattice.reaches(w.img, w.a.b.X[sl.image*w.space.Size:(sl.image+1)*w.space.Size]) {
 			return leave, false
 		}
 		w.choose(sl)
@@ -289,18 +309,8 @@ func (w *worker) choose(sl *Slot) {
 		sl.Target = w.a.b.Targets[sl.image]
 		return
 	}
-	if sl.Run == 0 { // wrong classes, most likely first; the clean logits order them
-		for j := range w.z {
-			if j == sl.Y {
-				continue
-			}
-			k := len(sl.order)
-			sl.order = append(sl.order, j)
-			for ; k > 0 && w.z[sl.order[k-1]] < w.z[j]; k-- {
-				sl.order[k] = sl.order[k-1]
-			}
-			sl.order[k] = j
-		}
+	if sl.Run == 0 { // the clean logits order them
+		sl.order = wrongClasses(sl.order, w.z, sl.Y)
 	}
 	sl.Target = sl.order[sl.Run%w.targets(sl)]
 }

@@ -55,6 +55,8 @@ type AttackRun struct {
 	Seconds      float64         `json:"seconds"` // of the attack alone
 	Checks       []audit.Finding `json:"checks"`
 	Out          string          `json:"out,omitempty"` // the file written
+	Lattice      *Lattice        `json:"lattice,omitempty"`
+	Pictures     *Pictures       `json:"pictures,omitempty"`
 
 	Interrupted *AttackProgress `json:"interrupted,omitempty"`
 }
@@ -225,13 +227,13 @@ func (r *Attack) Text() string {
 		}
 		pairs = append(pairs, "stage", fmt.Sprintf("%s: %s of %s, %d image steps, %s", s.Method, found, show.Count(s.Images, "image"), s.Steps, show.Seconds(s.Seconds)))
 	}
+	pairs = append(pairs, r.Lattice.facts()...)
 	pairs = append(pairs,
 		"mean distance", r.MeanDistance.text(),
 		"median distance", r.Median.text(),
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
-	}
+	pairs = append(pairs, checkFacts(r.Checks)...)
+	pairs = append(pairs, r.Pictures.facts()...)
 	if r.Out != "" {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}
@@ -245,37 +247,37 @@ func (d *Distance) text() string {
 	return fmt.Sprintf("linf %.4g, l2 %.4g, l1 %.4g, l0 %.4g", d.Linf, d.L2, d.L1, d.L0)
 }
 
-func verdict(c audit.Finding) string {
-	switch {
-	case c.OK:
-		return "ok"
-	case c.Stopped:
-		return "not decided"
-	}
-	return "FAILED"
-}
-
 // Text returns a table with a line for each model and radius.
 func (r *AttackTable) Text() string {
 	if len(r.Results) == 0 {
 		return ""
 	}
-	t := show.Table("model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time")
+	header := []any{"model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time"}
+	lattice := r.Results[0].Lattice != nil
+	if lattice {
+		header = append(header, latticeHeader...)
+	}
+	t := show.Table(header...)
 	partly := false
 	for _, a := range r.Results {
 		distance := show.Missing
 		if d := a.MeanDistance; d != nil {
 			distance = fmt.Sprintf("linf %.3g, l2 %.3g", d.Linf, d.L2)
 		}
+		t.AppendRow([]any{
+			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, sum(a.Checks), show.Seconds(a.Seconds),
+		})
 		checks := show.Missing
 		for i, c := range a.Checks {
 			if i == 0 || !c.OK {
 				checks = verdict(c)
 			}
 		}
-		t.AppendRow([]any{
-			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds),
-		})
+		row := []any{a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds)}
+		if lattice {
+			row = append(row, a.Lattice.cells()...)
+		}
+		t.AppendRow(row)
 		partly = partly || a.Interrupted != nil
 	}
 	out := show.Render(t)

@@ -34,12 +34,14 @@ type attackFlags struct {
 	targeted bool
 	random   bool
 	loss     *value[net.Loss]
+	checks   *value[audit.Level]
 	seed     uint64
 	out      outfile.Output
 	log      outfile.Output // its journal
 	resume   bool
 	plot     outfile.Output
 	force    bool
+	pictures pictureFlags
 
 	unlimited bool                   // the ball holds all images
 	given     func(flag string) bool // on the command line
@@ -50,6 +52,7 @@ func (a *app) attackCommand() *cobra.Command {
 		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
+		checks: namedFlag("level", "quick", audit.Levels(), audit.ParseLevel),
 	}
 	c := &cobra.Command{
 		Use:   "attack",
@@ -62,12 +65,21 @@ most likely wrong class; any wrong class is a success.
 
 The result is checked independently of the attack: every adversarial image lies
 in the ball (exactly) and in [0,1], and a fresh forward pass gives the same
-predictions. If a check fails, the exit status is 1.
+predictions. More checks look for signs that the attack is weaker than it looks, on
+a sample: noise or one step finds more than it does, gradients are zero, more steps
+help. --checks full takes larger samples, off leaves these out. A check that warns
+prints a line; if one fails, the exit status is 1. docs/evaluation.md explains them.
 
 --out writes an .npz that can be attacked again: x (the worst point found for
 each image), y (labels), pred (predicted at x), success, index (in the data),
 state (2: done; after ^C also 1: attacked without success so far, 0: not begun,
 with pred -1). Images that were wrong from the start are written as they are.
+
+--lattice 8 searches 8-bit images only, which a picture file holds as they are. The
+attack is then run once more on any images, for comparison, and what that finds is
+rounded: the report says how much is left. --png writes the originals and the adversarial
+images of all that were fooled, and reads them again: each must lie in the ball and be
+misclassified. --sheet draws the first of them on one page.
 
 A run with --out keeps a journal, FILE.journal, of the images that are done, written
 every ten seconds and on ^C, and deleted once FILE is complete. The same command with
@@ -96,10 +108,12 @@ say little about the others.`,
 	fl.BoolVar(&f.targeted, "targeted", false, "climb towards a wrong class instead of away from the label")
 	fl.BoolVar(&f.random, "random-start", true, "start pgd at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
+	fl.Var(f.checks, "checks", "how far to look for signs of a weak attack: quick, full or off")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	f.pictures.addFlags(c)
 	addForce(c, &f.force)
 	return c
 }
@@ -114,7 +128,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m}, err
+	return attack.Config{Ball: ball, Method: m, Lattice: f.pictures.lattice}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -149,6 +163,9 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	if err := f.widen(s.Net.Input().Size()); err != nil {
 		return err
 	}
+	if err := f.pictures.drawable(&f.data); err != nil {
+		return err
+	}
 	bar := show.NewBar(a.stderr)
 	defer bar.Clear()
 	var runs []report.AttackRun
@@ -169,6 +186,7 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	hints := []string{}
 	if r := &runs[0]; r.Clean != nil {
 		hints = append(hints, report.ChanceHint(*r.Clean, r.N, s.Net.Classes())...)
+		hints = append(hints, report.LatticeHint(r.Lattice)...)
 	}
 	envelope := a.envelope("attack", s)
 	m, err := f.method()
@@ -214,6 +232,9 @@ func (f *attackFlags) check() error {
 			return err
 		}
 	}
+	if err := f.pictures.check(len(f.radii.v)); err != nil {
+		return err
+	}
 	return needsCurve(&f.plot, f.radii.v)
 }
 
@@ -229,6 +250,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	r.Unlimited = f.unlimited
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
+	if cfg, err = audit.WithProofs(s.Net, s.Pool, cfg); err != nil {
+		return nil, err
+	}
 	attacker, err := attack.New(s.Net, cfg, s.Pool)
 	if err != nil {
 		return nil, err
@@ -262,24 +286,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	checked, cancel := grace(ctx)
 	defer cancel()
-	r.Checks = audit.Diagnose(checked, s.Net, s.Pool, cfg.Ball, attack.Batch{X: s.X, Y: s.Y}, res, func(check string, done, total int) {
-		bar.Show("check "+check, done, total)
-	})
-	for _, c := range r.Checks {
-		if !c.OK && failure == nil {
-			failure = undecided("check %s: %s", c.Name, c.Detail)
-		}
+	failure = errors.Join(failure, a.diagnose(checked, f, s, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
+	if bad := a.judge(r); failure == nil {
+		failure = bad
 	}
 	return r, failure
-}
-
-// stopGrace is what ^C leaves the checks: those not done by then are reported
-// as not done.
-const stopGrace = 250 * time.Millisecond
-
-// grace returns a context that ends a little later than ctx.
-func grace(ctx context.Context) (context.Context, context.CancelFunc) {
-	later, cancel := context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
-	return later, func() { stop(); cancel() }
 }

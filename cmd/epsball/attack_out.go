@@ -21,15 +21,24 @@ func (a *app) claimAttack(f *attackFlags) (func(), error) {
 	}
 	in := inputs(f.data.Spec, []string{f.model})
 	release, err := a.claim(f.force, in, &f.out, &f.plot)
-	if err != nil || !f.out.IsFile() {
-		return release, err
+	if err != nil {
+		return nil, err
 	}
-	more, err := a.claim(f.force, in, &f.log)
+	drawn, err := a.claimPictures(&f.pictures, f.force || f.resume, in) // made anew by a run that goes on
 	if err != nil {
 		release()
 		return nil, err
 	}
-	return func() { more(); release() }, nil
+	if !f.out.IsFile() {
+		return func() { drawn(); release() }, nil
+	}
+	more, err := a.claim(f.force, in, &f.log)
+	if err != nil {
+		drawn()
+		release()
+		return nil, err
+	}
+	return func() { more(); drawn(); release() }, nil
 }
 
 // openLog opens the journal of --out, if that is a regular file, and returns the
@@ -38,7 +47,7 @@ func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *
 	if !f.log.IsFile() {
 		return nil, 0, nil
 	}
-	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps), First: f.data.Offset}, s.X, s.Y)
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: runOf(c), First: f.data.Offset}, s.X, s.Y)
 	if !f.log.Exists() {
 		return log, 0, nil // made when there is something to write
 	}
@@ -49,6 +58,15 @@ func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *
 		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.Y), "image"))
 	}
 	return log, known, err
+}
+
+// runOf is what the outcome of an attack depends on besides model and data.
+func runOf(c *attack.Config) string {
+	run := fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps)
+	if c.Lattice > 0 {
+		run += fmt.Sprintf(", %d bits", c.Lattice)
+	}
+	return run
 }
 
 // save writes the images of --out. The journal goes once they are there, all of

@@ -26,10 +26,12 @@ const (
 	ONNX  = ".onnx"
 	Array = ".npz"
 	Plot  = ".svg"
+	Image = ".png"
 )
 
 var kinds = map[string]string{
 	Model: "a model file", ONNX: "an ONNX network", Array: "an archive of arrays", Plot: "an SVG picture",
+	Image: "a PNG picture",
 }
 
 // Output is what a flag asks a command to write. All commands claim their outputs

@@ -67,6 +67,50 @@ func graphL1(p *printer, g *graph) error {
 	return nil
 }
 
+// graphNearest runs the attacks that look for the nearest misclassified point.
+func graphNearest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norms []net.Norm
+		how   attack.Method
+	}{
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
+		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
+	} {
+		for _, norm := range c.norms {
+			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// graphSmallest runs attacks that look for the smallest distance.
+func graphSmallest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norm net.Norm
+		how  attack.Method
+	}{
+		{net.Linf, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.CW{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+		{net.L2, attack.DDN{Steps: 10, InitNorm: 0.3}},
+		{net.Linf, attack.FMN{Steps: 10}},
+		{net.L2, attack.FMN{Steps: 10}},
+		{net.L1, attack.FMN{Steps: 10}},
+		{net.L0, attack.FMN{Steps: 10}},
+		{net.L1, attack.EAD{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+	} {
+		if err := addAttack(p, g.n, g.x, g.y, c.norm.Largest(g.size), c.how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // graphKin runs the relatives of FGSM, and noise.
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}

@@ -47,11 +47,15 @@ var items = []item{
 	{"crown, linf", false, bounds(robust, verify.MethodCROWN, net.Linf, "0.03")},
 	{"pgd, one image", true, pgd(robust, 1, 1)},
 	{"pgd, linf", false, pgd(robust, 9, 3)},
+	{"8-bit images", true, lattice},
 	{"graphs, logits", true, graphs(graphLogits)},
 	{"graphs, pgd", true, graphs(graphAttack)},
 	{"graphs, apgd", true, graphs(graphAPGD)},
 	{"graphs, l1", true, graphs(graphL1)},
 	{"graphs, fgsm and kin", true, graphs(graphKin)},
+	{"graphs, fab and decisions", true, graphs(graphNearest)},
+	{"graphs, searches", true, graphs(graphSearches)},
+	{"graphs, smallest distance", true, graphs(graphSmallest)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},
@@ -270,10 +274,32 @@ func pgd(name string, count, steps int) func(p *printer) error {
 	}
 }
 
+// lattice attacks 8-bit images, in balls of which rounding leads out.
+func lattice(p *printer) error {
+	n, err := builtin("mnist-small-standard", net.Options{Backward: true})
+	if err != nil {
+		return err
+	}
+	x, err := digits(3)
+	if err != nil {
+		return err
+	}
+	for _, b := range []net.Ball{{Norm: net.Linf, Eps: net.MustEpsilon("26/255")}, {Norm: net.L2, Eps: net.MustEpsilon("1.5")}, {Norm: net.L1, Eps: net.MustEpsilon("20")}} {
+		if err := addAttackOn(p, n, x.X, x.Y, attack.Config{Ball: b, Method: usualPGD(4), Lattice: 8}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func usualPGD(steps int) attack.PGD { return attack.PGD{Steps: steps, Seed: 5, Restarts: 2} }
 
 func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, how attack.Method) error {
-	a, err := attack.New(n, attack.Config{Ball: ball, Method: how}, pool)
+	return addAttackOn(p, n, x, y, attack.Config{Ball: ball, Method: how})
+}
+
+func addAttackOn(p *printer, n *net.Network, x []float32, y []int, c attack.Config) error {
+	a, err := attack.New(n, c, pool)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,132 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Rounding is what becomes of the images that an attack fooled if they are saved with
+// pixels k/(2^bits − 1): each value goes to the nearest.
+type Rounding struct {
+	Fooled  int `json:"fooled"`  // before
+	Kept    int `json:"kept"`    // still misclassified, and in the ball
+	Correct int `json:"correct"` // taken for their label again, or not for their target
+	Outside int `json:"outside"` // of the ball; some of these may be correct, too
+}
+
+// Round rounds what an attack on the images of b found, and looks at it anew. An attack on
+// the lattice itself (attack.Config.Lattice) keeps everything.
+func Round(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, bits int) (Rounding, error) {
+	size := n.Input().Size()
+	var r Rounding
+	var x []float32
+	var at []int
+	for i, ok := range res.Success {
+		if ok {
+			at = append(at, i)
+			x = append(x, res.Adv[i*size:(i+1)*size]...)
+		}
+	}
+	r.Fooled = len(at)
+	if r.Fooled == 0 {
+		return r, nil
+	}
+	roundTo(x, bits)
+	pred, err := Predict(ctx, n, pool, x, len(at))
+	if err != nil {
+		return r, err
+	}
+	for k, i := range at {
+		fools := pred[k] != b.Y[i]
+		if b.Targets != nil {
+			fools = pred[k] == b.Targets[i]
+		}
+		inside := ball.Contains(b.X[i*size:(i+1)*size], x[k*size:(k+1)*size])
+		switch {
+		case fools && inside:
+			r.Kept++
+		case !fools:
+			r.Correct++
+		}
+		if !inside {
+			r.Outside++
+		}
+	}
+	return r, nil
+}
+
+// roundTo rounds pixels to the nearest k/(2^bits − 1), as readers of files decode it.
+func roundTo(x []float32, bits int) {
+	top := float32(int(1)<<bits - 1)
+	for i, v := range x {
+		x[i] = float32(math.Round(float64(v)*float64(top))) / top
+	}
+}
+
+// Grid says how the lattice of pixels k/(2^bits − 1) lies to images and their balls.
+type Grid struct {
+	Off    int     `json:"off"`            // images that are not on the lattice
+	Out    int     `json:"out"`            // of these, images whose ball has no point of the lattice: no attack is possible
+	Levels int     `json:"levels"`         // Linf: whole steps 1/(2^bits − 1) in ε; 0: other norms, or images off the lattice
+	Lost   float64 `json:"lost,omitempty"` // share of the pixels in which a change by so many leaves the ball
+}
+
+// NewGrid looks at n images. Pixels are float32, each rounded: an image that differs from
+// another by 8/255 may differ by a little more as what a network sees. It is then outside
+// of a ball whose ε is 8/255; Lost tells.
+func NewGrid(ball net.Ball, bits int, x []float32, n int) Grid {
+	var g Grid
+	size := len(x) / max(1, n)
+	near := make([]float32, size)
+	for i := range n {
+		img := x[i*size : (i+1)*size]
+		copy(near, img)
+		roundTo(near, bits)
+		off := false
+		for k, v := range near {
+			off = off || v != img[k]
+		}
+		if off {
+			g.Off++
+			if !ball.Contains(img, near) {
+				g.Out++
+			}
+		}
+	}
+	if ball.Norm == net.Linf && g.Off == 0 {
+		g.countLevels(ball, bits, x)
+	}
+	return g
+}
+
+func (g *Grid) countLevels(ball net.Ball, bits int, x []float32) {
+	top := int(1)<<bits - 1
+	g.Levels, _ = ball.Eps.Steps(net.MustEpsilon(fmt.Sprintf("1/%d", top)), top)
+	value, lo, hi := make([]float32, top+1), make([]float32, top+1), make([]float32, top+1)
+	for k := range value {
+		value[k] = float32(k) / float32(top)
+	}
+	ball.Box().Inner(lo, hi, value)
+	short := make([]bool, top+1)
+	some := false
+	for k := range value {
+		up, down := k+g.Levels, k-g.Levels
+		short[k] = up <= top && value[up] > hi[k] || down >= 0 && value[down] < lo[k]
+		some = some || short[k]
+	}
+	if !some {
+		return
+	}
+	lost := 0
+	for _, v := range x {
+		if short[int(v*float32(top)+0.5)] {
+			lost++
+		}
+	}
+	g.Lost = float64(lost) / float64(len(x))
+}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/net"
 )
 
@@ -25,6 +26,21 @@ type (
 	DDN      = attack.DDN      // decoupled direction and norm, for L2
 	FMN      = attack.FMN      // fast minimum norm: L0, L1, L2, Linf
 	EAD      = attack.EAD      // the elastic net, for L1
+	FAB         = attack.FAB         // steps to the nearest class boundary
+	FABT        = attack.FABT        // FAB with targets
+	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
+	HopSkipJump = attack.HopSkipJump // from labels alone, by estimates of gradients
+	Boundary    = attack.Boundary    // from labels alone, by a walk along the boundary
+	RFGSM       = attack.RFGSM       // a random step, then one of FGSM
+	BIM         = attack.BIM         // steps of 1/255 from the image
+	MIFGSM      = attack.MIFGSM      // steps along gathered gradients
+	NIFGSM      = attack.NIFGSM      // the same with Nesterov's momentum
+	PIFGSM      = attack.PIFGSM      // long steps that spread over patches
+	Noise       = attack.Noise       // random points
+	Square      = attack.Square      // random search with squares, without gradients
+	SparseRS    = attack.SparseRS    // random search for a few pixels, without gradients
+	Spatial     = attack.Spatial     // rotations and translations
+	Universal   = attack.Universal   // one perturbation for all images
 )
 
 // Attacked is the outcome of Attack, one entry an image.
@@ -63,7 +79,11 @@ func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.attacker.is(b.ball, how) {
-		a, err := attack.New(n, attack.Config{Ball: b.ball, Method: how}, m.pool)
+		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: b.ball, Method: how})
+		if err != nil {
+			return err
+		}
+		a, err := attack.New(n, c, m.pool)
 		if err != nil {
 			return err
 		}

@@ -3,15 +3,12 @@ package attack
 import (
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -19,18 +16,9 @@ import (
 
 // TestAPGDGolden follows the runs of make_apgd.py point by point.
 func TestAPGDGolden(t *testing.T) {
-	path := filepath.Join("..", "testdata", "golden", "apgd.npz")
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
-	require.NoError(t, err)
-	arrays, runs := map[string]any{}, []string{}
-	for _, a := range list {
-		arrays[a.Name] = a.Data
-		if run, ok := strings.CutSuffix(a.Name, ".path"); ok {
+	arrays, runs := readNPZ(t, "apgd.npz"), []string{}
+	for name := range arrays {
+		if run, ok := strings.CutSuffix(name, ".path"); ok {
 			runs = append(runs, run)
 		}
 	}

@@ -95,6 +95,10 @@ func configs() map[string]Config {
 		"apgd":            {Ball: linf, Method: APGD{Steps: 20, Seed: 6, Restarts: 2}},
 		"apgd l2":         {Ball: l2, Method: APGD{Steps: 20, Seed: 7}},
 		"apgd targeted":   {Ball: linf, Method: APGD{Steps: 12, Seed: 8, Loss: net.DLR, Targeted: true, Restarts: 3}},
+		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
+		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
+		"cascade":         {Ball: linf, Method: relay{}},
+		"cascade l2":      {Ball: l2, Method: relay{}},
 		"fgsm l1":         {Ball: l1, Method: FGSM{RandomStart: true, Seed: 1}},
 		"pgd l1":          {Ball: l1, Method: PGD{Steps: 10, Seed: 2, L1Share: 0.05}},
 		"apgd l1":         {Ball: l1, Method: APGD{Steps: 30, Seed: 3, Restarts: 2}},
@@ -110,11 +114,6 @@ func configs() map[string]Config {
 		"noise l2":        {Ball: ball(net.L2, "2"), Method: Noise{Kind: "gaussian", Draws: 8, Seed: 7}},
 		"noise l0":        {Ball: ball(net.L0, "30"), Method: Noise{Draws: 8, Seed: 7}},
 
-		"nearest":    {Ball: linf, Method: shrink{steps: 12, seed: 9}},
-		"nearest l2": {Ball: l2, Method: shrink{steps: 12, seed: 9}},
-		"cascade":    {Ball: linf, Method: relay{}},
-		"cascade l2": {Ball: l2, Method: relay{}},
-
 		"square":          {Ball: linf, Method: Square{Queries: 60, Seed: 10, Restarts: 2}},
 		"square l2":       {Ball: l2, Method: Square{Queries: 60, Seed: 11}},
 		"square l1":       {Ball: ball(net.L1, "4"), Method: Square{Queries: 60, Seed: 13}},
@@ -124,6 +123,20 @@ func configs() map[string]Config {
 		"lattice l2":      {Ball: l2, Method: APGD{Steps: 20, Seed: 7}, Lattice: 8},
 		"lattice l1":      {Ball: ball(net.L1, "3"), Method: PGD{Steps: 10, Seed: 2}, Lattice: 5},
 		"lattice nearest": {Ball: l2, Method: shrink{steps: 12, seed: 9}, Lattice: 8},
+
+		"fab":              {Ball: linf, Method: FAB{Steps: 10, Restarts: 2, Seed: 10}},
+		"fab l2":           {Ball: l2, Method: FAB{Steps: 10, AlphaMax: 0.2, Eta: 1.1, Beta: 0.8}},
+		"fab stop":         {Ball: linf, Method: FAB{Steps: 8, Stop: true}},
+		"fab-t":            {Ball: linf, Method: FABT{Steps: 8, Targets: 3, Restarts: 2, Seed: 11}},
+		"fab-t l1":         {Ball: ball(net.L1, "3"), Method: FABT{Steps: 8}},
+		"fab-t stop l2":    {Ball: l2, Method: FABT{Steps: 8, Targets: 2, Stop: true}},
+		"bisect":           {Ball: linf, Method: Bisect{Steps: 6, Probes: 6, Restarts: 2, Seed: 12}},
+		"bisect l2":        {Ball: l2, Method: Bisect{Steps: 6, Probes: 6, Loss: net.Margin}},
+		"bisect l1":        {Ball: ball(net.L1, "3"), Method: Bisect{Steps: 6, Probes: 6, First: 1}},
+		"hopskipjump":      {Ball: ball(net.Linf, "0.3"), Method: HopSkipJump{Steps: 2, Evals: 12, Queries: 120, Seed: 13}},
+		"hopskipjump l2":   {Ball: ball(net.L2, "2"), Method: HopSkipJump{Steps: 3, Evals: 8, MaxEvals: 10, Queries: 120, Restarts: 2}},
+		"boundary":         {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 90, Queries: 120, Seed: 14}},
+		"boundary restart": {Ball: ball(net.L2, "2.5"), Method: Boundary{Steps: 40, Queries: 120, Spherical: 0.1, Source: 0.1, Restarts: 2}},
 	}
 	maps.Copy(all, smallest())
 	return all
@@ -143,6 +156,16 @@ func longest(m Method) int {
 		return 15 // ε + 4 < 1.25·ε
 	case MIFGSM, NIFGSM, PIFGSM:
 		return 10
+	case FAB:
+		return 2*m.Steps + fabSearch + 1
+	case FABT:
+		return max(1, m.Targets) * (2*m.Steps + fabSearch + 1) * 4
+	case Bisect:
+		return m.Probes * (m.Steps + 1)
+	case HopSkipJump:
+		return m.Queries
+	case Boundary:
+		return m.Queries
 	case shrink:
 		return m.steps
 	case relay:
@@ -625,17 +648,36 @@ func TestBadInput(t *testing.T) {
 		"apgd: rho: got 1.5":          {Ball: linf, Method: APGD{Rho: 1.5}},
 		"pgd: loss: got 12":           {Ball: linf, Method: PGD{Loss: 12}},
 
-		"cw: norm linf: want l2":             {Ball: linf, Method: CW{}},
-		"ead: norm linf: want l1":            {Ball: linf, Method: EAD{}},
-		"ddn: norm l1: want l2":              {Ball: ball(net.L1, "0.1"), Method: DDN{}},
-		"deepfool: norm l0: want linf or l2": {Ball: ball(net.L0, "2"), Method: DeepFool{}},
-		"deepfool: candidates: got 1":        {Ball: linf, Method: DeepFool{Candidates: 1}},
-		"fmn: restarts: all untarget":        {Ball: linf, Method: FMN{Restarts: 2}},
-		"fmn: alpha: got +Inf":               {Ball: linf, Method: FMN{Alpha: math.Inf(1)}},
-		"fmn: gamma: got 2":                  {Ball: linf, Method: FMN{Gamma: 2}},
-		"ddn: init-norm: got NaN":            {Ball: ball(net.L2, "1"), Method: DDN{InitNorm: math.NaN()}},
-		"cw: rate: got -1":                   {Ball: ball(net.L2, "1"), Method: CW{Rate: -1}},
-		"ead: searches: got -1":              {Ball: ball(net.L1, "1"), Method: EAD{Searches: -1}},
+		"fab: norm l0: want":                     {Ball: ball(net.L0, "3"), Method: FAB{}},
+		"fab: eta: got 3":                        {Ball: linf, Method: FAB{Eta: 3}},
+		"fab: alpha-max: got -1":                 {Ball: linf, Method: FAB{AlphaMax: -1}},
+		"fab-t: targets: got -2":                 {Ball: linf, Method: FABT{Targets: -2}},
+		"fab-t: beta: got NaN":                   {Ball: linf, Method: FABT{Beta: math.NaN()}},
+		"bisect: norm l0: want":                  {Ball: ball(net.L0, "3"), Method: Bisect{}},
+		"bisect: first: got -0.1":                {Ball: linf, Method: Bisect{First: -0.1}},
+		"bisect: probes: got 2000000":            {Ball: linf, Method: Bisect{Probes: 2000000}},
+		"hopskipjump: norm l1: want":             {Ball: ball(net.L1, "3"), Method: HopSkipJump{}},
+		"hopskipjump: evals: got -1":             {Ball: linf, Method: HopSkipJump{Evals: -1}},
+		"boundary: norm linf: want l2":           {Ball: linf, Method: Boundary{}},
+		"boundary: source-step: got 1.5":         {Ball: ball(net.L2, "1"), Method: Boundary{Source: 1.5}},
+		"cw: norm linf: want l2":                 {Ball: linf, Method: CW{}},
+		"ead: norm linf: want l1":                {Ball: linf, Method: EAD{}},
+		"ddn: norm l1: want l2":                  {Ball: ball(net.L1, "0.1"), Method: DDN{}},
+		"deepfool: norm l0: want linf or l2":     {Ball: ball(net.L0, "2"), Method: DeepFool{}},
+		"deepfool: candidates: got 1":            {Ball: linf, Method: DeepFool{Candidates: 1}},
+		"fmn: restarts: all untarget":            {Ball: linf, Method: FMN{Restarts: 2}},
+		"fmn: alpha: got +Inf":                   {Ball: linf, Method: FMN{Alpha: math.Inf(1)}},
+		"fmn: gamma: got 2":                      {Ball: linf, Method: FMN{Gamma: 2}},
+		"ddn: init-norm: got NaN":                {Ball: ball(net.L2, "1"), Method: DDN{InitNorm: math.NaN()}},
+		"cw: rate: got -1":                       {Ball: ball(net.L2, "1"), Method: CW{Rate: -1}},
+		"ead: searches: got -1":                  {Ball: ball(net.L1, "1"), Method: EAD{Searches: -1}},
+		"square: norm l0: want linf or l2 or l1": {Ball: ball(net.L0, "3"), Method: Square{}},
+		"square: p-init: got 2":                  {Ball: linf, Method: Square{PInit: 2}},
+		"sparse-rs: norm linf: want l0":          {Ball: linf, Method: SparseRS{}},
+		"sparse-rs: queries: got -1":             {Ball: ball(net.L0, "3"), Method: SparseRS{Queries: -1}},
+		"spatial: rotation: got 181":             {Ball: linf, Method: Spatial{Rotation: 181}},
+		"spatial: rotations: the grid has":       {Ball: linf, Method: Spatial{Rotations: 1 << 20, Translations: 1 << 20}},
+		"universal: epochs: got -1":              {Ball: linf, Method: Universal{Epochs: -1}},
 	} {
 		_, err := New(s.n, c, pool)
 		require.ErrorContains(t, err, want)

@@ -28,6 +28,7 @@ type Attacker struct {
 	// A later stage of a cascade keeps what earlier ones found, unless it finds better.
 	later   bool
 	settled func(image, steps int) // of a stage, instead of finish
+	margins []float32              // nil, or where those of the images as they are go
 
 	// The batch being attacked.
 	ctx      context.Context

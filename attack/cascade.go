@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,48 +14,73 @@ import (
 // before it begins the next: what is lost if it is killed.
 const cascadeBlock = 1024
 
+// CascadeStage is a stage of a cascade: an attack, or proofs.
+type CascadeStage struct {
+	Method Method // nil: Config.Prove, if there is one
+	Warm   bool   // the first run of an image begins at the best point so far
+
+	// Within spares images that look out of reach: only those are attacked whose lowest
+	// margin so far is at most this share of the margin of the image as it is; 0: all.
+	Within float64
+}
+
 // cascade runs stages one after the other, each on the images that withstood those
 // before it.
 type cascade struct {
-	stages []*Attacker
-	names  []string
-	warm   []bool // stages that begin where those before them got
+	stages []stage
 	cfg    Config
 
 	// The batch at hand.
-	b     Batch
-	res   *Result
-	last  bool // stage
-	done  int
-	steps []int // of each image
-	only  []int
-	mu    sync.Mutex
+	b      Batch
+	res    *Result
+	last   bool // stage
+	done   int
+	steps  []int     // of each image
+	clean  []float32 // its margin as it is
+	only   []int
+	proved []bool
+	mu     sync.Mutex
+}
+
+type stage struct {
+	name   string
+	a      *Attacker // nil: proofs
+	warm   bool
+	within float64
 }
 
 // NewCascade returns the run of a method that is a cascade of others, with goal
-// LowestMargin. warm, if not nil, names the stages whose first run begins at the best
-// point so far.
-func NewCascade(t Target, c Config, pool *kernels.Pool, stages []Method, warm []bool) (Run, error) {
-	r := &cascade{cfg: c, warm: warm}
+// LowestMargin. A stage of proofs is left out if c.Prove is nil.
+func NewCascade(t Target, c Config, pool *kernels.Pool, stages []CascadeStage) (Run, error) {
+	r := &cascade{cfg: c}
 	shared := &passPool{}
-	for k, m := range stages {
+	for _, s := range stages {
+		if s.Method == nil {
+			if c.Prove != nil {
+				r.stages = append(r.stages, stage{name: StageProofs, within: s.Within})
+			}
+			continue
+		}
 		own := c
-		own.Method, own.Progress = m, nil
+		own.Method, own.Progress, own.Prove = s.Method, nil, nil
 		a, err := New(t, own, pool)
 		if err != nil {
 			return nil, err
 		}
-		a.passes, a.later, a.settled = shared, k > 0, r.settled
-		r.stages, r.names = append(r.stages, a), append(r.names, m.String())
+		a.passes, a.later, a.settled = shared, len(r.stages) > 0, r.settled
+		r.stages = append(r.stages, stage{s.Method.String(), a, s.Warm, s.Within})
 	}
 	return r, nil
 }
+
+// StageProofs is the name of a stage that proves.
+const StageProofs = "proofs"
 
 // settled notes that a stage is through with an image.
 func (c *cascade) settled(i, steps int) {
 	c.mu.Lock()
 	c.steps[i] += steps
-	total, over := c.steps[i], c.last || !c.res.Clean[i] || c.res.Success[i] || c.b.Robust != nil && c.b.Robust[i]
+	total, over := c.steps[i], c.last || !c.res.Clean[i] || c.res.Success[i] || c.res.Proved[i]
 	if over {
 		c.done++
 	}
@@ -77,12 +103,12 @@ func (c *cascade) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
 	c.b, c.res, c.done = b, res, 0
 	if cap(c.steps) < n {
-		c.steps = make([]int, n)
+		c.steps, c.clean = make([]int, n), make([]float32, n)
 	}
-	c.steps = c.steps[:n]
+	c.steps, c.clean = c.steps[:n], c.clean[:n]
 	clear(c.steps)
-	for _, name := range c.names {
-		res.Stages = append(res.Stages, Stage{Method: name})
+	for _, s := range c.stages {
+		res.Stages = append(res.Stages, Stage{Method: s.name})
 	}
 	var err error
 	for at := 0; at < n && err == nil && ctx.Err() == nil; at += cascadeBlock {
@@ -100,37 +126,80 @@ func (c *cascade) Run(ctx context.Context, b Batch, res *Result) error {
 
 // block takes images [from, to) through all stages.
 func (c *cascade) block(ctx context.Context, from, to int) error {
-	var few bool
-	for k, a := range c.stages {
+	for k, stage := range c.stages {
 		c.only = c.only[:0]
 		for i := from; i < to; i++ {
-			if !c.res.Done[i] {
+			if !c.res.Done[i] && (stage.within == 0 || float64(c.res.Margin[i]) <= float64(stage.within*float64(c.clean[i]))) {
 				c.only = append(c.only, i)
 			}
 		}
-		if len(c.only) == 0 || ctx.Err() != nil {
-			break
+		if ctx.Err() != nil {
+			return nil
+		}
+		if len(c.only) == 0 {
+			continue
 		}
 		start := time.Now()
 		c.last = k == len(c.stages)-1
-		b := c.b
-		if c.warm != nil && c.warm[k] {
-			b.Start = c.res.Adv
-		}
-		few = a.sweep(ctx, b, c.only, c.res)
 		s := &c.res.Stages[k]
 		s.Images += len(c.only)
-		for _, i := range c.only {
-			if c.res.Success[i] {
-				s.Fooled++
-			}
+		var err error
+		if stage.a == nil {
+			err = c.prove(ctx, s)
+		} else {
+			err = c.attack(ctx, stage, s)
 		}
-		s.Steps += a.steps.Load()
 		s.Seconds += time.Since(start).Seconds()
-		if err := a.check(few); err != nil {
+		if err != nil {
 			return err
 		}
-		a.ctx, a.b, a.res, a.only = nil, Batch{}, nil, nil
+	}
+	if ctx.Err() == nil {
+		c.last = true
+		for i := from; i < to; i++ { // those that were spared
+			if !c.res.Done[i] {
+				c.settled(i, 0)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *cascade) attack(ctx context.Context, stage stage, s *Stage) error {
+	a, b := stage.a, c.b
+	if stage.warm {
+		b.Start = c.res.Adv
+	}
+	a.margins = c.clean
+	few := a.sweep(ctx, b, c.only, c.res)
+	for _, i := range c.only {
+		if c.res.Success[i] {
+			s.Fooled++
+		}
+	}
+	s.Steps += a.steps.Load()
+	err := a.check(few)
+	a.ctx, a.b, a.res, a.only = nil, Batch{}, nil, nil
+	return err
+}
+
+// prove asks for proofs of the images that are left.
+func (c *cascade) prove(ctx context.Context, s *Stage) error {
+	if cap(c.proved) < len(c.only) {
+		c.proved = make([]bool, len(c.only))
+	}
+	c.proved = c.proved[:len(c.only)]
+	clear(c.proved)
+	err := c.cfg.Prove(ctx, c.b, c.res, c.only, c.proved)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("proofs: %w", err)
+	}
+	for k, i := range c.only {
+		if c.proved[k] {
+			s.Proved++
+			c.res.Proved[i] = true
+			c.settled(i, 0)
+		}
 	}
 	return nil
 }

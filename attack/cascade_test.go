@@ -25,7 +25,11 @@ func (relay) stages() []Method {
 }
 
 func (r relay) NewRun(t Target, c Config, pool *kernels.Pool) (Run, error) {
-	return NewCascade(t, c, pool, r.stages(), []bool{false, true, false})
+	var stages []CascadeStage
+	for k, m := range r.stages() {
+		stages = append(stages, CascadeStage{Method: m, Warm: k == 1})
+	}
+	return NewCascade(t, c, pool, stages)
 }
 
 // TestCascade: stages attack what is left, and what they find adds up.

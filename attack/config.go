@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -27,6 +28,12 @@ type Config struct {
 	// in exact arithmetic, and a separate forward pass must give the label and the margin
 	// of the result. Run fails otherwise. It costs a forward pass, and allocates.
 	Recheck bool
+
+	// Prove, if not nil, looks for proofs that images withstand any attack in the ball,
+	// and sets proved[k] for image images[k] of the batch; res holds what was found so
+	// far. Cascades with a stage for it (Fast) call it, and do not attack those images
+	// any more.
+	Prove func(ctx context.Context, b Batch, res *Result, images []int, proved []bool) error
 
 	// Progress, if not nil, is called after each finished image with the
 	// number finished so far, from any goroutine.

@@ -20,10 +20,10 @@ func checkLattice(bits int) error {
 // lattice rounds points to pictures: images whose pixels are float32(k)/(2^bits − 1) for
 // whole k, which is how readers of 8-bit files decode byte k. It belongs to one worker.
 type lattice struct {
-	space  *Space
-	levels float32   // the largest k
-	value  []float32 // of each k
-	slack  float64   // share of ε that is left free: more than what float64 sums err by
+	space *Space
+	top   float32                  // the largest k
+	value [1 << maxLattice]float32 // of each k
+	slack float64                  // share of ε that is left free: more than what float64 sums err by
 
 	// For one block, in norms other than Linf.
 	cost, limit, excess each64
@@ -35,10 +35,10 @@ type lattice struct {
 const ranks = 64
 
 func newLattice(bits int, s *Space) *lattice {
-	q := &lattice{space: s, levels: float32(int(1)<<bits - 1), value: make([]float32, 1<<bits)}
+	q := &lattice{space: s, top: float32(int(1)<<bits - 1)}
 	q.slack = max(1e-9, float64(s.Size+8)*0x1p-50) // n terms: (n + 8)·2⁻⁵³
-	for k := range q.value {
-		q.value[k] = float32(k) / q.levels
+	for k := range 1 << bits {
+		q.value[k] = float32(k) / q.top
 	}
 	return q
 }
@@ -54,19 +54,7 @@ func (q *lattice) reaches(near, img []float32) bool {
 }
 
 // level returns the k nearest to v, which is in [0, 1].
-func (q *lattice) level(v float32) int { return int(float32(v*q.levels) + 0.5) }
-
-// between returns the k nearest to x in [lo, hi]. If there is none, it is one beside it.
-func (q *lattice) between(x, lo, hi float32) int {
-	k := q.level(x)
-	switch v := q.value[k]; {
-	case v > hi:
-		return max(0, k-1)
-	case v < lo:
-		return min(k+1, len(q.value)-1)
-	}
-	return k
-}
+func (q *lattice) level(v float32) uint8 { return uint8(int32(float32(v*q.top) + 0.5)) }
 
 // round writes to dst a point of the lattice near to each point of a block x, all in [0, 1].
 // lo, hi and centre are the same block of Space.Lo, Hi and Centre. Where x is in the ball,
@@ -75,12 +63,26 @@ func (q *lattice) between(x, lo, hi float32) int {
 // those within 10⁻⁹ of an L2 or L1 ball's surface. An image's point depends on nothing else
 // in the block.
 func (q *lattice) round(dst, x, lo, hi, centre []float32) {
+	dst, lo, hi = dst[:len(x)], lo[:len(x)], hi[:len(x)]
 	for i, v := range x {
-		if !(v > 0) { // no NaN goes on
-			v = 0
+		l, h := lo[i], hi[i]
+		if !(v >= l && v <= h) { // outside; no NaN goes on
+			if !(v > 0) {
+				v = 0
+			}
+			v = min(v, 1)
+			l, h = min(v, l), max(v, h)
 		}
-		v = min(v, 1)
-		dst[i] = q.value[q.between(v, min(v, lo[i]), max(v, hi[i]))]
+		// The nearest k in [l, h]: if there is any, it is this one or one beside it.
+		k := q.level(v)
+		f := q.value[k]
+		if f > h {
+			k--
+		}
+		if f < l {
+			k++
+		}
+		dst[i] = q.value[k]
 	}
 	if q.space.Ball.Norm != net.Linf { // whose box is the ball
 		q.pull(dst, x, centre)
@@ -90,7 +92,7 @@ func (q *lattice) round(dst, x, lo, hi, centre []float32) {
 // pull takes the roundings of dst back that brought points out of the ball: first those
 // that went farthest, and no more than it needs.
 func (q *lattice) pull(dst, x, centre []float32) {
-	w, over := int(q.space.Layout), false
+	n, w, over := q.space.Ball.Norm, int(q.space.Layout), false
 	q.measure(dst, x, centre)
 	for l := range w {
 		q.from[l] = ranks
@@ -103,10 +105,12 @@ func (q *lattice) pull(dst, x, centre []float32) {
 		return
 	}
 	clear(q.saved[:])
-	for i, v := range dst {
-		if l := i % w; q.excess[l] > 0 {
-			if back, rank := q.back(v, x[i], centre[i]); rank >= 0 {
-				q.saved[rank][l] += q.part(v, centre[i]) - q.part(back, centre[i])
+	for i := 0; i < len(dst); i += w {
+		for l, v := range dst[i : i+w] {
+			if c := centre[i+l]; q.excess[l] > 0 && v != c {
+				if back, rank := q.back(v, x[i+l], c); rank >= 0 {
+					q.saved[rank][l] += price(n, v, c) - price(n, back, c)
+				}
 			}
 		}
 	}
@@ -115,28 +119,33 @@ func (q *lattice) pull(dst, x, centre []float32) {
 			q.from[l]--
 			left -= q.saved[q.from[l]][l]
 		}
-	}
-	// Ranks above the last one go back as a whole, of the last one as many as are needed.
-	for l := range w {
+		// Ranks above the last one go back as a whole, of the last one as many as it needs.
 		for rank := q.from[l] + 1; rank < ranks; rank++ {
 			q.excess[l] -= q.saved[rank][l]
 		}
 	}
-	for i, v := range dst {
-		l := i % w
-		if q.from[l] == ranks {
-			continue
-		}
-		back, rank := q.back(v, x[i], centre[i])
-		switch {
-		case rank > q.from[l]:
-			dst[i] = back
-		case rank == q.from[l] && q.excess[l] > 0:
-			dst[i] = back
-			q.excess[l] -= q.part(v, centre[i]) - q.part(back, centre[i])
+	for i := 0; i < len(dst); i += w {
+		for l, v := range dst[i : i+w] {
+			c := centre[i+l]
+			if q.from[l] == ranks || v == c {
+				continue
+			}
+			back, rank := q.back(v, x[i+l], c)
+			switch {
+			case rank > q.from[l]:
+				dst[i+l] = back
+			case rank == q.from[l] && q.excess[l] > 0:
+				dst[i+l] = back
+				q.excess[l] -= price(n, v, c) - price(n, back, c)
+			}
 		}
 	}
-	q.shrink(dst, x, centre)
+	for l := range w {
+		if q.excess[l] > 0 {
+			q.shrink(dst, x, centre)
+			return
+		}
+	}
 }
 
 // shrink moves points that are still outside towards the lattice point nearest to the
@@ -144,36 +153,35 @@ func (q *lattice) pull(dst, x, centre []float32) {
 // rounded too.
 func (q *lattice) shrink(dst, x, centre []float32) {
 	w := int(q.space.Layout)
-	for {
+	for moved := true; moved; {
 		q.measure(dst, x, centre)
-		moved := false
+		moved = false
 		for i, v := range dst {
 			if l := i % w; !(q.cost[l] > q.limit[l]) {
 				continue
 			}
-			k, to := q.level(v), q.level(centre[i])
+			k, to := int(q.level(v)), int(q.level(centre[i]))
 			if d := k - to; d != 0 {
 				moved = true
 				dst[i] = q.value[k-d/8-min(max(d, -1), 1)]
 			}
-		}
-		if !moved {
-			return
 		}
 	}
 }
 
 // measure computes what each point of dst costs of the ball, and what it may cost.
 func (q *lattice) measure(dst, x, centre []float32) {
-	w := int(q.space.Layout)
+	n, w := q.space.Ball.Norm, int(q.space.Layout)
 	q.cost, q.limit = each64{}, each64{}
-	for i, v := range dst {
-		l := i % w
-		q.cost[l] += q.part(v, centre[i])
-		q.limit[l] += q.part(x[i], centre[i])
+	for i := 0; i < len(dst); i += w {
+		for l, v := range dst[i : i+w] {
+			c := centre[i+l]
+			q.cost[l] += price(n, v, c)
+			q.limit[l] += price(n, x[i+l], c)
+		}
 	}
 	least := q.space.eps * (1 - q.slack)
-	switch q.space.Ball.Norm {
+	switch n {
 	case net.L0:
 		least = math.Floor(q.space.eps)
 	case net.L2:
@@ -186,17 +194,14 @@ func (q *lattice) measure(dst, x, centre []float32) {
 	}
 }
 
-// part is what a pixel costs: the sum of all is at most ε, in L2 ε².
-func (q *lattice) part(v, centre float32) float64 {
+// price is what a pixel costs: the sum of all is at most ε, in L2 ε².
+func price(n net.Norm, v, centre float32) float64 {
 	d := math.Abs(float64(v) - float64(centre))
-	switch q.space.Ball.Norm {
-	case net.L2:
+	switch {
+	case n == net.L2:
 		return float64(d * d)
-	case net.L0:
-		if d != 0 {
-			return 1
-		}
-		return 0
+	case n == net.L0 && d > 0:
+		return 1
 	}
 	return d
 }
@@ -204,17 +209,14 @@ func (q *lattice) part(v, centre float32) float64 {
 // back returns the value that v, to which x has been rounded, may be pulled back to, and a
 // rank: the higher, the sooner. It is −1 if there is nothing to be gained.
 func (q *lattice) back(v, x, centre float32) (float32, int) {
-	if v == centre {
-		return v, -1
-	}
 	k := q.level(v)
 	if q.space.Ball.Norm == net.L0 { // the smallest changes first
 		to := q.level(centre)
 		if q.value[to] != centre {
 			return v, -1
 		}
-		d := max(k-to, to-k)
-		return centre, ranks - 1 - d*ranks/len(q.value)
+		d := max(k, to) - min(k, to)
+		return centre, ranks - 1 - int(d)*ranks>>maxLattice
 	}
 	far := math.Abs(float64(v) - float64(centre))
 	out := far - math.Abs(float64(x)-float64(centre))
@@ -230,5 +232,5 @@ func (q *lattice) back(v, x, centre float32) (float32, int) {
 	if math.Abs(float64(back)-float64(centre)) >= far {
 		return v, -1
 	}
-	return back, min(int(out*float64(q.levels)*(2*ranks)), ranks-1)
+	return back, min(int(out*float64(q.top)*(2*ranks)), ranks-1)
 }

@@ -26,11 +26,13 @@ func hostile(classes int, r *rand.Rand) Method {
 	if r.IntN(4) == 0 {
 		return hostileSmallest(net.Norm(r.IntN(4)), r)
 	}
-	switch r.IntN(4) {
+	switch r.IntN(5) {
 	case 0:
 		return hostileClimb(targeted, restarts, loss, seed, r)
 	case 1:
 		return hostileSearch(targeted, restarts, seed, r)
+	case 2:
+		return hostileNearest(random, restarts, size, loss, seed, r)
 	}
 	switch r.IntN(4) {
 	case 0:
@@ -41,6 +43,21 @@ func hostile(classes int, r *rand.Rand) Method {
 		return shrink{1 + r.IntN(5), seed}
 	}
 	return PGD{Steps: 1 + r.IntN(5), StepSize: size, FixedStart: !random, Restarts: restarts, Targeted: targeted, Loss: loss, Seed: seed}
+}
+
+// hostileNearest is hostile for FAB, bisected PGD and the attacks on labels alone.
+func hostileNearest(random bool, restarts int, size float64, loss net.Loss, seed uint64, r *rand.Rand) Method {
+	switch r.IntN(5) {
+	case 0:
+		return FAB{Steps: 1 + r.IntN(5), Restarts: restarts, AlphaMax: r.Float64(), Eta: 1 + r.Float64(), Beta: r.Float64(), Stop: random, Seed: seed}
+	case 1:
+		return FABT{Steps: 1 + r.IntN(5), Targets: r.IntN(4), Restarts: restarts, Stop: random, Seed: seed}
+	case 2:
+		return Bisect{Steps: 1 + r.IntN(4), Probes: 1 + r.IntN(5), First: size, Restarts: restarts, Loss: loss, Seed: seed}
+	case 3:
+		return HopSkipJump{Steps: 1 + r.IntN(3), Evals: 1 + r.IntN(9), Queries: 150, Restarts: restarts, Seed: seed}
+	}
+	return Boundary{Steps: 1 + r.IntN(60), Queries: 150, Spherical: r.Float64(), Source: r.Float64(), Restarts: restarts, Seed: seed}
 }
 
 // hostileClimb is hostile for the attacks in L1 and the relatives of FGSM.
@@ -71,6 +88,9 @@ func hostileClimb(targeted bool, restarts int, loss net.Loss, seed uint64, r *ra
 
 // hostileSearch is hostile for attacks without gradients.
 func hostileSearch(targeted bool, restarts int, seed uint64, r *rand.Rand) Method {
+	if r.IntN(2) == 0 {
+		return SparseRS{Queries: 1 + r.IntN(30), Restarts: restarts, AlphaInit: r.Float64(), Targeted: targeted, Seed: seed}
+	}
 	return Square{Queries: 1 + r.IntN(30), Restarts: restarts, PInit: r.Float64(), Targeted: targeted, Seed: seed}
 }
 
@@ -108,13 +128,16 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 				b.X = append(b.X, redteam.Image(size, r)...)
 				b.Y[i] = r.IntN(n.Classes())
 			}
-			ball := redteam.Ball(net.Norm(r.IntN(4)), r)
+			ball := redteam.Ball(net.Norm(r.IntN(7)%4), r) // least often L0
 			c := Config{Ball: ball, Method: hostile(n.Classes(), r)}
 			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
 			}
 			if seed%4 == 3 {
 				c.Lattice = 1 + int(seed/4%8)
+			}
+			for c.Method.Validate(ball, n.Classes()) != nil { // not for this norm
+				c.Method = hostile(n.Classes(), r)
 			}
 			if r.IntN(4) == 0 {
 				b.Start = redteam.Image(size*count, r)
@@ -157,6 +180,51 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 	require.Positive(t, fooled)
 }
 
+// TestRedTeamOthers attacks hostile networks with what no other test here can take: one
+// perturbation for all images, and points outside the ball.
+func TestRedTeamOthers(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 4))
+	families := slices.Concat(redteam.Families(), redteam.LayerFamilies())
+	moved := 0
+	for seed := range uint64(60 * redteam.Size(t)) {
+		f := families[seed%uint64(len(families))]
+		if f.Large {
+			continue
+		}
+		n, err := net.Compile(f.Draw(seed).Model, net.Options{Backward: true})
+		require.NoError(t, err)
+		size, count := n.Input().Size(), 1+r.IntN(20)
+		b := Batch{X: redteam.Image(size*count, r), Y: make([]int, count)}
+		for i := range b.Y {
+			b.Y[i] = r.IntN(n.Classes())
+		}
+		everywhere := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1")}
+		for _, c := range []Config{
+			{Ball: redteam.Ball(net.Norm(r.IntN(2)), r), Method: Universal{
+				Epochs: 1 + r.IntN(3), Batch: r.IntN(30), StepSize: []float64{0, 1e-45, 0.1, 1e300}[r.IntN(4)],
+				Height: []float64{0, 1e-9, 1e30}[r.IntN(3)], Loss: net.Loss(r.IntN(3)), Seed: seed,
+			}},
+			{Ball: everywhere, Method: Spatial{
+				Rotation: []float64{0, 1e-300, 180}[r.IntN(3)], Translation: []float64{0, 1e-300, 1, 1e300}[r.IntN(4)],
+				Rotations: r.IntN(4), Translations: 1 + r.IntN(3), Random: r.IntN(9), Seed: seed,
+			}},
+		} {
+			a, err := New(n, c, kernels.NewPool(1))
+			require.NoError(t, err)
+			var res Result
+			require.NoError(t, a.Run(context.Background(), b, &res))
+			for i := range b.Y {
+				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
+				require.True(t, redteam.Inside(c.Ball, x, adv), "%s/%d, %+v: %v is not around %v", f.Name, seed, c, adv, x)
+				if !slices.Equal(x, adv) {
+					moved++
+				}
+			}
+		}
+	}
+	require.Positive(t, moved)
+}
+
 // TestRedTeamRadius: each radius that a search returns holds its point.
 func TestRedTeamRadius(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 3))
@@ -173,7 +241,7 @@ func TestRedTeamRadius(t *testing.T) {
 		n, err := net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 		size, step := n.Input().Size(), net.MustEpsilon([]string{"1/255", "0.001", "1/3", "1e-9"}[r.IntN(4)])
-		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(2))}, Method: []Method{PGD{Steps: 2, Seed: seed}, APGD{Steps: 4, Seed: seed}}[seed%2]}
+		c := Config{Ball: net.Ball{Norm: net.Norm(r.IntN(3))}, Method: []Method{PGD{Steps: 2, Seed: seed}, APGD{Steps: 4, Seed: seed}}[seed%2]}
 		s, err := NewRadiusSearch(n, c, step, step.Times(1+r.IntN(3)), pool)
 		require.NoError(t, err)
 		b := Batch{X: redteam.Image(4*size, r), Y: make([]int, 4)}

@@ -29,6 +29,8 @@ type Registry []Kind
 func Builtin() Registry {
 	return Registry{
 		// In a ball.
+		{"auto", "AutoAttack: apgd-ce, apgd-t, fab-t and square, each on what is left", func() Settings { return new(Auto) }},
+		{"fast", "about as strong as auto, at a fraction of its cost", func() Settings { return new(Fast) }},
 		{"fgsm", "one step along the sign of the gradient", func() Settings { return new(FGSM) }},
 		{"rfgsm", "a random step, then one along the sign of the gradient", func() Settings { return new(RFGSM) }},
 		{"bim", "small steps along the sign of the gradient, from the image", func() Settings { return new(BIM) }},
@@ -37,15 +39,21 @@ func Builtin() Registry {
 		{"nifgsm", "the same with Nesterov's momentum", func() Settings { return new(NIFGSM) }},
 		{"pifgsm", "long steps that spread what overshoots over patches", func() Settings { return new(PIFGSM) }},
 		{"apgd", "PGD with momentum that halves its steps when they stop helping", func() Settings { return new(APGD) }},
+		{"fab", "steps to the nearest class boundary; smallest distance", func() Settings { return new(FAB) }},
+		{"fab-t", "FAB with targets: one gradient a step; smallest distance", func() Settings { return new(FABT) }},
+		{"bisect", "PGD in balls that shrink and grow; smallest distance", func() Settings { return new(Bisect) }},
+		{"hopskipjump", "labels alone: gradients from samples; smallest distance", func() Settings { return new(HopSkipJump) }},
+		{"boundary", "labels alone: a walk along the boundary; smallest distance", func() Settings { return new(Boundary) }},
 		{"apgd-ce", "apgd on the cross-entropy", func() Settings { return &apgdOf{APGD{Loss: net.CrossEntropy}, []string{"loss"}} }},
 		{"apgd-dlr", "apgd on the difference of logits ratio", func() Settings { return &apgdOf{APGD{Loss: net.DLR}, []string{"loss"}} }},
 		{"apgd-t", "apgd on that ratio towards the nine most likely wrong classes", func() Settings {
 			return &apgdOf{APGD{Loss: net.DLR, Targets: 9}, []string{"loss", "targeted"}}
 		}},
+		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"square", "random search with squares, without gradients", func() Settings { return new(Square) }},
 		{"sparse-rs", "random search for a few pixels, without gradients (l0)", func() Settings { return new(SparseRS) }},
-		{"noise", "random points of the ball, without gradients", func() Settings { return new(Noise) }},
 		{"spatial", "rotations and translations, without gradients", func() Settings { return new(Spatial) }},
+		{"universal", "one perturbation for all images", func() Settings { return new(Universal) }},
 
 		// The smallest distance.
 		{"deepfool", "smallest distance: steps across the nearest boundary of the linearised network", func() Settings { return new(DeepFool) }},

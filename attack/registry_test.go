@@ -33,16 +33,25 @@ func TestParse(t *testing.T) {
 		"pifgsm:amplification=2.5":                                 PIFGSM{Amplification: 2.5},
 		"noise:kind=gaussian,draws=1000,seed=2":                    Noise{Kind: "gaussian", Draws: 1000, Seed: 2},
 		"square:queries=200,restarts=2,p-init=0.3,targeted,seed=4": Square{Queries: 200, Restarts: 2, PInit: 0.3, Targeted: true, Seed: 4},
+		"fab:steps=50,restarts=3,stop":                             FAB{Steps: 50, Restarts: 3, Stop: true},
+		"fab-t:targets=4,alpha-max=0.2,eta=1.1,beta=0.8":           FABT{Targets: 4, AlphaMax: 0.2, Eta: 1.1, Beta: 0.8},
+		"bisect:first=8/255,probes=9,loss=margin,seed=1":           Bisect{First: 8.0 / 255, Probes: 9, Loss: net.Margin, Seed: 1},
+		"hopskipjump:queries=5000,evals=50,max-evals=800":          HopSkipJump{Queries: 5000, Evals: 50, MaxEvals: 800},
+		"boundary:steps=999,spherical-step=0.1,restarts=2":         Boundary{Steps: 999, Spherical: 0.1, Restarts: 2},
+		"boundary:source-step=0.5,queries=1000":                    Boundary{Source: 0.5, Queries: 1000},
 
-		"deepfool":                                DeepFool{},
-		"deepfool:candidates=3,overshoot=0.1":     DeepFool{Candidates: 3, Overshoot: 0.1},
-		"cw:steps=200,searches=4,rate=0.05":       CW{Steps: 200, Searches: 4, Rate: 0.05},
-		"cw:weight=0.5,abort-early=false":         CW{Weight: 0.5, AllSteps: true},
-		"ddn:gamma=0.1,init-norm=0.5,seed=3":      DDN{Gamma: 0.1, InitNorm: 0.5, Seed: 3},
-		"ddn:targeted,restarts=9":                 DDN{Targeted: true, Restarts: 9},
-		"fmn:steps=30,alpha=10,gamma=0.01,seed=1": FMN{Steps: 30, Alpha: 10, Gamma: 0.01, Seed: 1},
-		"ead:beta=0.001,rate=0.02,weight=1":       EAD{Beta: 0.001, Rate: 0.02, Weight: 1},
-		"ead:elastic-net,abort-early=false":       EAD{ElasticNet: true, AllSteps: true},
+		"deepfool":                                             DeepFool{},
+		"deepfool:candidates=3,overshoot=0.1":                  DeepFool{Candidates: 3, Overshoot: 0.1},
+		"cw:steps=200,searches=4,rate=0.05":                    CW{Steps: 200, Searches: 4, Rate: 0.05},
+		"cw:weight=0.5,abort-early=false":                      CW{Weight: 0.5, AllSteps: true},
+		"ddn:gamma=0.1,init-norm=0.5,seed=3":                   DDN{Gamma: 0.1, InitNorm: 0.5, Seed: 3},
+		"ddn:targeted,restarts=9":                              DDN{Targeted: true, Restarts: 9},
+		"fmn:steps=30,alpha=10,gamma=0.01,seed=1":              FMN{Steps: 30, Alpha: 10, Gamma: 0.01, Seed: 1},
+		"ead:beta=0.001,rate=0.02,weight=1":                    EAD{Beta: 0.001, Rate: 0.02, Weight: 1},
+		"ead:elastic-net,abort-early=false":                    EAD{ElasticNet: true, AllSteps: true},
+		"sparse-rs:queries=50,alpha-init=0.5,restarts=2":       SparseRS{Queries: 50, AlphaInit: 0.5, Restarts: 2},
+		"spatial:rotation=15,translation=1.5,random=10,seed=3": Spatial{Rotation: 15, Translation: 1.5, Random: 10, Seed: 3},
+		"universal:epochs=3,batch=8,step-size=1/255,height=2":  Universal{Epochs: 3, Batch: 8, StepSize: 1.0 / 255, Height: 2},
 	} {
 		m, err := Parse(text)
 		require.NoError(t, err, text)
@@ -56,12 +65,25 @@ func TestParse(t *testing.T) {
 		PGD{}:  "pgd:steps=40",
 		APGD{}: "apgd:steps=100",
 
-		Square{}: "square:queries=5000",
+		Square{}:                                                            "square:queries=5000",
+		SparseRS{AlphaInit: 0.3, Seed: 1}:                                   "sparse-rs:queries=10000,seed=1",
+		Spatial{Rotations: 31, Translations: 7}:                             "spatial:translations=7",
+		Universal{Batch: 64, Loss: net.Margin}:                              "universal:loss=margin",
 		Square{Queries: 9, PInit: 0.8, Restarts: 3}:                         "square:queries=9,restarts=3",
 		PGD{Steps: 7, StepSize: 0.025, Restarts: 1, Loss: net.DLR, Seed: 3}: "pgd:steps=7,step-size=0.025,loss=dlr,seed=3",
 		PGD{FixedStart: true, Targeted: true, Restarts: 2}:                  "pgd:steps=40,restarts=2,random-start=false,targeted",
 		APGD{Rho: 0.5, Restarts: 5}:                                         "apgd:steps=100,restarts=5,rho=0.5",
 
+		APGD{Loss: net.DLR, Targets: 9, Stages: true}:        "apgd:steps=100,targets=9,stages,loss=dlr",
+		NIFGSM{Steps: 10, Decay: 0.5}:                        "nifgsm:decay=0.5",
+		Noise{Kind: "uniform"}:                               "noise",
+		PIFGSM{Amplification: 10, Steps: 5}:                  "pifgsm:steps=5",
+		FAB{}:                                                "fab:steps=100",
+		FABT{Targets: 9, Eta: 1.05}:                          "fab-t:steps=100",
+		FABT{Targets: 3, Restarts: 2, Stop: true, Beta: 0.5}: "fab-t:steps=100,targets=3,restarts=2,beta=0.5,stop",
+		Bisect{}:                                      "bisect:steps=40",
+		HopSkipJump{Queries: 3000}:                    "hopskipjump:steps=64,queries=3000",
+		Boundary{Steps: 25000, Seed: 2}:               "boundary:steps=25000,seed=2",
 		APGD{Loss: net.DLR, Targets: 9, Stages: true}: "apgd:steps=100,targets=9,stages,loss=dlr",
 		NIFGSM{Steps: 10, Decay: 0.5}:                 "nifgsm:decay=0.5",
 		Noise{Kind: "uniform"}:                        "noise",
@@ -77,7 +99,7 @@ func TestParse(t *testing.T) {
 		require.Equal(t, want, m.String())
 	}
 	names := Builtin().Names()
-	require.Equal(t, []string{"fgsm", "rfgsm", "bim", "pgd"}, names[:4])
+	require.Equal(t, []string{"auto", "fast", "fgsm", "rfgsm"}, names[:4])
 	require.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "a name is there twice")
 }
 
@@ -85,7 +107,7 @@ func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                       "want a name",
 		"pgd:":                   "want a name, or a name and options",
-		"bin":                    `attack "bin": want one of fgsm, rfgsm, bim, pgd`,
+		"bin":                    `attack "bin": want one of auto, fast, fgsm, rfgsm`,
 		"apgd-t:loss=ce":         "attack apgd-t: loss: unknown option, want one of steps, restarts, rho, targets, stages, seed",
 		"apgd-ce:loss=dlr":       "attack apgd-ce: loss: unknown option",
 		"apgd-t:targets=0":       "targets: got 0, want 1 …",
@@ -115,6 +137,15 @@ func TestParseErrors(t *testing.T) {
 		"square:p-init=1.5": "attack square: p-init: got 1.5, want a number above 0, at most 1",
 		"square:steps=5":    "attack square: steps: unknown option, want one of queries, restarts, p-init, targeted, seed",
 
+		"fab:eta=0.9":              "attack fab: eta: got 0.9, want a number from 1 to 2",
+		"fab:targets=3":            "attack fab: targets: unknown option, want one of steps, restarts, alpha-max, eta, beta, stop, seed",
+		"fab-t:targets=0":          "attack fab-t: targets: got 0, want 1",
+		"fab-t:beta=2":             "beta: got 2, want a number above 0, at most 1",
+		"bisect:first=0":           "first: got 0, want a decimal",
+		"bisect:step-size=1":       "step-size: unknown option",
+		"hopskipjump:evals=x":      "evals: got x",
+		"boundary:source-step=NaN": "source-step: got NaN",
+
 		"cw:rate=0":          "attack cw: rate: got 0, want a finite number above 0",
 		"cw:loss=ce":         "attack cw: loss: unknown option, want one of steps, searches, rate, weight, abort-early, restarts, targeted",
 		"ddn:gamma=1.5":      "attack ddn: gamma: got 1.5, want a number above 0, at most 1",
@@ -123,7 +154,7 @@ func TestParseErrors(t *testing.T) {
 		"deepfool:targeted":  "attack deepfool: targeted: unknown option, want one of steps, candidates, overshoot",
 	} {
 		_, err := Parse(text)
-		require.ErrorContains(t, err, want, text)
+		require.ErrorContains(t, err, want, "text %q", text)
 	}
 }
 
@@ -134,7 +165,7 @@ func TestRegistryIsOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shrink{3, 4}, m)
 	_, err = r.Parse("shrunk")
-	require.ErrorContains(t, err, "want one of fgsm, rfgsm, bim, pgd")
+	require.ErrorContains(t, err, "want one of auto, fast, fgsm, rfgsm")
 	require.ErrorContains(t, err, ", shrink")
 	require.Equal(t, len(r)-1, len(Builtin()))
 }

@@ -51,6 +51,10 @@ type Result struct {
 	// ImageSteps is the number of steps taken by all images, of the gradient or without.
 	ImageSteps int64
 
+	// Universal is the one perturbation for all images that Universal found, channels
+	// first; empty for other methods. Adv are the images with that added, clipped to [0, 1].
+	Universal []float32
+
 	// Stages says what each stage of a cascade did; nil for other methods.
 	Stages []Stage
 }
@@ -188,7 +192,7 @@ func (r *Result) resize(n, size int) {
 	for i := range r.Label {
 		r.Label[i], r.Margin[i] = -1, float32(math.NaN())
 	}
-	r.ImageSteps, r.Stages = 0, r.Stages[:0]
+	r.ImageSteps, r.Stages, r.Universal = 0, r.Stages[:0], r.Universal[:0]
 }
 
 func (r *Result) flags() [5]*[]bool {

@@ -122,7 +122,8 @@ func turn(i, side int, turned bool) int {
 // sign and direction, as long as both windows were and the ball has room for. It writes
 // to x and reads best.
 func (r *square) proposeBump(sl *Slot, t *squareState, x, best, centre, lo, hi []float32, level int) {
-	const tiny = 1e-12 // the guard of the reference implementation's quotients
+	const tiny = 1e-12            // the guard of the reference implementation
+	nothing := 1e-6 * r.space.eps // a window with less is empty: of that, rounding has decided
 	norm, side, b := r.space.Ball.Norm, r.sides[level], r.bumps[level]
 	s := &sl.Stream
 	t.first, t.other = r.draw(s, side), r.draw(s, side)
@@ -149,10 +150,13 @@ func (r *square) proposeBump(sl *Slot, t *squareState, x, best, centre, lo, hi [
 		if norm == net.L2 {
 			here = math.Sqrt(here)
 		}
+		if here <= nothing {
+			here = math.Inf(1)
+		}
 		sign, size := flip(s), 0.0
 		for i := range side * side {
 			k := at(t.first, i)
-			v := float64(sign*b[turn(i, side, turned)]) + (float64(best[k])-float64(centre[k]))/(tiny+here)
+			v := float64(sign*b[turn(i, side, turned)]) + (float64(best[k])-float64(centre[k]))/here
 			r.fresh[i] = v
 			size += weight(v, norm)
 		}

@@ -255,6 +255,9 @@ func (w *worker) better(sl *Slot) bool {
 func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	if !sl.judged {
 		sl.judged = true
+		if w.a.margins != nil {
+			w.a.margins[sl.image] = sl.Margin
+		}
 		if sl.label != sl.Y {
 			return leave, false
 		}

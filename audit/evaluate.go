@@ -171,6 +171,10 @@ func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error 
 	cfg := attack.Config{Ball: e.o.Ball, Method: m}
 	pass := m.String()
 	cfg.Progress = func(done int) { e.o.Progress(pass, done, e.N) }
+	cfg, err := WithProofs(e.net, e.pool, cfg)
+	if err != nil {
+		return err
+	}
 	a, err := attack.New(e.net, cfg, e.pool)
 	if err != nil {
 		return err

@@ -44,6 +44,9 @@ var allowed = map[string][]string{
 	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
+
+	// What is drawn.
+	"internal/pictures": {"model"},
 }
 
 // light lists the only modules that the core may pull into a program, heavy what of

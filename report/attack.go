@@ -264,7 +264,12 @@ func (r *AttackTable) Text() string {
 	if len(r.Results) == 0 {
 		return ""
 	}
-	t := show.Table("model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time")
+	header := []any{"model", "ε", "clean", "robust", "fooled", "mean distance", "checks", "time"}
+	lattice := r.Results[0].Lattice != nil
+	if lattice {
+		header = append(header, latticeHeader...)
+	}
+	t := show.Table(header...)
 	partly := false
 	for _, a := range r.Results {
 		distance := show.Missing
@@ -277,9 +282,11 @@ func (r *AttackTable) Text() string {
 				checks = verdict(c)
 			}
 		}
-		t.AppendRow([]any{
-			a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds),
-		})
+		row := []any{a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds)}
+		if lattice {
+			row = append(row, a.Lattice.cells()...)
+		}
+		t.AppendRow(row)
 		partly = partly || a.Interrupted != nil
 	}
 	out := show.Render(t)

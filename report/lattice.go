@@ -52,6 +52,16 @@ func (l *Lattice) facts() []string {
 		"if only rounded", fmt.Sprintf("%d still fooled; %d correct again, %d outside the ball", f.Rounded.Kept, f.Rounded.Correct, f.Rounded.Outside))
 }
 
+// latticeHeader and cells are columns of a table of attacks.
+var latticeHeader = []any{"float robust", "float fooled", "still if rounded"}
+
+func (l *Lattice) cells() []any {
+	if l == nil || l.Float == nil {
+		return []any{show.Missing, show.Missing, show.Missing}
+	}
+	return []any{show.Percent(l.Float.Robust), l.Float.Success, l.Float.Rounded.Kept}
+}
+
 func (p *Pictures) facts() []string {
 	if p == nil {
 		return nil

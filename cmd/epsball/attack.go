@@ -70,6 +70,12 @@ each image), y (labels), pred (predicted at x), success, index (in the data),
 state (2: done; after ^C also 1: attacked without success so far, 0: not begun,
 with pred -1). Images that were wrong from the start are written as they are.
 
+--lattice 8 searches 8-bit images only, which a picture file holds as they are. The
+attack is then run once more on any images, for comparison, and what that finds is
+rounded: the report says how much is left. --png writes the originals and the adversarial
+images of all that were fooled, and reads them again: each must lie in the ball and be
+misclassified. --sheet draws the first of them on one page.
+
 A run with --out keeps a journal, FILE.journal, of the images that are done, written
 every ten seconds and on ^C, and deleted once FILE is complete. The same command with
 --resume continues from it, also after a kill, to the same FILE byte for byte.
@@ -238,6 +244,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	r.Unlimited = f.unlimited
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
+	if cfg, err = audit.WithProofs(s.Net, s.Pool, cfg); err != nil {
+		return nil, err
+	}
 	attacker, err := attack.New(s.Net, cfg, s.Pool)
 	if err != nil {
 		return nil, err

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -124,6 +126,7 @@ func TestLatticeOff(t *testing.T) {
 	assert.Positive(t, doc["success"])
 	r := run(args("attack --model %s --data %s --eps 0.01,0.02 --lattice 8", f.model, f.data)...)
 	assert.Zero(t, r.code, r.stderr)
+	assert.Contains(t, r.stdout, "float robust  float fooled  still if rounded")
 	r = run(args("attack --model %s --data %s --eps 0.001 --lattice 8", f.model, f.data)...)
 	assert.Contains(t, r.stdout, "100 images, around 100 of which the ball has no 8-bit image")
 }
@@ -202,4 +205,39 @@ func TestLatticeResume(t *testing.T) {
 	assert.Contains(t, r.stderr, `ε 0.02, 8 bits", but this run has "pgd`)
 	r = run(append(line, "--resume", "--lattice", "8")...)
 	assert.Zero(t, r.code, r.stderr)
+}
+
+// TestCIFARPictures: colour images of CIFAR-10 and a ResNet survive as PNG files, where
+// rounding a float attack's points to 8 bits loses most.
+func TestCIFARPictures(t *testing.T) {
+	shared := filepath.Join("..", "..", "..", "shared", "data")
+	onnx := filepath.Join(shared, "vnncomp", "cifar10_resnet_2021", "onnx", "resnet_2b.onnx.gz")
+	images := filepath.Join(shared, "cifar10", "test_exact_100.bin.gz")
+	for _, path := range []string{onnx, images} {
+		if _, err := os.Stat(path); err != nil {
+			t.Skipf("no real data: %s is absent", path)
+		}
+	}
+	dir := t.TempDir()
+	f, err := os.Open(images)
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	data, err := io.ReadAll(z)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "test_batch.bin"), data, 0o666))
+	m := filepath.Join(dir, "m.safetensors")
+	r := run("import", onnx, "--mean", "0.4914,0.4822,0.4465", "--std", "0.2471,0.2435,0.2616", "--out", m)
+	require.Zero(t, r.code, r.stderr)
+	folder := filepath.Join(dir, "adv")
+	doc := document(t, 0, args("attack --model %s --data %s --norm l2 --eps 0.5 --steps 10 --n 40 --lattice 8 --png %s --sheet %s", m, dir, folder, filepath.Join(dir, "sheet.png"))...)
+	success, float := doc["success"].(float64), doc["lattice"].(map[string]any)["float"].(map[string]any)
+	assert.Greater(t, success, 10.)
+	assert.InDelta(t, float["success"], success, 2)
+	assert.Less(t, float["rounded"].(map[string]any)["kept"], success/2)
+	set, err := dataset.LoadImages(filepath.Join(folder, "adversarial"))
+	require.NoError(t, err)
+	assert.Equal(t, dataset.Shape{C: 3, H: 32, W: 32}, set.Shape())
+	assert.EqualValues(t, success, set.Len())
 }

@@ -55,8 +55,10 @@ func graphAPGD(p *printer, g *graph) error {
 func graphL1(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.L1, Eps: net.MustEpsilon("2/3")}
 	for _, how := range []attack.Method{
-		attack.FGSM{RandomStart: true, Seed: 5}, attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
-		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2}, attack.APGD{Steps: 10, Seed: 5, Stages: true},
+		attack.FGSM{RandomStart: true, Seed: 5},
+		attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
+		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2},
+		attack.APGD{Steps: 10, Seed: 5, Stages: true},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err
@@ -88,12 +90,38 @@ func graphSmallest(p *printer, g *graph) error {
 	return nil
 }
 
+// graphNearest runs the attacks that look for the nearest misclassified point.
+func graphNearest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norms []net.Norm
+		how   attack.Method
+	}{
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
+		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
+	} {
+		for _, norm := range c.norms {
+			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // graphKin runs the relatives of FGSM, and noise.
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}
 	for _, how := range []attack.Method{
-		attack.RFGSM{Seed: 5}, attack.BIM{Steps: 5}, attack.MIFGSM{Decay: 0.9}, attack.NIFGSM{Steps: 6},
-		attack.PIFGSM{Steps: 4}, attack.Noise{Draws: 3, Seed: 5}, attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
+		attack.RFGSM{Seed: 5},
+		attack.BIM{Steps: 5},
+		attack.MIFGSM{Decay: 0.9},
+		attack.NIFGSM{Steps: 6},
+		attack.PIFGSM{Steps: 4},
+		attack.Noise{Draws: 3, Seed: 5},
+		attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err

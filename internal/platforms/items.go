@@ -54,6 +54,8 @@ var items = []item{
 	{"graphs, l1", true, graphs(graphL1)},
 	{"graphs, fgsm and kin", true, graphs(graphKin)},
 	{"graphs, smallest distance", true, graphs(graphSmallest)},
+	{"graphs, fab and decisions", true, graphs(graphNearest)},
+	{"graphs, searches", true, graphs(graphSearches)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},

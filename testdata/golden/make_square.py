@@ -19,7 +19,7 @@ proposals:
     RUN.last    [N, C, H, W] f4      the last of them
 
 Of the images, those are taken for which no two losses that are compared are nearly
-the same, and no change is next to zero.
+the same, and no window holds next to nothing.
 """
 
 import math
@@ -164,7 +164,9 @@ class Run:
         mask[first] = mask[other] = 1
         room, both = self.eps ** (2 if self.norm == "l2" else 1), size(d * mask, self.norm)[:, None, None]
         signs = np.array([self.random.sign() for _ in range(c)])[:, None, None]
-        new = b * signs + d[first] / (1e-12 + size(d[first], self.norm)[:, None, None])
+        here = size(d[first], self.norm)[:, None, None]
+        self.firm &= not ((here > 1e-8 * self.eps) & (here < 1e-4 * self.eps)).any()
+        new = b * signs + np.where(here > 1e-6 * self.eps, d[first] / (1e-12 + here), 0)
         new /= 1e-12 + size(new, self.norm)[:, None, None]
         if self.norm == "l2":
             new *= np.sqrt(max(0, room - (d ** 2).sum()) / c + both ** 2)
@@ -174,8 +176,6 @@ class Run:
         d[first] = new
         if self.norm == "l1" and c > 1:
             d = project_l1(self.x, d, self.eps)
-            size_of = np.abs(d)[d != 0]  # of next to nothing, the next proposal makes as much as of anything
-            self.firm &= bool((size_of > 1e-5).all())
         return np.clip(self.x + d, 0, 1)
 
     def go(self):

@@ -1,0 +1,85 @@
+package audit
+
+import (
+	"context"
+	"slices"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+)
+
+// WithProofs returns c with Proofs, if its method has a stage for them.
+func WithProofs(n *net.Network, pool *kernels.Pool, c attack.Config) (attack.Config, error) {
+	m, ok := c.Method.(interface {
+		Stages(net.Norm) []attack.CascadeStage
+	})
+	if !ok || c.Prove != nil || !slices.ContainsFunc(m.Stages(c.Ball.Norm), func(s attack.CascadeStage) bool { return s.Method == nil }) {
+		return c, nil
+	}
+	var err error
+	c.Prove, err = Proofs(n, pool, c.Ball)
+	return c, err
+}
+
+// Proofs returns the Config.Prove of attacks on n in the ball: images that it marks are
+// certified, so that an attack on them would be in vain. It climbs the ladder of bounds
+// while that looks cheaper than an attack: CROWN is tried only where the gap between
+// CROWN-IBP and the lowest margin found so far is not large. The error of a norm that has
+// no bounds is nil, and so is the function.
+//
+// What it says of an image depends on that image alone.
+func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proved []bool) error, error) {
+	if ball.Norm == net.L0 {
+		return nil, nil
+	}
+	v, err := verify.New(n, pool)
+	if err != nil {
+		return nil, err
+	}
+	p := &prover{v: v, ball: ball, size: n.Input().Size()}
+	return p.prove, nil
+}
+
+type prover struct {
+	v    *verify.Verifier
+	ball net.Ball
+	size int
+	x    []float32 // of the images that are left
+	y    []int
+	at   []int // their places in proved
+	res  verify.Result
+}
+
+// hopeful is the share of the lowest margin found that a bound may lie below zero for the
+// next rung to be worth its time.
+const hopeful = 2
+
+func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result, images []int, proved []bool) error {
+	p.x, p.y, p.at = p.x[:0], p.y[:0], p.at[:0]
+	for k, i := range images {
+		p.x, p.y, p.at = append(p.x, b.X[i*p.size:(i+1)*p.size]...), append(p.y, b.Y[i]), append(p.at, k)
+	}
+	for m := verify.MethodIBP; m <= verify.MethodCROWN && len(p.at) > 0; m++ {
+		err := p.v.CertifyRung(ctx, verify.Options{Method: m, Ladder: true}, p.ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
+		if err != nil {
+			return err
+		}
+		left := 0
+		for k, at := range p.at {
+			if p.res.Done[k] && p.res.Certified[k] {
+				proved[at] = true
+				continue
+			}
+			if m == verify.MethodCROWNIBP && !(p.res.Margin[k] > -hopeful*found.Margin[images[at]]) {
+				continue
+			}
+			copy(p.x[left*p.size:], p.x[k*p.size:(k+1)*p.size])
+			p.y[left], p.at[left] = p.y[k], at
+			left++
+		}
+		p.x, p.y, p.at = p.x[:left*p.size], p.y[:left], p.at[:left]
+	}
+	return nil
+}

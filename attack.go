@@ -63,6 +63,17 @@ func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attac
 	return r, err
 }
 
+// Target returns the model as attack.New takes it, for what Attack does not do: attacks
+// through a defence (package defend), with settings of attack.Config, or on a target of
+// one's own. It is compiled at the first call of Target or Attack.
+func (m *Model) Target() (attack.Target, error) {
+	n, err := m.back()
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
 // AttackInto is Attack into memory that is used again. From the second call on with the
 // same ball and method, and an r for as many images, it allocates nothing.
 func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *Attacked) error {

@@ -67,6 +67,27 @@ func graphL1(p *printer, g *graph) error {
 	return nil
 }
 
+// graphNearest runs the attacks that look for the nearest misclassified point.
+func graphNearest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norms []net.Norm
+		how   attack.Method
+	}{
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
+		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
+		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
+		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
+	} {
+		for _, norm := range c.norms {
+			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // graphSmallest runs attacks that look for the smallest distance.
 func graphSmallest(p *printer, g *graph) error {
 	for _, c := range []struct {
@@ -85,27 +106,6 @@ func graphSmallest(p *printer, g *graph) error {
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, c.norm.Largest(g.size), c.how); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// graphNearest runs the attacks that look for the nearest misclassified point.
-func graphNearest(p *printer, g *graph) error {
-	for _, c := range []struct {
-		norms []net.Norm
-		how   attack.Method
-	}{
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
-		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
-		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
-	} {
-		for _, norm := range c.norms {
-			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

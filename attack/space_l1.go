@@ -89,7 +89,7 @@ type cut struct{ low, high, share float64 }
 func findCut(away, room []float64, sum, limit float64) cut {
 	low, high := 0.0, slices.Max(away)
 	above, below := sum, 0.0
-	full := 0.0 // left of those at their room
+	full := 0.0                                  // left of those at their room
 	lambda := (sum - limit) / float64(len(away)) // at most the one looked for
 	for round := 1; ; round++ {
 		n, bends, steep := 0, 0, 0

@@ -55,8 +55,10 @@ func graphAPGD(p *printer, g *graph) error {
 func graphL1(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.L1, Eps: net.MustEpsilon("2/3")}
 	for _, how := range []attack.Method{
-		attack.FGSM{RandomStart: true, Seed: 5}, attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
-		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2}, attack.APGD{Steps: 10, Seed: 5, Stages: true},
+		attack.FGSM{RandomStart: true, Seed: 5},
+		attack.PGD{Steps: 7, Seed: 5, L1Share: 0.03},
+		attack.APGD{Steps: 30, Seed: 5, Loss: net.DLR, Targets: 2},
+		attack.APGD{Steps: 10, Seed: 5, Stages: true},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err
@@ -86,12 +88,40 @@ func graphNearest(p *printer, g *graph) error {
 	return nil
 }
 
+// graphSmallest runs attacks that look for the smallest distance.
+func graphSmallest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norm net.Norm
+		how  attack.Method
+	}{
+		{net.Linf, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.CW{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+		{net.L2, attack.DDN{Steps: 10, InitNorm: 0.3}},
+		{net.Linf, attack.FMN{Steps: 10}},
+		{net.L2, attack.FMN{Steps: 10}},
+		{net.L1, attack.FMN{Steps: 10}},
+		{net.L0, attack.FMN{Steps: 10}},
+		{net.L1, attack.EAD{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+	} {
+		if err := addAttack(p, g.n, g.x, g.y, c.norm.Largest(g.size), c.how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // graphKin runs the relatives of FGSM, and noise.
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}
 	for _, how := range []attack.Method{
-		attack.RFGSM{Seed: 5}, attack.BIM{Steps: 5}, attack.MIFGSM{Decay: 0.9}, attack.NIFGSM{Steps: 6},
-		attack.PIFGSM{Steps: 4}, attack.Noise{Draws: 3, Seed: 5}, attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
+		attack.RFGSM{Seed: 5},
+		attack.BIM{Steps: 5},
+		attack.MIFGSM{Decay: 0.9},
+		attack.NIFGSM{Steps: 6},
+		attack.PIFGSM{Steps: 4},
+		attack.Noise{Draws: 3, Seed: 5},
+		attack.Noise{Draws: 3, Seed: 5, Kind: "gaussian"},
 	} {
 		if err := addAttack(p, g.n, g.x, g.y, ball, how); err != nil {
 			return err

@@ -41,6 +41,7 @@ type attackFlags struct {
 	resume   bool
 	plot     outfile.Output
 	force    bool
+	defence  defenceFlags
 	pictures pictureFlags
 
 	unlimited bool                   // the ball holds all images
@@ -49,7 +50,8 @@ type attackFlags struct {
 
 func (a *app) attackCommand() *cobra.Command {
 	f := &attackFlags{
-		out: outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
+		defence: newDefenceFlags(),
+		out:     outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 		checks: namedFlag("level", "quick", audit.Levels(), audit.ParseLevel),
@@ -113,6 +115,7 @@ say little about the others.`,
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	f.defence.addFlags(c)
 	f.pictures.addFlags(c)
 	addForce(c, &f.force)
 	return c
@@ -128,7 +131,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m, Lattice: f.pictures.lattice}, err
+	return attack.Config{Ball: ball, Method: m, EOT: f.defence.eot, Lattice: f.pictures.lattice}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -232,6 +235,9 @@ func (f *attackFlags) check() error {
 			return err
 		}
 	}
+	if err := f.defence.check(f.given); err != nil {
+		return err
+	}
 	if err := f.pictures.check(len(f.radii.v)); err != nil {
 		return err
 	}
@@ -247,13 +253,19 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
-	r.Unlimited = f.unlimited
+	r.Unlimited, r.Defence = f.unlimited, f.defence.facts(cfg.Method)
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
-	if cfg, err = audit.WithProofs(s.Net, s.Pool, cfg); err != nil {
+	front, err := f.defence.front(s)
+	if err != nil {
 		return nil, err
 	}
-	attacker, err := attack.New(s.Net, cfg, s.Pool)
+	if front.judge == nil {
+		if cfg, err = audit.WithProofs(front.attacked, s.Pool, cfg); err != nil {
+			return nil, err
+		}
+	}
+	attacker, err := attack.New(front.attacked, cfg, s.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -273,6 +285,9 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 		r.Seconds = time.Since(start).Seconds()
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	if err := front.judged(ctx, s, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res); err != nil {
 		return nil, err
 	}
 	var failure error

@@ -16,7 +16,7 @@ import (
 // result alone are run.
 func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) error {
 	c := audit.Case{
-		Target: s.Net, Pool: s.Pool, Config: *cfg, Batch: attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, Result: res, Level: f.checks.v,
+		Target: s.Target(), Pool: s.Pool, Config: *cfg, Batch: attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, Result: res, Level: f.checks.v,
 		Progress: func(check string, done, total int) { bar.Show("check "+check, done, total) },
 	}
 	if r.Interrupted != nil {

@@ -143,7 +143,11 @@ func checkPNG(ctx context.Context, s *input.Subject, cfg *attack.Config, dir str
 	if set.Len() != len(all) {
 		return bad(fmt.Errorf("%d images in %s, want %d", set.Len(), dir, len(all)))
 	}
-	pred, err := s.Predict(ctx, set.X, set.Len())
+	index := make([]int, len(all))
+	for i := range all {
+		index[i] = all[i].Index
+	}
+	pred, err := s.PredictAt(ctx, set.X, index)
 	if ctx.Err() != nil {
 		return audit.NewFinding("png", audit.Stopped, nil, "stopped before the forward pass was done")
 	}
@@ -172,7 +176,11 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 		return nil
 	}
 	cfg.Progress = func(done int) { bar.Show("float "+cfg.Method.Name(), done, f.data.N) }
-	attacker, err := attack.New(s.Net, cfg, s.Pool)
+	front, err := f.defence.front(s)
+	if err != nil {
+		return err
+	}
+	attacker, err := attack.New(front.attacked, cfg, s.Pool)
 	if err != nil {
 		return err
 	}
@@ -180,9 +188,12 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 	b, res := attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, new(attack.Result)
 	err = attacker.Run(ctx, b, res)
 	spent := time.Since(start).Seconds()
+	if err == nil {
+		err = front.judged(ctx, s, b, res)
+	}
 	var rounded audit.Rounding
 	if err == nil {
-		rounded, err = audit.Round(ctx, s.Net, s.Pool, cfg.Ball, b, res, bits)
+		rounded, err = audit.Round(ctx, s.Target(), s.Pool, cfg.Ball, b, res, bits)
 	}
 	if errors.Is(err, context.Canceled) {
 		return interrupted("the attack is done, the float attack that it is compared with is not")

@@ -35,6 +35,12 @@ type (
 	SparseRS    = attack.SparseRS    // random search for a few pixels, without gradients
 	Spatial     = attack.Spatial     // rotations and translations
 	Universal   = attack.Universal   // one perturbation for all images
+	// Those that look for the smallest distance.
+	DeepFool = attack.DeepFool // steps across the nearest boundary of the linearised network
+	CW       = attack.CW       // Carlini & Wagner's, for L2
+	DDN      = attack.DDN      // decoupled direction and norm, for L2
+	FMN      = attack.FMN      // fast minimum norm: L0, L1, L2, Linf
+	EAD      = attack.EAD      // the elastic net, for L1
 )
 
 // Attacked is the outcome of Attack, one entry an image.
@@ -55,6 +61,17 @@ func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attac
 		return nil, err
 	}
 	return r, err
+}
+
+// Target returns the model as attack.New takes it, for what Attack does not do: attacks
+// through a defence (package defend), with settings of attack.Config, or on a target of
+// one's own. It is compiled at the first call of Target or Attack.
+func (m *Model) Target() (attack.Target, error) {
+	n, err := m.back()
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // AttackInto is Attack into memory that is used again. From the second call on with the

@@ -198,13 +198,15 @@ func (a *Attacker) checkTargets(b Batch) error {
 	return nil
 }
 
-// index returns what picks the random numbers of image i.
-func (b *Batch) index(i int) uint64 {
+// ImageIndex returns what picks the random numbers of image i.
+func (b *Batch) ImageIndex(i int) int {
 	if b.Index != nil {
-		return uint64(b.Index[i])
+		return b.Index[i]
 	}
-	return uint64(b.First) + uint64(i)
+	return b.First + i
 }
+
+func (b *Batch) index(i int) uint64 { return uint64(b.ImageIndex(i)) }
 
 // take returns the next image that no worker has, or −1.
 func (a *Attacker) take() int {

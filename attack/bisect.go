@@ -11,9 +11,9 @@ import (
 // Bisect looks for the misclassified point nearest to the image by runs of PGD (Madry et
 // al. 2018) in balls of its own around the image. The radius doubles until a run
 // succeeds. Then it is halfway between the largest at which a run failed and the
-// distance of the nearest misclassified point. A run takes steps of a quarter of its
-// radius. It begins at a random point of its ball or, once there is one, on the way
-// from the image to the nearest misclassified point.
+// distance of the nearest misclassified point. The steps of a run fall evenly from half
+// of its radius towards zero. It begins at a random point of its ball or, once there is a
+// misclassified point, on the way from the image to the nearest one.
 //
 // RadiusSearch does the same from outside with any attack, on a given grid of radii.
 type Bisect struct {
@@ -143,12 +143,17 @@ func (r *bisect) Move(slots []Slot, grad []float32) {
 		case t.begins:
 			sp.scatter(at(sp.X), at(sp.Centre), s, t.radius)
 		case sp.Ball.Norm == net.L1:
-			sp.slide(at(sp.X), at(grad), at(sp.Lo), at(sp.Hi), at(sp.Centre), t.radius/4, t.radius)
+			sp.slide(at(sp.X), at(grad), at(sp.Lo), at(sp.Hi), at(sp.Centre), r.length(t), t.radius)
 		default:
-			sp.walk(at(sp.X), at(grad), t.radius/4)
+			sp.walk(at(sp.X), at(grad), r.length(t))
 			sp.pull(at(sp.X), at(sp.Centre), t.radius)
 		}
 	}
+}
+
+// length is that of the next step.
+func (r *bisect) length(t *bisectState) float64 {
+	return float64(t.radius*float64(r.steps+1-t.step)) / float64(2*r.steps)
 }
 
 // slide is climbL1 for one image of a block, in a ball of a radius of its own.

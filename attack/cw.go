@@ -39,8 +39,8 @@ const (
 	cwBeta2   = 0.999
 	cwEpsilon = 1e-8
 
-	cwInside  = 1 - 1e-6 // 2x − 1 is made as much smaller so that w is finite
-	cwLargest = 1e15     // gradients are cut to this
+	cwInside = 1 - 1e-6 // 2x − 1 is made as much smaller so that w is finite
+	cwMost   = 40       // |w| is cut to this: the pixel is black or white long before
 )
 
 func (CW) Name() string { return "cw" }
@@ -170,11 +170,12 @@ func (r *cw) step(s *Slot, t *cwState) {
 	for k, p := range r.s1 {
 		g := 2*(float64(r.x[k])-float64(r.c[k])) - float64(weight*float64(r.g[k]))
 		g = float64(g * 2 * float64(p) * (1 - float64(p)))
-		g = min(max(g, -cwLargest), cwLargest)
+		g = min(max(g, -huge), huge)
 		m := float64(cwBeta1*float64(r.m1[k])) + float64((1-cwBeta1)*g)
 		v := float64(cwBeta2*float64(r.v1[k])) + float64((1-cwBeta2)*float64(g*g))
 		r.m1[k], r.v1[k] = float32(m), float32(v)
-		r.w1[k] -= float32(rate * m / (math.Sqrt(v)/root + cwEpsilon))
+		w := r.w1[k] - float32(rate*m/(math.Sqrt(v)/root+cwEpsilon))
+		r.w1[k] = min(max(w, -cwMost), cwMost)
 	}
 	r.squash()
 	copy(r.x, r.s1)

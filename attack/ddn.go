@@ -110,10 +110,7 @@ func (r *ddn) step(s *Slot, norm2 float64) {
 		t.most = r.farthest(net.L2)
 	}
 	if norm2 == 0 {
-		for k := range r.g {
-			r.g[k] = s.Stream.Norm()
-			norm2 += float64(float64(r.g[k]) * float64(r.g[k]))
-		}
+		norm2 = r.random(s)
 	}
 	alpha := ddnLastAlpha + float64((1-ddnLastAlpha)*annealed(s.Step-1, r.steps))
 	alpha /= math.Sqrt(norm2)
@@ -123,8 +120,9 @@ func (r *ddn) step(s *Slot, norm2 float64) {
 	if t.fools {
 		t.radius *= 1 - r.gamma
 	} else {
-		t.radius = min(float64((1+r.gamma)*t.radius), t.most)
+		t.radius *= 1 + r.gamma
 	}
+	t.radius = min(t.radius, t.most)
 	if n := length(r.d, net.L2); n > 0 {
 		r.land(t.radius / n)
 	}

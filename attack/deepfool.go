@@ -60,7 +60,7 @@ func (a DeepFool) NewRule(s *Space) Rule {
 	r := &deepFool{
 		one: newOne(s), nearest: s.Tensor(), state: make([]deepFoolState, s.Slots),
 		steps: or(a.Steps, deepFoolSteps), others: min(or(a.Candidates, deepFoolCandidates), s.Classes) - 1,
-		reach: 1 + or(a.Overshoot, deepFoolOvershoot), dz: make([]float32, s.Classes),
+		reach: 1 + min(or(a.Overshoot, deepFoolOvershoot), huge), dz: make([]float32, s.Classes),
 	}
 	for i := range r.state {
 		r.state[i].z, r.state[i].order = make([]float32, s.Classes), make([]int, s.Classes)

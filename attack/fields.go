@@ -20,6 +20,7 @@ type Field struct {
 	get   func() string // "": the default, which the textual form leaves out
 	set   func(value string) error
 	check func() error
+	usual int // of a Count
 }
 
 // maxCount bounds numbers of steps and runs: beyond is a mistake.
@@ -28,9 +29,14 @@ const maxCount = 1 << 20
 // Count is a field for a number of steps, runs or queries. *p is 0 for its default,
 // usual.
 func Count(name, about string, p *int, usual int) Field {
-	limits := fmt.Sprintf("want 1 … %d", maxCount)
+	return CountTo(name, about, p, usual, maxCount)
+}
+
+// CountTo is a field for a whole number from 1 to most. *p is 0 for its default, usual.
+func CountTo(name, about string, p *int, usual, most int) Field {
+	limits := fmt.Sprintf("want 1 … %d", most)
 	return Field{
-		Name: name, About: fmt.Sprintf("%s (default %d)", about, usual),
+		Name: name, About: fmt.Sprintf("%s (default %d)", about, usual), usual: usual,
 		get: func() string {
 			if *p == 0 || *p == usual {
 				return ""
@@ -38,13 +44,13 @@ func Count(name, about string, p *int, usual int) Field {
 			return strconv.Itoa(*p)
 		},
 		set: func(v string) (err error) {
-			if *p, err = strconv.Atoi(v); err != nil || *p < 1 || *p > maxCount {
+			if *p, err = strconv.Atoi(v); err != nil || *p < 1 || *p > most {
 				return fmt.Errorf("got %s, %s", v, limits)
 			}
 			return nil
 		},
 		check: func() error {
-			if *p < 0 || *p > maxCount {
+			if *p < 0 || *p > most {
 				return fmt.Errorf("got %d, %s, or 0 for %d", *p, limits, usual)
 			}
 			return nil

@@ -12,9 +12,11 @@ import (
 // half a cosine to a hundredth, and into a ball of a radius of its own. While nothing has
 // been found, the radius is the distance at which the linearised margin is zero; then it
 // shrinks by γ where the point is misclassified and grows by γ where it is not, and γ
-// falls from gamma to 0.001 like α. For L0 it changes by at least one value.
+// falls from gamma to 0.001 like α. For L0 it begins at 1, and changes by at least 1.
 //
-// The point after the last step counts too. There is no search for a starting point.
+// For L1 and L2 the radius also grows by γ in each step but the first while nothing has
+// been found: that of the paper may approach the boundary without ever crossing it. The
+// point after the last step counts too. There is no search for a starting point.
 type FMN struct {
 	Steps    int     // gradient steps of a run; 0: 100
 	Alpha    float64 // length of the first step, in L2; 0: 1
@@ -61,7 +63,7 @@ func (a FMN) Validate(b net.Ball, classes int) error {
 func (a FMN) NewRule(s *Space) Rule {
 	return &fmn{
 		one: newOne(s), state: make([]fmnState, s.Slots),
-		steps: or(a.Steps, fmnSteps), alpha: or(a.Alpha, fmnAlpha), gamma: or(a.Gamma, fmnGamma),
+		steps: or(a.Steps, fmnSteps), alpha: min(or(a.Alpha, fmnAlpha), huge), gamma: or(a.Gamma, fmnGamma),
 	}
 }
 
@@ -94,7 +96,9 @@ func (r *fmn) Judge(s *Slot, z, dz []float32) Verdict {
 	}
 	t.fools = s.Fools
 	t.found = t.found || s.Fools
-	t.margin = math.Abs(float64(net.Margin.Gradient(dz, z, s.Y, s.Target)))
+	if t.margin = math.Abs(float64(net.Margin.Gradient(dz, z, s.Y, s.Target))); math.IsNaN(t.margin) {
+		t.margin = 0
+	}
 	return Ascend
 }
 
@@ -123,10 +127,7 @@ func (r *fmn) step(s *Slot, norm2 float64) {
 	r.resize(s, t, norm, length(r.d, norm), gamma)
 
 	if norm2 == 0 {
-		for k := range r.g {
-			r.g[k] = s.Stream.Norm()
-			norm2 += float64(float64(r.g[k]) * float64(r.g[k]))
-		}
+		norm2 = r.random(s)
 	}
 	last := r.alpha / 100
 	alpha := (last + float64((r.alpha-last)*share)) / math.Sqrt(norm2)

@@ -24,6 +24,10 @@ func checkNearest(fields []Field, b net.Ball, p Plan, norms ...net.Norm) error {
 	return nil
 }
 
+// huge is where settings and gradients are cut: far beyond what makes a difference, and
+// far from overflow.
+const huge = 1e15
+
 // or returns v, or usual if v is zero.
 func or[T int | float64](v, usual T) T {
 	if v == 0 {
@@ -58,6 +62,15 @@ func (o *one) take(s *Slot, grad []float32) (norm2 float64) {
 	if grad == nil || math.IsNaN(norm2) || math.IsInf(norm2, 0) {
 		clear(o.g)
 		return 0
+	}
+	return norm2
+}
+
+// random makes g a random direction, and returns its squared length.
+func (o *one) random(s *Slot) (norm2 float64) {
+	for k := range o.g {
+		o.g[k] = s.Stream.Norm()
+		norm2 += float64(float64(o.g[k]) * float64(o.g[k]))
 	}
 	return norm2
 }

@@ -237,3 +237,113 @@ func hostileSmallest(norm net.Norm, r *rand.Rand) Method {
 	}
 	return all[r.IntN(len(all))]
 }
+
+// TestLinearSmallest: on a linear network the smallest distance is known.
+func TestLinearSmallest(t *testing.T) {
+	const n = 80
+	s := newSetup(t, linear, 4, n, "")
+	for i, v := range s.x {
+		s.x[i] = 0.4 + 0.2*v // far from the ends of the pixel box
+	}
+	z := s.logits(t, s.x, n)
+	for i := range s.y {
+		s.y[i] = net.Argmax(z[i*4 : (i+1)*4])
+	}
+	w := s.m.Params[0].W
+	for _, c := range []struct {
+		norm, dual net.Norm
+		method     Method
+		factor     float64
+	}{
+		{net.L2, net.L2, DeepFool{}, 1.025},
+		{net.Linf, net.L1, DeepFool{}, 1.025},
+		{net.L2, net.L2, DDN{Steps: 200, InitNorm: 0.1}, 1.4}, // the cross-entropy leads to all classes
+		{net.L2, net.L2, FMN{Steps: 200}, 1.05},
+		{net.Linf, net.L1, FMN{Steps: 200}, 1.05},
+		{net.L1, net.Linf, FMN{Steps: 200}, 1.05},
+		{net.L2, net.L2, CW{Steps: 300, Searches: 12, AllSteps: true}, 1.02},
+		{net.L1, net.Linf, EAD{Steps: 300, Searches: 12, AllSteps: true}, 1.02},
+	} {
+		r := s.run(t, Config{Ball: c.norm.Largest(s.size), Method: c.method}, Batch{X: s.x, Y: s.y}, 1)
+		compared := 0
+		for i, y := range s.y {
+			least := math.Inf(1)
+			for k := range 4 {
+				if k == y {
+					continue
+				}
+				d := make([]float64, s.size)
+				for j := range d {
+					d[j] = float64(w[k*s.size+j]) - float64(w[y*s.size+j])
+				}
+				least = min(least, float64(z[i*4+y]-z[i*4+k])/length(d, c.dual))
+			}
+			if least > 0.3 { // the pixel box may matter
+				continue
+			}
+			compared++
+			have := []float64{r.Linf[i], r.L2[i], r.L1[i]}[c.norm]
+			require.True(t, r.Success[i])
+			require.GreaterOrEqual(t, have, least*(1-1e-4), "%v in %v, image %d", c.method, c.norm, i)
+			require.LessOrEqual(t, have, least*c.factor+2e-4, "%v in %v, image %d", c.method, c.norm, i)
+		}
+		require.Greater(t, compared, 3, "%v in %v", c.method, c.norm)
+	}
+}
+
+// TestElasticNet: both rules of EAD see the same points, and each takes the one that it
+// prefers.
+func TestElasticNet(t *testing.T) {
+	const n, beta = 45, 0.05
+	s := newSetup(t, tiny, 1, n, "")
+	run := func(net bool) *Result {
+		a := EAD{Steps: 40, Searches: 6, Beta: beta, Weight: 0.1, Rate: 0.05, ElasticNet: net}
+		return s.run(t, Config{Ball: l1(s), Method: a, Recheck: true}, Batch{X: s.x, Y: s.y}, 1)
+	}
+	byL1, byNet := run(false), run(true)
+	elastic := func(r *Result, i int) float64 { return beta*r.L1[i] + r.L2[i]*r.L2[i] }
+	differ := 0
+	for i := range s.y {
+		require.Equal(t, byL1.Success[i], byNet.Success[i])
+		require.LessOrEqual(t, byL1.L1[i], byNet.L1[i])
+		require.LessOrEqual(t, elastic(byNet, i), elastic(byL1, i)+1e-9)
+		if byL1.L1[i] < byNet.L1[i] {
+			differ++
+		}
+	}
+	require.Positive(t, differ)
+}
+
+func l1(s *setup) net.Ball { return net.L1.Largest(s.size) }
+
+// TestTargetedSmallest: with a target, points of other classes do not count.
+func TestTargetedSmallest(t *testing.T) {
+	const n = 20
+	s := newSetup(t, tiny, 5, n, "")
+	targets := make([]int, n)
+	for i, y := range s.y {
+		targets[i] = (y + 1 + i%4) % 5
+	}
+	for _, c := range []struct {
+		norm   net.Norm
+		method Method
+	}{
+		{net.L2, DDN{Steps: 60, Targeted: true}},
+		{net.L2, CW{Steps: 60, Rate: 0.1, Searches: 5, Weight: 0.1, Targeted: true}},
+		{net.L2, FMN{Steps: 60, Targeted: true}},
+		{net.Linf, FMN{Steps: 60, Targeted: true}},
+		{net.L1, FMN{Steps: 60, Targeted: true}},
+		{net.L0, FMN{Steps: 60, Targeted: true}},
+		{net.L1, EAD{Steps: 60, Rate: 0.1, Searches: 5, Weight: 0.1, Targeted: true}},
+	} {
+		r := s.run(t, Config{Ball: c.norm.Largest(s.size), Method: c.method}, Batch{X: s.x, Y: s.y, Targets: targets}, 1)
+		hits := 0
+		for i := range targets {
+			require.Equal(t, r.Label[i] == targets[i], r.Success[i])
+			if r.Success[i] {
+				hits++
+			}
+		}
+		require.Greater(t, hits, n/2, "%v in %v", c.method, c.norm)
+	}
+}

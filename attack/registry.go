@@ -86,14 +86,21 @@ func (r Registry) Parse(text string) (Method, error) {
 	return r.Make(s)
 }
 
-// Make returns the method that s describes. An error of an option is an *OptionError.
+// Make returns the method that s describes. The error of an option wraps an *OptionError.
 func (r Registry) Make(s Spec) (Method, error) {
 	at := slices.Index(r.Names(), s.Name)
 	if at < 0 {
 		return nil, fmt.Errorf("attack %q: want one of %s", s.Name, strings.Join(r.Names(), ", "))
 	}
 	m := r[at].New()
-	fields := m.Fields()
+	if err := s.Set(m.Fields()); err != nil {
+		return nil, fmt.Errorf("attack %w", err)
+	}
+	return m.Method(), nil
+}
+
+// Set gives fields the values of the options of s. Its error is an *OptionError.
+func (s Spec) Set(fields []Field) error {
 	for _, o := range s.Options {
 		f := slices.IndexFunc(fields, func(f Field) bool { return f.Name == o.Name })
 		if f < 0 {
@@ -101,13 +108,13 @@ func (r Registry) Make(s Spec) (Method, error) {
 			for _, f := range fields {
 				known = append(known, f.Name)
 			}
-			return nil, &OptionError{s.Name, o, known, fmt.Errorf("%w, want one of %s", ErrUnknownOption, strings.Join(known, ", "))}
+			return &OptionError{s.Name, o, known, fmt.Errorf("%w, want one of %s", ErrUnknownOption, strings.Join(known, ", "))}
 		}
 		if err := fields[f].set(o.Value); err != nil {
-			return nil, &OptionError{s.Name, o, nil, err}
+			return &OptionError{s.Name, o, nil, err}
 		}
 	}
-	return m.Method(), nil
+	return nil
 }
 
 // OptionError is the error of an option that a method does not have, or of a value that
@@ -124,7 +131,7 @@ type OptionError struct {
 var ErrUnknownOption = errors.New("unknown option")
 
 func (e *OptionError) Error() string {
-	return fmt.Sprintf("attack %s: %s: %v", e.Method, e.Option.Name, e.Err)
+	return fmt.Sprintf("%s: %s: %v", e.Method, e.Option.Name, e.Err)
 }
 
 func (e *OptionError) Unwrap() error { return e.Err }
@@ -144,21 +151,31 @@ type Option struct{ Name, Value string }
 
 // ParseSpec splits a textual form into its parts, whether or not such a method exists.
 func ParseSpec(text string) (Spec, error) {
-	name, rest, options := strings.Cut(strings.TrimSpace(text), ":")
-	s := Spec{Name: name}
-	if name == "" || options && rest == "" {
-		return s, fmt.Errorf("attack %q: want a name, or a name and options such as pgd:steps=40,restarts=5", text)
+	s, err := SplitSpec(text, "pgd", "steps=40", "restarts=5")
+	if err != nil {
+		err = fmt.Errorf("attack %w", err)
 	}
-	if !options {
+	return s, err
+}
+
+// SplitSpec is ParseSpec for what has the same textual form and is no attack. Its errors
+// show a name and options as an example.
+func SplitSpec(text, like string, options ...string) (Spec, error) {
+	name, rest, more := strings.Cut(strings.TrimSpace(text), ":")
+	s := Spec{Name: name}
+	if name == "" || more && rest == "" {
+		return s, fmt.Errorf("%q: want a name, or a name and options such as %s:%s", text, like, strings.Join(options, ","))
+	}
+	if !more {
 		return s, nil
 	}
 	for part := range strings.SplitSeq(rest, ",") {
 		key, value, given := strings.Cut(strings.TrimSpace(part), "=")
 		switch {
 		case key == "" || given && value == "":
-			return s, fmt.Errorf("attack %q: option %q, want one such as steps=40", text, part)
+			return s, fmt.Errorf("%q: option %q, want one such as %s", text, part, options[0])
 		case s.Has(key):
-			return s, fmt.Errorf("attack %q: option %s is given twice", text, key)
+			return s, fmt.Errorf("%q: option %s is given twice", text, key)
 		case !given:
 			value = "true"
 		}

@@ -71,7 +71,8 @@ type Goal int
 
 const (
 	// LowestMargin prefers the point with the lowest margin of the label, and a
-	// misclassified one to all others: the first one ends the attack on its image.
+	// misclassified one to all others: the first one ends the attack on its image. If the
+	// target draws random numbers and the batch names no targets, runs go on to their end.
 	LowestMargin Goal = iota
 
 	// SmallestDistance prefers the misclassified point nearest to the image, in the norm

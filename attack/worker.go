@@ -236,7 +236,7 @@ func (w *worker) better(sl *Slot) bool {
 	}
 	sl.counts = sl.Fools && inside
 	if !nearest {
-		return inside && (sl.Fools || sl.Margin < sl.best)
+		return inside && (sl.Fools && !w.stubborn() || sl.Margin < sl.best)
 	}
 	if !sl.counts {
 		return false
@@ -274,7 +274,7 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 			return start, false
 		}
 	}
-	if sl.counts && w.a.plan.Goal == LowestMargin {
+	if sl.counts && w.a.plan.Goal == LowestMargin && !w.stubborn() {
 		return leave, false
 	}
 	switch w.rule.Judge(sl, w.z, w.dz) {
@@ -291,6 +291,10 @@ func (w *worker) decide(sl *Slot) (next action, gradient bool) {
 	w.draw(sl)
 	return start, false
 }
+
+// stubborn reports whether runs go on from points that fool, to that of the lowest margin.
+// Of a target that draws random numbers, other draws may classify such a point correctly.
+func (w *worker) stubborn() bool { return w.random != nil && w.a.b.Targets == nil }
 
 // fools reports whether predicting label is what the attack on the image is after.
 func (w *worker) fools(sl *Slot, label int) bool {

@@ -3,169 +3,211 @@ package audit
 import (
 	"context"
 	"fmt"
-	"math"
-	"sync/atomic"
+	"slices"
+	"strings"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
-// Finding is the outcome of one check of an attack's result.
-type Finding struct {
-	Name    string `json:"name"`
-	OK      bool   `json:"ok"`
-	Detail  string `json:"detail"`            // such as "5 of 7 images"
-	Stopped bool   `json:"stopped,omitempty"` // the context ended before the check could fail
+// Case is an attack and what it found, for Diagnose to look at.
+type Case struct {
+	Target attack.Target
+	Pool   *kernels.Pool
+	Config attack.Config
+	Batch  attack.Batch
+	Result *attack.Result
+
+	// Surrogates are other classifiers of the same images, for the check of transfer.
+	Surrogates []Surrogate
+
+	Level       Level
+	Diagnostics []Diagnostic // nil: Diagnostics()
+
+	// Progress, if not nil, is called from any goroutine with the name of the check.
+	Progress func(check string, done, total int)
+
+	sets
+	trace *recording // of the sample; nil until a check needs it
 }
 
-// The checks of Diagnose, in order.
+// Surrogate is a classifier whose gradients stand in for the target's.
+type Surrogate struct {
+	Name   string
+	Target attack.Target
+}
+
+// Diagnostic looks for one thing that may be wrong with an attack, its target or its result.
+type Diagnostic struct {
+	Name string
+	// Reruns is true of a check that needs more than the result: it runs an attack, or the
+	// network on other points, and is left out at LevelOff.
+	Reruns bool
+	Run    func(context.Context, *Case) Finding
+}
+
+// Finding is what a check says.
+type Finding struct {
+	Name    string  `json:"name"`
+	Verdict Outcome `json:"verdict"`
+	Count   int     `json:"count"`  // of images concerned
+	Images  []int   `json:"images"` // the first of these, by their index in the data
+	Detail  string  `json:"detail"` // one sentence
+}
+
+// Outcome is the short form of a finding.
+type Outcome string
+
 const (
-	CheckFinite      = "finite"
-	CheckInside      = "inside"
-	CheckPredictions = "predictions"
+	OK      Outcome = "ok"
+	Warn    Outcome = "warn"    // the attack may be weaker than it looks
+	Fail    Outcome = "fail"    // the result is wrong, or robustness is an illusion
+	Stopped Outcome = "stopped" // the context ended first
+	Skipped Outcome = "skipped" // has no meaning here; Detail says why
 )
 
-// Diagnose checks the result of an attack on the images and labels of b without the
-// attack's own code. Every point must be finite and lie in the ball and in [0, 1],
-// compared exactly, and a fresh forward pass must give the classes that the result
-// names. It looks at the images that are begun: what is said of those must hold even if
-// the attack was interrupted. If there are none, there are no findings. It ends early
-// with ctx; checks that had not failed by then are Stopped. progress, if not nil, is
-// called from any goroutine with the name of the check.
-func Diagnose(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, progress func(check string, done, total int)) []Finding {
-	d := diagnosis{n: n, pool: pool, b: b, res: res, size: n.Input().Size(), progress: progress}
-	if d.progress == nil {
-		d.progress = func(string, int, int) {}
+// Level says how much work the checks may be.
+type Level int
+
+const (
+	LevelQuick Level = iota // small samples: a fraction of the attack's own time
+	LevelFull               // samples eight times as large
+	LevelOff                // only checks that need nothing but the result
+)
+
+// Levels lists the names ParseLevel knows.
+func Levels() []string { return []string{"quick", "full", "off"} }
+
+func (l Level) String() string { return Levels()[l] }
+
+// ParseLevel returns the level of the given name.
+func ParseLevel(name string) (Level, error) {
+	if i := slices.Index(Levels(), name); i >= 0 {
+		return Level(i), nil
 	}
-	for _, begun := range res.Begun {
-		if begun {
-			d.begun++
-		}
-	}
-	if d.begun == 0 {
-		return []Finding{}
-	}
-	finite := d.each(ctx, CheckFinite, "", func(i int) bool {
-		for _, v := range d.image(res.Adv, i) {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return false
-			}
-		}
-		return true
-	})
-	inside := d.each(ctx, CheckInside, " in "+ball.String()+" and [0,1]", func(i int) bool {
-		return ball.Contains(d.image(b.X, i), d.image(res.Adv, i))
-	})
-	return []Finding{finite, inside, d.predictions(ctx)}
+	return 0, fmt.Errorf("checks %q: want one of %s", name, strings.Join(Levels(), ", "))
 }
 
-// diagnosis is one under way.
-type diagnosis struct {
-	n        *net.Network
-	pool     *kernels.Pool
-	b        attack.Batch
-	res      *attack.Result
-	size     int // of an image
-	begun    int // images
-	progress func(check string, done, total int)
+// Diagnostics returns the checks of Diagnose, in order. docs/evaluation.md says what each does,
+// where it comes from and what it costs.
+func Diagnostics() []Diagnostic {
+	return []Diagnostic{
+		{"finite", false, checkFinite},
+		{"inside", false, checkInside},
+		{"predictions", false, checkPredictions},
+		{"lattice", false, checkLattice},
+		{"random-forward", true, checkRandomForward},
+		{"probabilities", true, checkProbabilities},
+		{"identity", true, checkIdentity},
+		{"repeatable", true, checkRepeatable},
+		{"silent-success", true, checkSilentSuccess},
+		{"zero-gradients", true, checkZeroGradients},
+		{"finite-differences", true, checkFiniteDifferences},
+		{"rising-loss", true, checkRisingLoss},
+		{"noise", true, checkNoise},
+		{"one-step", true, checkOneStep},
+		{"more-effort", true, checkMoreEffort},
+		{"radius", true, checkRadius},
+		{"large-radius", true, checkLargeRadius},
+		{"black-box", true, checkBlackBox},
+		{"transfer", true, checkTransfer},
+		{"certified", true, checkCertified},
+	}
 }
 
-func (d *diagnosis) image(x []float32, i int) []float32 { return x[i*d.size : (i+1)*d.size] }
-
-// predictions compares with a fresh forward pass what the attack says of the images
-// and of the adversarial ones.
-func (d *diagnosis) predictions(ctx context.Context) Finding {
-	adv, err := d.predict(ctx, d.res.Adv)
-	var clean []int
-	if err == nil {
-		clean, err = d.predict(ctx, d.b.X)
+// Diagnose looks for what may be wrong with the result of an attack. Some checks verify
+// the result: every point must be finite and lie in the ball and in [0, 1], compared
+// exactly, and a fresh forward pass must give the classes that the result names. The others
+// look for signs that the attack is weaker than it looks (Carlini et al. 2019, On
+// Evaluating Adversarial Robustness; Pintor et al. 2022, Indicators of Attack Failure). They
+// run on samples, the same each time.
+//
+// Images that are not begun are left out: what is said of the others must hold even if the
+// attack was interrupted. If there are none, there are no findings. Diagnose ends early with
+// ctx; checks that had not failed by then are Stopped.
+func Diagnose(ctx context.Context, c Case) []Finding {
+	c.sets = newSets(&c)
+	if c.Progress == nil {
+		c.Progress = func(string, int, int) {}
 	}
-	if ctx.Err() != nil {
-		return Finding{CheckPredictions, false, "stopped before the forward pass was done", true}
+	found := []Finding{}
+	if len(c.begun) == 0 {
+		return found
 	}
-	if err != nil {
-		return Finding{CheckPredictions, false, "forward pass: " + err.Error(), false}
+	checks := c.Diagnostics
+	if checks == nil {
+		checks = Diagnostics()
 	}
-	return d.each(ctx, CheckPredictions, " the same in a fresh forward pass", func(i int) bool {
-		y := d.b.Y[i]
-		return adv[i] == d.res.Label[i] && (clean[i] == y) == d.res.Clean[i] &&
-			d.res.Success[i] == (clean[i] == y && d.fooled(i, adv[i]))
-	})
-}
-
-// fooled reports whether class pred is a success for image i.
-func (d *diagnosis) fooled(i, pred int) bool {
-	if d.b.Targets != nil {
-		return pred == d.b.Targets[i]
-	}
-	return pred != d.b.Y[i]
-}
-
-// predict returns the classes of the images that are begun.
-func (d *diagnosis) predict(ctx context.Context, x []float32) ([]int, error) {
-	some, at := x, []int(nil)
-	if d.begun < len(d.res.Begun) {
-		some = nil
-	}
-	for i, begun := range d.res.Begun {
-		if !begun {
+	for _, check := range checks {
+		if check.Reruns && c.Level == LevelOff {
 			continue
 		}
-		at = append(at, i)
-		if d.begun < len(d.res.Begun) {
-			some = append(some, d.image(x, i)...)
+		f := Finding{Verdict: Stopped, Detail: "stopped before it began"}
+		if ctx.Err() == nil || !check.Reruns {
+			c.Progress(check.Name, 0, 1)
+			f = check.Run(ctx, &c)
 		}
+		f.Name = check.Name
+		if f.Images == nil {
+			f.Images = []int{}
+		}
+		found = append(found, f)
 	}
-	p, err := Predict(ctx, d.n, d.pool, some, len(at))
-	if err != nil {
-		return nil, err
-	}
-	pred := make([]int, len(d.res.Begun))
-	for k, i := range at {
-		pred[i] = p[k]
-	}
-	return pred, nil
+	return found
 }
 
-// each runs ok on every image that is begun, on all workers. Its detail reads
-// "5 of 7 images" and then what.
-func (d *diagnosis) each(ctx context.Context, name, what string, ok func(i int) bool) Finding {
-	var looked, good atomic.Int64
-	const block = 16
-	n := len(d.res.Begun)
-	d.pool.Run((n+block-1)/block, func(_, task int) {
-		for i := task * block; i < min((task+1)*block, n); i++ {
-			if !d.res.Begun[i] || ctx.Err() != nil {
-				continue
-			}
-			d.progress(name, int(looked.Add(1)), d.begun)
-			if ok(i) {
-				good.Add(1)
-			}
-		}
-	})
-	images := fmt.Sprintf("%d images", d.begun)
-	if d.begun == 1 {
-		images = "1 image"
-	}
-	l, g := int(looked.Load()), int(good.Load())
-	if l < d.begun && g == l {
-		return Finding{name, false, fmt.Sprintf("stopped after %d of %s", l, images), true}
-	}
-	return Finding{name, g == d.begun, fmt.Sprintf("%d of %s%s", g, images, what), false}
+// maxListed is the number of images that a finding names.
+const maxListed = 16
+
+// NewFinding returns a finding that names the first of the images concerned.
+func NewFinding(name string, v Outcome, concerned []int, detail string) Finding {
+	return Finding{name, v, len(concerned), append([]int{}, concerned[:min(len(concerned), maxListed)]...), detail}
 }
 
-// Predict returns the class of each of n images, −1 where the logits hold NaN.
-func Predict(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float32, images int) ([]int, error) {
-	c := n.Classes()
-	logits := make([]float32, images*c)
-	if err := n.NewRunner(pool).Logits(ctx, logits, x, images); err != nil {
-		return nil, err
+// say returns a finding about the images at the given places of the batch.
+func (c *Case) say(v Outcome, concerned []int, format string, args ...any) Finding {
+	images := make([]int, len(concerned))
+	for k, i := range concerned {
+		images[k] = c.index(i)
 	}
-	pred := make([]int, images)
-	for i := range pred {
-		pred[i] = net.Argmax(logits[i*c : (i+1)*c])
+	return NewFinding("", v, images, fmt.Sprintf(format, args...))
+}
+
+func fine(format string, args ...any) Finding {
+	return Finding{Verdict: OK, Detail: fmt.Sprintf(format, args...)}
+}
+
+func skip(format string, args ...any) Finding {
+	return Finding{Verdict: Skipped, Detail: fmt.Sprintf(format, args...)}
+}
+
+// broken is the finding of a check that could not be carried out.
+func broken(ctx context.Context, err error) Finding {
+	if ctx.Err() != nil {
+		return Finding{Verdict: Stopped, Detail: "stopped before it was done"}
 	}
-	return pred, nil
+	return Finding{Verdict: Fail, Detail: err.Error()}
+}
+
+// index is that of an image in the data.
+func (c *Case) index(i int) int {
+	if c.Batch.Index != nil {
+		return c.Batch.Index[i]
+	}
+	return c.Batch.First + i
+}
+
+// fools reports whether class predicted is a success for image i.
+func (c *Case) fools(i, predicted int) bool {
+	if c.Batch.Targets != nil {
+		return predicted == c.Batch.Targets[i]
+	}
+	return predicted != c.Batch.Y[i]
+}
+
+// network returns the target if it is nothing but a network.
+func (c *Case) network() (*net.Network, bool) {
+	n, ok := c.Target.(*net.Network)
+	return n, ok
 }

@@ -9,17 +9,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/dataset/mnist"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/zoo"
 )
 
 // small is a random network with images, labelled as it says but for every tenth.
 type small struct {
-	net  *net.Network
-	pool *kernels.Pool
-	x    []float32
-	y    []int
+	model *model.Model
+	net   *net.Network
+	pool  *kernels.Pool
+	x     []float32
+	y     []int
 }
 
 func newSmall(t *testing.T, n int) *small {
@@ -27,7 +30,7 @@ func newSmall(t *testing.T, n int) *small {
 		{Kind: model.Conv, Out: 4, Kernel: [2]int{3, 3}, Stride: [2]int{1, 1}}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10},
 	}}, 1)
 	require.NoError(t, err)
-	s := &small{pool: kernels.NewPool(2), x: make([]float32, n*36)}
+	s := &small{model: m, pool: kernels.NewPool(2), x: make([]float32, n*36)}
 	t.Cleanup(s.pool.Close)
 	s.net, err = net.Compile(m, net.Options{Backward: true})
 	require.NoError(t, err)
@@ -48,34 +51,32 @@ func newSmall(t *testing.T, n int) *small {
 func TestDiagnose(t *testing.T) {
 	const n = 40
 	s := newSmall(t, n)
-	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
 	targets := make([]int, n)
 	for i, y := range s.y {
 		targets[i] = (y + 1 + i%9) % 10
 	}
 	ctx := context.Background()
-	run := func(targeted bool) (attack.Batch, *attack.Result) {
-		c := attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1, Targeted: targeted}}
-		b := attack.Batch{X: s.x, Y: s.y}
-		if targeted {
-			b.Targets = targets
+	run := func(targeted bool) Case {
+		c := Case{
+			Target: s.net, Pool: s.pool, Batch: attack.Batch{X: s.x, Y: s.y}, Level: LevelOff,
+			Config: attack.Config{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}, Method: attack.PGD{Steps: 5, Seed: 1, Targeted: targeted}},
 		}
-		a, err := attack.New(s.net, c, s.pool)
-		require.NoError(t, err)
-		res := new(attack.Result)
-		require.NoError(t, a.Run(ctx, b, res))
-		return b, res
+		if targeted {
+			c.Batch.Targets = targets
+		}
+		c.Result = attacked(t, c)
+		return c
 	}
-	names := func(f []Finding) (bad []string) {
-		for _, f := range f {
-			if !f.OK {
-				bad = append(bad, f.Name)
+	bad := func(found []Finding) (names []string) {
+		for _, f := range found {
+			if f.Verdict != OK && f.Verdict != Skipped {
+				names = append(names, f.Name)
 			}
 		}
-		return bad
+		return names
 	}
 	for _, targeted := range []bool{false, true} {
-		for name, c := range map[string]struct {
+		for name, spoiled := range map[string]struct {
 			spoil func(*attack.Result)
 			bad   []string
 		}{
@@ -92,28 +93,94 @@ func TestDiagnose(t *testing.T) {
 				if targeted {
 					r.Success[0] = r.Clean[0] && p[0] == targets[0]
 				}
-			}, []string{CheckInside}},
-			"nan":     {func(r *attack.Result) { r.Adv[100] = float32(math.NaN()) }, []string{CheckFinite, CheckInside, CheckPredictions}},
-			"label":   {func(r *attack.Result) { r.Label[5]++ }, []string{CheckPredictions}},
-			"success": {func(r *attack.Result) { r.Success[3] = true }, []string{CheckPredictions}}, // wrong from the start
-			"clean":   {func(r *attack.Result) { r.Clean[6] = !r.Clean[6] }, []string{CheckPredictions}},
+			}, []string{"inside"}},
+			"nan":     {func(r *attack.Result) { r.Adv[100] = float32(math.NaN()) }, []string{"finite", "inside", "predictions"}},
+			"label":   {func(r *attack.Result) { r.Label[5]++ }, []string{"predictions"}},
+			"success": {func(r *attack.Result) { r.Success[3] = true }, []string{"predictions"}}, // wrong from the start
+			"clean":   {func(r *attack.Result) { r.Clean[6] = !r.Clean[6] }, []string{"predictions"}},
 			"not begun": {func(r *attack.Result) {
 				r.Begun[5], r.Label[5] = false, -1
 			}, nil},
 		} {
-			b, res := run(targeted)
-			c.spoil(res)
-			found := Diagnose(ctx, s.net, s.pool, ball, b, res, func(string, int, int) {})
-			assert.Equal(t, c.bad, names(found), "%s, targeted %t", name, targeted)
-			assert.Len(t, found, 3)
+			c := run(targeted)
+			spoiled.spoil(c.Result)
+			found := Diagnose(ctx, c)
+			assert.Equal(t, spoiled.bad, bad(found), "%s, targeted %t", name, targeted)
+			assert.Len(t, found, 4)
 		}
+		c := run(targeted)
+		c.Level = LevelFull
+		assert.Len(t, Diagnose(ctx, c), len(Diagnostics()))
 	}
-	b, res := run(false)
+	c := run(false)
+	c.Level = LevelQuick
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	for _, f := range Diagnose(gone, s.net, s.pool, ball, b, res, nil) {
-		assert.True(t, f.Stopped && !f.OK, f.Name)
-		assert.Contains(t, f.Detail, "stopped")
+	for _, f := range Diagnose(gone, c) {
+		if f.Verdict != Skipped {
+			assert.Equal(t, Stopped, f.Verdict, f.Name)
+			assert.Contains(t, f.Detail, "stopped")
+		}
 	}
-	assert.Empty(t, Diagnose(ctx, s.net, s.pool, ball, attack.Batch{}, &attack.Result{}, nil))
+	c.Batch, c.Result = attack.Batch{}, &attack.Result{}
+	assert.Empty(t, Diagnose(ctx, c))
+}
+
+// TestDiagnoseOwnCheck: a check of one's own sees the case.
+func TestDiagnoseOwnCheck(t *testing.T) {
+	s := newSmall(t, 20)
+	c := Case{
+		Target: s.net, Pool: s.pool, Batch: attack.Batch{X: s.x, Y: s.y},
+		Config: attack.Config{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.01")}, Method: attack.FGSM{}},
+	}
+	c.Result = attacked(t, c)
+	c.Diagnostics = []Diagnostic{{Name: "mine", Run: func(_ context.Context, c *Case) Finding {
+		return Finding{Verdict: Warn, Count: len(c.Batch.Y), Detail: "as always"}
+	}}}
+	assert.Equal(t, []Finding{{"mine", Warn, 20, []int{}, "as always"}}, Diagnose(context.Background(), c))
+	for _, name := range Levels() {
+		l, err := ParseLevel(name)
+		require.NoError(t, err)
+		assert.Equal(t, name, l.String())
+	}
+	_, err := ParseLevel("some")
+	assert.ErrorContains(t, err, `checks "some": want one of quick, full, off`)
+}
+
+// TestDiagnoseBuiltin: attacks that are done on built-in models give nobody a reason to
+// complain.
+func TestDiagnoseBuiltin(t *testing.T) {
+	test, err := mnist.Test()
+	require.NoError(t, err)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	n := 40
+	if len(kernels.Available()) == 1 || testing.Short() {
+		n = 10
+	}
+	images := test.Slice(0, n)
+	nets := map[string]*net.Network{}
+	for _, name := range zoo.Names() {
+		m, err := zoo.Load(name)
+		require.NoError(t, err)
+		nets[name], err = net.Compile(m, net.Options{Backward: true})
+		require.NoError(t, err)
+	}
+	for k, ball := range []net.Ball{{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, {Norm: net.L2, Eps: net.MustEpsilon("0.5")}} {
+		for _, name := range zoo.Names() {
+			c := Case{
+				Target: nets[name], Pool: pool, Batch: attack.Batch{X: images.X, Y: images.Y},
+				Config: attack.Config{Ball: ball, Method: []attack.Method{attack.PGD{Steps: 20, Restarts: 2, Loss: net.Margin}, attack.APGD{Steps: 30}}[k]},
+			}
+			for _, other := range zoo.Names() {
+				if other != name {
+					c.Surrogates = append(c.Surrogates, Surrogate{other, nets[other]})
+				}
+			}
+			c.Result = attacked(t, c)
+			for _, f := range Diagnose(context.Background(), c) {
+				assert.Contains(t, []Outcome{OK, Skipped}, f.Verdict, "%s, %v: %s: %s", name, ball, f.Name, f.Detail)
+			}
+		}
+	}
 }

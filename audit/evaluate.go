@@ -20,6 +20,12 @@ type Options struct {
 	Ball    net.Ball
 	Attacks []attack.Method // nil: FGSM{} and PGD{}
 	First   int             // index of the first image, for the random numbers
+	EOT     int             // draws a step averages, of a target that draws random numbers: attack.Config.EOT
+
+	// Deployed, if not nil, is what the attacks are judged by (attack.Judge) instead of
+	// the target that they attack: a defended network, if they attack it without its
+	// defence, or one that draws random numbers. Clean is then its, too.
+	Deployed attack.Target
 
 	// Progress, if not nil, is called from any goroutine with the pass that
 	// runs (one of Passes), and how many images are done.
@@ -93,16 +99,17 @@ func (c *Contradiction) Error() string {
 
 // Evaluate runs all passes on the n = len(y) images of x, channels first,
 // pixels in [0, 1]. The network must be compiled with backward passes. A
-// result that contradicts another is a *Contradiction. When ctx ends, the
+// result that contradicts another is a *Contradiction. Of a target that is not a
+// *net.Network nothing can be proved: PassCertify is among those NotRun. When ctx ends, the
 // evaluation holds the passes that are finished, and the error is the context's;
 // with any other error it is nil.
-func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float32, y []int, o Options) (*Evaluation, error) {
+func Evaluate(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, y []int, o Options) (*Evaluation, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
 	}
 	begin := time.Now()
 	total := len(y)
-	if err := n.CheckLabels(y, total); err != nil {
+	if err := t.CheckLabels(y, total); err != nil {
 		return nil, err
 	}
 	if total == 0 {
@@ -110,7 +117,10 @@ func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float
 	}
 	e := &evaluation{
 		Evaluation: Evaluation{Eps: o.Ball.Eps.Float64(), Norm: o.Ball.Norm.String(), N: total},
-		net:        n, pool: pool, x: x, y: y, o: o,
+		target:     t, deployed: t, pool: pool, x: x, y: y, o: o,
+	}
+	if o.Deployed != nil {
+		e.deployed = o.Deployed
 	}
 	runs := []func(context.Context) error{e.clean}
 	for _, m := range o.attacks() {
@@ -119,7 +129,12 @@ func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float
 		at := len(e.Attacks) - 1
 		runs = append(runs, func(ctx context.Context) error { return e.attack(ctx, m, at) })
 	}
-	for i, pass := range append(runs, e.certify) {
+	if e.network, _ = e.deployed.(*net.Network); e.network != nil {
+		runs = append(runs, e.certify)
+	} else {
+		e.NotRun = []string{PassCertify}
+	}
+	for i, pass := range runs {
 		if err := pass(ctx); err != nil {
 			if end := ctx.Err(); end == nil || !errors.Is(err, end) {
 				return nil, err
@@ -136,7 +151,9 @@ func Evaluate(ctx context.Context, n *net.Network, pool *kernels.Pool, x []float
 // evaluation is one under way.
 type evaluation struct {
 	Evaluation
-	net      *net.Network
+	target   attack.Target
+	deployed attack.Target // judges
+	network  *net.Network  // deployed, if it is one
 	pool     *kernels.Pool
 	x        []float32
 	y        []int
@@ -149,10 +166,10 @@ func (e *evaluation) fraction(k int) float64 { return float64(k) / float64(e.N) 
 
 func (e *evaluation) clean(ctx context.Context) error {
 	e.o.Progress(PassClean, 0, e.N)
-	c := e.net.Classes()
+	c := e.target.Classes()
 	logits := make([]float32, e.N*c)
 	start := time.Now()
-	if err := e.net.NewRunner(e.pool).Logits(ctx, logits, e.x, e.N); err != nil {
+	if err := attack.Logits(ctx, e.deployed, e.pool, logits, attack.Batch{X: e.x, First: e.o.First}); err != nil {
 		return err
 	}
 	e.Speed.Forward = perSecond(int64(e.N), start)
@@ -168,23 +185,31 @@ func (e *evaluation) clean(ctx context.Context) error {
 
 // attack runs attack number at.
 func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error {
-	cfg := attack.Config{Ball: e.o.Ball, Method: m}
+	cfg := attack.Config{Ball: e.o.Ball, Method: m, EOT: e.o.EOT}
 	pass := m.String()
 	cfg.Progress = func(done int) { e.o.Progress(pass, done, e.N) }
-	cfg, err := WithProofs(e.net, e.pool, cfg)
-	if err != nil {
-		return err
+	if e.o.Deployed == nil { // or the proofs would not be of what judges
+		var err error
+		if cfg, err = WithProofs(e.target, e.pool, cfg); err != nil {
+			return err
+		}
 	}
-	a, err := attack.New(e.net, cfg, e.pool)
+	a, err := attack.New(e.target, cfg, e.pool)
 	if err != nil {
 		return err
 	}
 	res := new(attack.Result)
 	start := time.Now()
-	if err := a.Run(ctx, attack.Batch{X: e.x, Y: e.y, First: e.o.First}, res); err != nil {
+	b := attack.Batch{X: e.x, Y: e.y, First: e.o.First}
+	if err := a.Run(ctx, b, res); err != nil {
 		return err
 	}
 	speed := perSecond(res.ImageSteps, start)
+	if e.o.Deployed != nil {
+		if err := attack.Judge(ctx, e.deployed, e.pool, b, res); err != nil {
+			return err
+		}
+	}
 	_, fromAttack, left := res.Count()
 	if fromAttack != e.correct {
 		return fmt.Errorf("%d images correct in the forward pass, %d in the attack: please report this", e.correct, fromAttack)
@@ -195,7 +220,7 @@ func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error 
 }
 
 func (e *evaluation) certify(ctx context.Context) error {
-	v, err := verify.New(e.net, e.pool)
+	v, err := verify.New(e.network, e.pool)
 	if err != nil {
 		return err
 	}

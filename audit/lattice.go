@@ -21,14 +21,14 @@ type Rounding struct {
 
 // Round rounds what an attack on the images of b found, and looks at it anew. An attack on
 // the lattice itself (attack.Config.Lattice) keeps everything.
-func Round(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, bits int) (Rounding, error) {
-	size := n.Input().Size()
+func Round(ctx context.Context, t attack.Target, pool *kernels.Pool, ball net.Ball, b attack.Batch, res *attack.Result, bits int) (Rounding, error) {
+	size := t.Input().Size()
 	var r Rounding
 	var x []float32
-	var at []int
+	var at, index []int
 	for i, ok := range res.Success {
 		if ok {
-			at = append(at, i)
+			at, index = append(at, i), append(index, b.ImageIndex(i))
 			x = append(x, res.Adv[i*size:(i+1)*size]...)
 		}
 	}
@@ -37,7 +37,7 @@ func Round(ctx context.Context, n *net.Network, pool *kernels.Pool, ball net.Bal
 		return r, nil
 	}
 	roundTo(x, bits)
-	pred, err := Predict(ctx, n, pool, x, len(at))
+	pred, err := attack.Predict(ctx, t, pool, attack.Batch{X: x, Index: index})
 	if err != nil {
 		return r, err
 	}

@@ -10,12 +10,14 @@ import (
 	"github.com/epsball/epsball/verify"
 )
 
-// WithProofs returns c with Proofs, if its method has a stage for them.
-func WithProofs(n *net.Network, pool *kernels.Pool, c attack.Config) (attack.Config, error) {
+// WithProofs returns c with Proofs, if its method has a stage for them and the target is a
+// *net.Network: others have no proofs.
+func WithProofs(t attack.Target, pool *kernels.Pool, c attack.Config) (attack.Config, error) {
 	m, ok := c.Method.(interface {
 		Stages(net.Norm) []attack.CascadeStage
 	})
-	if !ok || c.Prove != nil || !slices.ContainsFunc(m.Stages(c.Ball.Norm), func(s attack.CascadeStage) bool { return s.Method == nil }) {
+	n, network := t.(*net.Network)
+	if !ok || !network || c.Prove != nil || !slices.ContainsFunc(m.Stages(c.Ball.Norm), func(s attack.CascadeStage) bool { return s.Method == nil }) {
 		return c, nil
 	}
 	var err error

@@ -30,18 +30,19 @@ type AttackTable struct {
 
 // AttackRun is one attack on the images of a data set.
 type AttackRun struct {
-	Model        string          `json:"model"`
-	Offset       int             `json:"offset"`
-	Attack       string          `json:"attack"` // the textual form, to be used again
-	Norm         string          `json:"norm"`
-	Eps          float64         `json:"eps"`
-	EpsExact     string          `json:"eps_exact"` // as it was written: 0.1 or 8/255
-	Steps        int             `json:"steps"`
-	StepSize     float64         `json:"step_size"`
-	Restarts     int             `json:"restarts"`
-	RandomStart  bool            `json:"random_start"`
-	Targeted     bool            `json:"targeted"`
-	Loss         string          `json:"loss"` // these follow from attack; empty and 0 where it has none
+	Model       string  `json:"model"`
+	Offset      int     `json:"offset"`
+	Attack      string  `json:"attack"` // the textual form, to be used again
+	Norm        string  `json:"norm"`
+	Eps         float64 `json:"eps"`
+	EpsExact    string  `json:"eps_exact"` // as it was written: 0.1 or 8/255
+	Steps       int     `json:"steps"`
+	StepSize    float64 `json:"step_size"`
+	Restarts    int     `json:"restarts"`
+	RandomStart bool    `json:"random_start"`
+	Targeted    bool    `json:"targeted"`
+	Loss        string  `json:"loss"` // these follow from attack; empty and 0 where it has none
+	Defence
 	N            int             `json:"n"`
 	Clean        *float64        `json:"clean"` // fraction of n; null if interrupted
 	Robust       *float64        `json:"robust"`
@@ -204,6 +205,9 @@ func (r *Attack) Text() string {
 		"data", fmt.Sprintf("%s, n = %d", r.Data, r.N),
 		"attack", r.Attack + ", " + ball,
 	}
+	if d := r.Defence.text(); d != "" {
+		pairs = append(pairs, "defence", d)
+	}
 	if p := r.Interrupted; p != nil {
 		pairs = append(pairs,
 			"interrupted", fmt.Sprintf("%d of %s done", p.Done, show.Count(r.N, "image")),
@@ -232,10 +236,8 @@ func (r *Attack) Text() string {
 		"mean distance", r.MeanDistance.text(),
 		"median distance", r.Median.text(),
 		"time", fmt.Sprintf("%s, %d image steps, %s/s", show.Seconds(r.Seconds), r.ImageSteps, show.Rate(show.PerSecond(r.ImageSteps, r.Seconds))))
+	pairs = append(pairs, checkFacts(r.Checks)...)
 	pairs = append(pairs, r.Pictures.facts()...)
-	for _, c := range r.Checks {
-		pairs = append(pairs, "check "+c.Name, verdict(c)+": "+c.Detail)
-	}
 	if r.Out != "" {
 		pairs = append(pairs, "written", shownFile(r.Out))
 	}
@@ -247,16 +249,6 @@ func (d *Distance) text() string {
 		return show.Missing
 	}
 	return fmt.Sprintf("linf %.4g, l2 %.4g, l1 %.4g, l0 %.4g", d.Linf, d.L2, d.L1, d.L0)
-}
-
-func verdict(c audit.Finding) string {
-	switch {
-	case c.OK:
-		return "ok"
-	case c.Stopped:
-		return "not decided"
-	}
-	return "FAILED"
 }
 
 // Text returns a table with a line for each model and radius.
@@ -276,13 +268,7 @@ func (r *AttackTable) Text() string {
 		if d := a.MeanDistance; d != nil {
 			distance = fmt.Sprintf("linf %.3g, l2 %.3g", d.Linf, d.L2)
 		}
-		checks := show.Missing
-		for i, c := range a.Checks {
-			if i == 0 || !c.OK {
-				checks = verdict(c)
-			}
-		}
-		row := []any{a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, checks, show.Seconds(a.Seconds)}
+		row := []any{a.Model, a.EpsExact, percentOr(a.Clean), percentOr(a.Robust), a.Success, distance, sum(a.Checks), show.Seconds(a.Seconds)}
 		if lattice {
 			row = append(row, a.Lattice.cells()...)
 		}
@@ -294,6 +280,7 @@ func (r *AttackTable) Text() string {
 		out += show.Missing + ": interrupted before its end\n"
 	}
 	one := &r.Results[0]
+	out += one.Defence.line()
 	out += fmt.Sprintf("%s, %s; n = %d of %s; %s, %s; %s\n", one.Attack, one.Norm, one.N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
 	if r.Plot != "" {
 		out += "drawn: " + shownFile(r.Plot) + "\n"

@@ -13,6 +13,7 @@ import (
 // several.
 type Eval struct {
 	Envelope
+	Defence
 	Results []Evaluation `json:"results"` // by model, then by radius
 	Offset  int          `json:"offset"`  // index of the first image
 	Steps   int          `json:"steps"`   // of PGD, where no attack was named
@@ -131,8 +132,13 @@ func (r *Eval) Text() string {
 	}
 	out := show.Render(t)
 	if partly {
-		out += show.Missing + ": not run, or interrupted before its end\n"
+		why := "not run, or interrupted before its end"
+		if r.Defence.Defence != "" {
+			why += "; behind a defence, nothing can be certified"
+		}
+		out += show.Missing + ": " + why + "\n"
 	}
+	out += r.Defence.line()
 	out += fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n", r.Results[0].Norm, strings.Join(radii, ", "),
 		r.Results[0].N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
 	if r.Plot != "" {

@@ -103,7 +103,10 @@ func TestAttack(t *testing.T) {
 	require.NoError(t, a.Run(context.Background(), attack.Batch{X: s.x, Y: s.y}, res))
 	run := report.NewAttackRun("m", 0, &cfg)
 	require.Equal(t, 0.05, run.StepSize)
-	run.Checks = audit.Diagnose(context.Background(), s.net, s.pool, ball, attack.Batch{X: s.x, Y: s.y}, res, nil)
+	run.Checks = audit.Diagnose(context.Background(), audit.Case{
+		Target: s.net, Pool: s.pool, Config: cfg, Batch: attack.Batch{X: s.x, Y: s.y}, Result: res, Level: audit.LevelOff,
+	})
+	run.Checks = append(run.Checks, audit.Finding{Name: "n", Verdict: audit.Warn, Count: 1, Images: []int{3}, Detail: "d"}, audit.Finding{Name: "m", Verdict: audit.Fail, Images: []int{}, Detail: "e"})
 	run.Out, run.Seconds = "adv.npz", 0.5
 	begun := run
 	run.Fill(res, 30)
@@ -111,7 +114,7 @@ func TestAttack(t *testing.T) {
 	require.Nil(t, run.Interrupted)
 	r := &report.Attack{Envelope: s.envelope("attack"), AttackRun: run, Hints: []string{"h"}}
 	again(t, r)
-	assert.Contains(t, r.Text(), "check inside       ok: 30 of 30 images")
+	assert.Regexp(t, `checks +1 FAILED, 1 warning, 3 ok, 1 left out\ncheck n +warning: d\ncheck m +FAILED: e\n`, r.Text())
 	table := &report.AttackTable{Envelope: s.envelope("attack"), Results: []report.AttackRun{run, run}, Hints: []string{}}
 	table.Results[1].Eps, table.Results[1].EpsExact = 0.3, "0.3"
 	again(t, table)

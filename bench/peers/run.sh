@@ -3,12 +3,14 @@
 #
 #   bench/peers/run.sh [--venv DIR] [--quick] [--only TEXT] [--compile] [--json FILE]
 #   bench/peers/run.sh --edge [--venv DIR] [options of epsball bench --edge]
+#   bench/peers/run.sh attacks [--venv DIR] [options of attacks.py]
 #
 # Needs Go, Python 3.10 or newer and a network: the peers are installed from
 # PyPI, in their current versions, into a throw-away environment. --venv keeps
 # it in DIR and uses it again. The other options are compare.py's. --edge measures
 # single images against the runtimes of small devices (docs/benchmarks.md), which take
-# 300 MB instead of gigabytes: an environment of its own.
+# 300 MB instead of gigabytes: an environment of its own. attacks compares strength
+# and time of attacks with the attack libraries; --list names its rows.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -16,6 +18,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 venv=$scratch/venv
 edge=
+attacks=
 arguments=()
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -24,6 +27,7 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--edge) edge=1 ;;
+	attacks) attacks=1 ;;
 	*) arguments+=("$1") ;;
 	esac
 	shift
@@ -58,8 +62,12 @@ if [ ! -e "$venv/complete" ]; then
 	pip install appdirs pyyaml
 	touch "$venv/complete"
 fi
-
-(cd "$root" && go build -o "$scratch/worker" ./bench/peers/worker)
+if [ -n "$attacks" ] && [ ! -e "$venv/complete-attacks" ]; then
+	pip install pyautoattack scipy tqdm requests
+	# Without its torchvision and visdom, see attack_peers.py.
+	pip install --no-deps adv-lib
+	touch "$venv/complete-attacks"
+fi
 
 # Memory that PyTorch frees stays with the process: otherwise each large tensor
 # is mapped and faulted in anew.
@@ -68,5 +76,14 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=6710
 # Thread counts are compare.py's business, how OpenMP waits is best left alone.
 unset OMP_NUM_THREADS MKL_NUM_THREADS GOMP_SPINCOUNT OMP_WAIT_POLICY
 
-PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -W ignore "$root/bench/peers/compare.py" \
+export PYTHONDONTWRITEBYTECODE=1
+if [ -n "$attacks" ]; then
+	(cd "$root" && go build -o "$scratch/epsball" ./cmd/epsball)
+	"$venv/bin/python" -W ignore "$root/bench/peers/attacks.py" \
+		--epsball "$scratch/epsball" ${arguments[@]+"${arguments[@]}"}
+	exit
+fi
+
+(cd "$root" && go build -o "$scratch/worker" ./bench/peers/worker)
+"$venv/bin/python" -W ignore "$root/bench/peers/compare.py" \
 	--worker "$scratch/worker" ${arguments[@]+"${arguments[@]}"}

@@ -47,7 +47,7 @@ func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *
 	if !f.log.IsFile() {
 		return nil, 0, nil
 	}
-	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: runOf(c), First: f.data.Offset}, s.X, s.Y)
+	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: runOf(c) + f.defence.run(), First: f.data.Offset}, s.X, s.Y)
 	if !f.log.Exists() {
 		return log, 0, nil // made when there is something to write
 	}

@@ -135,7 +135,7 @@ func meanSSIM(all []pictures.Example, in model.Shape) *float64 {
 // checkPNG reads a folder of adversarial images as any command reads data: each must lie
 // in the ball and be misclassified.
 func checkPNG(ctx context.Context, s *input.Subject, cfg *attack.Config, dir string, all []pictures.Example) audit.Finding {
-	bad := func(err error) audit.Finding { return audit.Finding{Name: "png", Detail: err.Error()} }
+	bad := func(err error) audit.Finding { return audit.NewFinding("png", audit.Fail, nil, err.Error()) }
 	set, err := dataset.LoadImages(dir)
 	if err != nil {
 		return bad(err)
@@ -143,21 +143,25 @@ func checkPNG(ctx context.Context, s *input.Subject, cfg *attack.Config, dir str
 	if set.Len() != len(all) {
 		return bad(fmt.Errorf("%d images in %s, want %d", set.Len(), dir, len(all)))
 	}
-	pred, err := s.Predict(ctx, set.X, set.Len())
+	index := make([]int, len(all))
+	for i := range all {
+		index[i] = all[i].Index
+	}
+	pred, err := s.PredictAt(ctx, set.X, index)
 	if ctx.Err() != nil {
-		return audit.Finding{Name: "png", Detail: "stopped before the forward pass was done", Stopped: true}
+		return audit.NewFinding("png", audit.Stopped, nil, "stopped before the forward pass was done")
 	}
 	if err != nil {
 		return bad(err)
 	}
-	good := 0
+	verdict, lost := audit.OK, []int(nil)
 	for i := range all {
 		e := &all[i]
-		if cfg.Ball.Contains(e.Original, set.Image(i)) && pred[i] != e.Before && pred[i] == e.After && set.Y[i] == e.Before {
-			good++
+		if !(cfg.Ball.Contains(e.Original, set.Image(i)) && pred[i] != e.Before && pred[i] == e.After && set.Y[i] == e.Before) {
+			verdict, lost = audit.Fail, append(lost, e.Index)
 		}
 	}
-	return audit.Finding{Name: "png", OK: good == len(all), Detail: fmt.Sprintf("%d of %s read from PNG files are in the ball and misclassified", good, show.Count(len(all), "image"))}
+	return audit.NewFinding("png", verdict, lost, fmt.Sprintf("%d of %s read from PNG files are in the ball and misclassified", len(all)-len(lost), show.Count(len(all), "image")))
 }
 
 // compareLattice runs an attack on the lattice once more without it.
@@ -172,7 +176,11 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 		return nil
 	}
 	cfg.Progress = func(done int) { bar.Show("float "+cfg.Method.Name(), done, f.data.N) }
-	attacker, err := attack.New(s.Net, cfg, s.Pool)
+	front, err := f.defence.front(s)
+	if err != nil {
+		return err
+	}
+	attacker, err := attack.New(front.attacked, cfg, s.Pool)
 	if err != nil {
 		return err
 	}
@@ -180,9 +188,12 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 	b, res := attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, new(attack.Result)
 	err = attacker.Run(ctx, b, res)
 	spent := time.Since(start).Seconds()
+	if err == nil {
+		err = front.judged(ctx, s, b, res)
+	}
 	var rounded audit.Rounding
 	if err == nil {
-		rounded, err = audit.Round(ctx, s.Net, s.Pool, cfg.Ball, b, res, bits)
+		rounded, err = audit.Round(ctx, s.Target(), s.Pool, cfg.Ball, b, res, bits)
 	}
 	if errors.Is(err, context.Canceled) {
 		return interrupted("the attack is done, the float attack that it is compared with is not")

@@ -111,7 +111,7 @@ func TestAttackPictures(t *testing.T) {
 	require.Zero(t, r.code, r.stderr)
 	assert.Equal(t, first, readFile(t, sheet))
 	for _, want := range []string{
-		"float attack", "if only rounded", "mean SSIM", "pictures", "sheet", "check png", strconv.Itoa(int(success)) + " adversarial images",
+		"float attack", "if only rounded", "mean SSIM", "pictures", "sheet", "checks", strconv.Itoa(int(success)) + " adversarial images",
 	} {
 		assert.Contains(t, r.stdout, want)
 	}

@@ -101,6 +101,7 @@ the range is printed in which the certified accuracy of all images lies.`,
 	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
 	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
+	refuseDefence(c)
 	addForce(c, &f.force)
 	return c
 }

@@ -13,10 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
-	"github.com/epsball/epsball/internal/input"
-	"github.com/epsball/epsball/net"
 )
 
 // Bad usage and bad input: exit code 2, nothing on stdout, one line on stderr
@@ -241,49 +238,49 @@ func TestStdoutFails(t *testing.T) {
 	}
 }
 
-// A result that a fresh look does not confirm fails a check.
+// TestChecksFail: a model whose logits are so large that they leave no gradient looks
+// robust. A check says that it is not, in the exit status and for people.
 func TestChecksFail(t *testing.T) {
-	m := smallModel(t, 1)
-	n, err := net.Compile(m, net.Options{Backward: true})
-	require.NoError(t, err)
 	f := newFiles(t)
-	d := input.Data{Spec: f.data}
-	require.NoError(t, d.Load(m, f.model))
-	s, err := input.NewSubject(m, f.model, &d, n.ISA(), 2)
-	require.NoError(t, err)
-	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.3")}
-	attacked := func() *attack.Result {
-		at, err := attack.New(s.Net, attack.Config{Ball: ball, Method: attack.PGD{Steps: 5, Seed: 1}}, s.Pool)
-		require.NoError(t, err)
-		res := new(attack.Result)
-		require.NoError(t, at.Run(context.Background(), attack.Batch{X: s.X, Y: s.Y}, res))
-		return res
-	}
-	for name, c := range map[string]struct {
-		spoil func(*attack.Result)
-		bad   []string
-	}{
-		"nothing": {func(*attack.Result) {}, nil},
-		"outside": {func(r *attack.Result) {
-			for k := range 36 {
-				r.Adv[k] = 1 - float32(math.Round(float64(s.X[k])))
-			}
-			r.Label[0] = predicted(t, m, r.Adv[:36], 1)[0]
-			r.Success[0] = r.Clean[0] && r.Label[0] != s.Y[0]
-		}, []string{"inside"}},
-		"nan":     {func(r *attack.Result) { r.Adv[100] = float32(math.NaN()) }, []string{"finite", "inside", "predictions"}},
-		"label":   {func(r *attack.Result) { r.Label[5]++ }, []string{"predictions"}},
-		"success": {func(r *attack.Result) { r.Success[3] = true }, []string{"predictions"}}, // wrong from the start
-		"clean":   {func(r *attack.Result) { r.Clean[6] = !r.Clean[6] }, []string{"predictions"}},
-	} {
-		res := attacked()
-		c.spoil(res)
-		var bad []string
-		for _, check := range audit.Diagnose(context.Background(), s.Net, s.Pool, ball, attack.Batch{X: s.X, Y: s.Y}, res, nil) {
-			if !check.OK {
-				bad = append(bad, check.Name)
-			}
+	saturated := filepath.Join(f.dir, "saturated.safetensors")
+	m := smallModel(t, 1)
+	for _, v := range [][]float32{m.Params[2].W, m.Params[2].B} {
+		for k := range v {
+			v[k] *= 1e5
 		}
-		assert.Equal(t, c.bad, bad, name)
 	}
+	require.NoError(t, m.Save(saturated))
+	line := args("attack --model %s --data %s --eps 0.05 --steps 10", saturated, f.data)
+	r := run(line...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "epsball: check zero-gradients: 100.0% of ")
+	assert.Regexp(t, `checks .* [0-9]+ FAILED, `, r.stdout)
+	assert.Regexp(t, `check zero-gradients +FAILED: 100.0% of `, r.stdout)
+	verdicts := func(doc map[string]any) map[string]string {
+		by := map[string]string{}
+		for _, c := range doc["checks"].([]any) {
+			c := c.(map[string]any)
+			assert.Equal(t, []string{"count", "detail", "images", "name", "verdict"}, keys(c))
+			by[c["name"].(string)] = c["verdict"].(string)
+		}
+		return by
+	}
+	by := verdicts(document(t, 1, line...))
+	assert.Equal(t, "fail", by["zero-gradients"])
+	assert.Equal(t, "fail", by["transfer"], "by the gradient of the built-in model")
+	assert.Equal(t, "ok", by["predictions"])
+	table := run(args("attack --model %s --data %s --eps 0.05,0.06 --steps 10", saturated, f.data)...)
+	assert.Equal(t, 1, table.code)
+	assert.Contains(t, table.stdout, "FAILED")
+
+	// Off are those that need more than the result. Short steps are no more than a warning.
+	by = verdicts(document(t, 0, append(line, "--checks", "off")...))
+	assert.Equal(t, map[string]string{"finite": "ok", "inside": "ok", "predictions": "ok", "lattice": "skipped"}, by)
+	r = run(args("attack --model %s --data %s --eps 0.05 --steps 10 --step-size 0.01 --checks full", f.model, f.data)...)
+	assert.Zero(t, r.code, r.stderr)
+	assert.Contains(t, r.stderr, "warning: check ")
+	assert.Regexp(t, `check \S+ +warning: `, r.stdout)
+	r = run(append(line, "--checks", "some")...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, `--checks: got "some", want one of quick, full, off`)
 }

@@ -28,10 +28,11 @@ type evalFlags struct {
 	seed    uint64
 	plot    outfile.Output
 	force   bool
+	defence defenceFlags
 }
 
 func (a *app) evalCommand() *cobra.Command {
-	f := &evalFlags{eps: radiiFlag("0.1"), norm: normFlag(), plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
+	f := &evalFlags{defence: newDefenceFlags(), eps: radiiFlag("0.1"), norm: normFlag(), plot: outfile.Output{Flag: "plot", Kind: outfile.Plot}}
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate models from both sides: attacked and certified",
@@ -61,6 +62,7 @@ rest is marked as not run.`,
 	c.Flags().IntVar(&f.steps, "steps", 40, "steps of PGD, without --attack")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of random starts where --attack gives none")
 	c.Flags().StringVar(&f.plot.Path, "plot", "", "`file` for the curves of robust and certified accuracy over several --eps (.svg)")
+	f.defence.addFlags(c)
 	addForce(c, &f.force)
 	return c
 }
@@ -72,6 +74,9 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 	}
 	methods, err := f.methods(given)
 	if err != nil {
+		return err
+	}
+	if err := f.defence.check(given); err != nil {
 		return err
 	}
 	if err := needsCurve(&f.plot, f.eps.v); err != nil {
@@ -90,20 +95,24 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 	if err != nil {
 		return err
 	}
+	fronts, err := f.defence.fronts(subjects)
+	if err != nil {
+		return err
+	}
 	r := &report.Eval{
 		Envelope: a.envelope("eval", subjects...),
 		Results:  []report.Evaluation{}, Hints: []string{}, Offset: f.data.Offset, Steps: f.steps,
 	}
-	r.Seed, r.Data = &f.seed, f.data.Spec
+	r.Seed, r.Data, r.Defence = &f.seed, f.data.Spec, f.defence.facts(methods...)
 	bar := show.NewBar(a.stderr)
 	var failure error
 	finished := 0
-	for _, s := range subjects {
+	for i, s := range subjects {
 		var last *audit.Evaluation
 		for _, eps := range f.eps.v {
-			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Attacks: methods, First: f.data.Offset}
+			o := audit.Options{Ball: net.Ball{Norm: f.norm.v, Eps: eps}, Attacks: methods, First: f.data.Offset, EOT: f.defence.eot, Deployed: fronts[i].judge}
 			o.Progress = func(pass string, done, total int) { bar.Show(s.Name+"  "+pass, done, total) }
-			last, err = audit.Evaluate(ctx, s.Net, s.Pool, s.X, s.Y, o)
+			last, err = audit.Evaluate(ctx, fronts[i].attacked, s.Pool, s.X, s.Y, o)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				break
 			}
@@ -115,7 +124,10 @@ func (a *app) eval(ctx context.Context, f *evalFlags, given func(flag string) bo
 		}
 		if err == nil {
 			finished++
-			if len(f.models) > 0 { // what the built-in ones show is known
+			switch {
+			case f.defence.chain.set: // the hints are about proofs
+				r.Hints = append(r.Hints, report.ChanceHint(last.Clean, last.N, s.Net.Classes())...)
+			case len(f.models) > 0: // what the built-in ones show is known
 				r.Hints = append(r.Hints, report.EvalHints(s.Name, last.N, s.Net.Classes(), last.Clean, leastRobust(last), last.Certified)...)
 			}
 		}

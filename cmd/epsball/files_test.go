@@ -75,7 +75,7 @@ func refused(t *testing.T, line string, want ...string) {
 func writers(f files) map[string]string {
 	on := " --model " + f.model + " --data " + f.data
 	return map[string]string{
-		"adv.npz":         "attack --eps 0.1 --steps 2" + on + " --out ",
+		"adv.npz":         "attack --eps 0.1 --steps 2 --checks off" + on + " --out ",
 		"c.jsonl":         "certify --eps 0.01 --n 20" + on + " --out ",
 		"radii.svg":       "certify --radius --resolution 0.1 --n 20" + on + " --plot ",
 		"t.safetensors":   "train --arch " + f.model + " --epochs 1 --batch 50 --test-data none --data " + f.data + " --checkpoint " + f.dir + "/other-cp --force --out ",
@@ -284,7 +284,7 @@ func TestStandardOutput(t *testing.T) {
 // TestPipes: a named pipe and a descriptor are written to as they are.
 func TestPipes(t *testing.T) {
 	f := newFiles(t)
-	line := args("attack --model %s --data %s --eps 0.1 --steps 2 --out", f.model, f.data)
+	line := args("attack --model %s --data %s --eps 0.1 --steps 2 --checks off --out", f.model, f.data)
 	path := filepath.Join(f.dir, "adv.npz")
 	require.Zero(t, run(append(line, path)...).code)
 	want := readFile(t, path)

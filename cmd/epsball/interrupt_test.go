@@ -133,7 +133,7 @@ func TestCancelAttack(t *testing.T) {
 	assert.Zero(t, robust[0])
 	assert.Contains(t, r.stderr, fmt.Sprintf("interrupted: %d of 100 images done; robust accuracy is between 0.00%% and %s\n", number("done"), percent(robust[1].(float64))))
 	for _, c := range doc["checks"].([]any) {
-		assert.Equal(t, true, c.(map[string]any)["ok"], c)
+		assert.NotContains(t, []string{"fail", "stopped"}, c.(map[string]any)["verdict"], c)
 	}
 
 	// So does the file, of all images.

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/defend"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -12,6 +13,7 @@ import (
 func topics() []*cobra.Command {
 	return []*cobra.Command{
 		attacksTopic(),
+		defencesTopic(),
 		{
 			Use:   "data",
 			Short: "What --data takes, and how images get their labels",
@@ -105,6 +107,7 @@ func (a *app) complete(root *cobra.Command) {
 			"model": cobra.FixedCompletions(builtin, files), "data": cobra.FixedCompletions([]string{"builtin:mnist"}, files),
 			"arch": cobra.FixedCompletions(model.Presets(), files), "norm": cobra.FixedCompletions(net.Norms(), none),
 			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions([]string{"fgsm", "pgd", "apgd"}, none),
+			"defence": cobra.FixedCompletions(defend.Builtin().Names(), none), "defence-gradient": cobra.FixedCompletions(append(defend.Gradients(), naive), none),
 		} {
 			if c.Flags().Lookup(name) != nil {
 				_ = c.RegisterFlagCompletionFunc(name, v) // fails for a flag that has one alone

@@ -223,7 +223,7 @@ func (s *trained) attack(t *testing.T) {
 				doc := document(t, 0, args("attack --model %s --data %s --norm %s --eps %s --attack %s --out %s --force", s.model, s.data, norm, eps, how, out)...)
 				assert.LessOrEqual(t, doc["robust"], doc["clean"])
 				for _, c := range doc["checks"].([]any) {
-					assert.Equal(t, true, c.(map[string]any)["ok"], c)
+					assert.NotContains(t, []string{"fail", "stopped"}, c.(map[string]any)["verdict"], c)
 				}
 				f, err := os.Open(out)
 				require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/kernels"
@@ -18,8 +19,11 @@ type Subject struct {
 	Model *model.Model
 	Net   *net.Network // for all passes
 	Pool  *kernels.Pool
-	X     []float32
-	Y     []int
+
+	Defended attack.Target // Net behind a defence; nil: there is none
+
+	X []float32
+	Y []int
 }
 
 // NewSubject compiles a model for data already loaded.
@@ -32,7 +36,7 @@ func NewSubject(m *model.Model, spec string, d *Data, isa *kernels.ISA, threads 
 	if err != nil {
 		return nil, err
 	}
-	return &Subject{Name(spec), m, n, kernels.NewPool(threads), set.X, set.Y}, nil
+	return &Subject{Name: Name(spec), Model: m, Net: n, Pool: kernels.NewPool(threads), X: set.X, Y: set.Y}, nil
 }
 
 // Widest returns the index of the model that says most of the images that all share: a
@@ -43,9 +47,23 @@ func Widest(models []*model.Model) int {
 	}))
 }
 
+// Target is the network as deployed.
+func (s *Subject) Target() attack.Target {
+	if s.Defended != nil {
+		return s.Defended
+	}
+	return s.Net
+}
+
 // Predict returns the class of each of n images, −1 where the logits hold NaN.
 func (s *Subject) Predict(ctx context.Context, x []float32, n int) ([]int, error) {
-	return audit.Predict(ctx, s.Net, s.Pool, x, n)
+	return audit.Predict(ctx, s.Target(), s.Pool, x, n)
+}
+
+// PredictAt is Predict for images of the data set at certain places, which pick the
+// random numbers of a defence that draws any.
+func (s *Subject) PredictAt(ctx context.Context, x []float32, index []int) ([]int, error) {
+	return attack.Predict(ctx, s.Target(), s.Pool, attack.Batch{X: x, Index: index})
 }
 
 // FillLabels gives images without a label the class predicted for them; offset
@@ -59,7 +77,7 @@ func (s *Subject) FillLabels(ctx context.Context, offset int) error {
 		}
 		if pred == nil {
 			var err error
-			if pred, err = s.Predict(ctx, s.X, len(y)); err != nil {
+			if pred, err = attack.Predict(ctx, s.Target(), s.Pool, attack.Batch{X: s.X, First: offset}); err != nil {
 				return err
 			}
 		}

@@ -88,6 +88,29 @@ func graphNearest(p *printer, g *graph) error {
 	return nil
 }
 
+// graphSmallest runs attacks that look for the smallest distance.
+func graphSmallest(p *printer, g *graph) error {
+	for _, c := range []struct {
+		norm net.Norm
+		how  attack.Method
+	}{
+		{net.Linf, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.DeepFool{Steps: 4}},
+		{net.L2, attack.CW{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+		{net.L2, attack.DDN{Steps: 10, InitNorm: 0.3}},
+		{net.Linf, attack.FMN{Steps: 10}},
+		{net.L2, attack.FMN{Steps: 10}},
+		{net.L1, attack.FMN{Steps: 10}},
+		{net.L0, attack.FMN{Steps: 10}},
+		{net.L1, attack.EAD{Steps: 10, Searches: 3, Weight: 0.5, Rate: 0.05}},
+	} {
+		if err := addAttack(p, g.n, g.x, g.y, c.norm.Largest(g.size), c.how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // graphKin runs the relatives of FGSM, and noise.
 func graphKin(p *printer, g *graph) error {
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1/70")}

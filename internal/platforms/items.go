@@ -55,9 +55,11 @@ var items = []item{
 	{"graphs, fgsm and kin", true, graphs(graphKin)},
 	{"graphs, fab and decisions", true, graphs(graphNearest)},
 	{"graphs, searches", true, graphs(graphSearches)},
+	{"graphs, smallest distance", true, graphs(graphSmallest)},
 	{"graphs, bounds", true, graphs(graphBounds)},
 	{"graphs, radius", true, graphs(graphRadius)},
 	{"graphs, certificates", true, graphs(graphCertificates)},
+	{"defences", true, defences},
 	{"winograd", true, winograd},
 	{"training", true, training},
 	{"guard", true, guard},
@@ -293,12 +295,12 @@ func lattice(p *printer) error {
 
 func usualPGD(steps int) attack.PGD { return attack.PGD{Steps: steps, Seed: 5, Restarts: 2} }
 
-func addAttack(p *printer, n *net.Network, x []float32, y []int, ball net.Ball, how attack.Method) error {
-	return addAttackOn(p, n, x, y, attack.Config{Ball: ball, Method: how})
+func addAttack(p *printer, t attack.Target, x []float32, y []int, ball net.Ball, how attack.Method) error {
+	return addAttackOn(p, t, x, y, attack.Config{Ball: ball, Method: how})
 }
 
-func addAttackOn(p *printer, n *net.Network, x []float32, y []int, c attack.Config) error {
-	a, err := attack.New(n, c, pool)
+func addAttackOn(p *printer, t attack.Target, x []float32, y []int, c attack.Config) error {
+	a, err := attack.New(t, c, pool)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,166 @@
+package audit
+
+import (
+	"context"
+	"math"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// Predict returns the class of each of n images, −1 where the logits hold NaN. A target
+// that draws random numbers draws those of one fixed seed.
+func Predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int) ([]int, error) {
+	return predict(ctx, t, pool, x, n, 0)
+}
+
+func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw uint64) ([]int, error) {
+	z, err := logits(ctx, t, pool, x, n, draw)
+	if err != nil {
+		return nil, err
+	}
+	c := t.Classes()
+	classes := make([]int, n)
+	for i := range classes {
+		classes[i] = net.Argmax(z[i*c : (i+1)*c])
+	}
+	return classes, nil
+}
+
+// logits returns those of n images, [n][classes]. draw selects the numbers of a target
+// that draws any.
+func logits(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw uint64) ([]float32, error) {
+	z := make([]float32, n*t.Classes())
+	if plain, ok := t.(*net.Network); ok {
+		return z, plain.NewRunner(pool).Logits(ctx, z, x, n)
+	}
+	if err := t.CheckImages(x, n); err != nil {
+		return nil, err
+	}
+	if t.Few(n) {
+		newForward(t, n, pool, draw).run(ctx, z, x, 0, n)
+		return z, ctx.Err()
+	}
+	const chunk = net.ChunkGroups * kernels.Lanes
+	workers := make([]*forward, pool.Workers())
+	pool.Run((n+chunk-1)/chunk, func(w, task int) {
+		if workers[w] == nil {
+			workers[w] = newForward(t, n, pool, draw)
+		}
+		workers[w].run(ctx, z, x, task*chunk, min((task+1)*chunk, n))
+	})
+	return z, ctx.Err()
+}
+
+// forward runs a target's forward passes for one goroutine.
+type forward struct {
+	t      attack.Target
+	passes attack.Passes
+	random attack.Randomised // passes, if they draw random numbers
+	x      []float32
+	slots  []attack.Slot
+	draw   uint64
+}
+
+func newForward(t attack.Target, n int, pool *kernels.Pool, draw uint64) *forward {
+	f := &forward{t: t, passes: t.Passes(n, pool), draw: draw}
+	f.random, _ = f.passes.(attack.Randomised)
+	slots := net.MaxSmall
+	if f.passes.Layout() == net.LaneGroups {
+		slots = net.ChunkGroups * kernels.Lanes
+	}
+	f.slots = make([]attack.Slot, slots)
+	f.x = kernels.Alloc(f.passes.Layout().Len(f.passes.Layout().Blocks(slots), t.Input().Size()))
+	return f
+}
+
+// run writes the logits of images [from, to) of x to theirs of z.
+func (f *forward) run(ctx context.Context, z, x []float32, from, to int) {
+	size, c := f.t.Input().Size(), f.t.Classes()
+	for at := from; at < to && ctx.Err() == nil; at += len(f.slots) {
+		n := min(len(f.slots), to-at)
+		f.load(x[at*size:(at+n)*size], at)
+		f.passes.Forward(f.x, f.passes.Layout().Blocks(n))
+		for s := range n {
+			f.passes.Layout().Gather(z[(at+s)*c:(at+s+1)*c], f.passes.Logits(), s)
+		}
+	}
+}
+
+// load puts images into the slots; index is that of the first.
+func (f *forward) load(x []float32, index int) {
+	size := f.t.Input().Size()
+	for s := range len(x) / size {
+		f.passes.Layout().Pack(f.x, x[s*size:(s+1)*size], f.t.Input(), s)
+		f.slots[s] = attack.Slot{Place: s, Seat: s, Image: uint64(index + s), Seed: f.draw}
+	}
+	if f.random != nil {
+		f.random.Seat(f.slots[:f.passes.Layout().Blocks(len(x)/size)*int(f.passes.Layout())])
+	}
+}
+
+// randomised reports whether the target says that it draws random numbers.
+func (c *Case) randomised() bool {
+	_, random := c.Target.Passes(len(c.begun), c.Pool).(attack.Randomised)
+	return random
+}
+
+// checkRandomForward runs the same images twice.
+func checkRandomForward(ctx context.Context, c *Case) Finding {
+	looked := c.first(c.begun, 64)
+	x := c.pick(c.Batch.X, looked)
+	var z [2][]float32
+	for k := range z {
+		var err error
+		if z[k], err = logits(ctx, c.Target, c.Pool, x, len(looked), uint64(k)); err != nil {
+			return broken(ctx, err)
+		}
+	}
+	var differ []int
+	classes := c.Target.Classes()
+	for k, i := range looked {
+		for j := k * classes; j < (k+1)*classes; j++ {
+			if math.Float32bits(z[0][j]) != math.Float32bits(z[1][j]) {
+				differ = append(differ, i)
+				break
+			}
+		}
+	}
+	switch images := count(len(looked), "image"); {
+	case c.randomised() && max(c.Config.EOT, c.Config.Method.Plan().EOT) > 1:
+		return fine("the target draws random numbers, and the attack averages %d draws a step", max(c.Config.EOT, c.Config.Method.Plan().EOT))
+	case c.randomised():
+		return c.say(Warn, differ, "the target draws random numbers, and the attack follows the gradient of one draw a step: average several")
+	case len(differ) > 0:
+		return c.say(Fail, differ, "two forward passes differ on %d of %s, though the target does not say that it draws random numbers", len(differ), images)
+	default:
+		return fine("two forward passes give the same logits for %s", images)
+	}
+}
+
+// checkProbabilities: outputs that are probabilities have lost what large logits say, and
+// the softmax of a loss flattens them once more.
+func checkProbabilities(ctx context.Context, c *Case) Finding {
+	looked := c.first(c.begun, 64)
+	z, err := logits(ctx, c.Target, c.Pool, c.pick(c.Batch.X, looked), len(looked), 0)
+	if err != nil {
+		return broken(ctx, err)
+	}
+	var like []int
+	classes := c.Target.Classes()
+	for k, i := range looked {
+		sum, within := 0.0, true
+		for _, v := range z[k*classes : (k+1)*classes] {
+			sum += float64(v)
+			within = within && v >= -1e-5 && v <= 1+1e-5
+		}
+		if within && math.Abs(sum-1) < 1e-4 {
+			like = append(like, i)
+		}
+	}
+	if len(like) < len(looked) {
+		return fine("the outputs are no probabilities")
+	}
+	return c.say(Warn, like, "the outputs of %s lie in [0, 1] and add up to 1: attack the logits before the softmax", count(len(looked), "image"))
+}

@@ -50,6 +50,17 @@ type Attacked = attack.Result
 // (docs/attacks.md).
 func ParseMethod(text string) (Method, error) { return attack.Parse(text) }
 
+// LargestBall returns the ball of the norm ("linf", "l2", "l1", "l0") that holds all
+// images of the model's size: for attacks that look for the smallest distance, such as
+// DDN and FAB.
+func (m *Model) LargestBall(norm string) (Ball, error) {
+	n, err := net.ParseNorm(norm)
+	if err != nil {
+		return Ball{}, err
+	}
+	return Ball{ball: n.Largest(m.net.Input().Size())}, nil
+}
+
 // Attack searches the ball around each image of x for a point that the model does not
 // classify as the image's label says. What it needs in addition to Classify is packed
 // at the first call. When ctx ends it returns what it has found, together with the

@@ -21,11 +21,11 @@ type (
 	APGD = attack.APGD // PGD with momentum that finds its own step size
 
 	// Those that look for the smallest distance.
-	DeepFool = attack.DeepFool // steps across the nearest boundary of the linearised network
-	CW       = attack.CW       // Carlini & Wagner's, for L2
-	DDN      = attack.DDN      // decoupled direction and norm, for L2
-	FMN      = attack.FMN      // fast minimum norm: L0, L1, L2, Linf
-	EAD      = attack.EAD      // the elastic net, for L1
+	DeepFool    = attack.DeepFool    // steps across the nearest boundary of the linearised network
+	CW          = attack.CW          // Carlini & Wagner's, for L2
+	DDN         = attack.DDN         // decoupled direction and norm, for L2
+	FMN         = attack.FMN         // fast minimum norm: L0, L1, L2, Linf
+	EAD         = attack.EAD         // the elastic net, for L1
 	FAB         = attack.FAB         // steps to the nearest class boundary
 	FABT        = attack.FABT        // FAB with targets
 	Bisect      = attack.Bisect      // PGD in balls that shrink and grow

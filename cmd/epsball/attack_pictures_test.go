@@ -273,11 +273,11 @@ func TestPNGCheckFails(t *testing.T) {
 		cfg := &attack.Config{Ball: net.Ball{Eps: net.MustEpsilon(eps)}}
 		return checkPNG(context.Background(), s, cfg, filepath.Join(dir, pictures.Adversarials), all)
 	}
-	assert.True(t, check("1", good).OK)
+	assert.Equal(t, audit.OK, check("1", good).Verdict)
 	for _, bad := range []audit.Finding{check("1", good, same), check("0.9", good)} {
-		assert.False(t, bad.OK)
+		assert.Equal(t, audit.Fail, bad.Verdict)
 		assert.Contains(t, bad.Detail, "read from PNG files are in the ball and misclassified")
 	}
 	none := checkPNG(context.Background(), s, &attack.Config{}, t.TempDir(), []pictures.Example{good})
-	assert.False(t, none.OK)
+	assert.Equal(t, audit.Fail, none.Verdict)
 }

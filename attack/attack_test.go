@@ -98,6 +98,8 @@ func configs() map[string]Config {
 		"nearest":         {Ball: linf, Method: shrink{steps: 12, seed: 9}},
 		"nearest l2":      {Ball: l2, Method: shrink{steps: 12, seed: 9}},
 		"cascade":         {Ball: linf, Method: relay{}},
+		"fast":            {Ball: ball(net.Linf, "0.02"), Method: Fast{Seed: 4}},
+		"fast l1":         {Ball: ball(net.L1, "1"), Method: Fast{Seed: 4}},
 		"cascade l2":      {Ball: l2, Method: relay{}},
 		"fgsm l1":         {Ball: l1, Method: FGSM{RandomStart: true, Seed: 1}},
 		"pgd l1":          {Ball: l1, Method: PGD{Steps: 10, Seed: 2, L1Share: 0.05}},
@@ -169,6 +171,8 @@ func longest(m Method) int {
 		return m.Queries
 	case shrink:
 		return m.steps
+	case Fast:
+		return 10 + 4*10 + 3*50 + 4*100
 	case relay:
 		return 1 + 2*4 + 3*15
 	case Square:

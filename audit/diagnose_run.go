@@ -28,7 +28,7 @@ func checkRepeatable(ctx context.Context, c *Case) Finding {
 }
 
 // checkSilentSuccess: a point that fools was visited, and is not in the result (Pintor et
-// al. 2022, I1).
+// al. 2022, I3).
 func checkSilentSuccess(ctx context.Context, c *Case) Finding {
 	if c.randomised() {
 		return skip("the target draws random numbers: a point may fool by luck")

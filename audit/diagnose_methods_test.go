@@ -14,6 +14,9 @@ import (
 // TestDiagnoseMethods: no attack there is fails a check of its work on a network that hides
 // nothing.
 func TestDiagnoseMethods(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs all attacks")
+	}
 	s := newSmall(t, 10)
 	for _, kind := range attack.Builtin() {
 		m, err := attack.Parse(kind.Name)

@@ -20,6 +20,12 @@ type (
 	PGD  = attack.PGD  // steps of ε/4 from random starts
 	APGD = attack.APGD // PGD with momentum that finds its own step size
 
+	// Those that look for the smallest distance.
+	DeepFool    = attack.DeepFool    // steps across the nearest boundary of the linearised network
+	CW          = attack.CW          // Carlini & Wagner's, for L2
+	DDN         = attack.DDN         // decoupled direction and norm, for L2
+	FMN         = attack.FMN         // fast minimum norm: L0, L1, L2, Linf
+	EAD         = attack.EAD         // the elastic net, for L1
 	FAB         = attack.FAB         // steps to the nearest class boundary
 	FABT        = attack.FABT        // FAB with targets
 	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
@@ -35,12 +41,6 @@ type (
 	SparseRS    = attack.SparseRS    // random search for a few pixels, without gradients
 	Spatial     = attack.Spatial     // rotations and translations
 	Universal   = attack.Universal   // one perturbation for all images
-	// Those that look for the smallest distance.
-	DeepFool = attack.DeepFool // steps across the nearest boundary of the linearised network
-	CW       = attack.CW       // Carlini & Wagner's, for L2
-	DDN      = attack.DDN      // decoupled direction and norm, for L2
-	FMN      = attack.FMN      // fast minimum norm: L0, L1, L2, Linf
-	EAD      = attack.EAD      // the elastic net, for L1
 )
 
 // Attacked is the outcome of Attack, one entry an image.
@@ -49,6 +49,17 @@ type Attacked = attack.Result
 // ParseMethod reads an attack's textual form, such as "pgd:steps=40,restarts=5,seed=1"
 // (docs/attacks.md).
 func ParseMethod(text string) (Method, error) { return attack.Parse(text) }
+
+// LargestBall returns the ball of the norm ("linf", "l2", "l1", "l0") that holds all
+// images of the model's size: for attacks that look for the smallest distance, such as
+// DDN and FAB.
+func (m *Model) LargestBall(norm string) (Ball, error) {
+	n, err := net.ParseNorm(norm)
+	if err != nil {
+		return Ball{}, err
+	}
+	return Ball{ball: n.Largest(m.net.Input().Size())}, nil
+}
 
 // Attack searches the ball around each image of x for a point that the model does not
 // classify as the image's label says. What it needs in addition to Classify is packed

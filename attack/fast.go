@@ -43,10 +43,9 @@ func (f Fast) Stages(n net.Norm) []CascadeStage {
 	return []CascadeStage{
 		{Method: PGD{Steps: 10, FixedStart: true, Loss: net.Margin}},
 		{}, // proofs
-		{Method: climb(20, 0, net.Margin)},
-		{Method: climb(20, 3, net.Margin), Within: 0.3},
-		{Method: climb(50, 4, net.DLR), Within: 0.1},
-		{Method: climb(100, 9, net.DLR), Within: 0.02},
+		{Method: climb(10, 9, net.Margin)},
+		{Method: climb(50, 3, net.DLR), Within: 0.2},
+		{Method: climb(100, 9, net.DLR), Within: 0.03},
 	}
 }
 

@@ -146,7 +146,7 @@ func (o *attackOptions) config() (epsball.Method, error) {
 // attack writes outcomes and, unless nil, adversarial images, also where it was cut
 // short.
 func (h *handle) attack(images []float32, labels []int32, norm, eps string, o attackOptions, adversarial []float32, outcomes []uint8) error {
-	ball, err := epsball.ParseBall(norm, eps)
+	ball, err := h.attackBall(norm, eps)
 	if err != nil {
 		return err
 	}
@@ -170,6 +170,14 @@ func (h *handle) attack(images []float32, labels []int32, norm, eps string, o at
 		}
 	}
 	return err
+}
+
+// attackBall is the ball of an attack, whose eps may be "inf".
+func (h *handle) attackBall(norm, eps string) (epsball.Ball, error) {
+	if eps == "inf" {
+		return h.model.LargestBall(norm)
+	}
+	return epsball.ParseBall(norm, eps)
 }
 
 func outcome(r *attack.Result, i int) uint8 {

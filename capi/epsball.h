@@ -93,7 +93,7 @@ typedef struct epsball_info {
 typedef struct epsball_attack_options {
   uint32_t struct_size;
   uint32_t timeout_ms;   /* 0: none */
-  const char *method;    /* NULL: "pgd"; "fgsm", "apgd", or with options: "apgd:steps=100,loss=dlr" (docs/attacks.md) */
+  const char *method;    /* NULL: "pgd"; any name of docs/attacks.md, such as "auto" or "fast", or with options: "apgd:steps=100,loss=dlr" */
   uint32_t steps;        /* a restart; 0: as method says, or 40 (apgd: 100); fgsm has one step, so 0 */
   uint32_t restarts;     /* 0: as method says, or 1 */
   double step_size;      /* 0: as method says, or a quarter of eps (fgsm: eps); apgd has none, so 0 */
@@ -153,9 +153,11 @@ EPSBALL_API int32_t epsball_classify(epsball_model *model, const float *images, 
                                      int32_t *labels, float *logits, char *err, size_t err_size);
 
 /* Searches the ball around each image for one that is not classified as its label
- * says. norm is "linf" or "l2", eps an exact decimal or fraction such as "0.1" or
- * "8/255". adversarial[n * image] (NULL, or memory of the images themselves) gets
- * the worst points found, outcomes[n] what came of it (EPSBALL_FOOLED, ...). After
+ * says. norm is "linf", "l2", "l1" or "l0", as far as the method has it; eps an exact
+ * decimal or fraction such as "0.1" or "8/255" (l0: the number of values that may
+ * differ), or "inf" for methods that look for the smallest distance, such as "ddn".
+ * adversarial[n * image] (NULL, or memory of the images themselves) gets the worst
+ * points found, outcomes[n] what came of it (EPSBALL_FOOLED, ...). After
  * EPSBALL_ERR_CANCELLED and EPSBALL_ERR_TIMEOUT they hold what was done until then,
  * the rest being copies that are EPSBALL_NOT_DONE. options may be NULL. */
 EPSBALL_API int32_t epsball_attack(epsball_model *model, const float *images, int64_t n,

@@ -104,8 +104,10 @@ class Model:
                step_size: float = 0, seed: int = 0, random_start: bool = False, timeout_ms: int = 0) -> Attack:
         """Searches the ball around each image for one that is not classified as its label says.
 
-        norm is "linf" or "l2". eps is exact: "8/255", "0.1", or what str makes so, such as
-        Fraction(8, 255). method is "pgd", "fgsm" or "apgd", which may have options:
+        norm is "linf", "l2", "l1" or "l0", as far as the method has it. eps is exact: "8/255",
+        "0.1", or what str makes so, such as Fraction(8, 255) or, for l0, a number of values;
+        "inf" is for methods that look for the smallest distance. method is any of
+        docs/attacks.md, such as "pgd", "auto", "fast" or "ddn", and may have options:
         "apgd:steps=100,loss=dlr". steps, restarts, step_size and seed are options too; 0 is
         as method says. random_start is of fgsm alone. After ERR_TIMEOUT and ERR_CANCELLED
         the Error has what was found in result.

@@ -63,6 +63,23 @@ class TestModel(Case):
         self.assertEqual(e.result.outcomes[0], epsball.NOT_DONE)
         self.same(e.result.adversarial[:1] if numpy else e.result.adversarial[:IMAGE], "images.f32", IMAGE)
 
+    def test_methods(self):
+        """Every family of attacks is there by its name, and what it finds is what it says."""
+        n = 6
+        images, labels = self.images[:n * IMAGE], self.labels[:n]
+        fooled = {}
+        for method, norm, eps in (("fast", "linf", "0.1"), ("auto:version=rand", "linf", "0.1"), ("square:queries=50", "l2", 2),
+                                  ("ddn", "l2", "inf"), ("fmn:steps=20", "l0", "inf"), ("sparse-rs:queries=50", "l0", 30),
+                                  ("fab-t:steps=10,targets=2", "l1", float("inf"))):
+            adversarial, outcomes = self.model.attack(images, labels, norm, eps, method=method)
+            predicted = self.model.classify(adversarial).labels
+            for i, y in enumerate(labels):
+                self.assertEqual(predicted[i] == y, outcomes[i] == epsball.RESISTED, method)
+            fooled[method] = sum(o == epsball.FOOLED for o in outcomes)
+        self.assertEqual(fooled["ddn"], n)
+        self.assertGreater(fooled["fast"], 0)
+        self.fails(epsball.ERR_ARGUMENT, "norm l0", self.model.attack, images, labels, "l0", 3, method="pgd")
+
     def test_apgd(self):
         """Another method does something else, and what it finds is what it says."""
         n = 20
@@ -118,7 +135,7 @@ class TestModel(Case):
             self.fails(epsball.ERR_ARGUMENT, "label", self.model.certify, one, labels, "linf", "0.1")
         self.fails(epsball.ERR_ARGUMENT, "norm", self.model.certify, one, y, "l0", "0.1")
         self.fails(epsball.ERR_ARGUMENT, "epsilon", self.model.certify, one, y, "linf", "-1")
-        for text, options in (("method", dict(method="cw")), ("method", dict(method="pgd:stps=4")), ("method: 5", dict(method=5)),
+        for text, options in (("method", dict(method="nosuch")), ("method", dict(method="pgd:stps=4")), ("method: 5", dict(method=5)),
                               ("step_size: 'a'", dict(step_size="a")),
                               ("steps", dict(method="apgd:steps=4", steps=5)), ("steps: -1", dict(steps=-1)),
                               ("steps: 0.5", dict(steps=0.5)), ("seed", dict(seed=1 << 64)), ("timeout_ms", dict(timeout_ms=1.5))):

@@ -5,6 +5,9 @@ package attack
 func (w *worker) forward(slots []Slot, blocks int) {
 	w.round(slots, blocks)
 	if w.random == nil {
+		if w.observer != nil {
+			w.observer.Observe(slots)
+		}
 		w.ws.Forward(w.points, blocks)
 		return
 	}
@@ -32,6 +35,9 @@ func (w *worker) forward(slots []Slot, blocks int) {
 func (w *worker) forwardOne(slots []Slot, blocks, draw int) {
 	for i := range slots {
 		slots[i].Draw = draw
+	}
+	if w.observer != nil {
+		w.observer.Observe(slots)
 	}
 	w.random.Seat(slots)
 	w.ws.Forward(w.points, blocks)

@@ -24,6 +24,7 @@ type worker struct {
 	a             *Attacker
 	ws            Passes
 	random        Randomised // ws, if it draws random numbers
+	observer      Observer   // ws, if it is one
 	draws         int        // a point gets; 1 if it draws none
 	mean          []float32  // of the draws: logits; nil if there is one
 	space         *Space
@@ -60,6 +61,7 @@ func newWorker(a *Attacker, ws Passes, slots int) *worker {
 			w.slots[i].order = make([]int, 0, w.space.Classes)
 		}
 	}
+	w.observer, _ = ws.(Observer)
 	if w.random, _ = ws.(Randomised); w.random != nil {
 		w.draws = max(1, a.cfg.EOT, a.plan.EOT)
 	}

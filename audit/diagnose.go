@@ -44,7 +44,10 @@ type Diagnostic struct {
 	// Reruns is true of a check that needs more than the result: it runs an attack, or the
 	// network on other points, and is left out at LevelOff.
 	Reruns bool
-	Run    func(context.Context, *Case) Finding
+	// Attacks is true of a check that attacks single images. It has no meaning for an
+	// attack that looks for one perturbation for all.
+	Attacks bool
+	Run     func(context.Context, *Case) Finding
 }
 
 // Finding is what a check says.
@@ -93,26 +96,26 @@ func ParseLevel(name string) (Level, error) {
 // where it comes from and what it costs.
 func Diagnostics() []Diagnostic {
 	return []Diagnostic{
-		{"finite", false, checkFinite},
-		{"inside", false, checkInside},
-		{"predictions", false, checkPredictions},
-		{"lattice", false, checkLattice},
-		{"random-forward", true, checkRandomForward},
-		{"probabilities", true, checkProbabilities},
-		{"identity", true, checkIdentity},
-		{"repeatable", true, checkRepeatable},
-		{"silent-success", true, checkSilentSuccess},
-		{"zero-gradients", true, checkZeroGradients},
-		{"finite-differences", true, checkFiniteDifferences},
-		{"rising-loss", true, checkRisingLoss},
-		{"noise", true, checkNoise},
-		{"one-step", true, checkOneStep},
-		{"more-effort", true, checkMoreEffort},
-		{"radius", true, checkRadius},
-		{"large-radius", true, checkLargeRadius},
-		{"black-box", true, checkBlackBox},
-		{"transfer", true, checkTransfer},
-		{"certified", true, checkCertified},
+		{"finite", false, false, checkFinite},
+		{"inside", false, false, checkInside},
+		{"predictions", false, false, checkPredictions},
+		{"lattice", false, false, checkLattice},
+		{"random-forward", true, false, checkRandomForward},
+		{"probabilities", true, false, checkProbabilities},
+		{"identity", true, true, checkIdentity},
+		{"repeatable", true, true, checkRepeatable},
+		{"silent-success", true, true, checkSilentSuccess},
+		{"zero-gradients", true, true, checkZeroGradients},
+		{"finite-differences", true, false, checkFiniteDifferences},
+		{"rising-loss", true, true, checkRisingLoss},
+		{"noise", true, true, checkNoise},
+		{"one-step", true, true, checkOneStep},
+		{"more-effort", true, true, checkMoreEffort},
+		{"radius", true, true, checkRadius},
+		{"large-radius", true, true, checkLargeRadius},
+		{"black-box", true, true, checkBlackBox},
+		{"transfer", true, true, checkTransfer},
+		{"certified", true, false, checkCertified},
 	}
 }
 
@@ -144,7 +147,10 @@ func Diagnose(ctx context.Context, c Case) []Finding {
 			continue
 		}
 		f := Finding{Verdict: Stopped, Detail: "stopped before it began"}
-		if ctx.Err() == nil || !check.Reruns {
+		switch {
+		case check.Attacks && c.shared():
+			f = oneForAll
+		case ctx.Err() == nil || !check.Reruns:
 			c.Progress(check.Name, 0, 1)
 			f = check.Run(ctx, &c)
 		}

@@ -33,7 +33,7 @@ var firing = map[string]fires{
 	},
 	"quantised input": {
 		target: func(_ *testing.T, _ *model.Model, n *net.Network) attack.Target { return quantised(n, false) },
-		want:   map[string]Outcome{"zero-gradients": Fail, "transfer": Fail, "black-box": Fail, "noise": Warn},
+		want:   map[string]Outcome{"zero-gradients": Fail, "transfer": Fail, "black-box": Fail, "noise": Warn, "radius": Fail},
 	},
 	"quantised input behind a stand-in gradient": {
 		target: func(_ *testing.T, _ *model.Model, n *net.Network) attack.Target { return quantised(n, true) },

@@ -15,7 +15,7 @@ func Predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float
 	return predict(ctx, t, pool, x, n, 0)
 }
 
-func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw uint64) ([]int, error) {
+func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw int) ([]int, error) {
 	z, err := logits(ctx, t, pool, x, n, draw)
 	if err != nil {
 		return nil, err
@@ -30,74 +30,10 @@ func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float
 
 // logits returns those of n images, [n][classes]. draw selects the numbers of a target
 // that draws any.
-func logits(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw uint64) ([]float32, error) {
+func logits(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw int) ([]float32, error) {
+	b := attack.Batch{X: x, First: draw * n}
 	z := make([]float32, n*t.Classes())
-	if plain, ok := t.(*net.Network); ok {
-		return z, plain.NewRunner(pool).Logits(ctx, z, x, n)
-	}
-	if err := t.CheckImages(x, n); err != nil {
-		return nil, err
-	}
-	if t.Few(n) {
-		newForward(t, n, pool, draw).run(ctx, z, x, 0, n)
-		return z, ctx.Err()
-	}
-	const chunk = net.ChunkGroups * kernels.Lanes
-	workers := make([]*forward, pool.Workers())
-	pool.Run((n+chunk-1)/chunk, func(w, task int) {
-		if workers[w] == nil {
-			workers[w] = newForward(t, n, pool, draw)
-		}
-		workers[w].run(ctx, z, x, task*chunk, min((task+1)*chunk, n))
-	})
-	return z, ctx.Err()
-}
-
-// forward runs a target's forward passes for one goroutine.
-type forward struct {
-	t      attack.Target
-	passes attack.Passes
-	random attack.Randomised // passes, if they draw random numbers
-	x      []float32
-	slots  []attack.Slot
-	draw   uint64
-}
-
-func newForward(t attack.Target, n int, pool *kernels.Pool, draw uint64) *forward {
-	f := &forward{t: t, passes: t.Passes(n, pool), draw: draw}
-	f.random, _ = f.passes.(attack.Randomised)
-	slots := net.MaxSmall
-	if f.passes.Layout() == net.LaneGroups {
-		slots = net.ChunkGroups * kernels.Lanes
-	}
-	f.slots = make([]attack.Slot, slots)
-	f.x = kernels.Alloc(f.passes.Layout().Len(f.passes.Layout().Blocks(slots), t.Input().Size()))
-	return f
-}
-
-// run writes the logits of images [from, to) of x to theirs of z.
-func (f *forward) run(ctx context.Context, z, x []float32, from, to int) {
-	size, c := f.t.Input().Size(), f.t.Classes()
-	for at := from; at < to && ctx.Err() == nil; at += len(f.slots) {
-		n := min(len(f.slots), to-at)
-		f.load(x[at*size:(at+n)*size], at)
-		f.passes.Forward(f.x, f.passes.Layout().Blocks(n))
-		for s := range n {
-			f.passes.Layout().Gather(z[(at+s)*c:(at+s+1)*c], f.passes.Logits(), s)
-		}
-	}
-}
-
-// load puts images into the slots; index is that of the first.
-func (f *forward) load(x []float32, index int) {
-	size := f.t.Input().Size()
-	for s := range len(x) / size {
-		f.passes.Layout().Pack(f.x, x[s*size:(s+1)*size], f.t.Input(), s)
-		f.slots[s] = attack.Slot{Place: s, Seat: s, Image: uint64(index + s), Seed: f.draw}
-	}
-	if f.random != nil {
-		f.random.Seat(f.slots[:f.passes.Layout().Blocks(len(x)/size)*int(f.passes.Layout())])
-	}
+	return z, attack.Logits(ctx, t, pool, z, b)
 }
 
 // randomised reports whether the target says that it draws random numbers.
@@ -113,7 +49,7 @@ func checkRandomForward(ctx context.Context, c *Case) Finding {
 	var z [2][]float32
 	for k := range z {
 		var err error
-		if z[k], err = logits(ctx, c.Target, c.Pool, x, len(looked), uint64(k)); err != nil {
+		if z[k], err = logits(ctx, c.Target, c.Pool, x, len(looked), k); err != nil {
 			return broken(ctx, err)
 		}
 	}

@@ -85,16 +85,22 @@ func (s *slopes) margins(ctx context.Context) error {
 		return err
 	}
 	dz := make([]float32, classes)
-	f := newForward(s.c.Target, n, s.c.Pool, 0)
-	layout := f.passes.Layout()
+	passes := s.c.Target.Passes(n, s.c.Pool)
+	layout, slots := passes.Layout(), net.MaxSmall
+	if layout == net.LaneGroups {
+		slots = net.ChunkGroups * kernels.Lanes
+	}
+	x := kernels.Alloc(layout.Len(layout.Blocks(slots), size))
 	s.grad = make([]float32, len(s.x))
-	for at := 0; at < n; at += len(f.slots) {
-		m := min(len(f.slots), n-at)
-		f.load(s.x[at*size:(at+m)*size], at)
-		f.passes.Forward(f.x, layout.Blocks(m))
-		for k := at; k < at+m; k++ {
-			net.Margin.Gradient(dz, z[k*classes:(k+1)*classes], s.c.Batch.Y[s.places[k]], net.Untargeted)
-			layout.Scatter(f.passes.LogitGradient(), dz, k-at)
+	for at := 0; at < n; at += slots {
+		m := min(slots, n-at)
+		for k := range m {
+			layout.Pack(x, s.c.image(s.x, at+k), s.c.Target.Input(), k)
+		}
+		passes.Forward(x, layout.Blocks(m))
+		for k := range m {
+			net.Margin.Gradient(dz, z[(at+k)*classes:(at+k+1)*classes], s.c.Batch.Y[s.places[at+k]], net.Untargeted)
+			layout.Scatter(passes.LogitGradient(), dz, k)
 			other := 0
 			for j, v := range dz {
 				if v > 0 {
@@ -103,9 +109,9 @@ func (s *slopes) margins(ctx context.Context) error {
 			}
 			s.other = append(s.other, other)
 		}
-		g := f.passes.Backward(layout.Blocks(m))
+		g := passes.Backward(layout.Blocks(m))
 		for k := range m {
-			layout.Unpack(s.grad[(at+k)*size:(at+k+1)*size], g, s.c.Target.Input(), k)
+			layout.Unpack(s.c.image(s.grad, at+k), g, s.c.Target.Input(), k)
 		}
 	}
 	for _, v := range z {

@@ -17,8 +17,11 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 	if !ok {
 		return skip("the target is more than a network, so nothing is proved of it")
 	}
-	if c.anywhere() {
+	switch {
+	case c.anywhere():
 		return noBall
+	case c.Config.Ball.Norm == net.L0:
+		return skip("l0 has no bounds")
 	}
 	if len(c.proved) > 0 {
 		if f := c.attackProved(ctx); f.Verdict != OK {

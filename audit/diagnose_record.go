@@ -66,32 +66,56 @@ type watched struct {
 
 func (w *watched) Passes(images int, pool *kernels.Pool) attack.Passes {
 	p := &watchedPasses{Passes: w.Target.Passes(images, pool), w: w}
-	p.random, _ = p.Passes.(attack.Randomised)
 	p.img, p.z = make([]float32, w.Input().Size()), make([]float32, w.Classes())
-	return p
+	return seated(p, p.Passes)
 }
 
-// watchedPasses learn from Seat, as a target that draws random numbers does, which image is
-// in which slot.
+// seated returns p, which hides that the passes within draw random numbers, as passes that
+// say so where they do.
+func seated(p attack.Passes, within ...attack.Passes) attack.Passes {
+	var random []attack.Randomised
+	for _, w := range within {
+		if r, ok := w.(attack.Randomised); ok {
+			random = append(random, r)
+		}
+	}
+	if random == nil {
+		return p
+	}
+	return &seatedPasses{p, p.(attack.Observer), random}
+}
+
+type seatedPasses struct {
+	attack.Passes
+	attack.Observer
+	random []attack.Randomised
+}
+
+func (p *seatedPasses) Seat(slots []attack.Slot) {
+	for _, r := range p.random {
+		r.Seat(slots)
+	}
+}
+
+// watchedPasses are told which image is in which slot.
 type watchedPasses struct {
 	attack.Passes
 	w      *watched
-	random attack.Randomised
+	told   bool // since the last forward pass
 	slots  []attack.Slot
 	blind  []bool // slots without a gradient at this point so far
 	asked  bool   // there was a backward pass at this point
 	img, z []float32
 }
 
-func (p *watchedPasses) Seat(slots []attack.Slot) {
-	p.slots, p.asked = slots, false
-	if p.random != nil {
-		p.random.Seat(slots)
-	}
-}
+func (p *watchedPasses) Observe(slots []attack.Slot) { p.slots, p.told, p.asked = slots, true, false }
 
 func (p *watchedPasses) Forward(x []float32, blocks int) []float32 {
 	z := p.Passes.Forward(x, blocks)
+	if !p.told {
+		p.slots = nil
+	}
+	p.told = false
 	for k := range p.slots {
 		s := &p.slots[k]
 		t := p.w.traces[s.Image]

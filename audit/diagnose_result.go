@@ -80,7 +80,7 @@ func (c *Case) likely(ctx context.Context) Finding {
 	}
 	times := make([]int, len(c.Result.Begun))
 	for draw := range draws {
-		adv, err := c.predict(ctx, c.Result.Adv, uint64(draw))
+		adv, err := c.predict(ctx, c.Result.Adv, draw)
 		if err != nil {
 			return broken(ctx, err)
 		}
@@ -104,7 +104,7 @@ func (c *Case) likely(ctx context.Context) Finding {
 }
 
 // predict returns the classes of the images of x that are begun.
-func (c *Case) predict(ctx context.Context, x []float32, draw uint64) ([]int, error) {
+func (c *Case) predict(ctx context.Context, x []float32, draw int) ([]int, error) {
 	if len(c.begun) < len(c.Result.Begun) {
 		x = c.pick(x, c.begun)
 	}

@@ -96,29 +96,19 @@ func (l *lent) HasBackward() bool { return true }
 
 func (l *lent) Passes(images int, pool *kernels.Pool) attack.Passes {
 	p := &lentPasses{Passes: l.Target.Passes(images, pool), lender: l.lender.Passes(images, pool)}
-	p.random, _ = p.Passes.(attack.Randomised)
-	p.lenderRandom, _ = p.lender.(attack.Randomised)
 	p.z, p.dz = make([]float32, l.Classes()), make([]float32, l.Classes())
-	return p
+	return seated(p, p.Passes, p.lender)
 }
 
 // lentPasses climb the lender's cross-entropy.
 type lentPasses struct {
 	attack.Passes
-	lender               attack.Passes
-	random, lenderRandom attack.Randomised
-	slots                []attack.Slot
-	z, dz                []float32
+	lender attack.Passes
+	slots  []attack.Slot
+	z, dz  []float32
 }
 
-func (p *lentPasses) Seat(slots []attack.Slot) {
-	p.slots = slots
-	for _, r := range []attack.Randomised{p.random, p.lenderRandom} {
-		if r != nil {
-			r.Seat(slots)
-		}
-	}
-}
+func (p *lentPasses) Observe(slots []attack.Slot) { p.slots = slots }
 
 func (p *lentPasses) Forward(x []float32, blocks int) []float32 {
 	p.lender.Forward(x, blocks)

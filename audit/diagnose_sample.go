@@ -206,10 +206,18 @@ func (c *Case) spread(n int) []int {
 var (
 	nothingLeft = skip("the attack left no image")
 	noBall      = skip("the attack has no ball")
+	oneForAll   = skip("the attack has one perturbation for all images")
 )
 
 // anywhere reports whether the ball has no meaning for the attack.
 func (c *Case) anywhere() bool { return c.Config.Method.Plan().Anywhere }
+
+// shared reports whether the attack looks for one perturbation for all images: what it does
+// on a sample is another attack, and attacks of single images do better.
+func (c *Case) shared() bool {
+	_, universal := c.Config.Method.(attack.Universal)
+	return universal
+}
 
 // unable is the finding of a check whose attack did not run.
 func unable(ctx context.Context, err error) Finding {

@@ -19,6 +19,10 @@ type Case struct {
 	Batch  attack.Batch
 	Result *attack.Result
 
+	// Attacked, if not nil, is what the attack ran on, of whose result attack.Judge then
+	// said what Target makes of it.
+	Attacked attack.Target
+
 	// Surrogates are other classifiers of the same images, for the check of transfer.
 	Surrogates []Surrogate
 

@@ -11,13 +11,17 @@ import (
 // checkRepeatable: an image's result depends on the image, its index and the seed, not on
 // the batch. It compares the attack run on a sample.
 func checkRepeatable(ctx context.Context, c *Case) Finding {
+	if c.transfer() {
+		return skip(transferred)
+	}
 	r, err := c.record(ctx)
 	if err != nil {
 		return unable(ctx, err)
 	}
 	var other []int
 	for k, i := range r.places {
-		label := r.res.Label[k] == c.Result.Label[i] || c.randomised() // of which others may judge
+		// Where others judge, the label is theirs.
+		label := r.res.Label[k] == c.Result.Label[i] || c.Attacked != nil || c.randomised()
 		if !label || !slices.Equal(c.image(r.res.Adv, k), c.image(c.Result.Adv, i)) {
 			other = append(other, i)
 		}
@@ -31,6 +35,9 @@ func checkRepeatable(ctx context.Context, c *Case) Finding {
 // checkSilentSuccess: a point that fools was visited, and is not in the result (Pintor et
 // al. 2022, I3).
 func checkSilentSuccess(ctx context.Context, c *Case) Finding {
+	if c.transfer() {
+		return skip(transferred)
+	}
 	if c.randomised() {
 		return skip("the target draws random numbers: a point may fool by luck")
 	}
@@ -131,3 +138,8 @@ func checkRisingLoss(ctx context.Context, c *Case) Finding {
 	}
 	return c.say(v, rising, "the last tenth of the steps gains more than %.0f%% of the whole for %d of %s that the attack left", 100*risingShare, len(rising), count(left, "image"))
 }
+
+const transferred = "the attack ran on another target"
+
+// transfer reports whether the attack ran on another target than the one that is judged.
+func (c *Case) transfer() bool { return c.Attacked != nil && c.Attacked != c.Target }

@@ -107,6 +107,11 @@ func (c *Case) run(ctx context.Context, t attack.Target, cfg attack.Config, plac
 	if err := a.Run(ctx, b, res); err != nil {
 		return nil, nil, err
 	}
+	if c.Attacked != nil && t == c.Target { // as the result itself
+		if err := attack.Judge(ctx, t, c.Pool, b, res); err != nil {
+			return nil, nil, err
+		}
+	}
 	var fooled []int
 	for k, i := range places {
 		if res.Success[k] {

@@ -301,7 +301,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	checked, cancel := grace(ctx)
 	defer cancel()
-	failure = errors.Join(failure, a.diagnose(checked, f, s, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
+	failure = errors.Join(failure, a.diagnose(checked, f, s, &front, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
 	if bad := a.judge(r); failure == nil {
 		failure = bad
 	}

@@ -14,10 +14,13 @@ import (
 
 // diagnose runs the checks on what an attack found. After ^C only those that look at the
 // result alone are run.
-func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) error {
+func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, front *front, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) error {
 	c := audit.Case{
 		Target: s.Target(), Pool: s.Pool, Config: *cfg, Batch: attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, Result: res, Level: f.checks.v,
 		Progress: func(check string, done, total int) { bar.Show("check "+check, done, total) },
+	}
+	if front.judge != nil {
+		c.Attacked = front.attacked
 	}
 	if r.Interrupted != nil {
 		c.Level = audit.LevelOff

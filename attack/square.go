@@ -19,8 +19,9 @@ import (
 //
 // It differs from AutoAttack in this: each image draws its own squares. A square may
 // touch the last row and column, as in the paper. In Linf, a square that would change no
-// pixel is drawn again, and costs no query. In L2 no image is rescaled as a whole, for the
-// new square has the length that fills the ball already.
+// pixel is drawn again, and costs no query. In L2 and L1, values that the pixel box leaves no
+// room for take no share of a new square's length. In L2 no image is rescaled as a whole,
+// for the new square has the length that fills the ball already.
 type Square struct {
 	Queries  int     // proposals of a run; 0: 5,000
 	Restarts int     // 0: 1

@@ -157,6 +157,9 @@ func (r *square) proposeBump(sl *Slot, t *squareState, x, best, centre, lo, hi [
 		for i := range side * side {
 			k := at(t.first, i)
 			v := float64(sign*b[turn(i, side, turned)]) + (float64(best[k])-float64(centre[k]))/here
+			if v < 0 && centre[k] <= lo[k] || v > 0 && centre[k] >= hi[k] {
+				v = 0 // the pixel box leaves no room
+			}
 			r.fresh[i] = v
 			size += weight(v, norm)
 		}

@@ -51,8 +51,8 @@ type crew struct {
 
 // Run is Attacker.Run.
 func (r *universal) Run(ctx context.Context, b Batch, res *Result) error {
-	if b.Start != nil {
-		return errors.New("universal: start points: one perturbation for all images has none of its own for each")
+	if b.Start != nil || b.Index != nil {
+		return errors.New("universal: one perturbation is found for all images at once: a run cannot go on where it stopped, nor has each image a radius of its own")
 	}
 	r.ctx, r.b = ctx, b
 	defer func() { r.ctx, r.b = nil, Batch{} }()

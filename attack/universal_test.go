@@ -168,7 +168,12 @@ func TestUniversalRefuses(t *testing.T) {
 	c := Config{Ball: ball(net.Linf, "0.1"), Method: Universal{}}
 	a, err := New(s.n, c, pool)
 	require.NoError(t, err)
-	require.ErrorContains(t, a.Run(context.Background(), Batch{X: s.x, Y: s.y, Start: s.x}, new(Result)), "start points")
+	for _, b := range []Batch{{X: s.x, Y: s.y, Start: s.x}, {X: s.x, Y: s.y, Index: []int{4, 5, 6}}} {
+		require.ErrorContains(t, a.Run(context.Background(), b, new(Result)), "all images at once")
+	}
+	search, err := NewRadiusSearch(s.n, c, net.MustEpsilon("0.01"), net.MustEpsilon("0.1"), pool)
+	require.NoError(t, err)
+	require.ErrorContains(t, search.Run(context.Background(), Batch{X: s.x, Y: s.y}, nil, new(RadiusResult)), "all images at once")
 	c.Lattice = 8
 	_, err = New(s.n, c, pool)
 	require.ErrorContains(t, err, "universal: lattice")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +16,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/internal/pictures"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -240,4 +247,37 @@ func TestCIFARPictures(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, dataset.Shape{C: 3, H: 32, W: 32}, set.Shape())
 	assert.EqualValues(t, success, set.Len())
+}
+
+// TestPNGCheckFails: the check of PNG files finds one that does not fool, one outside the
+// ball and one that is missing.
+func TestPNGCheckFails(t *testing.T) {
+	f := newScene(t)
+	m, err := model.Load(f.model)
+	require.NoError(t, err)
+	n, err := net.Compile(m, net.Options{})
+	require.NoError(t, err)
+	s := &input.Subject{Net: n, Pool: kernels.NewPool(1)}
+	x := make([]float32, len(f.x))
+	for i, v := range f.x {
+		x[i] = float32(v) / 255
+	}
+	in := model.Shape{C: 1, H: 6, W: 6}
+	of := func(i int) []float32 { return x[i*36 : (i+1)*36] }
+	other := slices.IndexFunc(f.y, func(y byte) bool { return y != f.y[0] })
+	good := pictures.Example{Index: 0, Original: of(0), Adversarial: of(other), Before: int(f.y[0]), After: int(f.y[other])}
+	same := pictures.Example{Index: 1, Original: of(0), Adversarial: of(0), Before: int(f.y[0]), After: int(f.y[0])}
+	check := func(eps string, all ...pictures.Example) audit.Finding {
+		dir := t.TempDir()
+		require.NoError(t, pictures.WriteFolder(dir, in, all))
+		cfg := &attack.Config{Ball: net.Ball{Eps: net.MustEpsilon(eps)}}
+		return checkPNG(context.Background(), s, cfg, filepath.Join(dir, pictures.Adversarials), all)
+	}
+	assert.True(t, check("1", good).OK)
+	for _, bad := range []audit.Finding{check("1", good, same), check("0.9", good)} {
+		assert.False(t, bad.OK)
+		assert.Contains(t, bad.Detail, "read from PNG files are in the ball and misclassified")
+	}
+	none := checkPNG(context.Background(), s, &attack.Config{}, t.TempDir(), []pictures.Example{good})
+	assert.False(t, none.OK)
 }

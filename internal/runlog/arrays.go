@@ -17,7 +17,8 @@ const (
 
 // WriteAttack writes what an attack found of images of shape in, with labels y and
 // indices from first on, as an .npz that can be attacked again: x, y, pred, success,
-// index and state, the same bytes for the same result.
+// index and state, the same bytes for the same result. One perturbation for all images is
+// in universal.
 func WriteAttack(w io.Writer, in model.Shape, y []int, first int, res *attack.Result) error {
 	n := len(res.Done)
 	labels, pred, index, state := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
@@ -30,12 +31,16 @@ func WriteAttack(w io.Writer, in model.Shape, y []int, first int, res *attack.Re
 			state[i] = Resisting
 		}
 	}
-	return dataset.WriteNPZ(w, []dataset.NamedArray{
+	arrays := []dataset.NamedArray{
 		{Name: "x", Shape: []int{n, in.C, in.H, in.W}, Data: res.Adv},
 		{Name: "y", Shape: []int{n}, Data: labels},
 		{Name: "pred", Shape: []int{n}, Data: pred},
 		{Name: "success", Shape: []int{n}, Data: res.Success},
 		{Name: "index", Shape: []int{n}, Data: index},
 		{Name: "state", Shape: []int{n}, Data: state},
-	})
+	}
+	if len(res.Universal) > 0 {
+		arrays = append(arrays, dataset.NamedArray{Name: "universal", Shape: []int{in.C, in.H, in.W}, Data: res.Universal})
+	}
+	return dataset.WriteNPZ(w, arrays)
 }

@@ -167,6 +167,7 @@ class Run:
         here = size(d[first], self.norm)[:, None, None]
         self.firm &= not ((here > 1e-8 * self.eps) & (here < 1e-4 * self.eps)).any()
         new = b * signs + np.where(here > 1e-6 * self.eps, d[first] / (1e-12 + here), 0)
+        new[(new < 0) & (self.x[first] <= 0) | (new > 0) & (self.x[first] >= 1)] = 0  # no room in the pixel box
         new /= 1e-12 + size(new, self.norm)[:, None, None]
         if self.norm == "l2":
             new *= np.sqrt(max(0, room - (d ** 2).sum()) / c + both ** 2)

@@ -51,7 +51,7 @@ func (a DeepFool) Validate(b net.Ball, classes int) error {
 		return err
 	}
 	if a.Candidates == 1 {
-		return errCandidates
+		return errors.New("candidates: got 1, want at least 2: the label and another class")
 	}
 	return nil
 }
@@ -165,8 +165,6 @@ func (r *deepFool) Move(slots []Slot, _ []float32) {
 		r.put(s)
 	}
 }
-
-var errCandidates = errors.New("candidates: got 1, want at least 2: the label and another class")
 
 // wrongClasses appends the classes but y to dst, the largest logit first.
 func wrongClasses(dst []int, z []float32, y int) []int {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -23,6 +24,7 @@ class Outcome:
     outside: int  # points outside ball or box, by more than rounding: they do not count
     denied: int = 0  # fooled by epsball's account, not by PyTorch's logits
     version: str = ""
+    cpu: float = 0.0  # seconds of CPU time, of epsball's whole process
 
 
 # What rounding a library's arithmetic may add to a distance.
@@ -39,7 +41,9 @@ def run(options, subject, match, row, seed):
         command += ["--seed", seed]
     if row.eps:
         command += ["--eps", row.eps]
+    before = sum(os.times()[2:4])
     p = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    cpu = sum(os.times()[2:4]) - before
     if p.returncode == 2:
         raise Refused((p.stderr.strip().splitlines() or ["exit status 2"])[-1])
     report = json.loads(p.stdout)
@@ -55,6 +59,7 @@ def run(options, subject, match, row, seed):
     # On the decision boundary, rounding decides: epsball's own logits count for it, as
     # PyTorch's do for the peers.
     o.denied, o.fooled, o.version = int((fooled & ~o.fooled).sum()), fooled, report["attack"]
+    o.cpu = cpu
     return o
 
 

@@ -25,7 +25,7 @@ def log(row):
     parts = [f"{row.words} {('ε ' + row.eps) if row.eps else 'no ε'}, n {row.n}, threads {row.threads}:"]
     for name, side in ("epsball", row.ours), (row.peer, row.theirs):
         if side:
-            parts.append(f"{name} {findings(row, side)} in {statistics.median(side['seconds']):.2f} s;")
+            parts.append(f"{name} {findings(row, side)} in {statistics.median(side['seconds']):.2f} s{cpu(side)};")
     if row.ratio:
         parts.append(f"{row.ratio:.1f} times as fast;")
     if row.paired:
@@ -34,6 +34,11 @@ def log(row):
         parts.append(f"{row.missing};")
     parts.append(f"others {row.others:.0%}")
     return " ".join(parts)
+
+
+def cpu(side):
+    """On a busy machine, CPU time at one thread says more than the clock."""
+    return f" (CPU {statistics.median(side['cpu']):.2f})" if "cpu" in side else ""
 
 
 def findings(row, side):

@@ -126,21 +126,21 @@ class Children:
 
 def judged(attack, case, batch):
     """Runs a peer's attack and looks at what it returns."""
-    start, found = time.perf_counter(), []
+    start, before, found = time.perf_counter(), time.process_time(), []
     for x, y in zip(case.x.split(batch), case.y.split(batch)):
         part = dataclasses.replace(case, x=x, y=y)
         torch.manual_seed(case.seed)
         np.random.seed(case.seed)
         found.append(attack(part).detach())
-    seconds = time.perf_counter() - start
-    return attack_ours.judge(case, torch.cat(found), seconds)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - before
+    return dataclasses.replace(attack_ours.judge(case, torch.cat(found), seconds), cpu=cpu)
 
 
 def summary(runs, row):
     """Of several runs: the first run's findings, everyone's seconds."""
     first = runs[0]
     s = {
-        "robust": int((~first.fooled).sum()), "seconds": [round(r.seconds, 4) for r in runs],
+        "robust": int((~first.fooled).sum()), "seconds": [round(r.seconds, 4) for r in runs], "cpu": [round(r.cpu, 3) for r in runs],
         "distance": float(first.distance[first.fooled].mean()) if first.fooled.any() else None,
         # Failures count as infinitely far.
         "median": finite(np.median(np.where(first.fooled, first.distance, np.inf))),

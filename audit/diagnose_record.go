@@ -44,7 +44,7 @@ func (c *Case) record(ctx context.Context) (*recording, error) {
 			r.traces[uint64(c.index(i))] = &trace{place: i, x: c.image(c.Batch.X, i), run: -1}
 		}
 		if len(places) == 0 {
-			r.err = errNobody
+			r.err = &refused{errors.New("no image was classified correctly")}
 		} else {
 			t := &watched{Target: c.Target, c: c, traces: r.traces, random: c.randomised()}
 			_, r.res, r.err = c.run(ctx, t, c.config(c.Config.Method), places, c.again(places))
@@ -53,8 +53,6 @@ func (c *Case) record(ctx context.Context) (*recording, error) {
 	}
 	return c.trace, c.trace.err
 }
-
-var errNobody = &refused{errors.New("no image was classified correctly")}
 
 // watched is a target that records what an attack does to it.
 type watched struct {

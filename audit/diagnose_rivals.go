@@ -39,9 +39,9 @@ func checkMoreEffort(ctx context.Context, c *Case) Finding {
 	looked := c.left()
 	switch {
 	case c.anywhere():
-		return noBall
+		return skip(noBall)
 	case len(looked) == 0:
-		return nothingLeft
+		return skip(nothingLeft)
 	}
 	broke, _, err := c.attack(ctx, c.Target, c.config(more), looked)
 	if err != nil {

@@ -175,9 +175,9 @@ func (c *Case) points(images int) float64 { return 100 * float64(images) / float
 func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack.Method, looked []int) Finding {
 	switch {
 	case c.anywhere():
-		return noBall
+		return skip(noBall)
 	case len(looked) == 0:
-		return nothingLeft
+		return skip(nothingLeft)
 	}
 	broke, _, err := c.attack(ctx, t, c.config(m), looked)
 	if err != nil {
@@ -208,10 +208,10 @@ func (c *Case) spread(n int) []int {
 	return some
 }
 
-var (
-	nothingLeft = skip("the attack left no image")
-	noBall      = skip("the attack has no ball")
-	oneForAll   = skip("the attack has one perturbation for all images")
+const (
+	nothingLeft = "the attack left no image"
+	noBall      = "the attack has no ball"
+	oneForAll   = "the attack has one perturbation for all images"
 )
 
 // anywhere reports whether the ball has no meaning for the attack.

@@ -204,9 +204,9 @@ func (c *Case) spread(n int) []int {
 }
 
 var (
-	nothingLeft = skip("the attack left no image")
-	noBall      = skip("the attack has no ball")
-	oneForAll   = skip("the attack has one perturbation for all images")
+	nothingLeft = Finding{Verdict: Skipped, Detail: "the attack left no image"}
+	noBall      = Finding{Verdict: Skipped, Detail: "the attack has no ball"}
+	oneForAll   = Finding{Verdict: Skipped, Detail: "the attack has one perturbation for all images"}
 )
 
 // anywhere reports whether the ball has no meaning for the attack.

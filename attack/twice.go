@@ -28,6 +28,9 @@ func (r Registry) Twice(m Method) (Method, error) {
 		}
 		switch f.Name {
 		case "steps", "queries", "draws":
+			if n == 0 { // a default that depends on the ball
+				continue
+			}
 			n, more = min(2*n, maxCount), true
 		case "seed":
 			n, more = n+1, more || m.Plan().RandomStart

@@ -153,7 +153,7 @@ func Diagnose(ctx context.Context, c Case) []Finding {
 		f := Finding{Verdict: Stopped, Detail: "stopped before it began"}
 		switch {
 		case check.Attacks && c.shared():
-			f = skip(oneForAll)
+			f = oneForAll
 		case ctx.Err() == nil || !check.Reruns:
 			c.Progress(check.Name, 0, 1)
 			f = check.Run(ctx, &c)

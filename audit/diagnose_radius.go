@@ -12,7 +12,7 @@ import (
 // checkIdentity: in a ball of radius 0 there is only the image.
 func checkIdentity(ctx context.Context, c *Case) Finding {
 	if c.anywhere() {
-		return skip(noBall)
+		return noBall
 	}
 	looked := c.first(slices.Concat(c.survivors, c.fooled), 8)
 	if len(looked) == 0 {
@@ -52,7 +52,7 @@ func checkRadius(ctx context.Context, c *Case) Finding {
 	eps := c.Config.Ball.Eps
 	switch {
 	case c.anywhere():
-		return skip(noBall)
+		return noBall
 	case eps.IsZero():
 		return skip("the radius is 0")
 	}
@@ -101,13 +101,13 @@ func checkRadius(ctx context.Context, c *Case) Finding {
 func checkLargeRadius(ctx context.Context, c *Case) Finding {
 	switch left := c.left(); {
 	case c.anywhere():
-		return skip(noBall)
+		return noBall
 	case c.oneStep(ctx):
 		return skip("the attack has one step: it may overshoot")
 	case c.Config.Method.Plan().FixedLengths:
 		return skip("the attack's steps do not grow with the ball")
 	case len(left) == 0:
-		return skip(nothingLeft)
+		return nothingLeft
 	default:
 		whole := c.Config.Ball.Norm.Largest(c.Target.Input().Size()).Eps
 		broke, _, err := c.attack(ctx, c.Target, c.at(whole), left)

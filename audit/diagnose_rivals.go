@@ -39,9 +39,9 @@ func checkMoreEffort(ctx context.Context, c *Case) Finding {
 	looked := c.left()
 	switch {
 	case c.anywhere():
-		return skip(noBall)
+		return noBall
 	case len(looked) == 0:
-		return skip(nothingLeft)
+		return nothingLeft
 	}
 	broke, _, err := c.attack(ctx, c.Target, c.config(more), looked)
 	if err != nil {

@@ -107,11 +107,6 @@ func (c *Case) run(ctx context.Context, t attack.Target, cfg attack.Config, plac
 	if err := a.Run(ctx, b, res); err != nil {
 		return nil, nil, err
 	}
-	if c.Attacked != nil && t == c.Target { // as the result itself
-		if err := attack.Judge(ctx, t, c.Pool, b, res); err != nil {
-			return nil, nil, err
-		}
-	}
 	var fooled []int
 	for k, i := range places {
 		if res.Success[k] {
@@ -175,9 +170,9 @@ func (c *Case) points(images int) float64 { return 100 * float64(images) / float
 func (c *Case) rival(ctx context.Context, what string, t attack.Target, m attack.Method, looked []int) Finding {
 	switch {
 	case c.anywhere():
-		return skip(noBall)
+		return noBall
 	case len(looked) == 0:
-		return skip(nothingLeft)
+		return nothingLeft
 	}
 	broke, _, err := c.attack(ctx, t, c.config(m), looked)
 	if err != nil {
@@ -208,10 +203,10 @@ func (c *Case) spread(n int) []int {
 	return some
 }
 
-const (
-	nothingLeft = "the attack left no image"
-	noBall      = "the attack has no ball"
-	oneForAll   = "the attack has one perturbation for all images"
+var (
+	nothingLeft = Finding{Verdict: Skipped, Detail: "the attack left no image"}
+	noBall      = Finding{Verdict: Skipped, Detail: "the attack has no ball"}
+	oneForAll   = Finding{Verdict: Skipped, Detail: "the attack has one perturbation for all images"}
 )
 
 // anywhere reports whether the ball has no meaning for the attack.

@@ -67,25 +67,45 @@ func graphL1(p *printer, g *graph) error {
 	return nil
 }
 
-// graphNearest runs the attacks that look for the nearest misclassified point.
+// graphNearest runs FAB, bisected PGD and the attacks on labels alone, away from the
+// classes predicted.
 func graphNearest(p *printer, g *graph) error {
+	const n = 4
+	y, err := g.predicted(n)
+	if err != nil {
+		return err
+	}
+	all, some := []net.Norm{net.Linf, net.L2, net.L1}, []net.Norm{net.Linf, net.L2}
 	for _, c := range []struct {
 		norms []net.Norm
 		how   attack.Method
 	}{
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FAB{Steps: 4, Restarts: 2, Seed: 5}},
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.FABT{Steps: 4, Targets: 2}},
-		{[]net.Norm{net.Linf, net.L2, net.L1}, attack.Bisect{Steps: 4, Probes: 4, Seed: 5}},
-		{[]net.Norm{net.Linf, net.L2}, attack.HopSkipJump{Queries: 90, Evals: 9, Seed: 5}},
-		{[]net.Norm{net.L2}, attack.Boundary{Queries: 90, Seed: 5}},
+		{all, attack.FAB{Steps: 6, Restarts: 2, Seed: 5}},
+		{all, attack.FABT{Steps: 6, Targets: 2}},
+		{all, attack.Bisect{Steps: 6, Probes: 5, Seed: 5}},
+		{some, attack.HopSkipJump{Queries: 160, Evals: 9, Seed: 5}},
+		{some[1:], attack.Boundary{Queries: 160, Seed: 5}},
 	} {
 		for _, norm := range c.norms {
-			if err := addAttack(p, g.n, g.x[:4*g.size], g.y[:4], norm.Largest(g.size), c.how); err != nil {
+			if err := addAttack(p, g.n, g.x[:n*g.size], y, norm.Largest(g.size), c.how); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// predicted returns the classes that the network gives the first images.
+func (g *graph) predicted(images int) ([]int, error) {
+	c := g.n.Classes()
+	z, y := make([]float32, images*c), make([]int, images)
+	if err := g.n.NewRunner(pool).Logits(ctx, z, g.x[:images*g.size], images); err != nil {
+		return nil, err
+	}
+	for i := range y {
+		y[i] = net.Argmax(z[i*c : (i+1)*c])
+	}
+	return y, nil
 }
 
 // graphSmallest runs attacks that look for the smallest distance.
@@ -148,13 +168,9 @@ func graphRadius(p *printer, g *graph) error {
 	if err != nil {
 		return err
 	}
-	c := g.n.Classes()
-	z, y := make([]float32, 12*c), make([]int, 12)
-	if err := g.n.NewRunner(pool).Logits(ctx, z, g.x, 12); err != nil {
+	y, err := g.predicted(12)
+	if err != nil {
 		return err
-	}
-	for i := range y {
-		y[i] = net.Argmax(z[i*c : (i+1)*c])
 	}
 	var res verify.RadiusResult
 	if err := prover.Radius(ctx, verify.Options{Method: verify.MethodCROWN, Ladder: true}, net.Linf, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), verify.Batch{X: g.x, Y: y}, &res); err != nil {

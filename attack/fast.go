@@ -47,8 +47,8 @@ func (f Fast) Stages(n net.Norm) []CascadeStage {
 	}
 	return append(first,
 		CascadeStage{Method: APGD{Steps: 50, Seed: f.Seed}},
-		CascadeStage{Method: APGD{Steps: 20, Loss: net.DLR, Targets: 9, Seed: f.Seed}, Within: 0.6},
-		CascadeStage{Method: APGD{Loss: net.DLR, Targets: 9, Seed: f.Seed}, Within: 0.08})
+		CascadeStage{Method: APGD{Steps: 20, Loss: net.DLR, Targets: 5, Seed: f.Seed}, Within: 0.5},
+		CascadeStage{Method: APGD{Loss: net.DLR, Targets: 5, Seed: f.Seed}, Within: 0.06})
 }
 
 // NewRule is never called: the stages have rules.

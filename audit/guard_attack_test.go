@@ -240,10 +240,10 @@ func TestGuardAttackOptions(t *testing.T) {
 		m    attack.Method
 		norm net.Norm
 	}{
-		"attack: method: none":                   {with, nil, net.Linf},
-		"attack: spatial: knows no ball":         {with, attack.Spatial{}, net.Linf},
-		"attack: ddn: ":                          {with, attack.DDN{}, net.Linf},
-		"attack: pgd: steps":                     {with, attack.PGD{Steps: -1}, net.Linf},
+		"attack: method: none":                    {with, nil, net.Linf},
+		"attack: spatial: knows no ball":          {with, attack.Spatial{}, net.Linf},
+		"attack: ddn: ":                           {with, attack.DDN{}, net.Linf},
+		"attack: pgd: steps":                      {with, attack.PGD{Steps: -1}, net.Linf},
 		"attack: pgd: follows gradients, and the": {guardNet(t, "mnist-small-ibp-0.1", net.Options{}), attack.PGD{}, net.Linf},
 	} {
 		_, err := NewGuard(c.n, pool, GuardOptions{Norm: c.norm, Threshold: net.MustEpsilon("0.1"), Attack: NewGuardAttack(c.m)})

@@ -141,10 +141,10 @@ func (r *Eval) Text() string {
 		}
 		out += show.Missing + ": " + why + "\n"
 	}
+	out += r.Defence.line()
 	if len(checks) > 0 {
 		out += "checks: " + sum(checks) + "\n"
 	}
-	out += r.Defence.line()
 	out += fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n", r.Results[0].Norm, strings.Join(radii, ", "),
 		r.Results[0].N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
 	if r.Plot != "" {

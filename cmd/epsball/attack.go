@@ -302,7 +302,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	checked, cancel := grace(ctx)
 	defer cancel()
 	failure = errors.Join(failure, a.diagnose(checked, f, s, &front, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
-	if bad := a.judge(r); failure == nil {
+	if bad := a.judge("at ε = "+r.EpsExact, r.Checks); failure == nil {
 		failure = bad
 	}
 	return r, failure

@@ -52,6 +52,14 @@ class TestModel(Case):
         self.same(attack.adversarial, "adversarial.f32")
         self.same(self.model.certify(memoryview(doubles), self.labels, "linf", "0.1").margins, "margins.f32")
 
+    def test_lattice(self):
+        """Pictures of 8 bits: every pixel is k / 255 in float32."""
+        adversarial = self.model.attack(self.images, self.labels, "linf", "0.1", steps=8, lattice=8).adversarial
+        self.assertTrue(all(abs(v * 255 - round(v * 255)) < 1e-4 for v in flat(adversarial)))
+        free = self.model.attack(self.images, self.labels, "linf", "0.1", steps=8).adversarial
+        self.assertFalse(all(abs(v * 255 - round(v * 255)) < 1e-4 for v in flat(free)))
+        self.fails(epsball.ERR_ARGUMENT, "lattice: 9 bits", self.model.attack, self.images, self.labels, "linf", "0.1", lattice=9)
+
     def test_attack(self):
         for options in (dict(steps=8, restarts=2, seed=7), dict(method="pgd:steps=8,restarts=2,seed=7"),
                         dict(method="pgd:steps=8", restarts=2, seed=7)):

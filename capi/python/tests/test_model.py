@@ -76,7 +76,7 @@ class TestModel(Case):
         n = 6
         images, labels = self.images[:n * IMAGE], self.labels[:n]
         fooled = {}
-        for method, norm, eps in (("fast", "linf", "0.1"), ("auto:version=rand", "linf", "0.1"), ("square:queries=50", "l2", 2),
+        for method, norm, eps in (("fast", "linf", "0.3"), ("auto:version=rand", "linf", "0.1"), ("square:queries=50", "l2", 2),
                                   ("ddn", "l2", "inf"), ("fmn:steps=20", "l0", "inf"), ("sparse-rs:queries=50", "l0", 30),
                                   ("fab-t:steps=10,targets=2", "l1", float("inf"))):
             adversarial, outcomes = self.model.attack(images, labels, norm, eps, method=method)

@@ -554,7 +554,7 @@ func longer(m Method) Method {
 // TestCancelledTally: what a cancelled run says of the images it did not finish is
 // true, and its ranges hold the figures of a whole run, wherever it stops.
 func TestCancelledTally(t *testing.T) {
-	const n = 700
+	const n = 300
 	s := newSetup(t, tiny, 7, n, "")
 	s.y[3] = (s.y[3] + 1) % 5
 	clean := s.logits(t, s.x, n)
@@ -564,7 +564,7 @@ func TestCancelledTally(t *testing.T) {
 	for name, c := range configs() {
 		c.Method = longer(c.Method)
 		_, wantClean, wantRobust := s.run(t, c, Batch{X: s.x, Y: s.y}, 2).Count()
-		for _, stop := range []int{1, 30, 400} {
+		for _, stop := range []int{1, 30, 200} {
 			ctx, cancel := context.WithCancel(context.Background())
 			c.Progress = func(done int) {
 				if done == stop {

@@ -14,6 +14,36 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
+// everyKind draws attacks of the registry, one kind after the other, with any of their
+// settings, and balls that they have.
+type everyKind struct {
+	turn  int
+	drawn map[string]int // images, by name
+}
+
+func (e *everyKind) draw(t *testing.T, classes, images int, r *rand.Rand) (Method, net.Ball) {
+	t.Helper()
+	all := Builtin()
+	k := all[e.turn%len(all)]
+	if e.turn/len(all)%8 > 0 && (k.Name == "auto" || k.Name == "fast") { // whose number of steps is fixed
+		e.turn += 2
+		k = all[e.turn%len(all)]
+	}
+	e.turn++
+	var options []string
+	for _, f := range k.New().Fields() {
+		options = append(options, f.Name)
+	}
+	for {
+		m, err := Parse(redteam.Attack(k.Name, options, r))
+		require.NoError(t, err)
+		if b := redteam.Ball(net.Norm(r.IntN(4)), r); m.Validate(b, classes) == nil {
+			e.drawn[k.Name] += images
+			return m, b
+		}
+	}
+}
+
 // hostile draws an attack with whatever settings there are.
 func hostile(classes int, r *rand.Rand) Method {
 	targeted, restarts, seed := r.IntN(3) == 0, 1+r.IntN(3), r.Uint64()
@@ -112,6 +142,7 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 	defer pool.Close()
 	isas := kernels.Available()
 	cases, moved, fooled := 0, 0, 0
+	every, perNorm := everyKind{drawn: map[string]int{}}, map[net.Norm]int{}
 	for seed := uint64(0); cases < images; seed++ {
 		f := families[seed%uint64(len(families))]
 		if f.Large {
@@ -133,13 +164,16 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			for c.Method.Validate(ball, n.Classes()) != nil { // it does not have the norm
 				c.Method = hostile(n.Classes(), r)
 			}
-			if seed%4 == 3 {
+			if r.IntN(2) == 0 {
+				c.Method, ball = every.draw(t, n.Classes(), count, r)
+				c.Ball = ball
+			}
+			_, universal := c.Method.(Universal)
+			if seed%4 == 3 && !universal {
 				c.Lattice = 1 + int(seed/4%8)
 			}
-			for c.Method.Validate(ball, n.Classes()) != nil { // not for this norm
-				c.Method = hostile(n.Classes(), r)
-			}
-			if r.IntN(4) == 0 {
+			perNorm[ball.Norm] += count
+			if r.IntN(4) == 0 && !universal {
 				b.Start = redteam.Image(size*count, r)
 			}
 			if r.IntN(3) > 0 { // mostly, images are right, and there is something to climb
@@ -159,9 +193,13 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			require.NoError(t, err)
 			var res Result
 			require.NoError(t, a.Run(context.Background(), b, &res))
+			within := ball
+			if c.Method.Plan().Anywhere { // in the pixel box
+				within = net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("1")}
+			}
 			for i := range b.Y {
 				x, adv := b.X[i*size:(i+1)*size], res.Adv[i*size:(i+1)*size]
-				require.True(t, redteam.Inside(ball, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
+				require.True(t, redteam.Inside(within, x, adv), "%s/%d, %v, %+v: %v is not around %v", f.Name, seed, ball, c, adv, x)
 				require.True(t, res.Done[i])
 				require.True(t, c.Lattice == 0 || !res.Success[i] || onLattice(adv, c.Lattice), "%s/%d, %+v: %v", f.Name, seed, c, adv)
 				require.False(t, math.IsNaN(res.Linf[i]) || math.IsNaN(res.L2[i]))
@@ -175,7 +213,11 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 			}
 		}
 	}
-	t.Logf("%d images, %d moved, %d fooled, 0 outside", cases, moved, fooled)
+	t.Logf("%d images (%v), %d moved, %d fooled, 0 outside", cases, perNorm, moved, fooled)
+	t.Log(every.drawn)
+	for _, k := range Builtin() {
+		require.Positive(t, every.drawn[k.Name], "%s was never drawn", k.Name)
+	}
 	require.Greater(t, moved, cases/20)
 	require.Positive(t, fooled)
 }

@@ -193,3 +193,19 @@ func FuzzParse(f *testing.F) {
 		require.Equal(t, m.Plan(), again.Plan())
 	})
 }
+
+// TestConfigsHaveAllMethods: the properties that tests check of configs() are checked of
+// every method of the registry, but for those that have tests of their own: universal
+// (one perturbation for a batch), spatial (outside the ball) and auto (a cascade, as fast
+// is, of methods that have rows).
+func TestConfigsHaveAllMethods(t *testing.T) {
+	have := map[string]bool{"universal": true, "spatial": true, "auto": true}
+	for _, c := range configs() {
+		have[c.Method.Name()] = true
+	}
+	for _, k := range Builtin() {
+		if name := k.New().Method().Name(); !have[name] {
+			t.Errorf("configs() has no row for %s", name)
+		}
+	}
+}

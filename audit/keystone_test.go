@@ -9,6 +9,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/plain"
+	"github.com/epsball/epsball/internal/redteam"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -210,11 +211,121 @@ func TestKeystoneLayers(t *testing.T) {
 	require.Greater(t, attacked, int(rounds))
 }
 
+// everyAttack attacks three images of a random network with an attack of the registry, and
+// asks every bound that has the norm what it certifies in the same ball.
+func everyAttack(t *testing.T, k attack.Kind, seed uint64) (norm net.Norm, certified, attacked int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 12))
+	a := plain.RandomLayers(r)
+	if seed%2 == 0 {
+		a = randomArchitecture(r)
+	}
+	m, err := model.Random(a, seed)
+	if err != nil || a.Classes() < 2 || a.Classes() > 12 {
+		return net.L0, 0, 0
+	}
+	n, err := net.Compile(m, net.Options{Backward: true})
+	require.NoError(t, err)
+	var options []string
+	for _, f := range k.New().Fields() {
+		options = append(options, f.Name)
+	}
+	var how attack.Method
+	var ball net.Ball
+	for how == nil || how.Validate(ball, n.Classes()) != nil { // settings that go together
+		how, err = attack.Parse(redteam.Attack(k.Name, options, r))
+		require.NoError(t, err)
+		ball = net.Ball{Norm: net.Norm(r.IntN(4)), Eps: net.MustEpsilon([]string{"1e-4", "1/100", "0.1", "1"}[r.IntN(4)])}
+	}
+	x := images(r, 3*a.Input.Size())
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	ctx := context.Background()
+	logits, y := make([]float32, 3*n.Classes()), make([]int, 3)
+	require.NoError(t, n.NewRunner(pool).Logits(ctx, logits, x, 3))
+	for i := range y {
+		y[i] = max(0, net.Argmax(logits[i*n.Classes():(i+1)*n.Classes()]))
+	}
+	c := attack.Config{Ball: ball, Method: how}
+	if r.IntN(2) == 0 && k.Name != "universal" {
+		c.Lattice = 8
+	}
+	if r.IntN(2) == 0 {
+		c, err = WithProofs(n, pool, c)
+		require.NoError(t, err)
+	}
+	at, err := attack.New(n, c, pool)
+	require.NoError(t, err)
+	var res attack.Result
+	require.NoError(t, at.Run(ctx, attack.Batch{X: x, Y: y}, &res))
+	for i := range y {
+		if res.Success[i] && ball.Contains(x[i*n.Input().Size():(i+1)*n.Input().Size()], res.Adv[i*n.Input().Size():(i+1)*n.Input().Size()]) {
+			attacked++
+		}
+	}
+	if ball.Norm == net.L0 { // has no bounds
+		return ball.Norm, 0, attacked
+	}
+	prover, err := verify.New(n, pool)
+	require.NoError(t, err)
+	for method := range verify.Method(4) {
+		var cert verify.Result
+		require.NoError(t, prover.Certify(ctx, verify.Options{Method: method, Iterations: 2}, ball, verify.Batch{X: x, Y: y}, &cert))
+		require.NoError(t, Check(ball, x, &res, &cert, 0), "seed %d: %v, %v, %v", seed, how, method, ball)
+		for i, ok := range cert.Certified {
+			require.False(t, ok && i < len(res.Proved) && res.Proved[i] && res.Success[i])
+			if ok {
+				certified++
+			}
+		}
+	}
+	return ball.Norm, certified, attacked
+}
+
+// TestKeystoneOfAllAttacks: no attack of the registry fools an image that any bound
+// certifies.
+func TestKeystoneOfAllAttacks(t *testing.T) {
+	type tally struct{ drawn, certified, attacked int }
+	of, norms := map[string]*tally{}, map[net.Norm]*tally{}
+	for i, k := range attack.Builtin() {
+		of[k.Name] = new(tally)
+		rounds := 20 * redteam.Size(t)
+		if k.Name == "auto" {
+			rounds = redteam.Size(t)
+		}
+		for seed, tries := uint64(i*1_000_000), 0; of[k.Name].drawn < rounds && tries < 200*rounds; seed, tries = seed+1, tries+1 {
+			norm, certified, attacked := everyAttack(t, k, seed)
+			if certified+attacked == 0 {
+				continue // not every draw says something
+			}
+			if norms[norm] == nil {
+				norms[norm] = new(tally)
+			}
+			for _, to := range []*tally{of[k.Name], norms[norm]} {
+				to.drawn++
+				to.certified += certified
+				to.attacked += attacked
+			}
+		}
+		require.Equal(t, rounds, of[k.Name].drawn, "%s was drawn too seldom", k.Name)
+	}
+	for norm, have := range norms {
+		t.Logf("%v: %+v", norm, *have)
+		require.Positive(t, have.attacked, norm)
+		require.True(t, norm == net.L0 || have.certified > 0, norm)
+	}
+	require.Len(t, norms, 4)
+}
+
 func FuzzKeystone(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(1000 + seed)
 	}
-	f.Fuzz(func(t *testing.T, seed uint64) { tryKeystone(t, seed) })
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		tryKeystone(t, seed)
+		all := attack.Builtin()
+		everyAttack(t, all[seed%uint64(len(all))], seed)
+	})
 }
 
 // TestCheckFindsContradictions: Check is what the keystone rests on.

@@ -83,7 +83,10 @@ func (c Chain) Random() bool {
 }
 
 // text and check do for a defence what attack.Text and attack.CheckFields do for a method.
-func text(d Settings) string { return attack.Text(d.Defence().Name(), d.Fields()) }
+// A plus sign joins defences, so the text has 1e7, not 1e+07.
+func text(d Settings) string {
+	return strings.ReplaceAll(attack.Text(d.Defence().Name(), d.Fields()), "e+", "e")
+}
 
 func check(d Settings) error { return attack.CheckFields(d.Fields()) }
 

@@ -54,7 +54,7 @@ func TestParseErrors(t *testing.T) {
 
 // FuzzParse: whatever is read is written so that it is read again as the same.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"jpeg:quality=3+bits", "tv:weight=1/3,steps=4", "noise:sigma=1e-3+resize-pad", "median:size=2+"} {
+	for _, text := range []string{"jpeg:quality=3+bits", "tv:weight=1/3,steps=4", "noise:sigma=1e-3+resize-pad", "median:size=2+", "noise:sigma=1e7+jpeg"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -35,6 +35,7 @@ func TestIntoAllocatesNothing(t *testing.T) {
 		ball := epsball.Linf(0.1)
 		for name, f := range map[string]func() error{
 			"classify": func() error { return m.ClassifyInto(ctx, x, &p) },
+			"lattice":  func() error { return m.AttackInto(ctx, x, ball, how, &adv, epsball.Lattice(8), epsball.FirstIndex(7)) },
 			"attack":   func() error { return m.AttackInto(ctx, x, ball, how, &adv) },
 			"certify":  func() error { return m.CertifyInto(ctx, x, ball, epsball.IBP, &cert) },
 			"crown":    func() error { return m.CertifyInto(ctx, x, ball, epsball.CROWN, &cert) },

@@ -16,9 +16,26 @@ type Method = attack.Method
 
 // The attacks; the zero value of each has the usual settings.
 type (
-	FGSM = attack.FGSM // one step of ε
-	PGD  = attack.PGD  // steps of ε/4 from random starts
-	APGD = attack.APGD // PGD with momentum that finds its own step size
+	// Several attacks, each on what those before it left.
+	Auto = attack.Auto // AutoAttack
+	Fast = attack.Fast // about as strong, at a fraction of its cost
+
+	// Those in a ball, with gradients.
+	FGSM      = attack.FGSM      // one step of ε
+	RFGSM     = attack.RFGSM     // a random step, then one of FGSM
+	BIM       = attack.BIM       // steps of 1/255 from the image
+	PGD       = attack.PGD       // steps of ε/4 from random starts
+	MIFGSM    = attack.MIFGSM    // steps along gathered gradients
+	NIFGSM    = attack.NIFGSM    // the same with Nesterov's momentum
+	PIFGSM    = attack.PIFGSM    // long steps that spread over patches
+	APGD      = attack.APGD      // PGD with momentum that finds its own step size
+	Universal = attack.Universal // one perturbation for all images
+
+	// Those without gradients.
+	Noise    = attack.Noise    // random points
+	Square   = attack.Square   // random search with squares
+	SparseRS = attack.SparseRS // random search for a few pixels
+	Spatial  = attack.Spatial  // rotations and translations
 
 	// Those that look for the smallest distance.
 	DeepFool    = attack.DeepFool    // steps across the nearest boundary of the linearised network
@@ -31,16 +48,6 @@ type (
 	Bisect      = attack.Bisect      // PGD in balls that shrink and grow
 	HopSkipJump = attack.HopSkipJump // from labels alone, by estimates of gradients
 	Boundary    = attack.Boundary    // from labels alone, by a walk along the boundary
-	RFGSM       = attack.RFGSM       // a random step, then one of FGSM
-	BIM         = attack.BIM         // steps of 1/255 from the image
-	MIFGSM      = attack.MIFGSM      // steps along gathered gradients
-	NIFGSM      = attack.NIFGSM      // the same with Nesterov's momentum
-	PIFGSM      = attack.PIFGSM      // long steps that spread over patches
-	Noise       = attack.Noise       // random points
-	Square      = attack.Square      // random search with squares, without gradients
-	SparseRS    = attack.SparseRS    // random search for a few pixels, without gradients
-	Spatial     = attack.Spatial     // rotations and translations
-	Universal   = attack.Universal   // one perturbation for all images
 )
 
 // Attacked is the outcome of Attack, one entry an image.
@@ -61,13 +68,38 @@ func (m *Model) LargestBall(norm string) (Ball, error) {
 	return Ball{ball: n.Largest(m.net.Input().Size())}, nil
 }
 
+// AttackOption changes how an attack runs: Lattice or FirstIndex.
+type AttackOption struct{ lattice, first int }
+
+// Lattice restricts the attack to pictures whose values have that many bits (8 in PNG
+// files): their pixels are multiples of 1/(2^bits − 1), so that they are still misclassified
+// when they have been saved and read again.
+func Lattice(bits int) AttackOption { return AttackOption{lattice: bits} }
+
+// FirstIndex numbers the images from i on, which picks their random numbers: so a large
+// set can be attacked in parts, with the result of the whole.
+func FirstIndex(i int) AttackOption { return AttackOption{first: i} }
+
+// settings puts options together; of several that say the same, the last one counts.
+func settings(opts []AttackOption) (s AttackOption) {
+	for _, o := range opts {
+		if o.lattice != 0 {
+			s.lattice = o.lattice
+		}
+		if o.first != 0 {
+			s.first = o.first
+		}
+	}
+	return s
+}
+
 // Attack searches the ball around each image of x for a point that the model does not
 // classify as the image's label says. What it needs in addition to Classify is packed
 // at the first call. When ctx ends it returns what it has found, together with the
-// context's error.
-func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method) (*Attacked, error) {
+// context's error. Diagnose looks for signs that it is weaker than it looks.
+func (m *Model) Attack(ctx context.Context, x Batch, b Ball, how Method, opts ...AttackOption) (*Attacked, error) {
 	r := new(Attacked)
-	err := m.AttackInto(ctx, x, b, how, r)
+	err := m.AttackInto(ctx, x, b, how, r, opts...)
 	if err != nil && len(r.Done) == 0 {
 		return nil, err
 	}
@@ -86,22 +118,18 @@ func (m *Model) Target() (attack.Target, error) {
 }
 
 // AttackInto is Attack into memory that is used again. From the second call on with the
-// same ball and method, and an r for as many images, it allocates nothing.
-func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *Attacked) error {
-	if err := m.check(x, b); err != nil {
-		return err
-	}
-	if how == nil {
-		return errors.New("attack: no method, want one such as PGD{}")
-	}
-	n, err := m.back()
+// same ball, method and lattice, and an r for as many images, it allocates nothing; Auto,
+// Fast and Universal little.
+func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *Attacked, opts ...AttackOption) error {
+	n, err := m.attackable(x, b, how)
 	if err != nil {
 		return err
 	}
+	o := settings(opts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.attacker.is(b.ball, how) {
-		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: b.ball, Method: how})
+	if !m.attacker.is(b.ball, how, o.lattice) {
+		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: b.ball, Method: how, Lattice: o.lattice})
 		if err != nil {
 			return err
 		}
@@ -109,19 +137,29 @@ func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *
 		if err != nil {
 			return err
 		}
-		m.attacker = attacker{a, b.ball, how}
+		m.attacker = attacker{a, c}
 	}
-	return m.attacker.run.Run(ctx, attack.Batch{X: x.X, Y: x.Y}, r)
+	return m.attacker.run.Run(ctx, attack.Batch{X: x.X, Y: x.Y, First: o.first}, r)
+}
+
+// attackable returns the network with backward passes, if the attack makes sense.
+func (m *Model) attackable(x Batch, b Ball, how Method) (*net.Network, error) {
+	if err := m.check(x, b); err != nil {
+		return nil, err
+	}
+	if how == nil {
+		return nil, errors.New("attack: no method, want one such as PGD{}")
+	}
+	return m.back()
 }
 
 // attacker is the one used last.
 type attacker struct {
-	run  *attack.Attacker
-	ball net.Ball
-	how  Method
+	run *attack.Attacker
+	c   attack.Config
 }
 
-func (a *attacker) is(b net.Ball, how Method) bool {
-	return a.run != nil && a.ball.Norm == b.Norm && a.ball.Eps.String() == b.Eps.String() &&
-		reflect.TypeOf(how).Comparable() && a.how == how
+func (a *attacker) is(b net.Ball, how Method, lattice int) bool {
+	return a.run != nil && a.c.Ball.Norm == b.Norm && a.c.Ball.Eps.String() == b.Eps.String() && a.c.Lattice == lattice &&
+		reflect.TypeOf(how).Comparable() && a.c.Method == how
 }

@@ -105,6 +105,48 @@ func ExampleModel_Radius() {
 	// Output: [42 41 38] [14/85 41/255 38/255]
 }
 
+// The strongest attack at little cost, on pictures of 8 bits, and whether it is any good.
+func ExampleModel_Diagnose() {
+	file, err := zoo.Load("mnist-small-standard")
+	if err != nil {
+		log.Fatal(err)
+	}
+	m, err := epsball.New(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	test, err := mnist.Test()
+	if err != nil {
+		log.Fatal(err)
+	}
+	images, ctx := test.Slice(0, 50), context.Background()
+	x := epsball.Batch{X: images.X}.With(images.Y)
+	ball, how, bits := epsball.Linf(0.1), epsball.Fast{Seed: 1}, epsball.Lattice(8)
+	adv, err := m.Attack(ctx, x, ball, how, bits)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range adv.Stages {
+		fmt.Printf("%s: fooled %d, proved %d of %d\n", s.Method, s.Fooled, s.Proved, s.Images)
+	}
+	found, err := m.Diagnose(ctx, x, ball, how, adv, epsball.QuickChecks, bits)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, f := range found {
+		if f.Verdict == epsball.CheckWarn || f.Verdict == epsball.CheckFail {
+			fmt.Println(f.Name, f.Verdict, f.Detail)
+		}
+	}
+	// Output:
+	// pgd:steps=10,random-start=false,loss=margin: fooled 35, proved 0 of 50
+	// proofs: fooled 0, proved 0 of 15
+	// apgd:steps=10,targets=9,loss=margin,seed=1: fooled 4, proved 0 of 15
+	// apgd:steps=50,targets=3,loss=dlr,seed=1: fooled 1, proved 0 of 8
+	// apgd:steps=100,targets=9,loss=dlr,seed=1: fooled 0, proved 0 of 1
+}
+
 // Bad input is an error that names what is wrong, never a wrong number.
 func ExampleLinf() {
 	m, err := zoo.Load("mnist-small-standard")

@@ -31,6 +31,26 @@ func TestGuard(t *testing.T) {
 		require.Equal(t, pred.Label[i], v.Label)
 		require.Equal(t, cert.Robust[i], !v.Flagged)
 	}
+	ball := epsball.Linf(0.5)
+	how := epsball.PGD{Steps: 5}
+	adv, err := m.Attack(ctx, x.With(pred.Label), ball, how)
+	require.NoError(t, err)
+	g, err = m.Guard(audit.GuardOptions{Threshold: net.MustEpsilon("0.5"), Budget: audit.Unlimited, Attack: epsball.GuardAttack(how)})
+	require.NoError(t, err)
+	fooled := 0
+	for i := range pred.Label {
+		var v audit.Verdict
+		require.NoError(t, g.Classify(ctx, x.X[i*size:(i+1)*size], &v))
+		require.Equal(t, pred.Logits[i*m.Classes():(i+1)*m.Classes()], v.Logits, "the bits of Classify")
+		if v.Fooled {
+			fooled++
+		}
+	}
+	_, _, left := adv.Count()
+	require.InDelta(t, len(pred.Label)-left, fooled, 3, "the same but for random starts")
+	require.Positive(t, fooled)
+	_, err = m.Guard(audit.GuardOptions{Threshold: net.MustEpsilon("0.5"), Attack: epsball.GuardAttack(nil)})
+	require.ErrorContains(t, err, "attack: method: none")
 	_, err = m.Guard(audit.GuardOptions{Budget: -1})
 	require.ErrorContains(t, err, "budget")
 }

@@ -172,7 +172,7 @@ func longest(m Method) int {
 	case shrink:
 		return m.steps
 	case Fast:
-		return 10 + 4*10 + 3*50 + 4*100
+		return 10 + 5*104 + 4*104 + 4*(2*100+fabSearch+1)
 	case relay:
 		return 1 + 2*4 + 3*15
 	case Square:

@@ -21,9 +21,13 @@ import (
 //
 // With fewer classes there are fewer targets, and below four the loss DLR is what
 // net.DLR says.
+//
+// Where Config.Prove has proofs, images that are proved robust after the first stage of
+// standard are not attacked any more. That changes time, not what is robust.
 type Auto struct {
-	Version string // "standard", "rand"; "": standard
-	Seed    uint64
+	Version  string // "standard", "rand"; "": standard
+	NoProofs bool   // attack the images that are proved, too
+	Seed     uint64
 }
 
 const (
@@ -36,7 +40,11 @@ func (Auto) Name() string { return "auto" }
 
 // Fields ties the settings to their textual form.
 func (a *Auto) Fields() []Field {
-	return []Field{choice("version", "the stages: standard, or rand for targets that draw random numbers", &a.Version, autoStandard, autoRand), Seed(&a.Seed)}
+	return []Field{
+		choice("version", "the stages: standard, or rand for targets that draw random numbers", &a.Version, autoStandard, autoRand),
+		Flag("proofs", "spare images that are proved robust (default true)", &a.NoProofs, true),
+		Seed(&a.Seed),
+	}
 }
 
 func (a Auto) String() string { return Text(a.Name(), a.Fields()) }
@@ -73,7 +81,11 @@ func (a Auto) Stages(n net.Norm) []CascadeStage {
 		ce.Restarts, ce.Stages = 5, true
 		t.Targets, t.Stages = 5, true
 	}
-	return []CascadeStage{{Method: ce}, {Method: t}, {Method: FABT{Seed: a.Seed, Stop: true}}, {Method: Square{Seed: a.Seed}}}
+	stages := []CascadeStage{{Method: ce}, {}, {Method: t}, {Method: FABT{Seed: a.Seed, Stop: true}}, {Method: Square{Seed: a.Seed}}}
+	if a.NoProofs {
+		stages = slices.Delete(stages, 1, 2)
+	}
+	return stages
 }
 
 // NewRule is never called: the stages have rules.

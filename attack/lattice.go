@@ -17,6 +17,24 @@ func checkLattice(bits int) error {
 	return nil
 }
 
+// LatticeBall returns the ball that stands for b in an attack on the lattice. An Linf ball
+// whose ε is a whole number of levels, such as 8/255, means that each value may change by
+// so many. In float32 a level is not a multiple of 1/(2^bits − 1): pixels n levels apart
+// may differ by up to 2⁻²⁴ more than n/(2^bits − 1), so the ball is wider by that. All
+// other balls are returned as they are.
+func LatticeBall(b net.Ball, bits int) net.Ball {
+	if bits < 1 || bits > maxLattice || b.Norm != net.Linf {
+		return b
+	}
+	top := int(1)<<bits - 1
+	n, whole := b.Eps.Steps(net.MustEpsilon(fmt.Sprintf("1/%d", top)), top+1)
+	if !whole || n < 1 || n >= top {
+		return b
+	}
+	b.Eps = net.MustEpsilon(fmt.Sprintf("%d/%d", n<<24+top, top<<24))
+	return b
+}
+
 // lattice rounds points to pictures: images whose pixels are float32(k)/(2^bits − 1) for
 // whole k, which is how readers of 8-bit files decode byte k. It belongs to one worker.
 type lattice struct {

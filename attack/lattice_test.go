@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -277,4 +278,29 @@ func TestBadLattice(t *testing.T) {
 		_, err := New(s.n, Config{Ball: ball(net.Linf, "0.1"), Method: FGSM{}, Lattice: bits}, kernels.NewPool(1))
 		require.ErrorContains(t, err, "want 1 … 8, or 0 for none")
 	}
+}
+
+// TestLatticeBall: an ε of whole levels holds all pictures that many levels away, and none
+// that is one more.
+func TestLatticeBall(t *testing.T) {
+	for _, bits := range []int{1, 3, 8} {
+		top := 1<<bits - 1
+		for n := 1; n < top; n++ {
+			b := LatticeBall(net.Ball{Norm: net.Linf, Eps: net.MustEpsilon(fmt.Sprintf("%d/%d", n, top))}, bits)
+			lo, hi := b.Eps.Bounds()
+			require.InDelta(t, float64(n)/float64(top), lo, 0x1p-23)
+			require.InDelta(t, lo, hi, 1e-15)
+			for k := range top + 1 {
+				at := func(k int) []float32 { return []float32{float32(k) / float32(top)} }
+				require.True(t, b.Contains(at(k), at(min(k+n, top))), "%d + %d of %d", k, n, top)
+				if k+n < top {
+					require.False(t, b.Contains(at(k), at(k+n+1)))
+				}
+			}
+		}
+	}
+	for _, b := range []net.Ball{ball(net.Linf, "0.0314"), ball(net.Linf, "0"), ball(net.Linf, "1"), ball(net.L2, "8/255")} {
+		require.Equal(t, b, LatticeBall(b, 8))
+	}
+	require.Equal(t, ball(net.Linf, "8/255"), LatticeBall(ball(net.Linf, "8/255"), 0))
 }

@@ -27,6 +27,10 @@ type Options struct {
 	// defence, or one that draws random numbers. Clean is then its, too.
 	Deployed attack.Target
 
+	// Found, if not nil, is called with what each attack found once that is done and
+	// judged, for Diagnose to look at.
+	Found func(ctx context.Context, c attack.Config, b attack.Batch, res *attack.Result)
+
 	// Progress, if not nil, is called from any goroutine with the pass that
 	// runs (one of Passes), and how many images are done.
 	Progress func(pass string, done, total int)
@@ -216,6 +220,9 @@ func (e *evaluation) attack(ctx context.Context, m attack.Method, at int) error 
 	}
 	e.attacked = append(e.attacked, res)
 	e.Attacks[at].Robust, e.Speed.Steps[at] = e.fraction(left), speed
+	if e.o.Found != nil {
+		e.o.Found(ctx, cfg, b, res)
+	}
 	return nil
 }
 

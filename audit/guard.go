@@ -37,6 +37,10 @@ type GuardOptions struct {
 	// The threshold must be one of these multiples, of which there are at most
 	// MaxGuardSteps.
 	Resolution, Max net.Epsilon
+
+	// Attack, if not nil, is tried at the threshold where no proof was found, in what
+	// the ladder leaves of the budget and before the search (NewGuardAttack).
+	Attack *GuardAttack
 }
 
 // MaxGuardSteps is the largest number of radii that a guard chooses from.
@@ -50,6 +54,11 @@ type Verdict struct {
 	// Flagged says that no proof was found at the threshold: do not rely on Label.
 	Flagged bool
 
+	// Fooled says that the attack found an image at most the threshold away that is not
+	// given Label: Point, in memory that is used again. It proves that the flag is right.
+	Fooled bool
+	Point  []float32
+
 	// Certified says that Radius is proved: every image at most that far away, with
 	// pixels in [0, 1], is given Label, as package verify states it. Without a search
 	// Radius is the threshold or nothing is proved.
@@ -59,7 +68,8 @@ type Verdict struct {
 	Margin    float32       // proved lower bound of the label's lead in that ball; −Inf if none
 	Method    verify.Method // rung that proved Radius or, if none did, was tried last
 
-	// CutShort says that the budget prevented a proof that might have said more.
+	// CutShort says that the budget prevented a proof, or an end of the attack, that might
+	// have said more.
 	CutShort bool
 	Elapsed  time.Duration
 }
@@ -82,6 +92,7 @@ type Guard struct {
 	grid   []net.Epsilon // radii; with no search, the threshold alone
 	at     int           // index of the threshold
 	search bool
+	fooler fooler // nil: none
 
 	expected [verify.MethodAlphaCROWN + 1]expectation
 	now      func() time.Time
@@ -90,6 +101,7 @@ type Guard struct {
 
 	x   []float32
 	y   [1]int
+	z   []float32 // logits of the point that an attack found
 	res verify.Result
 }
 
@@ -99,7 +111,8 @@ type rungs interface {
 }
 
 // NewGuard packs what the proofs need. A network compiled with net.SmallBatches is
-// enough, and takes the least memory.
+// enough, and takes the least memory. For attacks with gradients it must have backward
+// passes.
 func NewGuard(n *net.Network, pool *kernels.Pool, o GuardOptions) (*Guard, error) {
 	how := o.rung(o.Method)
 	if err := how.Validate(n.Classes()); err != nil {
@@ -123,6 +136,12 @@ func NewGuard(n *net.Network, pool *kernels.Pool, o GuardOptions) (*Guard, error
 		return nil, err
 	}
 	g.prover, g.runner = v, n.NewRunner(pool)
+	if o.Attack != nil {
+		if g.fooler, err = o.Attack.prepare(n, pool, net.Ball{Norm: o.Norm, Eps: o.Threshold}); err != nil {
+			return nil, fmt.Errorf("attack: %w", err)
+		}
+		g.z = make([]float32, n.Classes())
+	}
 	return g, nil
 }
 
@@ -173,7 +192,7 @@ func (g *Guard) Classify(ctx context.Context, x []float32, v *Verdict) error {
 	if c := g.net.Classes(); len(v.Logits) != c {
 		v.Logits = make([]float32, c)
 	}
-	*v = Verdict{Label: -1, Logits: v.Logits, Flagged: true, Steps: -1, Margin: float32(math.Inf(-1))}
+	v.reset(-1)
 	clear(v.Logits)
 	if err := g.runner.Logits(ctx, v.Logits, x, 1); err != nil {
 		return err
@@ -184,7 +203,7 @@ func (g *Guard) Classify(ctx context.Context, x []float32, v *Verdict) error {
 		err := g.prove(v)
 		g.x, g.limit.Context = nil, nil
 		if err != nil {
-			*v = Verdict{Label: v.Label, Logits: v.Logits, Flagged: true, Steps: -1, Margin: float32(math.Inf(-1))}
+			v.reset(v.Label)
 			return err
 		}
 	}
@@ -192,27 +211,33 @@ func (g *Guard) Classify(ctx context.Context, x []float32, v *Verdict) error {
 	return nil
 }
 
+// reset says nothing but the label.
+func (v *Verdict) reset(label int) {
+	*v = Verdict{Label: label, Logits: v.Logits, Flagged: true, Point: v.Point[:0], Steps: -1, Margin: float32(math.Inf(-1))}
+}
+
 // errCut is that of a proof that the budget has no room for.
 var errCut = errors.New("cut short")
 
-// prove climbs the ladder at the threshold, then searches.
+// prove climbs the ladder at the threshold, attacks where that is in vain, then searches.
 func (g *Guard) prove(v *Verdict) error {
-	proved, failed, first := -1, len(g.grid), verify.MethodIBP
-	for m := first; m <= g.o.Method; m++ {
-		ok, err := g.attempt(m, g.at, v)
-		if err != nil {
-			return cut(v, err)
-		}
-		if ok {
-			v.Flagged, proved, first = false, g.at, m // cheaper rungs cannot go beyond
-			break
+	proved, failed := -1, len(g.grid)
+	first, err := g.climb(v)
+	if err := cut(v, err); err != nil {
+		return err
+	}
+	if v.Flagged && g.fooler != nil {
+		if err := cut(v, g.attack(v)); err != nil {
+			return err
 		}
 	}
-	if !g.search {
+	if !g.search || err != nil {
 		return nil
 	}
 	if v.Flagged {
 		failed = g.at
+	} else {
+		proved = g.at
 	}
 	for m := first; m <= g.o.Method; m++ {
 		s := verify.NewSearch(proved, failed, m > verify.MethodIBP)
@@ -221,11 +246,30 @@ func (g *Guard) prove(v *Verdict) error {
 			if err != nil {
 				return cut(v, err)
 			}
+			if ball := (net.Ball{Norm: g.o.Norm, Eps: g.grid[k]}); ok && v.Fooled && ball.Contains(g.x, v.Point) {
+				return &Contradiction{Ball: ball}
+			}
 			s.Tell(ok)
 		}
 		proved = s.Proved()
 	}
 	return nil
+}
+
+// climb tries to prove the threshold, and returns the first rung that a search may start
+// with.
+func (g *Guard) climb(v *Verdict) (verify.Method, error) {
+	for m := verify.MethodIBP; m <= g.o.Method; m++ {
+		ok, err := g.attempt(m, g.at, v)
+		if err != nil {
+			return m, err
+		}
+		if ok {
+			v.Flagged = false
+			return m, nil // cheaper rungs cannot go beyond
+		}
+	}
+	return verify.MethodIBP, nil
 }
 
 // cut ends a proof with what it has proved so far, if the budget is why.

@@ -70,15 +70,12 @@ func roundTo(x []float32, bits int) {
 
 // Grid says how the lattice of pixels k/(2^bits − 1) lies to images and their balls.
 type Grid struct {
-	Off    int     `json:"off"`            // images that are not on the lattice
-	Out    int     `json:"out"`            // of these, images whose ball has no point of the lattice: no attack is possible
-	Levels int     `json:"levels"`         // Linf: whole steps 1/(2^bits − 1) in ε; 0: other norms, or images off the lattice
-	Lost   float64 `json:"lost,omitempty"` // share of the pixels in which a change by so many leaves the ball
+	Off    int `json:"off"`    // images that are not on the lattice
+	Out    int `json:"out"`    // of these, images whose ball has no point of the lattice: no attack is possible
+	Levels int `json:"levels"` // Linf: whole steps 1/(2^bits − 1) in ε; 0: other norms, or images off the lattice
 }
 
-// NewGrid looks at n images. Pixels are float32, each rounded: an image that differs from
-// another by 8/255 may differ by a little more as what a network sees. It is then outside
-// of a ball whose ε is 8/255; Lost tells.
+// NewGrid looks at n images. The ball is that of the attack (attack.LatticeBall).
 func NewGrid(ball net.Ball, bits int, x []float32, n int) Grid {
 	var g Grid
 	size := len(x) / max(1, n)
@@ -99,34 +96,8 @@ func NewGrid(ball net.Ball, bits int, x []float32, n int) Grid {
 		}
 	}
 	if ball.Norm == net.Linf && g.Off == 0 {
-		g.countLevels(ball, bits, x)
+		top := int(1)<<bits - 1
+		g.Levels, _ = ball.Eps.Steps(net.MustEpsilon(fmt.Sprintf("1/%d", top)), top)
 	}
 	return g
-}
-
-func (g *Grid) countLevels(ball net.Ball, bits int, x []float32) {
-	top := int(1)<<bits - 1
-	g.Levels, _ = ball.Eps.Steps(net.MustEpsilon(fmt.Sprintf("1/%d", top)), top)
-	value, lo, hi := make([]float32, top+1), make([]float32, top+1), make([]float32, top+1)
-	for k := range value {
-		value[k] = float32(k) / float32(top)
-	}
-	ball.Box().Inner(lo, hi, value)
-	short := make([]bool, top+1)
-	some := false
-	for k := range value {
-		up, down := k+g.Levels, k-g.Levels
-		short[k] = up <= top && value[up] > hi[k] || down >= 0 && value[down] < lo[k]
-		some = some || short[k]
-	}
-	if !some {
-		return
-	}
-	lost := 0
-	for _, v := range x {
-		if short[int(v*float32(top)+0.5)] {
-			lost++
-		}
-	}
-	g.Lost = float64(lost) / float64(len(x))
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/epsball/epsball/attack"
@@ -21,18 +22,20 @@ func WithProofs(t attack.Target, pool *kernels.Pool, c attack.Config) (attack.Co
 		return c, nil
 	}
 	var err error
-	c.Prove, err = Proofs(n, pool, c.Ball)
+	_, costly := c.Method.(attack.Auto)
+	c.Prove, err = Proofs(n, pool, c.Ball, costly)
 	return c, err
 }
 
 // Proofs returns the Config.Prove of attacks on n in the ball: images that it marks are
 // certified, so that an attack on them would be in vain. It climbs the ladder of bounds
-// while that looks cheaper than an attack: CROWN is tried only where the gap between
-// CROWN-IBP and the lowest margin found so far is not large. The error of a norm that has
-// no bounds is nil, and so is the function.
+// while that looks cheaper than the attack: CROWN is tried only where the gap between
+// CROWN-IBP and the lowest margin found so far is not large. Where the attack to come is
+// costly, CROWN is tried on all images, and α-CROWN where that gap is small after CROWN.
+// For a norm that has no bounds, the function is nil.
 //
 // What it says of an image depends on that image alone.
-func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proved []bool) error, error) {
+func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball, costly bool) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proved []bool) error, error) {
 	if ball.Norm == net.L0 {
 		return nil, nil
 	}
@@ -40,30 +43,41 @@ func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball) (func(ctx context
 	if err != nil {
 		return nil, err
 	}
-	p := &prover{v: v, ball: ball, size: n.Input().Size()}
+	p := &prover{v: v, ball: ball, size: n.Input().Size(), costly: costly}
 	return p.prove, nil
 }
 
 type prover struct {
-	v    *verify.Verifier
-	ball net.Ball
-	size int
-	x    []float32 // of the images that are left
-	y    []int
-	at   []int // their places in proved
-	res  verify.Result
+	v      *verify.Verifier
+	ball   net.Ball
+	size   int
+	costly bool
+	x      []float32 // of the images that are left
+	y      []int
+	at     []int // their places in proved
+	res    verify.Result
 }
 
-// hopeful is the share of the lowest margin found that a bound may lie below zero for the
-// next rung to be worth its time.
-const hopeful = 2
+// hopeful says for each rung how far below zero its bound may lie, in units of the lowest
+// margin found, for the next rung to be worth its time.
+func (p *prover) hopeful(m verify.Method) float32 {
+	switch {
+	case m == verify.MethodIBP || p.costly && m == verify.MethodCROWNIBP:
+		return float32(math.Inf(1))
+	case m == verify.MethodCROWNIBP:
+		return 2
+	case p.costly && m == verify.MethodCROWN:
+		return 0.25
+	}
+	return 0
+}
 
 func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result, images []int, proved []bool) error {
 	p.x, p.y, p.at = p.x[:0], p.y[:0], p.at[:0]
 	for k, i := range images {
 		p.x, p.y, p.at = append(p.x, b.X[i*p.size:(i+1)*p.size]...), append(p.y, b.Y[i]), append(p.at, k)
 	}
-	for m := verify.MethodIBP; m <= verify.MethodCROWN && len(p.at) > 0; m++ {
+	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN && len(p.at) > 0; m++ {
 		err := p.v.CertifyRung(ctx, verify.Options{Method: m, Ladder: true}, p.ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
 		if err != nil {
 			return err
@@ -74,7 +88,7 @@ func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result
 				proved[at] = true
 				continue
 			}
-			if m == verify.MethodCROWNIBP && !(p.res.Margin[k] > -hopeful*found.Margin[images[at]]) {
+			if share := p.hopeful(m); !(p.res.Margin[k] > -share*found.Margin[images[at]]) && !math.IsInf(float64(share), 1) {
 				continue
 			}
 			copy(p.x[left*p.size:], p.x[k*p.size:(k+1)*p.size])

@@ -104,6 +104,7 @@ type attackOptions struct {
 	stepSize        float64
 	seed            uint64
 	randomStart     bool
+	lattice         uint32
 	limitMS         uint32
 }
 
@@ -156,7 +157,7 @@ func (h *handle) attack(images []float32, labels []int32, norm, eps string, o at
 	}
 	ctx, stop := h.context(o.limitMS)
 	defer stop()
-	r, err := h.model.Attack(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, how)
+	r, err := h.model.Attack(ctx, epsball.Batch{X: images, Y: ints(labels)}, ball, how, epsball.Lattice(int(min(o.lattice, math.MaxInt32))))
 	if r == nil || err != nil && ctx.Err() == nil {
 		return err
 	}

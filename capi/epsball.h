@@ -99,7 +99,7 @@ typedef struct epsball_attack_options {
   double step_size;      /* 0: as method says, or a quarter of eps (fgsm: eps); apgd has none, so 0 */
   uint64_t seed;         /* picks the random numbers; 0: as method says */
   uint32_t random_start; /* fgsm: 1 for a random start and a step of 1.25 eps */
-  uint32_t reserved;     /* 0 */
+  uint32_t lattice;      /* 8: only pictures whose values have 8 bits, as files hold them; 0: any */
 } epsball_attack_options;
 
 #define EPSBALL_ATTACK_OPTIONS_INIT {sizeof(epsball_attack_options), 0, NULL, 0, 0, 0, 0, 0, 0}

@@ -206,13 +206,13 @@ func epsball_go_attack(id C.uintptr_t, images *C.cfloat, n C.int64_t, labels *C.
 	y := array[int32](&c, labels, "labels", count, false)
 	adv := array[float32](&c, adversarial, "adversarial", count*c.h.size, true)
 	out := array[uint8](&c, outcomes, "outcomes", count, false)
-	if c.err == nil && (o.random_start > 1 || o.reserved != 0) {
-		c.err = errors.New("options: random_start wants 0 or 1, reserved 0")
+	if c.err == nil && o.random_start > 1 {
+		c.err = errors.New("options: random_start wants 0 or 1")
 	}
 	if c.err == nil {
 		c.err = c.h.attack(x, y, text(norm), text(eps), attackOptions{
 			method: C.GoString(o.method), steps: uint32(o.steps), restarts: uint32(o.restarts), stepSize: float64(o.step_size),
-			seed: uint64(o.seed), randomStart: o.random_start == 1, limitMS: uint32(o.timeout_ms),
+			seed: uint64(o.seed), randomStart: o.random_start == 1, lattice: uint32(o.lattice), limitMS: uint32(o.timeout_ms),
 		}, adv, out)
 	}
 	return

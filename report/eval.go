@@ -41,8 +41,9 @@ type Evaluation struct {
 
 // Attacked is what one attack leaves.
 type Attacked struct {
-	Attack string   `json:"attack"` // its textual form
-	Robust *float64 `json:"robust"`
+	Attack string          `json:"attack"` // its textual form
+	Robust *float64        `json:"robust"`
+	Checks []audit.Finding `json:"checks"` // null where the attack was not run
 }
 
 // Throughput is an audit.Throughput together with that of the first PGD under its own
@@ -67,7 +68,7 @@ func NewEvaluation(model, eps string, e *audit.Evaluation) Evaluation {
 	seen := map[string]bool{}
 	for i, a := range e.Attacks {
 		robust := run(a.Attack, a.Robust)
-		r.Attacks = append(r.Attacks, Attacked{a.Attack, robust})
+		r.Attacks = append(r.Attacks, Attacked{Attack: a.Attack, Robust: robust})
 		name, _, _ := strings.Cut(a.Attack, ":")
 		switch {
 		case seen[name]:
@@ -116,6 +117,7 @@ func (r *Eval) Text() string {
 	}
 	t := show.Table(append(header, "certified", "forward/s", last+" steps/s", "IBP/s")...)
 	partly := false
+	var checks []audit.Finding
 	for _, e := range r.Results {
 		row := []any{e.Model}
 		if sweep {
@@ -124,6 +126,7 @@ func (r *Eval) Text() string {
 		row = append(row, percentOr(e.Clean))
 		for _, a := range e.Attacks {
 			row = append(row, percentOr(a.Robust))
+			checks = append(checks, a.Checks...)
 		}
 		end := len(e.Attacks) - 1
 		t.AppendRow(append(row, percentOr(e.Certified),
@@ -139,6 +142,9 @@ func (r *Eval) Text() string {
 		out += show.Missing + ": " + why + "\n"
 	}
 	out += r.Defence.line()
+	if len(checks) > 0 {
+		out += "checks: " + sum(checks) + "\n"
+	}
 	out += fmt.Sprintf("%s ε = %s, n = %d of %s; %s, %s; %s\n", r.Results[0].Norm, strings.Join(radii, ", "),
 		r.Results[0].N, r.Data, r.ISA, show.Count(r.Threads, "thread"), show.Seconds(r.Seconds))
 	if r.Plot != "" {

@@ -2,8 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
-	"strings"
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/show"
@@ -13,6 +11,7 @@ import (
 // same attack finds without that, and how much of it rounding to 8 bits leaves.
 type Lattice struct {
 	Bits  int          `json:"bits"`
+	Eps   string       `json:"eps"` // of the ball of float32 pixels: attack.LatticeBall
 	Grid  audit.Grid   `json:"grid"`
 	Float *FloatAttack `json:"float"` // null if interrupted before it was done
 }
@@ -77,16 +76,4 @@ func (p *Pictures) facts() []string {
 		pairs = append(pairs, "sheet", fmt.Sprintf("%s, %s", shownFile(p.Sheet), show.Count(p.Shown, "example")))
 	}
 	return pairs
-}
-
-// LatticeHint is for a radius that is a whole number of steps of the lattice, of which the
-// rounding of float32 pixels takes the last one.
-func LatticeHint(l *Lattice) []string {
-	if l == nil || l.Grid.Lost == 0 {
-		return nil
-	}
-	top := float64(int(1)<<l.Bits - 1)
-	eps := math.Floor(float64(l.Grid.Levels)/top*1e4)/1e4 + 1e-4
-	return []string{fmt.Sprintf("pixels are rounded to float32, and in %s of them a change by %d/%.0f ends that much outside the ball, which leaves %d/%.0f; --eps %s allows %d/%.0f in all",
-		show.Percent(l.Grid.Lost), l.Grid.Levels, top, l.Grid.Levels-1, top, strings.TrimRight(fmt.Sprintf("%.4f", eps), "0"), l.Grid.Levels, top)}
 }

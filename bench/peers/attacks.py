@@ -2,7 +2,7 @@
 network, images and radii, in turn. Prints robust accuracy, or success and mean
 distance, and seconds. Run it through run.sh attacks, which makes the environment:
 
-  bench/peers/run.sh attacks --json attacks.json              everything: hours
+  bench/peers/run.sh attacks --json attacks.json              everything: most of a day
   bench/peers/run.sh attacks --only 'auto standard' --n 300   rows with these words
   bench/peers/run.sh attacks --list                           the rows
 

@@ -32,7 +32,7 @@ AT(epsball_attack_options, restarts, 20);
 AT(epsball_attack_options, step_size, 24);
 AT(epsball_attack_options, seed, 32);
 AT(epsball_attack_options, random_start, 40);
-AT(epsball_attack_options, reserved, 44);
+AT(epsball_attack_options, lattice, 44);
 AT(epsball_certify_options, struct_size, 0);
 AT(epsball_certify_options, timeout_ms, 4);
 AT(epsball_certify_options, method, 8);

@@ -114,6 +114,11 @@ static void attacking(epsball_model *m, expected *e) {
   o.random_start = 1;
   expect(EPSBALL_ERR_ARGUMENT, "random_start", ATTACK(e->labels, "linf", "0.1"));
   o.random_start = 0;
+  o.lattice = 9;
+  expect(EPSBALL_ERR_ARGUMENT, "lattice: 9 bits", ATTACK(e->labels, "linf", "0.1"));
+  o.lattice = 8;
+  expect(EPSBALL_OK, "", ATTACK(e->labels, "linf", "0.1"));
+  o.lattice = 0;
   o.method = "pgd:steps=3";
   expect(EPSBALL_ERR_ARGUMENT, "steps: 8, want 0 with method pgd:steps=3", ATTACK(e->labels, "linf", "0.1"));
   o.method = "apgd:momentum=1";

@@ -131,7 +131,7 @@ func (f *attackFlags) config() (attack.Config, error) {
 	if err == nil {
 		err = checkNorm(m, ball)
 	}
-	return attack.Config{Ball: ball, Method: m, EOT: f.defence.eot, Lattice: f.pictures.lattice}, err
+	return attack.Config{Ball: attack.LatticeBall(ball, f.pictures.lattice), Method: m, EOT: f.defence.eot, Lattice: f.pictures.lattice}, err
 }
 
 // widen makes the ball of an attack that looks for the smallest distance as large as
@@ -189,7 +189,6 @@ func (a *app) attack(ctx context.Context, f *attackFlags) error {
 	hints := []string{}
 	if r := &runs[0]; r.Clean != nil {
 		hints = append(hints, report.ChanceHint(*r.Clean, r.N, s.Net.Classes())...)
-		hints = append(hints, report.LatticeHint(r.Lattice)...)
 	}
 	envelope := a.envelope("attack", s)
 	m, err := f.method()
@@ -253,6 +252,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	}
 	run := report.NewAttackRun(s.Name, f.data.Offset, &cfg)
 	r := &run
+	r.Eps, r.EpsExact = f.eps.v.Float64(), f.eps.v.String()
 	r.Unlimited, r.Defence = f.unlimited, f.defence.facts(cfg.Method)
 	known := 0 // images that the journal has
 	cfg.Progress = func(done int) { bar.Show(cfg.Method.Name(), known+done, f.data.N) }
@@ -302,7 +302,7 @@ func (a *app) attackOnce(ctx context.Context, f *attackFlags, s *input.Subject, 
 	checked, cancel := grace(ctx)
 	defer cancel()
 	failure = errors.Join(failure, a.diagnose(checked, f, s, &front, &cfg, r, res, bar), a.drawPictures(checked, f, s, &cfg, res, r), a.compareLattice(ctx, f, s, cfg, r, bar))
-	if bad := a.judge(r); failure == nil {
+	if bad := a.judge("at ε = "+r.EpsExact, r.Checks); failure == nil {
 		failure = bad
 	}
 	return r, failure

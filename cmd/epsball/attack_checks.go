@@ -15,34 +15,39 @@ import (
 // diagnose runs the checks on what an attack found. After ^C only those that look at the
 // result alone are run.
 func (a *app) diagnose(ctx context.Context, f *attackFlags, s *input.Subject, front *front, cfg *attack.Config, r *report.AttackRun, res *attack.Result, bar *show.Bar) error {
-	c := audit.Case{
-		Target: s.Target(), Pool: s.Pool, Config: *cfg, Batch: attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, Result: res, Level: f.checks.v,
-		Progress: func(check string, done, total int) { bar.Show("check "+check, done, total) },
-	}
-	if front.judge != nil {
-		c.Attacked = front.attacked
-	}
+	level := f.checks.v
 	if r.Interrupted != nil {
-		c.Level = audit.LevelOff
+		level = audit.LevelOff
 	}
-	if c.Level != audit.LevelOff {
-		var err error
-		if c.Surrogates, err = a.surrogates(s); err != nil {
-			return err
-		}
+	c, err := a.newCase(level, s, front, func(check string, done, total int) { bar.Show("check "+check, done, total) })
+	if err != nil {
+		return err
 	}
+	c.Config, c.Batch, c.Result = *cfg, attack.Batch{X: s.X, Y: s.Y, First: f.data.Offset}, res
 	r.Checks = audit.Diagnose(ctx, c)
 	bar.Clear()
 	return nil
 }
 
-// judge prints the warnings of the checks, and returns the first check that failed or was
-// stopped as an error.
-func (a *app) judge(r *report.AttackRun) (failure error) {
-	for _, f := range r.Checks {
+// newCase is what checks need to know of a subject, whatever the attack on it.
+func (a *app) newCase(level audit.Level, s *input.Subject, front *front, progress func(check string, done, total int)) (c audit.Case, err error) {
+	c = audit.Case{Target: s.Target(), Pool: s.Pool, Level: level, Progress: progress}
+	if front.judge != nil {
+		c.Attacked = front.attacked
+	}
+	if level != audit.LevelOff {
+		c.Surrogates, err = a.surrogates(s)
+	}
+	return c, err
+}
+
+// judge prints the warnings of checks of what, and returns the first check that failed or
+// was stopped as an error.
+func (a *app) judge(what string, checks []audit.Finding) (failure error) {
+	for _, f := range checks {
 		switch f.Verdict {
 		case audit.Warn:
-			a.logf("warning: check %s at ε = %s: %s", f.Name, r.EpsExact, f.Detail)
+			a.logf("warning: check %s %s: %s", f.Name, what, f.Detail)
 		case audit.Fail, audit.Stopped:
 			if failure == nil {
 				failure = undecided("check %s: %s", f.Name, f.Detail)

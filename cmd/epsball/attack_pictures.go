@@ -169,9 +169,9 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 	if cfg.Lattice == 0 {
 		return nil
 	}
-	bits := cfg.Lattice
-	cfg.Lattice = 0
-	r.Lattice = &report.Lattice{Bits: bits, Grid: audit.NewGrid(cfg.Ball, bits, s.X, len(s.Y))}
+	bits, ball := cfg.Lattice, cfg.Ball
+	cfg.Lattice, cfg.Ball.Eps = 0, f.eps.v
+	r.Lattice = &report.Lattice{Bits: bits, Eps: ball.Eps.String(), Grid: audit.NewGrid(ball, bits, s.X, len(s.Y))}
 	if r.Interrupted != nil {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (a *app) compareLattice(ctx context.Context, f *attackFlags, s *input.Subje
 	}
 	var rounded audit.Rounding
 	if err == nil {
-		rounded, err = audit.Round(ctx, s.Target(), s.Pool, cfg.Ball, b, res, bits)
+		rounded, err = audit.Round(ctx, s.Target(), s.Pool, ball, b, res, bits)
 	}
 	if errors.Is(err, context.Canceled) {
 		return interrupted("the attack is done, the float attack that it is compared with is not")

@@ -222,6 +222,33 @@ func TestAttackResume(t *testing.T) {
 	assert.NoFileExists(t, log)
 }
 
+// TestCascadeResume: so does a cascade, from any of its stages.
+func TestCascadeResume(t *testing.T) {
+	f := newFiles(t)
+	out := filepath.Join(f.dir, "adv.npz")
+	for _, how := range []string{"auto", "fast"} {
+		line := args("attack --model %s --data %s --n 30 --eps 0.01 --attack %s --threads 1 --checks off --json --out %s --force", f.model, f.data, how, out)
+		resume := append(slices.Clone(line[:len(line)-1]), "--resume")
+		require.Zero(t, run(line...).code)
+		whole := readFile(t, out)
+		parts := 0
+		for looks := int64(2); looks < 3000; looks *= 5 {
+			r := runWith(newCountdown(looks), line...)
+			if r.code == 0 {
+				break
+			}
+			if _, err := os.Stat(out + ".journal"); err != nil {
+				continue // nothing was begun
+			}
+			again := run(resume...)
+			require.Zero(t, again.code, again.stderr)
+			require.Equal(t, whole, readFile(t, out), "%s after %d looks", how, looks)
+			parts++
+		}
+		assert.Positive(t, parts, how)
+	}
+}
+
 // TestCancelEval: finished models and passes are kept, the rest is marked.
 func TestCancelEval(t *testing.T) {
 	f := newFiles(t)
@@ -241,7 +268,7 @@ func TestCancelEval(t *testing.T) {
 	pgd := "pgd:steps=1000000,seed=1"
 	attacks := model(1)["attacks"].([]any)
 	assert.InDelta(t, clean, attacks[0].(map[string]any)["robust"], 1e-9)
-	assert.Equal(t, map[string]any{"attack": pgd, "robust": nil}, attacks[1])
+	assert.Equal(t, map[string]any{"attack": pgd, "robust": nil, "checks": nil}, attacks[1])
 	assert.Equal(t, []any{pgd, "certify"}, model(1)["not_run"])
 	assert.Nil(t, model(2)["clean"])
 	assert.Len(t, model(2)["not_run"], 4)

@@ -16,6 +16,11 @@ type Bar struct {
 	mu   sync.Mutex
 	next time.Time // not to redraw before
 	on   bool
+
+	// For the time left: of the label shown, when it began, and what was done then.
+	label string
+	start time.Time
+	from  int
 }
 
 // NewBar returns a bar if w is a terminal.
@@ -38,13 +43,25 @@ func (b *Bar) Show(label string, done, total int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
+	if label != b.label || done < b.from {
+		b.label, b.start, b.from = label, now, done
+	}
 	if now.Before(b.next) {
 		return
 	}
 	b.next, b.on = now.Add(100*time.Millisecond), true
 	const width = 24
 	full := strings.Repeat("━", width*done/total)
-	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d", label, full, strings.Repeat("╌", width-Width(full)), done, total)
+	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d%s", label, full, strings.Repeat("╌", width-Width(full)), done, total, left(now.Sub(b.start), done-b.from, total-done))
+}
+
+// left says how long the rest takes if it goes on as so far, once there is a basis for it.
+func left(took time.Duration, done, rest int) string {
+	if took < 2*time.Second || done <= 0 || rest <= 0 {
+		return ""
+	}
+	d := time.Duration(took.Seconds() / float64(done) * float64(rest) * float64(time.Second))
+	return ", " + d.Round(time.Second).String() + " left"
 }
 
 // Clear removes the bar.

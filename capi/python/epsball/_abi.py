@@ -44,7 +44,7 @@ class Info(Structure):
 class AttackOptions(Structure):
     _fields_ = [("struct_size", c_uint32), ("timeout_ms", c_uint32), ("method", c_char_p), ("steps", c_uint32),
                 ("restarts", c_uint32), ("step_size", c_double), ("seed", c_uint64), ("random_start", c_uint32),
-                ("reserved", c_uint32)]
+                ("lattice", c_uint32)]
 
 
 class CertifyOptions(Structure):

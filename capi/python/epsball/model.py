@@ -101,7 +101,8 @@ class Model:
         return Prediction(_arrays.int64(labels), logits)
 
     def attack(self, images: Any, labels: Any, norm: str, eps: Any, method: str = "pgd", steps: int = 0, restarts: int = 0,
-               step_size: float = 0, seed: int = 0, random_start: bool = False, timeout_ms: int = 0) -> Attack:
+               step_size: float = 0, seed: int = 0, random_start: bool = False, timeout_ms: int = 0,
+               lattice: int = 0) -> Attack:
         """Searches the ball around each image for one that is not classified as its label says.
 
         norm is "linf", "l2", "l1" or "l0", as far as the method has it. eps is exact: "8/255",
@@ -109,12 +110,13 @@ class Model:
         "inf" is for methods that look for the smallest distance. method is any of
         docs/attacks.md, such as "pgd", "auto", "fast" or "ddn", and may have options:
         "apgd:steps=100,loss=dlr". steps, restarts, step_size and seed are options too; 0 is
-        as method says. random_start is of fgsm alone. After ERR_TIMEOUT and ERR_CANCELLED
+        as method says. random_start is of fgsm alone. With lattice 8 only
+        pictures of 8 bits are tried, which files hold as they are. After ERR_TIMEOUT and ERR_CANCELLED
         the Error has what was found in result.
         """
         ball, held, n = self._ball(images, labels, norm, eps)
         options = struct(_abi.AttackOptions, timeout_ms=timeout_ms, method=method, steps=steps, restarts=restarts,
-                         step_size=step_size, seed=seed, random_start=bool(random_start))
+                         step_size=step_size, seed=seed, random_start=bool(random_start), lattice=lattice)
         adversarial, outcomes = _arrays.zeros("f", n, *self.shape), _arrays.zeros("B", n)
         try:
             call("epsball_attack", *ball, byref(options), _arrays.pointer(adversarial)[0], _arrays.pointer(outcomes)[0])

@@ -52,6 +52,14 @@ class TestModel(Case):
         self.same(attack.adversarial, "adversarial.f32")
         self.same(self.model.certify(memoryview(doubles), self.labels, "linf", "0.1").margins, "margins.f32")
 
+    def test_lattice(self):
+        """Pictures of 8 bits: every pixel is k / 255 in float32."""
+        adversarial = self.model.attack(self.images, self.labels, "linf", "0.1", steps=8, lattice=8).adversarial
+        self.assertTrue(all(abs(v * 255 - round(v * 255)) < 1e-4 for v in flat(adversarial)))
+        free = self.model.attack(self.images, self.labels, "linf", "0.1", steps=8).adversarial
+        self.assertFalse(all(abs(v * 255 - round(v * 255)) < 1e-4 for v in flat(free)))
+        self.fails(epsball.ERR_ARGUMENT, "lattice: 9 bits", self.model.attack, self.images, self.labels, "linf", "0.1", lattice=9)
+
     def test_attack(self):
         for options in (dict(steps=8, restarts=2, seed=7), dict(method="pgd:steps=8,restarts=2,seed=7"),
                         dict(method="pgd:steps=8", restarts=2, seed=7)):
@@ -68,7 +76,7 @@ class TestModel(Case):
         n = 6
         images, labels = self.images[:n * IMAGE], self.labels[:n]
         fooled = {}
-        for method, norm, eps in (("fast", "linf", "0.1"), ("auto:version=rand", "linf", "0.1"), ("square:queries=50", "l2", 2),
+        for method, norm, eps in (("fast", "linf", "0.3"), ("auto:version=rand", "linf", "0.1"), ("square:queries=50", "l2", 2),
                                   ("ddn", "l2", "inf"), ("fmn:steps=20", "l0", "inf"), ("sparse-rs:queries=50", "l0", 30),
                                   ("fab-t:steps=10,targets=2", "l1", float("inf"))):
             adversarial, outcomes = self.model.attack(images, labels, norm, eps, method=method)

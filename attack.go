@@ -73,7 +73,8 @@ type AttackOption struct{ lattice, first int }
 
 // Lattice restricts the attack to pictures whose values have that many bits (8 in PNG
 // files): their pixels are multiples of 1/(2^bits − 1), so that they are still misclassified
-// when they have been saved and read again.
+// when they have been saved and read again. An Linf ball of whole levels, such as 8/255,
+// then means levels (attack.LatticeBall).
 func Lattice(bits int) AttackOption { return AttackOption{lattice: bits} }
 
 // FirstIndex numbers the images from i on, which picks their random numbers: so a large
@@ -129,7 +130,7 @@ func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.attacker.is(b.ball, how, o.lattice) {
-		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: b.ball, Method: how, Lattice: o.lattice})
+		c, err := audit.WithProofs(n, m.pool, attack.Config{Ball: attack.LatticeBall(b.ball, o.lattice), Method: how, Lattice: o.lattice})
 		if err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func (m *Model) AttackInto(ctx context.Context, x Batch, b Ball, how Method, r *
 		if err != nil {
 			return err
 		}
-		m.attacker = attacker{a, c}
+		m.attacker = attacker{a, b.ball, c}
 	}
 	return m.attacker.run.Run(ctx, attack.Batch{X: x.X, Y: x.Y, First: o.first}, r)
 }
@@ -155,11 +156,12 @@ func (m *Model) attackable(x Batch, b Ball, how Method) (*net.Network, error) {
 
 // attacker is the one used last.
 type attacker struct {
-	run *attack.Attacker
-	c   attack.Config
+	run  *attack.Attacker
+	ball net.Ball // as asked for
+	c    attack.Config
 }
 
 func (a *attacker) is(b net.Ball, how Method, lattice int) bool {
-	return a.run != nil && a.c.Ball.Norm == b.Norm && a.c.Ball.Eps.String() == b.Eps.String() && a.c.Lattice == lattice &&
+	return a.run != nil && a.ball.Norm == b.Norm && a.ball.Eps.String() == b.Eps.String() && a.c.Lattice == lattice &&
 		reflect.TypeOf(how).Comparable() && a.c.Method == how
 }

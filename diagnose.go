@@ -43,7 +43,7 @@ func (m *Model) Diagnose(ctx context.Context, x Batch, b Ball, how Method, found
 		return nil, err
 	}
 	o := settings(opts)
-	c := attack.Config{Ball: b.ball, Method: how, Lattice: o.lattice}
+	c := attack.Config{Ball: attack.LatticeBall(b.ball, o.lattice), Method: how, Lattice: o.lattice}
 	switch {
 	case found == nil:
 		return nil, errors.New("attacked: nil, want the outcome of Attack")

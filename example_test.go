@@ -142,9 +142,9 @@ func ExampleModel_Diagnose() {
 	// Output:
 	// pgd:steps=10,random-start=false,loss=margin: fooled 35, proved 0 of 50
 	// proofs: fooled 0, proved 0 of 15
-	// apgd:steps=10,targets=9,loss=margin,seed=1: fooled 4, proved 0 of 15
-	// apgd:steps=50,targets=3,loss=dlr,seed=1: fooled 1, proved 0 of 8
-	// apgd:steps=100,targets=9,loss=dlr,seed=1: fooled 0, proved 0 of 1
+	// apgd:steps=50,seed=1: fooled 4, proved 0 of 15
+	// apgd:steps=20,targets=5,loss=dlr,seed=1: fooled 1, proved 0 of 11
+	// apgd:steps=100,targets=5,loss=dlr,seed=1: fooled 0, proved 0 of 2
 }
 
 // Bad input is an error that names what is wrong, never a wrong number.

@@ -4,9 +4,9 @@
 // verifier proves that there is none.
 //
 // This package is the small front for embedding: Load a Model, Classify,
-// Attack, Certify. The packages behind it offer more: model (networks as
-// data), net (passes, losses, the ball), attack, verify, audit, train,
-// dataset, zoo.
+// Attack, Certify; Diagnose says whether an attack is any good. The packages
+// behind it offer more: model (networks as data), net (passes, losses, the
+// ball), attack, defend, verify, audit, train, dataset, zoo.
 //
 // Images are float32 pixels in [0, 1], channels first. The results for an
 // image are the same bits in any batch, with any number of threads, and on

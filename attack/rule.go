@@ -5,7 +5,7 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// Method is an attack with its settings: FGSM, PGD, APGD, or one of your own. It is a
+// Method is an attack with its settings: PGD, DDN, Auto and others, or one of your own. It is a
 // value that does not change; everything that changes is in the rules that it makes.
 type Method interface {
 	// Name is that of the registry, String the whole textual form, which Parse reads:

@@ -101,7 +101,7 @@ say little about the others.`,
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to attack (required)")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.attack, "attack", "fgsm, pgd or apgd, with options such as pgd:steps=100,restarts=5: see epsball help attacks")
+	fl.Var(f.attack, "attack", "such as auto, fast, pgd:steps=100,restarts=5 or ddn: see epsball help attacks")
 	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", ")+": the norm of the ball, as far as the attack has it")
 	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1; for l0 the number of values (default for an attack that looks for the smallest distance: none)")
 	fl.IntVar(&f.steps, "steps", 40, "gradient steps of a restart (apgd: 100; fgsm: 1)")

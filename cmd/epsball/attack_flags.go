@@ -119,15 +119,16 @@ func attacksTopic() *cobra.Command {
 	var b strings.Builder
 	b.WriteString(`--attack takes the name of a method, with options that differ from its defaults:
 
-  fgsm    pgd:steps=100,restarts=5    apgd:loss=dlr,targeted
+  auto    fast    pgd:steps=100,restarts=5    apgd:loss=dlr,targeted
 
+In a hurry, use fast; for figures to compare with others, auto, which is AutoAttack.
 attack and eval print the same form, so that it can be used again. In attack, --steps
 and other flags stand for the options of the same name.
 `)
 	for _, k := range attack.Builtin() {
 		fmt.Fprintf(&b, "\n%s: %s\n", k.Name, k.About)
 		for _, f := range k.New().Fields() {
-			fmt.Fprintf(&b, "  %-14s%s\n", f.Name, f.About)
+			fmt.Fprintf(&b, "  %-16s%s\n", f.Name, f.About)
 		}
 	}
 	b.WriteString("\nLengths are in pixel units, a decimal or a fraction such as 2/255. docs/attacks.md\nsays more.")

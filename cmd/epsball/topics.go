@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/defend"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -106,7 +107,7 @@ func (a *app) complete(root *cobra.Command) {
 		for name, v := range map[string]cobra.CompletionFunc{
 			"model": cobra.FixedCompletions(builtin, files), "data": cobra.FixedCompletions([]string{"builtin:mnist"}, files),
 			"arch": cobra.FixedCompletions(model.Presets(), files), "norm": cobra.FixedCompletions(net.Norms(), none),
-			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions([]string{"fgsm", "pgd", "apgd"}, none),
+			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions(attack.Builtin().Names(), none),
 			"defence": cobra.FixedCompletions(defend.Builtin().Names(), none), "defence-gradient": cobra.FixedCompletions(append(defend.Gradients(), naive), none),
 		} {
 			if c.Flags().Lookup(name) != nil {

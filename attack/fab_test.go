@@ -16,7 +16,7 @@ import (
 
 // TestPlanesGolden: projections to planes are those of pyautoattack.
 func TestPlanesGolden(t *testing.T) {
-	arrays := readNPZ(t, "fab.npz")
+	arrays, _ := readGolden(t, "fab.npz")
 	for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
 		name := "project." + norm.String()
 		points, normals := arrays[name+".t"].([]float32), arrays[name+".w"].([]float32)
@@ -112,7 +112,7 @@ func TestPlanesOfNothing(t *testing.T) {
 
 // TestFABGolden follows the runs of make_fab.py point by point.
 func TestFABGolden(t *testing.T) {
-	arrays := readNPZ(t, "fab.npz")
+	arrays, _ := readGolden(t, "fab.npz")
 	runs := 0
 	for name := range arrays {
 		run, ok := strings.CutSuffix(name, ".path")

@@ -13,21 +13,9 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// readNPZ returns the arrays of a golden file by name.
-func readNPZ(t *testing.T, name string) map[string]any {
-	t.Helper()
-	list, err := golden.File(name)
-	require.NoError(t, err)
-	arrays := map[string]any{}
-	for _, a := range list {
-		arrays[a.Name] = a.Data
-	}
-	return arrays
-}
-
 // TestStepsGolden follows the runs of make_steps.py, by other packages, point by point.
 func TestStepsGolden(t *testing.T) {
-	arrays := readNPZ(t, "steps.npz")
+	arrays, _ := readGolden(t, "steps.npz")
 	runs := map[string]struct {
 		network string
 		norm    net.Norm

@@ -109,7 +109,7 @@ func (a *app) drawPictures(ctx context.Context, f *attackFlags, s *input.Subject
 		r.Pictures.Folder, r.Pictures.Written = p.png.Path, len(all)
 		r.Checks = append(r.Checks, checkPNG(ctx, s, cfg, filepath.Join(p.png.Path, pictures.Adversarials), all))
 	}
-	title := fmt.Sprintf("%s, %s, %v", r.Model, r.Attack, cfg.Ball)
+	title := fmt.Sprintf("%s, %s, %s ε=%s", r.Model, r.Attack, r.Norm, r.EpsExact)
 	if cfg.Lattice > 0 {
 		title += fmt.Sprintf(", %d bits", cfg.Lattice)
 	}

@@ -16,7 +16,8 @@ import (
 
 // TestAPGDGolden follows the runs of make_apgd.py point by point.
 func TestAPGDGolden(t *testing.T) {
-	arrays, runs := readNPZ(t, "apgd.npz"), []string{}
+	arrays, _ := readGolden(t, "apgd.npz")
+	runs := []string{}
 	for name := range arrays {
 		if run, ok := strings.CutSuffix(name, ".path"); ok {
 			runs = append(runs, run)

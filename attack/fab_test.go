@@ -4,39 +4,19 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
-// fabGolden returns the arrays of make_fab.py.
-func fabGolden(t *testing.T) map[string]any {
-	path := filepath.Join("..", "testdata", "golden", "fab.npz")
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
-	require.NoError(t, err)
-	arrays := map[string]any{}
-	for _, a := range list {
-		arrays[a.Name] = a.Data
-	}
-	return arrays
-}
-
 // TestPlanesGolden: projections to planes are those of pyautoattack.
 func TestPlanesGolden(t *testing.T) {
-	arrays := fabGolden(t)
+	arrays, _ := readGolden(t, "fab.npz")
 	for _, norm := range []net.Norm{net.Linf, net.L2, net.L1} {
 		name := "project." + norm.String()
 		points, normals := arrays[name+".t"].([]float32), arrays[name+".w"].([]float32)
@@ -132,7 +112,7 @@ func TestPlanesOfNothing(t *testing.T) {
 
 // TestFABGolden follows the runs of make_fab.py point by point.
 func TestFABGolden(t *testing.T) {
-	arrays := fabGolden(t)
+	arrays, _ := readGolden(t, "fab.npz")
 	runs := 0
 	for name := range arrays {
 		run, ok := strings.CutSuffix(name, ".path")

@@ -4,15 +4,12 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -20,13 +17,7 @@ import (
 
 // TestMinimalGolden follows the runs of make_minimal.py point by point.
 func TestMinimalGolden(t *testing.T) {
-	path := filepath.Join("..", "testdata", "golden", "minimal.npz")
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
+	list, err := golden.File("minimal.npz")
 	require.NoError(t, err)
 	arrays, runs := map[string]any{}, []string{}
 	for _, a := range list {

@@ -3,15 +3,12 @@ package attack
 import (
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -21,13 +18,7 @@ import (
 // runs in it: those of the arrays RUN.x.
 func readGolden(t *testing.T, name string) (arrays map[string]any, runs []string) {
 	t.Helper()
-	path := filepath.Join("..", "testdata", "golden", name)
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
+	list, err := golden.File(name)
 	require.NoError(t, err)
 	arrays = map[string]any{}
 	for _, a := range list {

@@ -2,41 +2,20 @@ package attack
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
 
-// readNPZ returns the arrays of a golden file by name.
-func readNPZ(t *testing.T, name string) map[string]any {
-	t.Helper()
-	path := filepath.Join("..", "testdata", "golden", name)
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
-	require.NoError(t, err)
-	arrays := map[string]any{}
-	for _, a := range list {
-		arrays[a.Name] = a.Data
-	}
-	return arrays
-}
-
 // TestStepsGolden follows the runs of make_steps.py, by other packages, point by point.
 func TestStepsGolden(t *testing.T) {
-	arrays := readNPZ(t, "steps.npz")
+	arrays, _ := readGolden(t, "steps.npz")
 	runs := map[string]struct {
 		network string
 		norm    net.Norm

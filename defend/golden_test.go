@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
@@ -23,13 +21,7 @@ type array struct {
 }
 
 func readGolden(t *testing.T) map[string]array {
-	path := filepath.Join("..", "testdata", "golden", "defend.npz")
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
+	list, err := golden.File("defend.npz")
 	require.NoError(t, err)
 	arrays := map[string]array{}
 	for _, a := range list {

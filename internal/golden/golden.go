@@ -76,8 +76,16 @@ func Load(name string) (*Case, error) {
 	return c, nil
 }
 
-// readArrays reads the arrays of a file.
-func readArrays(path string) (*arrays, error) {
+// File returns the arrays of a file of testdata/golden, such as "fab.npz".
+func File(name string) ([]dataset.NamedArray, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	return readFile(filepath.Join(root, "testdata", "golden", name))
+}
+
+func readFile(path string) ([]dataset.NamedArray, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("golden: %w", err)
@@ -87,7 +95,12 @@ func readArrays(path string) (*arrays, error) {
 	if err != nil {
 		return nil, fmt.Errorf("golden: %w", err)
 	}
-	list, err := dataset.ReadNPZ(path, f, info.Size())
+	return dataset.ReadNPZ(path, f, info.Size())
+}
+
+// readArrays reads the arrays of a file.
+func readArrays(path string) (*arrays, error) {
+	list, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"image/color"
 	"image/png"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -14,18 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/golden"
 	"github.com/epsball/epsball/model"
 )
 
 // TestSSIMGolden compares with scikit-image (testdata/golden/make_ssim.py).
 func TestSSIMGolden(t *testing.T) {
-	path := filepath.Join("..", "..", "testdata", "golden", "ssim.npz")
-	f, err := os.Open(path)
-	require.NoError(t, err)
-	defer f.Close()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	list, err := dataset.ReadNPZ(path, f, info.Size())
+	list, err := golden.File("ssim.npz")
 	require.NoError(t, err)
 	arrays := map[string]dataset.NamedArray{}
 	for _, a := range list {

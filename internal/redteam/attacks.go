@@ -27,6 +27,7 @@ var values = map[string][]string{
 	"candidates": {"1", "3"}, "overshoot": {"1e-9", "0.02", "1e30"},
 	"searches": {"1", "3", "12"}, "rate": {"1e-9", "0.01", "1", "1e30"}, "weight": {"1e-9", "0.1", "1e30"}, "abort-early": {"true", "false"},
 	"gamma": {"0.01", "0.5", "1"}, "init-norm": {"1e-9", "0.3", "1e30"}, "elastic-net": {"true", "false"},
+	"proofs":  {"true", "false"},
 	"version": {"standard"}, // the other is for targets that draw
 }
 

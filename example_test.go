@@ -145,6 +145,7 @@ func ExampleModel_Diagnose() {
 	// apgd:steps=50,seed=1: fooled 4, proved 0 of 15
 	// apgd:steps=20,targets=5,loss=dlr,seed=1: fooled 1, proved 0 of 11
 	// apgd:steps=100,targets=5,loss=dlr,seed=1: fooled 0, proved 0 of 2
+	// square:queries=5000,seed=1: fooled 0, proved 0 of 0
 }
 
 // Bad input is an error that names what is wrong, never a wrong number.

@@ -22,7 +22,20 @@ type CascadeStage struct {
 	// Within spares images that look out of reach: only those are attacked whose lowest
 	// margin so far is at most this share of the margin of the image as it is; 0: all.
 	Within float64
+
+	// Close spares all images but those that Config.Prove nearly proved by intervals
+	// alone: networks trained for such bounds often mislead the gradient.
+	Close bool
 }
+
+// Proof is what a stage of proofs says of an image.
+type Proof int8
+
+const (
+	Unproved Proof = iota
+	NearlyProved
+	Proved
+)
 
 // cascade runs stages one after the other, each on the images that withstood those
 // before it.
@@ -38,7 +51,8 @@ type cascade struct {
 	steps  []int     // of each image
 	clean  []float32 // its margin as it is
 	only   []int
-	proved []bool
+	proofs []Proof
+	close  []bool // images that are nearly proved
 	mu     sync.Mutex
 }
 
@@ -47,6 +61,7 @@ type stage struct {
 	a      *Attacker // nil: proofs
 	warm   bool
 	within float64
+	close  bool
 }
 
 // NewCascade returns the run of a method that is a cascade of others, with goal
@@ -57,7 +72,7 @@ func NewCascade(t Target, c Config, pool *kernels.Pool, stages []CascadeStage) (
 	for _, s := range stages {
 		if s.Method == nil {
 			if c.Prove != nil {
-				r.stages = append(r.stages, stage{name: StageProofs, within: s.Within})
+				r.stages = append(r.stages, stage{name: StageProofs, within: s.Within, close: s.Close})
 			}
 			continue
 		}
@@ -68,7 +83,7 @@ func NewCascade(t Target, c Config, pool *kernels.Pool, stages []CascadeStage) (
 			return nil, err
 		}
 		a.passes, a.later, a.settled = shared, len(r.stages) > 0, r.settled
-		r.stages = append(r.stages, stage{s.Method.String(), a, s.Warm, s.Within})
+		r.stages = append(r.stages, stage{s.Method.String(), a, s.Warm, s.Within, s.Close})
 	}
 	return r, nil
 }
@@ -103,9 +118,10 @@ func (c *cascade) Run(ctx context.Context, b Batch, res *Result) error {
 	n := len(b.Y)
 	c.b, c.res, c.done = b, res, 0
 	if cap(c.steps) < n {
-		c.steps, c.clean = make([]int, n), make([]float32, n)
+		c.steps, c.clean, c.close = make([]int, n), make([]float32, n), make([]bool, n)
 	}
-	c.steps, c.clean = c.steps[:n], c.clean[:n]
+	c.steps, c.clean, c.close = c.steps[:n], c.clean[:n], c.close[:n]
+	clear(c.close)
 	clear(c.steps)
 	for _, s := range c.stages {
 		res.Stages = append(res.Stages, Stage{Method: s.name})
@@ -129,7 +145,7 @@ func (c *cascade) block(ctx context.Context, from, to int) error {
 	for k, stage := range c.stages {
 		c.only = c.only[:0]
 		for i := from; i < to; i++ {
-			if !c.res.Done[i] && (stage.within == 0 || float64(c.res.Margin[i]) <= float64(stage.within*float64(c.clean[i]))) {
+			if !c.res.Done[i] && stage.takes(c, i) {
 				c.only = append(c.only, i)
 			}
 		}
@@ -165,6 +181,11 @@ func (c *cascade) block(ctx context.Context, from, to int) error {
 	return nil
 }
 
+// takes reports whether the stage is for image i.
+func (s *stage) takes(c *cascade, i int) bool {
+	return (s.within == 0 || float64(c.res.Margin[i]) <= float64(s.within*float64(c.clean[i]))) && (!s.close || c.close[i])
+}
+
 func (c *cascade) attack(ctx context.Context, stage stage, s *Stage) error {
 	a, b := stage.a, c.b
 	if stage.warm {
@@ -185,17 +206,18 @@ func (c *cascade) attack(ctx context.Context, stage stage, s *Stage) error {
 
 // prove asks for proofs of the images that are left.
 func (c *cascade) prove(ctx context.Context, s *Stage) error {
-	if cap(c.proved) < len(c.only) {
-		c.proved = make([]bool, len(c.only))
+	if cap(c.proofs) < len(c.only) {
+		c.proofs = make([]Proof, len(c.only))
 	}
-	c.proved = c.proved[:len(c.only)]
-	clear(c.proved)
-	err := c.cfg.Prove(ctx, c.b, c.res, c.only, c.proved)
+	c.proofs = c.proofs[:len(c.only)]
+	clear(c.proofs)
+	err := c.cfg.Prove(ctx, c.b, c.res, c.only, c.proofs)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("proofs: %w", err)
 	}
 	for k, i := range c.only {
-		if c.proved[k] {
+		c.close[i] = c.proofs[k] == NearlyProved
+		if c.proofs[k] == Proved {
 			s.Proved++
 			c.res.Proved[i] = true
 			c.settled(i, 0)

@@ -30,10 +30,9 @@ type Config struct {
 	Recheck bool
 
 	// Prove, if not nil, looks for proofs that images withstand any attack in the ball,
-	// and sets proved[k] for image images[k] of the batch; res holds what was found so
-	// far. Cascades with a stage for it (Fast) call it, and do not attack those images
-	// any more.
-	Prove func(ctx context.Context, b Batch, res *Result, images []int, proved []bool) error
+	// and sets proofs[k] for image images[k] of the batch; res holds what was found so
+	// far. Cascades with a stage for it call it, and do not attack those images any more.
+	Prove func(ctx context.Context, b Batch, res *Result, images []int, proofs []Proof) error
 
 	// Progress, if not nil, is called after each finished image with the
 	// number finished so far, from any goroutine.

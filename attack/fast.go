@@ -8,7 +8,7 @@ import (
 // Fast is a cascade that leaves about as many images as Auto, at a fraction of its cost:
 // ten steps on all images; proofs that spare the images that no attack can fool, where
 // Config.Prove has them; and longer runs on those that are left, the longest only where
-// the margin has nearly gone. In L1, where the margin says less of what longer runs find,
+// the margin has nearly gone. Images that intervals nearly prove get Square in the end. In L1, where the margin says less of what longer runs find,
 // it ends with the stages of Auto but for Square.
 type Fast struct {
 	Seed uint64
@@ -43,12 +43,14 @@ func (f Fast) Stages(n net.Norm) []CascadeStage {
 		return append(first,
 			CascadeStage{Method: APGD{Restarts: 5, Stages: true, Seed: f.Seed}},
 			CascadeStage{Method: APGD{Loss: net.DLR, Targets: 5, Stages: true, Seed: f.Seed}},
-			CascadeStage{Method: FABT{Stop: true, Seed: f.Seed}, Within: 0.6})
+			CascadeStage{Method: FABT{Stop: true, Seed: f.Seed}, Within: 0.6},
+			CascadeStage{Method: Square{Seed: f.Seed}, Close: true})
 	}
 	return append(first,
 		CascadeStage{Method: APGD{Steps: 50, Seed: f.Seed}},
 		CascadeStage{Method: APGD{Steps: 20, Loss: net.DLR, Targets: 5, Seed: f.Seed}, Within: 0.5},
-		CascadeStage{Method: APGD{Loss: net.DLR, Targets: 5, Seed: f.Seed}, Within: 0.06})
+		CascadeStage{Method: APGD{Loss: net.DLR, Targets: 5, Seed: f.Seed}, Within: 0.06},
+		CascadeStage{Method: Square{Seed: f.Seed}, Close: true})
 }
 
 // NewRule is never called: the stages have rules.

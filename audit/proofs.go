@@ -35,7 +35,7 @@ func WithProofs(t attack.Target, pool *kernels.Pool, c attack.Config) (attack.Co
 // For a norm that has no bounds, the function is nil.
 //
 // What it says of an image depends on that image alone.
-func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball, costly bool) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proved []bool) error, error) {
+func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball, costly bool) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proofs []attack.Proof) error, error) {
 	if ball.Norm == net.L0 {
 		return nil, nil
 	}
@@ -58,6 +58,10 @@ type prover struct {
 	res    verify.Result
 }
 
+// nearly is how far below zero the bound of intervals may lie, in units of the lowest margin
+// found, for an image to be nearly proved.
+const nearly = 30
+
 // hopeful says for each rung how far below zero its bound may lie, in units of the lowest
 // margin found, for the next rung to be worth its time.
 func (p *prover) hopeful(m verify.Method) float32 {
@@ -72,7 +76,7 @@ func (p *prover) hopeful(m verify.Method) float32 {
 	return 0
 }
 
-func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result, images []int, proved []bool) error {
+func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result, images []int, proofs []attack.Proof) error {
 	p.x, p.y, p.at = p.x[:0], p.y[:0], p.at[:0]
 	for k, i := range images {
 		p.x, p.y, p.at = append(p.x, b.X[i*p.size:(i+1)*p.size]...), append(p.y, b.Y[i]), append(p.at, k)
@@ -85,8 +89,11 @@ func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result
 		left := 0
 		for k, at := range p.at {
 			if p.res.Done[k] && p.res.Certified[k] {
-				proved[at] = true
+				proofs[at] = attack.Proved
 				continue
+			}
+			if m == verify.MethodIBP && p.res.Margin[k] > -nearly*found.Margin[images[at]] {
+				proofs[at] = attack.NearlyProved
 			}
 			if share := p.hopeful(m); !(p.res.Margin[k] > -share*found.Margin[images[at]]) && !math.IsInf(float64(share), 1) {
 				continue

@@ -141,6 +141,7 @@ type Slot struct {
 	Y      int
 	Target int // of the run; net.Untargeted
 	Moves  bool
+	Climbs bool // its move asked for a gradient
 
 	// Stream holds the random numbers of the run; they depend on Seed, Image and Run
 	// alone.

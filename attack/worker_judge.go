@@ -25,7 +25,7 @@ func (w *worker) judge(i int) (gradient bool) {
 		sl.steps++
 		w.steps++
 	}
-	if !gradient {
+	if sl.Climbs = gradient; !gradient {
 		clear(w.dz)
 	}
 	if !w.a.plan.NoGradient { // else there may be no room for one

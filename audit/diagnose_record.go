@@ -158,7 +158,7 @@ func (p *watchedPasses) Backward(blocks int) []float32 {
 	for k := range p.slots {
 		s := &p.slots[k]
 		t := p.w.traces[s.Image]
-		if t == nil || s.Empty() || !s.Moves {
+		if t == nil || s.Empty() || !s.Climbs {
 			continue
 		}
 		zero := p.useless(grad, s.Place)

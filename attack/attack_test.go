@@ -554,7 +554,10 @@ func longer(m Method) Method {
 // TestCancelledTally: what a cancelled run says of the images it did not finish is
 // true, and its ranges hold the figures of a whole run, wherever it stops.
 func TestCancelledTally(t *testing.T) {
-	const n = 300
+	n := 300
+	if testing.Short() {
+		n = 100
+	}
 	s := newSetup(t, tiny, 7, n, "")
 	s.y[3] = (s.y[3] + 1) % 5
 	clean := s.logits(t, s.x, n)

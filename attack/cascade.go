@@ -57,11 +57,9 @@ type cascade struct {
 }
 
 type stage struct {
-	name   string
-	a      *Attacker // nil: proofs
-	warm   bool
-	within float64
-	close  bool
+	CascadeStage
+	name string
+	a    *Attacker // nil: proofs
 }
 
 // NewCascade returns the run of a method that is a cascade of others, with goal
@@ -72,7 +70,7 @@ func NewCascade(t Target, c Config, pool *kernels.Pool, stages []CascadeStage) (
 	for _, s := range stages {
 		if s.Method == nil {
 			if c.Prove != nil {
-				r.stages = append(r.stages, stage{name: StageProofs, within: s.Within, close: s.Close})
+				r.stages = append(r.stages, stage{s, StageProofs, nil})
 			}
 			continue
 		}
@@ -83,7 +81,7 @@ func NewCascade(t Target, c Config, pool *kernels.Pool, stages []CascadeStage) (
 			return nil, err
 		}
 		a.passes, a.later, a.settled = shared, len(r.stages) > 0, r.settled
-		r.stages = append(r.stages, stage{s.Method.String(), a, s.Warm, s.Within, s.Close})
+		r.stages = append(r.stages, stage{s, s.Method.String(), a})
 	}
 	return r, nil
 }
@@ -183,12 +181,12 @@ func (c *cascade) block(ctx context.Context, from, to int) error {
 
 // takes reports whether the stage is for image i.
 func (s *stage) takes(c *cascade, i int) bool {
-	return (s.within == 0 || float64(c.res.Margin[i]) <= float64(s.within*float64(c.clean[i]))) && (!s.close || c.close[i])
+	return (s.Within == 0 || float64(c.res.Margin[i]) <= float64(s.Within*float64(c.clean[i]))) && (!s.Close || c.close[i])
 }
 
 func (c *cascade) attack(ctx context.Context, stage stage, s *Stage) error {
 	a, b := stage.a, c.b
-	if stage.warm {
+	if stage.Warm {
 		b.Start = c.res.Adv
 	}
 	a.margins = c.clean
@@ -211,7 +209,7 @@ func (c *cascade) prove(ctx context.Context, s *Stage) error {
 	}
 	c.proofs = c.proofs[:len(c.only)]
 	clear(c.proofs)
-	err := c.cfg.Prove(ctx, c.b, c.res, c.only, c.proofs)
+	err := c.cfg.Prove(ctx, c.cfg.Ball, c.b, c.res, c.only, c.proofs)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("proofs: %w", err)
 	}

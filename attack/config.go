@@ -29,10 +29,10 @@ type Config struct {
 	// of the result. Run fails otherwise. It costs a forward pass, and allocates.
 	Recheck bool
 
-	// Prove, if not nil, looks for proofs that images withstand any attack in the ball,
+	// Prove, if not nil, looks for proofs that images withstand any attack in a ball,
 	// and sets proofs[k] for image images[k] of the batch; res holds what was found so
 	// far. Cascades with a stage for it call it, and do not attack those images any more.
-	Prove func(ctx context.Context, b Batch, res *Result, images []int, proofs []Proof) error
+	Prove func(ctx context.Context, ball net.Ball, b Batch, res *Result, images []int, proofs []Proof) error
 
 	// Progress, if not nil, is called after each finished image with the
 	// number finished so far, from any goroutine.

@@ -23,33 +23,29 @@ func WithProofs(t attack.Target, pool *kernels.Pool, c attack.Config) (attack.Co
 	}
 	var err error
 	_, costly := c.Method.(attack.Auto)
-	c.Prove, err = Proofs(n, pool, c.Ball, costly)
+	c.Prove, err = Proofs(n, pool, costly)
 	return c, err
 }
 
-// Proofs returns the Config.Prove of attacks on n in the ball: images that it marks are
+// Proofs returns the Config.Prove of attacks on n, in any ball: images that it marks are
 // certified, so that an attack on them would be in vain. It climbs the ladder of bounds
 // while that looks cheaper than the attack: CROWN is tried only where the gap between
 // CROWN-IBP and the lowest margin found so far is not large. Where the attack to come is
 // costly, CROWN is tried on all images, and α-CROWN where that gap is small after CROWN.
-// For a norm that has no bounds, the function is nil.
+// In a norm that has no bounds, nothing is proved.
 //
 // What it says of an image depends on that image alone.
-func Proofs(n *net.Network, pool *kernels.Pool, ball net.Ball, costly bool) (func(ctx context.Context, b attack.Batch, res *attack.Result, images []int, proofs []attack.Proof) error, error) {
-	if ball.Norm == net.L0 {
-		return nil, nil
-	}
+func Proofs(n *net.Network, pool *kernels.Pool, costly bool) (func(ctx context.Context, ball net.Ball, b attack.Batch, res *attack.Result, images []int, proofs []attack.Proof) error, error) {
 	v, err := verify.New(n, pool)
 	if err != nil {
 		return nil, err
 	}
-	p := &prover{v: v, ball: ball, size: n.Input().Size(), costly: costly}
+	p := &prover{v: v, size: n.Input().Size(), costly: costly}
 	return p.prove, nil
 }
 
 type prover struct {
 	v      *verify.Verifier
-	ball   net.Ball
 	size   int
 	costly bool
 	x      []float32 // of the images that are left
@@ -76,13 +72,16 @@ func (p *prover) hopeful(m verify.Method) float32 {
 	return 0
 }
 
-func (p *prover) prove(ctx context.Context, b attack.Batch, found *attack.Result, images []int, proofs []attack.Proof) error {
+func (p *prover) prove(ctx context.Context, ball net.Ball, b attack.Batch, found *attack.Result, images []int, proofs []attack.Proof) error {
+	if ball.Norm == net.L0 {
+		return nil
+	}
 	p.x, p.y, p.at = p.x[:0], p.y[:0], p.at[:0]
 	for k, i := range images {
 		p.x, p.y, p.at = append(p.x, b.X[i*p.size:(i+1)*p.size]...), append(p.y, b.Y[i]), append(p.at, k)
 	}
 	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN && len(p.at) > 0; m++ {
-		err := p.v.CertifyRung(ctx, verify.Options{Method: m, Ladder: true}, p.ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
+		err := p.v.CertifyRung(ctx, verify.Options{Method: m, Ladder: true}, ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
 		if err != nil {
 			return err
 		}

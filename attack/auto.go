@@ -1,10 +1,8 @@
 package attack
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -41,7 +39,7 @@ func (Auto) Name() string { return "auto" }
 // Fields ties the settings to their textual form.
 func (a *Auto) Fields() []Field {
 	return []Field{
-		choice("version", "the stages: standard, or rand for targets that draw random numbers", &a.Version, autoStandard, autoRand),
+		Choice("version", "the stages; rand is for targets that draw random numbers", &a.Version, autoStandard, autoRand),
 		Flag("proofs", "spare images that are proved robust (default true)", &a.NoProofs, true),
 		Seed(&a.Seed),
 	}
@@ -108,33 +106,4 @@ func validateStages(stages []CascadeStage, b net.Ball, classes int) error {
 		}
 	}
 	return nil
-}
-
-// choice is a field for one of some words, the first of which is the default.
-func choice(name, about string, p *string, words ...string) Field {
-	check := func(v string) error {
-		if slices.Contains(words, v) {
-			return nil
-		}
-		return errors.New("got " + v + ", want one of " + strings.Join(words, ", "))
-	}
-	return Field{
-		Name: name, About: fmt.Sprintf("%s (default %s)", about, words[0]),
-		get: func() string {
-			if *p == words[0] {
-				return ""
-			}
-			return *p
-		},
-		set: func(v string) error {
-			*p = v
-			return check(v)
-		},
-		check: func() error {
-			if *p == "" {
-				return nil
-			}
-			return check(*p)
-		},
-	}
 }

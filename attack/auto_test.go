@@ -33,7 +33,7 @@ func TestAutoStages(t *testing.T) {
 	}
 	require.Equal(t, 20, Auto{Version: "rand"}.Plan().EOT)
 	require.ErrorContains(t, Auto{}.Validate(ball(net.L0, "3"), 10), "norm l0: want linf or l2 or l1")
-	require.ErrorContains(t, Auto{Version: "plus"}.Validate(ball(net.Linf, "0.1"), 10), "version: got plus, want one of standard, rand")
+	require.ErrorContains(t, Auto{Version: "plus"}.Validate(ball(net.Linf, "0.1"), 10), `version: got "plus", want one of standard, rand`)
 }
 
 // TestAuto: it finds what its stages find, and fast about as much.

@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/epsball/epsball/net"
@@ -89,21 +88,7 @@ func fabFields(restarts *int, alphaMax, eta, beta *float64, stop *bool, seed *ui
 
 // overshoot is a field for a factor from 1 to 2.
 func overshoot(p *float64) Field {
-	const limits = "want a number from 1 to 2"
-	f := Share("eta", "factor by which projections are overshot", p, fabEta)
-	f.set = func(v string) (err error) {
-		if *p, err = strconv.ParseFloat(v, 64); err != nil || !(*p >= 1 && *p <= 2) {
-			return fmt.Errorf("got %s, %s", v, limits)
-		}
-		return nil
-	}
-	f.check = func() error {
-		if *p != 0 && !(*p >= 1 && *p <= 2) {
-			return fmt.Errorf("got %v, %s", *p, limits)
-		}
-		return nil
-	}
-	return f
+	return number("eta", "factor by which projections are overshot", p, fabEta, "want a number from 1 to 2", "", func(v float64) bool { return v >= 1 && v <= 2 })
 }
 
 func (f FAB) String() string  { return Text(f.Name(), f.Fields()) }

@@ -100,33 +100,18 @@ func Length(name, about string, p *float64) Field {
 
 // Share is a field for a number in (0, 1]. *p is 0 for its default, usual.
 func Share(name, about string, p *float64, usual float64) Field {
-	const limits = "want a number above 0, at most 1"
-	return Field{
-		Name: name, About: fmt.Sprintf("%s (default %v)", about, usual),
-		get: func() string {
-			if *p == 0 || *p == usual {
-				return ""
-			}
-			return strconv.FormatFloat(*p, 'g', -1, 64)
-		},
-		set: func(v string) (err error) {
-			if *p, err = strconv.ParseFloat(v, 64); err != nil || !(*p > 0 && *p <= 1) {
-				return fmt.Errorf("got %s, %s", v, limits)
-			}
-			return nil
-		},
-		check: func() error {
-			if !(*p >= 0 && *p <= 1) {
-				return fmt.Errorf("got %v, %s", *p, limits)
-			}
-			return nil
-		},
-	}
+	return number(name, about, p, usual, "want a number above 0, at most 1", "", func(v float64) bool { return v > 0 && v <= 1 })
 }
 
 // Positive is a field for a finite number above 0. *p is 0 for its default, usual.
 func Positive(name, about string, p *float64, usual float64) Field {
-	const limits = "want a finite number above 0"
+	return number(name, about, p, usual, "want a finite number above 0", fmt.Sprintf(", or 0 for %v", usual),
+		func(v float64) bool { return v > 0 && !math.IsInf(v, 0) })
+}
+
+// number is a field for a number that ok accepts; limits says which, orZero what else the
+// struct may hold. *p is 0 for its default, usual.
+func number(name, about string, p *float64, usual float64, limits, orZero string, ok func(v float64) bool) Field {
 	return Field{
 		Name: name, About: fmt.Sprintf("%s (default %v)", about, usual),
 		get: func() string {
@@ -136,14 +121,14 @@ func Positive(name, about string, p *float64, usual float64) Field {
 			return strconv.FormatFloat(*p, 'g', -1, 64)
 		},
 		set: func(v string) (err error) {
-			if *p, err = strconv.ParseFloat(v, 64); err != nil || !(*p > 0) || math.IsInf(*p, 0) {
+			if *p, err = strconv.ParseFloat(v, 64); err != nil || !ok(*p) {
 				return fmt.Errorf("got %s, %s", v, limits)
 			}
 			return nil
 		},
 		check: func() error {
-			if !(*p >= 0) || math.IsInf(*p, 0) {
-				return fmt.Errorf("got %v, %s, or 0 for %v", *p, limits, usual)
+			if *p != 0 && !ok(*p) {
+				return fmt.Errorf("got %v, %s%s", *p, limits, orZero)
 			}
 			return nil
 		},

@@ -6,7 +6,6 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 )
 
 // Predict returns the class of each of n images, −1 where the logits hold NaN. A target
@@ -16,16 +15,7 @@ func Predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float
 }
 
 func predict(ctx context.Context, t attack.Target, pool *kernels.Pool, x []float32, n int, draw int) ([]int, error) {
-	z, err := logits(ctx, t, pool, x, n, draw)
-	if err != nil {
-		return nil, err
-	}
-	c := t.Classes()
-	classes := make([]int, n)
-	for i := range classes {
-		classes[i] = net.Argmax(z[i*c : (i+1)*c])
-	}
-	return classes, nil
+	return attack.Predict(ctx, t, pool, attack.Batch{X: x, First: draw * n})
 }
 
 // logits returns those of n images, [n][classes]. draw selects the numbers of a target

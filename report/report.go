@@ -59,6 +59,7 @@ const (
 	KindConversion   Kind = "conversion"
 	KindStorage      Kind = "storage"
 	KindBench        Kind = "bench"
+	KindPage         Kind = "page"
 )
 
 // kinds makes an empty result of each kind.
@@ -75,6 +76,7 @@ var kinds = map[Kind]func() Result{
 	KindConversion:   func() Result { return new(Conversion) },
 	KindStorage:      func() Result { return new(Storage) },
 	KindBench:        func() Result { return new(Bench) },
+	KindPage:         func() Result { return new(Page) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

@@ -90,6 +90,7 @@ type PageChecks struct {
 type PageHistory struct {
 	Source string      `json:"source"` // "card", or the file
 	Epochs []PageEpoch `json:"epochs"`
+	Why    string      `json:"why,omitempty"` // there are no epochs
 }
 
 // PageEpoch is one epoch of training; null is what was not recorded.

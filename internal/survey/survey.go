@@ -5,6 +5,7 @@ package survey
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -122,7 +123,8 @@ func (s *survey) describe(subjects []*input.Subject) {
 	for i, sub := range subjects {
 		m := &p.Models[i]
 		m.Network = report.Describe(sub.Name, &sub.Model.Arch)
-		m.Hash, m.Card = sub.Model.Hash(), sub.Model.Card
+		m.Hash, m.Card = sub.Model.Hash(), maps.Clone(sub.Model.Card)
+		delete(m.Card, report.CardEpochLog) // that of PageModel.History
 		p.Timings.Models[i].Steps = make([]float64, len(s.Attacks))
 		s.looks = append(s.looks, newLook(s, sub, m, &p.Timings.Models[i]))
 	}

@@ -114,7 +114,7 @@ type PageShown struct {
 	Before      float64 `json:"confidence_before"` // softmax, of the predicted class
 	Is          int     `json:"predicted"`
 	After       float64 `json:"confidence"`
-	Distance    float64 `json:"distance"`          // in the norm of the page
+	Distance    float64 `json:"distance"` // in the norm of the page
 	Adversarial Picture `json:"adversarial"`
 	Difference  Picture `json:"difference"` // amplified, around mid-gray
 }

@@ -151,8 +151,8 @@ var verdicts = map[audit.Outcome]string{
 
 func checksSection(r *report.Page) (section, error) {
 	s := section{ID: "section-checks", Title: "Checks of the attacks", Blocks: text(
-		"An attack that fails to fool may be weak rather than the network robust: its gradients may vanish, it may stop too early, noise may find more than it does. "+
-			"Each attack at "+ball(r)+" was therefore checked: what it found is verified by a fresh forward pass, and its weaknesses are looked for on samples. A warning says that true robustness may be lower; a failed check that a result is wrong or means nothing.")}
+		"An attack that fails to fool may be weak rather than the network robust: its gradients may vanish, it may stop too early, noise may find more than it does. " +
+			"Each attack at " + ball(r) + " was therefore checked: what it found is verified by a fresh forward pass, and its weaknesses are looked for on samples. A warning says that true robustness may be lower; a failed check that a result is wrong or means nothing.")}
 	counts := plot.Table{Caption: "Checks by what they say", Head: []string{"model and attack", "ok", "warnings", "failed", "left out"}}
 	noted := plot.Table{Caption: "Warnings and failures", Head: []string{"model and attack", "check", "verdict", "finding"}}
 	var all []plot.Table
@@ -209,8 +209,10 @@ func madeSection(r *report.Page) (section, error) {
 	for i := range r.Models {
 		m := &r.Models[i]
 		list := []fact{
-			{"architecture", show.Or(m.Network.Input + " → " + fmt.Sprintf("%d outputs", m.Classes))}, {"parameters", fmt.Sprint(m.Parameters)},
-			{"multiply-adds", fmt.Sprint(m.MACs)}, {"hash", m.Hash},
+			{"architecture", show.Or(m.Network.Input + " → " + fmt.Sprintf("%d outputs", m.Classes))},
+			{"parameters", fmt.Sprint(m.Parameters)},
+			{"multiply-adds", fmt.Sprint(m.MACs)},
+			{"hash", m.Hash},
 		}
 		for _, k := range slices.Sorted(maps.Keys(m.Card)) {
 			list = append(list, fact{k, m.Card[k]})

@@ -143,6 +143,7 @@ type PageFilters struct {
 
 // PageTimings are the figures of a page that differ from run to run.
 type PageTimings struct {
+	Machine string       `json:"machine"` // processor, system and compiler
 	Seconds float64      `json:"seconds"`
 	Models  []PageTiming `json:"models"` // one a model
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/internal/pictures"
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/internal/survey"
@@ -120,6 +122,9 @@ func (a *app) survey(ctx context.Context, f *reportFlags, specs []string) (r *re
 	r.Seed, r.Data = &f.seed, f.data.Spec
 	err = survey.Run(ctx, subjects, o, r)
 	bar.Clear()
+	if t := r.Timings; t != nil {
+		t.Machine = fmt.Sprintf("%s, %s/%s, %s", machine.CPUName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		failure = interrupted("%s not done, which the page leaves out", passes(len(r.Left)))

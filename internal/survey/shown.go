@@ -83,7 +83,7 @@ func (l *look) gallery(ctx context.Context) error {
 		s.page.Gain = 5
 	}
 	c := l.s.Net.Classes()
-	logits := make([]float32, c)
+	logits, list := make([]float32, c), []report.PageShown{}
 	for _, img := range s.page.Images {
 		i := img.Index - s.First
 		a := len(s.Attacks) - 1
@@ -108,8 +108,9 @@ func (l *look) gallery(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.m.Gallery = append(l.m.Gallery, shown)
+		list = append(list, shown)
 	}
+	l.m.Gallery = list
 	return nil
 }
 

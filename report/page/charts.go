@@ -12,8 +12,8 @@ import (
 
 // named is a chart with an identifier of its own on the page.
 type named struct {
-	id    string
-	chart plot.Chart
+	id, title string
+	chart     plot.Chart
 }
 
 // allCharts lists the charts of a page, in order.
@@ -82,7 +82,7 @@ func tradeoff(r *report.Page) []named {
 	if len(c.Points) == 0 {
 		return nil
 	}
-	return []named{{"tradeoff", c}}
+	return []named{{"tradeoff", c.Title, c}}
 }
 
 // security draws accuracies of each model over the radius.
@@ -116,12 +116,11 @@ func security(r *report.Page) (list []named) {
 			return k, all
 		}
 		for a, name := range names {
-			curve("not fooled by "+name, 2+a, func(p *report.PagePoint) *float64 { return p.NotFooled[a] })
+			curve("not fooled by "+name, 1+a, func(p *report.PagePoint) *float64 { return p.NotFooled[a] })
 		}
-		certified, all := curve("certified", 1, func(p *report.PagePoint) *float64 { return p.Certified })
-		if all { // what is proved of an image as it is, is less than that it is classified correctly
-			certified.Dashed = true
-			c.Curves[len(c.Curves)-1] = certified
+		certified, all := curve("certified", 1+len(names), func(p *report.PagePoint) *float64 { return p.Certified })
+		if m.Certified != nil {
+			c.Curves[len(c.Curves)-1].Dashed = true
 		}
 		standing := plot.Curve{Name: "fooled by none", X: certified.X}
 		standing.Y = append(standing.Y, *m.Clean)
@@ -133,7 +132,7 @@ func security(r *report.Page) (list []named) {
 			c.Bands = []plot.Band{{Name: "neither fooled nor proved", Low: certified, High: standing}}
 		}
 		if len(c.Curves) > 0 {
-			list = append(list, named{fmt.Sprintf("security-%d", i+1), c})
+			list = append(list, named{fmt.Sprintf("security-%d", i+1), c.Title, c})
 		}
 	}
 	return list
@@ -172,7 +171,7 @@ func radii(r *report.Page) []named {
 	if len(c.Curves) == 0 {
 		return nil
 	}
-	return []named{{"radii", c}}
+	return []named{{"radii", "Images proved up to a radius", c}}
 }
 
 // confusion draws what is taken for what.
@@ -185,13 +184,14 @@ func confusion(r *report.Page) (list []named) {
 		if m.Confusion == nil {
 			continue
 		}
-		c := &plot.Matrix{Title: m.Name, Subtitle: images(r) + " under attack, ε = " + r.EpsExact, RowLabel: "label", ColumnLabel: "taken for", Diagonal: true}
+		c := &plot.Matrix{Title: m.Name, Subtitle: images(r) + " under attack, ε = " + r.EpsExact, RowLabel: "label", ColumnLabel: "taken for"}
 		columns := r.Classes
 		for _, row := range m.Confusion {
 			if row[r.Classes] > 0 {
 				columns = r.Classes + 1
 			}
 		}
+		c.Diagonal = columns == r.Classes
 		for k := range columns {
 			name := fmt.Sprint(k)
 			if k == r.Classes {
@@ -208,7 +208,7 @@ func confusion(r *report.Page) (list []named) {
 			}
 			c.Cells = append(c.Cells, cells)
 		}
-		list = append(list, named{fmt.Sprintf("confusion-%d", i+1), c})
+		list = append(list, named{fmt.Sprintf("confusion-%d", i+1), c.Title, c})
 	}
 	return list
 }
@@ -230,7 +230,7 @@ func throughput(r *report.Page) (list []named) {
 			c.Bars = append(c.Bars, plot.Bar{Name: r.Models[i].Name, Value: v, Color: i + 1})
 		}
 		if some {
-			list = append(list, named{id, c})
+			list = append(list, named{id, title, c})
 		}
 	}
 	add("speed-forward", "Forward passes", "images a second", func(t *report.PageTiming) float64 { return t.Forward })

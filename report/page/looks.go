@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
@@ -15,7 +16,7 @@ import (
 // Sizes of pictures, in pixels of the page.
 const (
 	smallPicture = 84
-	tilePicture  = 240
+	tilePicture  = 280
 )
 
 func gallerySection(r *report.Page) (section, error) {
@@ -26,11 +27,12 @@ func gallerySection(r *report.Page) (section, error) {
 	}
 	s.Blocks = text(fmt.Sprintf("The same images for all models, before and after the strongest attack that fools them at %s; where none does, the point that came closest to fooling. "+
 		"Beside it is the difference to the original, %s times amplified around gray: dark pixels became darker, bright ones brighter. Percentages are the model's own confidence (softmax), which says little of whether it is right.",
-		ball(r), number(r.Gain)), galleryFound(r))
+		ball(r), number(r.Gain)))
+	s.Blocks = append(s.Blocks, galleryFound(r))
 	var list []exhibit
 	for k := range r.Images {
 		img := &r.Images[k]
-		e := exhibit{Title: fmt.Sprintf("Image %d, a %d", img.Index, img.Label), Original: shown(&img.Picture, smallPicture, fmt.Sprintf("Image %d as it is, label %d", img.Index, img.Label))}
+		e := exhibit{Title: fmt.Sprintf("Image %d, class %d", img.Index, img.Label), Original: shown(&img.Picture, smallPicture, fmt.Sprintf("Image %d as it is, label %d", img.Index, img.Label))}
 		e.Original.Caption = fmt.Sprintf("label %d", img.Label)
 		for i := range r.Models {
 			m := &r.Models[i]
@@ -51,7 +53,7 @@ func gallerySection(r *report.Page) (section, error) {
 			case g.Fooled:
 				x.Text, x.Flag = fmt.Sprintf("fooled by %s: %s → %s", methodName(g.Attack), before, after), true
 			default:
-				x.Text = fmt.Sprintf("not fooled by any attack here: %s → %s", before, after)
+				x.Text = fmt.Sprintf("not fooled: %s → %s", before, after)
 			}
 			e.Models = append(e.Models, x)
 		}
@@ -86,15 +88,16 @@ func methodName(text string) string {
 
 func filtersSection(r *report.Page) (section, error) {
 	s := section{ID: "section-filters", Title: "First layers", Blocks: text(
-		"The filters of each model's first layer: gray is 0, white positive and black negative, scaled by the largest weight of the model. If all pixels change by ε, what a filter computes changes by up to ε·‖w‖₁. "+
+		"The filters of each model's first layer: gray is 0, white positive and black negative, scaled by the largest weight of the model. If all pixels change by ε, what a filter computes changes by up to ε·‖w‖₁. " +
 			"Robust training often leaves few filters that are strong and many close to 0, or thresholds that ignore small changes.",
-		of(r, func(m *report.PageModel) string {
-			f := m.Filters
-			if f == nil {
-				return ""
-			}
-			return fmt.Sprintf("%s: ‖w‖₁ is %s on average over %s.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"))
-		}))}
+	)}
+	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
+		f := m.Filters
+		if f == nil {
+			return ""
+		}
+		return fmt.Sprintf("%s: ‖w‖₁ is %s on average over %s.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"))
+	}))
 	var shots []shot
 	for i := range r.Models {
 		m := &r.Models[i]
@@ -117,13 +120,14 @@ func filtersSection(r *report.Page) (section, error) {
 func gradientsSection(r *report.Page) (section, error) {
 	s := section{ID: "section-gradients", Title: "What pixels matter", Blocks: text(
 		"The gradient of the margin loss (the largest other logit minus that of the label) to the pixels of the images above: white says that brightening a pixel helps to fool the model, black that darkening it does, gray that it does not matter. "+
-			"Each picture is scaled by its own largest value. Gradients of robust networks tend to follow the strokes of the digit, those of standard ones look like noise.",
-		of(r, func(m *report.PageModel) string {
-			if m.Gradients == nil || m.Gradients.Linear == 0 {
-				return ""
-			}
-			return fmt.Sprintf("If %s were linear, the median image would be fooled at ε = %s.", m.Name, number(m.Gradients.Linear))
-		}))}
+			"Each picture is scaled by its own largest value. Gradients of robust networks tend to follow the shapes in the image, those of standard ones look like noise.",
+		"From margins and gradients follows at which radius images would be fooled if networks were linear. They are not, so this is a guess; attacks are the test.")}
+	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
+		if m.Gradients == nil || m.Gradients.Linear == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%s: the median image at ε = %s.", m.Name, number(m.Gradients.Linear))
+	}))
 	if len(r.Images) == 0 {
 		return s, nil
 	}
@@ -136,7 +140,7 @@ func gradientsSection(r *report.Page) (section, error) {
 		for k := range m.Gradients.Pictures {
 			img := &r.Images[k]
 			p := shown(&m.Gradients.Pictures[k], smallPicture, fmt.Sprintf("Gradient of %s at image %d, label %d", m.Name, img.Index, img.Label))
-			p.Name = fmt.Sprintf("a %d", img.Label)
+			p.Name = fmt.Sprintf("class %d", img.Label)
 			shots = append(shots, p)
 		}
 		s.Blocks = append(s.Blocks, block{Head: m.Name}, block{Shots: shots})
@@ -155,7 +159,7 @@ func checksSection(r *report.Page) (section, error) {
 			"Each attack at " + ball(r) + " was therefore checked: what it found is verified by a fresh forward pass, and its weaknesses are looked for on samples. A warning says that true robustness may be lower; a failed check that a result is wrong or means nothing.")}
 	counts := plot.Table{Caption: "Checks by what they say", Head: []string{"model and attack", "ok", "warnings", "failed", "left out"}}
 	noted := plot.Table{Caption: "Warnings and failures", Head: []string{"model and attack", "check", "verdict", "finding"}}
-	var all []plot.Table
+	var all []table
 	for i := range r.Models {
 		m := &r.Models[i]
 		for _, c := range m.Checks {
@@ -170,16 +174,16 @@ func checksSection(r *report.Page) (section, error) {
 				}
 			}
 			counts.Rows = append(counts.Rows, []string{name, fmt.Sprint(by[audit.OK]), fmt.Sprint(by[audit.Warn]), fmt.Sprint(by[audit.Fail] + by[audit.Stopped]), fmt.Sprint(by[audit.Skipped])})
-			all = append(all, t)
+			all = append(all, newTable(t))
 		}
 	}
 	if len(all) == 0 {
 		s.Blocks = append(s.Blocks, block{Text: "No checks were run."})
 		return s, nil
 	}
-	s.Blocks = append(s.Blocks, block{Table: &counts})
+	s.Blocks = append(s.Blocks, block{Table: ptr(newTable(counts))})
 	if len(noted.Rows) > 0 {
-		s.Blocks = append(s.Blocks, block{Table: &noted})
+		s.Blocks = append(s.Blocks, block{Table: ptr(newTable(noted))})
 	} else {
 		s.Blocks = append(s.Blocks, block{Text: "No check warns and none failed."})
 	}
@@ -203,7 +207,7 @@ func madeSection(r *report.Page) (section, error) {
 	}
 	s := section{ID: "section-made", Title: "How this page was made", Blocks: []block{
 		{Text: "This command computes the same figures, whatever the machine and its threads:"},
-		{Code: r.Line},
+		{Code: lines(r.Line)},
 		{More: &more{Title: "Settings", Facts: facts}},
 	}}
 	for i := range r.Models {
@@ -220,4 +224,12 @@ func madeSection(r *report.Page) (section, error) {
 		s.Blocks = append(s.Blocks, block{More: &more{Title: "Card of " + m.Name, Facts: list}})
 	}
 	return s, nil
+}
+
+// lines breaks a command line so that a shell reads it as one.
+func lines(command string) string {
+	if strings.ContainsAny(command, `'"`) { // a break may be in quotes
+		return command
+	}
+	return strings.ReplaceAll(command, " --", " \\\n  --")
 }

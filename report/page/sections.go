@@ -32,20 +32,21 @@ func overviewSection(r *report.Page) (section, error) {
 		"Clean accuracy is the fraction of images that a model classifies correctly as they are. An attack then looks, in the ball around each of them, for a point "+
 			"that is misclassified: where it finds one, the image is fooled. Where it finds none there may still be one; “not fooled” is true of the named attack alone. "+
 			"Certified are images of which "+r.Bounds+" bounds prove that the ball holds no misclassified point, whatever the attack.",
+	),
 		of(r, func(m *report.PageModel) string {
 			left, name := weakest(r, m)
 			if m.Clean == nil || left == nil {
 				return ""
 			}
-			t := fmt.Sprintf("%s classifies %s correctly, and %s leaves %s of all images", m.Name, percent(m.Clean), name, percent(left))
+			t := fmt.Sprintf("%s classifies %s correctly; %s leaves %s of all images", m.Name, percent(m.Clean), name, percent(left))
 			if c := r.Point(m).Certified; c != nil {
-				t += fmt.Sprintf("; %s are certified", percent(c))
+				t += fmt.Sprintf(", and %s are certified", percent(c))
 			}
 			return t + "."
-		})),
-		block{Table: &plain},
+		}),
+		block{Table: ptr(newTable(plain))},
 		block{Text: fmt.Sprintf("The images are a sample: at worst, a fraction found on %s may be off by %s for all there are (95 %% interval).", show.Count(r.N, "image"), points(round((hi-lo)/2)))},
-		block{More: &more{Title: "With 95 % intervals", Tables: []plot.Table{precise}}})
+		block{More: &more{Title: "With 95 % intervals", Tables: []table{newTable(precise)}}})
 	return s, nil
 }
 
@@ -61,9 +62,10 @@ func tradeoffSection(r *report.Page) (section, error) {
 
 func securitySection(r *report.Page) (section, error) {
 	s := section{ID: "section-security", Title: "Accuracy over the radius", Blocks: text(
-		"A chart a model. The lines above show how many images each attack has not fooled at a radius or a smaller one: a point found in a ball lies in all larger ones, so they can only fall. "+
+		"A chart a model. The lines above show how many images each attack has not fooled at a radius or a smaller one: a point found in a ball lies in all larger ones, so they can only fall. " +
 			"The dashed line below shows how many are certified. The truth lies between: the shaded images are neither fooled nor proved. At radius 0 stands clean accuracy.",
-		securityFound(r))}
+	)}
+	s.Blocks = append(s.Blocks, securityFound(r))
 	list, err := figures(security(r))
 	s.Blocks = append(s.Blocks, list...)
 	return s, err
@@ -72,16 +74,17 @@ func securitySection(r *report.Page) (section, error) {
 func radiiSection(r *report.Page) (section, error) {
 	s := section{ID: "section-radii", Title: "Certified radii", Blocks: text(
 		fmt.Sprintf("For each image the largest multiple of %s was looked for, up to %s, that %s bounds can prove. A line shows how many images are proved up to a radius; the higher it stays, the better. ",
-			number(r.Resolution), number(float64(r.Tried)*r.Resolution), r.Bounds)+
+			number(r.Resolution), number(float64(r.Tried)*r.Resolution), r.Bounds) +
 			"A network that was not trained for provable bounds may be robust and still have short lines: bounds lose precision in each layer.",
-		radiiFound(r))}
+	)}
+	s.Blocks = append(s.Blocks, radiiFound(r))
 	list, err := figures(radii(r))
 	s.Blocks = append(s.Blocks, list...)
 	return s, err
 }
 
 func trainingSection(r *report.Page) (section, error) {
-	s := section{ID: "section-training", Title: "Training", Blocks: text(trainingFound(r))}
+	s := section{ID: "section-training", Title: "Training", Blocks: []block{trainingFound(r)}}
 	charts := training(r)
 	if len(charts) == 0 {
 		s.Blocks = append(s.Blocks, block{Text: "Training curves come from the history in a model's card, which train writes, or from a log of train (--log)."})
@@ -96,14 +99,14 @@ func trainingSection(r *report.Page) (section, error) {
 
 func confusionSection(r *report.Page) (section, error) {
 	s := section{ID: "section-confusion", Title: "What is taken for what under attack", Blocks: text(
-		"Rows are labels, columns what the model says under attack at "+ball(r)+": of an image that an attack fools, the class of the adversarial image; of others, that of the image. "+
+		"Rows are labels, columns what the model says under attack at " + ball(r) + ": of an image that an attack fools, the class of the adversarial image; of others, that of the image. " +
 			"The marked diagonal is what it still gets right. Columns that fill up are classes that attacks lead to most easily.",
-		confusionFound(r))}
+	)}
+	s.Blocks = append(s.Blocks, confusionFound(r))
 	if r.Classes > maxMatrix {
 		for i := range r.Models {
 			if m := &r.Models[i]; m.Confusion != nil {
-				t := confusions(r, m)
-				s.Blocks = append(s.Blocks, block{Table: &t})
+				s.Blocks = append(s.Blocks, block{Table: ptr(newTable(confusions(r, m)))})
 			}
 		}
 		return s, nil
@@ -134,6 +137,8 @@ func confusions(r *report.Page, m *report.PageModel) plot.Table {
 	return t
 }
 
+func ptr(t table) *table { return &t }
+
 func timingsSection(r *report.Page) (section, error) {
 	s := section{ID: "section-timings", Title: "How fast", Blocks: text(
 		"This section alone differs from run to run: speed depends on the machine and what else it does. A step of an attack is a forward and a backward pass of one image; attacks without gradients, and steps of a cascade, cost differently.")}
@@ -141,13 +146,13 @@ func timingsSection(r *report.Page) (section, error) {
 	if t == nil {
 		return s, nil
 	}
-	s.Blocks = append(s.Blocks, text(fmt.Sprintf("The run took %s on %s with the kernels %s.", show.Seconds(t.Seconds), show.Count(r.Threads, "thread"), show.Or(r.ISA)))...)
+	s.Blocks = append(s.Blocks, text(fmt.Sprintf("The run took %s on %s with the kernels %s. Machine: %s.", show.Seconds(t.Seconds), show.Count(r.Threads, "thread"), show.Or(r.ISA), show.Or(t.Machine)))...)
 	list, err := figures(throughput(r))
 	s.Blocks = append(s.Blocks, list...)
 	times := plot.Table{Caption: "Time of all passes", Head: []string{"model", "time"}}
 	for i := range t.Models {
 		times.Rows = append(times.Rows, []string{r.Models[i].Name, show.Seconds(t.Models[i].Seconds)})
 	}
-	s.Blocks = append(s.Blocks, block{Table: &times})
+	s.Blocks = append(s.Blocks, block{Table: ptr(newTable(times))})
 	return s, err
 }

@@ -23,7 +23,7 @@ func training(r *report.Page) (list []named) {
 				}
 			}
 			if len(c.Curves) > 0 {
-				list = append(list, named{fmt.Sprintf("training-%d-%s", i+1, what), c})
+				list = append(list, named{fmt.Sprintf("training-%d-%s", i+1, what), c.Title, c})
 			}
 		}
 		fraction := plot.Axis{Label: "images", Max: 1, Format: plot.Percent}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"unicode"
 
 	"github.com/epsball/epsball/internal/plot"
 	"github.com/epsball/epsball/report"
@@ -30,8 +31,9 @@ type block struct {
 	Text    string
 	Head    string
 	Code    string
+	List    []string
 	Figures []figure
-	Table   *plot.Table
+	Table   *table
 	More    *more
 	Gallery []exhibit
 	Shots   []shot
@@ -40,8 +42,40 @@ type block struct {
 // more is what a reader unfolds.
 type more struct {
 	Title  string
-	Tables []plot.Table
+	Tables []table
 	Facts  []fact
+}
+
+// table is a table whose columns of words stand to the left, those of numbers to the right.
+type table struct {
+	Caption string
+	Head    []cell
+	Rows    [][]cell
+}
+
+type cell struct {
+	Text string
+	Left bool
+}
+
+func newTable(t plot.Table) table {
+	words := make([]bool, len(t.Head))
+	for _, row := range t.Rows {
+		for k, text := range row {
+			words[k] = words[k] || k == 0 || text != "" && unicode.IsLetter([]rune(text)[0])
+		}
+	}
+	cells := func(row []string) (list []cell) {
+		for k, text := range row {
+			list = append(list, cell{text, words[k]})
+		}
+		return list
+	}
+	n := table{Caption: t.Caption, Head: cells(t.Head)}
+	for _, row := range t.Rows {
+		n.Rows = append(n.Rows, cells(row))
+	}
+	return n
 }
 
 type fact struct{ Name, Value string }
@@ -50,7 +84,7 @@ type fact struct{ Name, Value string }
 type figure struct {
 	ID, Title    string
 	Wide, Narrow template.HTML
-	Table        plot.Table
+	Table        table
 }
 
 // shot is a picture.
@@ -81,7 +115,7 @@ func newView(r *report.Page) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &view{CSS: template.CSS(css), Title: "Robustness of " + join(modelNames(r)), Lead: lead(r), Left: r.Left}
+	v := &view{CSS: template.CSS(css), Title: title(r), Lead: lead(r), Left: r.Left}
 	for _, part := range []func(*report.Page) (section, error){
 		overviewSection, tradeoffSection, securitySection, radiiSection, trainingSection, gallerySection, filtersSection,
 		gradientsSection, confusionSection, checksSection, madeSection, timingsSection,
@@ -112,8 +146,7 @@ func figures(list []named) ([]block, error) {
 	}
 	var all []figure
 	for _, n := range list {
-		f := figure{ID: n.id, Table: n.chart.Table()}
-		f.Title = f.Table.Caption
+		f := figure{ID: n.id, Title: n.title, Table: newTable(n.chart.Table())}
 		draw := func(narrow bool) (template.HTML, error) {
 			var b bytes.Buffer
 			err := n.chart.With(plot.Layout{ID: n.id, Bare: true, Narrow: narrow}).WriteSVG(&b)
@@ -138,14 +171,6 @@ func shown(p *report.Picture, size int, alt string) shot {
 		Src: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG)), //nolint:gosec // base64 of a checked PNG file
 		Alt: alt, Width: zoom * p.Width, Height: zoom * p.Height,
 	}
-}
-
-func modelNames(r *report.Page) []string {
-	var names []string
-	for i := range r.Models {
-		names = append(names, r.Models[i].Name)
-	}
-	return names
 }
 
 // join makes a list for a sentence.

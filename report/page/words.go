@@ -63,19 +63,16 @@ func weakest(r *report.Page, m *report.PageModel) (left *float64, name string) {
 	return left, name
 }
 
-// lead says what the page is.
-func lead(r *report.Page) string {
-	return fmt.Sprintf("%s, looked at with the same %s: what they classify correctly, what attacks leave of it in the ball of %s, and what is proved.",
-		capital(show.Count(len(r.Models), "model")), images(r), ball(r))
+func title(r *report.Page) string {
+	if len(r.Models) == 1 {
+		return "What " + r.Models[0].Name + " withstands"
+	}
+	return fmt.Sprintf("What %d models withstand", len(r.Models))
 }
 
-func capital(s string) string {
-	for i := range s {
-		if i > 0 {
-			return strings.ToUpper(s[:i]) + s[i:]
-		}
-	}
-	return strings.ToUpper(s)
+// lead says what the page is.
+func lead(r *report.Page) string {
+	return fmt.Sprintf("On %s: what is classified correctly, what attacks leave of that in the ball of %s, and what is proved.", images(r), ball(r))
 }
 
 // trained says how a model was trained, as its card has it.
@@ -90,15 +87,15 @@ func trained(m *report.PageModel) string {
 	return method + ", ε " + eps
 }
 
-// of lists a sentence a model, without those that have nothing to say.
-func of(r *report.Page, say func(m *report.PageModel) string) string {
-	var list []string
+// of makes a list of a sentence a model, without those that have nothing to say.
+func of(r *report.Page, say func(m *report.PageModel) string) block {
+	var b block
 	for i := range r.Models {
 		if s := say(&r.Models[i]); s != "" {
-			list = append(list, s)
+			b.List = append(b.List, s)
 		}
 	}
-	return strings.Join(list, " ")
+	return b
 }
 
 // tradeoffFound says what robustness costs here.
@@ -127,12 +124,16 @@ func tradeoffFound(r *report.Page) string {
 			robust.Name, percent(robust.Clean), percent(most), name)
 	}
 	other, otherName := weakest(r, accurate)
-	return fmt.Sprintf("%s keeps most: %s under %s. That costs it %s of clean accuracy against the most accurate model, %s, which keeps %s under %s.",
-		robust.Name, percent(most), name, points(*accurate.Clean-*robust.Clean), accurate.Name, percent(other), otherName)
+	cost := "at no cost in clean accuracy"
+	if d := *accurate.Clean - *robust.Clean; d > 0 {
+		cost = fmt.Sprintf("and pays for it with %s of clean accuracy", points(d))
+	}
+	return fmt.Sprintf("%s keeps most, %s under %s, %s: the most accurate model is %s with %s, and it keeps %s under %s.",
+		robust.Name, percent(most), name, cost, accurate.Name, percent(accurate.Clean), percent(other), otherName)
 }
 
 // securityFound says where a model's accuracy goes, and how much is open.
-func securityFound(r *report.Page) string {
+func securityFound(r *report.Page) block {
 	return of(r, func(m *report.PageModel) string {
 		var half string
 		wide, at := 0.0, -1
@@ -142,7 +143,7 @@ func securityFound(r *report.Page) string {
 				continue
 			}
 			if half == "" && *p.Standing < *m.Clean/2 {
-				half = fmt.Sprintf("Attacks fool more than half of what %s classifies correctly from ε = %s on", m.Name, r.Radii[k].Exact)
+				half = fmt.Sprintf("%s: attacks fool more than half of what it classifies correctly from ε = %s on", m.Name, r.Radii[k].Exact)
 			}
 			if p.Certified != nil && *p.Standing-*p.Certified > wide {
 				wide, at = *p.Standing-*p.Certified, k
@@ -152,17 +153,17 @@ func securityFound(r *report.Page) string {
 			if m.Points == nil || m.Points[len(m.Points)-1].Standing == nil {
 				return ""
 			}
-			half = fmt.Sprintf("Attacks fool less than half of what %s classifies correctly up to ε = %s", m.Name, r.Radii[len(r.Radii)-1].Exact)
+			half = fmt.Sprintf("%s: attacks fool less than half of what it classifies correctly up to ε = %s", m.Name, r.Radii[len(r.Radii)-1].Exact)
 		}
 		if at < 0 {
 			return half + "; nothing is left open."
 		}
-		return half + fmt.Sprintf("; most is open at ε = %s, %s.", r.Radii[at].Exact, points(wide))
+		return half + fmt.Sprintf("; the gap is widest at ε = %s, %s.", r.Radii[at].Exact, points(wide))
 	})
 }
 
 // radiiFound tells the middle of the certified radii.
-func radiiFound(r *report.Page) string {
+func radiiFound(r *report.Page) block {
 	return of(r, func(m *report.PageModel) string {
 		if m.Certified == nil {
 			return ""
@@ -190,7 +191,7 @@ func median(list []int) int {
 }
 
 // trainingFound tells how training ended.
-func trainingFound(r *report.Page) string {
+func trainingFound(r *report.Page) block {
 	return of(r, func(m *report.PageModel) string {
 		h := m.History
 		switch {
@@ -212,7 +213,7 @@ func trainingFound(r *report.Page) string {
 }
 
 // galleryFound counts the images that are fooled.
-func galleryFound(r *report.Page) string {
+func galleryFound(r *report.Page) block {
 	return of(r, func(m *report.PageModel) string {
 		if len(m.Gallery) == 0 {
 			return ""
@@ -236,7 +237,7 @@ func galleryFound(r *report.Page) string {
 func round(v float64) float64 { return math.Round(1000*v) / 1000 }
 
 // confusionFound tells what is taken for what most often.
-func confusionFound(r *report.Page) string {
+func confusionFound(r *report.Page) block {
 	return of(r, func(m *report.PageModel) string {
 		if m.Confusion == nil {
 			return ""
@@ -256,10 +257,10 @@ func confusionFound(r *report.Page) string {
 		if wrong == 0 {
 			return m.Name + " takes no image for another class."
 		}
-		other := fmt.Sprint("a ", to)
+		other := fmt.Sprint(to)
 		if to == r.Classes {
 			other = "nothing, its outputs being no numbers"
 		}
-		return fmt.Sprintf("%s takes %s for another class than the label, most often a %d for %s (%d times).", m.Name, show.Count(wrong, "image"), from, other, most)
+		return fmt.Sprintf("%s takes %s for another class than the label, most often %d for %s (%s).", m.Name, show.Count(wrong, "image"), from, other, show.Count(most, "time"))
 	})
 }

@@ -132,7 +132,9 @@ func (r *Page) checkPictures(m *PageModel) error {
 			}
 		}
 	}
-	if f := m.Filters; f != nil && f.Why == "" {
+	if f := m.Filters; f != nil && len(f.Shape) == 0 {
+		return fmt.Errorf("filters.shape: none, want that of a weight")
+	} else if f != nil && f.Why == "" {
 		if err := f.Picture.check(); err != nil {
 			return fmt.Errorf("filters.picture: %w", err)
 		}

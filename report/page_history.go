@@ -39,7 +39,7 @@ func ParseHistory(data []byte) ([]PageEpoch, error) {
 	last := 0
 	for i, e := range list {
 		if e.Epoch <= last {
-			return nil, fmt.Errorf("line %d: epoch: got %d after %d, want them ascending from 1 on", i+1, e.Epoch, last)
+			return nil, fmt.Errorf("epoch %d: epoch: got %d after %d, want them ascending from 1 on", i+1, e.Epoch, last)
 		}
 		last = e.Epoch
 	}

@@ -61,7 +61,8 @@ All figures are of the same --n images. At --eps all are attacked; at each other
 --radii, an attack gets those that it has not fooled at a smaller radius. The last
 --attack is taken for the strongest. Certified are images proved by --bounds, of which
 the largest multiple of --resolution is found that can be proved. What is both fooled
-and certified is an error (exit status 1), and so is a check of an attack that fails.
+and certified is an error (exit status 1). So is a check of the strongest attack that
+fails; of other attacks, one that finds a result to be wrong.
 
 How a model was trained is in its card, or in a --log of train, named together with the
 model where there are several: --log MODEL=FILE.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/machine"
 	"github.com/epsball/epsball/internal/pictures"
@@ -133,14 +134,34 @@ func (a *app) survey(ctx context.Context, f *reportFlags, specs []string) (r *re
 	}
 	for i := range r.Models {
 		r.Models[i].History = histories[i]
-		for _, c := range r.Models[i].Checks {
-			bad := a.judge(fmt.Sprintf("of %s on %s at ε = %s", c.Attack, r.Models[i].Name, r.EpsExact), c.Checks)
-			if failure == nil {
+	}
+	if bad := a.judgeReport(r); failure == nil {
+		failure = bad
+	}
+	return r, failure, nil
+}
+
+// judgeReport is judge for all attacks of a page. The last one must be strong. Others are
+// shown beside it whether they are or not: of theirs, only wrong results are failures.
+func (a *app) judgeReport(r *report.Page) (failure error) {
+	reruns := map[string]bool{}
+	for _, d := range audit.Diagnostics() {
+		reruns[d.Name] = d.Reruns
+	}
+	for _, m := range r.Models {
+		for _, c := range m.Checks {
+			list := slices.Clone(c.Checks)
+			for k := range list {
+				if f := &list[k]; f.Verdict == audit.Fail && reruns[f.Name] && c.Attack != r.Attacks[len(r.Attacks)-1] {
+					f.Verdict = audit.Warn
+				}
+			}
+			if bad := a.judge(fmt.Sprintf("of %s on %s at ε = %s", c.Attack, m.Name, r.EpsExact), list); failure == nil {
 				failure = bad
 			}
 		}
 	}
-	return r, failure, nil
+	return failure
 }
 
 func passes(n int) string {

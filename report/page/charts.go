@@ -82,6 +82,12 @@ func tradeoff(r *report.Page) []named {
 	if len(c.Points) == 0 {
 		return nil
 	}
+	c.X.Min, c.X.Max = c.Points[0].X, c.Points[0].X
+	for _, p := range c.Points {
+		c.X.Min, c.X.Max = min(c.X.Min, p.X), max(c.X.Max, p.X)
+	}
+	room := max(0.01, (c.X.Max-c.X.Min)/10)
+	c.X.Min, c.X.Max = max(0, c.X.Min-room), min(1, c.X.Max+room)
 	return []named{{"tradeoff", c.Title, c}}
 }
 

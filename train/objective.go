@@ -11,7 +11,12 @@ type Method string
 // objectives lists what can be trained for; each has a file of its own. All
 // else about methods follows from it: Methods, what New accepts, the command
 // line's flags and checkpoints.
-var objectives = []*objective{&standard, &pgd, &ibp, &trades}
+var objectives = []*objective{
+	&standard,
+	&pgd,
+	&ibp,
+	&trades,
+}
 
 // objective is what a training minimises: the mean over images of a loss of
 // logits. It says what logits it needs; the stepper computes them, and carries
@@ -44,15 +49,25 @@ const (
 	gradient       // forward, and backward to the weights
 )
 
-// inner is the attack whose points are trained on: PGDSteps projected steps
-// along the sign of a loss's gradient, in the Linf ball of the training radius.
+// inner is the attack whose points are trained on: projected steps along the sign of a
+// loss's gradient, in the Linf ball of the training radius. Fields that are nil stand for
+// what pgd does.
 type inner struct {
-	// start draws a pixel of the first point; x is the image's, and the ball's
-	// box, where start must stay, is [lo, hi].
-	start func(s *kernels.Stream, x, lo, hi float32) float32
+	// start draws a pixel of the first point; x is the image's, and the box where points
+	// must stay is [lo, hi].
+	start func(c *Config, at point, s *kernels.Stream, x, lo, hi float32) float32
 	// ascend writes the gradient to the point's logits z of the loss that the
 	// attack ascends; clean are the image's, nil if it is untraced.
 	ascend func(dz, z, clean []float32, y int)
+
+	radius    func(c *Config, at point) float64 // of the ball; nil: the schedule's
+	unclipped bool                              // points stay in the pixel range, but may leave the ball
+	steps     func(c *Config) int               // nil: PGDSteps
+	length    func(c *Config, at point) float64 // of a step; nil: PGDStepSize of TrainEps
+
+	// move takes the points of the first groups of p one step along grad; nil: by the
+	// sign, projected to the box.
+	move func(s *stepper, p *part, grad []float32, groups int)
 }
 
 // boxes writes the ends of the boxes that interval bounds are computed over, for

@@ -29,7 +29,7 @@ var pgd = objective{
 }
 
 // startUniform draws from the whole box.
-func startUniform(s *kernels.Stream, _, lo, hi float32) float32 {
+func startUniform(_ *Config, _ point, s *kernels.Stream, _, lo, hi float32) float32 {
 	return lo + float32(s.Float32()*(hi-lo))
 }
 

@@ -41,7 +41,7 @@ var trades = objective{
 }
 
 // startNear draws from x plus noise, kept in the box.
-func startNear(s *kernels.Stream, x, lo, hi float32) float32 {
+func startNear(_ *Config, _ point, s *kernels.Stream, x, lo, hi float32) float32 {
 	return min(max(x+float32(tradesNoise*s.Norm()), lo), hi)
 }
 

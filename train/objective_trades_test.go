@@ -52,9 +52,9 @@ func TestTradesGolden(t *testing.T) {
 
 // given starts the attack at points: images in order, pixels in that of the kernels;
 // once more at each step.
-func given(in model.Shape, points []float32) func(*kernels.Stream, float32, float32, float32) float32 {
+func given(in model.Shape, points []float32) func(*Config, point, *kernels.Stream, float32, float32, float32) float32 {
 	k := 0
-	return func(*kernels.Stream, float32, float32, float32) float32 {
+	return func(*Config, point, *kernels.Stream, float32, float32, float32) float32 {
 		image, at := k/in.Size(), k%in.Size()
 		k = (k + 1) % len(points)
 		return points[image*in.Size()+at%in.C*in.H*in.W+at/in.C]

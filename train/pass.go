@@ -5,25 +5,6 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// passPart computes the losses of a part and their gradients at all layers.
-func (s *stepper) passPart(p *part) {
-	if s.ctx.Err() != nil {
-		return
-	}
-	s.begin(p)
-	groups, need := p.to-p.from, &s.o.needs
-	if need.points != untraced {
-		p.pointLogits = p.points.Forward(p.adv, groups)
-	}
-	s.judge(p)
-	if need.clean == gradient {
-		p.clean.BackwardToWeights(groups)
-	}
-	if need.points == gradient {
-		p.points.BackwardToWeights(groups)
-	}
-}
-
 // share returns where the images of a part lie in the batch.
 func (s *stepper) share(p *part) (first, end int) {
 	return p.from * kernels.Lanes, min(p.to*kernels.Lanes, len(s.images))
@@ -47,25 +28,30 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
-// judge takes the losses, and their gradients to the logits and through the bounds.
-func (s *stepper) judge(p *part) {
-	first, end := s.share(p)
-	labels := s.labels[first:end]
-	boxed := s.o.boxesAt(s.c, s.at)
-	if boxed {
-		lo, hi := p.boxed.Box()
-		s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
-		p.boxed.forward(labels)
+// bound bounds the margins of a part's images, at steps that do so.
+func (s *stepper) bound(p *part) {
+	if !s.o.boxesAt(s.c, s.at) {
+		return
 	}
-	s.lossPart(p, first, labels, boxed)
-	if boxed {
-		p.boxed.backward(labels)
+	lo, hi := p.boxed.Box()
+	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
+	first, end := s.share(p)
+	p.boxed.forward(s.labels[first:end])
+}
+
+// boundBack carries the gradients back through the bounds.
+func (s *stepper) boundBack(p *part) {
+	if s.o.boxesAt(s.c, s.at) {
+		first, end := s.share(p)
+		p.boxed.backward(s.labels[first:end])
 	}
 }
 
-// lossPart takes the loss of each image of p and hands its gradients to the
-// traces.
-func (s *stepper) lossPart(p *part, first int, labels []int, boxed bool) {
+// judge takes the loss of each image of p and hands its gradients to the traces and
+// the bounds.
+func (s *stepper) judge(p *part) {
+	first, end := s.share(p)
+	labels, boxed := s.labels[first:end], s.o.boxesAt(s.c, s.at)
 	e := &p.e
 	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
 	e.worst, e.dWorst = nil, nil
@@ -109,7 +95,8 @@ func zeroed(ws *net.Workspace, groups, classes int) []float32 {
 // perturb finds the adversarial points of p's images.
 func (s *stepper) perturb(p *part, first int, labels []int) {
 	attack := s.o.needs.attack
-	box(p.lo, p.hi, p.x, s.at.eps)
+	reach := attack.reach(s.c, s.at)
+	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
 	size := s.net.Input().Size()
 	for i := range labels {
@@ -117,11 +104,14 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
 		for range size {
-			p.adv[at] = attack.start(&p.stream, p.x[at], p.lo[at], p.hi[at])
+			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
 		}
 	}
-	for range s.c.PGDSteps {
+	if reach == 0 && attack.move == nil {
+		return // there is nowhere to go
+	}
+	for range attack.count(s.c) {
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -141,7 +131,37 @@ func (s *stepper) ascend(p *part, labels []int) {
 		attack.ascend(p.dz, p.z, p.e.clean, y)
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
-	s.net.ISA().PGDStep(p.adv, p.points.Backward(groups)[:len(p.adv)], p.lo, p.hi, p.alpha)
+	grad := p.points.Backward(groups)[:len(p.adv)]
+	if attack.move != nil {
+		attack.move(s, p, grad, groups)
+		return
+	}
+	s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(attack.stride(s.c, s.at)))
+}
+
+// reach is the radius of the box where points must stay: 1 is the pixel range alone.
+func (a *inner) reach(c *Config, at point) float64 {
+	switch {
+	case a.unclipped:
+		return 1
+	case a.radius != nil:
+		return a.radius(c, at)
+	}
+	return at.eps
+}
+
+func (a *inner) count(c *Config) int {
+	if a.steps != nil {
+		return a.steps(c)
+	}
+	return c.PGDSteps
+}
+
+func (a *inner) stride(c *Config, at point) float64 {
+	if a.length != nil {
+		return a.length(c, at)
+	}
+	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
 // pack copies images into p's lanes; lanes after the last get zeros.

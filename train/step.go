@@ -29,8 +29,10 @@ type stepper struct {
 	ws     *net.Workspace
 	traced int // lane groups of ws with gradient
 
-	// The phases of a step, each a set of independent tasks for the pool.
-	pass, gradWeights, gradNone, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
+	rounds []round // of the losses
+
+	// What follows them, each a set of independent tasks for the pool.
+	gradWeights, gradNone, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
@@ -58,11 +60,9 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
-	alpha         float32        // length of the attack's steps
-
-	cleanLogits []float32 // of the images; a copy, if points go through the same workspace
-	copied      []float32 // room for it
-	pointLogits []float32 // nil if they are untraced
+	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
+	copied        []float32      // room for it
+	pointLogits   []float32      // nil if they are untraced
 
 	batch batchPart // with batch norms
 
@@ -85,7 +85,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	}
 	s.makeParts(groups)
 	s.batch = s.newBatchNorms()
-	s.pass = func(_, task int) { s.passPart(&s.parts[task]) }
+	s.rounds = s.inRounds(s.phases())
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
@@ -138,7 +138,6 @@ func (s *stepper) makeParts(groups int) {
 				p.points = s.ws.View(pointsAt+from, pointsAt+to)
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
-			p.alpha = float32(s.c.PGDStepSize * s.c.TrainEps.Float64())
 			p.z, p.dz = make([]float32, classes), make([]float32, classes)
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
@@ -166,10 +165,11 @@ func (s *stepper) losses(ctx context.Context, step int, at point, images []int32
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	if s.batch != nil {
-		s.batch.passes(s)
-	} else {
-		s.pool.Run(len(s.parts), s.pass)
+	for _, r := range s.rounds {
+		s.pool.Run(len(s.parts), r.work)
+		if r.then != nil && ctx.Err() == nil {
+			r.then()
+		}
 	}
 	return ctx.Err()
 }

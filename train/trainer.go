@@ -141,6 +141,14 @@ func checkModel(m *model.Model, c *Config) error {
 // goes on.
 func (t *Trainer) Model() *model.Model { return t.model }
 
+// History returns the epochs completed so far.
+func (t *Trainer) History() []Epoch { return slices.Clone(t.history) }
+
+// Observe replaces Config.Progress and Config.EpochDone. It must not be called during Run.
+func (t *Trainer) Observe(step func(Progress), epoch func(Epoch)) {
+	t.c.Progress, t.c.EpochDone = step, epoch
+}
+
 // Kept returns the epoch after which the model was as Run returns it.
 func (t *Trainer) Kept() int {
 	if t.bestOf > 0 {

@@ -26,10 +26,14 @@ type Config struct {
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, sabr, mtl-ibp)
 	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
+
+	Subbox      float64 `json:"subbox,omitempty"`      // λ: radius of the small boxes as a fraction of the radius, above 0, at most 1 (sabr)
+	Alpha       float64 `json:"alpha,omitempty"`       // weight of the loss on interval bounds, 0 … 1 (mtl-ibp)
+	AttackScale float64 `json:"attackScale,omitempty"` // radius of the attack in multiples of the radius (mtl-ibp)
 
 	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 

@@ -130,9 +130,9 @@ func TestCheckpointErrors(t *testing.T) {
 			wantField(t, err, w.field)
 		}
 	})
-	t.Run("moments", func(t *testing.T) {
+	t.Run("state", func(t *testing.T) {
 		_, err := decode(seal(good[:len(good)-40]), d, Host{})
-		wantField(t, err, "moments")
+		wantField(t, err, "state")
 	})
 	t.Run("other data", func(t *testing.T) {
 		other := noise(tinyNet(t), 64)

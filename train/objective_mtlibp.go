@@ -13,9 +13,9 @@ var mtlibp = objective{
 	name:  MTLIBP,
 	about: "cross-entropy on adversarial examples and on interval bounds (De Palma et al. 2024)",
 	defaults: func(c *Config) {
-		ibp.defaults(c)
-		c.TrainEps, c.KappaFinal, c.Alpha, c.AttackScale = net.MustEpsilon("0.1"), 0, 0.1, 1
-		c.PGDSteps, c.PGDStepSize = 1, 2
+		c.TrainEps = net.MustEpsilon("0.1")
+		c.Epochs, c.WarmupEpochs, c.RampEpochs = 30, 1, 9
+		c.Alpha, c.AttackScale, c.PGDSteps, c.PGDStepSize = 0.1, 1, 1, 2
 	},
 	settings: []*Setting{&pgdSteps, &pgdStepSize, &alpha, &attackScale},
 	accepts:  acceptsIntervals,

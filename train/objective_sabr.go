@@ -13,9 +13,9 @@ var sabr = objective{
 	name:  SABR,
 	about: "cross-entropy on interval bounds of small boxes around adversarial examples (Müller et al. 2023)",
 	defaults: func(c *Config) {
-		ibp.defaults(c)
-		c.TrainEps, c.KappaFinal, c.Subbox = net.MustEpsilon("0.1"), 0, 0.4
-		c.PGDSteps, c.PGDStepSize = 8, 0.5
+		c.TrainEps = net.MustEpsilon("0.1")
+		c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaStart = 30, 1, 9, 0
+		c.Subbox, c.PGDSteps, c.PGDStepSize = 0.4, 8, 0.5
 	},
 	settings: []*Setting{&pgdSteps, &pgdStepSize, &kappaFinal, &subbox},
 	accepts:  acceptsIntervals,

@@ -44,6 +44,10 @@ type Config struct {
 
 	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 
+	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
+	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.
+	Tightness float64 `json:"tightness,omitempty"`
+
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
 	// ibp, whose bounds it has no proof for.

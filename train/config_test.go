@@ -35,6 +35,7 @@ func TestBadConfig(t *testing.T) {
 		{"pgdSteps", PGD, func(c *Config) { c.PGDSteps = 0 }},
 		{"pgdStepSize", PGD, func(c *Config) { c.PGDStepSize = 0 }},
 		{"kappaFinal", IBP, func(c *Config) { c.KappaFinal = 1.1 }},
+		{"tightness", IBP, func(c *Config) { c.Tightness = -0.5 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = -1 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = math.NaN() }},
 		{"pgdSteps", TRADES, func(c *Config) { c.PGDSteps = 0 }},

@@ -17,7 +17,7 @@ var mtlibp = objective{
 		c.Epochs, c.WarmupEpochs, c.RampEpochs = 30, 1, 9
 		c.Alpha, c.AttackScale, c.PGDSteps, c.PGDStepSize = 0.1, 1, 1, 2
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &alpha, &attackScale},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &alpha, &attackScale, &tightness},
 	accepts:  acceptsIntervals,
 	needs: needs{
 		clean: logits, points: gradient,

@@ -17,7 +17,7 @@ var sabr = objective{
 		c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaStart = 30, 1, 9, 0
 		c.Subbox, c.PGDSteps, c.PGDStepSize = 0.4, 8, 0.5
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &kappaFinal, &subbox},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &kappaFinal, &subbox, &tightness},
 	accepts:  acceptsIntervals,
 	needs: needs{
 		clean:  gradient,

@@ -28,6 +28,14 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
+// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+func (s *stepper) bounding() phase {
+	if s.regular == nil {
+		return phase{work: s.bound}
+	}
+	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+}
+
 // bound bounds the margins of a part's images, at steps that do so.
 func (s *stepper) bound(p *part) {
 	if !s.o.boxesAt(s.c, s.at) {
@@ -36,15 +44,25 @@ func (s *stepper) bound(p *part) {
 	lo, hi := p.boxed.Box()
 	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 	first, end := s.share(p)
-	p.boxed.forward(s.labels[first:end])
+	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
+	if s.regular != nil {
+		s.regular.observe(p.boxed, end-first)
+	}
 }
 
 // boundBack carries the gradients back through the bounds.
 func (s *stepper) boundBack(p *part) {
-	if s.o.boxesAt(s.c, s.at) {
-		first, end := s.share(p)
-		p.boxed.backward(s.labels[first:end])
+	if !s.o.boxesAt(s.c, s.at) {
+		return
 	}
+	first, end := s.share(p)
+	if s.regular != nil {
+		s.regular.gradient(p.boxed, end-first)
+		for i := first; i < end; i++ {
+			s.loss[i] += s.regular.loss
+		}
+	}
+	p.boxed.backward(s.labels[first:end])
 }
 
 // judge takes the loss of each image of p and hands its gradients to the traces and

@@ -23,6 +23,8 @@ type stepper struct {
 	parts []part
 	batch *batchNorms // nil without
 
+	regular *regulariser // of interval bounds, nil without
+
 	// ws holds the traces one after the other, a whole batch each, those with
 	// gradient first: one sum over the lane groups of all of them gives the
 	// gradient of the weights, in an order that threads do not change.
@@ -81,6 +83,9 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
 	if s.o.needs.boxes != nil {
 		s.iv = newIntervals(n, groups)
+	}
+	if s.o.uses(&tightness) && c.Tightness > 0 {
+		s.regular = newRegulariser(s.iv, groups)
 	}
 	s.makeParts(groups)
 	s.batch = s.newBatchNorms()

@@ -31,12 +31,16 @@ type Config struct {
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 	RampShape    string      `json:"rampShape,omitempty"`
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, sabr, mtl-ibp)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades), or of the attack's radius at the step (sabr, mtl-ibp)
 
-	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp).
+	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
 	KappaFinal float64 `json:"kappaFinal"`
+
+	Subbox      float64 `json:"subbox,omitempty"`      // λ: radius of the small boxes as a fraction of the radius, above 0, at most 1 (sabr)
+	Alpha       float64 `json:"alpha,omitempty"`       // weight of the loss on interval bounds, 0 … 1 (mtl-ibp)
+	AttackScale float64 `json:"attackScale,omitempty"` // radius of the attack in multiples of the radius (mtl-ibp)
 
 	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 

@@ -16,6 +16,8 @@ var objectives = []*objective{
 	&pgd,
 	&ibp,
 	&trades,
+	&sabr,
+	&mtlibp,
 }
 
 // objective is what a training minimises: the mean over images of a loss of

@@ -36,6 +36,18 @@ var (
 		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
 		Of: func(c *Config) any { return &c.Beta },
 	}
+	subbox = Setting{
+		Field: "subbox", Flag: "subbox", Usage: "radius of the small boxes as a fraction of the radius (λ)", max: 1, above: true,
+		Of: func(c *Config) any { return &c.Subbox },
+	}
+	alpha = Setting{
+		Field: "alpha", Flag: "alpha", Usage: "weight of the loss on interval bounds", max: 1,
+		Of: func(c *Config) any { return &c.Alpha },
+	}
+	attackScale = Setting{
+		Field: "attackScale", Flag: "attack-scale", Usage: "radius of the attack in multiples of the radius", max: 10, above: true,
+		Of: func(c *Config) any { return &c.AttackScale },
+	}
 )
 
 // Groups of the settings that all methods have.

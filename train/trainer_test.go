@@ -64,6 +64,9 @@ func TestMethodsLearn(t *testing.T) {
 		t.Run(string(method), func(t *testing.T) {
 			c := quick(method)
 			c.Epochs = 8
+			if method == MTLIBP {
+				c.Alpha = 0.5 // less takes longer to prove anything
+			}
 			steps := 0
 			c.Progress = func(p Progress) {
 				steps++

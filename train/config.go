@@ -31,7 +31,18 @@ type Config struct {
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
 
-	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
+	// Weight of the regulariser, 0 … 1000 (trades, mart, input-gradient, jacobian,
+	// logit-pairing).
+	Beta float64 `json:"beta,omitempty"`
+
+	// Adversarial weight perturbation: its length in every layer as a fraction of that of
+	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
+	AWP       float64 `json:"awp,omitempty"`
+	AWPWarmup float64 `json:"awpWarmup,omitempty"`
+
+	// Share of the target that is spread evenly over all classes in the cross-entropy
+	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
+	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
@@ -122,7 +133,7 @@ func (c *Config) validate() error {
 }
 
 // point is where the schedules stand at one step.
-type point struct{ lr, eps, kappa float64 }
+type point struct{ lr, eps, kappa, awp float64 }
 
 // at returns the schedules' values for step number step (from 0) of perEpoch
 // steps an epoch. Every operation rounds once, so all machines agree.
@@ -130,7 +141,11 @@ func (c *Config) at(step, perEpoch int) point {
 	epoch := float64(step) / float64(perEpoch)
 	p := point{lr: c.LR, kappa: 1}
 	hold := 0.0
-	if o := objectiveOf(c.Method); o.radius() {
+	o := objectiveOf(c.Method)
+	if o.uses(&awp) && epoch >= c.AWPWarmup {
+		p.awp = c.AWP
+	}
+	if o.radius() {
 		hold = c.WarmupEpochs + c.RampEpochs
 		ramp := 0.0
 		switch {

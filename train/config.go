@@ -42,7 +42,18 @@ type Config struct {
 	Alpha       float64 `json:"alpha,omitempty"`       // weight of the loss on interval bounds, 0 … 1 (mtl-ibp)
 	AttackScale float64 `json:"attackScale,omitempty"` // radius of the attack in multiples of the radius (mtl-ibp)
 
-	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
+	// Weight of the regulariser, 0 … 1000 (trades, mart, input-gradient, jacobian,
+	// logit-pairing).
+	Beta float64 `json:"beta,omitempty"`
+
+	// Adversarial weight perturbation: its length in every layer as a fraction of that of
+	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
+	AWP       float64 `json:"awp,omitempty"`
+	AWPWarmup float64 `json:"awpWarmup,omitempty"`
+
+	// Share of the target that is spread evenly over all classes in the cross-entropy
+	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
+	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
 	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
 	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.

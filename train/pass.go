@@ -92,6 +92,9 @@ func (s *stepper) judge(p *part) {
 			n := s.net.Classes()
 			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
 		}
+		if p.drawn != nil {
+			e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+		}
 		s.o.loss(s.c, e)
 		if dClean != nil {
 			net.LaneGroups.Scatter(dClean, e.dClean, i)
@@ -99,7 +102,9 @@ func (s *stepper) judge(p *part) {
 		if dPoints != nil {
 			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
 		}
-		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+		if !s.ascended() { // else that was of other weights than the network's
+			s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+		}
 	}
 }
 
@@ -124,6 +129,9 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
 		}
+		if attack.draw != nil {
+			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
+		}
 	}
 	if reach == 0 && attack.move == nil {
 		return // there is nowhere to go
@@ -145,7 +153,11 @@ func (s *stepper) ascend(p *part, labels []int) {
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
-		attack.ascend(p.dz, p.z, p.e.clean, y)
+		if attack.draw != nil {
+			copy(p.dz, p.drawn[i*len(p.dz):])
+		} else {
+			attack.ascend(p.dz, p.z, p.e.clean, y)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	grad := p.points.Backward(groups)[:len(p.adv)]

@@ -32,6 +32,7 @@ type stepper struct {
 	traced int // lane groups of ws with gradient
 
 	rounds []round // of the losses
+	ascent *ascent // of the weights; nil without
 
 	// What follows them, each a set of independent tasks for the pool.
 	gradWeights, gradNone, gradBounds, measure, optimise, reloadNet, reloadBounds func(worker, task int)
@@ -61,6 +62,7 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
+	drawn         []float32      // by the attack, [image][class]; nil if it does not
 	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
 	copied        []float32      // room for it
 	pointLogits   []float32      // nil if they are untraced
@@ -89,7 +91,8 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	}
 	s.makeParts(groups)
 	s.batch = s.newBatchNorms()
-	s.rounds = s.inRounds(s.phases())
+	s.rounds = s.inRounds(s.phases(s.begin))
+	s.ascent = s.newAscent()
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
@@ -144,6 +147,9 @@ func (s *stepper) makeParts(groups int) {
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
 			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			if need.attack.draw != nil {
+				p.drawn = make([]float32, (to-from)*kernels.Lanes*classes)
+			}
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
@@ -169,18 +175,26 @@ func (s *stepper) losses(ctx context.Context, step int, at point, images []int32
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	for _, r := range s.rounds {
+	s.run(s.rounds)
+	return ctx.Err()
+}
+
+func (s *stepper) run(rounds []round) {
+	for _, r := range rounds {
 		s.pool.Run(len(s.parts), r.work)
-		if r.then != nil && ctx.Err() == nil {
+		if r.then != nil && s.ctx.Err() == nil {
 			r.then()
 		}
 	}
-	return ctx.Err()
 }
 
 // update changes the weights by the gradients that losses has left: entirely, or
 // not at all if ctx ends.
 func (s *stepper) update(ctx context.Context) error {
+	ascends := s.ascent != nil && s.at.awp > 0
+	if ascends {
+		s.ascendWeights()
+	}
 	if s.traced > 0 {
 		s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	} else {
@@ -190,6 +204,9 @@ func (s *stepper) update(ctx context.Context) error {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
 	}
 	if err := ctx.Err(); err != nil {
+		if ascends {
+			s.reload() // of the weights from before
+		}
 		return err
 	}
 	s.opt.prepare(s.at.lr, s.step+1)

@@ -86,26 +86,6 @@ type PageChecks struct {
 	Checks []audit.Finding `json:"checks"`
 }
 
-// PageHistory is how a model was trained.
-type PageHistory struct {
-	Source string      `json:"source"` // "card", or the file
-	Epochs []PageEpoch `json:"epochs"`
-	Why    string      `json:"why,omitempty"` // there are no epochs
-}
-
-// PageEpoch is one epoch of training; null is what was not recorded.
-type PageEpoch struct {
-	Epoch     int      `json:"epoch"`
-	Loss      *float64 `json:"loss"`
-	Clean     *float64 `json:"clean"`
-	Robust    *float64 `json:"robust"`
-	Eps       *float64 `json:"eps"`
-	LR        *float64 `json:"lr"`
-	ValClean  *float64 `json:"val_clean"`
-	ValPGD    *float64 `json:"val_pgd"`
-	Certified *float64 `json:"val_certified"`
-}
-
 // PageShown is what an attack makes of an image, and what the model says of both.
 type PageShown struct {
 	Attack      string  `json:"attack"` // that found it

@@ -107,6 +107,11 @@ func (r *Page) checkModel(m *PageModel) error {
 			}
 		}
 	}
+	if h := m.History; h != nil && h.Why == "" {
+		if err := checkEpochs(h.Epochs); err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+	}
 	return r.checkPictures(m)
 }
 

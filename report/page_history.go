@@ -6,42 +6,69 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/epsball/epsball/train"
 )
 
-// CardEpochLog is the key of a model's card under which its history is.
-const CardEpochLog = "history"
+// PageHistory is how a model was trained. A figure that is 0 in all epochs was not recorded.
+type PageHistory struct {
+	Source string  `json:"source"` // "card", or the file
+	Epochs []Epoch `json:"epochs"` // ascending; without times
+	Why    string  `json:"why,omitempty"`
+}
 
-// ParseHistory reads the epochs of a training: a JSON list of them, as a model's card has
-// it, or JSON lines, as train --log writes them. Keys are those of PageEpoch; others are
-// ignored.
-func ParseHistory(data []byte) ([]PageEpoch, error) {
-	var list []PageEpoch
-	if text := bytes.TrimSpace(data); len(text) > 0 && text[0] == '[' {
-		if err := json.Unmarshal(text, &list); err != nil {
-			return nil, fmt.Errorf("want a JSON list of epochs: %w", err)
+// EpochsOfCard reads the epochs of a history as a card has it.
+func EpochsOfCard(text string) ([]Epoch, error) {
+	h, err := ParseHistory(text)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Epoch, len(h.Epoch))
+	at := func(column []Figure, i int) float64 {
+		if column == nil {
+			return 0
 		}
-	} else {
-		for d := json.NewDecoder(bytes.NewReader(data)); ; {
-			var e PageEpoch
-			err := d.Decode(&e)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("epoch %d: want lines of JSON, one an epoch: %w", len(list)+1, err)
-			}
-			list = append(list, e)
+		return float64(column[i])
+	}
+	for i, epoch := range h.Epoch {
+		list[i] = Epoch{
+			Epoch: epoch, Loss: at(h.Loss, i), Clean: at(h.Clean, i), Robust: at(h.Robust, i),
+			Eps: at(h.Eps, i), Kappa: at(h.Kappa, i), LR: at(h.LR, i),
+		}
+		if v := h.Validated; v != nil {
+			list[i].Validation = &train.Validation{Images: v.Images, Clean: at(v.Clean, i), PGD: at(v.PGD, i), Certified: at(v.Certified, i)}
 		}
 	}
+	return list, checkEpochs(list)
+}
+
+// EpochsOfLog reads the epochs of a log of train, a line of JSON each.
+func EpochsOfLog(data []byte) ([]Epoch, error) {
+	var list []Epoch
+	for d := json.NewDecoder(bytes.NewReader(data)); ; {
+		var e Epoch
+		err := d.Decode(&e)
+		if errors.Is(err, io.EOF) {
+			return list, checkEpochs(list)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("epoch %d: want a line of JSON an epoch: %w", len(list)+1, err)
+		}
+		e.Seconds = 0 // differs from run to run
+		list = append(list, e)
+	}
+}
+
+func checkEpochs(list []Epoch) error {
 	if len(list) == 0 {
-		return nil, errors.New("no epochs, want at least one")
+		return errors.New("no epochs, want at least one")
 	}
 	last := 0
-	for i, e := range list {
+	for _, e := range list {
 		if e.Epoch <= last {
-			return nil, fmt.Errorf("epoch %d: epoch: got %d after %d, want them ascending from 1 on", i+1, e.Epoch, last)
+			return fmt.Errorf("epoch: got %d after %d, want them ascending from 1 on", e.Epoch, last)
 		}
 		last = e.Epoch
 	}
-	return list, nil
+	return nil
 }

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"image"
 	"image/png"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/report"
+	"github.com/epsball/epsball/train"
 )
 
 func newPage(t *testing.T) *report.Page {
@@ -79,6 +81,9 @@ func TestPageCheck(t *testing.T) {
 		"models[0].gallery[0]: png":   func(p *report.Page) { p.Models[0].Gallery[0].Difference.PNG = []byte("GIF89a") },
 		"models[0].gradients.picture": func(p *report.Page) { p.Models[0].Gradients.Pictures = nil },
 		"models[0].filters.picture: ": func(p *report.Page) { p.Models[0].Filters.Picture.Height = 0 },
+		"models[0].history: epoch: g": func(p *report.Page) {
+			p.Models[0].History = &report.PageHistory{Epochs: []report.Epoch{{Epoch: 2}, {Epoch: 2}}}
+		},
 		"models[0].filters.shape: no": func(p *report.Page) { p.Models[0].Filters.Shape = nil },
 	} {
 		p := newPage(t)
@@ -89,28 +94,37 @@ func TestPageCheck(t *testing.T) {
 	}
 }
 
-func TestParseHistory(t *testing.T) {
-	list, err := report.ParseHistory([]byte(` [{"epoch":1,"loss":2.5,"val_pgd":0.5,"kappa":1},{"epoch":3,"lr":0.1,"clean":null}]`))
+func TestEpochs(t *testing.T) {
+	want := []report.Epoch{
+		{Epoch: 1, Loss: 2.5, LR: 0.1, Validation: &train.Validation{Images: 10, PGD: 0.5}},
+		{Epoch: 2, Loss: 0.25, Clean: 0.75, LR: 0.01, Validation: &train.Validation{Images: 10, PGD: 0.75, Certified: 0.5}},
+	}
+	list, err := report.EpochsOfCard(report.NewHistory(want).String())
 	require.NoError(t, err)
-	require.Len(t, list, 2)
-	assert.Equal(t, 2.5, *list[0].Loss)
-	assert.Equal(t, 0.5, *list[0].ValPGD)
-	assert.Nil(t, list[1].Clean)
-	lines, err := report.ParseHistory([]byte("{\"epoch\":1,\"loss\":2.5,\"val_pgd\":0.5}\n{\"epoch\":3,\"lr\":0.1}\n"))
+	assert.Equal(t, want, list)
+	var log bytes.Buffer
+	for _, e := range want {
+		e.Seconds = 3
+		require.NoError(t, json.NewEncoder(&log).Encode(e))
+	}
+	list, err = report.EpochsOfLog(log.Bytes())
 	require.NoError(t, err)
-	assert.Equal(t, list, lines)
+	assert.Equal(t, want, list)
 	for text, want := range map[string]string{
-		"":                              "no epochs",
-		"[]":                            "no epochs",
-		"[1]":                           "want a JSON list of epochs",
-		`{"epoch":1}` + "\nx":           "epoch 2: want lines of JSON",
-		`{"epoch":1,"loss":"a"}`:        "epoch 1: want lines of JSON",
-		`[{"epoch":0}]`:                 "epoch 1: epoch: got 0 after 0",
-		`{"epoch":2}` + `{"epoch":2}`:   "epoch 2: epoch: got 2 after 2",
-		`[{"epoch":1,"loss":1e999}]`:    "want a JSON list of epochs",
-		`{"loss":1}` + "\n" + `{"a":1}`: "epoch 1: epoch: got 0 after 0",
+		"":                            "no epochs",
+		"[1]":                         "epoch 1: want a line of JSON",
+		`{"epoch":1}` + "\nx":         "epoch 2: want a line of JSON",
+		`{"epoch":1,"loss":"a"}`:      "epoch 1: want a line of JSON",
+		`{"epoch":0}`:                 "epoch: got 0 after 0",
+		`{"epoch":2}` + `{"epoch":2}`: "epoch: got 2 after 2",
 	} {
-		_, err := report.ParseHistory([]byte(text))
+		_, err := report.EpochsOfLog([]byte(text))
+		require.ErrorContains(t, err, want, text)
+	}
+	for text, want := range map[string]string{
+		"lost": "card: history", "{}": "no epochs", `{"epoch":[2,1]}`: "epoch: got 1 after 2", `{"epoch":[1,2],"loss":[1]}`: "loss: got 1 figures",
+	} {
+		_, err := report.EpochsOfCard(text)
 		require.ErrorContains(t, err, want, text)
 	}
 }

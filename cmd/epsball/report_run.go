@@ -229,20 +229,20 @@ func (f *reportFlags) histories(specs []string, subjects []*input.Subject) ([]*r
 		if err != nil {
 			return nil, fmt.Errorf("--log: %w", err)
 		}
-		epochs, err := report.ParseHistory(data)
+		epochs, err := report.EpochsOfLog(data)
 		if err != nil {
 			return nil, fmt.Errorf("--log: %s: %w", path, err)
 		}
 		list[at] = &report.PageHistory{Source: path, Epochs: epochs}
 	}
 	for i, s := range subjects {
-		text, ok := s.Model.Card[report.CardEpochLog]
+		text, ok := s.Model.Card[report.CardHistory]
 		if !ok || list[i] != nil {
 			continue
 		}
 		list[i] = &report.PageHistory{Source: "card"}
 		var err error
-		if list[i].Epochs, err = report.ParseHistory([]byte(text)); err != nil {
+		if list[i].Epochs, err = report.EpochsOfCard(text); err != nil {
 			list[i].Why = err.Error()
 		}
 	}

@@ -95,7 +95,7 @@ func TestReportDefaults(t *testing.T) {
 func TestReportHistory(t *testing.T) {
 	f := newFiles(t)
 	m := smallModel(t, 1)
-	m.Card = map[string]string{"history": `[{"epoch":1,"loss":2.25},{"epoch":2,"loss":0.5}]`, "method": "pgd", "eps": "0.1"}
+	m.Card = map[string]string{"history": `{"epoch":[1,2],"loss":[2.25,0.5]}`, "method": "pgd", "eps": "0.1"}
 	require.NoError(t, m.Save(f.model))
 	bad := smallModel(t, 2)
 	bad.Card = map[string]string{"history": "lost"}
@@ -121,7 +121,7 @@ func TestReportHistory(t *testing.T) {
 		"--log " + log: "--log: got " + log + ", want MODEL=FILE with MODEL one of " + f.model + ", " + f.other,
 		"--log " + f.model + "=" + log + " --log " + f.model + "=" + log: "--log: got two for model " + f.model,
 		"--log " + f.model + "=none":                                     "--log: none: no such file or folder",
-		"--log " + f.model + "=" + broken:                                "--log: " + broken + ": epoch 2: want lines of JSON",
+		"--log " + f.model + "=" + broken:                                "--log: " + broken + ": epoch 2: want a line of JSON",
 	} {
 		r := run(append(line, strings.Fields(extra)...)...)
 		assert.Equal(t, 2, r.code, extra)

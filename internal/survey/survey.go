@@ -124,7 +124,7 @@ func (s *survey) describe(subjects []*input.Subject) {
 		m := &p.Models[i]
 		m.Network = report.Describe(sub.Name, &sub.Model.Arch)
 		m.Hash, m.Card = sub.Model.Hash(), maps.Clone(sub.Model.Card)
-		delete(m.Card, report.CardEpochLog) // that of PageModel.History
+		delete(m.Card, report.CardHistory) // that of PageModel.History
 		p.Timings.Models[i].Steps = make([]float64, len(s.Attacks))
 		s.looks = append(s.looks, newLook(s, sub, m, &p.Timings.Models[i]))
 	}

@@ -43,7 +43,7 @@ func subjects(t *testing.T, threads, n int) []*input.Subject {
 	for seed, a := range []*model.Architecture{convArch(), arch(model.Layer{Kind: model.FC, Out: 5})} {
 		m, err := model.Random(a, uint64(seed+1))
 		require.NoError(t, err)
-		m.Card = map[string]string{"method": "standard", report.CardEpochLog: "[]"}
+		m.Card = map[string]string{"method": "standard", report.CardHistory: "[]"}
 		c, err := net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 		pool := kernels.NewPool(threads)
@@ -98,7 +98,7 @@ func TestRun(t *testing.T) {
 	fooled := 0
 	for i, s := range subs {
 		m := &p.Models[i]
-		assert.NotContains(t, m.Card, report.CardEpochLog)
+		assert.NotContains(t, m.Card, report.CardHistory)
 		// At each radius, an attack on all images from scratch fools none but those that the
 		// page counts, and proofs that do not know of a search agree with it.
 		for at, r := range o.Radii {

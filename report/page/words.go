@@ -202,11 +202,14 @@ func trainingFound(r *report.Page) block {
 		}
 		first, last := &h.Epochs[0], &h.Epochs[len(h.Epochs)-1]
 		s := fmt.Sprintf("%s: %s", m.Name, show.Count(len(h.Epochs), "epoch"))
-		if first.Loss != nil && last.Loss != nil {
-			s += fmt.Sprintf(", loss from %s to %s", number(*first.Loss), number(*last.Loss))
+		if first.Loss != 0 || last.Loss != 0 {
+			s += fmt.Sprintf(", loss from %s to %s", number(first.Loss), number(last.Loss))
 		}
-		if last.Clean != nil {
-			s += fmt.Sprintf(", in the end %s of the training images classified correctly", percent(last.Clean))
+		if last.Clean > 0 {
+			s += fmt.Sprintf("; in the last one %s of the training images classified correctly", percent(&last.Clean))
+		}
+		if v := last.Validation; v != nil {
+			s += fmt.Sprintf(", of %s held back %s, under PGD %s and certified %s", show.Count(v.Images, "image"), percent(&v.Clean), percent(&v.PGD), percent(&v.Certified))
 		}
 		return s + "."
 	})

@@ -33,6 +33,8 @@ type Config struct {
 
 	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 
+	BetaFinal float64 `json:"betaFinal,omitempty"` // share of linear bounds in the loss on bounds at the end, 0 … 1 (crown-ibp)
+
 	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
 	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.
 	Tightness float64 `json:"tightness,omitempty"`

@@ -55,6 +55,8 @@ type Config struct {
 	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
+	BetaFinal float64 `json:"betaFinal,omitempty"` // share of linear bounds in the loss on bounds at the end, 0 … 1 (crown-ibp)
+
 	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
 	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.
 	Tightness float64 `json:"tightness,omitempty"`

@@ -35,6 +35,10 @@ type Config struct {
 	// logit-pairing).
 	Beta float64 `json:"beta,omitempty"`
 
+	// L2 length of the finite differences that regularisers are taken by, in pixel units,
+	// 0.001 … 10 (input-gradient, jacobian).
+	Probe float64 `json:"probe,omitempty"`
+
 	// Adversarial weight perturbation: its length in every layer as a fraction of that of
 	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
 	AWP       float64 `json:"awp,omitempty"`

@@ -51,6 +51,10 @@ var (
 		Field: "beta", Flag: "beta", Usage: "weight of the regulariser", max: 1000,
 		Of: func(c *Config) any { return &c.Beta },
 	}
+	probeLength = Setting{
+		Field: "probe", Flag: "probe", Usage: "L2 length of the finite difference that it is taken by", min: 0.001, max: 10,
+		Of: func(c *Config) any { return &c.Probe },
+	}
 	awp = Setting{
 		Field: "awp", Flag: "awp", Usage: "length of the weights' adversarial perturbation as a fraction of theirs, 0: none", max: 1, Quiet: true,
 		Of: func(c *Config) any { return &c.AWP },

@@ -20,14 +20,14 @@ type Config struct {
 	LRFinal   float64 `json:"lrFinal"`   // 0 … LR
 	Seed      uint64  `json:"seed"`      // of the order of images and of random starts
 
-	// The Linf radius trained at, in pixel units [0, 1] (all but standard). It
+	// The Linf radius trained at, in pixel units [0, 1] (methods with Method.Radius). It
 	// may exceed the radius the model is meant for.
 	TrainEps     net.Epsilon `json:"-"`
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, mart, logit-pairing)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (the same)
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
 
@@ -76,7 +76,7 @@ type Epoch struct {
 	Epoch          int     `json:"epoch"`          // from 1
 	Loss           float64 `json:"loss"`           // the objective
 	CleanAccuracy  float64 `json:"cleanAccuracy"`  // fraction of images classified right
-	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd, trades), or with all interval margins positive (ibp); 0 for standard
+	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack, or with all interval margins positive (ibp); 0 without either
 	Eps            float64 `json:"eps"`            // training radius at the last step
 	Kappa          float64 `json:"kappa"`          // at the last step
 	LR             float64 `json:"lr"`             // at the last step

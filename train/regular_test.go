@@ -86,7 +86,7 @@ var regular64 = []struct {
 // of float64 references, the points being constants.
 func TestRegularGradients(t *testing.T) {
 	for _, r := range regular64 {
-		for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "residual": smoothResidual(t), "layers": allLayers(t)} {
+		for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "layers": allLayers(t)} {
 			t.Run(r.name+"/"+name, func(t *testing.T) {
 				checkStep(t, m, r.method, r.set, r.loss, func(*stepper, *reference) {})
 			})
@@ -135,7 +135,7 @@ func TestWeightAscentGradients(t *testing.T) {
 // checkStep holds the losses of a step against a float64 reference, and its gradient against
 // central differences of the reference where move has taken it.
 func checkStep(t *testing.T, m *model.Model, method Method, set func(*Config), loss func(z, w, v []float64, y int) float64, move func(*stepper, *reference)) {
-	const images = 11 // a lane group and a partial one
+	const images = 9 // a lane group and a partial one
 	d, c := noise(m, images), DefaultConfig(method)
 	set(&c)
 	c.BatchSize, c.TrainEps = images, net.MustEpsilon("0.08")

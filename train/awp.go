@@ -41,7 +41,7 @@ func (s *stepper) newAscent() *ascent {
 		}
 		w, g := m.Params[i].W, s.grad.Params[i].W
 		for len(w) > 0 {
-			n := min(adamBlock, len(w))
+			n := min(blockSize, len(w))
 			a.runs = append(a.runs, weightRun{w: w[:n], g: g[:n], old: make([]float32, n)})
 			w, g = w[n:], g[n:]
 		}

@@ -16,6 +16,8 @@ var objectives = []*objective{
 	&pgd,
 	&ibp,
 	&trades,
+	&sabr,
+	&mtlibp,
 	&mart,
 	&inputGradient,
 	&jacobian,
@@ -139,7 +141,7 @@ func (o *objective) uses(s *Setting) bool {
 
 // boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
-	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at))
+	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at) || o.regularity(c, at) > 0)
 }
 
 // scaleBy multiplies a gradient by a weight.

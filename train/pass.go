@@ -14,7 +14,7 @@ func (s *stepper) share(p *part) (first, end int) {
 func (s *stepper) begin(p *part) {
 	first, end := s.share(p)
 	groups, need := p.to-p.from, &s.o.needs
-	s.pack(p, s.images[first:end])
+	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
 	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
@@ -28,6 +28,14 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
+// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+func (s *stepper) bounding() phase {
+	if s.regular == nil {
+		return phase{work: s.bound}
+	}
+	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+}
+
 // bound bounds the margins of a part's images, at steps that do so.
 func (s *stepper) bound(p *part) {
 	if !s.o.boxesAt(s.c, s.at) {
@@ -36,15 +44,25 @@ func (s *stepper) bound(p *part) {
 	lo, hi := p.boxed.Box()
 	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 	first, end := s.share(p)
-	p.boxed.forward(s.labels[first:end])
+	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
+	if s.regular != nil {
+		s.regular.observe(p.boxed, end-first)
+	}
 }
 
 // boundBack carries the gradients back through the bounds.
 func (s *stepper) boundBack(p *part) {
-	if s.o.boxesAt(s.c, s.at) {
-		first, end := s.share(p)
-		p.boxed.backward(s.labels[first:end])
+	if !s.o.boxesAt(s.c, s.at) {
+		return
 	}
+	first, end := s.share(p)
+	if s.regular != nil {
+		s.regular.gradient(p.boxed, end-first)
+		for i := first; i < end; i++ {
+			s.loss[i] += s.regular.loss
+		}
+	}
+	p.boxed.backward(s.labels[first:end])
 }
 
 // judge takes the loss of each image of p and hands its gradients to the traces and
@@ -105,8 +123,7 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 	copy(p.adv, p.x) // lanes without an image stay where they are
 	size := s.net.Input().Size()
 	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), streamStart)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
 		for range size {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
@@ -176,8 +193,12 @@ func (a *inner) stride(c *Config, at point) float64 {
 	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
+// place is that of an image of the batch in all of training.
+func (s *stepper) place(i int) uint64 { return uint64(s.step)*uint64(len(s.images)) + uint64(i) }
+
+// pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
+// one is number first of the batch.
+func (s *stepper) pack(p *part, first int, images []int32) {
 	in := s.net.Input()
 	size, hw := in.Size(), in.H*in.W
 	for l := range (p.to - p.from) * kernels.Lanes {
@@ -189,6 +210,10 @@ func (s *stepper) pack(p *part, images []int32) {
 			continue
 		}
 		img := s.data.x[int(images[l])*size:][:size]
+		if a := s.c.changeOf(s.place(first + l)); a != (change{}) {
+			packChanged(d, img, in.C, in.H, in.W, a)
+			continue
+		}
 		for c := range in.C {
 			for q, v := range img[c*hw : (c+1)*hw] {
 				d[(q*in.C+c)*kernels.Lanes] = v

@@ -21,7 +21,7 @@ func (s *stepper) phases(first func(p *part)) []phase {
 	}
 	list = append(list, phase{work: s.take})
 	if s.iv != nil {
-		list = append(list, phase{work: s.bound})
+		list = append(list, s.bounding())
 	}
 	list = append(list, phase{work: s.judge})
 	if s.iv != nil {

@@ -206,7 +206,7 @@ func TestRefusedRooflines(t *testing.T) {
 
 // A writer that fails is heard.
 func TestWriterFails(t *testing.T) {
-	for _, c := range []Chart{smallRoofline(), &Curves{Curves: []Curve{{X: []float64{1}, Y: []float64{1}}}}} {
+	for _, c := range allCharts() {
 		assert.ErrorIs(t, c.WriteSVG(failing{}), errFull)
 	}
 }

@@ -1,10 +1,12 @@
 package plot
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,7 +29,7 @@ type ScatterPoint struct {
 	Y    []float64 // for each series; NaN: not known
 }
 
-// markers of series, in turn.
+// markers of series and of curves, in turn.
 var markers = []string{"forward", "backward-input", "ibp", "pgd-step", "train-step"}
 
 // With is the chart in another layout.
@@ -48,11 +50,12 @@ func (c *Scatter) WriteSVG(w io.Writer) error {
 	a.box = box{s.left + a.room(s), y, s.right, y + s.tall}
 	a.draw(s)
 	a.clip(s)
-	for i := range c.Points {
-		c.draw(s, a, &c.Points[i])
+	things := c.things(a)
+	for i := range things {
+		c.draw(s, &things[i])
 	}
 	s.elem("</g>")
-	return s.finish(w, c.names(s, a), c.Title, c.Alt())
+	return s.finish(w, names(s, a, things), c.Title, c.Alt())
 }
 
 // check refuses what cannot be drawn.
@@ -115,30 +118,88 @@ func (s *svg) series(x, y float64, i int) {
 	s.marker(x, y, 5, markers[i%len(markers)], palette[i%len(palette)])
 }
 
-func (c *Scatter) draw(s *svg, a *area, p *ScatterPoint) {
-	s.elem(`<g class="%sthing"><title>%s: %s</title>`, raw(prefix), p.Name, c.values(p))
-	if top, bottom, ok := p.span(); ok {
-		from, to := a.at(p.X, top), a.at(p.X, bottom)
-		s.line(from.x, from.y, to.x, to.y, look("stem", none, frame, `stroke-width="1.2"`))
-	}
-	for i, y := range p.Y {
-		if !math.IsNaN(y) {
-			at := a.at(p.X, y)
-			s.series(at.x, at.y, i)
+// thing is a point with the places of its markers, from the top down.
+type thing struct {
+	*ScatterPoint
+	marks  []point
+	series []int
+}
+
+// things places those of which anything is known. Where stems would lie on each
+// other, they stand side by side.
+func (c *Scatter) things(a *area) (list []thing) {
+	for i := range c.Points {
+		t := thing{ScatterPoint: &c.Points[i]}
+		for k, y := range t.Y {
+			if !math.IsNaN(y) {
+				t.marks, t.series = append(t.marks, a.at(t.X, y)), append(t.series, k)
+			}
 		}
+		if t.marks != nil {
+			list = append(list, t)
+		}
+	}
+	x := make([]float64, len(list))
+	for i := range list {
+		x[i] = list[i].marks[0].x
+	}
+	spread(x, 7)
+	for i := range list {
+		for k := range list[i].marks {
+			list[i].marks[k].x = x[i]
+		}
+	}
+	return list
+}
+
+// spread moves places as little as needed to be some gap apart: those that are
+// closer stand around their mean.
+func spread(x []float64, gap float64) {
+	order := make([]int, len(x))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(x[i], x[j]) })
+	type group struct{ first, n, middle float64 } // as floats, for their sums
+	var groups []group
+	half := func(g group) float64 { return gap * (g.n - 1) / 2 }
+	for k, i := range order {
+		g := group{float64(k), 1, x[i]}
+		for len(groups) > 0 {
+			before := groups[len(groups)-1]
+			if before.middle+half(before)+gap <= g.middle-half(g) {
+				break
+			}
+			n := before.n + g.n
+			g = group{before.first, n, float64(before.middle*before.n)/n + float64(g.middle*g.n)/n}
+			groups = groups[:len(groups)-1]
+		}
+		groups = append(groups, g)
+	}
+	for _, g := range groups {
+		for k := range int(g.n) {
+			x[order[int(g.first)+k]] = g.middle - half(g) + float64(gap*float64(k))
+		}
+	}
+}
+
+func (c *Scatter) draw(s *svg, t *thing) {
+	s.elem(`<g class="%sthing"><title>%s: %s</title>`, raw(prefix), t.Name, c.values(t.ScatterPoint))
+	stem := t.stem()
+	s.line(stem.x0, stem.y0, stem.x1, stem.y1, look("stem", none, frame, `stroke-width="1.2"`))
+	for k, p := range t.marks {
+		s.series(p.x, p.y, t.series[k])
 	}
 	s.elem("</g>")
 }
 
-// span is the highest and the lowest y, if any is known.
-func (p *ScatterPoint) span() (top, bottom float64, ok bool) {
-	top, bottom = math.Inf(-1), math.Inf(1)
-	for _, y := range p.Y {
-		if !math.IsNaN(y) {
-			top, bottom, ok = max(top, y), min(bottom, y), true
-		}
+// stem is the line through all markers.
+func (t *thing) stem() box {
+	b := box{t.marks[0].x, t.marks[0].y, t.marks[0].x, t.marks[0].y}
+	for _, p := range t.marks {
+		b.y0, b.y1 = min(b.y0, p.y), max(b.y1, p.y)
 	}
-	return top, bottom, ok
+	return b
 }
 
 // values lists what is known of p.
@@ -154,55 +215,36 @@ func (c *Scatter) values(p *ScatterPoint) string {
 
 // names writes the names beside the points, or numbers if there is no room for all
 // of them, with the names below the chart. It returns the height of the drawing.
-func (c *Scatter) names(s *svg, a *area) float64 {
+func names(s *svg, a *area, things []thing) float64 {
 	end := a.y1 + below
 	before := s.Len()
-	if c.place(s, a, 90, func(i int) string { return c.Points[i].Name }) {
+	if place(s, a, things, 54, func(i int) string { return things[i].Name }) {
 		return end
 	}
 	s.Truncate(before)
-	c.place(s, a, 200, func(i int) string { return strconv.Itoa(i + 1) })
+	place(s, a, things, 200, func(i int) string { return strconv.Itoa(i + 1) })
 	l := s.legend(end)
-	for i := range c.Points {
-		l.put(c.Points[i].Name, textWidth("88", s.subtitle), func(x, y float64) {
+	for i := range things {
+		l.put(things[i].Name, textWidth("88", s.subtitle), func(x, y float64) {
 			s.text(x, y+0.35*s.subtitle, s.subtitle, strconv.Itoa(i+1), look("key", ink, none, `text-anchor="middle" font-weight="bold"`))
 		})
 	}
 	return l.end() + 12
 }
 
-// place writes a label beside each thing of which anything is known, and reports
-// whether there was room for all.
-func (c *Scatter) place(s *svg, a *area, far float64, label func(int) string) (all bool) {
+// place writes a label beside each thing, and reports whether there was room for all.
+func place(s *svg, a *area, things []thing, far float64, label func(int) string) (all bool) {
 	l := &labels{within: a.box}
-	for i := range c.Points {
-		p := &c.Points[i]
-		top, bottom, ok := p.span()
-		if !ok {
-			continue
-		}
-		from, to := a.at(p.X, top), a.at(p.X, bottom)
-		l.taken = append(l.taken, box{from.x - 2, from.y, from.x + 2, to.y})
-		for _, y := range p.Y {
-			if !math.IsNaN(y) {
-				at := a.at(p.X, y)
-				l.taken = append(l.taken, around(at.x, at.y, 6))
-			}
+	for i := range things {
+		stem := things[i].stem()
+		l.taken = append(l.taken, box{stem.x0 - 2, stem.y0, stem.x1 + 2, stem.y1})
+		for _, p := range things[i].marks {
+			l.taken = append(l.taken, around(p.x, p.y, 6))
 		}
 	}
 	all = true
-	for i := range c.Points {
-		p := &c.Points[i]
-		if _, _, ok := p.span(); !ok {
-			continue
-		}
-		var anchors []point
-		for _, y := range p.Y {
-			if !math.IsNaN(y) {
-				anchors = append(anchors, a.at(p.X, y))
-			}
-		}
-		all = l.place(s, anchors, far, s.small, label(i), gray) && all
+	for i := range things {
+		all = l.place(s, things[i].marks, far, s.small, label(i), gray) && all
 	}
 	return all
 }

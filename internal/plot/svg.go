@@ -149,19 +149,26 @@ func haloed(class string, c color, anchor string) string {
 	return look(class, c, paper, fmt.Sprintf(`text-anchor="%s" stroke-width="3" stroke-linejoin="round" paint-order="stroke"`, anchor))
 }
 
-// textWidth is about the width of t. Fonts differ, and so it is rather too much.
+// textWidth is about the width of t in Helvetica. Fonts differ, and so it is rather
+// too much.
 func textWidth(t string, size float64) float64 {
-	columns := 0
+	wide := 0.0
 	for _, r := range t {
 		switch {
 		case unicode.In(r, unicode.Mn):
 		case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana):
-			columns += 2
+			wide += 1.1
+		case strings.ContainsRune("ijlt.,:;'|!fI()[] -r", r):
+			wide += 0.36
+		case strings.ContainsRune("mwMW%@–…", r):
+			wide += 0.95
+		case unicode.IsUpper(r):
+			wide += 0.75
 		default:
-			columns++
+			wide += 0.6
 		}
 	}
-	return 0.59 * size * float64(columns)
+	return wide * size
 }
 
 // fit returns t, cut if it is wider than some width.

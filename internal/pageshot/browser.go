@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -134,7 +133,7 @@ func (b *browser) call(session, method string, params, result any) error {
 func (b *browser) next() (*message, error) {
 	raw, err := b.answers.ReadBytes(0)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the browser has ended, or was stopped after %s", patience), err)
+		return nil, fmt.Errorf("the browser has ended, or was stopped after %s: %w", patience, err)
 	}
 	m := &message{}
 	if err := json.Unmarshal(raw[:len(raw)-1], m); err != nil {

@@ -120,17 +120,25 @@ func number(t *testing.T, s string) float64 {
 }
 
 func TestSpread(t *testing.T) {
-	for _, c := range []struct{ x, want []float64 }{
-		{nil, nil},
-		{[]float64{50, 10}, []float64{50, 10}},
-		{[]float64{20, 20}, []float64{15, 25}},
-		{[]float64{24, 20, 90}, []float64{27, 17, 90}},
-		{[]float64{20, 20, 29}, []float64{13, 23, 33}}, // two push the third
+	for _, c := range []struct{ x, wide, want []float64 }{
+		{nil, nil, nil},
+		{[]float64{50, 10}, []float64{10, 10}, []float64{50, 10}},
+		{[]float64{20, 20}, []float64{10, 10}, []float64{15, 25}},
+		{[]float64{24, 20, 90}, []float64{10, 10, 10}, []float64{27, 17, 90}},
+		{[]float64{20, 20, 29}, []float64{10, 10, 10}, []float64{13, 23, 33}}, // two push the third
+		{[]float64{20, 20}, []float64{10, 30}, []float64{5, 25}},
 	} {
 		x := append([]float64(nil), c.x...)
-		spread(x, 10)
+		spread(x, c.wide)
 		assert.Equal(t, c.want, x)
 	}
+}
+
+// Markers of about one height stand beside each other, in the order of series.
+func TestFan(t *testing.T) {
+	c := thing{marks: []point{{10, 50}, {10, 80}, {10, 51}, {10, 56}}}
+	assert.Equal(t, 11.0, c.fan())
+	assert.Equal(t, []point{{4.5, 50}, {10, 80}, {10, 51}, {15.5, 56}}, c.marks)
 }
 
 func TestMatrix(t *testing.T) {

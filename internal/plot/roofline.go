@@ -71,7 +71,8 @@ func (r *Roofline) WriteSVG(w io.Writer) error {
 	}
 	p := &rooflinePlot{Roofline: r, svg: newSVG(r.Layout)}
 	if !r.Narrow { // points crowd
-		p.width, p.right, p.tall = 1000, 976, 500
+		p.right += 1000 - p.width
+		p.width, p.tall = 1000, 500
 	}
 	for i := range r.Panels {
 		for k := range r.Panels[i].Points {

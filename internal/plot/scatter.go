@@ -1,19 +1,17 @@
 package plot
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"slices"
-	"strconv"
 	"strings"
 )
 
 // Scatter is a chart of things with one x and several y each, as models with their
 // clean accuracy, and with their accuracy under attacks and certified: a marker for
-// each y, joined by a vertical line, with the name of the thing beside them.
+// each y, joined by a vertical line, with the name of the thing beside them. Things
+// of about one x stand side by side, a few pixels off, and so do markers of one y.
 type Scatter struct {
 	Layout
 	Title, Subtitle string
@@ -94,7 +92,7 @@ func (c *Scatter) check() error {
 
 // area chooses the ends of the axes that are left open, with room beside the points.
 func (c *Scatter) area() *area {
-	a := &area{x: c.X, y: c.Y}
+	a := &area{x: c.X, y: c.Y, inset: 16}
 	lo, hi := point{math.Inf(1), math.Inf(1)}, point{math.Inf(-1), math.Inf(-1)}
 	for i := range c.Points {
 		p := &c.Points[i]
@@ -115,72 +113,7 @@ func (c *Scatter) area() *area {
 
 // series draws the marker of series i.
 func (s *svg) series(x, y float64, i int) {
-	s.marker(x, y, 5, markers[i%len(markers)], palette[i%len(palette)])
-}
-
-// thing is a point with the places of its markers, from the top down.
-type thing struct {
-	*ScatterPoint
-	marks  []point
-	series []int
-}
-
-// things places those of which anything is known. Where stems would lie on each
-// other, they stand side by side.
-func (c *Scatter) things(a *area) (list []thing) {
-	for i := range c.Points {
-		t := thing{ScatterPoint: &c.Points[i]}
-		for k, y := range t.Y {
-			if !math.IsNaN(y) {
-				t.marks, t.series = append(t.marks, a.at(t.X, y)), append(t.series, k)
-			}
-		}
-		if t.marks != nil {
-			list = append(list, t)
-		}
-	}
-	x := make([]float64, len(list))
-	for i := range list {
-		x[i] = list[i].marks[0].x
-	}
-	spread(x, 7)
-	for i := range list {
-		for k := range list[i].marks {
-			list[i].marks[k].x = x[i]
-		}
-	}
-	return list
-}
-
-// spread moves places as little as needed to be some gap apart: those that are
-// closer stand around their mean.
-func spread(x []float64, gap float64) {
-	order := make([]int, len(x))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(x[i], x[j]) })
-	type group struct{ first, n, middle float64 } // as floats, for their sums
-	var groups []group
-	half := func(g group) float64 { return gap * (g.n - 1) / 2 }
-	for k, i := range order {
-		g := group{float64(k), 1, x[i]}
-		for len(groups) > 0 {
-			before := groups[len(groups)-1]
-			if before.middle+half(before)+gap <= g.middle-half(g) {
-				break
-			}
-			n := before.n + g.n
-			g = group{before.first, n, float64(before.middle*before.n)/n + float64(g.middle*g.n)/n}
-			groups = groups[:len(groups)-1]
-		}
-		groups = append(groups, g)
-	}
-	for _, g := range groups {
-		for k := range int(g.n) {
-			x[order[int(g.first)+k]] = g.middle - half(g) + float64(gap*float64(k))
-		}
-	}
+	s.marker(x, y, 4.8, markers[i%len(markers)], palette[i%len(palette)])
 }
 
 func (c *Scatter) draw(s *svg, t *thing) {
@@ -193,15 +126,6 @@ func (c *Scatter) draw(s *svg, t *thing) {
 	s.elem("</g>")
 }
 
-// stem is the line through all markers.
-func (t *thing) stem() box {
-	b := box{t.marks[0].x, t.marks[0].y, t.marks[0].x, t.marks[0].y}
-	for _, p := range t.marks {
-		b.y0, b.y1 = min(b.y0, p.y), max(b.y1, p.y)
-	}
-	return b
-}
-
 // values lists what is known of p.
 func (c *Scatter) values(p *ScatterPoint) string {
 	list := []string{fmt.Sprintf("%s %s", or(c.X.Label, "x"), c.X.format(p.X))}
@@ -211,42 +135,6 @@ func (c *Scatter) values(p *ScatterPoint) string {
 		}
 	}
 	return strings.Join(list, ", ")
-}
-
-// names writes the names beside the points, or numbers if there is no room for all
-// of them, with the names below the chart. It returns the height of the drawing.
-func names(s *svg, a *area, things []thing) float64 {
-	end := a.y1 + below
-	before := s.Len()
-	if place(s, a, things, 54, func(i int) string { return things[i].Name }) {
-		return end
-	}
-	s.Truncate(before)
-	place(s, a, things, 200, func(i int) string { return strconv.Itoa(i + 1) })
-	l := s.legend(end)
-	for i := range things {
-		l.put(things[i].Name, textWidth("88", s.subtitle), func(x, y float64) {
-			s.text(x, y+0.35*s.subtitle, s.subtitle, strconv.Itoa(i+1), look("key", ink, none, `text-anchor="middle" font-weight="bold"`))
-		})
-	}
-	return l.end() + 12
-}
-
-// place writes a label beside each thing, and reports whether there was room for all.
-func place(s *svg, a *area, things []thing, far float64, label func(int) string) (all bool) {
-	l := &labels{within: a.box}
-	for i := range things {
-		stem := things[i].stem()
-		l.taken = append(l.taken, box{stem.x0 - 2, stem.y0, stem.x1 + 2, stem.y1})
-		for _, p := range things[i].marks {
-			l.taken = append(l.taken, around(p.x, p.y, 6))
-		}
-	}
-	all = true
-	for i := range things {
-		all = l.place(s, things[i].marks, far, s.small, label(i), gray) && all
-	}
-	return all
 }
 
 // Table has a row for each point.

@@ -181,7 +181,7 @@ func TestLevels(t *testing.T) {
 			assert.Greater(t, luminance(l.cell.dark), luminance(levels[i-1].cell.dark), l.cell.name)
 		}
 	}
-	for _, c := range []color{ink, soft} {
+	for _, c := range append([]color{ink, soft}, words...) {
 		assert.GreaterOrEqual(t, contrast(paper.light, c.light), 4.5, c.name)
 		assert.GreaterOrEqual(t, contrast(paper.dark, c.dark), 4.5, c.name)
 	}

@@ -228,7 +228,7 @@ func (c *Curves) draw(s *svg, a *area, i int) {
 
 // legend draws the names of curves and bands from y on, and returns where it ends.
 func (c *Curves) legend(s *svg, y float64) float64 {
-	const wide = 28
+	const wide = 32
 	l := s.legend(y)
 	for i := range c.Curves {
 		l.put(c.Curves[i].Name, wide, func(x, y float64) {

@@ -25,7 +25,7 @@ func (l *labels) free(b box) bool {
 }
 
 // place writes t near one of the points, no further off than far, if there is room.
-func (l *labels) place(s *svg, near []point, far, size float64, t string, leader color) bool {
+func (l *labels) place(s *svg, near []point, far, size float64, t string, text, leader color) bool {
 	const step = 9.0
 	w := textWidth(t, size)
 	for d := step; d <= far; d += step {
@@ -54,7 +54,7 @@ func (l *labels) place(s *svg, near []point, far, size float64, t string, leader
 				if d > step {
 					s.line(p.x, p.y, min(max(p.x, b.x0), b.x1), min(max(p.y, b.y0), b.y1), look("leader", none, leader, `stroke-width="0.7" opacity="0.6"`))
 				}
-				s.text(x, y+0.36*size, size, t, haloed("label", ink, "middle"))
+				s.text(x, y+0.36*size, size, t, haloed("label", text, "middle"))
 				return true
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Matrix is a heat map: what is in its cells by colour, and by number where that
-// fits. The darker on light paper, and the brighter on dark, the larger.
+// Matrix is a heat map: its cells show their values by colour, and by number where
+// that fits. Larger ones are darker on light paper and brighter on dark.
 type Matrix struct {
 	Layout
 	Title, Subtitle       string

@@ -174,7 +174,7 @@ func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
 				far = 54
 			}
 			at := a.at(o.Intensity, o.GFLOPS)
-			placed[key] = l.place(p.svg, []point{at}, far, 11, o.Label, p.color(o.Series))
+			placed[key] = l.place(p.svg, []point{at}, far, 11, o.Label, p.word(o.Series), p.color(o.Series))
 		}
 	}
 }
@@ -245,6 +245,14 @@ func (p *rooflinePlot) radius(o *RooflinePoint) float64 {
 		return 5
 	}
 	return 3.6 + 2.6*float64(slices.Index(p.sizes, o.Size))/float64(len(p.sizes)-1)
+}
+
+// word is the colour of the series' text.
+func (p *rooflinePlot) word(series string) color {
+	if series == "" {
+		return soft
+	}
+	return words[slices.Index(p.series, series)%len(words)]
 }
 
 func (p *rooflinePlot) color(series string) color {

@@ -144,7 +144,7 @@ func place(s *svg, a *area, things []thing, far float64, label func(int) string)
 	}
 	all = true
 	for i := range things {
-		all = l.place(s, things[i].marks, far, s.small, label(i), gray) && all
+		all = l.place(s, things[i].marks, far, s.small, label(i), ink, gray) && all
 	}
 	return all
 }

@@ -36,6 +36,17 @@ var (
 	}
 )
 
+// words are the palette's colours for text, which wants more contrast.
+var words = []color{
+	{"w1", "#0072b2", "#4aa8e0"},
+	{"w2", "#b34e00", "#ff8a3d"},
+	{"w3", "#007a59", "#2fc79b"},
+	{"w4", "#a0568f", "#d58cc4"},
+	{"w5", "#8a6508", "#e0b13a"},
+	{"w6", "#2f6f96", "#8cc5ea"},
+	{"w7", "#444444", "#c0c4c9"},
+}
+
 // svg is a drawing in the making: what stands between the head and the end.
 type svg struct {
 	bytes.Buffer
@@ -72,7 +83,7 @@ func (s *svg) finish(w io.Writer, height float64, title, alt string) error {
 
 func colors() []color {
 	list := []color{paper, ink, soft, faint, frame, shade, roof, gray}
-	list = append(list, palette...)
+	list = append(append(list, palette...), words...)
 	for _, l := range levels {
 		list = append(list, l.cell, l.text)
 	}

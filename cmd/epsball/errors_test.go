@@ -55,7 +55,6 @@ func TestBadInput(t *testing.T) {
 		{attack + " --seed -1", []string{"--seed", "-1"}},
 		{"data mnits", []string{"mnits", "did you mean mnist?"}},
 		{"data mnist cifar10", []string{"2 arguments", "name of a set"}},
-		{"data --verify", []string{"--verify", "want a folder"}},
 		{"data --verify=", []string{"--verify", "want a folder"}},
 		{"data --verify " + path("none"), []string{"none", "no such file"}},
 		{"data --verify " + f.dir, []string{f.dir, "mnist, fashion-mnist, cifar10"}},

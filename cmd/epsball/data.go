@@ -127,7 +127,7 @@ func (a *app) verifyData(folder, set string) error {
 	r.Seconds = time.Since(start).Seconds()
 	var failure error
 	if r.Differs+r.Missing > 0 {
-		failure = undecided("%s: not %s as published: %d of its files differ, %d are missing", folder, set, r.Differs, r.Missing)
+		failure = undecided("%s: not %s as published; files that differ: %d, missing: %d", folder, set, r.Differs, r.Missing)
 	}
 	return errors.Join(a.report(r), failure)
 }

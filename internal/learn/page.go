@@ -5,6 +5,7 @@ package learn
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -118,14 +119,33 @@ func (p *Page) Strays() []string {
 	return strays
 }
 
-// Epsball returns the command lines of epsball, split into words as a shell does.
+// Epsball returns the command lines of epsball, split into words as a shell does; those
+// of a loop, for each of its values.
 func (p *Page) Epsball() [][]string {
 	var all [][]string
 	for _, s := range p.Steps {
+		variable, values := "", []string{""}
 		for _, line := range strings.Split(strings.ReplaceAll(s.Commands, "\\\n", " "), "\n") {
 			for _, words := range commands(line) {
-				if words[0] == "epsball" {
-					all = append(all, words[1:])
+				switch {
+				case words[0] == "for" && len(words) > 3:
+					variable, values = "$"+words[1], words[3:]
+				case words[0] == "done":
+					variable, values = "", []string{""}
+				case words[0] == "do":
+					words = words[1:]
+				}
+				if len(words) == 0 || words[0] != "epsball" {
+					continue
+				}
+				for _, v := range values {
+					line := slices.Clone(words[1:])
+					for i := range line {
+						if line[i] == variable {
+							line[i] = v
+						}
+					}
+					all = append(all, line)
 				}
 			}
 		}

@@ -38,7 +38,7 @@ type prose struct {
 
 var figure = regexp.MustCompile(`!\[([^]]*)\]\(([^)]*)\)`)
 
-// Parse reads a page. Blocks marked sh are commands; a block marked text after one is
+// Parse reads a page. Blocks marked sh are commands to run; a block marked text after one is
 // its output.
 func Parse(text string) (*Page, error) {
 	p := &Page{lines: strings.Split(text, "\n")}

@@ -154,6 +154,9 @@ func compareFigures(page *learn.Page, root, dir string, write bool) (bad int, er
 			log.Printf("%s is not what the commands draw", f.Path)
 			continue
 		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return bad, err
+		}
 		if err := os.WriteFile(path, got, 0o666); err != nil {
 			return bad, err
 		}

@@ -13,9 +13,7 @@ import (
 // constants.
 type batchNorms struct {
 	traces []*net.BatchStatistics // the first one moves the running statistics
-
-	begin, forward, judge, back func(worker, task int)
-	segment                     int // being run
+	iv     *intervals             // nil without boxes
 }
 
 // batchPart is a part's share of the traces.
@@ -27,7 +25,7 @@ func (s *stepper) newBatchNorms() *batchNorms {
 	if !s.net.HasBatchNorm() || s.traced == 0 {
 		return nil
 	}
-	b := &batchNorms{}
+	b := &batchNorms{iv: s.iv}
 	add := func(t trace) (stats *net.BatchStatistics) {
 		if t == gradient {
 			stats = s.net.NewBatchStatistics(s.c.BatchSize)
@@ -50,39 +48,35 @@ func (s *stepper) newBatchNorms() *batchNorms {
 	if s.iv != nil {
 		s.iv.UseBatch(b.traces[0])
 	}
-	task := func(f func(p *part)) func(_, task int) {
-		return func(_, task int) {
-			if s.ctx.Err() == nil {
-				f(&s.parts[task])
-			}
-		}
-	}
-	b.begin, b.judge = task(s.begin), task(s.judgeBatch)
-	b.forward = task(func(p *part) { p.batch.forward(p, b.segment) })
-	b.back = task(func(p *part) { p.batch.back(b.segment) })
 	return b
 }
 
-// passes runs those of a step for all parts.
-func (b *batchNorms) passes(s *stepper) {
-	parts, last := len(s.parts), b.traces[0].Segments()-1
-	s.pool.Run(parts, b.begin)
-	for b.segment = 0; b.segment <= last; b.segment++ {
-		s.pool.Run(parts, b.forward)
-		for _, t := range b.traces {
-			t.ReduceForward(b.segment)
-		}
+// forward takes the traces through the network.
+func (b *batchNorms) forward() (list []phase) {
+	last := b.traces[0].Segments() - 1
+	for k := range last + 1 {
+		list = append(list, phase{func(p *part) { p.batch.forward(p, k) }, func() {
+			for _, t := range b.traces {
+				t.ReduceForward(k)
+			}
+			if k == last && b.iv != nil {
+				b.iv.ReloadBatch()
+			}
+		}})
 	}
-	if s.iv != nil {
-		s.iv.ReloadBatch()
+	return list
+}
+
+// back takes their gradients to the weights.
+func (b *batchNorms) back() (list []phase) {
+	for k := b.traces[0].Segments() - 1; k >= 0; k-- {
+		list = append(list, phase{func(p *part) { p.batch.back(k) }, func() {
+			for _, t := range b.traces {
+				t.ReduceBackward(k)
+			}
+		}})
 	}
-	s.pool.Run(parts, b.judge)
-	for b.segment = last; b.segment >= 0; b.segment-- {
-		s.pool.Run(parts, b.back)
-		for _, t := range b.traces {
-			t.ReduceBackward(b.segment)
-		}
-	}
+	return list
 }
 
 func (b *batchPart) forward(p *part, segment int) {
@@ -101,20 +95,6 @@ func (b *batchPart) back(segment int) {
 	if b.points != nil {
 		b.points.Backward(segment)
 	}
-}
-
-// judgeBatch is judge of the logits that the segments have left.
-func (s *stepper) judgeBatch(p *part) {
-	if p.batch.clean != nil {
-		p.cleanLogits = p.clean.Logits()
-	}
-	switch s.o.needs.points {
-	case gradient:
-		p.pointLogits = p.points.Logits()
-	case logits:
-		p.pointLogits = p.points.Forward(p.adv, p.to-p.from)
-	}
-	s.judge(p)
 }
 
 // checkBatchNorms refuses batches with no variance to speak of.

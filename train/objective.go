@@ -11,7 +11,18 @@ type Method string
 // objectives lists what can be trained for; each has a file of its own. All
 // else about methods follows from it: Methods, what New accepts, the command
 // line's flags and checkpoints.
-var objectives = []*objective{&standard, &pgd, &ibp, &trades}
+var objectives = []*objective{
+	&standard,
+	&pgd,
+	&ibp,
+	&trades,
+	&sabr,
+	&mtlibp,
+	&mart,
+	&inputGradient,
+	&jacobian,
+	&logitPairing,
+}
 
 // objective is what a training minimises: the mean over images of a loss of
 // logits. It says what logits it needs; the stepper computes them, and carries
@@ -44,15 +55,32 @@ const (
 	gradient       // forward, and backward to the weights
 )
 
-// inner is the attack whose points are trained on: PGDSteps projected steps
-// along the sign of a loss's gradient, in the Linf ball of the training radius.
+// inner is the attack whose points are trained on: projected steps along the sign of a
+// loss's gradient, in the Linf ball of the training radius. Fields that are nil stand for
+// what pgd does.
 type inner struct {
-	// start draws a pixel of the first point; x is the image's, and the ball's
-	// box, where start must stay, is [lo, hi].
-	start func(s *kernels.Stream, x, lo, hi float32) float32
+	// start draws a pixel of the first point; x is the image's, and the box where points
+	// must stay is [lo, hi].
+	start func(c *Config, at point, s *kernels.Stream, x, lo, hi float32) float32
 	// ascend writes the gradient to the point's logits z of the loss that the
 	// attack ascends; clean are the image's, nil if it is untraced.
 	ascend func(dz, z, clean []float32, y int)
+	// draw, if not nil, draws a vector v of one element a class for each image. The attack
+	// then ascends v·z, and the loss is given v.
+	draw func(v []float32, s *kernels.Stream)
+
+	radius    func(c *Config, at point) float64 // of the ball; nil: the schedule's
+	unclipped bool                              // points stay in the pixel range, but may leave the ball
+	steps     func(c *Config) int               // nil: PGDSteps
+	length    func(c *Config, at point) float64 // of a step; nil: PGDStepSize of TrainEps
+
+	// move takes the points of the first groups of p one step along grad; nil: by the
+	// sign, projected to the box.
+	move func(s *stepper, p *part, grad []float32, groups int)
+
+	// probe: the points are the far ends of finite differences, not attacks. They do not
+	// depend on the training radius, and whether they are classified right says nothing.
+	probe bool
 }
 
 // boxes writes the ends of the boxes that interval bounds are computed over, for
@@ -70,6 +98,7 @@ type example struct {
 
 	clean, points []float32 // logits
 	worst         []float32 // worst-case logits over the box, less the label's
+	drawn         []float32 // what the attack has drawn for the image
 
 	// To be written: scale times the gradient of the loss to the logits of
 	// traces with gradient, and to worst.
@@ -95,7 +124,10 @@ func objectiveOf(m Method) *objective {
 }
 
 // radius reports whether the objective trains at a radius.
-func (o *objective) radius() bool { return o.needs.attack != nil || o.needs.boxes != nil }
+func (o *objective) radius() bool {
+	attack := o.needs.attack
+	return attack != nil && !attack.probe || o.needs.boxes != nil
+}
 
 // uses reports whether the objective has a use for a setting.
 func (o *objective) uses(s *Setting) bool {
@@ -109,7 +141,7 @@ func (o *objective) uses(s *Setting) bool {
 
 // boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
-	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at))
+	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at) || o.regularity(c, at) > 0)
 }
 
 // scaleBy multiplies a gradient by a weight.

@@ -16,20 +16,20 @@ var pgd = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize = 7, 0.35
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: logits, points: gradient,
 		attack: &inner{start: startUniform, ascend: ascendCrossEntropy},
 	},
-	loss: func(_ *Config, e *example) {
-		e.loss = net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted)
+	loss: func(c *Config, e *example) {
+		e.loss = crossEntropy(c, e.dPoints, e.points, e.y)
 		scaleBy(e.dPoints, e.scale)
 		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, net.Argmax(e.points) == e.y
 	},
 }
 
 // startUniform draws from the whole box.
-func startUniform(s *kernels.Stream, _, lo, hi float32) float32 {
+func startUniform(_ *Config, _ point, s *kernels.Stream, _, lo, hi float32) float32 {
 	return lo + float32(s.Float32()*(hi-lo))
 }
 

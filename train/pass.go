@@ -5,25 +5,6 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// passPart computes the losses of a part and their gradients at all layers.
-func (s *stepper) passPart(p *part) {
-	if s.ctx.Err() != nil {
-		return
-	}
-	s.begin(p)
-	groups, need := p.to-p.from, &s.o.needs
-	if need.points != untraced {
-		p.pointLogits = p.points.Forward(p.adv, groups)
-	}
-	s.judge(p)
-	if need.clean == gradient {
-		p.clean.BackwardToWeights(groups)
-	}
-	if need.points == gradient {
-		p.points.BackwardToWeights(groups)
-	}
-}
-
 // share returns where the images of a part lie in the batch.
 func (s *stepper) share(p *part) (first, end int) {
 	return p.from * kernels.Lanes, min(p.to*kernels.Lanes, len(s.images))
@@ -33,7 +14,7 @@ func (s *stepper) share(p *part) (first, end int) {
 func (s *stepper) begin(p *part) {
 	first, end := s.share(p)
 	groups, need := p.to-p.from, &s.o.needs
-	s.pack(p, s.images[first:end])
+	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
 	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
@@ -47,25 +28,48 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
-// judge takes the losses, and their gradients to the logits and through the bounds.
-func (s *stepper) judge(p *part) {
-	first, end := s.share(p)
-	labels := s.labels[first:end]
-	boxed := s.o.boxesAt(s.c, s.at)
-	if boxed {
-		lo, hi := p.boxed.Box()
-		s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
-		p.boxed.forward(labels)
+// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+func (s *stepper) bounding() phase {
+	if s.regular == nil {
+		return phase{work: s.bound}
 	}
-	s.lossPart(p, first, labels, boxed)
-	if boxed {
-		p.boxed.backward(labels)
+	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+}
+
+// bound bounds the margins of a part's images, at steps that do so.
+func (s *stepper) bound(p *part) {
+	if !s.o.boxesAt(s.c, s.at) {
+		return
+	}
+	lo, hi := p.boxed.Box()
+	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
+	first, end := s.share(p)
+	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
+	if s.regular != nil {
+		s.regular.observe(p.boxed, end-first)
 	}
 }
 
-// lossPart takes the loss of each image of p and hands its gradients to the
-// traces.
-func (s *stepper) lossPart(p *part, first int, labels []int, boxed bool) {
+// boundBack carries the gradients back through the bounds.
+func (s *stepper) boundBack(p *part) {
+	if !s.o.boxesAt(s.c, s.at) {
+		return
+	}
+	first, end := s.share(p)
+	if s.regular != nil {
+		s.regular.gradient(p.boxed, end-first)
+		for i := first; i < end; i++ {
+			s.loss[i] += s.regular.loss
+		}
+	}
+	p.boxed.backward(s.labels[first:end])
+}
+
+// judge takes the loss of each image of p and hands its gradients to the traces and
+// the bounds.
+func (s *stepper) judge(p *part) {
+	first, end := s.share(p)
+	labels, boxed := s.labels[first:end], s.o.boxesAt(s.c, s.at)
 	e := &p.e
 	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
 	e.worst, e.dWorst = nil, nil
@@ -88,6 +92,9 @@ func (s *stepper) lossPart(p *part, first int, labels []int, boxed bool) {
 			n := s.net.Classes()
 			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
 		}
+		if p.drawn != nil {
+			e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+		}
 		s.o.loss(s.c, e)
 		if dClean != nil {
 			net.LaneGroups.Scatter(dClean, e.dClean, i)
@@ -95,7 +102,9 @@ func (s *stepper) lossPart(p *part, first int, labels []int, boxed bool) {
 		if dPoints != nil {
 			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
 		}
-		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+		if !s.ascended() { // else that was of other weights than the network's
+			s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+		}
 	}
 }
 
@@ -109,19 +118,25 @@ func zeroed(ws *net.Workspace, groups, classes int) []float32 {
 // perturb finds the adversarial points of p's images.
 func (s *stepper) perturb(p *part, first int, labels []int) {
 	attack := s.o.needs.attack
-	box(p.lo, p.hi, p.x, s.at.eps)
+	reach := attack.reach(s.c, s.at)
+	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
 	size := s.net.Input().Size()
 	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), streamStart)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
 		for range size {
-			p.adv[at] = attack.start(&p.stream, p.x[at], p.lo[at], p.hi[at])
+			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
 		}
+		if attack.draw != nil {
+			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
+		}
 	}
-	for range s.c.PGDSteps {
+	if reach == 0 && attack.move == nil {
+		return // there is nowhere to go
+	}
+	for range attack.count(s.c) {
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -138,14 +153,52 @@ func (s *stepper) ascend(p *part, labels []int) {
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
-		attack.ascend(p.dz, p.z, p.e.clean, y)
+		if attack.draw != nil {
+			copy(p.dz, p.drawn[i*len(p.dz):])
+		} else {
+			attack.ascend(p.dz, p.z, p.e.clean, y)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
-	s.net.ISA().PGDStep(p.adv, p.points.Backward(groups)[:len(p.adv)], p.lo, p.hi, p.alpha)
+	grad := p.points.Backward(groups)[:len(p.adv)]
+	if attack.move != nil {
+		attack.move(s, p, grad, groups)
+		return
+	}
+	s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(attack.stride(s.c, s.at)))
 }
 
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
+// reach is the radius of the box where points must stay: 1 is the pixel range alone.
+func (a *inner) reach(c *Config, at point) float64 {
+	switch {
+	case a.unclipped:
+		return 1
+	case a.radius != nil:
+		return a.radius(c, at)
+	}
+	return at.eps
+}
+
+func (a *inner) count(c *Config) int {
+	if a.steps != nil {
+		return a.steps(c)
+	}
+	return c.PGDSteps
+}
+
+func (a *inner) stride(c *Config, at point) float64 {
+	if a.length != nil {
+		return a.length(c, at)
+	}
+	return c.PGDStepSize * c.TrainEps.Float64()
+}
+
+// place is that of an image of the batch in all of training.
+func (s *stepper) place(i int) uint64 { return uint64(s.step)*uint64(len(s.images)) + uint64(i) }
+
+// pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
+// one is number first of the batch.
+func (s *stepper) pack(p *part, first int, images []int32) {
 	in := s.net.Input()
 	size, hw := in.Size(), in.H*in.W
 	for l := range (p.to - p.from) * kernels.Lanes {
@@ -157,6 +210,10 @@ func (s *stepper) pack(p *part, images []int32) {
 			continue
 		}
 		img := s.data.x[int(images[l])*size:][:size]
+		if a := s.c.changeOf(s.place(first + l)); a != (change{}) {
+			packChanged(d, img, in.C, in.H, in.W, a)
+			continue
+		}
 		for c := range in.C {
 			for q, v := range img[c*hw : (c+1)*hw] {
 				d[(q*in.C+c)*kernels.Lanes] = v

@@ -4,57 +4,26 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
-// Setting describes a number in Config that some methods use and others do not.
+// Setting describes a value in Config: a number, a choice between names, or a flag.
 type Setting struct {
 	Field string            // its name in JSON and in errors
 	Flag  string            // its name on the command line
 	Usage string            // what it is, in a few words
-	Of    func(*Config) any // where it is, an *int or a *float64
+	Group string            // of settings that belong together; empty for those of methods
+	Of    func(*Config) any // where it is: an *int, *float64, *[]float64, *string or *bool
 
-	min, max float64
-	above    bool // min itself is not allowed
-}
+	Choices []string // of a *string; the first one is what an empty string stands for
+	Quiet   bool     // command lines in model cards leave it out while it has the method's default
 
-var (
-	warmupEpochs = Setting{
-		Field: "warmupEpochs", Flag: "warmup", Usage: "epochs at radius 0", max: maxEpochs,
-		Of: func(c *Config) any { return &c.WarmupEpochs },
-	}
-	rampEpochs = Setting{
-		Field: "rampEpochs", Flag: "ramp", Usage: "epochs in which the radius then rises", max: maxEpochs,
-		Of: func(c *Config) any { return &c.RampEpochs },
-	}
-	pgdSteps = Setting{
-		Field: "pgdSteps", Flag: "pgd-steps", Usage: "steps of the attack trained on", min: 1, max: 10000,
-		Of: func(c *Config) any { return &c.PGDSteps },
-	}
-	pgdStepSize = Setting{
-		Field: "pgdStepSize", Flag: "pgd-step-size", Usage: "their length as a fraction of the radius", max: 2, above: true,
-		Of: func(c *Config) any { return &c.PGDStepSize },
-	}
-	kappaFinal = Setting{
-		Field: "kappaFinal", Flag: "kappa", Usage: "weight of the clean loss at the end", max: 1,
-		Of: func(c *Config) any { return &c.KappaFinal },
-	}
-	beta = Setting{
-		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
-		Of: func(c *Config) any { return &c.Beta },
-	}
-)
+	min, max float64 // of numbers, and of each in a list
+	above    bool    // min itself is not allowed
 
-// Settings lists the settings that m uses: the schedule of the radius first, if
-// it trains at one (Config.TrainEps). It is nil for an unknown method.
-func (m Method) Settings() []*Setting {
-	o := objectiveOf(m)
-	if o == nil {
-		return nil
-	}
-	if !o.radius() {
-		return o.settings
-	}
-	return append([]*Setting{&warmupEpochs, &rampEpochs}, o.settings...)
+	// The setting of which it is a detail, and those of its choices that it goes with.
+	of    *Setting
+	where []string
 }
 
 // Methods lists the objectives.
@@ -72,19 +41,6 @@ func ParseMethod(s string) (Method, error) {
 		return m, nil
 	}
 	return "", fmt.Errorf("method: got %q, want one of %v", s, Methods())
-}
-
-// Settings lists the settings of all methods, each once.
-func Settings() []*Setting {
-	var list []*Setting
-	for _, m := range Methods() {
-		for _, s := range m.Settings() {
-			if !slices.Contains(list, s) {
-				list = append(list, s)
-			}
-		}
-	}
-	return list
 }
 
 // About says in a few words what m minimises.
@@ -108,15 +64,42 @@ func (m Method) Bounds() bool {
 	return o != nil && o.needs.boxes != nil
 }
 
-// Value returns the setting's value in c, an int or a float64.
+// Value returns the setting's value in c: an int, float64, []float64, string or bool.
 func (s *Setting) Value(c *Config) any {
 	switch p := s.Of(c).(type) {
 	case *int:
 		return *p
 	case *float64:
 		return *p
+	case *[]float64:
+		return *p
+	case *string:
+		return s.choice(c)
+	case *bool:
+		return *p
 	}
 	panic("train: a setting of another type")
+}
+
+// choice returns the name chosen in c.
+func (s *Setting) choice(c *Config) string {
+	if p := s.Of(c).(*string); *p != "" {
+		return *p
+	}
+	return s.Choices[0]
+}
+
+// Text returns the setting's value in c as a command line spells it.
+func (s *Setting) Text(c *Config) string {
+	list, ok := s.Value(c).([]float64)
+	if !ok {
+		return fmt.Sprint(s.Value(c))
+	}
+	var words []string
+	for _, v := range list {
+		words = append(words, fmt.Sprint(v))
+	}
+	return strings.Join(words, ",")
 }
 
 // Copy gives dst the setting of src.
@@ -126,18 +109,41 @@ func (s *Setting) Copy(dst, src *Config) {
 		*p = *s.Of(src).(*int)
 	case *float64:
 		*p = *s.Of(src).(*float64)
+	case *[]float64:
+		*p = slices.Clone(*s.Of(src).(*[]float64))
+	case *string:
+		*p = *s.Of(src).(*string)
+	case *bool:
+		*p = *s.Of(src).(*bool)
 	}
 }
 
-// check refuses a value out of range.
+// check refuses a value out of range, and one that another setting makes pointless.
 func (s *Setting) check(c *Config) error {
-	var v float64
-	switch p := s.Value(c).(type) {
-	case int:
-		v = float64(p)
-	case float64:
-		v = p
+	v := s.Value(c)
+	if s.of != nil && s.Text(c) != s.Text(&Config{}) && !slices.Contains(s.where, s.of.Text(c)) {
+		return fieldErr(s.Field, v, "it unset: it goes with %s %s, not %s", s.of.Flag, strings.Join(s.where, " and "), s.of.Text(c))
 	}
+	switch v := v.(type) {
+	case int:
+		return s.checkNumber(float64(v))
+	case float64:
+		return s.checkNumber(v)
+	case []float64:
+		for _, v := range v {
+			if err := s.checkNumber(v); err != nil {
+				return err
+			}
+		}
+	case string:
+		if !slices.Contains(s.Choices, v) {
+			return fieldErr(s.Field, strconv.Quote(v), "one of %s", strings.Join(s.Choices, ", "))
+		}
+	}
+	return nil
+}
+
+func (s *Setting) checkNumber(v float64) error {
 	if s.above && !(v > s.min && v <= s.max) { // NaN too
 		return fieldErr(s.Field, v, "above %s, at most %s", plain(s.min), plain(s.max))
 	}

@@ -19,9 +19,11 @@ type stepper struct {
 	sc    []kernels.Scratch // one a worker
 	iv    *intervals        // nil without boxes
 	grad  *net.WeightGradient
-	adam  *adam
+	opt   *optimiser
 	parts []part
 	batch *batchNorms // nil without
+
+	regular *regulariser // of interval bounds, nil without
 
 	// ws holds the traces one after the other, a whole batch each, those with
 	// gradient first: one sum over the lane groups of all of them gives the
@@ -29,14 +31,16 @@ type stepper struct {
 	ws     *net.Workspace
 	traced int // lane groups of ws with gradient
 
-	// The phases of a step, each a set of independent tasks for the pool.
-	pass, gradWeights, gradNone, gradBounds, optimise, reloadNet, reloadBounds func(worker, task int)
+	rounds []round // of the losses
+	ascent *ascent // of the weights; nil without
+
+	// What follows them, each a set of independent tasks for the pool.
+	gradWeights, gradNone, gradBounds, measure, optimise, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
 	step   int // from 0
 	at     point
-	rate   kernels.AdamConstants
 	images []int32 // of the batch, indices into the data
 	labels []int
 
@@ -58,11 +62,10 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
-	alpha         float32        // length of the attack's steps
-
-	cleanLogits []float32 // of the images; a copy, if points go through the same workspace
-	copied      []float32 // room for it
-	pointLogits []float32 // nil if they are untraced
+	drawn         []float32      // by the attack, [image][class]; nil if it does not
+	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
+	copied        []float32      // room for it
+	pointLogits   []float32      // nil if they are untraced
 
 	batch batchPart // with batch norms
 
@@ -76,28 +79,33 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	groups := kernels.Groups(c.BatchSize)
 	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
-	s.adam = newAdam(n.Model().Params, s.grad.Params)
+	s.opt = newOptimiser(c, n.Model(), s.grad.Params)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
 	if s.o.needs.boxes != nil {
 		s.iv = newIntervals(n, groups)
 	}
+	if s.o.uses(&tightness) && c.Tightness > 0 {
+		s.regular = newRegulariser(s.iv, groups)
+	}
 	s.makeParts(groups)
 	s.batch = s.newBatchNorms()
-	s.pass = func(_, task int) { s.passPart(&s.parts[task]) }
+	s.rounds = s.inRounds(s.phases(s.begin))
+	s.ascent = s.newAscent()
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
 		}
 	}
-	s.gradNone = func(_, task int) { clear(s.adam.blocks[task].g) }
+	s.gradNone = func(_, task int) { clear(s.opt.blocks[task].g) }
 	s.gradBounds = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
 		}
 	}
-	s.optimise = func(worker, task int) { s.adam.update(n.ISA(), &s.sc[worker], task, s.rate) }
+	s.measure = func(_, task int) { s.opt.measure(task) }
+	s.optimise = func(worker, task int) { s.opt.update(n.ISA(), &s.sc[worker], task) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.Reload(task) }
 	return s
@@ -138,8 +146,10 @@ func (s *stepper) makeParts(groups int) {
 				p.points = s.ws.View(pointsAt+from, pointsAt+to)
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
-			p.alpha = float32(s.c.PGDStepSize * s.c.TrainEps.Float64())
 			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			if need.attack.draw != nil {
+				p.drawn = make([]float32, (to-from)*kernels.Lanes*classes)
+			}
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
@@ -162,33 +172,49 @@ func (s *stepper) makeParts(groups int) {
 // ctx ends it returns early with the context's error and no results.
 func (s *stepper) losses(ctx context.Context, step int, at point, images []int32) error {
 	s.ctx, s.step, s.at, s.images = ctx, step, at, images
-	s.rate = rate(at.lr, step+1)
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	if s.batch != nil {
-		s.batch.passes(s)
-	} else {
-		s.pool.Run(len(s.parts), s.pass)
-	}
+	s.run(s.rounds)
 	return ctx.Err()
+}
+
+func (s *stepper) run(rounds []round) {
+	for _, r := range rounds {
+		s.pool.Run(len(s.parts), r.work)
+		if r.then != nil && s.ctx.Err() == nil {
+			r.then()
+		}
+	}
 }
 
 // update changes the weights by the gradients that losses has left: entirely, or
 // not at all if ctx ends.
 func (s *stepper) update(ctx context.Context) error {
+	ascends := s.ascent != nil && s.at.awp > 0
+	if ascends {
+		s.ascendWeights()
+	}
 	if s.traced > 0 {
 		s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	} else {
-		s.pool.Run(len(s.adam.blocks), s.gradNone)
+		s.pool.Run(len(s.opt.blocks), s.gradNone)
 	}
 	if s.o.boxesAt(s.c, s.at) {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
 	}
 	if err := ctx.Err(); err != nil {
+		if ascends {
+			s.reload() // of the weights from before
+		}
 		return err
 	}
-	s.pool.Run(len(s.adam.blocks), s.optimise)
+	s.opt.prepare(s.at.lr, s.step+1)
+	if s.opt.measures() {
+		s.pool.Run(len(s.opt.blocks), s.measure)
+		s.opt.limit()
+	}
+	s.pool.Run(len(s.opt.blocks), s.optimise)
 	if s.batch != nil {
 		s.batch.traces[0].UpdateRunning()
 	}

@@ -60,6 +60,8 @@ const (
 	KindConversion   Kind = "conversion"
 	KindStorage      Kind = "storage"
 	KindBench        Kind = "bench"
+	KindData         Kind = "data"
+	KindDataCheck    Kind = "data-check"
 	KindPage         Kind = "page"
 )
 
@@ -78,6 +80,8 @@ var kinds = map[Kind]func() Result{
 	KindConversion:   func() Result { return new(Conversion) },
 	KindStorage:      func() Result { return new(Storage) },
 	KindBench:        func() Result { return new(Bench) },
+	KindData:         func() Result { return new(Data) },
+	KindDataCheck:    func() Result { return new(DataCheck) },
 	KindPage:         func() Result { return new(Page) },
 }
 

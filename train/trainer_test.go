@@ -318,28 +318,6 @@ func TestLayersTrain(t *testing.T) {
 	}
 }
 
-func TestSchedule(t *testing.T) {
-	c := DefaultConfig(IBP)
-	c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 10, 1, 4, 0.5
-	c.LR, c.LRFinal, c.TrainEps = 1, 0.5, net.MustEpsilon("0.2")
-	for _, w := range []struct {
-		epoch float64
-		point
-	}{
-		{0, point{lr: 1, eps: 0, kappa: 1}},
-		{1, point{lr: 1, eps: 0, kappa: 1}},
-		{3, point{lr: 1, eps: 0.1, kappa: 0.75}},
-		{5, point{lr: 1, eps: 0.2, kappa: 0.5}},
-		{7.5, point{lr: 0.75, eps: 0.2, kappa: 0.5}},
-		{10, point{lr: 0.5, eps: 0.2, kappa: 0.5}},
-	} {
-		p := c.at(int(w.epoch*100), 100)
-		assert.InDelta(t, w.lr, p.lr, 1e-12, "%v", w.epoch)
-		assert.InDelta(t, w.eps, p.eps, 1e-12, "%v", w.epoch)
-		assert.InDelta(t, w.kappa, p.kappa, 1e-12, "%v", w.epoch)
-	}
-}
-
 // TestAdam holds an update against the formulas of the paper's algorithm 1.
 func TestAdam(t *testing.T) {
 	w := []model.Param{{W: []float32{1, -2, 0.5}, B: []float32{0}}}

@@ -169,7 +169,7 @@ func (l *look) marginGradients(ctx context.Context, grad []float32) error {
 		slots = net.ChunkGroups * kernels.Lanes
 	}
 	x, dz := kernels.Alloc(layout.Len(layout.Blocks(slots), in.Size())), make([]float32, c)
-	tell := l.progress("gradients")
+	tell := l.progress("gradients", n)
 	for at := 0; at < n; at += slots {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -89,7 +89,7 @@ func methodName(text string) string {
 func filtersSection(r *report.Page) (section, error) {
 	s := section{ID: "section-filters", Title: "First layers", Blocks: text(
 		"The filters of each model's first layer: gray is 0, white positive and black negative, scaled by the largest weight of the model. If all pixels change by ε, what a filter computes changes by up to ε·‖w‖₁. " +
-			"Adversarial training on MNIST has been seen to leave few filters that matter, which pass single pixels on to a threshold (Madry et al. 2018, appendix C).",
+			"Adversarial training on MNIST has been seen to leave few filters that matter, which pass single pixels on to a threshold (Madry et al. 2018).",
 	)}
 	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
 		f := m.Filters

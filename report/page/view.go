@@ -192,7 +192,14 @@ func join(list []string) string {
 // Missing reports whether anything is left out of the page.
 func (v *view) Missing() bool { return len(v.Left) > 0 }
 
-// Grid reports whether figures stand side by side.
-func (b *block) Grid() bool {
-	return !slices.ContainsFunc(b.Figures, func(f figure) bool { return f.Wide != "" })
+// Columns is the class of figures that stand side by side: in pairs where that leaves no
+// gap.
+func (b *block) Columns() string {
+	switch {
+	case slices.ContainsFunc(b.Figures, func(f figure) bool { return f.Wide != "" }):
+		return ""
+	case len(b.Figures)%3 > 0 && len(b.Figures)%2 == 0:
+		return " grid pairs"
+	}
+	return " grid"
 }

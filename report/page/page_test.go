@@ -233,6 +233,27 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestTradeoff: ties are told, and what may be chance.
+func TestTradeoff(t *testing.T) {
+	p := sample(t, 3)
+	of := func(clean, left float64, m *report.PageModel) {
+		m.Clean, m.Points[1].NotFooled[1], m.Points[1].Standing, m.Points[1].Certified = &clean, &left, &left, nil
+	}
+	found := func() string { return section(t, examine(t, draw(t, p)), "section-tradeoff").words() }
+	assert.Contains(t, found(), "model-0 keeps the most, as do model-1 and model-2: 25% are not fooled by pgd. No model here classifies more images correctly than its 75%.")
+	p.N, p.Models[0].Certified, p.Models[1].Certified, p.Models[2].Certified = 10000, nil, nil, nil
+	of(0.75, 0.5, &p.Models[2])
+	of(0.875, 0.25, &p.Models[1])
+	text := found()
+	assert.Contains(t, text, "model-2 keeps the most: 50% are not fooled by pgd. It classifies 75% of the images correctly, 12.5 points less than the most accurate model, model-1, of which pgd leaves 25%.")
+	assert.NotContains(t, text, "chance")
+	of(0.874, 0.5, &p.Models[2])
+	of(0.87, 0.5, &p.Models[0])
+	text = found()
+	assert.Contains(t, text, "model-2 keeps the most, as does model-0")
+	assert.Contains(t, text, "0.1 points less than the most accurate model, model-1, of which pgd leaves 25%. A difference in clean accuracy as small as that may be chance on 10000 images.")
+}
+
 // TestTimings: nothing else of the page depends on them.
 func TestTimings(t *testing.T) {
 	p := sample(t, 2)

@@ -111,25 +111,39 @@ func tradeoffFound(r *report.Page) string {
 		if accurate == nil || *m.Clean > *accurate.Clean {
 			accurate = m
 		}
-		if most == nil || *left > *most {
+		if most == nil || *left > *most || *left == *most && *m.Clean > *robust.Clean {
 			robust, most = m, left
 		}
 	}
 	if len(r.Models) < 2 {
 		return ""
 	}
+	var ties []string
+	for i := range r.Models {
+		if left, _ := weakest(r, &r.Models[i]); *left == *most && &r.Models[i] != robust {
+			ties = append(ties, r.Models[i].Name)
+		}
+	}
 	_, name := weakest(r, robust)
-	if robust == accurate {
-		return fmt.Sprintf("%s is ahead on both: it classifies %s of the images correctly, and %s are not fooled by %s.",
-			robust.Name, percent(robust.Clean), percent(most), name)
+	s := fmt.Sprintf("%s keeps the most, as do %s", robust.Name, join(ties))
+	switch len(ties) {
+	case 0:
+		s = robust.Name + " keeps the most"
+	case 1:
+		s = fmt.Sprintf("%s keeps the most, as does %s", robust.Name, ties[0])
+	}
+	s += fmt.Sprintf(": %s are not fooled by %s.", percent(most), name)
+	cost := *accurate.Clean - *robust.Clean
+	if cost <= 0 {
+		return s + fmt.Sprintf(" No model here classifies more images correctly than its %s.", percent(robust.Clean))
 	}
 	other, otherName := weakest(r, accurate)
-	cost := "as high as"
-	if d := *accurate.Clean - *robust.Clean; d > 0 {
-		cost = points(d) + " below"
+	s += fmt.Sprintf(" It classifies %s of the images correctly, %s less than the most accurate model, %s, of which %s leaves %s.",
+		percent(robust.Clean), points(cost), accurate.Name, otherName, percent(other))
+	if lo, _ := wilson(*accurate.Clean, r.N); *robust.Clean >= lo {
+		s += fmt.Sprintf(" A difference in clean accuracy as small as that may be chance on %s.", show.Count(r.N, "image"))
 	}
-	return fmt.Sprintf("%s keeps the most: %s are not fooled by %s. Its clean accuracy is %s that of the most accurate model, %s (%s), of which %s leaves %s.",
-		robust.Name, percent(most), name, cost, accurate.Name, percent(accurate.Clean), otherName, percent(other))
+	return s
 }
 
 // securityFound says where a model's accuracy goes, and how much is open.

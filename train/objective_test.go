@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -181,10 +182,10 @@ func TestSettings(t *testing.T) {
 		for _, s := range m.Settings() {
 			s.Copy(&to, &from)
 			assert.Equal(t, s.Value(&from), s.Value(&to), s.Field)
-			one(s.Of(&to))
+			want := one(s, &to)
 			file, err := json.Marshal(to)
 			require.NoError(t, err)
-			assert.Contains(t, string(file), `"`+s.Field+`":1`, "errors name the field as checkpoints do")
+			assert.Contains(t, string(file), `"`+s.Field+`":`+want, "errors name the field as checkpoints do")
 			assert.NotEmpty(t, s.Flag)
 			assert.NotEmpty(t, s.Usage)
 		}
@@ -218,12 +219,22 @@ func inOrder(n int) []int32 {
 	return order
 }
 
-// one sets a number to 1.
-func one(p any) {
-	switch p := p.(type) {
+// one sets a setting to 1, true, or the last of its choices, and returns that as JSON.
+func one(s *Setting, c *Config) string {
+	switch p := s.Of(c).(type) {
 	case *int:
 		*p = 1
 	case *float64:
 		*p = 1
+	case *[]float64:
+		*p = []float64{1}
+		return "[1]"
+	case *bool:
+		*p = true
+		return "true"
+	case *string:
+		*p = s.Choices[len(s.Choices)-1]
+		return strconv.Quote(*p)
 	}
+	return "1"
 }

@@ -4,17 +4,26 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
-// Setting describes a number in Config that some methods use and others do not.
+// Setting describes a value in Config: a number, a choice between names, or a flag.
 type Setting struct {
 	Field string            // its name in JSON and in errors
 	Flag  string            // its name on the command line
 	Usage string            // what it is, in a few words
-	Of    func(*Config) any // where it is, an *int or a *float64
+	Group string            // of settings that belong together; empty for those of methods
+	Of    func(*Config) any // where it is: an *int, *float64, *[]float64, *string or *bool
 
-	min, max float64
-	above    bool // min itself is not allowed
+	Choices []string // of a *string; the first one is what an empty string stands for
+	Quiet   bool     // command lines in model cards leave it out while it has the method's default
+
+	min, max float64 // of numbers, and of each in a list
+	above    bool    // min itself is not allowed
+
+	// The setting of which it is a detail, and those of its choices that it goes with.
+	of    *Setting
+	where []string
 }
 
 var (
@@ -108,15 +117,37 @@ func (m Method) Bounds() bool {
 	return o != nil && o.needs.boxes != nil
 }
 
-// Value returns the setting's value in c, an int or a float64.
+// Value returns the setting's value in c: an int, float64, []float64, string or bool.
 func (s *Setting) Value(c *Config) any {
 	switch p := s.Of(c).(type) {
 	case *int:
 		return *p
 	case *float64:
 		return *p
+	case *[]float64:
+		return *p
+	case *string:
+		if *p == "" {
+			return s.Choices[0]
+		}
+		return *p
+	case *bool:
+		return *p
 	}
 	panic("train: a setting of another type")
+}
+
+// Text returns the setting's value in c as a command line spells it.
+func (s *Setting) Text(c *Config) string {
+	list, ok := s.Value(c).([]float64)
+	if !ok {
+		return fmt.Sprint(s.Value(c))
+	}
+	var words []string
+	for _, v := range list {
+		words = append(words, fmt.Sprint(v))
+	}
+	return strings.Join(words, ",")
 }
 
 // Copy gives dst the setting of src.
@@ -126,18 +157,41 @@ func (s *Setting) Copy(dst, src *Config) {
 		*p = *s.Of(src).(*int)
 	case *float64:
 		*p = *s.Of(src).(*float64)
+	case *[]float64:
+		*p = slices.Clone(*s.Of(src).(*[]float64))
+	case *string:
+		*p = *s.Of(src).(*string)
+	case *bool:
+		*p = *s.Of(src).(*bool)
 	}
 }
 
-// check refuses a value out of range.
+// check refuses a value out of range, and one that another setting makes pointless.
 func (s *Setting) check(c *Config) error {
-	var v float64
-	switch p := s.Value(c).(type) {
-	case int:
-		v = float64(p)
-	case float64:
-		v = p
+	v := s.Value(c)
+	if s.of != nil && s.Text(c) != s.Text(&Config{}) && !slices.Contains(s.where, s.of.Text(c)) {
+		return fieldErr(s.Field, v, "it unset: it goes with %s %s, not %s", s.of.Flag, strings.Join(s.where, " and "), s.of.Text(c))
 	}
+	switch v := v.(type) {
+	case int:
+		return s.checkNumber(float64(v))
+	case float64:
+		return s.checkNumber(v)
+	case []float64:
+		for _, v := range v {
+			if err := s.checkNumber(v); err != nil {
+				return err
+			}
+		}
+	case string:
+		if !slices.Contains(s.Choices, v) {
+			return fieldErr(s.Field, strconv.Quote(v), "one of %s", strings.Join(s.Choices, ", "))
+		}
+	}
+	return nil
+}
+
+func (s *Setting) checkNumber(v float64) error {
 	if s.above && !(v > s.min && v <= s.max) { // NaN too
 		return fieldErr(s.Field, v, "above %s, at most %s", plain(s.min), plain(s.max))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/show"
@@ -83,18 +84,33 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
 	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
 	for _, o := range train.Settings() {
-		usage := defaults(o.Flag, o.Usage, func(c train.Config) any { return o.Value(&c) })
-		switch p := o.Of(&f.own).(type) {
-		case *int:
-			fl.IntVar(p, o.Flag, 0, usage)
-		case *float64:
-			fl.Float64Var(p, o.Flag, 0, usage)
-		}
+		addSetting(fl, o, &f.own)
 	}
 	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
 	fl.BoolVar(&f.fold, "fold", false, "fold batch norms into the layers before them at the end; that is the model which is evaluated")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
 	return c
+}
+
+// addSetting adds a flag that sets a setting in own.
+func addSetting(fl *pflag.FlagSet, o *train.Setting, own *train.Config) {
+	usage := o.Usage
+	if len(o.Choices) > 0 {
+		usage += ": " + strings.Join(o.Choices, ", ")
+	}
+	usage = defaults(o.Flag, usage, func(c train.Config) any { return o.Text(&c) })
+	switch p := o.Of(own).(type) {
+	case *int:
+		fl.IntVar(p, o.Flag, 0, usage)
+	case *float64:
+		fl.Float64Var(p, o.Flag, 0, usage)
+	case *[]float64:
+		fl.Float64SliceVar(p, o.Flag, nil, usage)
+	case *string:
+		fl.StringVar(p, o.Flag, "", usage)
+	case *bool:
+		fl.BoolVar(p, o.Flag, false, usage)
+	}
 }
 
 // defaults describes a flag whose default depends on the method.
@@ -106,6 +122,9 @@ func defaults(flag, usage string, field func(train.Config) any) string {
 		values, texts = append(values, v), append(texts, string(m)+" "+v)
 	}
 	if len(methods) > 1 && len(slices.Compact(values)) == 1 {
+		if v := values[0]; v == "" || v == "0" || v == "false" { // as cobra does
+			return usage
+		}
 		return usage + " (default " + values[0] + ")"
 	}
 	return usage + " (default " + strings.Join(texts, ", ") + ")"
@@ -214,14 +233,24 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 func (f *trainFlags) settings(c *train.Config) string {
 	var b strings.Builder
 	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, show.Quote(fmt.Sprint(v))) }
+	putSetting := func(o *train.Setting) {
+		if _, flag := o.Value(c).(bool); flag { // takes no value of its own
+			fmt.Fprintf(&b, " --%s=%s", o.Flag, o.Text(c))
+			return
+		}
+		put(o.Flag, o.Text(c))
+	}
 	put("arch", f.arch)
 	put("method", c.Method)
 	put("eps", f.eps.text)
 	if c.Method.Radius() {
 		put("train-eps", c.TrainEps)
 	}
+	usual := train.DefaultConfig(c.Method)
 	for _, o := range c.Method.Settings() {
-		put(o.Flag, o.Value(c))
+		if !o.Quiet || o.Text(c) != o.Text(&usual) {
+			putSetting(o)
+		}
 	}
 	put("epochs", c.Epochs)
 	put("batch", c.BatchSize)

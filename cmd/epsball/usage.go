@@ -169,6 +169,8 @@ func wanted(f *pflag.Flag, cause error) string {
 		return "want whole numbers such as 1,16,128"
 	case "float32Slice":
 		return "want numbers such as 0.49,0.48,0.45"
+	case "float64Slice":
+		return "want numbers such as 0.7,0.85"
 	case "duration":
 		return "want a time such as 500ms or 5s"
 	}

@@ -22,7 +22,9 @@ import (
 //	header length   uint64, little-endian
 //	header          JSON, see header
 //	model           a model file (safetensors)
-//	moments         Adam's m, then v, float32 little-endian, in the model's order
+//	state           Adam's m, then v, float32 little-endian, in the model's order, then the
+//	                perturbations of free
+//	kept            with --overfitting stop and fallback, a checkpoint to go back to
 //	SHA-256         of all the bytes before
 const (
 	magic     = "EPSTRN1\n"
@@ -38,6 +40,9 @@ type header struct {
 	History  []Epoch `json:"history"`  // of the epochs done
 	Data     string  `json:"data"`     // SHA-256 of the training set
 	Model    int     `json:"model"`    // bytes of the model file
+
+	Kept     int       `json:"kept,omitempty"`     // bytes of a checkpoint to go back to, at the end
+	Fallback *fallback `json:"fallback,omitempty"` // nil: there was none
 }
 
 // save writes the checkpoint; it replaces an older one all at once.
@@ -63,7 +68,7 @@ func (t *Trainer) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := json.Marshal(header{t.c, t.c.TrainEps.String(), t.step, t.sum, t.history, t.dataHash, len(m)})
+	h, err := json.Marshal(header{t.c, t.c.TrainEps.String(), t.step, t.sum, t.history, t.dataHash, len(m), len(t.kept), t.fallback})
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +77,12 @@ func (t *Trainer) encode() ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(h)))
 	b = append(b, h...)
 	b = append(b, m...)
-	t.s.adam.each(func(v []float32) {
+	t.each(func(v []float32) {
 		for _, f := range v {
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 		}
 	})
+	b = append(b, t.kept...)
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...), nil
 }
@@ -99,7 +105,7 @@ func Resume(path string, d *dataset.Set, h Host) (*Trainer, error) {
 }
 
 func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
-	h, m, moments, err := split(b)
+	h, m, state, err := split(b)
 	if err != nil {
 		return nil, err
 	}
@@ -119,12 +125,15 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 	if err := t.restore(h); err != nil {
 		return nil, err
 	}
-	return t, t.s.adam.load(moments)
+	if state, err = t.takeKept(h, state); err != nil {
+		return nil, err
+	}
+	return t, t.load(state)
 }
 
 // split cuts a checkpoint into its parts and checks all that can be checked
 // without the data.
-func split(b []byte) (h header, m *model.Model, moments []byte, err error) {
+func split(b []byte) (h header, m *model.Model, state []byte, err error) {
 	if len(b) < len(magic)+8+sha256.Size || !bytes.HasPrefix(b, []byte(magic)) {
 		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q and %d bytes in all", b[:min(len(b), 8)], len(b)), "a checkpoint of epsball train, which starts with %q", magic)
 	}
@@ -163,7 +172,15 @@ func (t *Trainer) restore(h header) error {
 		return fieldErr("header.history", fmt.Sprintf("%d epochs", len(h.History)), "%d, those done after %d steps", h.Step/t.perEpoch, h.Step)
 	}
 	t.step, t.sum, t.history = h.Step, h.Sums, h.History
-	return nil
+	return t.restoreFallback(h)
+}
+
+// each calls f for every array of the state in the order of the file.
+func (t *Trainer) each(f func([]float32)) {
+	t.s.adam.each(f)
+	for i := range t.s.parts {
+		f(t.s.parts[i].delta)
+	}
 }
 
 // each calls f for every array of moments in the order of the file.
@@ -176,20 +193,20 @@ func (a *adam) each(f func([]float32)) {
 	}
 }
 
-// load reads the moments that a checkpoint holds.
-func (a *adam) load(b []byte) error {
+// load reads the state that a checkpoint holds.
+func (t *Trainer) load(b []byte) error {
 	want := 0
-	a.each(func(v []float32) { want += 4 * len(v) })
+	t.each(func(v []float32) { want += 4 * len(v) })
 	if len(b) != want {
-		return fieldErr("moments", fmt.Sprintf("%d bytes", len(b)), "%d, two float32 for each weight", want)
+		return fieldErr("state", fmt.Sprintf("%d bytes", len(b)), "%d, a float32 for each number", want)
 	}
 	var err error
 	at := 0
-	a.each(func(v []float32) {
+	t.each(func(v []float32) {
 		for i := range v {
 			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
 			if v[i] != v[i] || math.IsInf(float64(v[i]), 0) {
-				err = fieldErr(fmt.Sprintf("moments[%d]", at/4), v[i], "a finite number")
+				err = fieldErr(fmt.Sprintf("state[%d]", at/4), v[i], "a finite number")
 			}
 			at += 4
 		}

@@ -20,7 +20,7 @@ type Config struct {
 	LRFinal   float64 `json:"lrFinal"`   // 0 … LR
 	Seed      uint64  `json:"seed"`      // of the order of images and of random starts
 
-	// The Linf radius trained at, in pixel units [0, 1] (all but standard). It
+	// The radius trained at in Norm, pixels being in [0, 1] (all but standard). It
 	// may exceed the radius the model is meant for.
 	TrainEps     net.Epsilon `json:"-"`
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
@@ -30,6 +30,11 @@ type Config struct {
 	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
 
 	KappaFinal float64 `json:"kappaFinal"` // weight of the clean loss at the end, 0 … 1 (ibp)
+
+	Norm        string  `json:"norm,omitempty"`        // of the balls trained on: linf (also ""), or l2 (all with an attack and no bounds)
+	Noise       float64 `json:"noise,omitempty"`       // radius of random starts as a multiple of the radius, 0 … 10 (fgsm, n-fgsm)
+	Replays     int     `json:"replays,omitempty"`     // steps on each batch, ≥ 1; Epochs counts them all (free)
+	Overfitting string  `json:"overfitting,omitempty"` // what catastrophic overfitting leads to: warn (also ""), stop, fallback or off (attacks of one step)
 
 	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
 
@@ -47,6 +52,7 @@ type Host struct {
 	ISA        string         // kernel set, see net.Options
 	Checkpoint string         // file written after each epoch; empty: none
 	Progress   func(Progress) // called after each step by Run's goroutine; may be nil
+	Alarm      func(Epoch)    // called when an epoch ends in catastrophic overfitting, before anything is done about it; may be nil
 }
 
 // Progress says how far training has got.
@@ -66,6 +72,8 @@ type Epoch struct {
 	Kappa          float64 `json:"kappa"`          // at the last step
 	LR             float64 `json:"lr"`             // at the last step
 	Seconds        float64 `json:"seconds"`        // wall-clock time
+
+	Overfitting *Overfitting `json:"overfitting,omitempty"` // nil if nobody looked
 }
 
 // DefaultConfig returns a configuration for MNIST at ε = 0.1. For standard, pgd and ibp
@@ -109,7 +117,7 @@ func (c *Config) validate() error {
 		return err
 	}
 	if o.radius() {
-		if err := (net.Ball{Norm: net.Linf, Eps: c.TrainEps}).Validate(); err != nil {
+		if err := (net.Ball{Norm: c.NormTrained(), Eps: c.TrainEps}).Validate(); err != nil {
 			return &Error{Field: "trainEps", Got: c.TrainEps.String(), Want: "0 … 1", Err: err}
 		}
 	}

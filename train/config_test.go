@@ -21,7 +21,7 @@ func TestBadConfig(t *testing.T) {
 		method Method
 		change func(c *Config)
 	}{
-		{"method", Standard, func(c *Config) { c.Method = "fgsm" }},
+		{"method", Standard, func(c *Config) { c.Method = "none" }},
 		{"epochs", Standard, func(c *Config) { c.Epochs = 0 }},
 		{"batchSize", Standard, func(c *Config) { c.BatchSize = 0 }},
 		{"batchSize", Standard, func(c *Config) { c.BatchSize = 65 }},
@@ -122,9 +122,9 @@ func TestCheckpointErrors(t *testing.T) {
 			wantField(t, err, w.field)
 		}
 	})
-	t.Run("moments", func(t *testing.T) {
+	t.Run("state", func(t *testing.T) {
 		_, err := decode(seal(good[:len(good)-40]), d, Host{})
-		wantField(t, err, "moments")
+		wantField(t, err, "state")
 	})
 	t.Run("other data", func(t *testing.T) {
 		other := noise(tinyNet(t), 64)

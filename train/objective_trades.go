@@ -21,7 +21,7 @@ var trades = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize, c.Beta = 10, 0.25, 6
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &norm, &overfitting},
 	needs: needs{
 		clean: gradient, points: gradient,
 		attack: &inner{start: startNear, ascend: ascendDivergence},

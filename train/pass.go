@@ -16,7 +16,7 @@ func (s *stepper) begin(p *part) {
 	groups, need := p.to-p.from, &s.o.needs
 	s.pack(p, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
-	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
+	if s.fresh && need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
 		if p.copied != nil {
 			copy(p.copied, p.cleanLogits)
@@ -82,6 +82,9 @@ func (s *stepper) judge(p *part) {
 			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
 		}
 		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
+		if s.watched {
+			s.compare(p, first, i)
+		}
 	}
 }
 
@@ -94,20 +97,11 @@ func zeroed(ws *net.Workspace, groups, classes int) []float32 {
 
 // perturb finds the adversarial points of p's images.
 func (s *stepper) perturb(p *part, first int, labels []int) {
-	attack := s.o.needs.attack
+	attack := s.attack()
 	reach := attack.reach(s.c, s.at)
 	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
-	size := s.net.Input().Size()
-	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
-		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
-		for range size {
-			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
-			at += kernels.Lanes
-		}
-	}
+	s.start(p, first, len(labels))
 	if reach == 0 && attack.move == nil {
 		return // there is nowhere to go
 	}
@@ -115,13 +109,38 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.ascend(p, labels)
+		s.ascend(p, first, labels)
+	}
+}
+
+// start puts the first points.
+func (s *stepper) start(p *part, first, images int) {
+	attack, l2, size := s.attack(), s.c.NormTrained() == net.L2, s.net.Input().Size()
+	if attack.carried {
+		s.startCarried(p)
+		return
+	}
+	for i := range images {
+		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
+		p.stream = kernels.NewStream(s.c.Seed, id, s.draws)
+		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
+		if l2 && attack.noise != nil {
+			s.startInBall(p, at, attack.noise(s.c)*s.at.eps)
+			continue
+		}
+		for range size {
+			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
+			at += kernels.Lanes
+		}
+	}
+	if l2 {
+		s.intoBall(p, p.adv, p.x, attack.ball(s.c, s.at))
 	}
 }
 
 // ascend does one step of the attack.
-func (s *stepper) ascend(p *part, labels []int) {
-	attack, groups := s.o.needs.attack, p.to-p.from
+func (s *stepper) ascend(p *part, first int, labels []int) {
+	attack, groups := s.attack(), p.to-p.from
 	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
 	for i, y := range labels {
 		net.LaneGroups.Gather(p.z, z, i)
@@ -129,14 +148,29 @@ func (s *stepper) ascend(p *part, labels []int) {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
 		attack.ascend(p.dz, p.z, p.e.clean, y)
+		if s.watched {
+			s.before[first+i] = net.CrossEntropy.Gradient(p.e.spare, p.z, y, net.Untargeted)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	grad := p.points.Backward(groups)[:len(p.adv)]
-	if attack.move != nil {
+	switch length := attack.stride(s.c, s.at); {
+	case attack.move != nil:
 		attack.move(s, p, grad, groups)
-		return
+	case s.c.NormTrained() == net.L2:
+		s.moveL2(p, p.adv, grad, p.x, length, attack.ball(s.c, s.at))
+	default:
+		s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(length))
 	}
-	s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(attack.stride(s.c, s.at)))
+}
+
+// attack is the one that finds the points of this step: the objective's, or what has
+// taken its place.
+func (s *stepper) attack() *inner {
+	if s.instead != nil {
+		return s.instead
+	}
+	return s.o.needs.attack
 }
 
 // reach is the radius of the box where points must stay: 1 is the pixel range alone.
@@ -148,6 +182,14 @@ func (a *inner) reach(c *Config, at point) float64 {
 		return a.radius(c, at)
 	}
 	return at.eps
+}
+
+// ball is the radius of the ball where points must stay, less than 0 if there is none.
+func (a *inner) ball(c *Config, at point) float64 {
+	if a.unclipped {
+		return -1
+	}
+	return a.reach(c, at)
 }
 
 func (a *inner) count(c *Config) int {

@@ -18,6 +18,7 @@ import (
 const (
 	streamOrder uint32 = iota // of the images in an epoch; stream number: the epoch
 	streamStart               // of an attack; stream number: the image's place in training
+	streamProbe               // of an attack that looks for overfitting; stream number: the image's place among those
 )
 
 // Trainer trains one model. It must be used by one goroutine at a time.
@@ -31,7 +32,10 @@ type Trainer struct {
 	sum      sums // of the epoch under way
 	s        *stepper
 	order    []int32
-	dataHash string // empty until a checkpoint needs it
+	pass     int       // through the data, that order is of; −1: none yet
+	kept     []byte    // a checkpoint to go back to, without one of its own; nil: none
+	fallback *fallback // nil: training goes on as it was meant to
+	dataHash string    // empty until a checkpoint needs it
 }
 
 // sums are totals over the images of the epoch under way.
@@ -40,6 +44,12 @@ type sums struct {
 	Clean   int     `json:"clean"`
 	Robust  int     `json:"robust"`
 	Seconds float64 `json:"seconds"`
+
+	// With replays, how many of the batch were right when it was new: Clean counts them
+	// again at each. Never reset.
+	BatchClean int `json:"batchClean,omitempty"`
+
+	Abnormal int `json:"abnormal,omitempty"` // see Overfitting
 }
 
 // New returns a trainer that starts from a copy of m's weights. The data, which
@@ -76,7 +86,7 @@ func (t *Trainer) compile() error {
 		return err
 	}
 	t.perEpoch = t.data.Len() / t.c.BatchSize
-	t.order = make([]int32, t.data.Len())
+	t.order, t.pass = make([]int32, t.data.Len()), -1
 	t.s = newStepper(&t.c, n, &data{t.data.X, t.data.Y}, kernels.NewPool(t.c.Threads))
 	return nil
 }
@@ -117,6 +127,9 @@ func checkModel(m *model.Model, c *Config) error {
 			return err
 		}
 	}
+	if err := c.checkNorm(objectiveOf(c.Method), m.Arch.Input.Size()); err != nil {
+		return err
+	}
 	return checkBatchNorms(m, c)
 }
 
@@ -138,7 +151,10 @@ func (t *Trainer) Run(ctx context.Context) (*model.Model, []Epoch, error) {
 }
 
 func (t *Trainer) run(ctx context.Context) error {
-	for t.step < t.c.Epochs*t.perEpoch {
+	if err := t.keepFirst(); err != nil {
+		return err
+	}
+	for t.step < t.c.Epochs*t.perEpoch && !t.stopped() {
 		if err := t.epoch(ctx); err != nil {
 			return err
 		}
@@ -155,11 +171,10 @@ func (t *Trainer) run(ctx context.Context) error {
 // epoch does what is left of the epoch under way and adds it to the history.
 func (t *Trainer) epoch(ctx context.Context) error {
 	n := t.step / t.perEpoch
-	t.shuffle(n)
 	last := time.Now()
 	for k := t.step % t.perEpoch; k < t.perEpoch; k++ {
 		at := t.c.at(t.step, t.perEpoch)
-		if err := t.s.losses(ctx, t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize]); err != nil {
+		if err := t.s.losses(ctx, t.step, at, t.batch(t.step)); err != nil {
 			return t.stop(err)
 		}
 		sum := t.sum
@@ -167,7 +182,9 @@ func (t *Trainer) epoch(ctx context.Context) error {
 			sum.Loss += float64(l)
 			sum.Clean += count(t.s.clean[i])
 			sum.Robust += count(t.s.robust[i])
+			sum.Abnormal += count(t.s.abnormal[i])
 		}
+		t.replayed(&sum)
 		if math.IsNaN(sum.Loss) || math.IsInf(sum.Loss, 0) {
 			return fmt.Errorf("train: epoch %d, step %d: the loss is not finite: %w", n+1, t.step+1, ErrDiverged)
 		}
@@ -183,9 +200,11 @@ func (t *Trainer) epoch(ctx context.Context) error {
 			t.c.Progress(Progress{t.step, t.c.Epochs * t.perEpoch, t.summary(n, k+1, at)})
 		}
 	}
-	t.history = append(t.history, t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch)))
-	t.sum = sums{}
-	return nil
+	e := t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch))
+	e.Overfitting = t.look()
+	t.history = append(t.history, e)
+	t.sum = sums{BatchClean: t.sum.BatchClean}
+	return t.act()
 }
 
 // stop saves what is done and returns err, with the error of saving if any.
@@ -213,7 +232,7 @@ func (t *Trainer) summary(n, steps int, at point) Epoch {
 	}
 }
 
-// shuffle draws the order of the images in epoch n (Fisher–Yates).
+// shuffle draws the order of the images in pass n through the data (Fisher–Yates).
 func (t *Trainer) shuffle(n int) {
 	for i := range t.order {
 		t.order[i] = int32(i)

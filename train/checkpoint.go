@@ -178,9 +178,7 @@ func (t *Trainer) restore(h header) error {
 // each calls f for every array of the state in the order of the file.
 func (t *Trainer) each(f func([]float32)) {
 	t.s.adam.each(f)
-	for i := range t.s.parts {
-		f(t.s.parts[i].delta)
-	}
+	t.s.each(f)
 }
 
 // each calls f for every array of moments in the order of the file.

@@ -40,6 +40,13 @@ func (t *Trainer) replayed(sum *sums) {
 	}
 }
 
+// each calls f for every array of perturbations, in the order of the batch.
+func (s *stepper) each(f func([]float32)) {
+	for i := range s.parts {
+		f(s.parts[i].delta)
+	}
+}
+
 // startCarried goes on from the perturbation of the step before.
 func (s *stepper) startCarried(p *part) {
 	for k, d := range p.delta {

@@ -54,6 +54,7 @@ const (
 	KindCertifyTable Kind = "certify-table"
 	KindCheck        Kind = "check"
 	KindTrain        Kind = "train"
+	KindTrainSeeds   Kind = "train-seeds"
 	KindInfo         Kind = "info"
 	KindModel        Kind = "model"
 	KindConversion   Kind = "conversion"
@@ -70,6 +71,7 @@ var kinds = map[Kind]func() Result{
 	KindCertifyTable: func() Result { return new(CertifyTable) },
 	KindCheck:        func() Result { return new(Check) },
 	KindTrain:        func() Result { return new(Train) },
+	KindTrainSeeds:   func() Result { return new(TrainSeeds) },
 	KindInfo:         func() Result { return new(Info) },
 	KindModel:        func() Result { return new(ModelInfo) },
 	KindConversion:   func() Result { return new(Conversion) },

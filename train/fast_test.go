@@ -60,12 +60,16 @@ func TestFastGolden(t *testing.T) {
 				for i, l := range want[key+"loss"] {
 					require.InDelta(t, l, s.loss[i], 2e-5*(1+l))
 				}
+				within := 3e-6
+				if method == TRADES {
+					within = 2e-5 // near to x, the divergence is mostly rounding
+				}
 				for l, p := range s.grad.Params {
 					for kind, grad := range map[string][]float32{"weight": p.W, "bias": p.B} {
 						w := want[fmt.Sprintf("%s%s.%d", key, kind, l)]
 						require.Len(t, grad, len(w))
 						for i := range grad {
-							require.InDelta(t, w[i], grad[i], 3e-6+3e-5*math.Abs(w[i]), "%s.%d[%d]", kind, l, i)
+							require.InDelta(t, w[i], grad[i], within+3e-5*math.Abs(w[i]), "%s.%d[%d]", kind, l, i)
 						}
 					}
 				}

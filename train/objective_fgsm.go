@@ -15,6 +15,7 @@ var fgsm = objective{
 	about: "cross-entropy on points of one step from a random start (Wong, Rice & Kolter 2020)",
 	defaults: func(c *Config) {
 		c.Epochs, c.TrainEps = 10, net.MustEpsilon("0.12")
+		c.LR, c.LRFinal, c.Schedule = 5e-3, 0, "one-cycle" // as the authors on MNIST
 		c.PGDStepSize, c.Noise = 1.25, 1
 	},
 	settings: []*Setting{&pgdStepSize, &noiseRadius, &norm, &overfitting},

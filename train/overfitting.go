@@ -17,7 +17,7 @@ type Overfitting struct {
 	// whose passes for the attack and for the gradient differ, and by free and trades.
 	Abnormal float64 `json:"abnormal"`
 
-	// Fractions of Images of the training set that are right after the epoch under the
+	// Fractions of a few images, held back if some are, that are right after the epoch under the
 	// attack of one step, and under PGD-10, in the ball trained on.
 	OneStep   float64 `json:"oneStep"`
 	MultiStep float64 `json:"multiStep"`
@@ -27,13 +27,20 @@ type Overfitting struct {
 	Action string `json:"action,omitempty"`
 }
 
+// Alarm is a catastrophic overfitting that was acted on: the epoch (from 1) was given up,
+// and the training ended with the weights before it, or went on from them with PGD.
+type Alarm struct {
+	Epoch int         `json:"epoch"`
+	Seen  Overfitting `json:"seen"`
+}
+
 // ErrOverfitting is the cause of the error that Run returns when it is to stop at
 // catastrophic overfitting and no epoch came before.
 var ErrOverfitting = errors.New("catastrophic overfitting in the first epoch leaves no weights to go back to: try more noise, a shorter step or more steps of the attack")
 
 // The alarm goes off above these, which docs/training.md has measurements for.
 const (
-	mostAbnormal = 0.3
+	mostAbnormal = 0.1
 	mostGap      = 0.3
 )
 
@@ -52,7 +59,7 @@ func (o *Overfitting) alarmed() bool {
 // takes one step, and nobody said not to.
 func (s *stepper) inspected() bool {
 	a := s.attack()
-	return a != nil && s.instead == nil && s.o.uses(&overfitting) && overfitting.Value(s.c) != "off" &&
+	return a != nil && s.instead == nil && s.o.uses(&overfitting) && overfitting.choice(s.c) != "off" &&
 		(a.carried || a.count(s.c) == 1)
 }
 
@@ -85,6 +92,7 @@ var (
 // for or the radius is still 0.
 func (t *Trainer) look() *Overfitting {
 	s := t.s
+	s.at = t.c.at(t.step-1, t.perEpoch)
 	if !s.inspected() || s.at.eps == 0 {
 		return nil
 	}
@@ -100,14 +108,18 @@ func (t *Trainer) look() *Overfitting {
 	}
 }
 
-// inspectedImages are few, so that looking costs less than 2 % of an epoch of 12,800 images
-// or more, and lie evenly in the data.
+// inspectedImages are those that validation holds back, or else some that are trained on,
+// which overfitting of this kind does not spare. They are few, so that looking costs less
+// than 2 % of an epoch of 12,800 images or more, and lie evenly.
 func (t *Trainer) inspectedImages() []int32 {
-	all := t.data.Len()
-	n := min(max(all/400, 32), 128, all)
+	all := t.held
+	if len(all) == 0 {
+		all = t.training
+	}
+	n := min(max(len(t.training)/400, 32), 128, len(all))
 	images := make([]int32, n)
 	for i := range images {
-		images[i] = int32(i * all / n)
+		images[i] = all[i*len(all)/n]
 	}
 	return images
 }
@@ -138,7 +150,7 @@ func (s *stepper) probePart(p *part) {
 		return
 	}
 	first, end := s.share(p)
-	s.pack(p, s.images[first:end])
+	s.pack(p, first, s.images[first:end])
 	s.perturb(p, first, s.labels[first:end])
 	z := p.points.Forward(p.adv, p.to-p.from)
 	for i, y := range s.labels[first:end] {

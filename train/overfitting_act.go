@@ -1,21 +1,26 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 )
 
 var uncancelled = context.Background()
 
-// fallback is that training goes on with PGD of 7 steps.
-type fallback struct {
-	Epoch int         `json:"epoch"` // from 1: the first with PGD
-	Seen  Overfitting `json:"seen"`  // in the epoch that was done again
+// Alarm returns the catastrophic overfitting that was acted on, or nil.
+func (t *Trainer) Alarm() *Alarm {
+	if t.alarm == nil {
+		return nil
+	}
+	a := *t.alarm
+	return &a
 }
 
-// goesBack reports whether weights are kept to go back to.
+// goesBack reports whether a state is kept to go back to.
 func (t *Trainer) goesBack() bool {
-	return t.s.inspected() && overfitting.Value(&t.c) != "warn"
+	return t.alarm == nil && t.s.inspected() && overfitting.choice(&t.c) != "warn"
 }
 
 // keepFirst keeps the first weights of all.
@@ -38,52 +43,42 @@ func (t *Trainer) keep() (err error) {
 // act does what the epoch just done gives reason to.
 func (t *Trainer) act() error {
 	e := &t.history[len(t.history)-1]
-	if t.fallback != nil && t.fallback.Epoch == e.Epoch {
-		e.Overfitting = &t.fallback.Seen
-		return nil
+	if t.alarm != nil && t.alarm.Epoch == e.Epoch {
+		seen := t.alarm.Seen
+		e.Overfitting = &seen // of the epoch that this one is done instead of
 	}
-	if e.Overfitting == nil || !e.Overfitting.alarmed() {
+	if e.Overfitting == nil || t.alarm != nil || !e.Overfitting.alarmed() {
 		return t.keep()
 	}
-	e.Overfitting.Action = fmt.Sprint(overfitting.Value(&t.c))
+	e.Overfitting.Action = overfitting.choice(&t.c)
 	if t.c.Alarm != nil {
 		t.c.Alarm(*e)
 	}
-	switch e.Overfitting.Action {
-	case "stop":
-		step, history := t.step, t.history
-		if err := t.goBack(); err != nil {
-			return err
-		}
-		if len(t.history) == 0 {
-			return fmt.Errorf("train: %w", ErrOverfitting)
-		}
-		t.step, t.history = step, history
-		t.kept = nil
-	case "fallback":
-		f := &fallback{Epoch: e.Epoch, Seen: *e.Overfitting}
-		if err := t.goBack(); err != nil {
-			return err
-		}
-		t.fallBack(f)
+	if !t.goesBack() {
+		return nil
 	}
+	alarm := &Alarm{Epoch: e.Epoch, Seen: *e.Overfitting}
+	if err := t.goBack(); err != nil {
+		return err
+	}
+	if alarm.Epoch == 1 && alarm.Seen.Action == "stop" {
+		return fmt.Errorf("train: %w", ErrOverfitting)
+	}
+	t.heed(alarm)
 	return nil
 }
 
-// stopped reports whether catastrophic overfitting has ended the training.
-func (t *Trainer) stopped() bool {
-	if len(t.history) == 0 {
-		return false
+// heed ends the training, or has it go on with another attack.
+func (t *Trainer) heed(a *Alarm) {
+	t.alarm, t.kept = a, nil
+	if a.Seen.Action == "fallback" {
+		t.s.instead, t.s.watched = &pgdSeven, false
+		clear(t.s.abnormal)
 	}
-	o := t.history[len(t.history)-1].Overfitting
-	return o != nil && o.Action == "stop"
 }
 
-func (t *Trainer) fallBack(f *fallback) {
-	t.fallback, t.kept = f, nil
-	t.s.instead, t.s.watched = &pgdSeven, false
-	clear(t.s.abnormal)
-}
+// halted reports whether catastrophic overfitting has ended the training.
+func (t *Trainer) halted() bool { return t.alarm != nil && t.alarm.Seen.Action == "stop" }
 
 // goBack restores the state that was kept.
 func (t *Trainer) goBack() error {
@@ -97,9 +92,15 @@ func (t *Trainer) goBack() error {
 			copy(c.to, c.from)
 		}
 	}
+	if t.average != nil {
+		t.average.mean, t.average.count = nil, 0
+	}
+	t.best = nil
+	saved := t.saved
 	if err := t.restore(h); err != nil {
 		return err
 	}
+	t.saved = saved
 	if err := t.load(state); err != nil {
 		return err
 	}
@@ -109,28 +110,38 @@ func (t *Trainer) goBack() error {
 
 // takeKept takes the checkpoint to go back to off the end of another's state.
 func (t *Trainer) takeKept(h header, state []byte) ([]byte, error) {
-	want := t.goesBack() && !t.stopped()
-	if h.Kept < 0 || h.Kept > len(state) || (h.Kept > 0) != want {
-		return nil, fieldErr("header.kept", h.Kept, "%s", map[bool]string{true: "the bytes of a checkpoint to go back to", false: "0: there is nothing to go back to"}[want])
+	want := "0: there is nothing to go back to"
+	if t.goesBack() {
+		want = "the bytes of a checkpoint to go back to"
+	}
+	if h.Kept < 0 || h.Kept > len(state) || (h.Kept > 0) != t.goesBack() {
+		return nil, fieldErr("header.kept", h.Kept, "%s", want)
 	}
 	at := len(state) - h.Kept
-	if h.Kept > 0 {
-		if _, _, _, err := split(state[at:]); err != nil {
-			return nil, &Error{Field: "kept", Got: err.Error(), Err: err}
-		}
-		t.kept = append([]byte(nil), state[at:]...)
+	if h.Kept == 0 {
+		return state, nil
 	}
+	kept, m, _, err := split(state[at:])
+	if err != nil {
+		return nil, &Error{Field: "kept", Got: err.Error(), Err: err}
+	}
+	if !bytes.Equal(m.Arch.CanonicalJSON(), t.model.Arch.CanonicalJSON()) || kept.Step > h.Step {
+		return nil, fieldErr("kept", "a checkpoint of another training", "an earlier one of this")
+	}
+	t.kept = slices.Clone(state[at:])
 	return state[:at], nil
 }
 
-// restoreFallback goes on with the attack that the checkpoint says.
-func (t *Trainer) restoreFallback(h header) error {
-	if h.Fallback == nil {
+// restoreAlarm goes on as the checkpoint says.
+func (t *Trainer) restoreAlarm(h header) error {
+	a := h.Alarm
+	if a == nil {
 		return nil
 	}
-	if f := h.Fallback.Epoch; f < 1 || f > t.c.Epochs || overfitting.Value(&t.c) != "fallback" || !t.s.inspected() {
-		return fieldErr("header.fallback", f, "none, or an epoch of 1 … %d with overfitting fallback", t.c.Epochs)
+	policy := overfitting.choice(&t.c)
+	if a.Epoch < 1 || a.Epoch > t.c.Epochs || a.Seen.Action != policy || !t.goesBack() {
+		return fieldErr("header.alarm", fmt.Sprintf("%s in epoch %d", a.Seen.Action, a.Epoch), "none, or %s in one of the %d epochs", policy, t.c.Epochs)
 	}
-	t.fallBack(h.Fallback)
+	t.heed(a)
 	return nil
 }

@@ -14,7 +14,7 @@ func (s *stepper) share(p *part) (first, end int) {
 func (s *stepper) begin(p *part) {
 	first, end := s.share(p)
 	groups, need := p.to-p.from, &s.o.needs
-	s.pack(p, s.images[first:end])
+	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
 	if s.fresh && need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
@@ -121,8 +121,7 @@ func (s *stepper) start(p *part, first, images int) {
 		return
 	}
 	for i := range images {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		p.stream = kernels.NewStream(s.c.Seed, id, s.draws)
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), s.draws)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
 		if l2 && attack.noise != nil {
 			s.startInBall(p, at, attack.noise(s.c)*s.at.eps)
@@ -206,8 +205,14 @@ func (a *inner) stride(c *Config, at point) float64 {
 	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
+// place is that of an image of the batch in all of training, the same in its replays.
+func (s *stepper) place(i int) uint64 {
+	return uint64(s.step/s.replays())*uint64(len(s.images)) + uint64(i)
+}
+
+// pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
+// one is number first of the batch.
+func (s *stepper) pack(p *part, first int, images []int32) {
 	in := s.net.Input()
 	size, hw := in.Size(), in.H*in.W
 	for l := range (p.to - p.from) * kernels.Lanes {
@@ -219,6 +224,10 @@ func (s *stepper) pack(p *part, images []int32) {
 			continue
 		}
 		img := s.data.x[int(images[l])*size:][:size]
+		if a := s.c.changeOf(s.place(first + l)); a != (change{}) {
+			packChanged(d, img, in.C, in.H, in.W, a)
+			continue
+		}
 		for c := range in.C {
 			for q, v := range img[c*hw : (c+1)*hw] {
 				d[(q*in.C+c)*kernels.Lanes] = v

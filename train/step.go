@@ -19,7 +19,7 @@ type stepper struct {
 	sc    []kernels.Scratch // one a worker
 	iv    *intervals        // nil without boxes
 	grad  *net.WeightGradient
-	adam  *adam
+	opt   *optimiser
 	parts []part
 	batch *batchNorms // nil without
 
@@ -35,14 +35,13 @@ type stepper struct {
 	draws   uint32 // sub-stream of the attack's starts
 
 	// What follows them, each a set of independent tasks for the pool.
-	gradWeights, gradNone, gradBounds, optimise, carryOn, reloadNet, reloadBounds func(worker, task int)
+	gradWeights, gradNone, gradBounds, measure, optimise, carryOn, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
 	step   int  // from 0
 	fresh  bool // the batch is not a replay
 	at     point
-	rate   kernels.AdamConstants
 	images []int32 // of the batch, indices into the data
 	labels []int
 
@@ -86,7 +85,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	groups := kernels.Groups(c.BatchSize)
 	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, draws: streamStart, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
-	s.adam = newAdam(n.Model().Params, s.grad.Params)
+	s.opt = newOptimiser(c, n.Model(), s.grad.Params)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
@@ -103,13 +102,14 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
 		}
 	}
-	s.gradNone = func(_, task int) { clear(s.adam.blocks[task].g) }
+	s.gradNone = func(_, task int) { clear(s.opt.blocks[task].g) }
 	s.gradBounds = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
 		}
 	}
-	s.optimise = func(worker, task int) { s.adam.update(n.ISA(), &s.sc[worker], task, s.rate) }
+	s.measure = func(_, task int) { s.opt.measure(task) }
+	s.optimise = func(worker, task int) { s.opt.update(n.ISA(), &s.sc[worker], task) }
 	s.carryOn = func(_, task int) { s.carry(&s.parts[task]) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.Reload(task) }
@@ -178,7 +178,6 @@ func (s *stepper) makeParts(groups int) {
 func (s *stepper) losses(ctx context.Context, step int, at point, images []int32) error {
 	s.ctx, s.step, s.at, s.images = ctx, step, at, images
 	s.fresh = step%s.replays() == 0
-	s.rate = rate(at.lr, step+1)
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
@@ -197,7 +196,7 @@ func (s *stepper) update(ctx context.Context) error {
 	if s.traced > 0 {
 		s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	} else {
-		s.pool.Run(len(s.adam.blocks), s.gradNone)
+		s.pool.Run(len(s.opt.blocks), s.gradNone)
 	}
 	if s.o.boxesAt(s.c, s.at) {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
@@ -205,7 +204,12 @@ func (s *stepper) update(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.pool.Run(len(s.adam.blocks), s.optimise)
+	s.opt.prepare(s.at.lr, s.step+1)
+	if s.opt.measures() {
+		s.pool.Run(len(s.opt.blocks), s.measure)
+		s.opt.limit()
+	}
+	s.pool.Run(len(s.opt.blocks), s.optimise)
 	if s.carries() {
 		s.pool.Run(len(s.parts), s.carryOn)
 	}

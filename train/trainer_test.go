@@ -345,15 +345,17 @@ func TestSchedule(t *testing.T) {
 func TestAdam(t *testing.T) {
 	w := []model.Param{{W: []float32{1, -2, 0.5}, B: []float32{0}}}
 	g := []model.Param{{W: []float32{0.1, -3, 0}, B: []float32{1e-6}}}
-	a, isa, sc := newAdam(w, g), kernels.Available()[0], new(kernels.Scratch)
+	m1 := &model.Model{Arch: model.Architecture{Layers: []model.Layer{{Kind: model.FC}}}, Params: w}
+	a, isa, sc := newOptimiser(&Config{}, m1, g), kernels.Available()[0], new(kernels.Scratch)
 	want, m, v := 1.0, 0.0, 0.0
 	for k := 1; k <= 20; k++ {
 		g[0].W[0] = float32(math.Sin(float64(k)))
 		gk := float64(g[0].W[0])
 		m, v = 0.9*m+0.1*gk, 0.999*v+0.001*gk*gk
 		want -= 0.01 * (m / (1 - math.Pow(0.9, float64(k)))) / (math.Sqrt(v/(1-math.Pow(0.999, float64(k)))) + 1e-8)
+		a.prepare(0.01, k)
 		for i := range a.blocks {
-			a.update(isa, sc, i, rate(0.01, k))
+			a.update(isa, sc, i)
 		}
 		assert.InDelta(t, want, w[0].W[0], 1e-6)
 	}

@@ -69,7 +69,7 @@ func TestTrainMethodFlags(t *testing.T) {
 		"--method standard --train-eps 1": "--train-eps: has no meaning with --method standard",
 		"--method ibp --winograd":         "--winograd: has no meaning with --method ibp",
 		"--method trades --beta -1":       "beta: got -1, want 0 … 1000",
-		"--method mart":                   "want one of standard, pgd, ibp, trades",
+		"--method mart":                   "want one of standard, fgsm, n-fgsm, free, pgd, ibp, trades",
 	} {
 		r := run(line(more)...)
 		assert.Equal(t, 2, r.code, more)

@@ -96,7 +96,7 @@ def main():
             points = into_ball(points + STEP_L2 * EPS_L2 * unit(gradient(ce, points)), x)
         put("pgd", first, points, params, ce)
 
-        first = (x + cube(0.1)).clamp(0, 1).float().double()
+        first = (x + cube(0.05)).clamp(0, 1).float().double()
         points, clean = first, net.forward(x, params)[0]
         for _ in range(STEPS):
             g = gradient(lambda v: divergence(clean.detach(), net.forward(v, params)[0]), points)

@@ -31,10 +31,10 @@ type Config struct {
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 	RampShape    string      `json:"rampShape,omitempty"`
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, sabr, mtl-ibp)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades), or of the attack's radius at the step (sabr, mtl-ibp)
 
-	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp).
+	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
 	KappaFinal float64 `json:"kappaFinal"`
 
@@ -43,7 +43,26 @@ type Config struct {
 	Replays     int     `json:"replays,omitempty"`     // steps on each batch, ≥ 1; Epochs counts them all (free)
 	Overfitting string  `json:"overfitting,omitempty"` // what catastrophic overfitting leads to: warn, stop, fallback or off (attacks of one step)
 
-	Beta float64 `json:"beta,omitempty"` // weight of the loss on adversarial examples, 0 … 1000 (trades)
+	Subbox      float64 `json:"subbox,omitempty"`      // λ: radius of the small boxes as a fraction of the radius, above 0, at most 1 (sabr)
+	Alpha       float64 `json:"alpha,omitempty"`       // weight of the loss on interval bounds, 0 … 1 (mtl-ibp)
+	AttackScale float64 `json:"attackScale,omitempty"` // radius of the attack in multiples of the radius (mtl-ibp)
+
+	// Weight of the regulariser, 0 … 1000 (trades, mart, input-gradient, jacobian,
+	// logit-pairing).
+	Beta float64 `json:"beta,omitempty"`
+
+	// Adversarial weight perturbation: its length in every layer as a fraction of that of
+	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
+	AWP       float64 `json:"awp,omitempty"`
+	AWPWarmup float64 `json:"awpWarmup,omitempty"`
+
+	// Share of the target that is spread evenly over all classes in the cross-entropy
+	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
+	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
+
+	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
+	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.
+	Tightness float64 `json:"tightness,omitempty"`
 
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for

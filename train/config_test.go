@@ -35,10 +35,19 @@ func TestBadConfig(t *testing.T) {
 		{"pgdSteps", PGD, func(c *Config) { c.PGDSteps = 0 }},
 		{"pgdStepSize", PGD, func(c *Config) { c.PGDStepSize = 0 }},
 		{"kappaFinal", IBP, func(c *Config) { c.KappaFinal = 1.1 }},
+		{"tightness", IBP, func(c *Config) { c.Tightness = -0.5 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = -1 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = math.NaN() }},
 		{"pgdSteps", TRADES, func(c *Config) { c.PGDSteps = 0 }},
 		{"trainEps", TRADES, func(c *Config) { c.TrainEps = net.MustEpsilon("1.5") }},
+		{"subbox", SABR, func(c *Config) { c.Subbox = 0 }},
+		{"subbox", SABR, func(c *Config) { c.Subbox = 1.01 }},
+		{"kappaFinal", SABR, func(c *Config) { c.KappaFinal = math.NaN() }},
+		{"pgdSteps", SABR, func(c *Config) { c.PGDSteps = 0 }},
+		{"alpha", MTLIBP, func(c *Config) { c.Alpha = 1.01 }},
+		{"alpha", MTLIBP, func(c *Config) { c.Alpha = math.NaN() }},
+		{"attackScale", MTLIBP, func(c *Config) { c.AttackScale = 0 }},
+		{"pgdStepSize", MTLIBP, func(c *Config) { c.PGDStepSize = 0 }},
 	} {
 		c := quick(w.method)
 		w.change(&c)

@@ -360,7 +360,7 @@ func TestL2SameBits(t *testing.T) {
 		s := newStepper(&c, n, &data{d.X, d.Y}, kernels.NewPool(2))
 		order, ctx := make([]int32, c.BatchSize), context.Background()
 		assert.Zero(t, testing.AllocsPerRun(10, func() {
-			if s.losses(ctx, 1, point{1e-3, 0.1, 0.5}, order) != nil || s.update(ctx) != nil {
+			if s.losses(ctx, 1, point{lr: 1e-3, eps: 0.1, kappa: 0.5}, order) != nil || s.update(ctx) != nil {
 				t.Fatal("step failed")
 			}
 		}), method)

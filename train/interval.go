@@ -71,9 +71,17 @@ func (iv *intervals) view(from, to int) *boxed {
 	return &boxed{iv.View(from, to), iv, from * kernels.Lanes, make([]float32, 2*iv.last.k)}
 }
 
-// forward writes v for the boxes in Box, one label an image.
-func (b *boxed) forward(labels []int) {
+// forward writes v for the boxes in Box, one label an image, and keeps those in front of
+// ReLUs, with gradients of zero, if something is to use them.
+func (b *boxed) forward(labels []int, keep bool) {
+	b.Keep(keep)
 	c, r := b.Forward()
+	if keep {
+		for _, p := range b.PreActivations() {
+			clear(p.DC)
+			clear(p.DR)
+		}
+	}
 	iv, m := b.all, &b.all.last
 	for s, y := range labels {
 		n := b.from + s

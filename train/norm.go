@@ -30,7 +30,7 @@ func (c *Config) checkNorm(o *objective, pixels int) error {
 		return nil
 	}
 	if o.radius() && !o.uses(&norm) {
-		return fieldErr("norm", n, "%v: the bounds of %s are those of Linf balls", net.Linf, o.name)
+		return fieldErr("norm", n, "%v, the only one that %s knows", net.Linf, o.name)
 	}
 	if most := math.Sqrt(float64(pixels)); c.TrainEps.Float64() > most {
 		return fieldErr("trainEps", c.TrainEps, "at most %.4g in the %v norm, the distance from black to white", most, n)

@@ -19,6 +19,12 @@ var objectives = []*objective{
 	&pgd,
 	&ibp,
 	&trades,
+	&sabr,
+	&mtlibp,
+	&mart,
+	&inputGradient,
+	&jacobian,
+	&logitPairing,
 }
 
 // objective is what a training minimises: the mean over images of a loss of
@@ -68,6 +74,9 @@ type inner struct {
 	// attack ascends; clean are the image's, nil if it is untraced.
 	ascend       func(dz, z, clean []float32, y int)
 	crossEntropy bool // that loss is the label's cross-entropy
+	// draw, if not nil, draws a vector v of one element a class for each image. The attack
+	// then ascends v·z, and the loss is given v.
+	draw func(v []float32, s *kernels.Stream)
 
 	radius    func(c *Config, at point) float64 // of the ball; nil: the schedule's
 	unclipped bool                              // points stay in the pixel range, but may leave the ball
@@ -77,6 +86,10 @@ type inner struct {
 	// move takes the points of the first groups of p one step along grad; nil: by the
 	// norm, projected to the ball.
 	move func(s *stepper, p *part, grad []float32, groups int)
+
+	// probe: the points are the far ends of finite differences, not attacks. They do not
+	// depend on the training radius, and whether they are classified right says nothing.
+	probe bool
 }
 
 // boxes writes the ends of the boxes that interval bounds are computed over, for
@@ -94,6 +107,7 @@ type example struct {
 
 	clean, points []float32 // logits
 	worst         []float32 // worst-case logits over the box, less the label's
+	drawn         []float32 // what the attack has drawn for the image
 
 	// To be written: scale times the gradient of the loss to the logits of
 	// traces with gradient, and to worst.
@@ -119,7 +133,10 @@ func objectiveOf(m Method) *objective {
 }
 
 // radius reports whether the objective trains at a radius.
-func (o *objective) radius() bool { return o.needs.attack != nil || o.needs.boxes != nil }
+func (o *objective) radius() bool {
+	attack := o.needs.attack
+	return attack != nil && !attack.probe || o.needs.boxes != nil
+}
 
 // uses reports whether the objective has a use for a setting.
 func (o *objective) uses(s *Setting) bool {
@@ -133,7 +150,7 @@ func (o *objective) uses(s *Setting) bool {
 
 // boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
-	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at))
+	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at) || o.regularity(c, at) > 0)
 }
 
 // scaleBy multiplies a gradient by a weight.

@@ -18,7 +18,7 @@ var fgsm = objective{
 		c.LR, c.LRFinal, c.Schedule = 5e-3, 0, "one-cycle" // as the authors on MNIST
 		c.PGDStepSize, c.Noise = 1.25, 1
 	},
-	settings: []*Setting{&pgdStepSize, &noiseRadius, &norm, &overfitting},
+	settings: []*Setting{&pgdStepSize, &noiseRadius, &norm, &overfitting, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: logits, points: gradient,
 		attack: &inner{start: startNoise, noise: noiseOf, ascend: ascendCrossEntropy, crossEntropy: true, steps: oneStep, length: stepOfRadius},

@@ -14,7 +14,7 @@ var free = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDStepSize, c.Replays = 1, 4
 	},
-	settings: []*Setting{&replays, &pgdStepSize, &norm, &overfitting},
+	settings: []*Setting{&replays, &pgdStepSize, &norm, &overfitting, &labelSmoothing},
 	needs: needs{
 		clean: logits, points: gradient,
 		attack: &inner{carried: true, ascend: ascendCrossEntropy, steps: noSteps, length: stepOfRadius},

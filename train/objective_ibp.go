@@ -17,7 +17,7 @@ var ibp = objective{
 		c.TrainEps = net.MustEpsilon("0.1")
 		c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 30, 1, 9, 0.5
 	},
-	settings: []*Setting{&kappaFinal},
+	settings: []*Setting{&kappaFinal, &tightness},
 	accepts:  acceptsIntervals,
 	needs: needs{
 		clean: gradient,
@@ -55,7 +55,7 @@ func wholeBall(_ *Config, lo, hi, x, _ []float32, at point) { box(lo, hi, x, at.
 // acceptsIntervals refuses the models whose last layer cannot be merged with the margins.
 func acceptsIntervals(m *model.Model) error {
 	if last := m.Arch.Layers[len(m.Arch.Layers)-1].Kind; last != model.FC {
-		return fieldErr("model", fmt.Sprintf("%q as the last layer", last), "%q for clean images and on interval bounds (Gowal et al. 2018)", model.FC)
+		return fieldErr("model", fmt.Sprintf("%q as the last layer", last), "%q, which is merged with the margins", model.FC)
 	}
 	return nil
 }

@@ -28,6 +28,14 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
+// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+func (s *stepper) bounding() phase {
+	if s.regular == nil {
+		return phase{work: s.bound}
+	}
+	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+}
+
 // bound bounds the margins of a part's images, at steps that do so.
 func (s *stepper) bound(p *part) {
 	if !s.o.boxesAt(s.c, s.at) {
@@ -36,15 +44,25 @@ func (s *stepper) bound(p *part) {
 	lo, hi := p.boxed.Box()
 	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 	first, end := s.share(p)
-	p.boxed.forward(s.labels[first:end])
+	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
+	if s.regular != nil {
+		s.regular.observe(p.boxed, end-first)
+	}
 }
 
 // boundBack carries the gradients back through the bounds.
 func (s *stepper) boundBack(p *part) {
-	if s.o.boxesAt(s.c, s.at) {
-		first, end := s.share(p)
-		p.boxed.backward(s.labels[first:end])
+	if !s.o.boxesAt(s.c, s.at) {
+		return
 	}
+	first, end := s.share(p)
+	if s.regular != nil {
+		s.regular.gradient(p.boxed, end-first)
+		for i := first; i < end; i++ {
+			s.loss[i] += s.regular.loss
+		}
+	}
+	p.boxed.backward(s.labels[first:end])
 }
 
 // judge takes the loss of each image of p and hands its gradients to the traces and
@@ -74,12 +92,18 @@ func (s *stepper) judge(p *part) {
 			n := s.net.Classes()
 			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
 		}
+		if p.drawn != nil {
+			e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+		}
 		s.o.loss(s.c, e)
 		if dClean != nil {
 			net.LaneGroups.Scatter(dClean, e.dClean, i)
 		}
 		if dPoints != nil {
 			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
+		}
+		if s.ascended() { // that was of other weights than the network's
+			continue
 		}
 		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
 		if s.watched {
@@ -131,6 +155,9 @@ func (s *stepper) start(p *part, first, images int) {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
 		}
+		if attack.draw != nil {
+			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
+		}
 	}
 	if l2 {
 		s.intoBall(p, p.adv, p.x, attack.ball(s.c, s.at))
@@ -146,7 +173,11 @@ func (s *stepper) ascend(p *part, first int, labels []int) {
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
-		attack.ascend(p.dz, p.z, p.e.clean, y)
+		if attack.draw != nil {
+			copy(p.dz, p.drawn[i*len(p.dz):])
+		} else {
+			attack.ascend(p.dz, p.z, p.e.clean, y)
+		}
 		if s.watched {
 			s.before[first+i] = net.CrossEntropy.Gradient(p.e.spare, p.z, y, net.Untargeted)
 		}

@@ -13,15 +13,15 @@ type round struct {
 	then func()
 }
 
-// phases lists those of a step.
-func (s *stepper) phases() []phase {
-	list := []phase{{work: s.begin}}
+// phases lists those of a step, of which first is the first.
+func (s *stepper) phases(first func(p *part)) []phase {
+	list := []phase{{work: first}}
 	if s.batch != nil {
 		list = append(list, s.batch.forward()...)
 	}
 	list = append(list, phase{work: s.take})
 	if s.iv != nil {
-		list = append(list, phase{work: s.bound})
+		list = append(list, s.bounding())
 	}
 	list = append(list, phase{work: s.judge})
 	if s.iv != nil {

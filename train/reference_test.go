@@ -109,7 +109,10 @@ func (f reference) logits(x []float32) []float64 {
 }
 
 // walk bounds the output of the first layers of a network.
-func (f reference) walk(b box64, layers int) box64 {
+func (f reference) walk(b box64, layers int) box64 { return f.walkAll(b, layers)[layers] }
+
+// walkAll bounds the input and the outputs of the first layers.
+func (f reference) walkAll(b box64, layers int) []box64 {
 	shapes, _ := f.arch.Shapes()
 	acts := []box64{b}
 	for i, l := range f.arch.Layers[:layers] {
@@ -119,7 +122,7 @@ func (f reference) walk(b box64, layers int) box64 {
 		}
 		acts = append(acts, refLayer(l, f.params[i], f.arch.InputShape(i, shapes), shapes[i+1], in))
 	}
-	return acts[layers]
+	return acts
 }
 
 // path returns the cross-entropy of the worst-case logits over the box.

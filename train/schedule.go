@@ -11,7 +11,7 @@ const (
 var defaultMilestones = []float64{0.7, 0.85}
 
 // point is where the schedules stand at one step.
-type point struct{ lr, eps, kappa float64 }
+type point struct{ lr, eps, kappa, awp float64 }
 
 // at returns the schedules' values for step number step (from 0) of perEpoch
 // steps an epoch. Every operation rounds once, so all machines agree.
@@ -19,7 +19,11 @@ func (c *Config) at(step, perEpoch int) point {
 	epoch := float64(step) / float64(perEpoch)
 	p := point{kappa: 1}
 	hold := 0.0
-	if o := objectiveOf(c.Method); o.radius() {
+	o := objectiveOf(c.Method)
+	if o.uses(&awp) && epoch >= c.AWPWarmup {
+		p.awp = c.AWP
+	}
+	if o.radius() {
 		hold = c.hold()
 		ramp := 0.0
 		switch {

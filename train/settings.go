@@ -33,8 +33,32 @@ var (
 		Of: func(c *Config) any { return &c.KappaFinal },
 	}
 	beta = Setting{
-		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
+		Field: "beta", Flag: "beta", Usage: "weight of the regulariser", max: 1000,
 		Of: func(c *Config) any { return &c.Beta },
+	}
+	subbox = Setting{
+		Field: "subbox", Flag: "subbox", Usage: "radius of the small boxes as a fraction of the radius (λ)", max: 1, above: true,
+		Of: func(c *Config) any { return &c.Subbox },
+	}
+	alpha = Setting{
+		Field: "alpha", Flag: "alpha", Usage: "weight of the loss on interval bounds", max: 1,
+		Of: func(c *Config) any { return &c.Alpha },
+	}
+	awp = Setting{
+		Field: "awp", Flag: "awp", Usage: "length of the weights' adversarial perturbation as a fraction of theirs, 0: none", max: 1, Quiet: true,
+		Of: func(c *Config) any { return &c.AWP },
+	}
+	awpWarmup = Setting{
+		Field: "awpWarmup", Flag: "awp-warmup", Usage: "epochs before it", max: maxEpochs, Quiet: true,
+		Of: func(c *Config) any { return &c.AWPWarmup },
+	}
+	labelSmoothing = Setting{
+		Field: "labelSmoothing", Flag: "label-smoothing", Usage: "share of the target that all classes have alike", max: 1, Quiet: true,
+		Of: func(c *Config) any { return &c.LabelSmoothing },
+	}
+	attackScale = Setting{
+		Field: "attackScale", Flag: "attack-scale", Usage: "radius of the attack in multiples of the radius", max: 10, above: true,
+		Of: func(c *Config) any { return &c.AttackScale },
 	}
 )
 

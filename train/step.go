@@ -23,6 +23,8 @@ type stepper struct {
 	parts []part
 	batch *batchNorms // nil without
 
+	regular *regulariser // of interval bounds, nil without
+
 	// ws holds the traces one after the other, a whole batch each, those with
 	// gradient first: one sum over the lane groups of all of them gives the
 	// gradient of the weights, in an order that threads do not change.
@@ -30,6 +32,7 @@ type stepper struct {
 	traced int // lane groups of ws with gradient
 
 	rounds []round // of the losses
+	ascent *ascent // of the weights; nil without
 
 	instead *inner // the attack that has taken the place of the objective's; nil: none
 	draws   uint32 // sub-stream of the attack's starts
@@ -69,6 +72,7 @@ type part struct {
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
 	delta         []float32      // perturbations that are kept for the next step
+	drawn         []float32      // by the attack, [image][class]; nil if it does not
 	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
 	copied        []float32      // room for it
 	pointLogits   []float32      // nil if they are untraced
@@ -93,10 +97,14 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	if s.o.needs.boxes != nil {
 		s.iv = newIntervals(n, groups)
 	}
+	if s.o.uses(&tightness) && c.Tightness > 0 {
+		s.regular = newRegulariser(s.iv, groups)
+	}
 	s.makeParts(groups)
 	s.batch = s.newBatchNorms()
 	s.watched = s.watches()
-	s.rounds = s.inRounds(s.phases())
+	s.rounds = s.inRounds(s.phases(s.begin))
+	s.ascent = s.newAscent()
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
@@ -155,6 +163,9 @@ func (s *stepper) makeParts(groups int) {
 			if need.attack.carried {
 				p.delta = kernels.Alloc(size)
 			}
+			if need.attack.draw != nil {
+				p.drawn = make([]float32, (to-from)*kernels.Lanes*classes)
+			}
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
@@ -181,18 +192,26 @@ func (s *stepper) losses(ctx context.Context, step int, at point, images []int32
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	for _, r := range s.rounds {
+	s.run(s.rounds)
+	return ctx.Err()
+}
+
+func (s *stepper) run(rounds []round) {
+	for _, r := range rounds {
 		s.pool.Run(len(s.parts), r.work)
-		if r.then != nil && ctx.Err() == nil {
+		if r.then != nil && s.ctx.Err() == nil {
 			r.then()
 		}
 	}
-	return ctx.Err()
 }
 
 // update changes the weights by the gradients that losses has left: entirely, or
 // not at all if ctx ends.
 func (s *stepper) update(ctx context.Context) error {
+	ascends := s.ascent != nil && s.at.awp > 0
+	if ascends {
+		s.ascendWeights()
+	}
 	if s.traced > 0 {
 		s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	} else {
@@ -202,6 +221,9 @@ func (s *stepper) update(ctx context.Context) error {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
 	}
 	if err := ctx.Err(); err != nil {
+		if ascends {
+			s.reload() // of the weights from before
+		}
 		return err
 	}
 	s.opt.prepare(s.at.lr, s.step+1)

@@ -25,6 +25,7 @@ type Intervals struct {
 	reloads   []intervalTask
 	norms     []*depthwiseInterval // with a UseBatch
 	out       int                  // the activation that the last node reads
+	keeps     bool                 // views have PreActivations
 }
 
 // intervalTask is a part of what is to be done for a node.
@@ -127,6 +128,10 @@ type IntervalView struct {
 	sum     [2][]float32 // gradients to be added to others
 	reached []bool       // has gradients
 	out     int
+
+	pre     []PreActivation // nil: none are kept
+	keeping bool            // in the passes being run
+	trace   func(node int, c, r []float32)
 }
 
 // View returns a view of groups [from, to).
@@ -152,6 +157,9 @@ func (t *Intervals) View(from, to int) *IntervalView {
 		}
 	}
 	v.sum = [2][]float32{kernels.Alloc(most), kernels.Alloc(most)}
+	if t.keeps {
+		v.makePreActivations()
+	}
 	return v
 }
 
@@ -164,7 +172,11 @@ func (v *IntervalView) Box() (lo, hi []float32) { return v.c[0], v.r[0] }
 func (v *IntervalView) Forward() (c, r []float32) {
 	v.net.ISA().IntervalBox(&v.sc[0], v.c[0], v.r[0], noRounding)
 	v.scaling.normalize(v.c[0], v.r[0], kernels.Lanes)
-	v.run(nil)
+	if v.keeping {
+		v.run(v.trace)
+	} else {
+		v.run(nil)
+	}
 	return v.c[v.out], v.r[v.out]
 }
 
@@ -180,8 +192,14 @@ func (v *IntervalView) Backward() {
 		s, dc, dr := &v.steps[i], v.dc[i+1], v.dr[i+1]
 		if s.node.ReLU {
 			gate(dc, dr, v.c[i+1], v.r[i+1])
+			if v.keeping {
+				v.addGradient(i, dc, dr)
+			}
 		}
 		s.backward(v, i, dc, dr)
+		if k := s.node.In[0]; v.keeping && !s.node.ReLU && k > 0 {
+			v.addGradient(i, v.dc[k], v.dr[k])
+		}
 	}
 }
 

@@ -275,7 +275,7 @@ func elements(t *testing.T, svg string) (classes map[string]int, texts string) {
 				assert.NotContains(t, a.Value, "%!")
 				if a.Name.Local == "class" {
 					for _, c := range strings.Fields(a.Value) {
-						classes[c]++
+						classes[strings.TrimPrefix(c, "p-")]++
 					}
 				}
 			}

@@ -174,7 +174,7 @@ func joined(methods []train.Method) string { return strings.Join(methodNames(met
 func methodList() string {
 	var b strings.Builder
 	for _, m := range train.Methods() {
-		fmt.Fprintf(&b, "  %-9s %s\n", m, m.About())
+		fmt.Fprintf(&b, "  %-14s %s\n", m, m.About())
 	}
 	return b.String()
 }

@@ -162,20 +162,65 @@ func (a *area) at(x, y float64) point {
 	return point{a.x0 + float64((a.x1-a.x0)*a.x.fraction(x)), a.y1 - float64((a.y1-a.y0)*a.y.fraction(y))}
 }
 
+// room returns the width that the labels of the y axis want on its left.
+func (a *area) room(s *svg) float64 {
+	wide := 0.0
+	for _, v := range a.y.ticks() {
+		wide = max(wide, textWidth(a.y.format(v), s.small))
+	}
+	if wide += 8; !s.Narrow {
+		wide = max(wide+26, 56)
+	}
+	return wide
+}
+
+// above is the height that the label of the y axis wants above the area: where
+// there is little room, it does not stand beside it.
+func (a *area) above(s *svg) float64 {
+	if s.Narrow && a.y.Label != "" {
+		return 20
+	}
+	return 8
+}
+
+// below is the height that the labels of the x axis want.
+const below = 48
+
+// clip begins a group that is cut off a little beyond the area.
+func (a *area) clip(s *svg) {
+	const margin = 6
+	s.elem(`<clipPath id="%s-clip"><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f"/></clipPath>`,
+		s.id(), a.x0-margin, a.y0-margin, a.x1-a.x0+2*margin, a.y1-a.y0+2*margin)
+	s.elem(`<g clip-path="url(#%s-clip)">`, s.id())
+}
+
 // draw draws the grid, the frame and the labels of the axes.
 func (a *area) draw(s *svg) {
+	written := math.Inf(-1) // up to here
 	for _, v := range a.x.ticks() {
 		x := a.at(v, a.y.Min).x
 		s.line(x, a.y0, x, a.y1, look("grid", none, faint))
-		s.text(x, a.y1+17, 12, a.x.format(v), look("tick", soft, none, `text-anchor="middle"`))
+		t := a.x.format(v)
+		half := textWidth(t, s.small) / 2
+		if x = min(x, s.width-2-half); x-half > written+4 {
+			s.text(x, a.y1+17, s.small, t, look("tick", soft, none, `text-anchor="middle"`))
+			written = x + half
+		}
 	}
 	for _, v := range a.y.ticks() {
 		y := a.at(a.x.Min, v).y
 		s.line(a.x0, y, a.x1, y, look("grid", none, faint))
-		s.text(a.x0-8, y+4, 12, a.y.format(v), look("tick", soft, none, `text-anchor="end"`))
+		s.text(a.x0-7, y+4, s.small, a.y.format(v), look("tick", soft, none, `text-anchor="end"`))
 	}
 	s.elem(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" %s/>`, a.x0, a.y0, a.x1-a.x0, a.y1-a.y0, raw(look("axes", none, frame)))
-	s.text((a.x0+a.x1)/2, a.y1+38, 13, a.x.Label, look("", ink, none, `text-anchor="middle"`))
-	x, y := a.x0-52, (a.y0+a.y1)/2
-	s.text(x, y, 13, a.y.Label, look("", ink, none, `text-anchor="middle"`, fmt.Sprintf(`transform="rotate(-90 %.1f %.1f)"`, x, y)))
+	label := fit(a.x.Label, s.subtitle, s.right-s.left)
+	x := (a.x0 + a.x1) / 2
+	x = min(x, s.right-textWidth(label, s.subtitle)/2)
+	s.text(x, a.y1+38, s.subtitle, label, look("", ink, none, `text-anchor="middle"`))
+	if s.Narrow {
+		s.text(s.left, a.y0-10, s.subtitle, fit(a.y.Label, s.subtitle, s.right-s.left), look("", ink, none))
+		return
+	}
+	x, y := s.left+10, (a.y0+a.y1)/2
+	s.text(x, y, s.subtitle, a.y.Label, look("", ink, none, `text-anchor="middle"`, fmt.Sprintf(`transform="rotate(-90 %.1f %.1f)"`, x, y)))
 }

@@ -9,6 +9,7 @@ import (
 
 // Curves is a chart of curves over one pair of axes.
 type Curves struct {
+	Layout
 	Title, Subtitle string
 	X, Y            Axis
 	Curves          []Curve // at least one; later ones lie above
@@ -43,54 +44,35 @@ type Band struct {
 	Low, High Curve
 }
 
-// Measures of a chart, in pixels.
-const (
-	chartWidth  = 800
-	chartLeft   = 80
-	chartRight  = chartWidth - 30
-	chartTall   = 350 // of the plot area
-	legendTop   = 84
-	legendRow   = 22
-	belowChart  = 60
-	legendSize  = 13
-	keyWidth    = 28
-	legendSpace = 26
-)
+// With is the chart in another layout.
+func (c *Curves) With(l Layout) Chart { d := *c; d.Layout = l; return &d }
 
 // WriteSVG writes the chart.
 func (c *Curves) WriteSVG(w io.Writer) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
-	key, rows := c.legend()
-	a := area{x: c.X, y: c.Y}
-	a.box = box{chartLeft, legendTop + legendRow*rows, chartRight, legendTop + legendRow*rows + chartTall}
-	c.fitAxes(&a)
-	s := newSVG(chartWidth, a.y1+belowChart, c.Title)
-	s.text(chartLeft, 36, 20, fit(c.Title, 20, chartRight-chartLeft), look("title", ink, none, `font-weight="bold"`))
-	s.text(chartLeft, 58, 13, fit(c.Subtitle, 13, chartRight-chartLeft), look("subtitle", soft, none))
-	s.Write(key.Bytes())
+	s := newSVG(c.Layout)
+	y := c.legend(s, s.heading(c.Title, c.Subtitle))
+	a := c.area()
+	y += a.above(s)
+	a.box = box{s.left + a.room(s), y, s.right, y + s.tall}
 	a.draw(s)
-	// An inner drawing cuts off what lies beyond given ends.
-	const margin = 6
-	s.elem(`<svg x="%.1f" y="%.1f" width="%.1f" height="%.1f" viewBox="%.1[1]f %.1[2]f %.1[3]f %.1[4]f">`,
-		a.x0-margin, a.y0-margin, a.x1-a.x0+2*margin, a.y1-a.y0+2*margin)
+	a.clip(s) // what lies beyond given ends
 	for i := range c.Bands {
 		b := &c.Bands[i]
-		outline := path(&a, &b.Low)[0]
-		high := path(&a, &b.High)[0]
+		outline := path(a, &b.Low)[0]
+		high := path(a, &b.High)[0]
 		for k := range high {
 			outline = append(outline, high[len(high)-1-k])
 		}
 		s.elem(`<polygon points="%s" %s><title>%s</title></polygon>`, raw(points(outline)), raw(look("band", shade, none)), b.Name)
 	}
 	for i := range c.Curves {
-		c.draw(s, &a, i)
+		c.draw(s, a, i)
 	}
-	s.elem("</svg>")
-	s.elem("</svg>")
-	_, err := w.Write(s.Bytes())
-	return err
+	s.elem("</g>")
+	return s.finish(w, a.y1+below, c.Title, c.Alt())
 }
 
 // check refuses what cannot be drawn.
@@ -141,8 +123,9 @@ func (c *Curves) checkCurve(k *Curve, gaps bool) error {
 	return nil
 }
 
-// fitAxes chooses the ends that are left open.
-func (c *Curves) fitAxes(a *area) {
+// area chooses the ends of the axes that are left open.
+func (c *Curves) area() *area {
+	a := &area{x: c.X, y: c.Y}
 	lo, hi := point{math.Inf(1), math.Inf(1)}, point{math.Inf(-1), math.Inf(-1)}
 	cover := func(k *Curve) {
 		for i, x := range k.X {
@@ -164,6 +147,7 @@ func (c *Curves) fitAxes(a *area) {
 	}
 	a.x.ends(lo.x, hi.x, false)
 	a.y.ends(lo.y, hi.y, true)
+	return a
 }
 
 // path is the line of a curve, in the pieces that gaps leave.
@@ -215,7 +199,7 @@ func (c *Curves) look(class string, i int) string {
 
 func (c *Curves) draw(s *svg, a *area, i int) {
 	k := &c.Curves[i]
-	s.elem(`<g class="series"><title>%s</title>`, k.Name)
+	s.elem(`<g class="%sseries"><title>%s</title>`, raw(prefix), k.Name)
 	for _, line := range path(a, k) {
 		if len(line) == 1 && !k.Points {
 			s.elem(`<circle cx="%.1f" cy="%.1f" r="2" %s/>`, line[0].x, line[0].y, raw(look("curve", c.color(i), none)))
@@ -234,27 +218,17 @@ func (c *Curves) draw(s *svg, a *area, i int) {
 	s.elem("</g>")
 }
 
-// legend draws the names of curves and bands below the title, and counts their rows.
-func (c *Curves) legend() (s *svg, rows float64) {
-	s = &svg{}
-	x, y := float64(chartLeft), float64(legendTop)
-	put := func(name string, key func(x, y float64)) {
-		name = fit(name, legendSize, chartRight-chartLeft-keyWidth-8)
-		wide := keyWidth + 8 + textWidth(name, legendSize)
-		if x > chartLeft && x+wide > chartRight {
-			x, y = chartLeft, y+legendRow
-		}
-		key(x, y-4)
-		s.text(x+keyWidth+8, y, legendSize, name, look("legend", ink, none))
-		x += wide + legendSpace
-	}
+// legend draws the names of curves and bands from y on, and returns where it ends.
+func (c *Curves) legend(s *svg, y float64) float64 {
+	const wide = 28
+	l := s.legend(y)
 	for i := range c.Curves {
-		put(c.Curves[i].Name, func(x, y float64) { s.line(x, y, x+keyWidth, y, c.look("key", i)) })
+		l.put(c.Curves[i].Name, wide, func(x, y float64) { s.line(x-wide/2, y, x+wide/2, y, c.look("key", i)) })
 	}
 	for i := range c.Bands {
-		put(c.Bands[i].Name, func(x, y float64) {
-			s.elem(`<rect x="%.1f" y="%.1f" width="%d" height="12" %s/>`, x, y-6, keyWidth, raw(look("key", shade, none)))
+		l.put(c.Bands[i].Name, wide, func(x, y float64) {
+			s.elem(`<rect x="%.1f" y="%.1f" width="%d" height="12" %s/>`, x-wide/2, y-6, wide, raw(look("key", shade, none)))
 		})
 	}
-	return s, (y-legendTop)/legendRow + 1
+	return l.end()
 }

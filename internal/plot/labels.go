@@ -24,25 +24,24 @@ func (l *labels) free(b box) bool {
 	return b.inside(l.within)
 }
 
-// place writes t near (x, y), no further off than far, if there is room.
-func (l *labels) place(s *svg, x, y, far float64, t string, c color) bool {
-	const size = 11
+// place writes t near one of the points, no further off than far, if there is room.
+func (l *labels) place(s *svg, near []point, far, size float64, t string, leader color) bool {
 	w := textWidth(t, size)
 	for d := 9.0; d <= far; d += 9 {
 		for _, dir := range [][2]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {1, -1}, {-1, 1}, {-1, -1}} {
-			cx, cy := x+dir[0]*(d+w/2), y+dir[1]*(d+size/2)
-			b := box{cx - w/2, cy - size/2 - 1, cx + w/2, cy + size/2 + 1}
-			if !l.free(b) {
-				continue
+			for _, p := range near {
+				cx, cy := p.x+dir[0]*(d+w/2), p.y+dir[1]*(d+size/2)
+				b := box{cx - w/2, cy - size/2 - 1, cx + w/2, cy + size/2 + 1}
+				if !l.free(b) {
+					continue
+				}
+				l.taken = append(l.taken, b)
+				if d > 9 {
+					s.line(p.x, p.y, min(max(p.x, b.x0), b.x1), min(max(p.y, b.y0), b.y1), look("leader", none, leader, `stroke-width="0.7" opacity="0.6"`))
+				}
+				s.text(cx, cy+0.36*size, size, t, haloed("label", ink, "middle"))
+				return true
 			}
-			l.taken = append(l.taken, b)
-			if d > 9 {
-				s.line(x, y, min(max(x, b.x0), b.x1), min(max(y, b.y0), b.y1), look("leader", none, c, `stroke-width="0.7" opacity="0.6"`))
-			}
-			y := cy + 0.36*size
-			s.text(cx, y, size, t, look("halo", paper, paper, `text-anchor="middle" stroke-width="3" stroke-linejoin="round"`))
-			s.text(cx, y, size, t, look("label", c, none, `text-anchor="middle"`))
-			return true
 		}
 	}
 	return false

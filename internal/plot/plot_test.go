@@ -14,12 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// chart is anything that draws itself.
-type chart interface{ WriteSVG(io.Writer) error }
-
 // drawn draws a chart, reads the drawing as XML, and counts its classes. Two
 // drawings are the same, and need nothing from elsewhere.
-func drawn(t *testing.T, c chart) (classes map[string]int, texts, all string) {
+func drawn(t *testing.T, c Chart) (classes map[string]int, texts, all string) {
 	t.Helper()
 	var b, again bytes.Buffer
 	require.NoError(t, c.WriteSVG(&b))
@@ -36,12 +33,15 @@ func drawn(t *testing.T, c chart) (classes map[string]int, texts, all string) {
 		case xml.StartElement:
 			assert.NotContains(t, []string{"script", "image", "use", "a", "foreignObject"}, e.Name.Local)
 			for _, a := range e.Attr {
-				for _, bad := range []string{"NaN", "Inf", "%!", "url("} {
+				for _, bad := range []string{"NaN", "Inf", "%!"} {
 					assert.NotContains(t, a.Value, bad)
 				}
+				assert.Equal(t, strings.Count(a.Value, "url("), strings.Count(a.Value, "url(#"))
 				if a.Name.Local == "class" {
 					for _, c := range strings.Fields(a.Value) {
-						classes[c]++
+						name, ok := strings.CutPrefix(c, prefix)
+						assert.True(t, ok, c)
+						classes[name]++
 					}
 				}
 			}
@@ -206,7 +206,7 @@ func TestRefusedRooflines(t *testing.T) {
 
 // A writer that fails is heard.
 func TestWriterFails(t *testing.T) {
-	for _, c := range []chart{smallRoofline(), &Curves{Curves: []Curve{{X: []float64{1}, Y: []float64{1}}}}} {
+	for _, c := range []Chart{smallRoofline(), &Curves{Curves: []Curve{{X: []float64{1}, Y: []float64{1}}}}} {
 		assert.ErrorIs(t, c.WriteSVG(failing{}), errFull)
 	}
 }

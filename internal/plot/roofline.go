@@ -1,16 +1,19 @@
 package plot
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Roofline is a chart of operations a second over arithmetic intensity, with the
 // measured limits of the machine above the points: Williams, Waterman and
 // Patterson, Roofline, CACM 2009. All panels have the same axes.
 type Roofline struct {
+	Layout
 	Title    string
 	Subtitle []string // lines
 	Panels   []RooflinePanel
@@ -49,16 +52,6 @@ type RooflinePoint struct {
 	Size    int    // larger ones are larger; 0: of middle size
 }
 
-// Measures of a roofline, in pixels.
-const (
-	roofWidth  = 1000
-	panelWidth = roofWidth - 100
-	panelTall  = 500
-	panelStep  = panelTall + 80
-	panelLeft  = 70
-	panelTop   = 118
-)
-
 // rooflinePlot is a roofline being drawn.
 type rooflinePlot struct {
 	*svg
@@ -68,18 +61,21 @@ type rooflinePlot struct {
 	sizes   []int
 }
 
+// With is the chart in another layout.
+func (r *Roofline) With(l Layout) Chart { d := *r; d.Layout = l; return &d }
+
 // WriteSVG writes the chart.
 func (r *Roofline) WriteSVG(w io.Writer) error {
-	p := &rooflinePlot{Roofline: r}
+	if err := r.check(); err != nil {
+		return fmt.Errorf("plot: %w", err)
+	}
+	p := &rooflinePlot{Roofline: r, svg: newSVG(r.Layout)}
+	if !r.Narrow { // points crowd
+		p.width, p.right, p.tall = 1000, 976, 500
+	}
 	for i := range r.Panels {
-		if n := &r.Panels[i]; len(n.Peaks) == 0 || len(n.Reads) == 0 {
-			return fmt.Errorf("plot: panel %q: got %d peaks and %d bandwidths, want both", n.Title, len(n.Peaks), len(n.Reads))
-		}
 		for k := range r.Panels[i].Points {
 			o := &r.Panels[i].Points[k]
-			if !(o.Intensity > 0 && o.GFLOPS > 0) || math.IsInf(o.Intensity, 1) || math.IsInf(o.GFLOPS, 1) {
-				return fmt.Errorf("plot: point %q: got intensity %g and %g GFLOP/s, want both above 0", o.Tooltip, o.Intensity, o.GFLOPS)
-			}
 			p.series = appendNew(p.series, o.Series)
 			p.markers = appendNew(p.markers, o.Marker)
 			if o.Size > 0 {
@@ -88,23 +84,36 @@ func (r *Roofline) WriteSVG(w io.Writer) error {
 		}
 	}
 	slices.Sort(p.sizes)
-	bottom := panelTop + float64(len(r.Panels))*panelStep
-	legend, tall := p.legend(bottom)
-	p.svg = newSVG(roofWidth, bottom+tall+20, r.Title)
-	p.text(panelLeft, 38, 22, fit(r.Title, 22, panelWidth), look("title", ink, none, `font-weight="bold"`))
-	for i, t := range r.Subtitle {
-		p.text(panelLeft, 62+18*float64(i), 13, t, look("subtitle", soft, none))
-	}
+	y := p.heading(r.Title, strings.Join(r.Subtitle, " "))
 	a := p.bounds()
+	left := p.left + a.room(p.svg)
 	for i := range r.Panels {
-		top := panelTop + float64(i)*panelStep
-		a.box = box{panelLeft, top, panelLeft + panelWidth, top + panelTall}
+		y += 20 + a.above(p.svg)
+		a.box = box{left, y, p.right, y + p.tall}
 		p.panel(a, &r.Panels[i])
+		y = a.y1 + below
 	}
-	p.Write(legend.Bytes())
-	p.elem("</svg>")
-	_, err := w.Write(p.Bytes())
-	return err
+	return p.finish(w, p.keys(y), r.Title, r.Alt())
+}
+
+// check refuses what cannot be drawn.
+func (r *Roofline) check() error {
+	if len(r.Panels) == 0 {
+		return errors.New("no panels, want at least one")
+	}
+	for i := range r.Panels {
+		n := &r.Panels[i]
+		if len(n.Peaks) == 0 || len(n.Reads) == 0 {
+			return fmt.Errorf("panel %q: got %d peaks and %d bandwidths, want both", n.Title, len(n.Peaks), len(n.Reads))
+		}
+		for k := range n.Points {
+			o := &n.Points[k]
+			if !(o.Intensity > 0 && o.GFLOPS > 0) || math.IsInf(o.Intensity, 1) || math.IsInf(o.GFLOPS, 1) {
+				return fmt.Errorf("point %q: got intensity %g and %g GFLOP/s, want both above 0", o.Tooltip, o.Intensity, o.GFLOPS)
+			}
+		}
+	}
+	return nil
 }
 
 func appendNew[T comparable](list []T, v T) []T {
@@ -139,7 +148,7 @@ func (p *rooflinePlot) bounds() *area {
 }
 
 func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
-	p.text(a.x0, a.y0-10, 15, n.Title, look("panel", ink, none, `font-weight="bold"`))
+	p.text(a.x0, a.y0-a.above(p.svg)-2, 15, n.Title, look("panel", ink, none, `font-weight="bold"`))
 	l := &labels{within: a.box}
 	a.draw(p.svg)
 	p.roofs(a, l, n)
@@ -151,8 +160,7 @@ func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
 	for i := range n.Points {
 		o := &n.Points[i]
 		at := a.at(o.Intensity, o.GFLOPS)
-		fmt.Fprintf(p, `<g class="point">`)
-		p.elem("<title>%s</title>", o.Tooltip)
+		p.elem(`<g class="%spoint"><title>%s</title>`, raw(prefix), o.Tooltip)
 		p.marker(at.x, at.y, p.radius(o), o.Marker, p.color(o.Series))
 		p.elem("</g>")
 	}
@@ -165,7 +173,7 @@ func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
 				far = 54
 			}
 			at := a.at(o.Intensity, o.GFLOPS)
-			placed[key] = l.place(p.svg, at.x, at.y, far, o.Label, p.color(o.Series))
+			placed[key] = l.place(p.svg, []point{at}, far, 11, o.Label, p.color(o.Series))
 		}
 	}
 }
@@ -245,37 +253,82 @@ func (p *rooflinePlot) color(series string) color {
 	return palette[slices.Index(p.series, series)%len(palette)]
 }
 
-// legend draws what colours and markers mean from y on, and returns its height.
-func (p *rooflinePlot) legend(y float64) (s *svg, tall float64) {
-	s = &svg{}
-	x, start := float64(panelLeft), y
+// keys draws what colours and markers mean from y on, and returns where it ends.
+func (p *rooflinePlot) keys(y float64) float64 {
+	l := p.legend(y)
 	put := func(t, op string, c color) {
-		w := textWidth(t, 13) + 38
-		if x+w > panelLeft+panelWidth {
-			x, y = panelLeft, y+24
-		}
-		s.marker(x+7, y-4, 5.5, op, c)
-		s.text(x+19, y, 13, t, look("legend", ink, none))
-		x += w
-	}
-	newLine := func() {
-		if x > panelLeft {
-			x, y = panelLeft, y+24
-		}
+		l.put(t, 14, func(x, y float64) { p.marker(x, y, 5.5, op, c) })
 	}
 	for _, n := range p.series {
 		if n != "" {
 			put(n, "forward", p.color(n))
 		}
 	}
-	newLine()
+	l.newLine()
 	for _, op := range p.markers {
 		put(op, op, gray)
 	}
-	newLine()
+	l.newLine()
 	if len(p.sizes) > 1 {
-		s.text(x, y, 12, "Larger markers are larger batches (b). Each marker's name and numbers are in its tooltip.", look("note", soft, none))
-		y += 24
+		for _, line := range wrap("Larger markers are larger batches (b). Each marker's name and numbers are in its tooltip.", p.small, p.right-p.left) {
+			p.text(p.left, l.y, p.small, line, look("note", soft, none))
+			l.y += 17
+		}
 	}
-	return s, y - start
+	return l.end() + 10
+}
+
+// Table has a row for each limit and each point.
+func (r *Roofline) Table() Table {
+	t := Table{Caption: r.Title, Head: []string{"measured", "FLOP/byte", "GFLOP/s", "GB/s"}}
+	if r.check() != nil {
+		return t
+	}
+	for i := range r.Panels {
+		n := &r.Panels[i]
+		add := func(name, intensity, gflops, gbps string) {
+			if len(r.Panels) > 1 {
+				name = n.Title + ", " + name
+			}
+			t.Rows = append(t.Rows, []string{name, intensity, gflops, gbps})
+		}
+		for _, k := range n.Peaks {
+			add("FMA peak, "+k.Name, absent, short(k.GFLOPS), absent)
+		}
+		for _, b := range n.Reads {
+			add("reading "+b.Name, absent, absent, short(b.GBps))
+		}
+		for k := range n.Points {
+			o := &n.Points[k]
+			name, _, _ := strings.Cut(o.Tooltip, ":")
+			add(name, short(o.Intensity), short(o.GFLOPS), short(o.GFLOPS/o.Intensity))
+		}
+	}
+	return t
+}
+
+// Alt tells the fastest point of each panel.
+func (r *Roofline) Alt() string {
+	if r.check() != nil {
+		return sentences(r.Title)
+	}
+	var list []string
+	for i := range r.Panels {
+		n := &r.Panels[i]
+		peak := n.Peaks[0]
+		t := fmt.Sprintf("%s: peak %s, %s GFLOP/s", n.Title, peak.Name, short(peak.GFLOPS))
+		best := -1
+		for k := range n.Points {
+			if best < 0 || n.Points[k].GFLOPS > n.Points[best].GFLOPS {
+				best = k
+			}
+		}
+		if best >= 0 {
+			o := &n.Points[best]
+			name, _, _ := strings.Cut(o.Tooltip, ":")
+			t += fmt.Sprintf("; fastest of %s, %s GFLOP/s (%s) in %s", count(len(n.Points), "point"), short(o.GFLOPS), Percent(o.GFLOPS/peak.GFLOPS), name)
+		}
+		list = append(list, t)
+	}
+	return sentences(append([]string{"GFLOP/s over arithmetic intensity, logarithmic"}, list...)...)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"io"
+	"math"
 	"strings"
 	"unicode"
 )
@@ -34,21 +36,58 @@ var (
 	}
 )
 
-// svg is a drawing in the making.
-type svg struct{ bytes.Buffer }
+// svg is a drawing in the making: what stands between the head and the end.
+type svg struct {
+	bytes.Buffer
+	Layout
+	measures
+}
 
-// newSVG begins a drawing with its title, which is not shown but read out.
-func newSVG(width, height float64, title string) *svg {
-	s := &svg{}
-	s.elem(`<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %[1]v %[2]v" role="img" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif">`, width, height)
-	s.elem("<title>%s</title>", title)
-	s.WriteString("<style>@media (prefers-color-scheme: dark) {\n")
-	for _, c := range append([]color{paper, ink, soft, faint, frame, shade, roof, gray}, palette...) {
-		fmt.Fprintf(s, ".f-%s { fill: %s } .s-%[1]s { stroke: %[2]s }\n", c.name, c.dark)
+func newSVG(l Layout) *svg { return &svg{Layout: l, measures: l.measures()} }
+
+// finish writes the drawing, with what is not shown but read out.
+func (s *svg) finish(w io.Writer, height float64, title, alt string) error {
+	if err := s.Layout.check(); err != nil {
+		return fmt.Errorf("plot: %w", err)
 	}
-	s.WriteString("}</style>\n")
-	s.elem(`<rect %s width="%.0f" height="%.0f"/>`, raw(look("background", paper, none)), width, height)
-	return s
+	id := s.id()
+	out := &svg{}
+	out.elem(`<svg xmlns="http://www.w3.org/2000/svg" id="%s" width="%.0f" height="%.0f" viewBox="0 0 %[2]v %[3]v" role="img" aria-labelledby="%[1]s-title %[1]s-desc" style="max-width:100%%;height:auto" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif">`,
+		id, s.width, math.Ceil(height))
+	out.elem(`<title id="%s-title">%s</title>`, id, or(title, "Chart"))
+	out.elem(`<desc id="%s-desc">%s</desc>`, id, alt)
+	out.WriteString("<style>@media screen and (prefers-color-scheme: dark) {\n") // paper stays white
+	for _, c := range colors() {
+		out.WriteString(c.rules(id, s.Bytes()))
+	}
+	out.WriteString("}</style>\n")
+	if !s.Bare {
+		out.elem(`<rect %s width="%.0f" height="%.0f"/>`, raw(look("background", paper, none)), s.width, math.Ceil(height))
+	}
+	out.Write(s.Bytes())
+	out.elem("</svg>")
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func colors() []color {
+	list := []color{paper, ink, soft, faint, frame, shade, roof, gray}
+	list = append(list, palette...)
+	for _, l := range levels {
+		list = append(list, l.cell, l.text)
+	}
+	return list
+}
+
+// rules are those of a color in dark, if the drawing has it. They hold below id alone.
+func (c color) rules(id string, drawing []byte) (t string) {
+	for _, of := range []string{"fill", "stroke"} {
+		class := prefix + of[:1] + "-" + c.name
+		if c == paper || bytes.Contains(drawing, []byte(class)) {
+			t += fmt.Sprintf("#%s .%s { %s: %s }\n", id, class, of, c.dark)
+		}
+	}
+	return t
 }
 
 // raw is markup: elem does not escape it.
@@ -66,21 +105,28 @@ func (s *svg) elem(format string, args ...any) {
 	fmt.Fprintf(s, format+"\n", args...)
 }
 
+// prefix begins the name of each class, so that the style sheet of a page, which
+// may well have its own "title" and "label", leaves drawings alone.
+const prefix = "p-"
+
 // look returns the attributes of a class and its colours. The attributes hold on
 // light paper, and the style sheet overrides them on dark.
 func look(class string, fill, stroke color, more ...string) string {
 	attributes := ""
-	set := func(what, prefix string, c color) {
+	if class != "" {
+		class = prefix + class
+	}
+	set := func(what string, c color) {
 		if c == none {
 			attributes += fmt.Sprintf(` %s="none"`, what)
 			return
 		}
-		class = strings.TrimSpace(class + " " + prefix + c.name)
+		class = strings.TrimSpace(class + " " + prefix + what[:1] + "-" + c.name)
 		attributes += fmt.Sprintf(` %s="%s"`, what, c.light)
 	}
-	set("fill", "f-", fill)
+	set("fill", fill)
 	if stroke != none {
-		set("stroke", "s-", stroke)
+		set("stroke", stroke)
 	}
 	return strings.Join(append([]string{fmt.Sprintf(`class="%s"%s`, class, attributes)}, more...), " ")
 }
@@ -91,8 +137,16 @@ func (s *svg) line(x1, y1, x2, y2 float64, look string) {
 
 // text writes t with its baseline at y.
 func (s *svg) text(x, y, size float64, t, look string) {
+	if t == "" {
+		return
+	}
 	fmt.Fprintf(s, `<text x="%.1f" y="%.1f" font-size="%.1f" %s>`, x, y, size, look)
 	s.elem("%s</text>", t)
+}
+
+// haloed is the look of a label that stands clear of what lies below it.
+func haloed(class string, c color, anchor string) string {
+	return look(class, c, paper, fmt.Sprintf(`text-anchor="%s" stroke-width="3" stroke-linejoin="round" paint-order="stroke"`, anchor))
 }
 
 // textWidth is about the width of t. Fonts differ, and so it is rather too much.
@@ -121,6 +175,21 @@ func fit(t string, size, width float64) string {
 		}
 	}
 	return ""
+}
+
+// wrap breaks t into lines of a width, four at most: what is left over is cut.
+func wrap(t string, size, width float64) (lines []string) {
+	const most = 4
+	words := strings.Fields(t)
+	for len(words) > 0 {
+		n := 1
+		for n < len(words) && (len(lines) == most-1 || textWidth(strings.Join(words[:n+1], " "), size) <= width) {
+			n++
+		}
+		lines = append(lines, fit(strings.Join(words[:n], " "), size, width))
+		words = words[n:]
+	}
+	return lines
 }
 
 // point is a place in pixels.

@@ -1,0 +1,45 @@
+package train
+
+import (
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+)
+
+// probeLength is h, the L2 length of finite differences in units of pixels. Their error is
+// of the order of h times the curvature along the probe, plus the rounding of the
+// difference, 10⁻⁷/h times the logits: h is near the best for float32.
+const probeLength = 0.01
+
+// probe finds the points x + h·g/‖g‖₂, g being the gradient at x of what is ascended; it
+// is x where that is 0. Differences over a probe give the gradient of ‖g‖² to the weights
+// without second derivatives, g/‖g‖ being a constant (Finlay & Oberman 2021, section 3.2).
+// Probes may leave the pixel range: a difference there is as good as any.
+func probe(a inner) *inner {
+	a.start = func(_ *Config, _ point, _ *kernels.Stream, x, _, _ float32) float32 { return x }
+	a.steps = func(*Config) int { return 1 }
+	a.move = moveProbe
+	a.probe, a.unclipped = true, true
+	return &a
+}
+
+// moveProbe moves each image by h along its gradient. Norms are summed in float64, an
+// image's pixels in order.
+func moveProbe(_ *stepper, p *part, grad []float32, groups int) {
+	size := len(grad) / groups
+	for g := range groups {
+		d, x := grad[g*size:][:size], p.adv[g*size:][:size]
+		var rate [kernels.Lanes]float64
+		for i, v := range d {
+			rate[i%kernels.Lanes] += float64(v) * float64(v)
+		}
+		for l, squares := range rate {
+			if squares > 0 {
+				rate[l] = probeLength / math.Sqrt(squares)
+			}
+		}
+		for i, v := range d {
+			x[i] = float32(float64(x[i]) + float64(rate[i%kernels.Lanes]*float64(v)))
+		}
+	}
+}

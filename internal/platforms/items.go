@@ -344,10 +344,15 @@ func training(p *printer) error {
 	if err != nil {
 		return err
 	}
+	var configs []train.Config
 	for _, method := range train.Methods() {
-		c := train.DefaultConfig(method)
+		configs = append(configs, train.DefaultConfig(method))
+	}
+	perturbed := train.DefaultConfig(train.TRADES)
+	perturbed.AWP, perturbed.LabelSmoothing = 0.01, 0.1
+	for _, c := range append(configs, perturbed) {
 		c.Epochs, c.BatchSize, c.LR = 2, 12, 3e-3
-		if method.Radius() {
+		if c.Method.Radius() {
 			c.WarmupEpochs, c.RampEpochs = 0, 1
 		}
 		if c.PGDSteps > 0 {

@@ -276,6 +276,44 @@ func TestDivergence(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// TestDivergenceLater: the error names the place and the last good checkpoint, which can be
+// gone on from.
+func TestDivergenceLater(t *testing.T) {
+	d, c := noise(tinyNet(t), 64), quick(Standard)
+	want, _ := train(t, tinyNet(t), d, c)
+	c.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
+	tr, err := New(tinyNet(t), d, c)
+	require.NoError(t, err)
+	poison := func(step int) func(Progress) {
+		return func(p Progress) {
+			if p.Step == step {
+				tr.model.Params[1].W[0] = float32(math.Inf(1))
+				tr.s.reload()
+			}
+		}
+	}
+	for _, w := range []struct {
+		poisoned int
+		want     []string
+	}{
+		{4, []string{"epoch 2, step 5: the loss is not finite", "is the checkpoint of epoch 1"}}, // of 3 steps
+		{6, []string{"epoch 2, step 6: training diverged", "is the checkpoint of epoch 1"}},
+	} {
+		tr.Observe(poison(w.poisoned), nil)
+		_, history, err := tr.Run(context.Background())
+		require.ErrorIs(t, err, ErrDiverged)
+		for _, s := range append(w.want, c.Checkpoint) {
+			assert.ErrorContains(t, err, s)
+		}
+		assert.Len(t, history, 1)
+		tr, err = Resume(c.Checkpoint, d, Host{})
+		require.NoError(t, err)
+	}
+	got, _, err := tr.Run(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, want.Hash(), got.Hash())
+}
+
 func TestStepAllocatesNothing(t *testing.T) {
 	for _, method := range Methods() {
 		stepAllocatesNothing(t, tinyNet(t), method)

@@ -89,14 +89,14 @@ func methodName(text string) string {
 func filtersSection(r *report.Page) (section, error) {
 	s := section{ID: "section-filters", Title: "First layers", Blocks: text(
 		"The filters of each model's first layer: gray is 0, white positive and black negative, scaled by the largest weight of the model. If all pixels change by ε, what a filter computes changes by up to ε·‖w‖₁. " +
-			"Robust training often leaves few filters that are strong and many close to 0, or thresholds that ignore small changes.",
+			"Adversarial training on MNIST has been seen to leave few filters that matter, which pass single pixels on to a threshold (Madry et al. 2018).",
 	)}
 	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
 		f := m.Filters
 		if f == nil {
 			return ""
 		}
-		return fmt.Sprintf("%s: ‖w‖₁ is %s on average over %s.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"))
+		return fmt.Sprintf("%s: ‖w‖₁ is %s on average over %s, and %s of the weights are below 1/20 of the largest.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"), plot.Percent(round(f.Near)))
 	}))
 	var shots []shot
 	for i := range r.Models {
@@ -120,7 +120,7 @@ func filtersSection(r *report.Page) (section, error) {
 func gradientsSection(r *report.Page) (section, error) {
 	s := section{ID: "section-gradients", Title: "What pixels matter", Blocks: text(
 		"The gradient of the margin loss (the largest other logit minus that of the label) to the pixels of the images above: white says that brightening a pixel helps to fool the model, black that darkening it does, gray that it does not matter. "+
-			"Each picture is scaled by its own largest value. Gradients of robust networks tend to follow the shapes in the image, those of standard ones look like noise.",
+			"Each picture is scaled by its own largest value. Do they follow the shapes in the image, or do they look like noise? The former has been seen of networks trained to be robust (Tsipras et al. 2019).",
 		"From margins and gradients follows at which radius images would be fooled if networks were linear. They are not, so this is a guess; attacks are the test.")}
 	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
 		if m.Gradients == nil || m.Gradients.Linear == 0 {

@@ -85,16 +85,25 @@ func radiiSection(r *report.Page) (section, error) {
 
 func trainingSection(r *report.Page) (section, error) {
 	s := section{ID: "section-training", Title: "Training", Blocks: []block{trainingFound(r)}}
-	charts := training(r)
-	if len(charts) == 0 {
+	if len(training(r)) == 0 {
 		s.Blocks = append(s.Blocks, block{Text: "Training curves come from the history in a model's card, which train writes, or from a log of train (--log)."})
 		return s, nil
 	}
 	s.Blocks = append(text("How loss and accuracy went from epoch to epoch, and what the schedules of radius and learning rate did. The method's points are the adversarial examples, or the worst case of the bounds, that training saw; "+
 		"dashed lines are images held back from training. Accuracy that rises on training images while it falls on those held back is overfitting."), s.Blocks...)
-	list, err := figures(charts)
-	s.Blocks = append(s.Blocks, list...)
-	return s, err
+	for i := range r.Models {
+		m := &r.Models[i]
+		charts := trainingOf(m, i)
+		if len(charts) == 0 {
+			continue
+		}
+		list, err := figures(charts)
+		if err != nil {
+			return s, err
+		}
+		s.Blocks = append(append(s.Blocks, block{Head: m.Name}), list...)
+	}
+	return s, nil
 }
 
 func confusionSection(r *report.Page) (section, error) {

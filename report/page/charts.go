@@ -163,7 +163,7 @@ func radii(r *report.Page) []named {
 		if m.Certified == nil {
 			continue
 		}
-		k := plot.Curve{Name: m.Name, Shape: plot.StepBefore, Color: i + 1}
+		k := plot.Curve{Name: m.Name, Shape: plot.StepBefore, Color: i + 1, Dashed: i/colors%2 > 0}
 		left := make([]int, most+2) // images by their radius
 		for _, steps := range m.Certified {
 			left[min(steps, most)+1]++
@@ -219,6 +219,9 @@ func confusion(r *report.Page) (list []named) {
 	}
 	return list
 }
+
+// colors is how many the palette has, after which curves are dashed.
+const colors = 7
 
 // maxMatrix is how many classes a matrix shows.
 const maxMatrix = 20

@@ -25,6 +25,10 @@ func gallerySection(r *report.Page) (section, error) {
 		s.Blocks = text("No images are shown: " + or(r.NoPictures, "none were asked for") + ".")
 		return s, nil
 	}
+	if !slices.ContainsFunc(r.Models, func(m report.PageModel) bool { return m.Gallery != nil }) {
+		s.Blocks = text("There is nothing to show yet: the run was interrupted before.")
+		return s, nil
+	}
 	s.Blocks = text(fmt.Sprintf("The images are the same for all models. The left picture of a model is the image after the strongest attack that fools the model at %s; if no attack does, it is the point that came closest. "+
 		"The right picture is the difference from the original, amplified %s times around gray: dark pixels became darker, bright pixels brighter. The percentages are the model's confidence (softmax) in its prediction. It may be high and the prediction wrong.",
 		ball(r), number(r.Gain)))

@@ -62,6 +62,7 @@ const (
 	KindBench        Kind = "bench"
 	KindData         Kind = "data"
 	KindDataCheck    Kind = "data-check"
+	KindPage         Kind = "page"
 )
 
 // kinds makes an empty result of each kind.
@@ -81,6 +82,7 @@ var kinds = map[Kind]func() Result{
 	KindBench:        func() Result { return new(Bench) },
 	KindData:         func() Result { return new(Data) },
 	KindDataCheck:    func() Result { return new(DataCheck) },
+	KindPage:         func() Result { return new(Page) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

@@ -48,5 +48,8 @@ func checkModel(m *model.Model, c *Config) error {
 			return err
 		}
 	}
+	if err := c.checkNorm(objectiveOf(c.Method), m.Arch.Input.Size()); err != nil {
+		return err
+	}
 	return checkBatchNorms(m, c)
 }

@@ -175,40 +175,44 @@ func TestResume(t *testing.T) {
 	for name, m := range trained(t) {
 		for _, method := range Methods() {
 			t.Run(name+"/"+string(method), func(t *testing.T) {
-				d := noise(m, 64)
-				c := quick(method)
-				want, wantHistory := train(t, m, d, c)
-				for stop := 1; stop < 9; stop += 2 {
-					path := filepath.Join(t.TempDir(), "checkpoint")
-					ctx, cancel := context.WithCancel(context.Background())
-					c.Checkpoint = path
-					c.Progress = func(p Progress) {
-						if p.Step == stop {
-							cancel()
-						}
-					}
-					tr, err := New(m, d, c)
-					require.NoError(t, err)
-					_, history, err := tr.Run(ctx)
-					require.ErrorIs(t, err, context.Canceled)
-					require.Len(t, history, stop/3)
-
-					tr, err = Resume(path, d, Host{Threads: 2})
-					require.NoError(t, err)
-					got, history, err := tr.Run(context.Background())
-					require.NoError(t, err)
-					require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
-					require.Equal(t, untimed(wantHistory), untimed(history))
-
-					tr, err = Resume(path, d, Host{Threads: 2}) // from the end: nothing is left to do
-					require.NoError(t, err)
-					got, history, err = tr.Run(context.Background())
-					require.NoError(t, err)
-					require.Equal(t, want.Hash(), got.Hash())
-					require.Len(t, history, c.Epochs)
-				}
+				resumes(t, m, noise(m, 64), quick(method))
 			})
 		}
+	}
+}
+
+// resumes stops a training of three steps an epoch after every other one, and goes on from
+// the checkpoint.
+func resumes(t *testing.T, m *model.Model, d *dataset.Set, c Config) {
+	want, wantHistory := train(t, m, d, c)
+	for stop := 1; stop < 9; stop += 2 {
+		path := filepath.Join(t.TempDir(), "checkpoint")
+		ctx, cancel := context.WithCancel(context.Background())
+		c.Checkpoint = path
+		c.Progress = func(p Progress) {
+			if p.Step == stop {
+				cancel()
+			}
+		}
+		tr, err := New(m, d, c)
+		require.NoError(t, err)
+		_, history, err := tr.Run(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Len(t, history, stop/3)
+
+		tr, err = Resume(path, d, Host{Threads: 2})
+		require.NoError(t, err)
+		got, history, err := tr.Run(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, want.Hash(), got.Hash(), "after %d steps", stop)
+		require.Equal(t, untimed(wantHistory), untimed(history))
+
+		tr, err = Resume(path, d, Host{Threads: 2}) // from the end: nothing is left to do
+		require.NoError(t, err)
+		got, history, err = tr.Run(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, want.Hash(), got.Hash())
+		require.Len(t, history, c.Epochs)
 	}
 }
 

@@ -70,7 +70,7 @@ func newValidator(c *Config, d *dataset.Set, held []int32, pool *kernels.Pool) *
 	if len(held) == 0 {
 		return nil
 	}
-	v := &validator{ball: net.Ball{Norm: net.Linf, Eps: c.ValidationEps}, isa: c.ISA, pool: pool}
+	v := &validator{ball: net.Ball{Norm: c.NormTrained(), Eps: c.ValidationEps}, isa: c.ISA, pool: pool}
 	if c.ValidationEps.IsZero() {
 		v.ball.Eps = c.TrainEps
 	}

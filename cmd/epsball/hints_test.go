@@ -207,8 +207,8 @@ func TestHints(t *testing.T) {
 	for line, stderr := range map[string]string{
 		"--eps 0.1": want,
 		"--eps 0.1 --method crown-ibp --ladder=false": want,
-		"--eps 1e-6":               "",
-		"--eps 0.1 --method crown": "",
+		"--eps 1e-6":                                "",
+		"--eps 0.1 --method crown":                  "",
 		"--radius --resolution 0.01 --method crown": "",
 	} {
 		r := run(strings.Fields(certify + line)...)

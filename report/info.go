@@ -45,6 +45,7 @@ const (
 	CardClean     = "clean"
 	CardPGD       = "pgd"
 	CardCertified = "certified"
+	CardHistory   = "history" // a History
 )
 
 func (*Info) kind() Kind { return KindInfo }

@@ -154,6 +154,10 @@ func (r *ModelInfo) Text() string {
 		"multiply-adds", fmt.Sprint(r.MACs), "weights", show.Bytes(r.Bytes), "hash", r.Hash,
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Card)) {
+		if h, err := ParseHistory(r.Card[k]); k == CardHistory && err == nil {
+			pairs = append(pairs, k, show.Count(len(h.Epoch), "epoch")+" (--json has them)")
+			continue
+		}
 		pairs = append(pairs, k, strings.Join(strings.FieldsFunc(r.Card[k], func(c rune) bool { return c == '\n' || c == '\r' }), "; "))
 	}
 	t := show.Table("weight", "kind", "shape", "type", "layout", "size")

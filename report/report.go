@@ -54,11 +54,15 @@ const (
 	KindCertifyTable Kind = "certify-table"
 	KindCheck        Kind = "check"
 	KindTrain        Kind = "train"
+	KindTrainSeeds   Kind = "train-seeds"
 	KindInfo         Kind = "info"
 	KindModel        Kind = "model"
 	KindConversion   Kind = "conversion"
 	KindStorage      Kind = "storage"
 	KindBench        Kind = "bench"
+	KindData         Kind = "data"
+	KindDataCheck    Kind = "data-check"
+	KindPage         Kind = "page"
 )
 
 // kinds makes an empty result of each kind.
@@ -70,11 +74,15 @@ var kinds = map[Kind]func() Result{
 	KindCertifyTable: func() Result { return new(CertifyTable) },
 	KindCheck:        func() Result { return new(Check) },
 	KindTrain:        func() Result { return new(Train) },
+	KindTrainSeeds:   func() Result { return new(TrainSeeds) },
 	KindInfo:         func() Result { return new(Info) },
 	KindModel:        func() Result { return new(ModelInfo) },
 	KindConversion:   func() Result { return new(Conversion) },
 	KindStorage:      func() Result { return new(Storage) },
 	KindBench:        func() Result { return new(Bench) },
+	KindData:         func() Result { return new(Data) },
+	KindDataCheck:    func() Result { return new(DataCheck) },
+	KindPage:         func() Result { return new(Page) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

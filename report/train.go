@@ -26,6 +26,8 @@ type Train struct {
 	PGD       *float64     `json:"pgd"`
 	Certified *float64     `json:"certified"`
 	Seconds   float64      `json:"seconds"`
+	BestEpoch int          `json:"best_epoch,omitempty"` // whose weights the model has, if the best are kept
+	Stopped   bool         `json:"stopped_early,omitempty"`
 	Folded    []int        `json:"folded,omitempty"`  // the batch norms that --fold took in, as the architecture numbers its layers
 	Written   bool         `json:"written,omitempty"` // Out is
 }
@@ -40,13 +42,15 @@ type Epoch struct {
 	Kappa   float64 `json:"kappa"`
 	LR      float64 `json:"lr"`
 	Seconds float64 `json:"seconds"`
+
+	Validation *train.Validation `json:"validation,omitempty"` // on images held back
 }
 
 // Epochs spells a history of training.
 func Epochs(history []train.Epoch) []Epoch {
 	list := make([]Epoch, len(history))
 	for i, e := range history {
-		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds}
+		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds, e.Validation}
 	}
 	return list
 }
@@ -62,6 +66,13 @@ func (r *Train) Text() string {
 		"trained", fmt.Sprintf("%s, %s, on %s of %s", r.Arch, r.Method, show.Count(r.N, "image"), r.Data),
 		"epochs", fmt.Sprintf("%d in %s", len(r.Epochs), show.Seconds(r.Seconds)),
 	}
+	if r.Stopped {
+		pairs = append(pairs, "stopped", "epochs got no better")
+	}
+	if r.BestEpoch > 0 {
+		v := r.Epochs[r.BestEpoch-1].Validation
+		pairs = append(pairs, "kept", fmt.Sprintf("epoch %d: %s of %s held back", r.BestEpoch, ValidationText(v), show.Count(v.Images, "image")))
+	}
 	if r.Folded != nil {
 		pairs = append(pairs, "folded", foldedText(r.Folded))
 	}
@@ -69,11 +80,23 @@ func (r *Train) Text() string {
 		pairs = append(pairs,
 			"test", fmt.Sprintf("%s of %s, linf ε = %s", show.Count(r.TestN, "image"), r.TestData, r.EpsExact),
 			"clean", show.Percent(*r.Clean),
-			fmt.Sprintf("PGD-%d", r.TestSteps), show.Percent(*r.PGD),
+			pgdHeading(r.TestSteps), show.Percent(*r.PGD),
 			"certified", show.Percent(*r.Certified))
 	}
 	if r.Written {
 		pairs = append(pairs, "written", shownFile(r.Out), "hash", r.Hash)
 	}
 	return show.Facts(pairs...)
+}
+
+func pgdHeading(steps int) string {
+	if steps == 0 {
+		return "PGD"
+	}
+	return fmt.Sprintf("PGD-%d", steps)
+}
+
+// ValidationText lists the figures of an epoch's validation.
+func ValidationText(v *train.Validation) string {
+	return fmt.Sprintf("clean %s  PGD %s  certified %s", show.Percent(v.Clean), show.Percent(v.PGD), show.Percent(v.Certified))
 }

@@ -18,26 +18,32 @@ import (
 
 // A checkpoint file is
 //
-//	magic           8 bytes, "EPSTRN1\n"
+//	magic           8 bytes, "EPSTRN2\n"
 //	header length   uint64, little-endian
 //	header          JSON, see header
 //	model           a model file (safetensors)
-//	moments         Adam's m, then v, float32 little-endian, in the model's order
+//	state           float32 little-endian, each array in the model's order: that of the
+//	                optimiser, the mean of the weights, the weights of the best epoch
 //	SHA-256         of all the bytes before
+//
+// EPSTRN1 files, of which a running training was the only reader, are refused.
 const (
-	magic     = "EPSTRN1\n"
+	magic     = "EPSTRN2\n"
 	maxHeader = 16 << 20
 )
 
 // header is the JSON part of a checkpoint.
 type header struct {
-	Config   Config  `json:"config"`
-	TrainEps string  `json:"trainEps"` // exact
-	Step     int     `json:"step"`     // steps done
-	Sums     sums    `json:"sums"`     // of the epoch under way
-	History  []Epoch `json:"history"`  // of the epochs done
-	Data     string  `json:"data"`     // SHA-256 of the training set
-	Model    int     `json:"model"`    // bytes of the model file
+	Config        Config  `json:"config"`
+	TrainEps      string  `json:"trainEps"`           // exact
+	ValidationEps string  `json:"validationEps"`      // exact
+	Step          int     `json:"step"`               // steps done
+	Sums          sums    `json:"sums"`               // of the epoch under way
+	History       []Epoch `json:"history"`            // of the epochs done
+	Averaged      int     `json:"averaged,omitempty"` // what is in the mean of the weights; 0: there is none yet
+	Best          int     `json:"best,omitempty"`     // the epoch whose weights are held; 0: none
+	Data          string  `json:"data"`               // SHA-256 of the training set
+	Model         int     `json:"model"`              // bytes of the model file
 }
 
 // save writes the checkpoint; it replaces an older one all at once.
@@ -55,6 +61,7 @@ func (t *Trainer) save() error {
 	if err != nil {
 		return fmt.Errorf("train: checkpoint %s: %w", t.c.Checkpoint, err)
 	}
+	t.saved = len(t.history)
 	return nil
 }
 
@@ -63,7 +70,14 @@ func (t *Trainer) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := json.Marshal(header{t.c, t.c.TrainEps.String(), t.step, t.sum, t.history, t.dataHash, len(m)})
+	head := header{
+		Config: t.c, TrainEps: t.c.TrainEps.String(), ValidationEps: t.c.ValidationEps.String(),
+		Step: t.step, Sums: t.sum, History: t.history, Best: t.bestOf, Data: t.dataHash, Model: len(m),
+	}
+	if t.average != nil {
+		head.Averaged = t.average.count
+	}
+	h, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
 	}
@@ -72,19 +86,25 @@ func (t *Trainer) encode() ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(h)))
 	b = append(b, h...)
 	b = append(b, m...)
-	t.s.adam.each(func(v []float32) {
+	finite := true
+	t.each(func(v []float32) {
 		for _, f := range v {
+			finite = finite && f-f == 0
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 		}
 	})
+	if !finite {
+		return nil, fmt.Errorf("the state of the optimiser is not finite: %w", ErrDiverged)
+	}
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...), nil
 }
 
-// Resume returns a trainer that goes on from the checkpoint at path, with the
-// same data, to the very weights of a run that was never interrupted. It writes
-// its checkpoints to path again. A file that is not a sound checkpoint, and data that is not the checkpoint's, is an
-// *Error; a file that cannot be read is the file system's error, wrapped.
+// Resume returns a trainer that goes on from the checkpoint at path, with the same data
+// and the checkpoint's configuration, to the very weights of a run that was never
+// interrupted. It writes its checkpoints to path again. A file that is not a sound
+// checkpoint, and data that is not the checkpoint's, is an *Error; a file that cannot be
+// read is the file system's error, wrapped.
 func Resume(path string, d *dataset.Set, h Host) (*Trainer, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -99,7 +119,7 @@ func Resume(path string, d *dataset.Set, h Host) (*Trainer, error) {
 }
 
 func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
-	h, m, moments, err := split(b)
+	h, m, state, err := split(b)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +127,9 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 	c.Host = host
 	if c.TrainEps, err = net.ParseEpsilon(h.TrainEps); err != nil {
 		return nil, &Error{Field: "header.trainEps", Got: fmt.Sprintf("%.80q", h.TrainEps), Want: "a radius", Err: err}
+	}
+	if c.ValidationEps, err = net.ParseEpsilon(h.ValidationEps); err != nil {
+		return nil, &Error{Field: "header.validationEps", Got: fmt.Sprintf("%.80q", h.ValidationEps), Want: "a radius", Err: err}
 	}
 	t, err := New(m, d, c)
 	if err != nil {
@@ -119,12 +142,12 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 	if err := t.restore(h); err != nil {
 		return nil, err
 	}
-	return t, t.s.adam.load(moments)
+	return t, t.load(state)
 }
 
 // split cuts a checkpoint into its parts and checks all that can be checked
 // without the data.
-func split(b []byte) (h header, m *model.Model, moments []byte, err error) {
+func split(b []byte) (h header, m *model.Model, state []byte, err error) {
 	if len(b) < len(magic)+8+sha256.Size || !bytes.HasPrefix(b, []byte(magic)) {
 		return h, nil, nil, fieldErr("magic", fmt.Sprintf("%.8q and %d bytes in all", b[:min(len(b), 8)], len(b)), "a checkpoint of epsball train, which starts with %q", magic)
 	}
@@ -159,37 +182,60 @@ func (t *Trainer) restore(h header) error {
 	if h.Step < 0 || h.Step > t.c.Epochs*t.perEpoch {
 		return fieldErr("header.step", h.Step, "0 … %d", t.c.Epochs*t.perEpoch)
 	}
-	if len(h.History) != h.Step/t.perEpoch {
-		return fieldErr("header.history", fmt.Sprintf("%d epochs", len(h.History)), "%d, those done after %d steps", h.Step/t.perEpoch, h.Step)
+	epochs, rest := h.Step/t.perEpoch, h.Step%t.perEpoch
+	unseen := rest == 0 && epochs > 0 && len(h.History) == epochs-1 // stopped on its way through validation
+	if len(h.History) != epochs && !unseen {
+		return fieldErr("header.history", fmt.Sprintf("%d epochs", len(h.History)), "%d, those done after %d steps", epochs, h.Step)
 	}
-	t.step, t.sum, t.history = h.Step, h.Sums, h.History
+	for i, e := range h.History {
+		if e.Epoch != i+1 {
+			return fieldErr(fmt.Sprintf("header.history[%d].epoch", i), e.Epoch, "%d", i+1)
+		}
+	}
+	best := 0
+	if keep.choice(&t.c) == "best" {
+		best = t.c.lead(h.History, 0)
+	}
+	if h.Best != best {
+		return fieldErr("header.best", h.Best, "%d", best)
+	}
+	if h.Averaged < 0 || h.Averaged > h.Step || h.Averaged > 0 && t.average == nil {
+		return fieldErr("header.averaged", h.Averaged, "0, or what a mean of weights holds")
+	}
+	t.step, t.sum, t.history, t.bestOf, t.saved = h.Step, h.Sums, h.History, h.Best, len(h.History)
+	if h.Averaged > 0 {
+		t.average.count = h.Averaged
+		t.average.begin()
+	}
+	if h.Best > 0 {
+		t.best = cloneParams(t.model.Params)
+	}
 	return nil
 }
 
-// each calls f for every array of moments in the order of the file.
-func (a *adam) each(f func([]float32)) {
-	for _, moment := range [2][]model.Param{a.m, a.v} {
-		for _, p := range moment {
-			f(p.W)
-			f(p.B)
-		}
+// each calls f for every array of the state in the order of the file.
+func (t *Trainer) each(f func([]float32)) {
+	t.s.opt.each(f)
+	if t.average != nil {
+		eachArray(t.average.mean, f)
 	}
+	eachArray(t.best, f)
 }
 
-// load reads the moments that a checkpoint holds.
-func (a *adam) load(b []byte) error {
+// load reads the state that a checkpoint holds.
+func (t *Trainer) load(b []byte) error {
 	want := 0
-	a.each(func(v []float32) { want += 4 * len(v) })
+	t.each(func(v []float32) { want += 4 * len(v) })
 	if len(b) != want {
-		return fieldErr("moments", fmt.Sprintf("%d bytes", len(b)), "%d, two float32 for each weight", want)
+		return fieldErr("state", fmt.Sprintf("%d bytes", len(b)), "%d, a float32 for each number", want)
 	}
 	var err error
 	at := 0
-	a.each(func(v []float32) {
+	t.each(func(v []float32) {
 		for i := range v {
 			v[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
 			if v[i] != v[i] || math.IsInf(float64(v[i]), 0) {
-				err = fieldErr(fmt.Sprintf("moments[%d]", at/4), v[i], "a finite number")
+				err = fieldErr(fmt.Sprintf("state[%d]", at/4), v[i], "a finite number")
 			}
 			at += 4
 		}

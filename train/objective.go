@@ -17,6 +17,12 @@ var objectives = []*objective{
 	&ibp,
 	&crownIBP,
 	&trades,
+	&sabr,
+	&mtlibp,
+	&mart,
+	&inputGradient,
+	&jacobian,
+	&logitPairing,
 }
 
 // objective is what a training minimises: the mean over images of a loss of
@@ -65,6 +71,9 @@ type inner struct {
 	// ascend writes the gradient to the point's logits z of the loss that the
 	// attack ascends; clean are the image's, nil if it is untraced.
 	ascend func(dz, z, clean []float32, y int)
+	// draw, if not nil, draws a vector v of one element a class for each image. The attack
+	// then ascends v·z, and the loss is given v.
+	draw func(v []float32, s *kernels.Stream)
 
 	radius    func(c *Config, at point) float64 // of the ball; nil: the schedule's
 	unclipped bool                              // points stay in the pixel range, but may leave the ball
@@ -74,6 +83,10 @@ type inner struct {
 	// move takes the points of the first groups of p one step along grad; nil: by the
 	// sign, projected to the box.
 	move func(s *stepper, p *part, grad []float32, groups int)
+
+	// probe: the points are the far ends of finite differences, not attacks. They do not
+	// depend on the training radius, and whether they are classified right says nothing.
+	probe bool
 }
 
 // boxes writes the ends of the boxes that interval bounds are computed over, for
@@ -91,6 +104,7 @@ type example struct {
 
 	clean, points []float32 // logits
 	worst         []float32 // worst-case logits over the box, less the label's
+	drawn         []float32 // what the attack has drawn for the image
 
 	// To be written: scale times the gradient of the loss to the logits of
 	// traces with gradient, and to worst.
@@ -116,7 +130,10 @@ func objectiveOf(m Method) *objective {
 }
 
 // radius reports whether the objective trains at a radius.
-func (o *objective) radius() bool { return o.needs.attack != nil || o.needs.boxes != nil }
+func (o *objective) radius() bool {
+	attack := o.needs.attack
+	return attack != nil && !attack.probe || o.needs.boxes != nil
+}
 
 // uses reports whether the objective has a use for a setting.
 func (o *objective) uses(s *Setting) bool {

@@ -16,13 +16,13 @@ var pgd = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize = 7, 0.35
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: logits, points: gradient,
 		attack: &inner{start: startUniform, ascend: ascendCrossEntropy},
 	},
-	loss: func(_ *Config, e *example) {
-		e.loss = net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted)
+	loss: func(c *Config, e *example) {
+		e.loss = crossEntropy(c, e.dPoints, e.points, e.y)
 		scaleBy(e.dPoints, e.scale)
 		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, net.Argmax(e.points) == e.y
 	},

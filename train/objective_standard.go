@@ -9,9 +9,10 @@ var standard = objective{
 	name:     Standard,
 	about:    "cross-entropy on clean images",
 	defaults: func(*Config) {},
+	settings: []*Setting{&labelSmoothing},
 	needs:    needs{clean: gradient},
-	loss: func(_ *Config, e *example) {
-		e.loss = net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted)
+	loss: func(c *Config, e *example) {
+		e.loss = crossEntropy(c, e.dClean, e.clean, e.y)
 		scaleBy(e.dClean, e.scale)
 		e.cleanRight = net.Argmax(e.clean) == e.y
 	},

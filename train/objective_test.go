@@ -21,46 +21,32 @@ func register(t testing.TB, o *objective) {
 	t.Cleanup(func() { objectives = old })
 }
 
-// mixed is half the cross-entropy of adversarial points, half that of interval
-// bounds.
-func mixed() *objective {
-	return &objective{
-		name:     "mixed",
-		defaults: func(c *Config) { pgd.defaults(c); c.PGDSteps = 2 },
-		settings: pgd.settings,
-		accepts:  acceptsIntervals,
-		needs:    needs{points: gradient, attack: pgd.needs.attack, boxes: wholeBall},
-		loss: func(_ *Config, e *example) {
-			e.loss = float32(net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted) * 0.5)
-			e.loss += float32(net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted) * 0.5)
-			scaleBy(e.dPoints, e.scale*0.5)
-			scaleBy(e.dWorst, e.scale*0.5)
-			e.cleanRight, e.robustRight = false, certified(e.worst, e.y)
-		},
-	}
-}
-
 // smallBoxes is the cross-entropy of bounds over boxes of half the radius around
 // adversarial points, alone: no trace has a gradient.
 func smallBoxes() *objective {
-	o := mixed()
-	o.name = "small-boxes"
-	o.needs.clean, o.needs.points = logits, untraced
-	o.needs.boxes = func(_ *Config, lo, hi, _, points []float32, at point) { box(lo, hi, points, at.eps/2) }
-	o.loss = func(_ *Config, e *example) {
-		e.loss = net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted)
-		scaleBy(e.dWorst, e.scale)
-		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, certified(e.worst, e.y)
+	return &objective{
+		name:     "small-boxes",
+		defaults: func(c *Config) { pgd.defaults(c); c.PGDSteps = 2 },
+		settings: pgd.settings,
+		accepts:  acceptsIntervals,
+		needs: needs{
+			clean: logits, attack: pgd.needs.attack,
+			boxes: func(_ *Config, lo, hi, _, points []float32, at point) { box(lo, hi, points, at.eps/2) },
+		},
+		loss: func(_ *Config, e *example) {
+			e.loss = net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted)
+			scaleBy(e.dWorst, e.scale)
+			e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, certified(e.worst, e.y)
+		},
 	}
-	return o
 }
 
 // compared is half the cross-entropy of clean images, half that of bounds; points are
 // only looked at.
 func compared() *objective {
-	o := mixed()
+	o := smallBoxes()
 	o.name = "compared"
-	o.needs.clean, o.needs.points = gradient, logits
+	o.needs.clean, o.needs.points, o.needs.boxes = gradient, logits, wholeBall
 	o.loss = func(_ *Config, e *example) {
 		e.loss = float32(net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted) * 0.5)
 		e.loss += float32(net.CrossEntropy.Gradient(e.dWorst, e.worst, e.y, net.Untargeted) * 0.5)
@@ -76,22 +62,30 @@ func compared() *objective {
 func TestCombinedNeeds(t *testing.T) {
 	const eps, images = 0.08, 11
 	for _, c := range []struct {
-		o    *objective
-		loss func(f, g reference, x, adv []float32, y int) float64 // f has the statistics of x, g those of adv
+		o      *objective
+		change func(c *Config)                                       // nil: nothing
+		reach  float64                                               // of the points
+		loss   func(f, g reference, x, adv []float32, y int) float64 // f has the statistics of x, g those of adv
 	}{
-		{mixed(), func(f, g reference, x, adv []float32, y int) float64 {
+		{&mtlibp, func(c *Config) { c.Alpha, c.AttackScale = 0.3, 1.5 }, 1.5 * eps, func(f, g reference, x, adv []float32, y int) float64 {
 			f.kappa, g.kappa = 0, 1
-			return (g.loss(adv, y) + f.loss(x, y)) / 2
+			return 0.7*g.loss(adv, y) + 0.3*f.loss(x, y)
 		}},
-		{smallBoxes(), func(f, _ reference, _, adv []float32, y int) float64 {
+		{&sabr, nil, 0.6 * eps, func(f, _ reference, x, adv []float32, y int) float64 {
+			clean := f
+			clean.kappa = 1
+			f.eps, f.kappa = 0.4*eps, 0
+			return 0.25*clean.loss(x, y) + 0.75*f.loss(adv, y)
+		}},
+		{smallBoxes(), nil, eps, func(f, _ reference, _, adv []float32, y int) float64 {
 			f.eps, f.kappa = eps/2, 0
 			return f.loss(adv, y)
 		}},
-		{&trades, func(f, g reference, x, adv []float32, y int) float64 {
+		{&trades, nil, eps, func(f, g reference, x, adv []float32, y int) float64 {
 			f.kappa = 1
 			return f.loss(x, y) + 6*divergence64(f.logits(x), g.logits(adv))
 		}},
-		{compared(), func(f, g reference, x, adv []float32, y int) float64 {
+		{compared(), nil, eps, func(f, g reference, x, adv []float32, y int) float64 {
 			f.kappa = 0.5
 			return f.loss(x, y)
 		}},
@@ -103,16 +97,19 @@ func TestCombinedNeeds(t *testing.T) {
 				}
 				d, conf := noise(m, images), DefaultConfig(c.o.name)
 				conf.BatchSize, conf.TrainEps = images, net.MustEpsilon("0.08")
+				if c.change != nil {
+					c.change(&conf)
+				}
 				s := newTestStepper(t, m, d, &conf)
 				f := newReference(m, eps, 0)
 				g := f.apart()
-				require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 1}, inOrder(images)))
+				require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 0.25}, inOrder(images)))
 				require.NoError(t, s.update(context.Background()))
 				points := s.unpack(images)
 				for i := range points {
 					assert.NotEqual(t, d.Image(i), points[i])
 					for k, v := range d.Image(i) {
-						require.InDelta(t, v, points[i][k], eps+1e-6)
+						require.InDelta(t, v, points[i][k], c.reach+1e-6)
 					}
 				}
 				observe := func() {
@@ -150,7 +147,7 @@ func TestCombinedNeeds(t *testing.T) {
 
 // TestNewObjectiveTrains: what is in the list has all that the built-in ones have.
 func TestNewObjectiveTrains(t *testing.T) {
-	for _, o := range []*objective{mixed(), smallBoxes()} {
+	for _, o := range []*objective{smallBoxes(), compared()} {
 		register(t, o)
 		assert.Contains(t, Methods(), o.name)
 		want := ""
@@ -179,7 +176,7 @@ func TestSettings(t *testing.T) {
 		assert.NotEmpty(t, m.About())
 		from := DefaultConfig(m)
 		to := Config{Method: m}
-		for _, s := range m.Settings() {
+		for _, s := range slices.Concat(m.Settings(), CommonSettings()) {
 			s.Copy(&to, &from)
 			assert.Equal(t, s.Value(&from), s.Value(&to), s.Field)
 			want := one(s, &to)
@@ -189,8 +186,8 @@ func TestSettings(t *testing.T) {
 			assert.NotEmpty(t, s.Flag)
 			assert.NotEmpty(t, s.Usage)
 		}
-		assert.Equal(t, m != Standard, m.Radius())
-		assert.Equal(t, m == IBP, m.Bounds())
+		assert.Equal(t, !slices.Contains([]Method{Standard, InputGradient, Jacobian}, m), m.Radius())
+		assert.Equal(t, slices.Contains([]Method{IBP, SABR, MTLIBP}, m), m.Bounds())
 	}
 	assert.Nil(t, Method("none").Settings())
 	all := map[*Setting]bool{}

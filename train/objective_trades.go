@@ -21,14 +21,14 @@ var trades = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize, c.Beta = 10, 0.25, 6
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: gradient, points: gradient,
 		attack: &inner{start: startNear, ascend: ascendDivergence},
 	},
 	loss: func(c *Config, e *example) {
 		b := float32(c.Beta)
-		ce := net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted)
+		ce := crossEntropy(c, e.dClean, e.clean, e.y)
 		kl := divergence(e.spare, e.dPoints, e.clean, e.points)
 		e.loss = ce + float32(b*kl)
 		for j, d := range e.spare {

@@ -66,18 +66,19 @@ func given(in model.Shape, points []float32) func(*Config, point, *kernels.Strea
 // where that is all rounding so is the step.
 func same(t *testing.T, want map[string][]float64, name string, grad, stepped []float32) {
 	t.Helper()
-	sameBut(t, want, name, grad, stepped, len(grad)/50)
+	sameWithin(t, want, name, grad, stepped, 1, len(grad)/50)
 }
 
-// sameBut is same with so many steps that may be all rounding.
-func sameBut(t *testing.T, want map[string][]float64, name string, grad, stepped []float32, most int) {
+// sameWithin is same with times the tolerance of gradients, and so many steps that may be
+// all rounding.
+func sameWithin(t *testing.T, want map[string][]float64, name string, grad, stepped []float32, times float64, most int) {
 	t.Helper()
 	gradient, weights := fmt.Sprintf(name, ""), fmt.Sprintf(name, "stepped.")
 	g, w := want[gradient], want[weights]
 	require.Len(t, grad, len(g), gradient)
 	unsure := 0
 	for i := range grad {
-		require.InDelta(t, g[i], grad[i], 2e-6+2e-5*math.Abs(g[i]), "%s[%d]", gradient, i)
+		require.InDelta(t, g[i], grad[i], times*(2e-6+2e-5*math.Abs(g[i])), "%s[%d]", gradient, i)
 		within := 1e-6
 		if g[i] != 0 && math.Abs(g[i]) < 1e-5 {
 			within, unsure = 2e-3, unsure+1

@@ -14,7 +14,7 @@ func (s *stepper) share(p *part) (first, end int) {
 func (s *stepper) begin(p *part) {
 	first, end := s.share(p)
 	groups, need := p.to-p.from, &s.o.needs
-	s.pack(p, s.images[first:end])
+	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
 	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
@@ -104,6 +104,9 @@ func (s *stepper) judgeImage(p *part, e *example, i int) {
 		classes := s.net.Classes()
 		e.worst, e.dWorst = s.iv.v[n*classes:][:classes], s.iv.dv[n*classes:][:classes]
 	}
+	if p.drawn != nil {
+		e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+	}
 	s.o.loss(s.c, e)
 	if e.dClean != nil {
 		net.LaneGroups.Scatter(p.clean.LogitGradient(), e.dClean, i)
@@ -111,7 +114,9 @@ func (s *stepper) judgeImage(p *part, e *example, i int) {
 	if e.dPoints != nil {
 		net.LaneGroups.Scatter(p.points.LogitGradient(), e.dPoints, i)
 	}
-	s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	if !s.ascended() { // else that was of other weights than the network's
+		s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	}
 }
 
 // clearGradients sets the gradients to the logits of traces to zero: lanes without an image
@@ -140,12 +145,14 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 	copy(p.adv, p.x) // lanes without an image stay where they are
 	size := s.net.Input().Size()
 	for i := range labels {
-		id := uint64(s.step)*uint64(len(s.images)) + uint64(first+i)
-		p.stream = kernels.NewStream(s.c.Seed, id, streamStart)
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), streamStart)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
 		for range size {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
+		}
+		if attack.draw != nil {
+			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
 		}
 	}
 	if reach == 0 && attack.move == nil {
@@ -168,7 +175,11 @@ func (s *stepper) ascend(p *part, labels []int) {
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
-		attack.ascend(p.dz, p.z, p.e.clean, y)
+		if attack.draw != nil {
+			copy(p.dz, p.drawn[i*len(p.dz):])
+		} else {
+			attack.ascend(p.dz, p.z, p.e.clean, y)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	grad := p.points.Backward(groups)[:len(p.adv)]
@@ -204,8 +215,12 @@ func (a *inner) stride(c *Config, at point) float64 {
 	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
-// pack copies images into p's lanes; lanes after the last get zeros.
-func (s *stepper) pack(p *part, images []int32) {
+// place is that of an image of the batch in all of training.
+func (s *stepper) place(i int) uint64 { return uint64(s.step)*uint64(len(s.images)) + uint64(i) }
+
+// pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
+// one is number first of the batch.
+func (s *stepper) pack(p *part, first int, images []int32) {
 	in := s.net.Input()
 	size, hw := in.Size(), in.H*in.W
 	for l := range (p.to - p.from) * kernels.Lanes {
@@ -217,6 +232,10 @@ func (s *stepper) pack(p *part, images []int32) {
 			continue
 		}
 		img := s.data.x[int(images[l])*size:][:size]
+		if a := s.c.changeOf(s.place(first + l)); a != (change{}) {
+			packChanged(d, img, in.C, in.H, in.W, a)
+			continue
+		}
 		for c := range in.C {
 			for q, v := range img[c*hw : (c+1)*hw] {
 				d[(q*in.C+c)*kernels.Lanes] = v

@@ -13,9 +13,9 @@ type round struct {
 	then func()
 }
 
-// phases lists those of a step.
-func (s *stepper) phases() []phase {
-	list := []phase{{work: s.begin}}
+// phases lists those of a step, of which first is the first.
+func (s *stepper) phases(first func(p *part)) []phase {
+	list := []phase{{work: first}}
 	if s.batch != nil {
 		list = append(list, s.batch.forward()...)
 	}

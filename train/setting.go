@@ -26,46 +26,6 @@ type Setting struct {
 	where []string
 }
 
-var (
-	warmupEpochs = Setting{
-		Field: "warmupEpochs", Flag: "warmup", Usage: "epochs at radius 0", max: maxEpochs,
-		Of: func(c *Config) any { return &c.WarmupEpochs },
-	}
-	rampEpochs = Setting{
-		Field: "rampEpochs", Flag: "ramp", Usage: "epochs in which the radius then rises", max: maxEpochs,
-		Of: func(c *Config) any { return &c.RampEpochs },
-	}
-	pgdSteps = Setting{
-		Field: "pgdSteps", Flag: "pgd-steps", Usage: "steps of the attack trained on", min: 1, max: 10000,
-		Of: func(c *Config) any { return &c.PGDSteps },
-	}
-	pgdStepSize = Setting{
-		Field: "pgdStepSize", Flag: "pgd-step-size", Usage: "their length as a fraction of the radius", max: 2, above: true,
-		Of: func(c *Config) any { return &c.PGDStepSize },
-	}
-	kappaFinal = Setting{
-		Field: "kappaFinal", Flag: "kappa", Usage: "weight of the clean loss at the end", max: 1,
-		Of: func(c *Config) any { return &c.KappaFinal },
-	}
-	beta = Setting{
-		Field: "beta", Flag: "beta", Usage: "weight of the loss on adversarial examples", max: 1000,
-		Of: func(c *Config) any { return &c.Beta },
-	}
-)
-
-// Settings lists the settings that m uses: the schedule of the radius first, if
-// it trains at one (Config.TrainEps). It is nil for an unknown method.
-func (m Method) Settings() []*Setting {
-	o := objectiveOf(m)
-	if o == nil {
-		return nil
-	}
-	if !o.radius() {
-		return o.settings
-	}
-	return append([]*Setting{&warmupEpochs, &rampEpochs}, o.settings...)
-}
-
 // Methods lists the objectives.
 func Methods() []Method {
 	var list []Method
@@ -81,19 +41,6 @@ func ParseMethod(s string) (Method, error) {
 		return m, nil
 	}
 	return "", fmt.Errorf("method: got %q, want one of %v", s, Methods())
-}
-
-// Settings lists the settings of all methods, each once.
-func Settings() []*Setting {
-	var list []*Setting
-	for _, m := range Methods() {
-		for _, s := range m.Settings() {
-			if !slices.Contains(list, s) {
-				list = append(list, s)
-			}
-		}
-	}
-	return list
 }
 
 // About says in a few words what m minimises.
@@ -127,14 +74,19 @@ func (s *Setting) Value(c *Config) any {
 	case *[]float64:
 		return *p
 	case *string:
-		if *p == "" {
-			return s.Choices[0]
-		}
-		return *p
+		return s.choice(c)
 	case *bool:
 		return *p
 	}
 	panic("train: a setting of another type")
+}
+
+// choice returns the name chosen in c.
+func (s *Setting) choice(c *Config) string {
+	if p := s.Of(c).(*string); *p != "" {
+		return *p
+	}
+	return s.Choices[0]
 }
 
 // Text returns the setting's value in c as a command line spells it.

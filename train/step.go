@@ -19,7 +19,7 @@ type stepper struct {
 	sc    []kernels.Scratch // one a worker
 	iv    *intervals        // nil without boxes
 	grad  *net.WeightGradient
-	adam  *adam
+	opt   *optimiser
 	parts []part
 	batch *batchNorms // nil without
 
@@ -34,15 +34,15 @@ type stepper struct {
 
 	rounds     []round                // of the losses
 	judgeRange func(worker, task int) // of steps with linear bounds
+	ascent     *ascent                // of the weights; nil without
 
 	// What follows them, each a set of independent tasks for the pool.
-	gradWeights, gradNone, gradBounds, gradLinear, optimise, reloadNet, reloadBounds func(worker, task int)
+	gradWeights, gradNone, gradBounds, gradLinear, measure, optimise, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
 	step   int // from 0
 	at     point
-	rate   kernels.AdamConstants
 	images []int32 // of the batch, indices into the data
 	labels []int
 
@@ -64,6 +64,7 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
+	drawn         []float32      // by the attack, [image][class]; nil if it does not
 	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
 	copied        []float32      // room for it
 	pointLogits   []float32      // nil if they are untraced
@@ -80,7 +81,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	groups := kernels.Groups(c.BatchSize)
 	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
-	s.adam = newAdam(n.Model().Params, s.grad.Params)
+	s.opt = newOptimiser(c, n.Model(), s.grad.Params)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
@@ -101,13 +102,14 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 		s.linear.useParts(s.parts)
 	}
 	s.batch = s.newBatchNorms()
-	s.rounds = s.inRounds(s.phases())
+	s.rounds = s.inRounds(s.phases(s.begin))
+	s.ascent = s.newAscent()
 	s.gradWeights = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.grad.Apply(&s.sc[worker], s.ws, s.traced, task)
 		}
 	}
-	s.gradNone = func(_, task int) { clear(s.adam.blocks[task].g) }
+	s.gradNone = func(_, task int) { clear(s.opt.blocks[task].g) }
 	s.gradBounds = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
@@ -119,7 +121,8 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 			s.linear.addGradient(s.grad.Params, task)
 		}
 	}
-	s.optimise = func(worker, task int) { s.adam.update(n.ISA(), &s.sc[worker], task, s.rate) }
+	s.measure = func(_, task int) { s.opt.measure(task) }
+	s.optimise = func(worker, task int) { s.opt.update(n.ISA(), &s.sc[worker], task) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.Reload(task) }
 	return s
@@ -157,6 +160,9 @@ func (s *stepper) makeParts(groups int) {
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
 			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			if need.attack.draw != nil {
+				p.drawn = make([]float32, (to-from)*kernels.Lanes*classes)
+			}
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
@@ -173,26 +179,33 @@ func (s *stepper) makeParts(groups int) {
 // ctx ends it returns early with the context's error and no results.
 func (s *stepper) losses(ctx context.Context, step int, at point, images []int32) error {
 	s.ctx, s.step, s.at, s.images = ctx, step, at, images
-	s.rate = rate(at.lr, step+1)
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
-	for _, r := range s.rounds {
+	s.run(s.rounds)
+	return ctx.Err()
+}
+
+func (s *stepper) run(rounds []round) {
+	for _, r := range rounds {
 		s.pool.Run(len(s.parts), r.work)
-		if r.then != nil && ctx.Err() == nil {
+		if r.then != nil && s.ctx.Err() == nil {
 			r.then()
 		}
 	}
-	return ctx.Err()
 }
 
 // update changes the weights by the gradients that losses has left: entirely, or
 // not at all if ctx ends.
 func (s *stepper) update(ctx context.Context) error {
+	ascends := s.ascent != nil && s.at.awp > 0
+	if ascends {
+		s.ascendWeights()
+	}
 	if s.traced > 0 {
 		s.pool.Run(s.grad.Tasks(), s.gradWeights)
 	} else {
-		s.pool.Run(len(s.adam.blocks), s.gradNone)
+		s.pool.Run(len(s.opt.blocks), s.gradNone)
 	}
 	if s.o.boxesAt(s.c, s.at) {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
@@ -201,9 +214,17 @@ func (s *stepper) update(ctx context.Context) error {
 		s.pool.Run(s.linear.tasks(), s.gradLinear)
 	}
 	if err := ctx.Err(); err != nil {
+		if ascends {
+			s.reload() // of the weights from before
+		}
 		return err
 	}
-	s.pool.Run(len(s.adam.blocks), s.optimise)
+	s.opt.prepare(s.at.lr, s.step+1)
+	if s.opt.measures() {
+		s.pool.Run(len(s.opt.blocks), s.measure)
+		s.opt.limit()
+	}
+	s.pool.Run(len(s.opt.blocks), s.optimise)
 	if s.batch != nil {
 		s.batch.traces[0].UpdateRunning()
 	}

@@ -16,8 +16,10 @@ import (
 
 // Sub-streams of the random generator: what a stream is drawn for.
 const (
-	streamOrder uint32 = iota // of the images in an epoch; stream number: the epoch
-	streamStart               // of an attack; stream number: the image's place in training
+	streamOrder   uint32 = iota // of the images in an epoch; stream number: the epoch
+	streamStart                 // of an attack; stream number: the image's place in training
+	streamSplit                 // of what validation holds back
+	streamAugment               // of an image; stream number: its place in training
 )
 
 // Trainer trains one model. It must be used by one goroutine at a time.
@@ -25,13 +27,19 @@ type Trainer struct {
 	c        Config
 	model    *model.Model // its Params change in place
 	data     *dataset.Set
-	step     int // done
+	training []int32 // what is trained on, indices into the data
+	step     int     // done
 	perEpoch int
 	history  []Epoch
 	sum      sums // of the epoch under way
 	s        *stepper
 	order    []int32
+	average  *average   // nil without
+	check    *validator // nil without
+	best     []model.Param
+	bestOf   int    // the epoch that best is of; 0: none yet
 	dataHash string // empty until a checkpoint needs it
+	saved    int    // epochs in the last checkpoint, -1 if there is none
 }
 
 // sums are totals over the images of the epoch under way.
@@ -66,7 +74,8 @@ func New(m *model.Model, d *dataset.Set, c Config) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{c: c, model: rows, data: d}
+	c.Milestones = slices.Clone(c.Milestones)
+	t := &Trainer{c: c, model: rows, data: d, saved: -1}
 	return t, t.compile()
 }
 
@@ -75,9 +84,13 @@ func (t *Trainer) compile() error {
 	if err != nil {
 		return err
 	}
-	t.perEpoch = t.data.Len() / t.c.BatchSize
-	t.order = make([]int32, t.data.Len())
+	var held []int32
+	t.training, held = t.c.split(t.data.Len())
+	t.perEpoch = len(t.training) / t.c.BatchSize
+	t.order = make([]int32, len(t.training))
 	t.s = newStepper(&t.c, n, &data{t.data.X, t.data.Y}, kernels.NewPool(t.c.Threads))
+	t.check = newValidator(&t.c, t.data, held, t.s.pool)
+	t.average = newAverage(&t.c, t.model.Params, t.perEpoch)
 	return nil
 }
 
@@ -95,8 +108,11 @@ func checkData(m *model.Model, d *dataset.Set, c *Config) error {
 	if d.Len() > math.MaxInt32 {
 		return fieldErr("data", fmt.Sprintf("%d images", d.Len()), "at most %d", math.MaxInt32)
 	}
-	if c.BatchSize > d.Len() {
-		return fieldErr("batchSize", c.BatchSize, "at most the %d images of the data", d.Len())
+	if err := c.checkValidation(d.Len()); err != nil {
+		return err
+	}
+	if c.Shift >= min(in.H, in.W) && c.Shift > 0 {
+		return fieldErr("shift", c.Shift, "less than the sides of images of %dx%d", in.H, in.W)
 	}
 	classes := m.Arch.Classes()
 	for i, y := range d.Y {
@@ -120,44 +136,92 @@ func checkModel(m *model.Model, c *Config) error {
 	return checkBatchNorms(m, c)
 }
 
-// Model returns the model as trained so far. It belongs to the trainer: copy it to keep
-// it while training goes on.
+// Model returns the weights being trained, of which the model that Run returns may be a
+// mean or an earlier state. It belongs to the trainer: copy it to keep it while training
+// goes on.
 func (t *Trainer) Model() *model.Model { return t.model }
 
-// Run trains to the end, or until ctx is done or training diverges. It returns
-// the model and the epochs completed so far (those before a Resume included)
-// whatever the error.
+// History returns the epochs completed so far.
+func (t *Trainer) History() []Epoch { return slices.Clone(t.history) }
+
+// Observe replaces Config.Progress and Config.EpochDone. It must not be called during Run.
+func (t *Trainer) Observe(step func(Progress), epoch func(Epoch)) {
+	t.c.Progress, t.c.EpochDone = step, epoch
+}
+
+// Kept returns the epoch after which the model was as Run returns it.
+func (t *Trainer) Kept() int {
+	if t.bestOf > 0 {
+		return t.bestOf
+	}
+	return len(t.history)
+}
+
+// Run trains to the end, or until ctx is done, training diverges, or patience is at an
+// end. It returns the model and the epochs completed so far (those before a Resume
+// included) whatever the error.
+//
+// The model has the weights of the best epoch if Config.Keep says so, means of weights
+// with Config.Average, and the last weights otherwise.
 //
 // With Config.Checkpoint set, the checkpoint is written after each epoch and when
 // ctx ends, which Run notices after the step under way; the error is then the
 // context's. When training diverges the last checkpoint stays; the error wraps
-// ErrDiverged. A second Run goes on where the first one stopped.
+// ErrDiverged and names it. A second Run goes on where the first one stopped.
 func (t *Trainer) Run(ctx context.Context) (*model.Model, []Epoch, error) {
 	err := t.run(ctx)
-	return t.model.Clone(), slices.Clone(t.history), err
+	if errors.Is(err, ErrDiverged) {
+		err = fmt.Errorf("%w; %s", err, t.lastGood())
+	}
+	m := t.current()
+	if t.bestOf > 0 {
+		m.Params = t.best
+	}
+	return m.Clone(), slices.Clone(t.history), err
+}
+
+func (t *Trainer) lastGood() string {
+	if t.saved < 0 {
+		return "there is no checkpoint from before"
+	}
+	return fmt.Sprintf("%s is the checkpoint of epoch %d, before that; to resume it would lead here again", t.c.Checkpoint, t.saved)
+}
+
+// current returns the model with the weights, or their mean, so far. It shares them with t.
+func (t *Trainer) current() *model.Model {
+	m := *t.model
+	if t.average != nil && t.average.mean != nil {
+		m.Params = t.average.mean
+	}
+	return &m
 }
 
 func (t *Trainer) run(ctx context.Context) error {
-	for t.step < t.c.Epochs*t.perEpoch {
+	for !t.done() {
 		if err := t.epoch(ctx); err != nil {
 			return err
 		}
-		if err := t.model.Validate(); err != nil {
-			return fmt.Errorf("train: epoch %d: %w (%w)", len(t.history), ErrDiverged, err)
-		}
 		if err := t.save(); err != nil {
 			return err
+		}
+		if t.c.EpochDone != nil {
+			t.c.EpochDone(t.history[len(t.history)-1])
 		}
 	}
 	return nil
 }
 
-// epoch does what is left of the epoch under way and adds it to the history.
+func (t *Trainer) done() bool {
+	return len(t.history) == t.c.Epochs || t.c.stopped(t.history)
+}
+
+// epoch does what is left of the epoch under way, looks at the model, and adds the epoch
+// to the history.
 func (t *Trainer) epoch(ctx context.Context) error {
-	n := t.step / t.perEpoch
+	n := len(t.history)
 	t.shuffle(n)
 	last := time.Now()
-	for k := t.step % t.perEpoch; k < t.perEpoch; k++ {
+	for k := t.step - n*t.perEpoch; k < t.perEpoch; k++ {
 		at := t.c.at(t.step, t.perEpoch)
 		if err := t.s.losses(ctx, t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize]); err != nil {
 			return t.stop(err)
@@ -179,12 +243,26 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		last = now
 		t.sum = sum
 		t.step++
+		t.average.step(t.step)
 		if t.c.Progress != nil {
 			t.c.Progress(Progress{t.step, t.c.Epochs * t.perEpoch, t.summary(n, k+1, at)})
 		}
 	}
-	t.history = append(t.history, t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch)))
+	if err := t.model.Validate(); err != nil {
+		return fmt.Errorf("train: epoch %d, step %d: %w (%w)", n+1, t.step, ErrDiverged, err)
+	}
+	e := t.summary(n, t.perEpoch, t.c.at(t.step-1, t.perEpoch))
+	if t.check != nil {
+		var err error
+		if e.Validation, err = t.check.run(ctx, t.current()); err != nil {
+			return t.stop(err)
+		}
+	}
+	t.history = append(t.history, e)
 	t.sum = sums{}
+	if keep.choice(&t.c) == "best" && t.c.lead(t.history, 0) == n+1 {
+		t.best, t.bestOf = cloneParams(t.current().Params), n+1
+	}
 	return nil
 }
 
@@ -213,14 +291,16 @@ func (t *Trainer) summary(n, steps int, at point) Epoch {
 	}
 }
 
-// shuffle draws the order of the images in epoch n (Fisher–Yates).
+// shuffle draws the order of the images in epoch n.
 func (t *Trainer) shuffle(n int) {
-	for i := range t.order {
-		t.order[i] = int32(i)
-	}
-	s := kernels.NewStream(t.c.Seed, uint64(n), streamOrder)
-	for i := len(t.order) - 1; i > 0; i-- {
+	copy(t.order, t.training)
+	shuffle(t.order, kernels.NewStream(t.c.Seed, uint64(n), streamOrder))
+}
+
+// shuffle is Fisher and Yates's.
+func shuffle(order []int32, s kernels.Stream) {
+	for i := len(order) - 1; i > 0; i-- {
 		j := s.Intn(i + 1)
-		t.order[i], t.order[j] = t.order[j], t.order[i]
+		order[i], order[j] = order[j], order[i]
 	}
 }

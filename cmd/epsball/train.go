@@ -68,64 +68,107 @@ func (a *app) train(ctx context.Context, f *trainFlags) error {
 	if err != nil {
 		return err
 	}
-	release, err := a.claim(f.force, f.inputs(), &f.out, &f.checkpoint)
+	if f.seeds > 0 {
+		return a.trainSeeds(ctx, f, &c)
+	}
+	if err := f.checkFiles(); err != nil {
+		return err
+	}
+	c.Checkpoint = f.checkpoint.Path
+	release, err := a.claimTrain(f)
 	if err != nil {
 		return err
 	}
 	defer release()
+	r, err := a.trainOne(ctx, f, &c)
+	if r == nil {
+		return err
+	}
+	return errors.Join(a.report(r), err)
+}
+
+func (a *app) claimTrain(f *trainFlags) (release func(), err error) {
+	return a.claim(f.force, f.inputs(), &f.out, &f.checkpoint, &f.log)
+}
+
+// trainOne trains a model, whose files are claimed. The result is nil if the input is bad.
+func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*report.Train, error) {
 	m, start, err := a.loadArch(f.arch, c.Seed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := a.load(&f.data, m, f.arch); err != nil {
-		return err
-	}
-	set, err := f.data.Fit(m, f.arch)
+	set, err := f.loadData(a, m)
 	if err != nil {
-		return err
-	}
-	if err := f.data.Labelled(); err != nil {
-		return err
-	}
-	if err := f.loadTest(a, m); err != nil {
-		return err
+		return nil, err
 	}
 	m.Card = map[string]string{
-		report.CardCommand: f.command(&c), report.CardMethod: string(c.Method), report.CardEps: f.eps.text,
+		report.CardCommand: f.command(c), report.CardMethod: string(c.Method), report.CardEps: f.eps.text,
 		report.CardSeed: strconv.FormatUint(c.Seed, 10), report.CardEpochs: strconv.Itoa(c.Epochs),
 	}
 	if start != "" {
 		m.Card[report.CardInit] = start
 	}
-
-	bar := show.NewBar(a.stderr)
-	c.Progress = a.trainProgress(bar, &c, set.Len()/max(1, c.BatchSize))
-	t, err := f.trainer(m, set, &c)
+	t, err := f.trainer(m, set, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	log, err := openLog(&f.log, t.History())
+	if err != nil {
+		return nil, err
+	}
+	bar := show.NewBar(a.stderr)
+	step, epoch := a.trainProgress(bar, c)
+	t.Observe(step, func(e train.Epoch) { log.add(e); epoch(e) })
 	a.warnTested(f)
-	r := &report.Train{
-		Envelope: a.envelope("train"), Out: f.out.Path, Command: m.Card[report.CardCommand], Arch: f.arch, Method: c.Method,
-		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: set.Len(),
-	}
-	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.Spec, a.isa.Name(), a.threads
+	r := f.result(a, c, set.Len())
+	r.Command = m.Card[report.CardCommand]
 	began := time.Now()
 	trained, epochs, err := t.Run(ctx)
 	bar.Clear()
 	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
 	if err == nil {
+		r.Stopped = len(epochs) < c.Epochs
+		if c.Keep == "best" {
+			r.BestEpoch = t.Kept()
+		}
+		trained.Card[report.CardHistory] = report.NewHistory(r.Epochs).String()
 		err = a.finish(ctx, f, trained, r)
 	} else if errors.Is(err, context.Canceled) {
 		err = interrupted("%d of %s done; the same command with --resume goes on from %s",
 			len(epochs), count(c.Epochs, "epoch"), f.checkpoint.Path)
 	}
+	err = errors.Join(err, log.close())
 	if err != nil && exitCode(err) == exitBadInput {
-		return err
+		return nil, err
 	}
 	r.Written = f.out.Written
-	return errors.Join(a.report(r), err)
+	return r, err
+}
+
+// result is what is known of a run before it starts.
+func (f *trainFlags) result(a *app, c *train.Config, images int) *report.Train {
+	r := &report.Train{
+		Envelope: a.envelope("train"), Out: f.out.Path, Arch: f.arch, Method: c.Method,
+		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: images,
+	}
+	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.Spec, a.isa.Name(), a.threads
+	return r
+}
+
+// loadData loads what a model is trained and tested on.
+func (f *trainFlags) loadData(a *app, m *model.Model) (*dataset.Set, error) {
+	if err := a.load(&f.data, m, f.arch); err != nil {
+		return nil, err
+	}
+	set, err := f.data.Fit(m, f.arch)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.data.Labelled(); err != nil {
+		return nil, err
+	}
+	return set, f.loadTest(a, m)
 }
 
 // trainer starts or resumes; a checkpoint must be one of this command.
@@ -168,23 +211,6 @@ func (f *trainFlags) loadTest(a *app, m *model.Model) error {
 		return fmt.Errorf("--test-data: %w", err)
 	}
 	return f.test.Labelled()
-}
-
-// trainProgress returns a callback that shows a bar and a line an epoch.
-func (a *app) trainProgress(b *show.Bar, c *train.Config, perEpoch int) func(train.Progress) {
-	return func(p train.Progress) {
-		e := p.Now
-		b.Show(fmt.Sprintf("epoch %d/%d", e.Epoch, c.Epochs), p.Step, p.Steps)
-		if perEpoch == 0 || p.Step%perEpoch != 0 {
-			return
-		}
-		b.Clear()
-		line := fmt.Sprintf("epoch %d/%d  loss %.4f  clean %s", e.Epoch, c.Epochs, e.Loss, percent(e.CleanAccuracy))
-		if c.Method.Radius() {
-			line += fmt.Sprintf("  robust %s  ε %.4g", percent(e.RobustAccuracy), e.Eps)
-		}
-		a.logf("%s  lr %.3g  %s", line, e.LR, seconds(e.Seconds))
-	}
 }
 
 // finish folds the model if it is to be, writes it and evaluates what it has written. A

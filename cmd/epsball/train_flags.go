@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epsball/epsball/internal/outfile"
-	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/train"
 )
 
@@ -23,13 +23,15 @@ type trainFlags struct {
 	method            *value[train.Method]
 	eps, trainEps     *value[net.Epsilon]
 	data, test        data
-	out, checkpoint   outfile.Output
+	out               outfile.Output
+	checkpoint, log   outfile.Output
 	resume, force     bool
 	fold              bool
 	epochs, batch     int
 	lr, lrFinal       float64
-	own               train.Config // what the flags of some methods set
+	own               train.Config // what the flags of settings set
 	seed              uint64
+	seeds             int
 	winograd          bool
 	given             func(flag string) bool
 	defaultCheckpoint bool // not named by --checkpoint
@@ -39,11 +41,12 @@ func (a *app) trainCommand() *cobra.Command {
 	f := &trainFlags{
 		method: namedFlag("method", "ibp", methodNames(train.Methods()), train.ParseMethod), eps: epsilonFlag("0.1"), trainEps: epsilonFlag(""),
 		out: outfile.Output{Flag: "out", Kind: outfile.Model}, checkpoint: outfile.Output{Flag: "checkpoint", ByPath: true, Resumable: true},
+		log: outfile.Output{Flag: "log", ByPath: true, Resumable: true},
 	}
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train a model",
-		Long: `Trains a model with Adam by one of these methods:
+		Long: `Trains a model by one of these methods:
 
 ` + methodList() + `
 The same flags give the same weights bit for bit, whatever the threads and the
@@ -53,13 +56,19 @@ Batch norms are trained by the statistics of each batch and stay in the model; -
 makes them part of the layers before them (docs/training.md).
 
 At the end the model is evaluated on test data at --eps: clean, PGD-40, certified.
+--validation looks at images held back from training after each epoch, at --eps too.
 
 A checkpoint is written after every epoch and on ^C; the same command with
 --resume continues from it. It is deleted once the model is written, unless
 --checkpoint names it. An existing model or checkpoint is replaced only with
---force.`,
-		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors`,
-		Args:    noArgs,
+--force.
+
+--seeds trains several models, from --seed up, to OUT-seedK.safetensors, and prints the
+means of their test accuracies with confidence intervals.`,
+		Example: `  epsball train --arch mnist-small --method ibp --eps 0.1 --data testdata/mnist#train --out m.safetensors
+  epsball train --arch mnist-small --method pgd --optimizer sgd --momentum 0.9 --lr 0.1 --schedule one-cycle \
+      --validation 0.1 --keep best --log m.jsonl --data testdata/mnist#train --out m.safetensors`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.given = c.Flags().Changed
 			return a.train(c.Context(), f)
@@ -76,6 +85,7 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")
 	fl.StringVar(&f.checkpoint.Path, "checkpoint", "", "`file` for checkpoints (default the value of --out with .checkpoint)")
 	fl.BoolVar(&f.resume, "resume", false, "go on from the checkpoint")
+	fl.StringVar(&f.log.Path, "log", "", "`file` for a line of JSON an epoch")
 	addForce(c, &f.force)
 	fl.StringVar(&f.test.Spec, "test-data", "", "`data` to evaluate on at the end, or none (default builtin:mnist if it fits)")
 	fl.IntVar(&f.test.N, "test-n", 0, "number of test images (default all)")
@@ -83,14 +93,19 @@ A checkpoint is written after every epoch and on ^C; the same command with
 	fl.IntVar(&f.batch, "batch", 0, defaults("batch", "images of a step", func(c train.Config) any { return c.BatchSize }))
 	fl.Float64Var(&f.lr, "lr", 0, defaults("lr", "learning rate", func(c train.Config) any { return c.LR }))
 	fl.Float64Var(&f.lrFinal, "lr-final", 0, defaults("lr-final", "learning rate at the end", func(c train.Config) any { return c.LRFinal }))
-	for _, o := range train.Settings() {
+	for _, o := range allSettings() {
 		addSetting(fl, o, &f.own)
 	}
 	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
 	fl.BoolVar(&f.fold, "fold", false, "fold batch norms into the layers before them at the end; that is the model which is evaluated")
-	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and random starts", func(c train.Config) any { return c.Seed }))
+	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and all that is random", func(c train.Config) any { return c.Seed }))
+	fl.IntVar(&f.seeds, "seeds", 0, fmt.Sprintf("train that many models, with seeds from --seed up; at most %d", report.MaxSeeds))
+	groupFlags(c, trainGroups())
 	return c
 }
+
+// allSettings lists those of methods, then those that all methods have.
+func allSettings() []*train.Setting { return append(train.Settings(), train.CommonSettings()...) }
 
 // addSetting adds a flag that sets a setting in own.
 func addSetting(fl *pflag.FlagSet, o *train.Setting, own *train.Config) {
@@ -106,6 +121,7 @@ func addSetting(fl *pflag.FlagSet, o *train.Setting, own *train.Config) {
 		fl.Float64Var(p, o.Flag, 0, usage)
 	case *[]float64:
 		fl.Float64SliceVar(p, o.Flag, nil, usage)
+		fl.Lookup(o.Flag).DefValue = "" // the usage has it
 	case *string:
 		fl.StringVar(p, o.Flag, "", usage)
 	case *bool:
@@ -158,14 +174,14 @@ func joined(methods []train.Method) string { return strings.Join(methodNames(met
 func methodList() string {
 	var b strings.Builder
 	for _, m := range train.Methods() {
-		fmt.Fprintf(&b, "  %-9s %s\n", m, m.About())
+		fmt.Fprintf(&b, "  %-14s %s\n", m, m.About())
 	}
 	return b.String()
 }
 
 // flagOf returns the flag of a setting as package train names it, or nothing.
 func flagOf(field string) string {
-	for _, o := range train.Settings() {
+	for _, o := range allSettings() {
 		if o.Field == field {
 			return o.Flag
 		}
@@ -220,65 +236,22 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			set()
 		}
 	}
-	for _, o := range train.Settings() {
+	for _, o := range allSettings() {
 		if f.given(o.Flag) {
 			o.Copy(&c, &f.own)
 		}
+	}
+	if f.given("lr-final") && !c.EndsLow() {
+		return c, fmt.Errorf("--lr-final: has no meaning with --schedule %s", c.Schedule)
+	}
+	if c.Validation > 0 {
+		c.ValidationEps = f.eps.v
 	}
 	c.Threads, c.ISA, c.Checkpoint = a.threads, a.isa.Name(), f.checkpoint.Path
 	return c, nil
 }
 
-// settings spells out everything that the weights depend on, but the data.
-func (f *trainFlags) settings(c *train.Config) string {
-	var b strings.Builder
-	put := func(flag string, v any) { fmt.Fprintf(&b, " --%s %s", flag, show.Quote(fmt.Sprint(v))) }
-	putSetting := func(o *train.Setting) {
-		if _, flag := o.Value(c).(bool); flag { // takes no value of its own
-			fmt.Fprintf(&b, " --%s=%s", o.Flag, o.Text(c))
-			return
-		}
-		put(o.Flag, o.Text(c))
-	}
-	put("arch", f.arch)
-	put("method", c.Method)
-	put("eps", f.eps.text)
-	if c.Method.Radius() {
-		put("train-eps", c.TrainEps)
-	}
-	usual := train.DefaultConfig(c.Method)
-	for _, o := range c.Method.Settings() {
-		if !o.Quiet || o.Text(c) != o.Text(&usual) {
-			putSetting(o)
-		}
-	}
-	put("epochs", c.Epochs)
-	put("batch", c.BatchSize)
-	put("lr", c.LR)
-	put("lr-final", c.LRFinal)
-	put("seed", c.Seed)
-	if c.Winograd {
-		b.WriteString(" --winograd")
-	}
-	if f.fold {
-		b.WriteString(" --fold")
-	}
-	return "epsball train" + b.String()
-}
-
-// command is the command line that trains the same model again.
-func (f *trainFlags) command(c *train.Config) string {
-	s := f.settings(c) + " --data " + show.Quote(f.data.Spec)
-	if f.given("n") || f.given("offset") {
-		s += fmt.Sprintf(" --n %d --offset %d", f.data.N, f.data.Offset)
-	}
-	if f.given("channels") {
-		s += " --channels " + f.data.channels.text
-	}
-	return s + " --out " + show.Quote(f.out.Path)
-}
-
-// check looks at the flags that concern files.
+// check looks at the flags that the command cannot do without.
 func (f *trainFlags) check() error {
 	for _, r := range []struct{ flag, value, want string }{
 		{"arch", f.arch, strings.Join(model.Presets(), ", ") + ", or a .json, .safetensors or .onnx file"},
@@ -289,13 +262,21 @@ func (f *trainFlags) check() error {
 			return fmt.Errorf("--%s: required: %s", r.flag, r.want)
 		}
 	}
+	if f.given("seeds") && (f.seeds < 1 || f.seeds > report.MaxSeeds) {
+		return fmt.Errorf("--seeds: got %d, want 1 … %d", f.seeds, report.MaxSeeds)
+	}
+	return nil
+}
+
+// checkFiles looks at the files of a run that is to be started, or gone on with.
+func (f *trainFlags) checkFiles() error {
 	if f.checkpoint.Path == "" {
 		if _, ok := outfile.Descriptor(f.out.Path); ok {
 			return fmt.Errorf("--checkpoint: required with --out %s", f.out.Path)
 		}
 		f.checkpoint.Path, f.defaultCheckpoint = f.out.Path+".checkpoint", true
 	}
-	f.checkpoint.Resume = f.resume
+	f.checkpoint.Resume, f.log.Resume = f.resume, f.log.Resume || f.resume
 	_, err := os.Stat(f.checkpoint.Path)
 	switch {
 	case err == nil && !f.resume && !f.force && f.defaultCheckpoint:

@@ -108,7 +108,7 @@ func (b *Bars) WriteSVG(w io.Writer) error {
 		return left + (right-left)*min(v/most, 1)
 	}
 	const tall = 16
-	top, group := y, ""
+	group := ""
 	for i := range b.Bars {
 		k := &b.Bars[i]
 		if k.Group != group {
@@ -124,9 +124,9 @@ func (b *Bars) WriteSVG(w io.Writer) error {
 		}
 		b.draw(s, k, left, y+3, tall, scale)
 		s.text(max(scale(max(k.High, 0)), end(k, scale, left))+6, y+3+0.78*tall, s.small, fit(b.text(k), s.small, values), look("value", ink, none))
+		s.line(left, y, left, y+tall+6, look("axes", none, frame))
 		y += tall + 8
 	}
-	s.line(left, top, left, y, look("axes", none, frame))
 	return s.finish(w, y+12, b.Title, b.Alt())
 }
 

@@ -166,8 +166,8 @@ func goldenStep(t *testing.T, s *stepper, want map[string][]float64, name string
 	}
 	for l, p := range s.grad.Params {
 		q := s.net.Model().Params[l]
-		sameWithin(t, want, fmt.Sprintf("%s.%%sweight.%d", name, l), p.W, q.W, 1, len(p.W)/5)
-		sameWithin(t, want, fmt.Sprintf("%s.%%sbias.%d", name, l), p.B, q.B, 1, len(p.B)/5)
+		sameWithin(t, want, fmt.Sprintf("%s.%%sweight.%d", name, l), p.W, q.W, 2, len(p.W)/5)
+		sameWithin(t, want, fmt.Sprintf("%s.%%sbias.%d", name, l), p.B, q.B, 2, len(p.B)/5)
 	}
 	assert.Empty(t, slices.DeleteFunc(left(want, name+"."), func(s string) bool { return !strings.Contains(s, "weight") && !strings.Contains(s, "bias") }))
 }

@@ -260,7 +260,8 @@ func TestCROWNIBPGolden(t *testing.T) {
 			c := DefaultConfig(CROWNIBP)
 			c.BatchSize, c.TrainEps, c.Tightness = g.N, net.MustEpsilon("0.1"), 0
 			s := newTestStepper(t, g.Model, d, &c)
-			goldenStep(t, s, want, name, point{lr: 1e-3, eps: 0.05, kappa: 0.5})
+			// margins of −60 are rounded by as much as 1e-4 of a softmax
+			goldenStep(t, s, want, name, 10, point{lr: 1e-3, eps: 0.05, kappa: 0.5})
 		})
 	}
 }

@@ -187,7 +187,7 @@ func TestSettings(t *testing.T) {
 			assert.NotEmpty(t, s.Usage)
 		}
 		assert.Equal(t, !slices.Contains([]Method{Standard, InputGradient, Jacobian}, m), m.Radius())
-		assert.Equal(t, slices.Contains([]Method{IBP, SABR, MTLIBP}, m), m.Bounds())
+		assert.Equal(t, slices.Contains([]Method{IBP, CROWNIBP, SABR, MTLIBP}, m), m.Bounds())
 	}
 	assert.Nil(t, Method("none").Settings())
 	all := map[*Setting]bool{}

@@ -42,11 +42,15 @@ func (s *stepper) newBatchNorms() *batchNorms {
 		}
 		if points != nil {
 			p.batch.points = points.Part(p.points, p.from)
+			p.batch.points.Pixels = s.carries()
 		}
 	}
 	s.grad.UseBatch(b.traces...)
 	if s.iv != nil {
 		s.iv.UseBatch(b.traces[0])
+	}
+	if s.linear != nil {
+		s.linear.useBatch(b.traces[0])
 	}
 	return b
 }

@@ -13,8 +13,12 @@ type Method string
 // line's flags and checkpoints.
 var objectives = []*objective{
 	&standard,
+	&fgsm,
+	&nfgsm,
+	&free,
 	&pgd,
 	&ibp,
+	&crownIBP,
 	&trades,
 	&sabr,
 	&mtlibp,
@@ -33,6 +37,7 @@ type objective struct {
 	defaults func(c *Config)            // writes what differs from the defaults of standard
 	settings []*Setting                 // the numbers of Config, not of every method, that it uses
 	accepts  func(m *model.Model) error // refuses models it cannot train; nil: takes all
+	init     model.Init                 // first weights that it is meant for; empty: InitHe
 	needs    needs
 	loss     func(c *Config, e *example)
 }
@@ -44,6 +49,10 @@ type needs struct {
 	attack *inner                         // how points are found; nil: none are
 	boxes  boxes                          // what interval bounds are computed over; nil: none are
 	boxed  func(c *Config, at point) bool // at which steps they are; nil: at all
+
+	// linear is the share that linear bounds over the same boxes have in worst, the rest
+	// being that of interval bounds; nil: none.
+	linear func(c *Config, at point) float64
 }
 
 // trace says how far the passes over a batch go.
@@ -56,15 +65,21 @@ const (
 )
 
 // inner is the attack whose points are trained on: projected steps along the sign of a
-// loss's gradient, in the Linf ball of the training radius. Fields that are nil stand for
-// what pgd does.
+// loss's gradient, in the ball of the training radius. Fields that are nil stand for what
+// pgd does.
 type inner struct {
 	// start draws a pixel of the first point; x is the image's, and the box where points
 	// must stay is [lo, hi].
 	start func(c *Config, at point, s *kernels.Stream, x, lo, hi float32) float32
+	// noise is the radius of the L2 ball that the first point is drawn from if points lie
+	// in L2 balls, as a multiple of the training radius; nil: start draws it then too.
+	noise   func(c *Config) float64
+	carried bool // points start from the perturbation that the step before has left: no start
+
 	// ascend writes the gradient to the point's logits z of the loss that the
 	// attack ascends; clean are the image's, nil if it is untraced.
-	ascend func(dz, z, clean []float32, y int)
+	ascend       func(dz, z, clean []float32, y int)
+	crossEntropy bool // that loss is the label's cross-entropy
 	// draw, if not nil, draws a vector v of one element a class for each image. The attack
 	// then ascends v·z, and the loss is given v.
 	draw func(v []float32, s *kernels.Stream)
@@ -75,7 +90,7 @@ type inner struct {
 	length    func(c *Config, at point) float64 // of a step; nil: PGDStepSize of TrainEps
 
 	// move takes the points of the first groups of p one step along grad; nil: by the
-	// sign, projected to the box.
+	// norm, projected to the ball.
 	move func(s *stepper, p *part, grad []float32, groups int)
 
 	// probe: the points are the far ends of finite differences, not attacks. They do not
@@ -142,6 +157,28 @@ func (o *objective) uses(s *Setting) bool {
 // boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
 	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at) || o.regularity(c, at) > 0)
+}
+
+// linearAt returns the share of linear bounds at a step.
+func (o *objective) linearAt(c *Config, at point) float64 {
+	if o.needs.linear == nil || !o.boxesAt(c, at) {
+		return 0
+	}
+	return o.needs.linear(c, at)
+}
+
+// example returns room for what a loss of so many classes is given.
+func (n *needs) example(classes int) (e example) {
+	room := func(need bool) []float32 {
+		if !need {
+			return nil
+		}
+		return make([]float32, classes)
+	}
+	e.clean, e.dClean = room(n.clean != untraced), room(n.clean == gradient)
+	e.points, e.dPoints = room(n.points != untraced), room(n.points == gradient)
+	e.spare = room(true)
+	return e
 }
 
 // scaleBy multiplies a gradient by a weight.

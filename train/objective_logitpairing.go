@@ -15,10 +15,10 @@ var logitPairing = objective{
 		pgd.defaults(c)
 		c.Beta = 0.5
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &norm, &overfitting},
 	needs: needs{
 		clean: gradient, points: gradient,
-		attack: &inner{start: startUniform, ascend: ascendCrossEntropy},
+		attack: pgd.needs.attack,
 	},
 	loss: func(c *Config, e *example) {
 		e.loss = net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted)

@@ -16,7 +16,7 @@ func (s *stepper) begin(p *part) {
 	groups, need := p.to-p.from, &s.o.needs
 	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
-	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
+	if s.fresh && need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
 		if p.copied != nil {
 			copy(p.copied, p.cleanLogits)
@@ -28,24 +28,33 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
-// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+// bounding is the phase of bound, and of what the bounds of all parts are wanted for.
 func (s *stepper) bounding() phase {
-	if s.regular == nil {
+	if s.regular == nil && s.linear == nil {
 		return phase{work: s.bound}
 	}
-	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+	return phase{s.bound, func() {
+		if s.regular != nil {
+			s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at))
+		}
+		if s.o.linearAt(s.c, s.at) > 0 {
+			s.pool.Run(s.linear.ranges, s.judgeRange)
+		}
+	}}
 }
 
 // bound bounds the margins of a part's images, at steps that do so.
 func (s *stepper) bound(p *part) {
+	p.clearGradients()
 	if !s.o.boxesAt(s.c, s.at) {
 		return
 	}
 	lo, hi := p.boxed.Box()
 	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 	first, end := s.share(p)
-	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
-	if s.regular != nil {
+	regular := s.o.regularity(s.c, s.at) > 0
+	p.boxed.forward(s.labels[first:end], regular || s.o.linearAt(s.c, s.at) > 0)
+	if regular {
 		s.regular.observe(p.boxed, end-first)
 	}
 }
@@ -56,7 +65,7 @@ func (s *stepper) boundBack(p *part) {
 		return
 	}
 	first, end := s.share(p)
-	if s.regular != nil {
+	if s.o.regularity(s.c, s.at) > 0 {
 		s.regular.gradient(p.boxed, end-first)
 		for i := first; i < end; i++ {
 			s.loss[i] += s.regular.loss
@@ -66,45 +75,62 @@ func (s *stepper) boundBack(p *part) {
 }
 
 // judge takes the loss of each image of p and hands its gradients to the traces and
-// the bounds.
+// the bounds. Where there are linear bounds, judgeRange does so.
 func (s *stepper) judge(p *part) {
+	if s.o.linearAt(s.c, s.at) > 0 {
+		return
+	}
+	if s.iv == nil {
+		p.clearGradients()
+	}
 	first, end := s.share(p)
-	labels, boxed := s.labels[first:end], s.o.boxesAt(s.c, s.at)
-	e := &p.e
-	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
+	for i := range end - first {
+		s.judgeImage(p, &p.e, i)
+	}
+}
+
+// judgeImage is judge of image i of p, with e as room.
+func (s *stepper) judgeImage(p *part, e *example, i int) {
+	n := p.from*kernels.Lanes + i // in the batch
+	e.at, e.scale, e.y = s.at, float32(1/float64(len(s.images))), s.labels[n]
 	e.worst, e.dWorst = nil, nil
-	var dClean, dPoints []float32 // lanes without an image stay zero
+	if p.cleanLogits != nil {
+		net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
+	}
+	if p.pointLogits != nil {
+		net.LaneGroups.Gather(e.points, p.pointLogits, i)
+	}
+	if s.o.boxesAt(s.c, s.at) {
+		classes := s.net.Classes()
+		e.worst, e.dWorst = s.iv.v[n*classes:][:classes], s.iv.dv[n*classes:][:classes]
+	}
+	if p.drawn != nil {
+		e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+	}
+	s.o.loss(s.c, e)
 	if e.dClean != nil {
-		dClean = zeroed(p.clean, p.to-p.from, len(e.dClean))
+		net.LaneGroups.Scatter(p.clean.LogitGradient(), e.dClean, i)
 	}
 	if e.dPoints != nil {
-		dPoints = zeroed(p.points, p.to-p.from, len(e.dPoints))
+		net.LaneGroups.Scatter(p.points.LogitGradient(), e.dPoints, i)
 	}
-	for i, y := range labels {
-		e.y = y
-		if p.cleanLogits != nil {
-			net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
-		}
-		if p.pointLogits != nil {
-			net.LaneGroups.Gather(e.points, p.pointLogits, i)
-		}
-		if boxed {
-			n := s.net.Classes()
-			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
-		}
-		if p.drawn != nil {
-			e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
-		}
-		s.o.loss(s.c, e)
-		if dClean != nil {
-			net.LaneGroups.Scatter(dClean, e.dClean, i)
-		}
-		if dPoints != nil {
-			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
-		}
-		if !s.ascended() { // else that was of other weights than the network's
-			s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
-		}
+	if s.ascended() { // that was of other weights than the network's
+		return
+	}
+	s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	if s.watched {
+		s.compare(e, n)
+	}
+}
+
+// clearGradients sets the gradients to the logits of traces to zero: lanes without an image
+// keep that.
+func (p *part) clearGradients() {
+	if p.e.dClean != nil {
+		zeroed(p.clean, p.to-p.from, len(p.e.dClean))
+	}
+	if p.e.dPoints != nil {
+		zeroed(p.points, p.to-p.from, len(p.e.dPoints))
 	}
 }
 
@@ -117,14 +143,36 @@ func zeroed(ws *net.Workspace, groups, classes int) []float32 {
 
 // perturb finds the adversarial points of p's images.
 func (s *stepper) perturb(p *part, first int, labels []int) {
-	attack := s.o.needs.attack
+	attack := s.attack()
 	reach := attack.reach(s.c, s.at)
 	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
-	size := s.net.Input().Size()
-	for i := range labels {
-		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), streamStart)
+	s.start(p, first, len(labels))
+	if reach == 0 && attack.move == nil {
+		return // there is nowhere to go
+	}
+	for range attack.count(s.c) {
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.ascend(p, first, labels)
+	}
+}
+
+// start puts the first points.
+func (s *stepper) start(p *part, first, images int) {
+	attack, l2, size := s.attack(), s.c.NormTrained() == net.L2, s.net.Input().Size()
+	if attack.carried {
+		s.startCarried(p)
+		return
+	}
+	for i := range images {
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), s.draws)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
+		if l2 && attack.noise != nil {
+			s.startInBall(p, at, attack.noise(s.c)*s.at.eps)
+			continue
+		}
 		for range size {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
@@ -133,20 +181,14 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
 		}
 	}
-	if reach == 0 && attack.move == nil {
-		return // there is nowhere to go
-	}
-	for range attack.count(s.c) {
-		if s.ctx.Err() != nil {
-			return
-		}
-		s.ascend(p, labels)
+	if l2 {
+		s.intoBall(p, p.adv, p.x, attack.ball(s.c, s.at))
 	}
 }
 
 // ascend does one step of the attack.
-func (s *stepper) ascend(p *part, labels []int) {
-	attack, groups := s.o.needs.attack, p.to-p.from
+func (s *stepper) ascend(p *part, first int, labels []int) {
+	attack, groups := s.attack(), p.to-p.from
 	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
 	for i, y := range labels {
 		net.LaneGroups.Gather(p.z, z, i)
@@ -158,14 +200,29 @@ func (s *stepper) ascend(p *part, labels []int) {
 		} else {
 			attack.ascend(p.dz, p.z, p.e.clean, y)
 		}
+		if s.watched {
+			s.before[first+i] = net.CrossEntropy.Gradient(p.e.spare, p.z, y, net.Untargeted)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	grad := p.points.Backward(groups)[:len(p.adv)]
-	if attack.move != nil {
+	switch length := attack.stride(s.c, s.at); {
+	case attack.move != nil:
 		attack.move(s, p, grad, groups)
-		return
+	case s.c.NormTrained() == net.L2:
+		s.moveL2(p, p.adv, grad, p.x, length, attack.ball(s.c, s.at))
+	default:
+		s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(length))
 	}
-	s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(attack.stride(s.c, s.at)))
+}
+
+// attack is the one that finds the points of this step: the objective's, or what has
+// taken its place.
+func (s *stepper) attack() *inner {
+	if s.instead != nil {
+		return s.instead
+	}
+	return s.o.needs.attack
 }
 
 // reach is the radius of the box where points must stay: 1 is the pixel range alone.
@@ -177,6 +234,14 @@ func (a *inner) reach(c *Config, at point) float64 {
 		return a.radius(c, at)
 	}
 	return at.eps
+}
+
+// ball is the radius of the ball where points must stay, less than 0 if there is none.
+func (a *inner) ball(c *Config, at point) float64 {
+	if a.unclipped {
+		return -1
+	}
+	return a.reach(c, at)
 }
 
 func (a *inner) count(c *Config) int {
@@ -193,8 +258,10 @@ func (a *inner) stride(c *Config, at point) float64 {
 	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
-// place is that of an image of the batch in all of training.
-func (s *stepper) place(i int) uint64 { return uint64(s.step)*uint64(len(s.images)) + uint64(i) }
+// place is that of an image of the batch in all of training, the same in its replays.
+func (s *stepper) place(i int) uint64 {
+	return uint64(s.step/s.replays())*uint64(len(s.images)) + uint64(i)
+}
 
 // pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
 // one is number first of the batch.

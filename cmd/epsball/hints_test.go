@@ -207,8 +207,8 @@ func TestHints(t *testing.T) {
 	for line, stderr := range map[string]string{
 		"--eps 0.1": want,
 		"--eps 0.1 --method crown-ibp --ladder=false": want,
-		"--eps 1e-6":               "",
-		"--eps 0.1 --method crown": "",
+		"--eps 1e-6":                                "",
+		"--eps 0.1 --method crown":                  "",
 		"--radius --resolution 0.01 --method crown": "",
 	} {
 		r := run(strings.Fields(certify + line)...)
@@ -287,7 +287,8 @@ func TestTrainWarns(t *testing.T) {
 func TestHelpTopics(t *testing.T) {
 	for line, want := range map[string]string{
 		"help data":                         "lines NAME,LABEL",
-		"data":                              "lines NAME,LABEL",
+		"data":                              "licence        MIT",
+		"data mnist":                        "2646ac647ad5339dbf082846283269ea",
 		"help models":                       "torch.onnx.export(",
 		"help certify":                      "--method",
 		"help":                              "Additional help topics",

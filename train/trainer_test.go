@@ -47,6 +47,9 @@ func quick(m Method) Config {
 	if c.PGDSteps > 0 {
 		c.PGDSteps = 3
 	}
+	if m == InputGradient {
+		c.Beta = 0.1 // few images and steps
+	}
 	return c
 }
 
@@ -413,6 +416,9 @@ func TestResidual(t *testing.T) {
 		for threads := 1; threads <= 2; threads++ {
 			c := DefaultConfig(method)
 			c.Epochs, c.BatchSize, c.LR, c.Threads = 60, 8, 1e-2, threads
+			if method == InputGradient {
+				c.Beta = 0.1
+			}
 			if method.Radius() {
 				c.TrainEps = net.MustEpsilon("0.01")
 			}

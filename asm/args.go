@@ -177,6 +177,30 @@ type RelaxArgs struct {
 	Sums                    [3][8]float32
 }
 
+// LinesArgs describes one call of LinesBack or LinesAhead: N lane vectors at each pointer,
+// but one float32 a vector at Bias, for functions of which each, in each lane, lies between
+// the lines Lower·z and Upper·z + Intercept. With slope = the sign bit of v is set ? Upper :
+// Lower, v being the coefficients at Src and n = 0 < v ? 0 : v, LinesBack is
+//
+//	Dst = v*slope
+//	Sums[0] += n*Intercept
+//	Sums[1] += Dst*Bias
+//
+// the sums starting at zero, and LinesAhead, z being the values at Dst,
+//
+//	Dst = z*slope + (the sign bit of v is set ? Intercept : 0)
+//	Src = (v*slope)*Scale
+//	OfIntercept += n*Scale
+//	OfUpper += (n*Scale)*z
+//
+// Every operation rounds once, none is fused.
+type LinesArgs struct {
+	Dst, Src, Lower, Upper, Intercept, Bias, OfUpper, OfIntercept unsafe.Pointer
+	N                                                             int
+	Sums                                                          [2][8]float32
+	Scale                                                         [8]float32
+}
+
 // SparseGroups is the largest number of lane groups that a SparseP kernel takes.
 const SparseGroups = 3
 

@@ -307,6 +307,18 @@ func IntervalBoxAVX2(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func LeakyAVX2(dst, src, x, slope unsafe.Pointer, n int)
 
+// LinesAheadAVX2 takes values forward along the lines that LinesBack took, as LinesArgs
+// describes.
+//
+//go:noescape
+func LinesAheadAVX2(a *LinesArgs)
+
+// LinesBackAVX2 takes coefficients backward through functions that lie between lines, as
+// LinesArgs describes.
+//
+//go:noescape
+func LinesBackAVX2(a *LinesArgs)
+
 // PGDStepAVX2 is one projected sign step over n lane vectors, in place:
 // v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 // v = lo > v ? lo : v

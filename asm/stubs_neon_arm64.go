@@ -307,6 +307,18 @@ func IntervalBoxNEON(c, r unsafe.Pointer, n int, a *IntervalArgs)
 //go:noescape
 func LeakyNEON(dst, src, x, slope unsafe.Pointer, n int)
 
+// LinesAheadNEON takes values forward along the lines that LinesBack took, as LinesArgs
+// describes.
+//
+//go:noescape
+func LinesAheadNEON(a *LinesArgs)
+
+// LinesBackNEON takes coefficients backward through functions that lie between lines, as
+// LinesArgs describes.
+//
+//go:noescape
+func LinesBackNEON(a *LinesArgs)
+
 // PGDStepNEON is one projected sign step over n lane vectors, in place:
 // v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 // v = lo > v ? lo : v

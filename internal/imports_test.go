@@ -35,7 +35,9 @@ var allowed = map[string][]string{
 	"":              {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 
 	// Results, and the files of runs.
-	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train"},
+	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train", "dataset"},
+	"report/page":      {"report", "internal/plot", "internal/show", "attack", "audit", "train"},
+	"internal/survey":  {"internal/input", "internal/pictures", "internal/show", "report", "audit", "attack", "verify", "kernels", "net", "model"},
 	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
 	"internal/show":    {},
 	"internal/plot":    {},

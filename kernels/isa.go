@@ -108,6 +108,7 @@ type Scratch struct {
 	interval asm.IntervalArgs
 	adam     asm.AdamArgs
 	relax    asm.RelaxArgs
+	lines    asm.LinesArgs
 	sparse   asm.SparseArgs
 	taps     asm.TapsArgs
 	tap      [1]asm.Tap

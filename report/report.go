@@ -60,6 +60,9 @@ const (
 	KindConversion   Kind = "conversion"
 	KindStorage      Kind = "storage"
 	KindBench        Kind = "bench"
+	KindData         Kind = "data"
+	KindDataCheck    Kind = "data-check"
+	KindPage         Kind = "page"
 )
 
 // kinds makes an empty result of each kind.
@@ -77,6 +80,9 @@ var kinds = map[Kind]func() Result{
 	KindConversion:   func() Result { return new(Conversion) },
 	KindStorage:      func() Result { return new(Storage) },
 	KindBench:        func() Result { return new(Bench) },
+	KindData:         func() Result { return new(Data) },
+	KindDataCheck:    func() Result { return new(DataCheck) },
+	KindPage:         func() Result { return new(Page) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

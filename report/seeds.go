@@ -107,7 +107,8 @@ func (r *TrainSeeds) Text() string {
 		t.AppendRow([]any{m.Seed, percentOr(m.Clean), percentOr(m.PGD), percentOr(m.Certified), m.Out})
 	}
 	if r.Clean != nil {
-		t.AppendFooter([]any{"mean ± 95 %", r.Clean.text(), r.PGD.text(), r.Certified.text(), ""})
+		t.AppendSeparator()
+		t.AppendRow([]any{"mean ± 95 %", r.Clean.text(), r.PGD.text(), r.Certified.text(), ""})
 	}
 	out := show.Render(t)
 	if r.Clean != nil {

@@ -45,8 +45,9 @@ func (a *average) begin() { a.mean = cloneParams(a.w) }
 
 func cloneParams(p []model.Param) []model.Param { return (&model.Model{Params: p}).Clone().Params }
 
-// step takes up the weights after a number of steps: by exponential decay (EMA), or with
-// the weight of each epoch's end before (SWA, Izmailov et al. 2018).
+// step takes up the weights after a number of steps. The mean is that of epochs' ends (SWA,
+// Izmailov et al. 2018), or one of which step n keeps AverageDecay, but at most n/(n + 9)
+// (EMA, as TensorFlow's ExponentialMovingAverage).
 func (a *average) step(done int) {
 	if a == nil || done < a.from || done%a.every != 0 {
 		return
@@ -62,7 +63,8 @@ func (a *average) step(done int) {
 		if decay == 0 {
 			decay = defaultDecay
 		}
-		share = 1 - decay
+		// So that few steps do not leave much of the first weights.
+		share = 1 - min(decay, float64(a.count)/float64(a.count+9))
 	}
 	for i := range a.mean {
 		m, w := &a.mean[i], &a.w[i]

@@ -49,6 +49,9 @@ func (s *stepper) newBatchNorms() *batchNorms {
 	if s.iv != nil {
 		s.iv.UseBatch(b.traces[0])
 	}
+	if s.linear != nil {
+		s.linear.useBatch(b.traces[0])
+	}
 	return b
 }
 

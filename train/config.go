@@ -24,15 +24,15 @@ type Config struct {
 	LRFinal   float64 `json:"lrFinal"`   // 0 … LR (schedules smooth, cosine and one-cycle)
 	Seed      uint64  `json:"seed"`      // of the order of images and all that is random
 
-	// The radius trained at in Norm, pixels being in [0, 1] (all but standard). It
+	// The radius trained at in Norm, pixels being in [0, 1] (methods with Method.Radius). It
 	// may exceed the radius the model is meant for.
 	TrainEps     net.Epsilon `json:"-"`
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 	RampShape    string      `json:"rampShape,omitempty"`
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, sabr, mtl-ibp)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps (pgd, trades), or of the attack's radius at the step (sabr, mtl-ibp)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, mart, logit-pairing, sabr, mtl-ibp)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps, or of the attack's radius at the step (sabr, mtl-ibp)
 
 	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
@@ -51,6 +51,10 @@ type Config struct {
 	// logit-pairing).
 	Beta float64 `json:"beta,omitempty"`
 
+	// L2 length of the finite differences that regularisers are taken by, in pixel units,
+	// 0.001 … 10 (input-gradient, jacobian).
+	Probe float64 `json:"probe,omitempty"`
+
 	// Adversarial weight perturbation: its length in every layer as a fraction of that of
 	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
 	AWP       float64 `json:"awp,omitempty"`
@@ -59,6 +63,8 @@ type Config struct {
 	// Share of the target that is spread evenly over all classes in the cross-entropy
 	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
+
+	BetaFinal float64 `json:"betaFinal,omitempty"` // share of linear bounds in the loss on bounds at the end, 0 … 1 (crown-ibp)
 
 	// Weight λ₀ of the regularisers of Shi et al. 2021 at radius 0, 0 … 1000 (methods with
 	// interval bounds). It falls linearly to 0 as the radius rises to TrainEps.
@@ -130,7 +136,7 @@ type Epoch struct {
 	Epoch          int     `json:"epoch"`          // from 1
 	Loss           float64 `json:"loss"`           // the objective
 	CleanAccuracy  float64 `json:"cleanAccuracy"`  // fraction of images classified right
-	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack (pgd, trades), or with all interval margins positive (ibp); 0 for standard
+	RobustAccuracy float64 `json:"robustAccuracy"` // … also under the attack, or with all interval margins positive (ibp); 0 without either
 	Eps            float64 `json:"eps"`            // training radius at the last step
 	Kappa          float64 `json:"kappa"`          // at the last step
 	LR             float64 `json:"lr"`             // at the last step

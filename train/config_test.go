@@ -1,9 +1,12 @@
 package train
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -38,6 +41,18 @@ func TestBadConfig(t *testing.T) {
 		{"tightness", IBP, func(c *Config) { c.Tightness = -0.5 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = -1 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = math.NaN() }},
+		{"beta", MART, func(c *Config) { c.Beta = 1001 }},
+		{"beta", InputGradient, func(c *Config) { c.Beta = -1 }},
+		{"beta", Jacobian, func(c *Config) { c.Beta = math.Inf(1) }},
+		{"beta", LogitPairing, func(c *Config) { c.Beta = math.NaN() }},
+		{"probe", InputGradient, func(c *Config) { c.Probe = 0 }},
+		{"probe", Jacobian, func(c *Config) { c.Probe = 11 }},
+		{"awp", PGD, func(c *Config) { c.AWP = -0.1 }},
+		{"awp", TRADES, func(c *Config) { c.AWP = 1.1 }},
+		{"awp", MART, func(c *Config) { c.AWP = math.NaN() }},
+		{"awpWarmup", PGD, func(c *Config) { c.AWPWarmup = -1 }},
+		{"labelSmoothing", Standard, func(c *Config) { c.LabelSmoothing = 1.5 }},
+		{"labelSmoothing", PGD, func(c *Config) { c.LabelSmoothing = math.NaN() }},
 		{"pgdSteps", TRADES, func(c *Config) { c.PGDSteps = 0 }},
 		{"trainEps", TRADES, func(c *Config) { c.TrainEps = net.MustEpsilon("1.5") }},
 		{"subbox", SABR, func(c *Config) { c.Subbox = 0 }},
@@ -48,6 +63,32 @@ func TestBadConfig(t *testing.T) {
 		{"alpha", MTLIBP, func(c *Config) { c.Alpha = math.NaN() }},
 		{"attackScale", MTLIBP, func(c *Config) { c.AttackScale = 0 }},
 		{"pgdStepSize", MTLIBP, func(c *Config) { c.PGDStepSize = 0 }},
+		{"rampShape", PGD, func(c *Config) { c.RampShape = "quick" }},
+		{"kappaStart", IBP, func(c *Config) { c.KappaStart = 2 }},
+		{"optimizer", Standard, func(c *Config) { c.Optimizer = "lion" }},
+		{"momentum", Standard, func(c *Config) { c.Momentum = 0.9 }},
+		{"momentum", Standard, func(c *Config) { c.Optimizer, c.Momentum = "sgd", 1 }},
+		{"nesterov", Standard, func(c *Config) { c.Nesterov = true }},
+		{"nesterov", Standard, func(c *Config) { c.Optimizer, c.Nesterov = "sgd", true }},
+		{"weightDecay", Standard, func(c *Config) { c.WeightDecay = math.NaN() }},
+		{"l1", Standard, func(c *Config) { c.L1 = -1 }},
+		{"clip", Standard, func(c *Config) { c.Clip = math.Inf(1) }},
+		{"average", Standard, func(c *Config) { c.Average = "mean" }},
+		{"averageDecay", Standard, func(c *Config) { c.Average, c.AverageDecay = "swa", 0.9 }},
+		{"averageStart", Standard, func(c *Config) { c.AverageStart = 0.5 }},
+		{"schedule", Standard, func(c *Config) { c.Schedule = "linear" }},
+		{"milestones", Standard, func(c *Config) { c.Milestones = []float64{0.5} }},
+		{"milestones", Standard, func(c *Config) { c.Schedule, c.Milestones = "step", []float64{0.5, 1.5} }},
+		{"milestones", Standard, func(c *Config) { c.Schedule, c.Milestones = "step", []float64{0.5, 0.4} }},
+		{"lrDecay", Standard, func(c *Config) { c.Schedule, c.LRDecay = "cosine", 0.5 }},
+		{"cyclePeak", Standard, func(c *Config) { c.Schedule, c.CyclePeak = "one-cycle", 1 }},
+		{"shift", Standard, func(c *Config) { c.Shift = 4 }},
+		{"validation", Standard, func(c *Config) { c.Validation = 1 }},
+		{"validation", Standard, func(c *Config) { c.Validation = 1e-3 }},
+		{"batchSize", Standard, func(c *Config) { c.Validation = 0.8 }},
+		{"validationEps", Standard, func(c *Config) { c.ValidationEps = net.MustEpsilon("2") }},
+		{"keep", Standard, func(c *Config) { c.Keep = "best" }},
+		{"patience", Standard, func(c *Config) { c.Patience = 1 }},
 	} {
 		c := quick(w.method)
 		w.change(&c)
@@ -119,6 +160,13 @@ func TestCheckpointErrors(t *testing.T) {
 		}{
 			{"epochs", func(h *header) { h.Config.Epochs = -1 }},
 			{"header.trainEps", func(h *header) { h.TrainEps = "a tenth" }},
+			{"header.validationEps", func(h *header) { h.ValidationEps = "" }},
+			{"header.history[1].epoch", func(h *header) { h.History[1].Epoch = 3 }},
+			{"header.best", func(h *header) { h.Best = 1 }},
+			{"header.averaged", func(h *header) { h.Averaged = 1 }},
+			{"header.averaged", func(h *header) { h.Config.Average, h.Averaged = "ema", -1 }},
+			{"state", func(h *header) { h.Config.Average, h.Averaged = "ema", 1 }},
+			{"state", func(h *header) { h.Config.Optimizer = "sgd" }},
 			{"header.step", func(h *header) { h.Step = 1000 }},
 			{"header.step", func(h *header) { h.Step = -1 }},
 			{"header.history", func(h *header) { h.History = nil }},
@@ -134,6 +182,24 @@ func TestCheckpointErrors(t *testing.T) {
 	t.Run("state", func(t *testing.T) {
 		_, err := decode(seal(good[:len(good)-40]), d, Host{})
 		wantField(t, err, "state")
+	})
+	t.Run("not finite", func(t *testing.T) {
+		bad := bytes.Clone(good[:len(good)-sha256.Size])
+		copy(bad[len(bad)-4:], []byte{0, 0, 0xc0, 0x7f})
+		_, err := decode(seal(bad), d, Host{})
+		require.ErrorContains(t, err, "got NaN, want a finite number")
+
+		before, err := os.ReadFile(c.Checkpoint)
+		require.NoError(t, err)
+		tr.s.opt.state[0][1].W[0] = float32(math.Inf(1))
+		require.ErrorIs(t, tr.save(), ErrDiverged)
+		after, err := os.ReadFile(c.Checkpoint)
+		require.NoError(t, err)
+		require.Equal(t, before, after, "the last good one stays")
+	})
+	t.Run("earlier version", func(t *testing.T) {
+		_, err := decode(seal(append([]byte("EPSTRN1\n"), good[len(magic):len(good)-sha256.Size]...)), d, Host{})
+		wantField(t, err, "magic")
 	})
 	t.Run("other data", func(t *testing.T) {
 		other := noise(tinyNet(t), 64)

@@ -18,6 +18,7 @@ var objectives = []*objective{
 	&free,
 	&pgd,
 	&ibp,
+	&crownIBP,
 	&trades,
 	&sabr,
 	&mtlibp,
@@ -36,6 +37,7 @@ type objective struct {
 	defaults func(c *Config)            // writes what differs from the defaults of standard
 	settings []*Setting                 // the numbers of Config, not of every method, that it uses
 	accepts  func(m *model.Model) error // refuses models it cannot train; nil: takes all
+	init     model.Init                 // first weights that it is meant for; empty: InitHe
 	needs    needs
 	loss     func(c *Config, e *example)
 }
@@ -47,6 +49,10 @@ type needs struct {
 	attack *inner                         // how points are found; nil: none are
 	boxes  boxes                          // what interval bounds are computed over; nil: none are
 	boxed  func(c *Config, at point) bool // at which steps they are; nil: at all
+
+	// linear is the share that linear bounds over the same boxes have in worst, the rest
+	// being that of interval bounds; nil: none.
+	linear func(c *Config, at point) float64
 }
 
 // trace says how far the passes over a batch go.
@@ -151,6 +157,28 @@ func (o *objective) uses(s *Setting) bool {
 // boxesAt reports whether a step has interval bounds.
 func (o *objective) boxesAt(c *Config, at point) bool {
 	return o.needs.boxes != nil && (o.needs.boxed == nil || o.needs.boxed(c, at) || o.regularity(c, at) > 0)
+}
+
+// linearAt returns the share of linear bounds at a step.
+func (o *objective) linearAt(c *Config, at point) float64 {
+	if o.needs.linear == nil || !o.boxesAt(c, at) {
+		return 0
+	}
+	return o.needs.linear(c, at)
+}
+
+// example returns room for what a loss of so many classes is given.
+func (n *needs) example(classes int) (e example) {
+	room := func(need bool) []float32 {
+		if !need {
+			return nil
+		}
+		return make([]float32, classes)
+	}
+	e.clean, e.dClean = room(n.clean != untraced), room(n.clean == gradient)
+	e.points, e.dPoints = room(n.points != untraced), room(n.points == gradient)
+	e.spare = room(true)
+	return e
 }
 
 // scaleBy multiplies a gradient by a weight.

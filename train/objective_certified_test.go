@@ -48,3 +48,47 @@ func TestCertifiedGolden(t *testing.T) {
 		}
 	}
 }
+
+// TestCertifiedEnds: at the ends of their settings, sabr and mtl-ibp train the weights of
+// ibp without a clean share and of pgd, bit for bit.
+func TestCertifiedEnds(t *testing.T) {
+	m := tinyNet(t)
+	weights := func(method Method, change func(c *Config)) string {
+		c := quick(method)
+		c.PGDSteps, c.PGDStepSize, c.KappaStart, c.KappaFinal = 2, 0.5, 0, 0
+		change(&c)
+		r, _ := train(t, m, noise(m, 120), c)
+		return r.Hash()
+	}
+	bounds := weights(IBP, func(*Config) {})
+	assert.Equal(t, bounds, weights(SABR, func(c *Config) { c.Subbox = 1 }))
+	assert.NotEqual(t, bounds, weights(SABR, func(c *Config) { c.Subbox = 0.9 }))
+	assert.Equal(t, bounds, weights(MTLIBP, func(c *Config) { c.Alpha = 1 }))
+	assert.NotEqual(t, bounds, weights(MTLIBP, func(c *Config) { c.Alpha = 0.9 }))
+
+	whole := func(c *Config) { c.WarmupEpochs, c.RampEpochs, c.Alpha = 0, 0, 0 } // pgd's steps do not grow
+	attacked := weights(PGD, whole)
+	assert.Equal(t, attacked, weights(MTLIBP, whole))
+	assert.NotEqual(t, attacked, weights(MTLIBP, func(c *Config) { whole(c); c.AttackScale = 1.5 }))
+}
+
+// TestSubboxes: a small box is around its point, in the ball and the pixel range.
+func TestSubboxes(t *testing.T) {
+	c := DefaultConfig(SABR)
+	at := point{eps: 0.1}
+	s := kernels.NewStream(1, 0, 0)
+	reach := float32(aroundSubbox(&c, at))
+	for range 1000 {
+		x := s.Float32()
+		p := min(max(x+reach*(2*s.Float32()-1), 0), 1)
+		var lo, hi [1]float32
+		subboxes(&c, lo[:], hi[:], []float32{x}, []float32{p}, at)
+		require.InDelta(t, max(0, p-0.04), lo[0], 1e-7)
+		require.InDelta(t, min(1, p+0.04), hi[0], 1e-7)
+		require.GreaterOrEqual(t, lo[0], max(0, x-0.1))
+		require.LessOrEqual(t, hi[0], min(1, x+0.1))
+	}
+	var lo, hi [1]float32
+	subboxes(&c, lo[:], hi[:], []float32{0.5}, []float32{0.6}, at) // a point at the end of the ball
+	assert.Equal(t, []float32{0.6 - 0.04, 0.5 + 0.1}, []float32{lo[0], hi[0]})
+}

@@ -9,18 +9,19 @@ const InputGradient Method = "input-gradient"
 var inputGradient = objective{
 	name:     InputGradient,
 	about:    "cross-entropy, and its gradient to the pixels (Ross & Doshi-Velez 2018)",
-	defaults: func(c *Config) { c.Beta = 0.1 },
-	settings: []*Setting{&beta},
+	defaults: func(c *Config) { c.Beta, c.Probe = 0.1, 0.1 },
+	settings: []*Setting{&beta, &probeLength},
 	needs: needs{
 		clean: gradient, points: gradient,
 		attack: probe(inner{ascend: ascendCrossEntropy}),
 	},
 	loss: func(c *Config, e *example) {
+		h := float32(c.Probe)
 		ce := net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted)
-		slope := (net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted) - ce) / probeLength
+		slope := (net.CrossEntropy.Gradient(e.dPoints, e.points, e.y, net.Untargeted) - ce) / h
 		b := float32(float32(c.Beta) * slope)
 		e.loss = ce + float32(b*slope)
-		back := float32(2*b) / probeLength
+		back := float32(2*b) / h
 		scaleBy(e.dClean, float32(e.scale*(1-back)))
 		scaleBy(e.dPoints, float32(e.scale*back))
 		e.cleanRight, e.robustRight = net.Argmax(e.clean) == e.y, false

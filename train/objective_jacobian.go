@@ -16,8 +16,8 @@ const Jacobian Method = "jacobian"
 var jacobian = objective{
 	name:     Jacobian,
 	about:    "cross-entropy, and the Jacobian of the logits (Hoffman, Roberts & Yaida 2019)",
-	defaults: func(c *Config) { c.Beta = 0.01 },
-	settings: []*Setting{&beta},
+	defaults: func(c *Config) { c.Beta, c.Probe = 0.01, 0.1 },
+	settings: []*Setting{&beta, &probeLength},
 	needs: needs{
 		clean: gradient, points: gradient,
 		attack: probe(inner{draw: drawUnit}),
@@ -28,10 +28,10 @@ var jacobian = objective{
 		for j, v := range e.drawn {
 			rise += float64(v) * float64(e.points[j]-e.clean[j])
 		}
-		slope := float32(rise / probeLength)
+		slope := float32(rise / c.Probe)
 		b := float32(float32(c.Beta) * float32(len(e.drawn)) * slope)
-		e.loss += float32(b*slope) / 2
-		back := b / probeLength
+		e.loss += float32(float32(b*slope) / 2)
+		back := b / float32(c.Probe)
 		for j, v := range e.drawn {
 			e.dPoints[j] = float32(back * v)
 			e.dClean[j] -= e.dPoints[j]

@@ -4,9 +4,10 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// MTLIBP is (1−α)·CE(f(x′)) + α·CE(interval bounds) (De Palma et al. 2024, eq. 8): the
-// loss under an attack and that of the bounds, which enclose the worst case from both
-// sides. The attack may search a larger ball than is bounded (section 6.1 there).
+// MTLIBP is (1−α)·CE(f(x′)) + α·CE(interval bounds) (De Palma et al. 2024): between the
+// loss under an attack and that of the bounds lies the loss of the worst case, which a
+// small α can approach from above. The attack may search another ball than is bounded, a
+// larger one in their experiments on CIFAR-10.
 const MTLIBP Method = "mtl-ibp"
 
 var mtlibp = objective{

@@ -189,7 +189,7 @@ func TestSettings(t *testing.T) {
 		assert.NotEmpty(t, m.About())
 		from := DefaultConfig(m)
 		to := Config{Method: m}
-		for _, s := range m.Settings() {
+		for _, s := range slices.Concat(m.Settings(), CommonSettings()) {
 			s.Copy(&to, &from)
 			assert.Equal(t, s.Value(&from), s.Value(&to), s.Field)
 			want := one(s, &to)

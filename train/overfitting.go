@@ -72,9 +72,9 @@ func (s *stepper) watches() bool {
 }
 
 // compare sees whether the point of image i of p is an abnormal one.
-func (s *stepper) compare(p *part, first, i int) {
-	after := net.CrossEntropy.Gradient(p.e.spare, p.e.points, p.e.y, net.Untargeted)
-	s.abnormal[first+i] = s.at.eps > 0 && after < s.before[first+i]
+func (s *stepper) compare(e *example, n int) {
+	after := net.CrossEntropy.Gradient(e.spare, e.points, e.y, net.Untargeted)
+	s.abnormal[n] = s.at.eps > 0 && after < s.before[n]
 }
 
 // Attacks that are held against one of one step, and take its place.

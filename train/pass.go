@@ -28,24 +28,33 @@ func (s *stepper) begin(p *part) {
 	}
 }
 
-// bounding is the phase of bound, and of what the regulariser makes of all bounds.
+// bounding is the phase of bound, and of what the bounds of all parts are wanted for.
 func (s *stepper) bounding() phase {
-	if s.regular == nil {
+	if s.regular == nil && s.linear == nil {
 		return phase{work: s.bound}
 	}
-	return phase{s.bound, func() { s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at)) }}
+	return phase{s.bound, func() {
+		if s.regular != nil {
+			s.regular.reduce(len(s.images), s.o.regularity(s.c, s.at))
+		}
+		if s.o.linearAt(s.c, s.at) > 0 {
+			s.pool.Run(s.linear.ranges, s.judgeRange)
+		}
+	}}
 }
 
 // bound bounds the margins of a part's images, at steps that do so.
 func (s *stepper) bound(p *part) {
+	p.clearGradients()
 	if !s.o.boxesAt(s.c, s.at) {
 		return
 	}
 	lo, hi := p.boxed.Box()
 	s.o.needs.boxes(s.c, lo, hi, p.x, p.adv, s.at)
 	first, end := s.share(p)
-	p.boxed.forward(s.labels[first:end], s.o.regularity(s.c, s.at) > 0)
-	if s.regular != nil {
+	regular := s.o.regularity(s.c, s.at) > 0
+	p.boxed.forward(s.labels[first:end], regular || s.o.linearAt(s.c, s.at) > 0)
+	if regular {
 		s.regular.observe(p.boxed, end-first)
 	}
 }
@@ -56,7 +65,7 @@ func (s *stepper) boundBack(p *part) {
 		return
 	}
 	first, end := s.share(p)
-	if s.regular != nil {
+	if s.o.regularity(s.c, s.at) > 0 {
 		s.regular.gradient(p.boxed, end-first)
 		for i := first; i < end; i++ {
 			s.loss[i] += s.regular.loss
@@ -66,49 +75,62 @@ func (s *stepper) boundBack(p *part) {
 }
 
 // judge takes the loss of each image of p and hands its gradients to the traces and
-// the bounds.
+// the bounds. Where there are linear bounds, judgeRange does so.
 func (s *stepper) judge(p *part) {
+	if s.o.linearAt(s.c, s.at) > 0 {
+		return
+	}
+	if s.iv == nil {
+		p.clearGradients()
+	}
 	first, end := s.share(p)
-	labels, boxed := s.labels[first:end], s.o.boxesAt(s.c, s.at)
-	e := &p.e
-	e.at, e.scale = s.at, float32(1/float64(len(s.images)))
+	for i := range end - first {
+		s.judgeImage(p, &p.e, i)
+	}
+}
+
+// judgeImage is judge of image i of p, with e as room.
+func (s *stepper) judgeImage(p *part, e *example, i int) {
+	n := p.from*kernels.Lanes + i // in the batch
+	e.at, e.scale, e.y = s.at, float32(1/float64(len(s.images))), s.labels[n]
 	e.worst, e.dWorst = nil, nil
-	var dClean, dPoints []float32 // lanes without an image stay zero
+	if p.cleanLogits != nil {
+		net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
+	}
+	if p.pointLogits != nil {
+		net.LaneGroups.Gather(e.points, p.pointLogits, i)
+	}
+	if s.o.boxesAt(s.c, s.at) {
+		classes := s.net.Classes()
+		e.worst, e.dWorst = s.iv.v[n*classes:][:classes], s.iv.dv[n*classes:][:classes]
+	}
+	if p.drawn != nil {
+		e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
+	}
+	s.o.loss(s.c, e)
 	if e.dClean != nil {
-		dClean = zeroed(p.clean, p.to-p.from, len(e.dClean))
+		net.LaneGroups.Scatter(p.clean.LogitGradient(), e.dClean, i)
 	}
 	if e.dPoints != nil {
-		dPoints = zeroed(p.points, p.to-p.from, len(e.dPoints))
+		net.LaneGroups.Scatter(p.points.LogitGradient(), e.dPoints, i)
 	}
-	for i, y := range labels {
-		e.y = y
-		if p.cleanLogits != nil {
-			net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
-		}
-		if p.pointLogits != nil {
-			net.LaneGroups.Gather(e.points, p.pointLogits, i)
-		}
-		if boxed {
-			n := s.net.Classes()
-			e.worst, e.dWorst = s.iv.v[(first+i)*n:][:n], s.iv.dv[(first+i)*n:][:n]
-		}
-		if p.drawn != nil {
-			e.drawn = p.drawn[i*len(p.dz):][:len(p.dz)]
-		}
-		s.o.loss(s.c, e)
-		if dClean != nil {
-			net.LaneGroups.Scatter(dClean, e.dClean, i)
-		}
-		if dPoints != nil {
-			net.LaneGroups.Scatter(dPoints, e.dPoints, i)
-		}
-		if s.ascended() { // that was of other weights than the network's
-			continue
-		}
-		s.loss[first+i], s.clean[first+i], s.robust[first+i] = e.loss, e.cleanRight, e.robustRight
-		if s.watched {
-			s.compare(p, first, i)
-		}
+	if s.ascended() { // that was of other weights than the network's
+		return
+	}
+	s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	if s.watched {
+		s.compare(e, n)
+	}
+}
+
+// clearGradients sets the gradients to the logits of traces to zero: lanes without an image
+// keep that.
+func (p *part) clearGradients() {
+	if p.e.dClean != nil {
+		zeroed(p.clean, p.to-p.from, len(p.e.dClean))
+	}
+	if p.e.dPoints != nil {
+		zeroed(p.points, p.to-p.from, len(p.e.dPoints))
 	}
 }
 

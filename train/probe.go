@@ -6,15 +6,16 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// probeLength is h, the L2 length of finite differences in units of pixels. Their error is
-// of the order of h times the curvature along the probe, plus the rounding of the
-// difference, 10⁻⁷/h times the logits: h is near the best for float32.
-const probeLength = 0.01
-
-// probe finds the points x + h·g/‖g‖₂, g being the gradient at x of what is ascended; it
-// is x where that is 0. Differences over a probe give the gradient of ‖g‖² to the weights
-// without second derivatives, g/‖g‖ being a constant (Finlay & Oberman 2021, section 3.2).
-// Probes may leave the pixel range: a difference there is as good as any.
+// probe finds the points x + h·g/‖g‖₂, g being the gradient at x of what is ascended and h
+// Config.Probe; it is x where g is 0. Differences over a probe give the gradient of ‖g‖² to
+// the weights without second derivatives, g/‖g‖ being a constant (Finlay & Oberman 2021,
+// section 3.2). Probes may leave the pixel range: a difference there is as good as any.
+//
+// The difference is wrong by h times the curvature along the probe. Its gradient is a noisy
+// one in networks with kinks: of the few probes that cross one, in proportion to h, the
+// gradient differs at their ends by what does not depend on h, which is then divided by h.
+// That is no error of the mean over many probes: second derivatives miss that the kinks
+// move. The rounding of float32 matters far below the least h.
 func probe(a inner) *inner {
 	a.start = func(_ *Config, _ point, _ *kernels.Stream, x, _, _ float32) float32 { return x }
 	a.steps = func(*Config) int { return 1 }
@@ -25,7 +26,7 @@ func probe(a inner) *inner {
 
 // moveProbe moves each image by h along its gradient. Norms are summed in float64, an
 // image's pixels in order.
-func moveProbe(_ *stepper, p *part, grad []float32, groups int) {
+func moveProbe(s *stepper, p *part, grad []float32, groups int) {
 	size := len(grad) / groups
 	for g := range groups {
 		d, x := grad[g*size:][:size], p.adv[g*size:][:size]
@@ -35,7 +36,7 @@ func moveProbe(_ *stepper, p *part, grad []float32, groups int) {
 		}
 		for l, squares := range rate {
 			if squares > 0 {
-				rate[l] = probeLength / math.Sqrt(squares)
+				rate[l] = s.c.Probe / math.Sqrt(squares)
 			}
 		}
 		for i, v := range d {

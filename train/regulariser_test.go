@@ -77,7 +77,7 @@ func (f reference) regular64(batch [][]float32) float64 {
 			}
 		}
 	}
-	return sum / m
+	return sum / max(m, 1)
 }
 
 // TestRegulariser holds the gradient of whole steps with it against central differences of

@@ -62,6 +62,13 @@ func (c *Config) bend(t float64) float64 {
 	return (float64(16*t) - 3) / 13
 }
 
+// EndsLow reports whether the learning rate goes to LRFinal, which other schedules do not
+// look at.
+func (c *Config) EndsLow() bool {
+	s := schedule.choice(c)
+	return s != "constant" && s != "step"
+}
+
 // rateAt returns the learning rate of a step from one fraction of epochs to another.
 func (c *Config) rateAt(epoch, end, hold float64) float64 {
 	all := float64(c.Epochs)

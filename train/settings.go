@@ -36,6 +36,10 @@ var (
 		Field: "beta", Flag: "beta", Usage: "weight of the regulariser", max: 1000,
 		Of: func(c *Config) any { return &c.Beta },
 	}
+	probeLength = Setting{
+		Field: "probe", Flag: "probe", Usage: "L2 length of the finite difference that the regulariser is taken by", min: 0.001, max: 10,
+		Of: func(c *Config) any { return &c.Probe },
+	}
 	subbox = Setting{
 		Field: "subbox", Flag: "subbox", Usage: "radius of the small boxes as a fraction of the radius (λ)", max: 1, above: true,
 		Of: func(c *Config) any { return &c.Subbox },

@@ -23,7 +23,8 @@ type stepper struct {
 	parts []part
 	batch *batchNorms // nil without
 
-	regular *regulariser // of interval bounds, nil without
+	regular *regulariser  // of interval bounds, nil without
+	linear  *linearBounds // nil without
 
 	// ws holds the traces one after the other, a whole batch each, those with
 	// gradient first: one sum over the lane groups of all of them gives the
@@ -31,14 +32,15 @@ type stepper struct {
 	ws     *net.Workspace
 	traced int // lane groups of ws with gradient
 
-	rounds []round // of the losses
-	ascent *ascent // of the weights; nil without
+	rounds     []round                // of the losses
+	judgeRange func(worker, task int) // of steps with linear bounds
+	ascent     *ascent                // of the weights; nil without
 
 	instead *inner // the attack that has taken the place of the objective's; nil: none
 	draws   uint32 // sub-stream of the attack's starts
 
 	// What follows them, each a set of independent tasks for the pool.
-	gradWeights, gradNone, gradBounds, measure, optimise, carryOn, reloadNet, reloadBounds func(worker, task int)
+	gradWeights, gradNone, gradBounds, gradLinear, measure, optimise, carryOn, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
@@ -100,7 +102,16 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	if s.o.uses(&tightness) && c.Tightness > 0 {
 		s.regular = newRegulariser(s.iv, groups)
 	}
+	if s.o.needs.linear != nil {
+		s.linear = newLinearBounds(n, s.iv, groups, pool.Workers())
+		for _, w := range s.linear.workers {
+			w.e = s.o.needs.example(n.Classes())
+		}
+	}
 	s.makeParts(groups)
+	if s.linear != nil {
+		s.linear.useParts(s.parts)
+	}
 	s.batch = s.newBatchNorms()
 	s.watched = s.watches()
 	s.rounds = s.inRounds(s.phases(s.begin))
@@ -114,6 +125,12 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	s.gradBounds = func(worker, task int) {
 		if s.ctx.Err() == nil {
 			s.iv.addGradient(&s.sc[worker], s.grad.Params, s.labels, groups, task)
+		}
+	}
+	s.judgeRange = func(worker, task int) { s.linear.judgeRange(s, worker, task, s.o.linearAt(s.c, s.at)) }
+	s.gradLinear = func(_, task int) {
+		if s.ctx.Err() == nil {
+			s.linear.addGradient(s.grad.Params, task)
 		}
 	}
 	s.measure = func(_, task int) { s.opt.measure(task) }
@@ -146,13 +163,9 @@ func (s *stepper) makeParts(groups int) {
 		from, to := net.Chunk(groups, chunks, i)
 		size := (to - from) * kernels.Lanes * s.net.Input().Size()
 		p := part{from: from, to: to, x: kernels.Alloc(size)}
-		p.e.spare = make([]float32, classes)
+		p.e = need.example(classes)
 		if need.clean != untraced {
 			p.clean = s.ws.View(from, to)
-			p.e.clean = make([]float32, classes)
-		}
-		if need.clean == gradient {
-			p.e.dClean = make([]float32, classes)
 		}
 		if need.attack != nil {
 			if p.points = p.clean; need.clean != logits {
@@ -169,12 +182,6 @@ func (s *stepper) makeParts(groups int) {
 			if need.clean == logits {
 				p.copied = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
-		}
-		if need.points != untraced {
-			p.e.points = make([]float32, classes)
-		}
-		if need.points == gradient {
-			p.e.dPoints = make([]float32, classes)
 		}
 		if s.iv != nil {
 			p.boxed = s.iv.view(from, to)
@@ -219,6 +226,9 @@ func (s *stepper) update(ctx context.Context) error {
 	}
 	if s.o.boxesAt(s.c, s.at) {
 		s.pool.Run(s.iv.tasks(), s.gradBounds)
+	}
+	if s.o.linearAt(s.c, s.at) > 0 {
+		s.pool.Run(s.linear.tasks(), s.gradLinear)
 	}
 	if err := ctx.Err(); err != nil {
 		if ascends {

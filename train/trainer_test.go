@@ -276,6 +276,44 @@ func TestDivergence(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// TestDivergenceLater: the error names the place and the last good checkpoint, which can be
+// gone on from.
+func TestDivergenceLater(t *testing.T) {
+	d, c := noise(tinyNet(t), 64), quick(Standard)
+	want, _ := train(t, tinyNet(t), d, c)
+	c.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
+	tr, err := New(tinyNet(t), d, c)
+	require.NoError(t, err)
+	poison := func(step int) func(Progress) {
+		return func(p Progress) {
+			if p.Step == step {
+				tr.model.Params[1].W[0] = float32(math.Inf(1))
+				tr.s.reload()
+			}
+		}
+	}
+	for _, w := range []struct {
+		poisoned int
+		want     []string
+	}{
+		{4, []string{"epoch 2, step 5: the loss is not finite", "is the checkpoint of epoch 1"}}, // of 3 steps
+		{6, []string{"epoch 2, step 6: training diverged", "is the checkpoint of epoch 1"}},
+	} {
+		tr.Observe(poison(w.poisoned), nil)
+		_, history, err := tr.Run(context.Background())
+		require.ErrorIs(t, err, ErrDiverged)
+		for _, s := range append(w.want, c.Checkpoint) {
+			assert.ErrorContains(t, err, s)
+		}
+		assert.Len(t, history, 1)
+		tr, err = Resume(c.Checkpoint, d, Host{})
+		require.NoError(t, err)
+	}
+	got, _, err := tr.Run(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, want.Hash(), got.Hash())
+}
+
 func TestStepAllocatesNothing(t *testing.T) {
 	for _, method := range Methods() {
 		stepAllocatesNothing(t, tinyNet(t), method)
@@ -319,28 +357,6 @@ func TestLayersTrain(t *testing.T) {
 			}
 			require.Equal(t, hash, trained.Hash())
 		}
-	}
-}
-
-func TestSchedule(t *testing.T) {
-	c := DefaultConfig(IBP)
-	c.Epochs, c.WarmupEpochs, c.RampEpochs, c.KappaFinal = 10, 1, 4, 0.5
-	c.LR, c.LRFinal, c.TrainEps = 1, 0.5, net.MustEpsilon("0.2")
-	for _, w := range []struct {
-		epoch float64
-		point
-	}{
-		{0, point{lr: 1, eps: 0, kappa: 1}},
-		{1, point{lr: 1, eps: 0, kappa: 1}},
-		{3, point{lr: 1, eps: 0.1, kappa: 0.75}},
-		{5, point{lr: 1, eps: 0.2, kappa: 0.5}},
-		{7.5, point{lr: 0.75, eps: 0.2, kappa: 0.5}},
-		{10, point{lr: 0.5, eps: 0.2, kappa: 0.5}},
-	} {
-		p := c.at(int(w.epoch*100), 100)
-		assert.InDelta(t, w.lr, p.lr, 1e-12, "%v", w.epoch)
-		assert.InDelta(t, w.eps, p.eps, 1e-12, "%v", w.epoch)
-		assert.InDelta(t, w.kappa, p.kappa, 1e-12, "%v", w.epoch)
 	}
 }
 

@@ -93,20 +93,25 @@ func (f *evalFlags) methods(given func(flag string) bool) ([]attack.Method, erro
 	} else if given("steps") {
 		return nil, errors.New("--steps: has no meaning with --attack; write --attack pgd:steps=" + strconv.Itoa(f.steps))
 	}
+	return makeMethods(texts, f.seed, net.Ball{Norm: f.norm.v, Eps: f.eps.v[0]})
+}
+
+// makeMethods reads those of --attack, which may be repeated.
+func makeMethods(texts []string, seed uint64, ball net.Ball) ([]attack.Method, error) {
 	var all []attack.Method
 	for _, text := range texts {
 		s, err := parseSpec(text)
 		if err != nil {
 			return nil, fmt.Errorf("--attack: got %s, %w", text, err)
 		}
-		m, err := makeMethod(s, nil, f.seed, false)
+		m, err := makeMethod(s, nil, seed, false)
 		if err != nil {
 			return nil, err
 		}
 		if slices.ContainsFunc(all, func(other attack.Method) bool { return other.String() == m.String() }) {
 			return nil, fmt.Errorf("--attack: %v is given twice", m)
 		}
-		if err := checkNorm(m, net.Ball{Norm: f.norm.v, Eps: f.eps.v[0]}); err != nil {
+		if err := checkNorm(m, ball); err != nil {
 			return nil, err
 		}
 		all = append(all, m)

@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -323,6 +324,10 @@ func TestResultsAreRead(t *testing.T) {
 		{fmt.Sprintf("train --arch %s --data %s --eps 0.02 --epochs 1 --batch 10 --out %s --test-data %[2]s", archFile(t, f.dir), f.data, path("t.safetensors")), report.KindTrain, 0},
 		{"info", report.KindInfo, 0},
 		{"info " + f.model, report.KindModel, 0},
+		{"data", report.KindData, 0},
+		{"data cifar10", report.KindData, 0},
+		{"data --verify ../../testdata/mnist#train", report.KindDataCheck, 0},
+		{"data mnist --verify " + f.dir, report.KindDataCheck, 1},
 		{fmt.Sprintf("export %s --out %s", f.model, path("m.onnx")), report.KindConversion, 0},
 		{fmt.Sprintf("import %s --out %s", path("m.onnx"), path("i.safetensors")), report.KindConversion, 0},
 		{fmt.Sprintf("convert %s --weights bf16 --out %s", f.model, path("b.safetensors")), report.KindStorage, 0},
@@ -333,7 +338,7 @@ func TestResultsAreRead(t *testing.T) {
 		require.NoError(t, err, c.line)
 		h := result.Common().Epsball
 		assert.Equal(t, report.Header{Format: report.Format, Kind: c.kind, Command: strings.Fields(c.line)[0], Version: version(), Models: h.Models}, h)
-		if c.kind != report.KindInfo {
+		if !slices.Contains([]report.Kind{report.KindInfo, report.KindData, report.KindDataCheck}, c.kind) {
 			require.NotEmpty(t, h.Models, c.line)
 			assert.Len(t, h.Models[0].Hash, 64)
 		}

@@ -53,6 +53,11 @@ func TestBadInput(t *testing.T) {
 		{"info --threads many", []string{"--threads", "many"}},
 		{"info --isa sse9", []string{"isa", "sse9", "generic"}},
 		{attack + " --seed -1", []string{"--seed", "-1"}},
+		{"data mnits", []string{"mnits", "did you mean mnist?"}},
+		{"data mnist cifar10", []string{"2 arguments", "name of a set"}},
+		{"data --verify=", []string{"--verify", "want a folder"}},
+		{"data --verify " + path("none"), []string{"none", "no such file"}},
+		{"data --verify " + f.dir, []string{f.dir, "mnist, fashion-mnist, cifar10"}},
 		// Models.
 		{"attack --data " + f.data, []string{"--model", "required"}},
 		{"attack --model builtin:nonesuch", []string{"builtin:nonesuch", "builtin:small"}},

@@ -193,13 +193,13 @@ func readFile(t *testing.T, path string) []byte {
 func override(line string) []string {
 	var out []string
 	fields := strings.Fields(line)
-	lists := slices.Contains([]string{"eval", "bench"}, fields[0]) // which take several models
+	lists := slices.Contains([]string{"eval", "bench", "report"}, fields[0]) // which take several models
 	for i := 0; i < len(fields); i++ {
 		f := fields[i]
 		pair := strings.HasPrefix(f, "--") && !strings.Contains(f, "=") && i+1 < len(fields) && !strings.HasPrefix(fields[i+1], "--")
 		name, _, _ := strings.Cut(f, "=")
 		again := slices.ContainsFunc(fields[i+1:], func(s string) bool { return s == name || strings.HasPrefix(s, name+"=") })
-		if strings.HasPrefix(f, "--") && !(lists && f == "--model") && again {
+		if strings.HasPrefix(f, "--") && !(lists && (f == "--model" || fields[0] == "report" && f == "--attack")) && again {
 			if pair {
 				i++
 			}

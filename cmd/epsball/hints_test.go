@@ -287,7 +287,8 @@ func TestTrainWarns(t *testing.T) {
 func TestHelpTopics(t *testing.T) {
 	for line, want := range map[string]string{
 		"help data":                         "lines NAME,LABEL",
-		"data":                              "lines NAME,LABEL",
+		"data":                              "licence        MIT",
+		"data mnist":                        "2646ac647ad5339dbf082846283269ea",
 		"help models":                       "torch.onnx.export(",
 		"help certify":                      "--method",
 		"help":                              "Additional help topics",

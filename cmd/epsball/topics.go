@@ -16,32 +16,6 @@ func topics() []*cobra.Command {
 		attacksTopic(),
 		defencesTopic(),
 		{
-			Use:   "data",
-			Short: "What --data takes, and how images get their labels",
-			Long: `--data takes one of:
-
-  builtin:mnist     the 10,000 MNIST test images, in the program
-  a folder of IDX   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…, or .gz
-  CIFAR-10 batches  a folder of data_batch_1.bin … test_batch.bin, or one .bin file
-  images            a folder of .png or .jpg files, or of folders of them, or one file
-  NumPy arrays      an .npz with x, N×C×H×W, and y, N labels; or an .npy and its labels
-
-FOLDER#train and FOLDER#test choose a part; a clone of the repository has MNIST's
-60,000 training images as testdata/mnist#train.
-
-Pixels are in [0,1]; bytes are divided by 255. Images are neither resized nor
-converted: they have the model's height, width and channels.
-
-Labels are numbers from 0 up, the index of the class in the model's outputs. IDX and
-CIFAR-10 files have them; an .npz has them as y. Images in a folder get them from
-  labels.csv in it: lines NAME,LABEL such as cat1.png,3; or else from
-  sub-folders named by the label: 0/a.png, 0/b.png, 1/c.png.
-attack also takes images without a label, and uses the class that the model predicts;
-certify, eval and train need labels.
-
-docs/data.md has all formats in detail.`,
-		},
-		{
 			Use:   "models",
 			Short: "What --model takes, and how to export from PyTorch, Keras and TensorFlow",
 			Long: `--model takes builtin:NAME (epsball info lists them), a .safetensors file as train,

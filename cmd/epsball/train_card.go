@@ -34,7 +34,9 @@ func (f *trainFlags) settings(c *train.Config) string {
 	put("epochs", c.Epochs)
 	put("batch", c.BatchSize)
 	put("lr", c.LR)
-	put("lr-final", c.LRFinal)
+	if c.EndsLow() {
+		put("lr-final", c.LRFinal)
+	}
 	put("seed", c.Seed)
 	for _, o := range train.CommonSettings() {
 		if o.Text(c) != o.Text(&usual) {

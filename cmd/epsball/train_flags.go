@@ -242,8 +242,8 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			o.Copy(&c, &f.own)
 		}
 	}
-	if s := c.Schedule; f.given("lr-final") && (s == "constant" || s == "step") {
-		return c, fmt.Errorf("--lr-final: has no meaning with --schedule %s", s)
+	if f.given("lr-final") && !c.EndsLow() {
+		return c, fmt.Errorf("--lr-final: has no meaning with --schedule %s", c.Schedule)
 	}
 	if c.Validation > 0 {
 		c.ValidationEps = f.eps.v

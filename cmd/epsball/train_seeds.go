@@ -74,11 +74,11 @@ func (a *app) trainSeeds(ctx context.Context, f *trainFlags, c *train.Config) er
 	for _, g := range runs {
 		own := *c
 		own.Seed, own.Checkpoint = g.seed, g.checkpoint.Path
-		run := a.trainOne
-		if g.out.Resume {
-			run = a.takeModel
+		run := a.takeModel
+		if !g.out.Resume {
+			run = a.trainOne
+			a.logf("seed %d", g.seed)
 		}
-		a.logf("seed %d", g.seed)
 		var one *report.Train
 		if one, failure = run(ctx, g, &own); failure != nil {
 			failure = fmt.Errorf("seed %d: %w", g.seed, failure)

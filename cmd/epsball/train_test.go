@@ -72,9 +72,27 @@ func TestTrainMethodFlags(t *testing.T) {
 		"--method trades --kappa 0.5":     "--kappa: has no meaning with --method trades",
 		"--method standard --warmup 1":    "--warmup: has no meaning with --method standard",
 		"--method standard --train-eps 1": "--train-eps: has no meaning with --method standard",
+		"--method ibp --alpha 0.5":        "--alpha: has no meaning with --method ibp",
+		"--method mtl-ibp --subbox 0.5":   "--subbox: has no meaning with --method mtl-ibp",
+		"--method mtl-ibp --kappa 0.5":    "--kappa: has no meaning with --method mtl-ibp",
+		"--method sabr --attack-scale 2":  "--attack-scale: has no meaning with --method sabr",
+		"--method sabr --subbox 0":        "subbox: got 0, want above 0, at most 1",
+		"--method mtl-ibp --alpha 2":      "alpha: got 2, want 0 … 1",
+		"--method sabr --winograd":        "--winograd: has no meaning with --method sabr",
 		"--method ibp --winograd":         "--winograd: has no meaning with --method ibp",
 		"--method trades --beta -1":       "beta: got -1, want 0 … 1000",
-		"--method madry":                  "want one of standard, fgsm, n-fgsm, free, pgd, ibp, trades",
+		"--method madry":                  "want one of standard, ",
+
+		"--method input-gradient --train-eps 0.1": "--train-eps: has no meaning with --method input-gradient",
+		"--method jacobian --pgd-steps 3":         "--pgd-steps: has no meaning with --method jacobian",
+		"--method jacobian --probe 0":             "--probe: got 0, want 0.001 … 10",
+		"--method logit-pairing --probe 0.1":      "--probe: has no meaning with --method logit-pairing",
+		"--method ibp --awp 0.01":                 "--awp: has no meaning with --method ibp",
+		"--method standard --awp-warmup 1":        "--awp-warmup: has no meaning with --method standard",
+		"--method mart --awp 2":                   "--awp: got 2, want 0 … 1",
+		"--method mart --beta -1":                 "beta: got -1, want 0 … 1000",
+		"--method ibp --label-smoothing 0.1":      "--label-smoothing: has no meaning with --method ibp",
+		"--method standard --label-smoothing 2":   "--label-smoothing: got 2, want 0 … 1",
 	} {
 		r := run(line(more)...)
 		assert.Equal(t, 2, r.code, more)
@@ -86,6 +104,17 @@ func TestTrainMethodFlags(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, m.Card[report.CardCommand], " --method trades --eps 0.1 --train-eps 0.12 --warmup 0 --ramp 0 --pgd-steps 2 --pgd-step-size 0.25 --beta 2.5 --epochs 1 ")
 	assert.Contains(t, run("train", "--help").stdout, "--beta float")
+	for method, settings := range map[string]string{
+		"mart --beta 3 --awp 0.01 --awp-warmup 0.5": " --beta 3 --awp 0.01 --awp-warmup 0.5 --epochs 1 ",
+		"input-gradient --beta 2 --probe 0.2":       " --method input-gradient --eps 0.1 --beta 2 --probe 0.2 --epochs 1 ",
+		"standard --label-smoothing 0.2":            " --method standard --eps 0.1 --label-smoothing 0.2 --epochs 1 ",
+	} {
+		r := run(line("--force --method " + method)...)
+		require.Zero(t, r.code, r.stderr)
+		m, err := model.Load(out)
+		require.NoError(t, err)
+		assert.Contains(t, m.Card[report.CardCommand], settings)
+	}
 }
 
 // A run that was interrupted goes on to the same weights.

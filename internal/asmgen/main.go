@@ -86,5 +86,6 @@ var families = []struct {
 	{"sparse", emitSparse, false},
 	{"taps", emitTaps, false},
 	{"activation", emitActivation, false},
+	{"lines", emitLines, false},
 	{"limits", emitLimits, true},
 }

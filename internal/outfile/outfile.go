@@ -27,11 +27,12 @@ const (
 	Array = ".npz"
 	Plot  = ".svg"
 	Image = ".png"
+	Page  = ".html"
 )
 
 var kinds = map[string]string{
 	Model: "a model file", ONNX: "an ONNX network", Array: "an archive of arrays", Plot: "an SVG picture",
-	Image: "a PNG picture",
+	Image: "a PNG picture", Page: "a page of HTML",
 }
 
 // Output is what a flag asks a command to write. All commands claim their outputs

@@ -153,13 +153,15 @@ func logTicks(lo, hi float64) (list []float64) {
 
 // area is a plot area.
 type area struct {
-	box  // in pixels
-	x, y Axis
+	box   // in pixels
+	x, y  Axis
+	inset float64 // of the ends of the axes, so that what lies there is clear of the frame
 }
 
 // at is the place of a value.
 func (a *area) at(x, y float64) point {
-	return point{a.x0 + float64((a.x1-a.x0)*a.x.fraction(x)), a.y1 - float64((a.y1-a.y0)*a.y.fraction(y))}
+	wide, tall := a.x1-a.x0-2*a.inset, a.y1-a.y0-2*a.inset
+	return point{a.x0 + a.inset + float64(wide*a.x.fraction(x)), a.y1 - a.inset - float64(tall*a.y.fraction(y))}
 }
 
 // room returns the width that the labels of the y axis want on its left.

@@ -52,10 +52,14 @@ type measures struct {
 }
 
 func (l Layout) measures() measures {
+	m := measures{width: 800, left: 24, right: 776, title: 20, subtitle: 13, small: 12, tall: 350}
 	if l.Narrow {
-		return measures{width: 340, left: 10, right: 328, title: 16, subtitle: 12.5, small: 12, tall: 230}
+		m = measures{width: 340, left: 10, right: 328, title: 16, subtitle: 12.5, small: 12, tall: 230}
 	}
-	return measures{width: 800, left: 24, right: 776, title: 20, subtitle: 13, small: 12, tall: 350}
+	if l.Bare { // the page has margins, too
+		m.left, m.right = 1, m.width-12
+	}
+	return m
 }
 
 func (l Layout) id() string {

@@ -180,12 +180,19 @@ func path(a *area, k *Curve) (pieces [][]point) {
 	return pieces
 }
 
-func (c *Curves) color(i int) color {
-	k := c.Curves[i].Color - 1
-	if k < 0 {
-		k = i
+// place is that of curve i in the palette.
+func (c *Curves) place(i int) int {
+	if k := c.Curves[i].Color; k > 0 {
+		return (k - 1) % len(palette)
 	}
-	return palette[k%len(palette)]
+	return i % len(palette)
+}
+
+func (c *Curves) color(i int) color { return palette[c.place(i)] }
+
+// mark draws the marker of curve i, which tells it apart where colours do not.
+func (c *Curves) mark(s *svg, x, y float64, i int) {
+	s.marker(x, y, 3.6, markers[c.place(i)%len(markers)], c.color(i))
 }
 
 // look is that of the line of curve i.
@@ -212,18 +219,24 @@ func (c *Curves) draw(s *svg, a *area, i int) {
 			continue
 		}
 		p := a.at(k.X[j], y)
-		s.elem(`<circle cx="%.1f" cy="%.1f" r="3.2" %s><title>%s: %s, %s</title></circle>`,
-			p.x, p.y, raw(look("point", c.color(i), none)), k.Name, a.x.format(k.X[j]), a.y.format(y))
+		s.elem(`<g class="%spoint"><title>%s: %s, %s</title>`, raw(prefix), k.Name, a.x.format(k.X[j]), a.y.format(y))
+		c.mark(s, p.x, p.y, i)
+		s.elem("</g>")
 	}
 	s.elem("</g>")
 }
 
 // legend draws the names of curves and bands from y on, and returns where it ends.
 func (c *Curves) legend(s *svg, y float64) float64 {
-	const wide = 28
+	const wide = 32
 	l := s.legend(y)
 	for i := range c.Curves {
-		l.put(c.Curves[i].Name, wide, func(x, y float64) { s.line(x-wide/2, y, x+wide/2, y, c.look("key", i)) })
+		l.put(c.Curves[i].Name, wide, func(x, y float64) {
+			s.line(x-wide/2, y, x+wide/2, y, c.look("key", i))
+			if c.Curves[i].Points {
+				c.mark(s, x, y, i)
+			}
+		})
 	}
 	for i := range c.Bands {
 		l.put(c.Bands[i].Name, wide, func(x, y float64) {

@@ -25,21 +25,36 @@ func (l *labels) free(b box) bool {
 }
 
 // place writes t near one of the points, no further off than far, if there is room.
-func (l *labels) place(s *svg, near []point, far, size float64, t string, leader color) bool {
+func (l *labels) place(s *svg, near []point, far, size float64, t string, text, leader color) bool {
+	const step = 9.0
 	w := textWidth(t, size)
-	for d := 9.0; d <= far; d += 9 {
-		for _, dir := range [][2]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {1, -1}, {-1, 1}, {-1, -1}} {
+	for d := step; d <= far; d += step {
+		aside, off := d+w/2, d+size/2
+		for _, to := range []point{
+			{aside, 0},
+			{-aside, 0},
+			{0, off},
+			{0, -off},
+			{step + w/2, off},
+			{step + w/2, -off},
+			{-step - w/2, off},
+			{-step - w/2, -off},
+			{aside, off},
+			{aside, -off},
+			{-aside, off},
+			{-aside, -off},
+		} {
 			for _, p := range near {
-				cx, cy := p.x+dir[0]*(d+w/2), p.y+dir[1]*(d+size/2)
-				b := box{cx - w/2, cy - size/2 - 1, cx + w/2, cy + size/2 + 1}
+				x, y := p.x+to.x, p.y+to.y
+				b := box{x - w/2, y - size/2 - 1, x + w/2, y + size/2 + 1}
 				if !l.free(b) {
 					continue
 				}
 				l.taken = append(l.taken, b)
-				if d > 9 {
+				if d > step {
 					s.line(p.x, p.y, min(max(p.x, b.x0), b.x1), min(max(p.y, b.y0), b.y1), look("leader", none, leader, `stroke-width="0.7" opacity="0.6"`))
 				}
-				s.text(cx, cy+0.36*size, size, t, haloed("label", ink, "middle"))
+				s.text(x, y+0.36*size, size, t, haloed("label", text, "middle"))
 				return true
 			}
 		}

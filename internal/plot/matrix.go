@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Matrix is a heat map: what is in its cells by colour, and by number where that
-// fits. The darker on light paper, and the brighter on dark, the larger.
+// Matrix is a heat map: its cells show their values by colour, and by number where
+// that fits. Larger ones are darker on light paper and brighter on dark.
 type Matrix struct {
 	Layout
 	Title, Subtitle       string
@@ -35,7 +35,7 @@ var levels = []level{
 	{color{"m2", "#cbdff0", "#1f3a52"}, color{"t2", "#111111", "#ffffff"}},
 	{color{"m3", "#abcde6", "#214a6c"}, color{"t3", "#111111", "#ffffff"}},
 	{color{"m4", "#82b6da", "#2a5f8a"}, color{"t4", "#111111", "#ffffff"}},
-	{color{"m5", "#579bcb", "#3f7fb0"}, color{"t5", "#111111", "#111111"}},
+	{color{"m5", "#579bcb", "#4688ba"}, color{"t5", "#111111", "#111111"}},
 	{color{"m6", "#3079b4", "#64a3d0"}, color{"t6", "#ffffff", "#111111"}},
 	{color{"m7", "#165a96", "#98c7e8"}, color{"t7", "#ffffff", "#111111"}},
 	{color{"m8", "#083a6b", "#d3e9f8"}, color{"t8", "#ffffff", "#111111"}},
@@ -98,49 +98,64 @@ func (m *Matrix) WriteSVG(w io.Writer) error {
 	}
 	s := newSVG(m.Layout)
 	y := s.heading(m.Title, m.Subtitle)
-	names := 0.0 // width of those of the rows
-	for _, n := range m.Rows {
-		names = max(names, textWidth(n, s.small))
-	}
-	names = min(names, (s.right-s.left)/3)
-	g := grid{x: s.left + names + 8, y: y + 42}
-	if m.RowLabel != "" && !s.Narrow {
+	rows, columns := s.widest(m.Rows), s.widest(m.Columns)
+	g := grid{x: s.left + rows + 8}
+	if s.Narrow { // what rows and columns are stands above
+		for _, line := range wrap(fmt.Sprintf("rows: %s; columns: %s", or(m.RowLabel, "unnamed"), or(m.ColumnLabel, "unnamed")), s.subtitle, s.right-s.left) {
+			y += 16
+			s.text(s.left, y, s.subtitle, line, look("", ink, none))
+		}
+	} else {
+		y += 16
 		g.x += 22
 	}
 	g.side = min((s.right-g.x)/float64(len(m.Columns)), 44)
-	if s.Narrow { // the label of the rows stands above them
-		g.y += 18
-		s.text(s.left, y+16, s.subtitle, fit("rows: "+m.RowLabel+"; columns: "+m.ColumnLabel, s.subtitle, s.right-s.left), look("", ink, none))
+	middle := point{g.x + g.side*float64(len(m.Columns))/2, y}
+	if g.upright = columns > g.side-4; g.upright {
+		g.y = y + columns + 14
 	} else {
-		s.text(g.x+g.side*float64(len(m.Columns))/2, y+16, s.subtitle, m.ColumnLabel, look("", ink, none, `text-anchor="middle"`))
-		x, y := s.left+10, g.y+g.side*float64(len(m.Rows))/2
+		g.y = y + s.small + 16
+	}
+	bottom := g.y + g.side*float64(len(m.Rows))
+	if !s.Narrow {
+		s.text(middle.x, middle.y, s.subtitle, m.ColumnLabel, look("", ink, none, `text-anchor="middle"`))
+		x, y := s.left+10, (g.y+bottom)/2
 		s.text(x, y, s.subtitle, m.RowLabel, look("", ink, none, `text-anchor="middle"`, fmt.Sprintf(`transform="rotate(-90 %.1f %.1f)"`, x, y)))
 	}
-	m.drawNames(s, g, names)
+	m.drawNames(s, g, rows, columns)
 	m.drawCells(s, g)
-	return s.finish(w, m.key(s, g.y+g.side*float64(len(m.Rows))+14), m.Title, m.Alt())
+	return s.finish(w, m.key(s, bottom+14), m.Title, m.Alt())
+}
+
+// widest is the width of the widest name, as far as there is room.
+func (s *svg) widest(names []string) (wide float64) {
+	for _, n := range names {
+		wide = max(wide, textWidth(n, s.small))
+	}
+	return min(wide, (s.right-s.left)/3)
 }
 
 // grid is where the cells are.
-type grid struct{ x, y, side float64 }
+type grid struct {
+	x, y, side float64
+	upright    bool // the names of columns
+}
 
 // drawNames writes the names of rows and columns, as many as fit.
-func (m *Matrix) drawNames(s *svg, g grid, wide float64) {
-	written := g.y - g.side
-	for i, n := range m.Rows {
-		if y := g.y + g.side*(float64(i)+0.5); y-s.small/2 >= written {
-			s.text(g.x-6, y+0.36*s.small, s.small, fit(n, s.small, wide), look("tick", soft, none, `text-anchor="end"`))
-			written = y + s.small/2 + 1
-		}
+func (m *Matrix) drawNames(s *svg, g grid, rows, columns float64) {
+	every := int(math.Ceil((s.small + 1) / g.side))
+	for i := 0; i < len(m.Rows); i += every {
+		y := g.y + g.side*(float64(i)+0.5)
+		s.text(g.x-6, y+0.36*s.small, s.small, fit(m.Rows[i], s.small, rows), look("tick", soft, none, `text-anchor="end"`))
 	}
-	written = 0
-	for j, n := range m.Columns {
+	for j := 0; j < len(m.Columns); j += every {
 		x := g.x + g.side*(float64(j)+0.5)
-		n = fit(n, s.small, max(2*g.side, 30))
-		if half := textWidth(n, s.small) / 2; x-half >= written {
-			s.text(x, g.y-7, s.small, n, look("tick", soft, none, `text-anchor="middle"`))
-			written = x + half + 3
+		if !g.upright {
+			s.text(x, g.y-7, s.small, m.Columns[j], look("tick", soft, none, `text-anchor="middle"`))
+			continue
 		}
+		x += 0.36 * s.small
+		s.text(x, g.y-6, s.small, fit(m.Columns[j], s.small, columns), look("tick", soft, none, fmt.Sprintf(`transform="rotate(-90 %.1f %.1f)"`, x, g.y-6)))
 	}
 }
 
@@ -185,7 +200,7 @@ func (m *Matrix) key(s *svg, y float64) float64 {
 		x += 12
 		s.elem(`<rect x="%.1f" y="%.1f" width="15" height="15" %s/>`, x, y, raw(look("key", none, palette[1], `stroke-width="2"`)))
 		x += 22
-		put("same")
+		put("row = column")
 	}
 	return y + 28
 }

@@ -77,7 +77,7 @@ func TestCurves(t *testing.T) {
 
 // What a curve does between its points: the polylines, in fractions of the area.
 func TestShapes(t *testing.T) {
-	a := &area{box{0, 0, 1, 1}, Axis{Max: 1}, Axis{Max: 1}}
+	a := &area{box: box{0, 0, 1, 1}, x: Axis{Max: 1}, y: Axis{Max: 1}}
 	k := Curve{X: []float64{0, 0.5, 1}, Y: []float64{1, 0.25, 0.25}}
 	assert.Equal(t, [][]point{{{0, 0}, {0.5, 0.75}, {1, 0.75}}}, path(a, &k))
 	k.Shape = StepAfter
@@ -206,7 +206,7 @@ func TestRefusedRooflines(t *testing.T) {
 
 // A writer that fails is heard.
 func TestWriterFails(t *testing.T) {
-	for _, c := range []Chart{smallRoofline(), &Curves{Curves: []Curve{{X: []float64{1}, Y: []float64{1}}}}} {
+	for _, c := range allCharts() {
 		assert.ErrorIs(t, c.WriteSVG(failing{}), errFull)
 	}
 }

@@ -71,7 +71,8 @@ func (r *Roofline) WriteSVG(w io.Writer) error {
 	}
 	p := &rooflinePlot{Roofline: r, svg: newSVG(r.Layout)}
 	if !r.Narrow { // points crowd
-		p.width, p.right, p.tall = 1000, 976, 500
+		p.right += 1000 - p.width
+		p.width, p.tall = 1000, 500
 	}
 	for i := range r.Panels {
 		for k := range r.Panels[i].Points {
@@ -88,7 +89,7 @@ func (r *Roofline) WriteSVG(w io.Writer) error {
 	a := p.bounds()
 	left := p.left + a.room(p.svg)
 	for i := range r.Panels {
-		y += 20 + a.above(p.svg)
+		y += 26 + a.above(p.svg)
 		a.box = box{left, y, p.right, y + p.tall}
 		p.panel(a, &r.Panels[i])
 		y = a.y1 + below
@@ -148,7 +149,7 @@ func (p *rooflinePlot) bounds() *area {
 }
 
 func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
-	p.text(a.x0, a.y0-a.above(p.svg)-2, 15, n.Title, look("panel", ink, none, `font-weight="bold"`))
+	p.text(a.x0, a.y0-a.above(p.svg)-6, 15, n.Title, look("panel", ink, none, `font-weight="bold"`))
 	l := &labels{within: a.box}
 	a.draw(p.svg)
 	p.roofs(a, l, n)
@@ -173,7 +174,7 @@ func (p *rooflinePlot) panel(a *area, n *RooflinePanel) {
 				far = 54
 			}
 			at := a.at(o.Intensity, o.GFLOPS)
-			placed[key] = l.place(p.svg, []point{at}, far, 11, o.Label, p.color(o.Series))
+			placed[key] = l.place(p.svg, []point{at}, far, 11, o.Label, p.word(o.Series), p.color(o.Series))
 		}
 	}
 }
@@ -246,6 +247,14 @@ func (p *rooflinePlot) radius(o *RooflinePoint) float64 {
 	return 3.6 + 2.6*float64(slices.Index(p.sizes, o.Size))/float64(len(p.sizes)-1)
 }
 
+// word is the colour of the series' text.
+func (p *rooflinePlot) word(series string) color {
+	if series == "" {
+		return soft
+	}
+	return words[slices.Index(p.series, series)%len(words)]
+}
+
 func (p *rooflinePlot) color(series string) color {
 	if series == "" {
 		return gray
@@ -276,59 +285,4 @@ func (p *rooflinePlot) keys(y float64) float64 {
 		}
 	}
 	return l.end() + 10
-}
-
-// Table has a row for each limit and each point.
-func (r *Roofline) Table() Table {
-	t := Table{Caption: r.Title, Head: []string{"measured", "FLOP/byte", "GFLOP/s", "GB/s"}}
-	if r.check() != nil {
-		return t
-	}
-	for i := range r.Panels {
-		n := &r.Panels[i]
-		add := func(name, intensity, gflops, gbps string) {
-			if len(r.Panels) > 1 {
-				name = n.Title + ", " + name
-			}
-			t.Rows = append(t.Rows, []string{name, intensity, gflops, gbps})
-		}
-		for _, k := range n.Peaks {
-			add("FMA peak, "+k.Name, absent, short(k.GFLOPS), absent)
-		}
-		for _, b := range n.Reads {
-			add("reading "+b.Name, absent, absent, short(b.GBps))
-		}
-		for k := range n.Points {
-			o := &n.Points[k]
-			name, _, _ := strings.Cut(o.Tooltip, ":")
-			add(name, short(o.Intensity), short(o.GFLOPS), short(o.GFLOPS/o.Intensity))
-		}
-	}
-	return t
-}
-
-// Alt tells the fastest point of each panel.
-func (r *Roofline) Alt() string {
-	if r.check() != nil {
-		return sentences(r.Title)
-	}
-	var list []string
-	for i := range r.Panels {
-		n := &r.Panels[i]
-		peak := n.Peaks[0]
-		t := fmt.Sprintf("%s: peak %s, %s GFLOP/s", n.Title, peak.Name, short(peak.GFLOPS))
-		best := -1
-		for k := range n.Points {
-			if best < 0 || n.Points[k].GFLOPS > n.Points[best].GFLOPS {
-				best = k
-			}
-		}
-		if best >= 0 {
-			o := &n.Points[best]
-			name, _, _ := strings.Cut(o.Tooltip, ":")
-			t += fmt.Sprintf("; fastest of %s, %s GFLOP/s (%s) in %s", count(len(n.Points), "point"), short(o.GFLOPS), Percent(o.GFLOPS/peak.GFLOPS), name)
-		}
-		list = append(list, t)
-	}
-	return sentences(append([]string{"GFLOP/s over arithmetic intensity, logarithmic"}, list...)...)
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"strings"
 )
 
 // Scatter is a chart of things with one x and several y each, as models with their
 // clean accuracy, and with their accuracy under attacks and certified: a marker for
-// each y, joined by a vertical line, with the name of the thing beside them.
+// each y, joined by a vertical line, with the name of the thing beside them. Things
+// of about one x stand side by side, a few pixels off, and so do markers of one y.
 type Scatter struct {
 	Layout
 	Title, Subtitle string
@@ -27,7 +27,7 @@ type ScatterPoint struct {
 	Y    []float64 // for each series; NaN: not known
 }
 
-// markers of series, in turn.
+// markers of series and of curves, in turn.
 var markers = []string{"forward", "backward-input", "ibp", "pgd-step", "train-step"}
 
 // With is the chart in another layout.
@@ -48,11 +48,12 @@ func (c *Scatter) WriteSVG(w io.Writer) error {
 	a.box = box{s.left + a.room(s), y, s.right, y + s.tall}
 	a.draw(s)
 	a.clip(s)
-	for i := range c.Points {
-		c.draw(s, a, &c.Points[i])
+	things := c.things(a)
+	for i := range things {
+		c.draw(s, &things[i])
 	}
 	s.elem("</g>")
-	return s.finish(w, c.names(s, a), c.Title, c.Alt())
+	return s.finish(w, names(s, a, things), c.Title, c.Alt())
 }
 
 // check refuses what cannot be drawn.
@@ -91,7 +92,7 @@ func (c *Scatter) check() error {
 
 // area chooses the ends of the axes that are left open, with room beside the points.
 func (c *Scatter) area() *area {
-	a := &area{x: c.X, y: c.Y}
+	a := &area{x: c.X, y: c.Y, inset: 16}
 	lo, hi := point{math.Inf(1), math.Inf(1)}, point{math.Inf(-1), math.Inf(-1)}
 	for i := range c.Points {
 		p := &c.Points[i]
@@ -112,33 +113,17 @@ func (c *Scatter) area() *area {
 
 // series draws the marker of series i.
 func (s *svg) series(x, y float64, i int) {
-	s.marker(x, y, 5, markers[i%len(markers)], palette[i%len(palette)])
+	s.marker(x, y, 4.8, markers[i%len(markers)], palette[i%len(palette)])
 }
 
-func (c *Scatter) draw(s *svg, a *area, p *ScatterPoint) {
-	s.elem(`<g class="%sthing"><title>%s: %s</title>`, raw(prefix), p.Name, c.values(p))
-	if top, bottom, ok := p.span(); ok {
-		from, to := a.at(p.X, top), a.at(p.X, bottom)
-		s.line(from.x, from.y, to.x, to.y, look("stem", none, frame, `stroke-width="1.2"`))
-	}
-	for i, y := range p.Y {
-		if !math.IsNaN(y) {
-			at := a.at(p.X, y)
-			s.series(at.x, at.y, i)
-		}
+func (c *Scatter) draw(s *svg, t *thing) {
+	s.elem(`<g class="%sthing"><title>%s: %s</title>`, raw(prefix), t.Name, c.values(t.ScatterPoint))
+	stem := t.stem()
+	s.line(stem.x0, stem.y0, stem.x1, stem.y1, look("stem", none, frame, `stroke-width="1.2"`))
+	for k, p := range t.marks {
+		s.series(p.x, p.y, t.series[k])
 	}
 	s.elem("</g>")
-}
-
-// span is the highest and the lowest y, if any is known.
-func (p *ScatterPoint) span() (top, bottom float64, ok bool) {
-	top, bottom = math.Inf(-1), math.Inf(1)
-	for _, y := range p.Y {
-		if !math.IsNaN(y) {
-			top, bottom, ok = max(top, y), min(bottom, y), true
-		}
-	}
-	return top, bottom, ok
 }
 
 // values lists what is known of p.
@@ -150,61 +135,6 @@ func (c *Scatter) values(p *ScatterPoint) string {
 		}
 	}
 	return strings.Join(list, ", ")
-}
-
-// names writes the names beside the points, or numbers if there is no room for all
-// of them, with the names below the chart. It returns the height of the drawing.
-func (c *Scatter) names(s *svg, a *area) float64 {
-	end := a.y1 + below
-	before := s.Len()
-	if c.place(s, a, 90, func(i int) string { return c.Points[i].Name }) {
-		return end
-	}
-	s.Truncate(before)
-	c.place(s, a, 200, func(i int) string { return strconv.Itoa(i + 1) })
-	l := s.legend(end)
-	for i := range c.Points {
-		l.put(c.Points[i].Name, textWidth("88", s.subtitle), func(x, y float64) {
-			s.text(x, y+0.35*s.subtitle, s.subtitle, strconv.Itoa(i+1), look("key", ink, none, `text-anchor="middle" font-weight="bold"`))
-		})
-	}
-	return l.end() + 12
-}
-
-// place writes a label beside each thing of which anything is known, and reports
-// whether there was room for all.
-func (c *Scatter) place(s *svg, a *area, far float64, label func(int) string) (all bool) {
-	l := &labels{within: a.box}
-	for i := range c.Points {
-		p := &c.Points[i]
-		top, bottom, ok := p.span()
-		if !ok {
-			continue
-		}
-		from, to := a.at(p.X, top), a.at(p.X, bottom)
-		l.taken = append(l.taken, box{from.x - 2, from.y, from.x + 2, to.y})
-		for _, y := range p.Y {
-			if !math.IsNaN(y) {
-				at := a.at(p.X, y)
-				l.taken = append(l.taken, around(at.x, at.y, 6))
-			}
-		}
-	}
-	all = true
-	for i := range c.Points {
-		p := &c.Points[i]
-		if _, _, ok := p.span(); !ok {
-			continue
-		}
-		var anchors []point
-		for _, y := range p.Y {
-			if !math.IsNaN(y) {
-				anchors = append(anchors, a.at(p.X, y))
-			}
-		}
-		all = l.place(s, anchors, far, s.small, label(i), gray) && all
-	}
-	return all
 }
 
 // Table has a row for each point.

@@ -36,6 +36,17 @@ var (
 	}
 )
 
+// words are the palette's colours for text, which wants more contrast.
+var words = []color{
+	{"w1", "#0072b2", "#4aa8e0"},
+	{"w2", "#b34e00", "#ff8a3d"},
+	{"w3", "#007a59", "#2fc79b"},
+	{"w4", "#a0568f", "#d58cc4"},
+	{"w5", "#8a6508", "#e0b13a"},
+	{"w6", "#2f6f96", "#8cc5ea"},
+	{"w7", "#444444", "#c0c4c9"},
+}
+
 // svg is a drawing in the making: what stands between the head and the end.
 type svg struct {
 	bytes.Buffer
@@ -72,7 +83,7 @@ func (s *svg) finish(w io.Writer, height float64, title, alt string) error {
 
 func colors() []color {
 	list := []color{paper, ink, soft, faint, frame, shade, roof, gray}
-	list = append(list, palette...)
+	list = append(append(list, palette...), words...)
 	for _, l := range levels {
 		list = append(list, l.cell, l.text)
 	}
@@ -149,19 +160,26 @@ func haloed(class string, c color, anchor string) string {
 	return look(class, c, paper, fmt.Sprintf(`text-anchor="%s" stroke-width="3" stroke-linejoin="round" paint-order="stroke"`, anchor))
 }
 
-// textWidth is about the width of t. Fonts differ, and so it is rather too much.
+// textWidth is about the width of t in Helvetica. Fonts differ, and so it is rather
+// too much.
 func textWidth(t string, size float64) float64 {
-	columns := 0
+	wide := 0.0
 	for _, r := range t {
 		switch {
 		case unicode.In(r, unicode.Mn):
 		case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana):
-			columns += 2
+			wide += 1.1
+		case strings.ContainsRune("ijlt.,:;'|!fI()[] -r", r):
+			wide += 0.36
+		case strings.ContainsRune("mwMW%@–…", r):
+			wide += 0.95
+		case unicode.IsUpper(r):
+			wide += 0.75
 		default:
-			columns++
+			wide += 0.6
 		}
 	}
-	return 0.59 * size * float64(columns)
+	return wide * size
 }
 
 // fit returns t, cut if it is wider than some width.

@@ -1,0 +1,208 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// linearMap is what a node does before its ReLU, to lane groups of rows: to their
+// coefficients, from the output back, and to values, from the input on.
+type linearMap interface {
+	adjoint(sc *kernels.Scratch, dst, src []float32, groups int) // Wᵀ·src
+	apply(sc *kernels.Scratch, dst, src []float32, groups int)   // W·src + b
+
+	bias() []float32            // one a channel; nil: none
+	weights() (weights, bs int) // numbers of gradient
+
+	// gradient writes the gradient of Σ dy·(W·x + b) to W and b.
+	gradient(sc *kernels.Scratch, dw, db, dy, x []float32, groups int)
+	// tasks is the number of independent parts of addTo, which adds a gradient to that
+	// of the model's parameters m.
+	tasks() int
+	addTo(p, m *model.Param, dw, db []float32, task int)
+}
+
+// trainable reports whether linear bounds are trained through a layer, which reads in.
+func trainable(l *model.Layer, in model.Shape) bool {
+	switch l.Kind {
+	case model.Normalize, model.FC, model.BatchNorm, model.ReLU, model.Add, model.AvgPool:
+		return true
+	case model.Conv:
+		return l.Groups == 0 && l.Dilation == [2]int{} || l.Groups == in.C && l.Out == in.C
+	case model.LeakyReLU:
+		for _, s := range l.Slope {
+			if !(s >= 0 && s <= 1) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// acceptsLinear refuses the models that linear bounds are not trained through.
+func acceptsLinear(m *model.Model) error {
+	if err := acceptsIntervals(m); err != nil {
+		return err
+	}
+	shapes, err := m.Arch.Shapes()
+	if err != nil {
+		return err
+	}
+	for i := range m.Arch.Layers {
+		l := &m.Arch.Layers[i]
+		if !trainable(l, m.Arch.InputShape(i, shapes)) {
+			return fieldErr("model", fmt.Sprintf("layers[%d], a %s", i, l.Kind),
+				"layers that linear bounds are trained through: conv (dense or depthwise), fc, batchnorm, relu, leakyrelu with slopes in [0, 1], add and avgpool; try another method")
+		}
+	}
+	return nil
+}
+
+// newLinearMap returns nil for a node that only adds, or is a function of its own.
+func newLinearMap(n *net.Network, node *net.Node) linearMap {
+	switch op := node.Op.(type) {
+	case *net.Affine:
+		return newAffineMap(n, op)
+	case *net.Depthwise:
+		return &depthwiseMap{op: op, grad: kernels.NewDepthwiseGrad(n.ISA(), op.Sliding), layer: &n.Model().Arch.Layers[node.Index]}
+	case *net.Pool:
+		return meanMap{op}
+	}
+	return nil
+}
+
+// affineMap is that of a dense conv or fc.
+type affineMap struct {
+	op   *net.Affine
+	grad *kernels.WeightGrad
+	cols model.Shape // of a row of the model's weights
+}
+
+func newAffineMap(n *net.Network, op *net.Affine) *affineMap {
+	m := &affineMap{op, kernels.NewWeightGrad(n.ISA(), op.Shape), model.Shape{C: op.Shape.InC, H: op.Shape.KH, W: op.Shape.KW}}
+	shapes, err := n.Model().Arch.Shapes()
+	if err != nil {
+		panic("train: a compiled network has an invalid architecture")
+	}
+	if n.Model().Arch.Layers[op.Index].Kind == model.FC {
+		m.cols = n.Model().Arch.InputShape(op.Index, shapes)
+	}
+	return m
+}
+
+func (m *affineMap) adjoint(sc *kernels.Scratch, dst, src []float32, groups int) {
+	m.op.Adjoint().Apply(sc, dst, src, groups, kernels.None, nil)
+}
+
+func (m *affineMap) apply(sc *kernels.Scratch, dst, src []float32, groups int) {
+	m.op.Lanes().Apply(sc, dst, src, groups, kernels.None, nil)
+}
+
+func (m *affineMap) bias() []float32            { return m.op.B }
+func (m *affineMap) weights() (weights, bs int) { return m.op.Shape.Weights(), m.op.Shape.OutC }
+
+func (m *affineMap) gradient(sc *kernels.Scratch, dw, db, dy, x []float32, groups int) {
+	row := m.cols.Size()
+	for k := range m.grad.Tasks() {
+		from, to := m.grad.Channels(k)
+		m.grad.Apply(sc, dw[from*row:to*row], db[from:to], dy, x, groups, k)
+	}
+}
+
+func (m *affineMap) tasks() int { return m.grad.Tasks() }
+
+func (m *affineMap) addTo(p, _ *model.Param, dw, db []float32, task int) {
+	row := m.cols.Size()
+	from, to := m.grad.Channels(task)
+	for o := from; o < to; o++ {
+		net.AddUnmapped(p.W[o*row:][:row], dw[o*row:][:row], m.cols)
+		p.B[o] += db[o]
+	}
+}
+
+// depthwiseMap is that of a depthwise conv or a batchnorm.
+type depthwiseMap struct {
+	op    *net.Depthwise
+	batch *net.BatchNorm // in place of the running statistics; nil: those
+	grad  *kernels.DepthwiseGrad
+	layer *model.Layer
+}
+
+func (m *depthwiseMap) adjoint(sc *kernels.Scratch, dst, src []float32, groups int) {
+	k := m.op.Adjoint()
+	if m.batch != nil {
+		k = m.batch.Adjoint()
+	}
+	k.Apply(sc, dst, src, groups, kernels.Lanes, kernels.None, nil)
+}
+
+func (m *depthwiseMap) apply(sc *kernels.Scratch, dst, src []float32, groups int) {
+	k := m.op.Kernel()
+	if m.batch != nil {
+		k = m.batch.Kernel()
+	}
+	k.Apply(sc, dst, src, groups, kernels.Lanes, kernels.None, nil)
+}
+
+func (m *depthwiseMap) bias() []float32 {
+	if m.batch != nil {
+		return m.batch.Shift
+	}
+	return m.op.Bias()
+}
+
+func (m *depthwiseMap) weights() (weights, bs int) {
+	return m.op.Sliding.C * m.op.Sliding.Taps(), m.op.Sliding.C
+}
+
+func (m *depthwiseMap) gradient(sc *kernels.Scratch, dw, db, dy, x []float32, groups int) {
+	taps := m.op.Sliding.Taps()
+	for k := range m.grad.Tasks() {
+		from, to := m.grad.Channels(k)
+		m.grad.Apply(sc, dw[from*taps:to*taps], db[from:to], dy, x, groups, k)
+	}
+}
+
+func (m *depthwiseMap) tasks() int { return 1 }
+
+func (m *depthwiseMap) addTo(p, w *model.Param, dw, db []float32, _ int) {
+	for c, b := range db {
+		p.B[c] += b
+	}
+	for k, d := range dw {
+		if m.layer.Kind == model.BatchNorm { // of (x − mean)/√(var + eps)·W
+			mean, variance := m.statistics(w, k)
+			d = float32((float64(d) - float64(mean*float64(db[k]))) / math.Sqrt(variance+float64(m.layer.Eps)))
+		}
+		p.W[k] += d
+	}
+}
+
+func (m *depthwiseMap) statistics(w *model.Param, c int) (mean, variance float64) {
+	if m.batch != nil {
+		return m.batch.Mean[c], m.batch.Var[c]
+	}
+	return float64(w.Mean[c]), float64(w.Var[c])
+}
+
+// meanMap is that of average pooling.
+type meanMap struct{ op *net.Pool }
+
+func (m meanMap) adjoint(sc *kernels.Scratch, dst, src []float32, groups int) {
+	m.op.Kernel().Gradient(sc, dst, src, nil, nil, groups, kernels.Lanes)
+}
+
+func (m meanMap) apply(sc *kernels.Scratch, dst, src []float32, groups int) {
+	m.op.Kernel().Apply(sc, dst, src, groups, kernels.Lanes)
+}
+
+func (meanMap) bias() []float32                                          { return nil }
+func (meanMap) weights() (weights, bs int)                               { return 0, 0 }
+func (meanMap) gradient(_ *kernels.Scratch, _, _, _, _ []float32, _ int) {}
+func (meanMap) tasks() int                                               { return 0 }
+func (meanMap) addTo(_, _ *model.Param, _, _ []float32, _ int)           {}

@@ -102,9 +102,9 @@ func (r *Train) Text() string {
 func (r *Train) OverfittingText() string {
 	if a := r.Alarm; a != nil {
 		if a.Seen.Action == "stop" {
-			return fmt.Sprintf("catastrophic in epoch %d: stopped with the weights of epoch %d", a.Epoch, a.Epoch-1)
+			return fmt.Sprintf("catastrophic in epoch %d: stopped with the weights from before it", a.Epoch)
 		}
-		return fmt.Sprintf("catastrophic in epoch %d, which was done again with PGD of 7 steps, as were those that followed", a.Epoch)
+		return fmt.Sprintf("catastrophic in epoch %d: from there on PGD of 7 steps", a.Epoch)
 	}
 	var warned []string
 	for _, e := range r.Epochs {
@@ -115,7 +115,7 @@ func (r *Train) OverfittingText() string {
 	if warned == nil {
 		return ""
 	}
-	return "catastrophic in epoch " + strings.Join(warned, " ")
+	return fmt.Sprintf("catastrophic after %s: %s", show.Count(len(warned), "epoch"), strings.Join(warned, ", "))
 }
 
 func pgdHeading(steps int) string {

@@ -38,10 +38,12 @@ type Alarm struct {
 // catastrophic overfitting and no epoch came before.
 var ErrOverfitting = errors.New("catastrophic overfitting in the first epoch leaves no weights to go back to: try more noise, a shorter step or more steps of the attack")
 
-// The alarm goes off above these, which docs/training.md has measurements for.
+// The alarm goes off when the gap between one step and several is above mostGap, or at half
+// of that when many points are abnormal. Abnormal points alone mean little: those of a
+// network that has learned nothing yet are, by chance. docs/training.md has measurements.
 const (
-	mostAbnormal = 0.1
 	mostGap      = 0.3
+	mostAbnormal = 0.1
 )
 
 var overfitting = Setting{
@@ -52,7 +54,8 @@ var overfitting = Setting{
 
 // alarmed reports whether the figures are those of catastrophic overfitting.
 func (o *Overfitting) alarmed() bool {
-	return o.Abnormal > mostAbnormal || o.OneStep-o.MultiStep > mostGap
+	gap := o.OneStep - o.MultiStep
+	return gap > mostGap || gap > mostGap/2 && o.Abnormal > mostAbnormal
 }
 
 // inspected reports whether catastrophic overfitting is looked for: whether the attack
@@ -87,6 +90,17 @@ var (
 		length: func(_ *Config, at point) float64 { return float64(0.35 * at.eps) },
 	}
 )
+
+// longer is the attack with the steps of pgdSeven, or that itself if one step is all it can
+// do.
+func (a *inner) longer() *inner {
+	if a.steps != nil {
+		return &pgdSeven
+	}
+	b := *a
+	b.steps, b.length = pgdSeven.steps, pgdSeven.length
+	return &b
+}
 
 // look returns what there is to see at the end of an epoch, nil if it is not to be looked
 // for or the radius is still 0.

@@ -95,7 +95,18 @@ func TestValidationFigures(t *testing.T) {
 	}
 }
 
-// history has epochs with these scores of PGD.
+// TestValidationAtZero: without any radius, images are right or wrong.
+func TestValidationAtZero(t *testing.T) {
+	c := quick(Standard)
+	c.Validation = 0.25
+	_, history := train(t, digitNet(t), digits(t, 200), c)
+	v := history[2].Validation
+	assert.Equal(t, v.Clean, v.PGD)
+	assert.InDelta(t, v.Clean, v.Certified, 0.02, "proofs are rounded outwards")
+	assert.Equal(t, 50, v.Images)
+}
+
+// scored has epochs with these scores of PGD.
 func scored(scores ...float64) (h []Epoch) {
 	for i, s := range scores {
 		h = append(h, Epoch{Epoch: i + 1, Validation: &Validation{Clean: 0.9, PGD: s, Certified: 1 - s}})

@@ -82,25 +82,24 @@ func (a *app) overfitted(b *show.Bar) func(train.Epoch) {
 
 // trainProgress returns callbacks that show a bar, and a line an epoch.
 func (a *app) trainProgress(b *show.Bar, c *train.Config) (step func(train.Progress), epoch func(train.Epoch)) {
-	last := ""
+	last := "" // figures of the epoch before, which its line has in words
 	step = func(p train.Progress) {
 		b.Show(fmt.Sprintf("epoch %d/%d%s", p.Now.Epoch, c.Epochs, last), p.Step, p.Steps)
 	}
 	epoch = func(e train.Epoch) {
 		b.Clear()
 		line := fmt.Sprintf("loss %.4f  clean %s", e.Loss, percent(e.CleanAccuracy))
+		last = fmt.Sprintf("  %.1f", 100*e.CleanAccuracy)
 		if c.Method.Radius() {
-			line += "  robust " + percent(e.RobustAccuracy)
-		}
-		last = "  " + line
-		if c.Method.Radius() {
-			line += fmt.Sprintf("  ε %.4g", e.Eps)
+			line += fmt.Sprintf("  robust %s  ε %.4g", percent(e.RobustAccuracy), e.Eps)
+			last += fmt.Sprintf("/%.1f", 100*e.RobustAccuracy)
 		}
 		line += fmt.Sprintf("  lr %.3g", e.LR)
 		if v := e.Validation; v != nil {
-			last = "  validation " + report.ValidationText(v)
-			line += last
+			line += "  validation " + report.ValidationText(v)
+			last = fmt.Sprintf("  %.1f/%.1f/%.1f", 100*v.Clean, 100*v.PGD, 100*v.Certified)
 		}
+		last += " %"
 		a.logf("epoch %d/%d  %s  %s", e.Epoch, c.Epochs, line, seconds(e.Seconds))
 	}
 	return step, epoch

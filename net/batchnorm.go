@@ -196,6 +196,8 @@ func move(running float32, batch float64) float32 {
 // BatchPart is a part of a batch: the lane groups of one workspace. Different parts may
 // be used by different goroutines.
 type BatchPart struct {
+	Pixels bool // Backward also leaves the gradient at the pixels, Workspace.Gradient(0)
+
 	b    *BatchStatistics
 	w    *Workspace
 	from int
@@ -206,7 +208,7 @@ func (b *BatchStatistics) Part(w *Workspace, from int) *BatchPart {
 	if w.layout != LaneGroups || from+w.room > kernels.Groups(b.images) {
 		panic("net: a part outside of its batch")
 	}
-	return &BatchPart{b, w, from}
+	return &BatchPart{b: b, w: w, from: from}
 }
 
 // Forward is a segment of Workspace.Forward of x, which the first one reads. After the
@@ -228,10 +230,14 @@ func (p *BatchPart) Forward(x []float32, segment int) {
 	p.sum(n, w.act(n.src), w.act(n.src))
 }
 
-// Backward is a segment of Workspace.BackwardToWeights; segments go down to 0.
+// Backward is a segment of Workspace.BackwardToWeights or, with Pixels, of
+// Workspace.Backward; segments go down to 0.
 func (p *BatchPart) Backward(segment int) {
 	w, b := p.w, p.b
-	first, last := 0, len(w.net.nodes)-1
+	first, last, least := 0, len(w.net.nodes)-1, 1
+	if p.Pixels {
+		least = 0
+	}
 	if segment > 0 {
 		first = b.norms[segment-1].node + 1
 	}
@@ -242,9 +248,12 @@ func (p *BatchPart) Backward(segment int) {
 	}
 	w.normalizer = p
 	for i := last; i >= first; i-- {
-		w.net.nodes[i].Op.backward(w, i, w.grads[i+1], 1)
+		w.net.nodes[i].Op.backward(w, i, w.grads[i+1], least)
 	}
 	w.normalizer = nil
+	if segment == 0 && p.Pixels {
+		w.scaleGradient()
+	}
 	if segment > 0 {
 		n := &b.norms[segment-1]
 		p.sum(n, w.grads[n.node+1], w.act(n.src))

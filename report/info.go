@@ -34,18 +34,20 @@ type Cache struct {
 
 // Keys of the card of a trained model.
 const (
-	CardCommand   = "command"
-	CardMethod    = "method"
-	CardEps       = "eps"
-	CardSeed      = "seed"
-	CardEpochs    = "epochs"
-	CardInit      = "init" // hash of the model that training started from, if not random
-	CardTestData  = "test_data"
-	CardTestN     = "test_n"
-	CardClean     = "clean"
-	CardPGD       = "pgd"
-	CardCertified = "certified"
-	CardHistory   = "history" // a History
+	CardCommand     = "command"
+	CardMethod      = "method"
+	CardEps         = "eps"
+	CardNorm        = "norm" // of the balls; linf if there is none
+	CardSeed        = "seed"
+	CardEpochs      = "epochs"
+	CardInit        = "init" // hash of the model that training started from, if not random
+	CardTestData    = "test_data"
+	CardTestN       = "test_n"
+	CardClean       = "clean"
+	CardPGD         = "pgd"
+	CardCertified   = "certified"
+	CardHistory     = "history"     // a History
+	CardOverfitting = "overfitting" // what was seen of catastrophic overfitting; empty: nothing
 )
 
 func (*Info) kind() Kind { return KindInfo }

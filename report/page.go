@@ -118,6 +118,7 @@ type PageFilters struct {
 	// Reach is the mean of ‖w‖₁ over all filters: what a change of every pixel by ε may
 	// change an output by, divided by ε.
 	Reach float64 `json:"reach"`
+	Near  float64 `json:"near_zero"`     // fraction of the weights below 1/20 of the largest
 	Why   string  `json:"why,omitempty"` // there is no picture
 }
 

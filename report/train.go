@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/train"
@@ -15,6 +17,7 @@ type Train struct {
 	Command   string       `json:"command"`        // the command line that trains the same model
 	Arch      string       `json:"arch"`
 	Method    train.Method `json:"method"`
+	Norm      string       `json:"norm"` // of the balls trained on and tested in
 	Eps       float64      `json:"eps"`
 	EpsExact  string       `json:"eps_exact"` // as it was written: 0.1 or 8/255
 	N         int          `json:"n"`
@@ -28,8 +31,9 @@ type Train struct {
 	Seconds   float64      `json:"seconds"`
 	BestEpoch int          `json:"best_epoch,omitempty"` // whose weights the model has, if the best are kept
 	Stopped   bool         `json:"stopped_early,omitempty"`
-	Folded    []int        `json:"folded,omitempty"`  // the batch norms that --fold took in, as the architecture numbers its layers
-	Written   bool         `json:"written,omitempty"` // Out is
+	Alarm     *train.Alarm `json:"overfitting,omitempty"` // the catastrophic overfitting that --overfitting has acted on
+	Folded    []int        `json:"folded,omitempty"`      // the batch norms that --fold took in, as the architecture numbers its layers
+	Written   bool         `json:"written,omitempty"`     // Out is
 }
 
 // Epoch is a train.Epoch in the spelling of this package's JSON.
@@ -43,14 +47,15 @@ type Epoch struct {
 	LR      float64 `json:"lr"`
 	Seconds float64 `json:"seconds"`
 
-	Validation *train.Validation `json:"validation,omitempty"` // on images held back
+	Validation  *train.Validation  `json:"validation,omitempty"` // on images held back
+	Overfitting *train.Overfitting `json:"overfitting,omitempty"`
 }
 
 // Epochs spells a history of training.
 func Epochs(history []train.Epoch) []Epoch {
 	list := make([]Epoch, len(history))
 	for i, e := range history {
-		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds, e.Validation}
+		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds, e.Validation, e.Overfitting}
 	}
 	return list
 }
@@ -66,7 +71,10 @@ func (r *Train) Text() string {
 		"trained", fmt.Sprintf("%s, %s, on %s of %s", r.Arch, r.Method, show.Count(r.N, "image"), r.Data),
 		"epochs", fmt.Sprintf("%d in %s", len(r.Epochs), show.Seconds(r.Seconds)),
 	}
-	if r.Stopped {
+	switch text := r.OverfittingText(); {
+	case text != "":
+		pairs = append(pairs, "overfitting", text)
+	case r.Stopped:
 		pairs = append(pairs, "stopped", "epochs got no better")
 	}
 	if r.BestEpoch > 0 {
@@ -78,7 +86,7 @@ func (r *Train) Text() string {
 	}
 	if r.Clean != nil {
 		pairs = append(pairs,
-			"test", fmt.Sprintf("%s of %s, linf ε = %s", show.Count(r.TestN, "image"), r.TestData, r.EpsExact),
+			"test", fmt.Sprintf("%s of %s, %s ε = %s", show.Count(r.TestN, "image"), r.TestData, r.Norm, r.EpsExact),
 			"clean", show.Percent(*r.Clean),
 			pgdHeading(r.TestSteps), show.Percent(*r.PGD),
 			"certified", show.Percent(*r.Certified))
@@ -87,6 +95,27 @@ func (r *Train) Text() string {
 		pairs = append(pairs, "written", shownFile(r.Out), "hash", r.Hash)
 	}
 	return show.Facts(pairs...)
+}
+
+// OverfittingText says what there was of catastrophic overfitting; nothing if there was
+// none.
+func (r *Train) OverfittingText() string {
+	if a := r.Alarm; a != nil {
+		if a.Seen.Action == "stop" {
+			return fmt.Sprintf("catastrophic in epoch %d: stopped with the weights from before it", a.Epoch)
+		}
+		return fmt.Sprintf("catastrophic in epoch %d: from there on PGD of 7 steps", a.Epoch)
+	}
+	var warned []string
+	for _, e := range r.Epochs {
+		if e.Overfitting != nil && e.Overfitting.Action != "" {
+			warned = append(warned, strconv.Itoa(e.Epoch))
+		}
+	}
+	if warned == nil {
+		return ""
+	}
+	return fmt.Sprintf("catastrophic after %s: %s", show.Count(len(warned), "epoch"), strings.Join(warned, ", "))
 }
 
 func pgdHeading(steps int) string {

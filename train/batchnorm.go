@@ -42,6 +42,7 @@ func (s *stepper) newBatchNorms() *batchNorms {
 		}
 		if points != nil {
 			p.batch.points = points.Part(p.points, p.from)
+			p.batch.points.Pixels = s.carries()
 		}
 	}
 	s.grad.UseBatch(b.traces...)

@@ -23,7 +23,9 @@ import (
 //	header          JSON, see header
 //	model           a model file (safetensors)
 //	state           float32 little-endian, each array in the model's order: that of the
-//	                optimiser, the mean of the weights, the weights of the best epoch
+//	                optimiser, the mean of the weights, the weights of the best epoch;
+//	                the perturbations of free
+//	kept            with overfitting stop and fallback, a checkpoint to go back to
 //	SHA-256         of all the bytes before
 //
 // EPSTRN1 files, of which a running training was the only reader, are refused.
@@ -44,6 +46,8 @@ type header struct {
 	Best          int     `json:"best,omitempty"`     // the epoch whose weights are held; 0: none
 	Data          string  `json:"data"`               // SHA-256 of the training set
 	Model         int     `json:"model"`              // bytes of the model file
+	Kept          int     `json:"kept,omitempty"`     // bytes of the checkpoint to go back to
+	Alarm         *Alarm  `json:"alarm,omitempty"`    // what ended the training, or the method's attack
 }
 
 // save writes the checkpoint; it replaces an older one all at once.
@@ -73,6 +77,7 @@ func (t *Trainer) encode() ([]byte, error) {
 	head := header{
 		Config: t.c, TrainEps: t.c.TrainEps.String(), ValidationEps: t.c.ValidationEps.String(),
 		Step: t.step, Sums: t.sum, History: t.history, Best: t.bestOf, Data: t.dataHash, Model: len(m),
+		Kept: len(t.kept), Alarm: t.alarm,
 	}
 	if t.average != nil {
 		head.Averaged = t.average.count
@@ -93,6 +98,7 @@ func (t *Trainer) encode() ([]byte, error) {
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 		}
 	})
+	b = append(b, t.kept...)
 	if !finite {
 		return nil, fmt.Errorf("the state of the optimiser is not finite: %w", ErrDiverged)
 	}
@@ -140,6 +146,9 @@ func decode(b []byte, d *dataset.Set, host Host) (*Trainer, error) {
 	}
 	t.dataHash = h.Data
 	if err := t.restore(h); err != nil {
+		return nil, err
+	}
+	if state, err = t.takeKept(h, state); err != nil {
 		return nil, err
 	}
 	return t, t.load(state)
@@ -210,7 +219,7 @@ func (t *Trainer) restore(h header) error {
 	if h.Best > 0 {
 		t.best = cloneParams(t.model.Params)
 	}
-	return nil
+	return t.restoreAlarm(h)
 }
 
 // each calls f for every array of the state in the order of the file.
@@ -220,6 +229,7 @@ func (t *Trainer) each(f func([]float32)) {
 		eachArray(t.average.mean, f)
 	}
 	eachArray(t.best, f)
+	t.s.each(f)
 }
 
 // load reads the state that a checkpoint holds.

@@ -25,7 +25,7 @@ type Config struct {
 	LRFinal   float64 `json:"lrFinal"`   // 0 … LR (schedules smooth, cosine and one-cycle)
 	Seed      uint64  `json:"seed"`      // of the order of images and all that is random
 
-	// The Linf radius trained at, in pixel units [0, 1] (methods with Method.Radius). It
+	// The radius trained at in Norm, pixels being in [0, 1] (methods with Method.Radius). It
 	// may exceed the radius the model is meant for.
 	TrainEps     net.Epsilon `json:"-"`
 	WarmupEpochs float64     `json:"warmupEpochs"` // at radius 0
@@ -38,6 +38,11 @@ type Config struct {
 	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
 	KappaFinal float64 `json:"kappaFinal"`
+
+	Norm        string  `json:"norm,omitempty"`        // of the balls trained on: linf, or l2 (methods with an attack and no bounds)
+	Noise       float64 `json:"noise,omitempty"`       // radius of random starts as a multiple of the radius, 0 … 10 (fgsm, n-fgsm)
+	Replays     int     `json:"replays,omitempty"`     // steps on each batch, ≥ 1; Epochs counts them all (free)
+	Overfitting string  `json:"overfitting,omitempty"` // what catastrophic overfitting leads to: warn, stop, fallback or off (attacks of one step)
 
 	Subbox      float64 `json:"subbox,omitempty"`      // λ: radius of the small boxes as a fraction of the radius, above 0, at most 1 (sabr)
 	Alpha       float64 `json:"alpha,omitempty"`       // weight of the loss on interval bounds, 0 … 1 (mtl-ibp)
@@ -123,6 +128,7 @@ type Host struct {
 	ISA        string         // kernel set, see net.Options
 	Checkpoint string         // file written after each epoch; empty: none
 	Progress   func(Progress) // called after each step by Run's goroutine; may be nil
+	Alarm      func(Epoch)    // called when an epoch ends in catastrophic overfitting, before anything is done about it; may be nil
 	EpochDone  func(Epoch)    // called after each epoch, once its checkpoint is written; may be nil
 }
 
@@ -144,7 +150,8 @@ type Epoch struct {
 	LR             float64 `json:"lr"`             // at the last step
 	Seconds        float64 `json:"seconds"`        // wall-clock time of its steps
 
-	Validation *Validation `json:"validation,omitempty"` // after the epoch; nil without
+	Validation  *Validation  `json:"validation,omitempty"`  // after the epoch; nil without
+	Overfitting *Overfitting `json:"overfitting,omitempty"` // nil if it was not looked for
 }
 
 // DefaultConfig returns a configuration for MNIST at ε = 0.1. For standard, pgd and ibp
@@ -191,7 +198,7 @@ func (c *Config) validate() error {
 		return err
 	}
 	if o.radius() {
-		if err := (net.Ball{Norm: net.Linf, Eps: c.TrainEps}).Validate(); err != nil {
+		if err := (net.Ball{Norm: c.NormTrained(), Eps: c.TrainEps}).Validate(); err != nil {
 			return &Error{Field: "trainEps", Got: c.TrainEps.String(), Want: "0 … 1", Err: err}
 		}
 	}
@@ -211,7 +218,7 @@ func (c *Config) validateCommon() error {
 	if !slices.IsSorted(c.Milestones) {
 		return fieldErr("milestones", milestones.Text(c), "them in ascending order")
 	}
-	if err := (net.Ball{Norm: net.Linf, Eps: c.ValidationEps}).Validate(); err != nil {
+	if err := (net.Ball{Norm: c.NormTrained(), Eps: c.ValidationEps}).Validate(); err != nil {
 		return &Error{Field: "validationEps", Got: c.ValidationEps.String(), Want: "0 … 1", Err: err}
 	}
 	if c.Validation > 0 {

@@ -24,7 +24,7 @@ func TestBadConfig(t *testing.T) {
 		method Method
 		change func(c *Config)
 	}{
-		{"method", Standard, func(c *Config) { c.Method = "fgsm" }},
+		{"method", Standard, func(c *Config) { c.Method = "none" }},
 		{"epochs", Standard, func(c *Config) { c.Epochs = 0 }},
 		{"batchSize", Standard, func(c *Config) { c.BatchSize = 0 }},
 		{"batchSize", Standard, func(c *Config) { c.BatchSize = 65 }},

@@ -1,4 +1,4 @@
-// Package train fits the weights of a model with Adam (Kingma & Ba 2015) on the
+// Package train fits the weights of a model with Adam, AdamW or SGD on the
 // CPU. Its objectives are cross-entropy ("standard"), cross-entropy on
 // adversarial examples ("pgd", Madry et al. 2018), interval bound propagation
 // ("ibp", Gowal et al. 2018), and cross-entropy with a divergence under attack

@@ -13,6 +13,9 @@ type Method string
 // line's flags and checkpoints.
 var objectives = []*objective{
 	&standard,
+	&fgsm,
+	&nfgsm,
+	&free,
 	&pgd,
 	&ibp,
 	&crownIBP,
@@ -61,15 +64,21 @@ const (
 )
 
 // inner is the attack whose points are trained on: projected steps along the sign of a
-// loss's gradient, in the Linf ball of the training radius. Fields that are nil stand for
-// what pgd does.
+// loss's gradient, in the ball of the training radius. Fields that are nil stand for what
+// pgd does.
 type inner struct {
 	// start draws a pixel of the first point; x is the image's, and the box where points
 	// must stay is [lo, hi].
 	start func(c *Config, at point, s *kernels.Stream, x, lo, hi float32) float32
+	// noise is the radius of the L2 ball that the first point is drawn from if points lie
+	// in L2 balls, as a multiple of the training radius; nil: start draws it then too.
+	noise   func(c *Config) float64
+	carried bool // points start from the perturbation that the step before has left: no start
+
 	// ascend writes the gradient to the point's logits z of the loss that the
 	// attack ascends; clean are the image's, nil if it is untraced.
-	ascend func(dz, z, clean []float32, y int)
+	ascend       func(dz, z, clean []float32, y int)
+	crossEntropy bool // that loss is the label's cross-entropy
 	// draw, if not nil, draws a vector v of one element a class for each image. The attack
 	// then ascends v·z, and the loss is given v.
 	draw func(v []float32, s *kernels.Stream)
@@ -80,7 +89,7 @@ type inner struct {
 	length    func(c *Config, at point) float64 // of a step; nil: PGDStepSize of TrainEps
 
 	// move takes the points of the first groups of p one step along grad; nil: by the
-	// sign, projected to the box.
+	// norm, projected to the ball.
 	move func(s *stepper, p *part, grad []float32, groups int)
 
 	// probe: the points are the far ends of finite differences, not attacks. They do not

@@ -30,7 +30,7 @@ var jacobian = objective{
 		}
 		slope := float32(rise / c.Probe)
 		b := float32(float32(c.Beta) * float32(len(e.drawn)) * slope)
-		e.loss += float32(b*slope) / 2
+		e.loss += float32(float32(b*slope) / 2)
 		back := b / float32(c.Probe)
 		for j, v := range e.drawn {
 			e.dPoints[j] = float32(back * v)

@@ -15,10 +15,10 @@ var logitPairing = objective{
 		pgd.defaults(c)
 		c.Beta = 0.5
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &norm, &overfitting},
 	needs: needs{
 		clean: gradient, points: gradient,
-		attack: &inner{start: startUniform, ascend: ascendCrossEntropy},
+		attack: pgd.needs.attack,
 	},
 	loss: func(c *Config, e *example) {
 		e.loss = net.CrossEntropy.Gradient(e.dClean, e.clean, e.y, net.Untargeted)
@@ -28,8 +28,8 @@ var logitPairing = objective{
 			d := z - e.points[j]
 			e.loss += float32(b * float32(d*d))
 			pull := float32(2 * float32(b*d))
-			e.dClean[j] = e.dClean[j]/2 + pull
-			e.dPoints[j] = e.dPoints[j]/2 - pull
+			e.dClean[j] = float32(e.dClean[j]/2) + pull
+			e.dPoints[j] = float32(e.dPoints[j]/2) - pull
 		}
 		scaleBy(e.dClean, e.scale)
 		scaleBy(e.dPoints, e.scale)

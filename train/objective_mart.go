@@ -18,10 +18,10 @@ var mart = objective{
 		trades.defaults(c)
 		c.Beta = 5
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &awp, &awpWarmup},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &norm, &overfitting, &awp, &awpWarmup},
 	needs: needs{
 		clean: gradient, points: gradient,
-		attack: &inner{start: startNear, ascend: ascendCrossEntropy},
+		attack: &inner{start: startNear, ascend: ascendCrossEntropy, crossEntropy: true},
 	},
 	loss: func(c *Config, e *example) {
 		b := float32(c.Beta)

@@ -16,10 +16,10 @@ var pgd = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize = 7, 0.35
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &awp, &awpWarmup, &labelSmoothing},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &norm, &overfitting, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: logits, points: gradient,
-		attack: &inner{start: startUniform, ascend: ascendCrossEntropy},
+		attack: &inner{start: startUniform, noise: wholeBallNoise, ascend: ascendCrossEntropy, crossEntropy: true},
 	},
 	loss: func(c *Config, e *example) {
 		e.loss = crossEntropy(c, e.dPoints, e.points, e.y)
@@ -32,6 +32,9 @@ var pgd = objective{
 func startUniform(_ *Config, _ point, s *kernels.Stream, _, lo, hi float32) float32 {
 	return lo + float32(s.Float32()*(hi-lo))
 }
+
+// wholeBallNoise does so in L2.
+func wholeBallNoise(*Config) float64 { return 1 }
 
 func ascendCrossEntropy(dz, z, _ []float32, y int) {
 	net.CrossEntropy.Gradient(dz, z, y, net.Untargeted)

@@ -21,7 +21,7 @@ var trades = objective{
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDSteps, c.PGDStepSize, c.Beta = 10, 0.25, 6
 	},
-	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &awp, &awpWarmup, &labelSmoothing},
+	settings: []*Setting{&pgdSteps, &pgdStepSize, &beta, &norm, &overfitting, &awp, &awpWarmup, &labelSmoothing},
 	needs: needs{
 		clean: gradient, points: gradient,
 		attack: &inner{start: startNear, ascend: ascendDivergence},

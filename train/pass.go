@@ -16,7 +16,7 @@ func (s *stepper) begin(p *part) {
 	groups, need := p.to-p.from, &s.o.needs
 	s.pack(p, first, s.images[first:end])
 	p.cleanLogits, p.pointLogits = nil, nil
-	if need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
+	if s.fresh && need.clean != untraced && (p.batch.clean == nil || need.attack != nil) {
 		p.cleanLogits = p.clean.Forward(p.x, groups)
 		if p.copied != nil {
 			copy(p.copied, p.cleanLogits)
@@ -114,8 +114,12 @@ func (s *stepper) judgeImage(p *part, e *example, i int) {
 	if e.dPoints != nil {
 		net.LaneGroups.Scatter(p.points.LogitGradient(), e.dPoints, i)
 	}
-	if !s.ascended() { // else that was of other weights than the network's
-		s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	if s.ascended() { // that was of other weights than the network's
+		return
+	}
+	s.loss[n], s.clean[n], s.robust[n] = e.loss, e.cleanRight, e.robustRight
+	if s.watched {
+		s.compare(e, n)
 	}
 }
 
@@ -139,14 +143,36 @@ func zeroed(ws *net.Workspace, groups, classes int) []float32 {
 
 // perturb finds the adversarial points of p's images.
 func (s *stepper) perturb(p *part, first int, labels []int) {
-	attack := s.o.needs.attack
+	attack := s.attack()
 	reach := attack.reach(s.c, s.at)
 	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
-	size := s.net.Input().Size()
-	for i := range labels {
-		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), streamStart)
+	s.start(p, first, len(labels))
+	if reach == 0 && attack.move == nil {
+		return // there is nowhere to go
+	}
+	for range attack.count(s.c) {
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.ascend(p, first, labels)
+	}
+}
+
+// start puts the first points.
+func (s *stepper) start(p *part, first, images int) {
+	attack, l2, size := s.attack(), s.c.NormTrained() == net.L2, s.net.Input().Size()
+	if attack.carried {
+		s.startCarried(p)
+		return
+	}
+	for i := range images {
+		p.stream = kernels.NewStream(s.c.Seed, s.place(first+i), s.draws)
 		at := (i/kernels.Lanes)*size*kernels.Lanes + i%kernels.Lanes
+		if l2 && attack.noise != nil {
+			s.startInBall(p, at, attack.noise(s.c)*s.at.eps)
+			continue
+		}
 		for range size {
 			p.adv[at] = attack.start(s.c, s.at, &p.stream, p.x[at], p.lo[at], p.hi[at])
 			at += kernels.Lanes
@@ -155,20 +181,14 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
 		}
 	}
-	if reach == 0 && attack.move == nil {
-		return // there is nowhere to go
-	}
-	for range attack.count(s.c) {
-		if s.ctx.Err() != nil {
-			return
-		}
-		s.ascend(p, labels)
+	if l2 {
+		s.intoBall(p, p.adv, p.x, attack.ball(s.c, s.at))
 	}
 }
 
 // ascend does one step of the attack.
-func (s *stepper) ascend(p *part, labels []int) {
-	attack, groups := s.o.needs.attack, p.to-p.from
+func (s *stepper) ascend(p *part, first int, labels []int) {
+	attack, groups := s.attack(), p.to-p.from
 	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
 	for i, y := range labels {
 		net.LaneGroups.Gather(p.z, z, i)
@@ -180,14 +200,29 @@ func (s *stepper) ascend(p *part, labels []int) {
 		} else {
 			attack.ascend(p.dz, p.z, p.e.clean, y)
 		}
+		if s.watched {
+			s.before[first+i] = net.CrossEntropy.Gradient(p.e.spare, p.z, y, net.Untargeted)
+		}
 		net.LaneGroups.Scatter(dz, p.dz, i)
 	}
 	grad := p.points.Backward(groups)[:len(p.adv)]
-	if attack.move != nil {
+	switch length := attack.stride(s.c, s.at); {
+	case attack.move != nil:
 		attack.move(s, p, grad, groups)
-		return
+	case s.c.NormTrained() == net.L2:
+		s.moveL2(p, p.adv, grad, p.x, length, attack.ball(s.c, s.at))
+	default:
+		s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(length))
 	}
-	s.net.ISA().PGDStep(p.adv, grad, p.lo, p.hi, float32(attack.stride(s.c, s.at)))
+}
+
+// attack is the one that finds the points of this step: the objective's, or what has
+// taken its place.
+func (s *stepper) attack() *inner {
+	if s.instead != nil {
+		return s.instead
+	}
+	return s.o.needs.attack
 }
 
 // reach is the radius of the box where points must stay: 1 is the pixel range alone.
@@ -199,6 +234,14 @@ func (a *inner) reach(c *Config, at point) float64 {
 		return a.radius(c, at)
 	}
 	return at.eps
+}
+
+// ball is the radius of the ball where points must stay, less than 0 if there is none.
+func (a *inner) ball(c *Config, at point) float64 {
+	if a.unclipped {
+		return -1
+	}
+	return a.reach(c, at)
 }
 
 func (a *inner) count(c *Config) int {
@@ -215,8 +258,10 @@ func (a *inner) stride(c *Config, at point) float64 {
 	return c.PGDStepSize * c.TrainEps.Float64()
 }
 
-// place is that of an image of the batch in all of training.
-func (s *stepper) place(i int) uint64 { return uint64(s.step)*uint64(len(s.images)) + uint64(i) }
+// place is that of an image of the batch in all of training, the same in its replays.
+func (s *stepper) place(i int) uint64 {
+	return uint64(s.step/s.replays())*uint64(len(s.images)) + uint64(i)
+}
 
 // pack copies images into p's lanes, augmented; lanes after the last get zeros. The first
 // one is number first of the batch.

@@ -75,7 +75,11 @@ func (s *stepper) back(p *part) {
 	if need.clean == gradient {
 		p.clean.BackwardToWeights(groups)
 	}
-	if need.points == gradient {
+	switch {
+	case need.points != gradient:
+	case s.carries():
+		p.points.Backward(groups)
+	default:
 		p.points.BackwardToWeights(groups)
 	}
 }

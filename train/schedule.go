@@ -83,7 +83,7 @@ func (c *Config) rateAt(epoch, end, hold float64) float64 {
 		}
 		for _, m := range milestones {
 			if epoch >= float64(m*all) {
-				lr *= decay
+				lr = float64(lr * decay)
 			}
 		}
 		return lr
@@ -92,7 +92,7 @@ func (c *Config) rateAt(epoch, end, hold float64) float64 {
 		if peak == 0 {
 			peak = defaultCyclePeak
 		}
-		peak *= all
+		peak = float64(peak * all)
 		if end <= peak {
 			return c.LR * end / peak
 		}

@@ -25,7 +25,7 @@ var (
 		Of: func(c *Config) any { return &c.PGDSteps },
 	}
 	pgdStepSize = Setting{
-		Field: "pgdStepSize", Flag: "pgd-step-size", Usage: "their length as a fraction of the radius", max: 2, above: true,
+		Field: "pgdStepSize", Flag: "pgd-step-size", Usage: "length of a step of the attack as a fraction of the radius", max: 2, above: true,
 		Of: func(c *Config) any { return &c.PGDStepSize },
 	}
 	kappaStart = Setting{

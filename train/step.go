@@ -36,19 +36,28 @@ type stepper struct {
 	judgeRange func(worker, task int) // of steps with linear bounds
 	ascent     *ascent                // of the weights; nil without
 
+	instead *inner // the attack that has taken the place of the objective's; nil: none
+	draws   uint32 // sub-stream of the attack's starts
+
 	// What follows them, each a set of independent tasks for the pool.
-	gradWeights, gradNone, gradBounds, gradLinear, measure, optimise, reloadNet, reloadBounds func(worker, task int)
+	gradWeights, gradNone, gradBounds, gradLinear, measure, optimise, carryOn, reloadNet, reloadBounds func(worker, task int)
 
 	// The step being done.
 	ctx    context.Context
-	step   int // from 0
+	step   int  // from 0
+	fresh  bool // the batch is not a replay
 	at     point
 	images []int32 // of the batch, indices into the data
 	labels []int
 
 	// Its results, one an image.
 	loss          []float32
-	clean, robust []bool
+	clean, robust []bool // clean is void in a replay
+
+	// Of an attack of one step that is watched (overfitting.go).
+	watched  bool
+	before   []float32 // the loss where the step starts
+	abnormal []bool
 }
 
 // data is the training set, with pixels channels first.
@@ -64,6 +73,7 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
+	delta         []float32      // perturbations that are kept for the next step
 	drawn         []float32      // by the attack, [image][class]; nil if it does not
 	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
 	copied        []float32      // room for it
@@ -79,12 +89,13 @@ type part struct {
 
 func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper {
 	groups := kernels.Groups(c.BatchSize)
-	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, sc: make([]kernels.Scratch, pool.Workers())}
+	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, draws: streamStart, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
 	s.opt = newOptimiser(c, n.Model(), s.grad.Params)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
+	s.before, s.abnormal = make([]float32, c.BatchSize), make([]bool, c.BatchSize)
 	if s.o.needs.boxes != nil {
 		s.iv = newIntervals(n, groups)
 	}
@@ -102,6 +113,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 		s.linear.useParts(s.parts)
 	}
 	s.batch = s.newBatchNorms()
+	s.watched = s.watches()
 	s.rounds = s.inRounds(s.phases(s.begin))
 	s.ascent = s.newAscent()
 	s.gradWeights = func(worker, task int) {
@@ -123,6 +135,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	}
 	s.measure = func(_, task int) { s.opt.measure(task) }
 	s.optimise = func(worker, task int) { s.opt.update(n.ISA(), &s.sc[worker], task) }
+	s.carryOn = func(_, task int) { s.carry(&s.parts[task]) }
 	s.reloadNet = func(_, task int) { s.net.Reload(task) }
 	s.reloadBounds = func(_, task int) { s.iv.Reload(task) }
 	return s
@@ -160,6 +173,9 @@ func (s *stepper) makeParts(groups int) {
 			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
 			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			if need.attack.carried {
+				p.delta = kernels.Alloc(size)
+			}
 			if need.attack.draw != nil {
 				p.drawn = make([]float32, (to-from)*kernels.Lanes*classes)
 			}
@@ -179,6 +195,7 @@ func (s *stepper) makeParts(groups int) {
 // ctx ends it returns early with the context's error and no results.
 func (s *stepper) losses(ctx context.Context, step int, at point, images []int32) error {
 	s.ctx, s.step, s.at, s.images = ctx, step, at, images
+	s.fresh = step%s.replays() == 0
 	for i, n := range images {
 		s.labels[i] = s.data.y[n]
 	}
@@ -225,6 +242,9 @@ func (s *stepper) update(ctx context.Context) error {
 		s.opt.limit()
 	}
 	s.pool.Run(len(s.opt.blocks), s.optimise)
+	if s.carries() {
+		s.pool.Run(len(s.parts), s.carryOn)
+	}
 	if s.batch != nil {
 		s.batch.traces[0].UpdateRunning()
 	}

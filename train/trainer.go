@@ -20,6 +20,7 @@ const (
 	streamStart                 // of an attack; stream number: the image's place in training
 	streamSplit                 // of what validation holds back
 	streamAugment               // of an image; stream number: its place in training
+	streamProbe                 // of an attack that looks for overfitting; stream number: the image's place among those
 )
 
 // Trainer trains one model. It must be used by one goroutine at a time.
@@ -28,17 +29,21 @@ type Trainer struct {
 	model    *model.Model // its Params change in place
 	data     *dataset.Set
 	training []int32 // what is trained on, indices into the data
+	held     []int32 // what validation holds back
 	step     int     // done
 	perEpoch int
 	history  []Epoch
 	sum      sums // of the epoch under way
 	s        *stepper
 	order    []int32
+	pass     int        // through the data, that order is of; −1: none yet
 	average  *average   // nil without
 	check    *validator // nil without
 	best     []model.Param
 	bestOf   int    // the epoch that best is of; 0: none yet
 	dataHash string // empty until a checkpoint needs it
+	kept     []byte // a checkpoint to go back to, without one of its own; nil: none
+	alarm    *Alarm // nil: training goes on as it was meant to
 	saved    int    // epochs in the last checkpoint, -1 if there is none
 }
 
@@ -48,6 +53,12 @@ type sums struct {
 	Clean   int     `json:"clean"`
 	Robust  int     `json:"robust"`
 	Seconds float64 `json:"seconds"`
+
+	// With replays, how many of the batch were right when it was new: Clean counts them
+	// again at each. Never reset.
+	BatchClean int `json:"batchClean,omitempty"`
+
+	Abnormal int `json:"abnormal,omitempty"` // see Overfitting
 }
 
 // New returns a trainer that starts from a copy of m's weights. The data, which
@@ -84,56 +95,13 @@ func (t *Trainer) compile() error {
 	if err != nil {
 		return err
 	}
-	var held []int32
-	t.training, held = t.c.split(t.data.Len())
+	t.training, t.held = t.c.split(t.data.Len())
 	t.perEpoch = len(t.training) / t.c.BatchSize
-	t.order = make([]int32, len(t.training))
+	t.order, t.pass = make([]int32, len(t.training)), -1
 	t.s = newStepper(&t.c, n, &data{t.data.X, t.data.Y}, kernels.NewPool(t.c.Threads))
-	t.check = newValidator(&t.c, t.data, held, t.s.pool)
+	t.check = newValidator(&t.c, t.data, t.held, t.s.pool)
 	t.average = newAverage(&t.c, t.model.Params, t.perEpoch)
 	return nil
-}
-
-func checkData(m *model.Model, d *dataset.Set, c *Config) error {
-	if d == nil || d.Len() == 0 {
-		return fieldErr("data", "no images", "at least one")
-	}
-	in := m.Arch.Input
-	if d.C != in.C || d.H != in.H || d.W != in.W {
-		return fieldErr("data", fmt.Sprintf("images of %dx%dx%d", d.C, d.H, d.W), "%v, the model's input", in)
-	}
-	if err := d.Validate(); err != nil {
-		return err
-	}
-	if d.Len() > math.MaxInt32 {
-		return fieldErr("data", fmt.Sprintf("%d images", d.Len()), "at most %d", math.MaxInt32)
-	}
-	if err := c.checkValidation(d.Len()); err != nil {
-		return err
-	}
-	if c.Shift >= min(in.H, in.W) && c.Shift > 0 {
-		return fieldErr("shift", c.Shift, "less than the sides of images of %dx%d", in.H, in.W)
-	}
-	classes := m.Arch.Classes()
-	for i, y := range d.Y {
-		if y < 0 || y >= classes {
-			return fieldErr(fmt.Sprintf("data.label[%d]", i), y, "0 … %d, a class of the model", classes-1)
-		}
-	}
-	return nil
-}
-
-// checkModel refuses models that the method cannot train.
-func checkModel(m *model.Model, c *Config) error {
-	if n := m.Arch.Classes(); n < 2 {
-		return fieldErr("model", fmt.Sprintf("%d output", n), "at least 2 classes")
-	}
-	if o := objectiveOf(c.Method); o.accepts != nil {
-		if err := o.accepts(m); err != nil {
-			return err
-		}
-	}
-	return checkBatchNorms(m, c)
 }
 
 // Model returns the weights being trained, of which the model that Run returns may be a
@@ -197,14 +165,18 @@ func (t *Trainer) current() *model.Model {
 }
 
 func (t *Trainer) run(ctx context.Context) error {
+	if err := t.keepFirst(); err != nil {
+		return err
+	}
 	for !t.done() {
+		before := len(t.history)
 		if err := t.epoch(ctx); err != nil {
 			return err
 		}
 		if err := t.save(); err != nil {
 			return err
 		}
-		if t.c.EpochDone != nil {
+		if t.c.EpochDone != nil && len(t.history) > before { // it went back else
 			t.c.EpochDone(t.history[len(t.history)-1])
 		}
 	}
@@ -212,18 +184,17 @@ func (t *Trainer) run(ctx context.Context) error {
 }
 
 func (t *Trainer) done() bool {
-	return len(t.history) == t.c.Epochs || t.c.stopped(t.history)
+	return len(t.history) == t.c.Epochs || t.c.stopped(t.history) || t.halted()
 }
 
 // epoch does what is left of the epoch under way, looks at the model, and adds the epoch
 // to the history.
 func (t *Trainer) epoch(ctx context.Context) error {
 	n := len(t.history)
-	t.shuffle(n)
 	last := time.Now()
 	for k := t.step - n*t.perEpoch; k < t.perEpoch; k++ {
 		at := t.c.at(t.step, t.perEpoch)
-		if err := t.s.losses(ctx, t.step, at, t.order[k*t.c.BatchSize:][:t.c.BatchSize]); err != nil {
+		if err := t.s.losses(ctx, t.step, at, t.batch(t.step)); err != nil {
 			return t.stop(err)
 		}
 		sum := t.sum
@@ -231,7 +202,9 @@ func (t *Trainer) epoch(ctx context.Context) error {
 			sum.Loss += float64(l)
 			sum.Clean += count(t.s.clean[i])
 			sum.Robust += count(t.s.robust[i])
+			sum.Abnormal += count(t.s.abnormal[i])
 		}
+		t.replayed(&sum)
 		if math.IsNaN(sum.Loss) || math.IsInf(sum.Loss, 0) {
 			return fmt.Errorf("train: epoch %d, step %d: the loss is not finite: %w", n+1, t.step+1, ErrDiverged)
 		}
@@ -258,12 +231,13 @@ func (t *Trainer) epoch(ctx context.Context) error {
 			return t.stop(err)
 		}
 	}
+	e.Overfitting = t.look()
 	t.history = append(t.history, e)
-	t.sum = sums{}
+	t.sum = sums{BatchClean: t.sum.BatchClean}
 	if keep.choice(&t.c) == "best" && t.c.lead(t.history, 0) == n+1 {
 		t.best, t.bestOf = cloneParams(t.current().Params), n+1
 	}
-	return nil
+	return t.act()
 }
 
 // stop saves what is done and returns err, with the error of saving if any.
@@ -291,7 +265,7 @@ func (t *Trainer) summary(n, steps int, at point) Epoch {
 	}
 }
 
-// shuffle draws the order of the images in epoch n.
+// shuffle draws the order of the images in pass n through them.
 func (t *Trainer) shuffle(n int) {
 	copy(t.order, t.training)
 	shuffle(t.order, kernels.NewStream(t.c.Seed, uint64(n), streamOrder))

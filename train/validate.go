@@ -70,7 +70,7 @@ func newValidator(c *Config, d *dataset.Set, held []int32, pool *kernels.Pool) *
 	if len(held) == 0 {
 		return nil
 	}
-	v := &validator{ball: net.Ball{Norm: net.Linf, Eps: c.ValidationEps}, isa: c.ISA, pool: pool}
+	v := &validator{ball: net.Ball{Norm: c.NormTrained(), Eps: c.ValidationEps}, isa: c.ISA, pool: pool}
 	if c.ValidationEps.IsZero() {
 		v.ball.Eps = c.TrainEps
 	}
@@ -122,13 +122,10 @@ func (c *Config) score(v *Validation) float64 {
 	return v.Clean
 }
 
-// better reports whether validation figures are above others. Clean accuracy breaks ties.
+// better reports whether validation figures are above others. Accuracy under attack, then
+// clean accuracy, breaks ties.
 func (c *Config) better(v, than *Validation) bool {
-	if than == nil {
-		return true
-	}
-	a, b := c.score(v), c.score(than)
-	return a > b || a == b && v.Clean > than.Clean
+	return slices.Compare([]float64{c.score(v), v.PGD, v.Clean}, []float64{c.score(than), than.PGD, than.Clean}) > 0
 }
 
 // lead returns the epoch (from 1) after the given number of epochs with the best

@@ -127,10 +127,14 @@ func TestChoice(t *testing.T) {
 	h := scored(0.5, 0.5)
 	h[1].Validation.Clean = 0.95
 	assert.Equal(t, 2, c.lead(h, 0), "clean accuracy breaks ties")
+	h[1].Validation.Clean, h[0].Validation.Certified = 0.9, 1
+	assert.Equal(t, 1, c.lead(h, 0), "the first of equals")
 	c = quick(IBP)
 	assert.Equal(t, 2, c.lead(scored(0.5, 0.4), 0), "methods with bounds go by proofs")
 	c = quick(Standard)
-	assert.Equal(t, 1, c.lead(scored(0.5, 0.6), 0), "standard goes by clean accuracy")
+	h = scored(0.5, 0.6)
+	h[0].Validation.Clean = 0.95
+	assert.Equal(t, 1, c.lead(h, 0), "standard goes by clean accuracy")
 }
 
 // TestKeepBest: the model is that of the best epoch, as a run that ends there has it.

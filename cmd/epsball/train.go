@@ -116,6 +116,11 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 	if start != "" {
 		m.Card[report.CardInit] = start
 	}
+	if n := c.NormTrained(); n != net.Linf {
+		m.Card[report.CardNorm] = n.String()
+	}
+	bar := show.NewBar(a.stderr)
+	c.Alarm = a.overfitted(bar)
 	t, err := f.trainer(m, set, c)
 	if err != nil {
 		return nil, err
@@ -124,7 +129,6 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 	if err != nil {
 		return nil, err
 	}
-	bar := show.NewBar(a.stderr)
 	step, epoch := a.trainProgress(bar, c)
 	t.Observe(step, func(e train.Epoch) { log.add(e); epoch(e) })
 	a.warnTested(f)
@@ -135,10 +139,14 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 	bar.Clear()
 	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
+	r.Alarm = t.Alarm()
 	if err == nil {
 		r.Stopped = len(epochs) < c.Epochs
 		if c.Keep == "best" {
 			r.BestEpoch = t.Kept()
+		}
+		if text := r.OverfittingText(); text != "" {
+			trained.Card[report.CardOverfitting] = text
 		}
 		trained.Card[report.CardHistory] = report.NewHistory(r.Epochs).String()
 		err = a.finish(ctx, f, trained, r)
@@ -158,7 +166,7 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 func (f *trainFlags) result(a *app, c *train.Config, images int) *report.Train {
 	r := &report.Train{
 		Envelope: a.envelope("train"), Out: f.out.Path, Arch: f.arch, Method: c.Method,
-		Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: images,
+		Norm: c.NormTrained().String(), Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(), N: images,
 	}
 	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.Spec, a.isa.Name(), a.threads
 	return r
@@ -277,7 +285,7 @@ func (a *app) evaluate(ctx context.Context, f *trainFlags, m *model.Model, r *re
 	}
 	bar := show.NewBar(a.stderr)
 	e, err := audit.Evaluate(ctx, s.Net, s.Pool, s.X, s.Y, audit.Options{
-		Ball: net.Ball{Norm: net.Linf, Eps: f.eps.v}, Attacks: []attack.Method{attack.PGD{Steps: testSteps, Seed: 1}},
+		Ball: net.Ball{Norm: f.own.NormTrained(), Eps: f.eps.v}, Attacks: []attack.Method{attack.PGD{Steps: testSteps, Seed: 1}},
 		Progress: func(pass string, done, total int) { bar.Show(pass, done, total) },
 	})
 	bar.Clear()

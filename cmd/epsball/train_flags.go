@@ -78,7 +78,7 @@ means of their test accuracies with confidence intervals.`,
 	fl.StringVar(&f.arch, "arch", "", "`architecture`: "+strings.Join(model.Presets(), ", ")+
 		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
 	fl.Var(f.method, "method", joined(train.Methods()))
-	fl.Var(f.eps, "eps", "Linf radius the model is meant for")
+	fl.Var(f.eps, "eps", "radius the model is meant for")
 	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
 	f.data.addFlags(c, "")
 	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
@@ -213,10 +213,11 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
-	if err := checkBall("eps", f.eps.text, net.Ball{Norm: net.Linf, Eps: f.eps.v}); err != nil {
+	norm := f.own.NormTrained()
+	if err := checkBall("eps", f.eps.text, net.Ball{Norm: norm, Eps: f.eps.v}); err != nil {
 		return c, err
 	}
-	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: net.Linf, Eps: f.trainEps.v}); err != nil {
+	if err := checkBall("train-eps", f.trainEps.text, net.Ball{Norm: norm, Eps: f.trainEps.v}); err != nil {
 		return c, err
 	}
 	switch {

@@ -65,6 +65,21 @@ func (l *epochLog) close() error {
 	return nil
 }
 
+// overfitted returns a callback that warns of catastrophic overfitting.
+func (a *app) overfitted(b *show.Bar) func(train.Epoch) {
+	return func(e train.Epoch) {
+		b.Clear()
+		o := e.Overfitting
+		what := map[string]string{
+			"warn":     "--overfitting stop or fallback would go back to the epoch before",
+			"stop":     "training ends with the weights of the epoch before",
+			"fallback": "training goes back to the epoch before and on with PGD of 7 steps",
+		}[o.Action]
+		a.logf("warning: epoch %d: catastrophic overfitting: of %s, one step leaves %s right, PGD-10 %s; %s of the points trained on are abnormal; %s",
+			e.Epoch, count(o.Images, "image"), percent(o.OneStep), percent(o.MultiStep), percent(o.Abnormal), what)
+	}
+}
+
 // trainProgress returns callbacks that show a bar, and a line an epoch.
 func (a *app) trainProgress(b *show.Bar, c *train.Config) (step func(train.Progress), epoch func(train.Epoch)) {
 	last := ""

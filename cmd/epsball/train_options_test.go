@@ -241,7 +241,7 @@ func TestTrainSeeds(t *testing.T) {
 		}
 	}
 	require.True(t, stopped)
-	refused(t, strings.Join(line("b"), " "), "exists", "--force")
+	refused(t, strings.Join(line("b"), " "), "exists", "--resume", "--force")
 	refused(t, strings.Join(append(line("b"), "--resume", "--l1", "0.1"), " "), "made by other settings")
 	resumed := document(t, 0, append(line("b"), "--resume")...)
 	for i, v := range resumed["models"].([]any) {

@@ -32,7 +32,7 @@ func (f *trainFlags) ofSeed(seed uint64) *trainFlags {
 	g.seed, g.seeds = seed, 0
 	g.out.Path, g.log.Path, g.checkpoint.Path = numbered(f.out.Path, seed), numbered(f.log.Path, seed), numbered(f.checkpoint.Path, seed)
 	g.log.Resume = f.resume
-	g.out.Resume = f.resume && g.out.Exists()
+	g.out.Resumable, g.out.Resume = true, f.resume && g.out.Exists()
 	g.resume = false
 	if at := g.checkpoint.Path; f.resume && !g.out.Resume {
 		if at == "" {

@@ -15,7 +15,6 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
-	"github.com/epsball/epsball/train"
 	"github.com/epsball/epsball/verify"
 	"github.com/epsball/epsball/zoo"
 )
@@ -62,6 +61,7 @@ var items = []item{
 	{"defences", true, defences},
 	{"winograd", true, winograd},
 	{"training", true, training},
+	{"optimisers", true, optimisers},
 	{"guard", true, guard},
 }
 
@@ -330,46 +330,6 @@ func winograd(p *printer) error {
 		return fmt.Errorf("no layer is computed by Winograd's algorithm")
 	}
 	return addLogits(p, n, pixels(rand.New(rand.NewPCG(1, 1)), 9*16*7*6), 9)
-}
-
-// training takes the weights after some steps of each objective.
-func training(p *printer) error {
-	x, err := digits(24)
-	if err != nil {
-		return err
-	}
-	m, err := model.Random(&model.Architecture{Name: "trained", Input: model.Shape{C: 1, H: 28, W: 28}, Layers: []model.Layer{
-		{Kind: model.Conv, Out: 3, Kernel: [2]int{5, 5}, Stride: [2]int{4, 4}}, {Kind: model.ReLU}, {Kind: model.FC, Out: 10},
-	}}, 1)
-	if err != nil {
-		return err
-	}
-	for _, method := range train.Methods() {
-		c := train.DefaultConfig(method)
-		c.Epochs, c.BatchSize, c.LR = 2, 12, 3e-3
-		if method.Radius() {
-			c.WarmupEpochs, c.RampEpochs = 0, 1
-		}
-		if c.PGDSteps > 0 {
-			c.PGDSteps = 2
-		}
-		c.Threads = 2
-		t, err := train.New(m, x, c)
-		if err != nil {
-			return err
-		}
-		trained, history, err := t.Run(ctx)
-		if err != nil {
-			return err
-		}
-		p.text(trained.Hash())
-		for _, e := range history {
-			p.float64(e.Loss)
-			p.float64(e.LR)
-		}
-		p.note = fmt.Sprintf("loss %.6g", history[len(history)-1].Loss)
-	}
-	return nil
 }
 
 // guard classifies with a certificate, however long it takes.

@@ -88,10 +88,7 @@ func (b *Bars) WriteSVG(w io.Writer) error {
 		names = max(names, textWidth(k.Name, s.subtitle))
 		values = max(values, textWidth(b.text(k), s.small))
 		if b.Max == 0 {
-			most = max(most, k.High)
-			if k.Value > most {
-				most = k.Value
-			}
+			most = max(most, k.reach())
 		}
 	}
 	room := s.right - s.left
@@ -105,7 +102,7 @@ func (b *Bars) WriteSVG(w io.Writer) error {
 		if most == 0 {
 			return left
 		}
-		return left + (right-left)*min(v/most, 1)
+		return left + float64((right-left)*min(v/most, 1))
 	}
 	const tall = 16
 	group := ""
@@ -123,19 +120,19 @@ func (b *Bars) WriteSVG(w io.Writer) error {
 			s.text(left-8, y+4+0.78*tall, s.subtitle, fit(k.Name, s.subtitle, names), look("tick", soft, none, `text-anchor="end"`))
 		}
 		b.draw(s, k, left, y+3, tall, scale)
-		s.text(max(scale(max(k.High, 0)), end(k, scale, left))+6, y+3+0.78*tall, s.small, fit(b.text(k), s.small, values), look("value", ink, none))
+		s.text(scale(k.reach())+6, y+3+0.78*tall, s.small, fit(b.text(k), s.small, values), look("value", ink, none))
 		s.line(left, y, left, y+tall+6, look("axes", none, frame))
 		y += tall + 8
 	}
 	return s.finish(w, y+12, b.Title, b.Alt())
 }
 
-// end is where the bar ends.
-func end(k *Bar, scale func(float64) float64, left float64) float64 {
+// reach is how far the bar goes, and the interval over its end.
+func (k *Bar) reach() float64 {
 	if math.IsNaN(k.Value) {
-		return left
+		return k.High
 	}
-	return scale(k.Value)
+	return max(k.Value, k.High)
 }
 
 func (b *Bars) draw(s *svg, k *Bar, x, y, tall float64, scale func(float64) float64) {

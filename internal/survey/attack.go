@@ -20,7 +20,6 @@ func (l *look) attack(ctx context.Context, a, at int) error {
 	defer l.timed()()
 	o := &l.survey.Options
 	method := o.Attacks[a]
-	tell := l.progress(fmt.Sprintf("%s at %s", method.Name(), o.Radii[at]))
 	var b attack.Batch
 	var places []int
 	for i := range l.s.Y {
@@ -29,6 +28,7 @@ func (l *look) attack(ctx context.Context, a, at int) error {
 			b.X, b.Y, b.Index = append(b.X, l.image(l.s.X, i)...), append(b.Y, l.s.Y[i]), append(b.Index, o.First+i)
 		}
 	}
+	tell := l.progress(fmt.Sprintf("%s at %s", method.Name(), o.Radii[at]), len(places))
 	res := new(attack.Result)
 	if len(places) > 0 {
 		cfg := attack.Config{Ball: o.ball(at), Method: method, Progress: tell}

@@ -84,9 +84,9 @@ func (l *look) timed() func() {
 	return func() { l.t.Seconds += time.Since(start).Seconds() }
 }
 
-func (l *look) progress(pass string) func(done int) {
-	l.survey.Progress(l.s.Name, pass, 0, len(l.s.Y))
-	return func(done int) { l.survey.Progress(l.s.Name, pass, done, len(l.s.Y)) }
+func (l *look) progress(pass string, images int) func(done int) {
+	l.survey.Progress(l.s.Name, pass, 0, images)
+	return func(done int) { l.survey.Progress(l.s.Name, pass, done, images) }
 }
 
 // image is one of the numbers of all images.
@@ -98,7 +98,7 @@ func (l *look) image(v []float32, i int) []float32 {
 func (l *look) clean(ctx context.Context) error {
 	defer l.timed()()
 	n, c := len(l.s.Y), l.s.Net.Classes()
-	l.progress("clean")
+	l.progress("clean", n)
 	l.logits = make([]float32, n*c)
 	start := time.Now()
 	if err := attack.Logits(ctx, l.s.Net, l.s.Pool, l.logits, attack.Batch{X: l.s.X, First: l.survey.First}); err != nil {
@@ -137,8 +137,8 @@ func (l *look) prove(ctx context.Context) error {
 	if err := v.Prepare(o.How); err != nil {
 		return err
 	}
-	tell := l.progress("proofs by " + o.How.Method.String())
 	n := len(l.s.Y)
+	tell := l.progress("proofs by "+o.How.Method.String(), n)
 	steps := make([]int, 0, n)
 	start := time.Now()
 	block := max(8, 4*l.s.Pool.Workers())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/pictures"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -75,12 +76,6 @@ func (l *look) gallery(ctx context.Context) error {
 	s := l.survey
 	if len(s.page.Images) == 0 {
 		return nil
-	}
-	s.page.Gain = 1
-	if eps := s.Eps.Float64(); s.Norm == net.Linf && eps > 0 {
-		s.page.Gain = 0.5 / eps // the largest change is just black or white
-	} else if eps > 0 {
-		s.page.Gain = 5
 	}
 	c := l.s.Net.Classes()
 	logits, list := make([]float32, c), []report.PageShown{}
@@ -168,7 +163,7 @@ func (l *look) marginGradients(ctx context.Context, grad []float32) error {
 		slots = net.ChunkGroups * kernels.Lanes
 	}
 	x, dz := kernels.Alloc(layout.Len(layout.Blocks(slots), in.Size())), make([]float32, c)
-	tell := l.progress("gradients")
+	tell := l.progress("gradients", n)
 	for at := 0; at < n; at += slots {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -245,9 +240,15 @@ func (l *look) filters(context.Context) error {
 		tile = in
 	}
 	size := len(w) / out
+	small, most := 0, largest(w)
 	for _, v := range w {
-		f.Reach += math.Abs(float64(v)) / float64(out)
+		size := math.Abs(float64(v))
+		f.Reach += size / float64(out)
+		if size < most/20 {
+			small++
+		}
 	}
+	f.Near = show.Fraction(small, len(w))
 	if err := pictures.Check(tile); err != nil {
 		f.Why = fmt.Sprintf("filters of %d channels are no pictures", tile.C)
 		return nil
@@ -262,7 +263,7 @@ func (l *look) filters(context.Context) error {
 	}
 	f.Columns = min(f.Columns, f.Shown)
 	var b bytes.Buffer
-	f.Picture.Width, f.Picture.Height, err = pictures.ShowTiles(&b, tiles, tile, largest(w), f.Columns)
+	f.Picture.Width, f.Picture.Height, err = pictures.ShowTiles(&b, tiles, tile, most, f.Columns)
 	f.Picture.PNG = b.Bytes()
 	return err
 }

@@ -83,6 +83,7 @@ type fact struct{ Name, Value string }
 // figure is a chart with its numbers. Beside others there is only its narrow drawing.
 type figure struct {
 	ID, Title    string
+	N            int // images, if it is of those of the page
 	Wide, Narrow template.HTML
 	Table        table
 }
@@ -146,11 +147,11 @@ func figures(list []named) ([]block, error) {
 	}
 	var all []figure
 	for _, n := range list {
-		f := figure{ID: n.id, Title: n.title, Table: newTable(n.chart.Table())}
+		f := figure{ID: n.id, Title: n.title, N: n.n, Table: newTable(n.chart.Table())}
 		draw := func(narrow bool) (template.HTML, error) {
 			var b bytes.Buffer
 			err := n.chart.With(plot.Layout{ID: n.id, Bare: true, Narrow: narrow}).WriteSVG(&b)
-			return template.HTML(b.String()), err //nolint:gosec // plot escapes what it writes
+			return template.HTML(b.String()), err // plot escapes what it writes
 		}
 		var err error
 		if f.Narrow, err = draw(true); err == nil && len(list) == 1 {
@@ -168,7 +169,7 @@ func figures(list []named) ([]block, error) {
 func shown(p *report.Picture, size int, alt string) shot {
 	zoom := max(1, size/max(p.Width, p.Height, 1))
 	return shot{
-		Src: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG)), //nolint:gosec // base64 of a checked PNG file
+		Src: template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG)), // base64 is safe there
 		Alt: alt, Width: zoom * p.Width, Height: zoom * p.Height,
 	}
 }
@@ -192,7 +193,14 @@ func join(list []string) string {
 // Missing reports whether anything is left out of the page.
 func (v *view) Missing() bool { return len(v.Left) > 0 }
 
-// Grid reports whether figures stand side by side.
-func (b *block) Grid() bool {
-	return !slices.ContainsFunc(b.Figures, func(f figure) bool { return f.Wide != "" })
+// Columns is the class of figures that stand side by side: in pairs where that leaves no
+// gap.
+func (b *block) Columns() string {
+	switch {
+	case slices.ContainsFunc(b.Figures, func(f figure) bool { return f.Wide != "" }):
+		return ""
+	case len(b.Figures)%3 > 0 && len(b.Figures)%2 == 0:
+		return " grid pairs"
+	}
+	return " grid"
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 
 	"github.com/epsball/epsball/kernels"
@@ -14,11 +15,11 @@ import (
 type Overfitting struct {
 	// Abnormal is the fraction of the epoch's points where the loss was less than where
 	// their step started (Lin et al. 2023). It is not measured, and 0, with batch norms,
-	// whose passes for the attack and for the gradient differ, and by free and trades.
+	// whose passes for the attack and for the gradient differ, and with free and trades.
 	Abnormal float64 `json:"abnormal"`
 
-	// Fractions of a few images, held back if some are, that are right after the epoch under the
-	// attack of one step, and under PGD-10, in the ball trained on.
+	// Fractions of a few images (Images: those held back, or else some trained on) that are
+	// classified right after the epoch under the attack of one step and under PGD-10.
 	OneStep   float64 `json:"oneStep"`
 	MultiStep float64 `json:"multiStep"`
 	Images    int     `json:"images"`
@@ -71,13 +72,13 @@ func (s *stepper) watches() bool {
 	return s.inspected() && s.attack().crossEntropy && s.attack().count(s.c) == 1 && s.batch == nil
 }
 
-// compare sees whether the point of image i of p is an abnormal one.
+// compare sees whether the point of image n of the batch is an abnormal one.
 func (s *stepper) compare(e *example, n int) {
 	after := net.CrossEntropy.Gradient(e.spare, e.points, e.y, net.Untargeted)
 	s.abnormal[n] = s.at.eps > 0 && after < s.before[n]
 }
 
-// Attacks that are held against one of one step, and take its place.
+// pgdTen is what an attack of one step is compared with, pgdSeven what takes its place.
 var (
 	pgdTen = inner{
 		start: startUniform, noise: wholeBallNoise, ascend: ascendCrossEntropy,
@@ -91,8 +92,8 @@ var (
 	}
 )
 
-// longer is the attack with the steps of pgdSeven, or that itself if one step is all it can
-// do.
+// longer returns the attack with the steps of pgdSeven, or pgdSeven for methods whose attack
+// always has one step.
 func (a *inner) longer() *inner {
 	if a.steps != nil {
 		return &pgdSeven
@@ -143,7 +144,7 @@ func (t *Trainer) inspectedImages() []int32 {
 func (s *stepper) probe(images []int32, attack *inner) (right int) {
 	instead, watched, ctx, step := s.instead, s.watched, s.ctx, s.step
 	s.instead, s.watched, s.draws, s.step = attack, false, streamProbe, 0
-	s.ctx = uncancelled // it is short, and what an epoch ends with
+	s.ctx = context.Background() // it is short, and what an epoch ends with
 	for len(images) > 0 {
 		n := min(len(images), s.c.BatchSize)
 		s.images, images = images[:n], images[n:]

@@ -2,12 +2,9 @@ package train
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 )
-
-var uncancelled = context.Background()
 
 // Alarm returns the catastrophic overfitting that was acted on, or nil.
 func (t *Trainer) Alarm() *Alarm {

@@ -139,7 +139,7 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 	bar.Clear()
 	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
-	r.Alarm = t.Alarm()
+	r.Alarm = report.NewOverfittingAlarm(t.Alarm())
 	if err == nil {
 		r.Stopped = len(epochs) < c.Epochs
 		if c.Keep == "best" {

@@ -49,14 +49,14 @@ func TestTrainOverfitting(t *testing.T) {
 		if alarm := doc["overfitting"]; policy == "stop" || policy == "fallback" {
 			a := alarm.(map[string]any)
 			assert.Equal(t, 2., a["epoch"])
-			assert.Equal(t, policy, a["seen"].(map[string]any)["action"])
+			assert.Equal(t, policy, a["action"])
 		} else {
 			assert.Nil(t, alarm)
 		}
 		if policy == "warn" {
 			o := epochs[3].(map[string]any)["overfitting"].(map[string]any)
 			assert.Equal(t, "warn", o["action"])
-			assert.Equal(t, []string{"abnormal", "action", "images", "multiStep", "oneStep"}, keys(o))
+			assert.Equal(t, []string{"abnormal", "action", "images", "multi_step", "one_step"}, keys(o))
 		}
 		lines := strings.Split(strings.TrimSpace(string(readFile(t, log))), "\n")
 		require.Len(t, lines, want.epochs)

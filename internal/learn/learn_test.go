@@ -35,7 +35,7 @@ func TestPage(t *testing.T) {
 	drawn := ""
 	for _, s := range p.Steps {
 		assert.True(t, s.Output != "" || s.first < 0, "line %d prints nothing", s.Line)
-		drawn += s.Commands
+		drawn += s.Commands + "\n"
 	}
 	require.NotEmpty(t, p.Figures)
 	for _, f := range p.Figures {

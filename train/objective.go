@@ -17,15 +17,15 @@ var objectives = []*objective{
 	&nfgsm,
 	&free,
 	&pgd,
-	&ibp,
-	&crownIBP,
 	&trades,
-	&sabr,
-	&mtlibp,
 	&mart,
 	&inputGradient,
 	&jacobian,
 	&logitPairing,
+	&ibp,
+	&crownIBP,
+	&sabr,
+	&mtlibp,
 }
 
 // objective is what a training minimises: the mean over images of a loss of

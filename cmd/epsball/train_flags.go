@@ -96,7 +96,7 @@ means of their test accuracies with confidence intervals.`,
 	for _, o := range allSettings() {
 		addSetting(fl, o, &f.own)
 	}
-	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings ("+joined(users("winograd"))+")")
+	fl.BoolVar(&f.winograd, "winograd", false, "Winograd's algorithm for 3x3 convolutions: faster, other roundings (not for methods with bounds)")
 	fl.BoolVar(&f.fold, "fold", false, "fold batch norms into the layers before them at the end; that is the model which is evaluated")
 	fl.Uint64Var(&f.seed, "seed", 0, defaults("seed", "seed of weights, order and all that is random", func(c train.Config) any { return c.Seed }))
 	fl.IntVar(&f.seeds, "seeds", 0, fmt.Sprintf("train that many models, with seeds from --seed up; at most %d", report.MaxSeeds))
@@ -129,21 +129,31 @@ func addSetting(fl *pflag.FlagSet, o *train.Setting, own *train.Config) {
 	}
 }
 
-// defaults describes a flag whose default depends on the method.
+// defaults describes a flag whose default depends on the method: the one that most have,
+// then those of others.
 func defaults(flag, usage string, field func(train.Config) any) string {
+	var values []string // in the order of the methods
+	having := map[string][]train.Method{}
 	methods := users(flag)
-	var values, texts []string
 	for _, m := range methods {
 		v := fmt.Sprint(field(train.DefaultConfig(m)))
-		values, texts = append(values, v), append(texts, string(m)+" "+v)
-	}
-	if len(methods) > 1 && len(slices.Compact(values)) == 1 {
-		if v := values[0]; v == "" || v == "0" || v == "false" { // as cobra does
-			return usage
+		if having[v] == nil {
+			values = append(values, v)
 		}
-		return usage + " (default " + values[0] + ")"
+		having[v] = append(having[v], m)
 	}
-	return usage + " (default " + strings.Join(texts, ", ") + ")"
+	var texts []string
+	for _, v := range values {
+		switch most := 2*len(having[v]) > len(methods) && len(methods) > 1; {
+		case most && len(values) == 1 && (v == "" || v == "0" || v == "false"): // as cobra does
+			return usage
+		case most:
+			texts = slices.Insert(texts, 0, v)
+		default:
+			texts = append(texts, joined(having[v])+" "+v)
+		}
+	}
+	return usage + " (default " + strings.Join(texts, "; ") + ")"
 }
 
 // users lists the methods that have a use for a flag.

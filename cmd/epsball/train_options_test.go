@@ -147,12 +147,12 @@ func TestTrainValidation(t *testing.T) {
 func TestTrainKilled(t *testing.T) {
 	dir := t.TempDir()
 	line := func(name string) []string {
-		return args("train --arch mnist-small --method pgd --pgd-steps 2 --data builtin:mnist --n 240 --batch 24 --epochs 5 --threads 1 --test-data none "+
+		return args("train --arch mnist-small --method pgd --pgd-steps 2 --data builtin:mnist --n 240 --batch 24 --epochs 8 --threads 1 --test-data none "+
 			"--optimizer sgd --momentum 0.9 --lr 0.02 --schedule cosine --average ema --shift 1 --clip 5 --validation 0.1 --keep best --log %s.jsonl --out %[1]s.safetensors", filepath.Join(dir, name))
 	}
 	require.Zero(t, run(line("whole")...).code)
 	want := epochLines(t, filepath.Join(dir, "whole.jsonl"))
-	require.Len(t, want, 5)
+	require.Len(t, want, 8)
 
 	out, log := filepath.Join(dir, "t.safetensors"), filepath.Join(dir, "t.jsonl")
 	killed := 0

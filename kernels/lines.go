@@ -125,7 +125,7 @@ func genericLinesAhead(a *asm.LinesArgs) {
 			}
 			dst[i] = float32(z*slope) + t
 			src[i] = float32(v*slope) * a.Scale[i]
-			n *= a.Scale[i]
+			n = float32(n * a.Scale[i])
 			ofIntercept[i] += n
 			ofUpper[i] += float32(n * z)
 		}

@@ -2,8 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/train"
@@ -12,28 +10,28 @@ import (
 // Train is the result of train.
 type Train struct {
 	Envelope
-	Out       string       `json:"out"`
-	Hash      string       `json:"hash,omitempty"` // of the model; empty if training was interrupted
-	Command   string       `json:"command"`        // the command line that trains the same model
-	Arch      string       `json:"arch"`
-	Method    train.Method `json:"method"`
-	Norm      string       `json:"norm"` // of the balls trained on and tested in
-	Eps       float64      `json:"eps"`
-	EpsExact  string       `json:"eps_exact"` // as it was written: 0.1 or 8/255
-	N         int          `json:"n"`
-	Epochs    []Epoch      `json:"epochs"`
-	TestData  string       `json:"test_data,omitempty"`
-	TestN     int          `json:"test_n"`
-	TestSteps int          `json:"test_steps,omitempty"` // of PGD
-	Clean     *float64     `json:"clean"`                // on the test data; null if not evaluated
-	PGD       *float64     `json:"pgd"`
-	Certified *float64     `json:"certified"`
-	Seconds   float64      `json:"seconds"`
-	BestEpoch int          `json:"best_epoch,omitempty"` // whose weights the model has, if the best are kept
-	Stopped   bool         `json:"stopped_early,omitempty"`
-	Alarm     *train.Alarm `json:"overfitting,omitempty"` // the catastrophic overfitting that --overfitting has acted on
-	Folded    []int        `json:"folded,omitempty"`      // the batch norms that --fold took in, as the architecture numbers its layers
-	Written   bool         `json:"written,omitempty"`     // Out is
+	Out       string            `json:"out"`
+	Hash      string            `json:"hash,omitempty"` // of the model; empty if training was interrupted
+	Command   string            `json:"command"`        // the command line that trains the same model
+	Arch      string            `json:"arch"`
+	Method    train.Method      `json:"method"`
+	Norm      string            `json:"norm"` // of the balls trained on and tested in
+	Eps       float64           `json:"eps"`
+	EpsExact  string            `json:"eps_exact"` // as it was written: 0.1 or 8/255
+	N         int               `json:"n"`
+	Epochs    []Epoch           `json:"epochs"`
+	TestData  string            `json:"test_data,omitempty"`
+	TestN     int               `json:"test_n"`
+	TestSteps int               `json:"test_steps,omitempty"` // of PGD
+	Clean     *float64          `json:"clean"`                // on the test data; null if not evaluated
+	PGD       *float64          `json:"pgd"`
+	Certified *float64          `json:"certified"`
+	Seconds   float64           `json:"seconds"`
+	BestEpoch int               `json:"best_epoch,omitempty"` // whose weights the model has, if the best are kept
+	Stopped   bool              `json:"stopped_early,omitempty"`
+	Alarm     *OverfittingAlarm `json:"overfitting,omitempty"` // the catastrophic overfitting that --overfitting has acted on
+	Folded    []int             `json:"folded,omitempty"`      // the batch norms that --fold took in, as the architecture numbers its layers
+	Written   bool              `json:"written,omitempty"`     // Out is
 }
 
 // Epoch is a train.Epoch in the spelling of this package's JSON.
@@ -47,15 +45,15 @@ type Epoch struct {
 	LR      float64 `json:"lr"`
 	Seconds float64 `json:"seconds"`
 
-	Validation  *train.Validation  `json:"validation,omitempty"` // on images held back
-	Overfitting *train.Overfitting `json:"overfitting,omitempty"`
+	Validation  *train.Validation `json:"validation,omitempty"` // on images held back
+	Overfitting *Overfitting      `json:"overfitting,omitempty"`
 }
 
 // Epochs spells a history of training.
 func Epochs(history []train.Epoch) []Epoch {
 	list := make([]Epoch, len(history))
 	for i, e := range history {
-		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds, e.Validation, e.Overfitting}
+		list[i] = Epoch{e.Epoch, e.Loss, e.CleanAccuracy, e.RobustAccuracy, e.Eps, e.Kappa, e.LR, e.Seconds, e.Validation, newOverfitting(e.Overfitting)}
 	}
 	return list
 }
@@ -95,27 +93,6 @@ func (r *Train) Text() string {
 		pairs = append(pairs, "written", shownFile(r.Out), "hash", r.Hash)
 	}
 	return show.Facts(pairs...)
-}
-
-// OverfittingText says what there was of catastrophic overfitting; nothing if there was
-// none.
-func (r *Train) OverfittingText() string {
-	if a := r.Alarm; a != nil {
-		if a.Seen.Action == "stop" {
-			return fmt.Sprintf("catastrophic in epoch %d: stopped with the weights of epoch %d", a.Epoch, a.Epoch-1)
-		}
-		return fmt.Sprintf("catastrophic in epoch %d, which was done again with PGD of 7 steps, as were those that followed", a.Epoch)
-	}
-	var warned []string
-	for _, e := range r.Epochs {
-		if e.Overfitting != nil && e.Overfitting.Action != "" {
-			warned = append(warned, strconv.Itoa(e.Epoch))
-		}
-	}
-	if warned == nil {
-		return ""
-	}
-	return "catastrophic in epoch " + strings.Join(warned, " ")
 }
 
 func pgdHeading(steps int) string {

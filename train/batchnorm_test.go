@@ -175,7 +175,7 @@ func TestArchitectures(t *testing.T) {
 		require.Equal(t, a.Name+".json", filepath.Base(path))
 		m := random(t, *a)
 		for _, method := range Methods() {
-			if testing.Short() && method != Standard {
+			if testing.Short() && method != Standard || suited(t, method, m) != m {
 				continue
 			}
 			t.Run(a.Name+"/"+string(method), func(t *testing.T) {

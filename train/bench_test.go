@@ -26,7 +26,7 @@ func BenchmarkStep(b *testing.B) {
 			if winograd && name == "mnist-small" {
 				continue // has no 3×3 layer
 			}
-			b.Run(name+"/"+variant, func(b *testing.B) { benchmarkStep(b, arch, Standard, batch, winograd) })
+			b.Run(name+"/"+variant, func(b *testing.B) { benchmarkStep(b, arch, Standard, batch, winograd, 0.1) })
 		}
 	}
 }
@@ -38,11 +38,14 @@ func BenchmarkMethods(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, method := range Methods() {
-		b.Run(string(method), func(b *testing.B) { benchmarkStep(b, arch, method, 128, false) })
+		b.Run(string(method), func(b *testing.B) { benchmarkStep(b, arch, method, 128, false, 0.1) })
+		if o := objectiveOf(method); o.needs.linear != nil {
+			b.Run(string(method)+"/ramp", func(b *testing.B) { benchmarkStep(b, arch, method, 128, false, 0.05) })
+		}
 	}
 }
 
-func benchmarkStep(b *testing.B, arch *model.Architecture, method Method, batch int, winograd bool) {
+func benchmarkStep(b *testing.B, arch *model.Architecture, method Method, batch int, winograd bool, eps float64) {
 	m, err := model.Random(arch, 1)
 	if err != nil {
 		b.Fatal(err)
@@ -68,7 +71,7 @@ func benchmarkStep(b *testing.B, arch *model.Architecture, method Method, batch 
 	b.ReportAllocs()
 	step := 0
 	for b.Loop() {
-		if err := s.losses(ctx, step, point{lr: 1e-4, eps: 0.1, kappa: 0.5}, images); err != nil {
+		if err := s.losses(ctx, step, point{lr: 1e-4, eps: eps, kappa: 0.5}, images); err != nil {
 			b.Fatal(err)
 		}
 		if err := s.update(ctx); err != nil {

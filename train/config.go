@@ -3,6 +3,7 @@ package train
 import (
 	"slices"
 
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -75,6 +76,10 @@ type Config struct {
 	// ibp, whose bounds it has no proof for.
 	Winograd bool `json:"winograd,omitempty"`
 
+	// The distribution of first weights (model.Init), for whoever draws them: New takes a
+	// model that has weights.
+	Init string `json:"init,omitempty"`
+
 	// The optimiser. Decay and L1 act on the weights of convolutions and fully connected
 	// layers, not on biases and batch norms. Losses are told without them.
 	Optimizer   string  `json:"optimizer,omitempty"`
@@ -113,6 +118,9 @@ type Config struct {
 
 	Host `json:"-"`
 }
+
+// FirstWeights is the distribution that Init names.
+func (c *Config) FirstWeights() model.Init { return model.Init(initial.choice(c)) }
 
 // Host says how a run is carried out. It does not influence the weights.
 type Host struct {

@@ -38,6 +38,7 @@ func TestBadConfig(t *testing.T) {
 		{"pgdSteps", PGD, func(c *Config) { c.PGDSteps = 0 }},
 		{"pgdStepSize", PGD, func(c *Config) { c.PGDStepSize = 0 }},
 		{"kappaFinal", IBP, func(c *Config) { c.KappaFinal = 1.1 }},
+		{"betaFinal", CROWNIBP, func(c *Config) { c.BetaFinal = 1.5 }},
 		{"tightness", IBP, func(c *Config) { c.Tightness = -0.5 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = -1 }},
 		{"beta", TRADES, func(c *Config) { c.Beta = math.NaN() }},

@@ -61,8 +61,8 @@ func (s *stepper) startInBall(p *part, at int, radius float64) {
 	}
 }
 
-// moveL2 takes the points x of p, a lane group each at a time, one step of a length along
-// their gradients and back into the L2 balls around centre, and the box.
+// moveL2 takes the points x of p one step of a length along their gradients, and back into
+// the L2 balls around centre and the box.
 func (s *stepper) moveL2(p *part, x, grad, centre []float32, length, radius float64) {
 	var each [net.LaneGroups]float64
 	for l := range each {

@@ -37,7 +37,6 @@ type objective struct {
 	defaults func(c *Config)            // writes what differs from the defaults of standard
 	settings []*Setting                 // the numbers of Config, not of every method, that it uses
 	accepts  func(m *model.Model) error // refuses models it cannot train; nil: takes all
-	init     model.Init                 // first weights that it is meant for; empty: InitHe
 	needs    needs
 	loss     func(c *Config, e *example)
 }

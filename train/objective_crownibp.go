@@ -15,11 +15,10 @@ var crownIBP = objective{
 	about: "cross-entropy on clean images and on linear bounds (Zhang et al. 2020)",
 	defaults: func(c *Config) {
 		ibp.defaults(c)
-		c.Tightness = 0.5
+		c.Init, c.Tightness = string(model.InitIBP), 0.5
 	},
 	settings: []*Setting{&kappaFinal, &betaFinal, &tightness},
 	accepts:  acceptsLinear,
-	init:     model.InitIBP,
 	needs: needs{
 		clean:  gradient,
 		boxes:  wholeBall,
@@ -36,12 +35,4 @@ func shareOfLinear(c *Config, at point) float64 {
 		ramp = at.eps / full
 	}
 	return 1 - float64(ramp*(1-c.BetaFinal))
-}
-
-// Init returns the distribution of first weights that m is meant for.
-func (m Method) Init() model.Init {
-	if o := objectiveOf(m); o != nil && o.init != "" {
-		return o.init
-	}
-	return model.InitHe
 }

@@ -9,8 +9,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/golden"
+	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
 )
 
 // linear64 is a layer as a matrix: its columns, and what it gives at zero.
@@ -235,5 +239,96 @@ func TestLinearBoundsRefuse(t *testing.T) {
 	}
 	for _, m := range linearNets(t) {
 		assert.NoError(t, acceptsLinear(m))
+	}
+}
+
+// TestCROWNIBPGolden holds margins and a step against PyTorch's, whose margins are those of
+// auto_LiRPA.
+func TestCROWNIBPGolden(t *testing.T) {
+	want, _ := goldenArrays(t, "crownibp.npz")
+	for _, name := range golden.Names() {
+		t.Run(name, func(t *testing.T) {
+			g, err := golden.Load(name)
+			require.NoError(t, err)
+			d := &dataset.Set{X: g.X, Y: g.Y, C: g.Model.Arch.Input.C, H: g.Model.Arch.Input.H, W: g.Model.Arch.Input.W}
+			for i, m := range linearMargins(t, g.Model, d, "0.05") {
+				for j, v := range m {
+					margin := want[name+".margin"][i*len(m)+j]
+					require.InDelta(t, margin, v, 1e-4*(1+math.Abs(margin)))
+				}
+			}
+			c := DefaultConfig(CROWNIBP)
+			c.BatchSize, c.TrainEps, c.Tightness = g.N, net.MustEpsilon("0.1"), 0
+			s := newTestStepper(t, g.Model, d, &c)
+			// margins of −60 are rounded by as much as 1e-4 of a softmax
+			goldenStep(t, s, want, name, 10, point{lr: 1e-3, eps: 0.05, kappa: 0.5})
+		})
+	}
+}
+
+// linearMargins are the lower bounds of z_y − z_j by linear bounds of images.
+func linearMargins(t *testing.T, m *model.Model, d *dataset.Set, eps string) (margins [][]float32) {
+	c := DefaultConfig(CROWNIBP)
+	c.BatchSize, c.TrainEps, c.BetaFinal, c.Tightness = len(d.Y), net.MustEpsilon(eps), 1, 0
+	s := newTestStepper(t, m, d, &c)
+	require.NoError(t, s.losses(context.Background(), 0, point{eps: c.TrainEps.Float64()}, inOrder(len(d.Y))))
+	classes := m.Arch.Classes()
+	for i := range d.Y {
+		var low []float32
+		for _, v := range s.iv.v[i*classes:][:classes] {
+			low = append(low, -v)
+		}
+		margins = append(margins, low)
+	}
+	return margins
+}
+
+// TestLinearBoundsHold: no point of the ball has a smaller margin than the bounds, and they
+// are those of package verify, which rounds outward and takes the best of several, but for
+// little.
+func TestLinearBoundsHold(t *testing.T) {
+	for name, m := range linearNets(t) {
+		t.Run(name, func(t *testing.T) {
+			m, _, err := m.Fold() // or else training has other statistics
+			require.NoError(t, err)
+			const images = 9
+			eps := net.MustEpsilon("0.05")
+			d := noise(m, images)
+			n, err := net.Compile(m, net.Options{})
+			require.NoError(t, err)
+			pool := kernels.NewPool(1)
+			defer pool.Close()
+			v, err := verify.New(n, pool)
+			require.NoError(t, err)
+			f, r := newReference(m, 0, 1), kernels.NewStream(9, 0, 0)
+			same := 0 // where nothing else is better
+			for i, low := range linearMargins(t, m, d, "0.05") {
+				y, x := d.Y[i], d.Image(i)
+				at := make([]float32, len(x))
+				for range 50 {
+					for k, v := range x {
+						at[k] = min(max(v+float32(2*r.Intn(2)-1)*0.05, 0), 1)
+					}
+					z := f.logits(at)
+					for j, b := range low {
+						require.LessOrEqual(t, float64(b), z[y]-z[j]+1e-5)
+					}
+				}
+				region := verify.Around(net.Ball{Norm: net.Linf, Eps: eps}, x)
+				_, sound, err := v.Bounds(context.Background(), verify.Options{Method: verify.MethodCROWNIBP}, region, y)
+				require.NoError(t, err)
+				for j, b := range low {
+					if j == y {
+						continue
+					}
+					most := 2e-3 * (1 + math.Abs(float64(b)))
+					require.Greater(t, float64(sound[j]), float64(b)-most)
+					if math.Abs(float64(sound[j]-b)) < most {
+						same++
+					}
+				}
+			}
+			require.Greater(t, same, images*2)
+		})
 	}
 }

@@ -9,7 +9,7 @@ const Free Method = "free"
 
 var free = objective{
 	name:  Free,
-	about: "cross-entropy on points that replays of a batch move by the way (Shafahi et al. 2019)",
+	about: "cross-entropy on points that move as each batch is replayed (Shafahi et al. 2019)",
 	defaults: func(c *Config) {
 		c.Epochs, c.TrainEps = 12, net.MustEpsilon("0.12")
 		c.PGDStepSize, c.Replays = 1, 4

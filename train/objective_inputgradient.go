@@ -9,7 +9,7 @@ const InputGradient Method = "input-gradient"
 var inputGradient = objective{
 	name:     InputGradient,
 	about:    "cross-entropy, and its gradient to the pixels (Ross & Doshi-Velez 2018)",
-	defaults: func(c *Config) { c.Beta, c.Probe = 0.1, 0.1 },
+	defaults: func(c *Config) { c.Beta, c.Probe = 1, 0.1 },
 	settings: []*Setting{&beta, &probeLength},
 	needs: needs{
 		clean: gradient, points: gradient,

@@ -61,6 +61,10 @@ func compared() *objective {
 // against central differences of float64 references, the points being constants.
 func TestCombinedNeeds(t *testing.T) {
 	const eps, images = 0.08, 11
+	ofPoints := func(_, g reference, _, adv []float32, y int) float64 {
+		g.kappa = 1
+		return g.loss(adv, y)
+	}
 	for _, c := range []struct {
 		o      *objective
 		change func(c *Config)                                       // nil: nothing
@@ -85,6 +89,10 @@ func TestCombinedNeeds(t *testing.T) {
 			f.kappa = 1
 			return f.loss(x, y) + 6*divergence64(f.logits(x), g.logits(adv))
 		}},
+		{&fgsm, nil, eps, ofPoints},
+		{&nfgsm, nil, 3 * eps, ofPoints},
+		{&free, nil, eps, ofPoints},
+		{&pgd, func(c *Config) { c.Norm = "l2" }, eps, ofPoints},
 		{compared(), nil, eps, func(f, g reference, x, adv []float32, y int) float64 {
 			f.kappa = 0.5
 			return f.loss(x, y)
@@ -101,6 +109,11 @@ func TestCombinedNeeds(t *testing.T) {
 					c.change(&conf)
 				}
 				s := newTestStepper(t, m, d, &conf)
+				s.each(func(delta []float32) {
+					for i := range delta {
+						delta[i] = eps / 2
+					}
+				})
 				f := newReference(m, eps, 0)
 				g := f.apart()
 				require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: eps, kappa: 0.25}, inOrder(images)))
@@ -187,7 +200,7 @@ func TestSettings(t *testing.T) {
 			assert.NotEmpty(t, s.Usage)
 		}
 		assert.Equal(t, !slices.Contains([]Method{Standard, InputGradient, Jacobian}, m), m.Radius())
-		assert.Equal(t, slices.Contains([]Method{IBP, SABR, MTLIBP}, m), m.Bounds())
+		assert.Equal(t, slices.Contains([]Method{IBP, CROWNIBP, SABR, MTLIBP}, m), m.Bounds())
 	}
 	assert.Nil(t, Method("none").Settings())
 	all := map[*Setting]bool{}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 
 	"github.com/epsball/epsball/kernels"
@@ -14,11 +15,11 @@ import (
 type Overfitting struct {
 	// Abnormal is the fraction of the epoch's points where the loss was less than where
 	// their step started (Lin et al. 2023). It is not measured, and 0, with batch norms,
-	// whose passes for the attack and for the gradient differ, and by free and trades.
+	// whose passes for the attack and for the gradient differ, and with free and trades.
 	Abnormal float64 `json:"abnormal"`
 
-	// Fractions of a few images, held back if some are, that are right after the epoch under the
-	// attack of one step, and under PGD-10, in the ball trained on.
+	// Fractions of a few images (Images: those held back, or else some trained on) that are
+	// classified right after the epoch under the attack of one step and under PGD-10.
 	OneStep   float64 `json:"oneStep"`
 	MultiStep float64 `json:"multiStep"`
 	Images    int     `json:"images"`
@@ -38,10 +39,12 @@ type Alarm struct {
 // catastrophic overfitting and no epoch came before.
 var ErrOverfitting = errors.New("catastrophic overfitting in the first epoch leaves no weights to go back to: try more noise, a shorter step or more steps of the attack")
 
-// The alarm goes off above these, which docs/training.md has measurements for.
+// The alarm goes off when the gap between one step and several is above mostGap, or at half
+// of that when many points are abnormal. Abnormal points alone mean little: those of a
+// network that has learned nothing yet are, by chance. docs/training.md has measurements.
 const (
-	mostAbnormal = 0.1
 	mostGap      = 0.3
+	mostAbnormal = 0.1
 )
 
 var overfitting = Setting{
@@ -52,7 +55,8 @@ var overfitting = Setting{
 
 // alarmed reports whether the figures are those of catastrophic overfitting.
 func (o *Overfitting) alarmed() bool {
-	return o.Abnormal > mostAbnormal || o.OneStep-o.MultiStep > mostGap
+	gap := o.OneStep - o.MultiStep
+	return gap > mostGap || gap > mostGap/2 && o.Abnormal > mostAbnormal
 }
 
 // inspected reports whether catastrophic overfitting is looked for: whether the attack
@@ -68,13 +72,13 @@ func (s *stepper) watches() bool {
 	return s.inspected() && s.attack().crossEntropy && s.attack().count(s.c) == 1 && s.batch == nil
 }
 
-// compare sees whether the point of image i of p is an abnormal one.
+// compare sees whether the point of image n of the batch is an abnormal one.
 func (s *stepper) compare(e *example, n int) {
 	after := net.CrossEntropy.Gradient(e.spare, e.points, e.y, net.Untargeted)
 	s.abnormal[n] = s.at.eps > 0 && after < s.before[n]
 }
 
-// Attacks that are held against one of one step, and take its place.
+// pgdTen is what an attack of one step is compared with, pgdSeven what takes its place.
 var (
 	pgdTen = inner{
 		start: startUniform, noise: wholeBallNoise, ascend: ascendCrossEntropy,
@@ -87,6 +91,17 @@ var (
 		length: func(_ *Config, at point) float64 { return float64(0.35 * at.eps) },
 	}
 )
+
+// longer returns the attack with the steps of pgdSeven, or pgdSeven for methods whose attack
+// always has one step.
+func (a *inner) longer() *inner {
+	if a.steps != nil {
+		return &pgdSeven
+	}
+	b := *a
+	b.steps, b.length = pgdSeven.steps, pgdSeven.length
+	return &b
+}
 
 // look returns what there is to see at the end of an epoch, nil if it is not to be looked
 // for or the radius is still 0.
@@ -129,7 +144,7 @@ func (t *Trainer) inspectedImages() []int32 {
 func (s *stepper) probe(images []int32, attack *inner) (right int) {
 	instead, watched, ctx, step := s.instead, s.watched, s.ctx, s.step
 	s.instead, s.watched, s.draws, s.step = attack, false, streamProbe, 0
-	s.ctx = uncancelled // it is short, and what an epoch ends with
+	s.ctx = context.Background() // it is short, and what an epoch ends with
 	for len(images) > 0 {
 		n := min(len(images), s.c.BatchSize)
 		s.images, images = images[:n], images[n:]

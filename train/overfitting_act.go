@@ -2,12 +2,9 @@ package train
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 )
-
-var uncancelled = context.Background()
 
 // Alarm returns the catastrophic overfitting that was acted on, or nil.
 func (t *Trainer) Alarm() *Alarm {
@@ -72,7 +69,7 @@ func (t *Trainer) act() error {
 func (t *Trainer) heed(a *Alarm) {
 	t.alarm, t.kept = a, nil
 	if a.Seen.Action == "fallback" {
-		t.s.instead, t.s.watched = &pgdSeven, false
+		t.s.instead, t.s.watched = t.s.o.needs.attack.longer(), false
 		clear(t.s.abnormal)
 	}
 }

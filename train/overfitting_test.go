@@ -67,6 +67,39 @@ func TestOverfittingSeen(t *testing.T) {
 	}
 }
 
+// TestAlarm: the signs that are taken for it, alone and together.
+func TestAlarm(t *testing.T) {
+	for _, w := range []struct {
+		o    Overfitting
+		want bool
+	}{
+		{Overfitting{OneStep: 0.9, MultiStep: 0.05}, true},
+		{Overfitting{OneStep: 0.9, MultiStep: 0.8}, false},
+		{Overfitting{OneStep: 0.4, MultiStep: 0.2}, false},
+		{Overfitting{OneStep: 0.4, MultiStep: 0.2, Abnormal: 0.15}, true},
+		{Overfitting{OneStep: 0.1, MultiStep: 0.1, Abnormal: 0.5}, false}, // chance
+		{Overfitting{OneStep: 0.6, MultiStep: 0.9}, false},
+	} {
+		assert.Equal(t, w.want, w.o.alarmed(), "%+v", w.o)
+	}
+
+	// A longer attack is the objective's own where that can be longer.
+	points := func(attack *inner) [][]float32 {
+		m := tinyNet(t)
+		d, c := noise(m, 20), quick(TRADES)
+		c.BatchSize, c.PGDSteps, c.PGDStepSize = 20, 1, 1
+		s := newTestStepper(t, m, d, &c)
+		s.instead = attack
+		require.NoError(t, s.losses(context.Background(), 0, point{lr: 1, eps: 0.2, kappa: 1}, inOrder(20)))
+		return s.unpack(20)
+	}
+	own := points(trades.needs.attack.longer())
+	assert.NotEqual(t, points(nil), own)
+	assert.NotEqual(t, points(&pgdSeven), own)
+	assert.Same(t, &pgdSeven, fgsm.needs.attack.longer())
+	assert.Same(t, &pgdSeven, free.needs.attack.longer())
+}
+
 // TestAbnormal: points are abnormal where the loss at their end is below that at their
 // start, and only there.
 func TestAbnormal(t *testing.T) {

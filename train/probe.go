@@ -11,11 +11,10 @@ import (
 // the weights without second derivatives, g/‖g‖ being a constant (Finlay & Oberman 2021,
 // section 3.2). Probes may leave the pixel range: a difference there is as good as any.
 //
-// The difference is wrong by h times the curvature along the probe. Its gradient is a noisy
-// one in networks with kinks: of the few probes that cross one, in proportion to h, the
-// gradient differs at their ends by what does not depend on h, which is then divided by h.
-// That is no error of the mean over many probes: second derivatives miss that the kinks
-// move. The rounding of float32 matters far below the least h.
+// The norm is wrong by about h/2 times the curvature along the probe. Where a probe crosses
+// the kink of a ReLU, the gradient of the difference has a jump over h: noise that grows as h
+// falls. Much of it is what second derivatives miss, that kinks move with the weights.
+// Float32 rounds far below either (testdata/golden/measure_probes.py).
 func probe(a inner) *inner {
 	a.start = func(_ *Config, _ point, _ *kernels.Stream, x, _, _ float32) float32 { return x }
 	a.steps = func(*Config) int { return 1 }

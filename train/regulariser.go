@@ -8,7 +8,7 @@ import (
 )
 
 var tightness = Setting{
-	Field: "tightness", Flag: "tightness", Usage: "weight of tight, balanced bounds while the radius rises", max: 1000,
+	Field: "tightness", Flag: "tightness", Usage: "weight of tight, balanced bounds while the radius rises", max: 1000, Quiet: true,
 	Of: func(c *Config) any { return &c.Tightness },
 }
 

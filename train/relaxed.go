@@ -1,8 +1,6 @@
 package train
 
 import (
-	"math"
-
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -36,6 +34,7 @@ type linearBounds struct {
 
 	ranges  int           // of lane groups
 	dw, db  [][][]float32 // [range][node] gradients of weights and biases
+	fanIn   []int         // of each node: weights of a channel
 	parts   []linearPart
 	perNode []linearTask
 }
@@ -63,17 +62,19 @@ func newLinearBounds(n *net.Network, iv *intervals, groups, workers int) *linear
 	bytes := 0
 	for i := range nodes[:len(nodes)-1] {
 		m := newLinearMap(n, &nodes[i])
-		b.maps = append(b.maps, m)
+		b.maps, b.fanIn = append(b.maps, m), append(b.fanIn, 0)
 		if m == nil {
 			continue
 		}
 		w, bs := m.weights()
+		b.fanIn[i] = w / max(bs, 1)
 		bytes += 4 * (w + bs)
 		for t := range m.tasks() {
 			b.perNode = append(b.perNode, linearTask{i, t})
 		}
 	}
 	last := iv.last
+	b.fanIn = append(b.fanIn, last.k)
 	bytes += 4 * last.classes * (last.k + 1)
 	b.ranges = min(groups, max(2, min(mostRanges, gradientMemory/bytes)))
 	for range b.ranges {
@@ -120,21 +121,39 @@ func (b *linearBounds) tasks() int { return len(b.perNode) + b.iv.last.classes }
 
 // addGradient adds a part of the gradient of all rows to p, which is laid out as the model.
 func (b *linearBounds) addGradient(p []model.Param, task int) {
-	last := &b.iv.last
 	if row := task - len(b.perNode); row >= 0 {
+		last, n := &b.iv.last, len(b.maps)
+		dw, db := b.total(n, row, row+1)
 		q := &p[last.param]
-		for r := range b.ranges {
-			n := len(b.maps)
-			net.AddUnmapped(q.W[row*last.k:][:last.k], b.dw[r][n][row*last.k:][:last.k], last.cols)
-			q.B[row] += b.db[r][n][row]
-		}
+		net.AddUnmapped(q.W[row*last.k:][:last.k], dw, last.cols)
+		q.B[row] += db[0]
 		return
 	}
 	t := b.perNode[task]
 	m, i := b.maps[t.node], b.net.Nodes()[t.node].Index
-	w, bs := m.weights()
-	for r := range b.ranges {
-		m.addTo(&p[i], &b.net.Model().Params[i], b.dw[r][t.node][:w], b.db[r][t.node][:bs], t.task)
+	from, to := m.channels(t.task)
+	dw, db := b.total(t.node, from, to)
+	m.addTo(&p[i], &b.net.Model().Params[i], dw, db, from)
+}
+
+// total adds the gradients of all ranges for channels [from, to) of a node to those of the
+// first range, in order, and returns them.
+func (b *linearBounds) total(node, from, to int) (dw, db []float32) {
+	row := b.fanIn[node]
+	dw, db = b.dw[0][node][from*row:to*row], b.db[0][node][from:to]
+	for r := 1; r < b.ranges; r++ {
+		addVectors(b.net.ISA(), dw, b.dw[r][node][from*row:to*row])
+		addVectors(b.net.ISA(), db, b.db[r][node][from:to])
+	}
+	return dw, db
+}
+
+// addVectors adds src to dst.
+func addVectors(isa *kernels.ISA, dst, src []float32) {
+	n := len(dst) / kernels.Lanes * kernels.Lanes
+	isa.Add(dst[:n], src[:n], kernels.None, nil)
+	for i := n; i < len(dst); i++ {
+		dst[i] += src[i]
 	}
 }
 
@@ -193,12 +212,4 @@ func against(k, y int) int {
 		return k + 1
 	}
 	return k
-}
-
-// corner returns the end of [c − r, c + r] where λ·x is least.
-func corner(lambda, c, r float32) float32 {
-	if math.Signbit(float64(lambda)) {
-		return c + r
-	}
-	return c - r
 }

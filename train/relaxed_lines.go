@@ -1,6 +1,8 @@
 package train
 
 import (
+	"math"
+
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/verify"
 )
@@ -30,6 +32,10 @@ func (b *bend) at(k int) float32 {
 func (b *bend) set(c, r []float32) {
 	low, up, at := b.lines.Lower, b.lines.Upper, b.lines.Intercept
 	r, low, up, at = r[:len(c)], low[:len(c)], up[:len(c)], at[:len(c)]
+	if len(b.slope) == 0 {
+		reluLines(low, up, at, c, r)
+		return
+	}
 	for k := 0; k < len(c); k += kernels.Lanes {
 		f := b.at(k / kernels.Lanes)
 		for i := k; i < k+kernels.Lanes; i++ {
@@ -48,6 +54,26 @@ func (b *bend) set(c, r []float32) {
 			}
 		}
 	}
+}
+
+// reluLines is set for f = 0. Which case it is looks random to the processor: with
+// l⁻ = min(l, 0) and u⁺ = max(u, 0), s = u⁺/(u⁺ − l⁻) and t = −s·l⁻ hold in all of them.
+func reluLines(low, up, at, c, r []float32) {
+	for i, m := range c {
+		l, u := m-r[i], m+r[i]
+		below, above := whereNegative(l, l), whereNegative(u, -u)
+		d := above - below
+		s := above / d
+		if d == 0 {
+			s = 0
+		}
+		low[i], up[i], at[i] = whereNegative(1, -l-u), s, -float32(s*below)
+	}
+}
+
+// whereNegative returns v where the sign bit of s is set, else 0.
+func whereNegative(v, s float32) float32 {
+	return math.Float32frombits(math.Float32bits(v) & uint32(int32(math.Float32bits(s))>>31))
 }
 
 // gradient takes the gradients to upper slopes and intercepts to the box, to whose own it

@@ -20,10 +20,11 @@ type linearMap interface {
 
 	// gradient writes the gradient of Σ dy·(W·x + b) to W and b.
 	gradient(sc *kernels.Scratch, dw, db, dy, x []float32, groups int)
-	// tasks is the number of independent parts of addTo, which adds a gradient to that
-	// of the model's parameters m.
+	// tasks is the number of independent parts of addTo, which adds the gradient of the
+	// channels from from on to that of the model's parameters m, and channels those of one.
 	tasks() int
-	addTo(p, m *model.Param, dw, db []float32, task int)
+	channels(task int) (from, to int)
+	addTo(p, m *model.Param, dw, db []float32, from int)
 }
 
 // trainable reports whether linear bounds are trained through a layer, which reads in.
@@ -114,14 +115,14 @@ func (m *affineMap) gradient(sc *kernels.Scratch, dw, db, dy, x []float32, group
 	}
 }
 
-func (m *affineMap) tasks() int { return m.grad.Tasks() }
+func (m *affineMap) tasks() int                       { return m.grad.Tasks() }
+func (m *affineMap) channels(task int) (from, to int) { return m.grad.Channels(task) }
 
-func (m *affineMap) addTo(p, _ *model.Param, dw, db []float32, task int) {
+func (m *affineMap) addTo(p, _ *model.Param, dw, db []float32, from int) {
 	row := m.cols.Size()
-	from, to := m.grad.Channels(task)
-	for o := from; o < to; o++ {
-		net.AddUnmapped(p.W[o*row:][:row], dw[o*row:][:row], m.cols)
-		p.B[o] += db[o]
+	for o, d := range db {
+		net.AddUnmapped(p.W[(from+o)*row:][:row], dw[o*row:][:row], m.cols)
+		p.B[from+o] += d
 	}
 }
 
@@ -168,18 +169,19 @@ func (m *depthwiseMap) gradient(sc *kernels.Scratch, dw, db, dy, x []float32, gr
 	}
 }
 
-func (m *depthwiseMap) tasks() int { return 1 }
+func (m *depthwiseMap) tasks() int                       { return m.grad.Tasks() }
+func (m *depthwiseMap) channels(task int) (from, to int) { return m.grad.Channels(task) }
 
-func (m *depthwiseMap) addTo(p, w *model.Param, dw, db []float32, _ int) {
+func (m *depthwiseMap) addTo(p, w *model.Param, dw, db []float32, from int) {
 	for c, b := range db {
-		p.B[c] += b
+		p.B[from+c] += b
 	}
 	for k, d := range dw {
 		if m.layer.Kind == model.BatchNorm { // of (x − mean)/√(var + eps)·W
-			mean, variance := m.statistics(w, k)
+			mean, variance := m.statistics(w, from+k)
 			d = float32((float64(d) - float64(mean*float64(db[k]))) / math.Sqrt(variance+float64(m.layer.Eps)))
 		}
-		p.W[k] += d
+		p.W[from*m.op.Sliding.Taps()+k] += d
 	}
 }
 
@@ -205,4 +207,5 @@ func (meanMap) bias() []float32                                          { retur
 func (meanMap) weights() (weights, bs int)                               { return 0, 0 }
 func (meanMap) gradient(_ *kernels.Scratch, _, _, _, _ []float32, _ int) {}
 func (meanMap) tasks() int                                               { return 0 }
+func (meanMap) channels(int) (from, to int)                              { return 0, 0 }
 func (meanMap) addTo(_, _ *model.Param, _, _ []float32, _ int)           {}

@@ -190,16 +190,25 @@ func (w *rowWorker) land() {
 	c, r := w.at.part.boxed.Box() // by now centre and radius
 	c, r = group(c, size, w.at.group), group(r, size, w.at.group)
 	for k := range w.rows {
-		v, x, sum := w.row(w.lambda[0], size, k), w.row(w.act[0], size, k), &w.sum[k]
-		for at := 0; at < len(v); at += kernels.Lanes {
-			for i := range kernels.Lanes {
-				l := v[at+i]
-				a := corner(l, c[at+i], r[at+i])
-				x[at+i] = a
-				sum[i] += float64(float64(l) * float64(a))
-			}
-		}
+		corners(w.row(w.act[0], size, k), w.row(w.lambda[0], size, k), c, r, &w.sum[k])
 	}
+}
+
+// corners writes the corners of the boxes [c − r, c + r] where λ·x is least to x, and adds the
+// products to the sums of the lanes.
+func corners(x, lambda, c, r []float32, sum *[kernels.Lanes]float64) {
+	s := *sum
+	for len(lambda) >= kernels.Lanes {
+		x8, l8 := (*[kernels.Lanes]float32)(x), (*[kernels.Lanes]float32)(lambda)
+		c8, r8 := (*[kernels.Lanes]float32)(c), (*[kernels.Lanes]float32)(r)
+		for i, l := range l8 {
+			a := c8[i] - timesSign(r8[i], l)
+			x8[i] = a
+			s[i] += float64(float64(l) * float64(a))
+		}
+		x, lambda, c, r = x[kernels.Lanes:], lambda[kernels.Lanes:], c[kernels.Lanes:], r[kernels.Lanes:]
+	}
+	*sum = s
 }
 
 // ahead carries values forward from the corners, and adds scale times the gradients of the

@@ -1,8 +1,6 @@
 package train
 
-import (
-	"github.com/epsball/epsball/net"
-)
+import "github.com/epsball/epsball/net"
 
 // replays returns how many steps in a row are done on a batch.
 func (s *stepper) replays() int {
@@ -54,8 +52,9 @@ func (s *stepper) startCarried(p *part) {
 	}
 }
 
-// carry moves the perturbations of p by the gradient to the points that the weights' came
-// with. They stay in the ball; the pixel range is that of another image soon.
+// carry moves the perturbations of p by the gradient at the points, which came with that of
+// the weights. They stay in the ball, but may lead out of the pixel range: the next image may
+// be another one.
 func (s *stepper) carry(p *part) {
 	a := s.attack()
 	length, radius := a.stride(s.c, s.at), a.reach(s.c, s.at)

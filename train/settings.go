@@ -1,6 +1,10 @@
 package train
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/epsball/epsball/model"
+)
 
 // Settings of methods.
 var (
@@ -76,6 +80,10 @@ const (
 
 // Settings of all methods. Zero values are those of the built-in models.
 var (
+	initial = Setting{
+		Field: "init", Flag: "init", Usage: "distribution of first weights", Group: GroupOptimizer, Choices: []string{string(model.InitHe), string(model.InitIBP)},
+		Of: func(c *Config) any { return &c.Init },
+	}
 	optimizer = Setting{
 		Field: "optimizer", Flag: "optimizer", Usage: "how gradients change the weights", Group: GroupOptimizer, Choices: []string{"adam", "adamw", "sgd"},
 		Of: func(c *Config) any { return &c.Optimizer },
@@ -161,7 +169,7 @@ var (
 // are its Settings.
 func CommonSettings() []*Setting {
 	return []*Setting{
-		&optimizer, &momentum, &nesterov, &weightDecay, &l1, &clip, &averageKind, &averageDecay, &averageStart,
+		&initial, &optimizer, &momentum, &nesterov, &weightDecay, &l1, &clip, &averageKind, &averageDecay, &averageStart,
 		&schedule, &milestones, &lrDecay, &cyclePeak,
 		&shift, &flip,
 		&validation, &keep, &patience,

@@ -360,7 +360,7 @@ func TestSweeps(t *testing.T) {
 		require.Len(t, list, 3, command)
 		svg := string(readFile(t, plot))
 		assert.Contains(t, svg, "</svg>")
-		assert.Contains(t, svg, `class="series"`)
+		assert.Contains(t, svg, `class="p-series"`)
 		for i, eps := range []string{"0.03", "0.01", "1/500"} {
 			alone := document(t, 0, strings.Fields(line+" --eps "+eps)...)
 			if e, ok := alone["results"]; ok {

@@ -63,7 +63,7 @@ func TestWalls(t *testing.T) {
 		{"--threads 1 cetrify --eps 0.1", `unknown command "cetrify"; did you mean certify?`},
 		{"verify", `unknown command "verify"; did you mean certify?`},
 		{"pgd", `unknown command "pgd"; did you mean attack?`},
-		{"frob --model m", `unknown command "frob", want one of attack, bench, certify, check, completion, convert, eval, export, import, info, train`},
+		{"frob --model m", `unknown command "frob", want one of attack, bench, certify, check, completion, convert, data, eval, export, import, info, report, train`},
 		{"help atack", `unknown command "atack"; did you mean attack?`},
 		{"completion nonesuch", `unknown command "nonesuch", want one of bash, fish, powershell, zsh`},
 		{"attack builtin:small", `attack: unexpected argument "builtin:small"; did you mean --model builtin:small?`},
@@ -207,8 +207,8 @@ func TestHints(t *testing.T) {
 	for line, stderr := range map[string]string{
 		"--eps 0.1": want,
 		"--eps 0.1 --method crown-ibp --ladder=false": want,
-		"--eps 1e-6":                                "",
-		"--eps 0.1 --method crown":                  "",
+		"--eps 1e-6":               "",
+		"--eps 0.1 --method crown": "",
 		"--radius --resolution 0.01 --method crown": "",
 	} {
 		r := run(strings.Fields(certify + line)...)

@@ -82,6 +82,7 @@ func (a *app) complete(root *cobra.Command) {
 			"model": cobra.FixedCompletions(builtin, files), "data": cobra.FixedCompletions([]string{"builtin:mnist"}, files),
 			"arch": cobra.FixedCompletions(model.Presets(), files), "norm": cobra.FixedCompletions(net.Norms(), none),
 			"loss": cobra.FixedCompletions(net.Losses(), none), "attack": cobra.FixedCompletions(attack.Builtin().Names(), none),
+			"bounds":  cobra.FixedCompletions(verify.Methods(), none),
 			"defence": cobra.FixedCompletions(defend.Builtin().Names(), none), "defence-gradient": cobra.FixedCompletions(append(defend.Gradients(), naive), none),
 		} {
 			if c.Flags().Lookup(name) != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,9 @@ import (
 // testSteps is the number of PGD steps of the evaluation at the end.
 const testSteps = 40
 
-// loadArch returns the model that training starts from, without a card.
-func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
+// loadArch returns the model that training starts from, without a card, and the hash of its
+// weights if they are those of a file and not drawn.
+func (a *app) loadArch(spec string, seed uint64, init model.Init) (*model.Model, string, error) {
 	var arch *model.Architecture
 	switch {
 	case strings.HasSuffix(spec, outfile.Model), formats.IsONNX(spec), strings.HasPrefix(spec, input.Builtin):
@@ -56,7 +58,10 @@ func (a *app) loadArch(spec string, seed uint64) (*model.Model, string, error) {
 			return nil, "", fmt.Errorf("--arch: got %q, want %s, or a .json, .safetensors or .onnx file%s", spec, strings.Join(model.Presets(), ", "), didYouMean(spec, "", model.Presets()))
 		}
 	}
-	m, err := model.Random(arch, seed)
+	if !slices.Contains(model.Inits(), init) {
+		return nil, "", fmt.Errorf("--init: got %q, want one of %v", init, model.Inits())
+	}
+	m, err := init.Random(arch, seed)
 	return m, "", err
 }
 
@@ -93,9 +98,12 @@ func (a *app) claimTrain(f *trainFlags) (release func(), err error) {
 
 // trainOne trains a model, whose files are claimed. The result is nil if the input is bad.
 func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*report.Train, error) {
-	m, start, err := a.loadArch(f.arch, c.Seed)
+	m, start, err := a.loadArch(f.arch, c.Seed, c.FirstWeights())
 	if err != nil {
 		return nil, err
+	}
+	if start != "" && f.given("init") {
+		return nil, fmt.Errorf("--init: has no meaning with --arch %s, which has weights", f.arch)
 	}
 	set, err := f.loadData(a, m)
 	if err != nil {
@@ -131,7 +139,7 @@ func (a *app) trainOne(ctx context.Context, f *trainFlags, c *train.Config) (*re
 	bar.Clear()
 	r.Epochs = report.Epochs(epochs)
 	r.Seconds = time.Since(began).Seconds()
-	r.Alarm = t.Alarm()
+	r.Alarm = report.NewOverfittingAlarm(t.Alarm())
 	if err == nil {
 		r.Stopped = len(epochs) < c.Epochs
 		if c.Keep == "best" {

@@ -75,8 +75,8 @@ func (a *app) overfitted(b *show.Bar) func(train.Epoch) {
 			"stop":     "training ends with the weights of the epoch before",
 			"fallback": "training goes back to the epoch before and on with PGD of 7 steps",
 		}[o.Action]
-		a.logf("warning: epoch %d: catastrophic overfitting: %s of %s right under one step, %s under PGD-10; %s of the points lost by their step; %s",
-			e.Epoch, percent(o.OneStep), count(o.Images, "image"), percent(o.MultiStep), percent(o.Abnormal), what)
+		a.logf("warning: epoch %d: catastrophic overfitting: of %s, one step leaves %s right, PGD-10 %s; %s of the points trained on are abnormal; %s",
+			e.Epoch, count(o.Images, "image"), percent(o.OneStep), percent(o.MultiStep), percent(o.Abnormal), what)
 	}
 }
 

@@ -145,9 +145,15 @@ func TestTrainValidation(t *testing.T) {
 // TestTrainKilled kills the process while it trains, again and again; what goes on from
 // the checkpoint ends with the same model and the same log as one that was left alone.
 func TestTrainKilled(t *testing.T) {
+	for _, method := range []string{"pgd --pgd-steps 2", "free --replays 4 --overfitting stop"} {
+		t.Run(method, func(t *testing.T) { trainKilled(t, method) })
+	}
+}
+
+func trainKilled(t *testing.T, method string) {
 	dir := t.TempDir()
 	line := func(name string) []string {
-		return args("train --arch mnist-small --method pgd --pgd-steps 2 --data builtin:mnist --n 240 --batch 24 --epochs 8 --threads 1 --test-data none "+
+		return args("train --arch mnist-small --method "+method+" --data builtin:mnist --n 240 --batch 24 --epochs 8 --threads 1 --test-data none "+
 			"--optimizer sgd --momentum 0.9 --lr 0.02 --schedule cosine --average ema --shift 1 --clip 5 --validation 0.1 --keep best --log %s.jsonl --out %[1]s.safetensors", filepath.Join(dir, name))
 	}
 	require.Zero(t, run(line("whole")...).code)

@@ -67,21 +67,26 @@ func TestTrainMethodFlags(t *testing.T) {
 		return args("train --arch %s --data %s --epochs 1 --batch 10 --out %s --test-data none "+more, arch, f.data, out)
 	}
 	for more, want := range map[string]string{
-		"--method pgd --beta 6":           "--beta: has no meaning with --method pgd",
-		"--method ibp --pgd-steps 3":      "--pgd-steps: has no meaning with --method ibp",
-		"--method trades --kappa 0.5":     "--kappa: has no meaning with --method trades",
-		"--method standard --warmup 1":    "--warmup: has no meaning with --method standard",
-		"--method standard --train-eps 1": "--train-eps: has no meaning with --method standard",
-		"--method ibp --alpha 0.5":        "--alpha: has no meaning with --method ibp",
-		"--method mtl-ibp --subbox 0.5":   "--subbox: has no meaning with --method mtl-ibp",
-		"--method mtl-ibp --kappa 0.5":    "--kappa: has no meaning with --method mtl-ibp",
-		"--method sabr --attack-scale 2":  "--attack-scale: has no meaning with --method sabr",
-		"--method sabr --subbox 0":        "subbox: got 0, want above 0, at most 1",
-		"--method mtl-ibp --alpha 2":      "alpha: got 2, want 0 … 1",
-		"--method sabr --winograd":        "--winograd: has no meaning with --method sabr",
-		"--method ibp --winograd":         "--winograd: has no meaning with --method ibp",
-		"--method trades --beta -1":       "beta: got -1, want 0 … 1000",
-		"--method madry":                  "want one of standard, ",
+		"--method pgd --beta 6":             "--beta: has no meaning with --method pgd",
+		"--method ibp --pgd-steps 3":        "--pgd-steps: has no meaning with --method ibp",
+		"--method trades --kappa 0.5":       "--kappa: has no meaning with --method trades",
+		"--method standard --warmup 1":      "--warmup: has no meaning with --method standard",
+		"--method standard --train-eps 1":   "--train-eps: has no meaning with --method standard",
+		"--method ibp --alpha 0.5":          "--alpha: has no meaning with --method ibp",
+		"--method mtl-ibp --subbox 0.5":     "--subbox: has no meaning with --method mtl-ibp",
+		"--method mtl-ibp --kappa 0.5":      "--kappa: has no meaning with --method mtl-ibp",
+		"--method sabr --attack-scale 2":    "--attack-scale: has no meaning with --method sabr",
+		"--method sabr --subbox 0":          "subbox: got 0, want above 0, at most 1",
+		"--method mtl-ibp --alpha 2":        "alpha: got 2, want 0 … 1",
+		"--method sabr --winograd":          "--winograd: has no meaning with --method sabr",
+		"--method ibp --winograd":           "--winograd: has no meaning with --method ibp",
+		"--method pgd --tightness 1":        "--tightness: has no meaning with --method pgd",
+		"--method ibp --beta-final 1":       "--beta-final: has no meaning with --method ibp",
+		"--method crown-ibp --beta-final 2": "beta-final: got 2, want 0 … 1",
+		"--method crown-ibp --tightness -1": "tightness: got -1, want 0 … 1000",
+		"--method ibp --init xavier":        "--init: got",
+		"--method trades --beta -1":         "beta: got -1, want 0 … 1000",
+		"--method madry":                    "want one of standard, ",
 
 		"--method input-gradient --train-eps 0.1": "--train-eps: has no meaning with --method input-gradient",
 		"--method jacobian --pgd-steps 3":         "--pgd-steps: has no meaning with --method jacobian",
@@ -98,7 +103,10 @@ func TestTrainMethodFlags(t *testing.T) {
 		assert.Equal(t, 2, r.code, more)
 		assert.Contains(t, r.stderr, want)
 	}
-	r := run(line("--method trades --beta 2.5 --pgd-steps 2")...)
+	r := run(args("train --arch builtin:small --init he --data %s --out %s --test-data none", f.data, out)...)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "--init: has no meaning with --arch builtin:small, which has weights")
+	r = run(line("--method trades --beta 2.5 --pgd-steps 2")...)
 	require.Zero(t, r.code, r.stderr)
 	m, err := model.Load(out)
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ import (
 // sayInstead are words that users try, by the command that does it.
 var sayInstead = map[string][]string{
 	"attack": {"pgd", "fgsm", "apgd"}, "certify": {"verify", "prove"}, "eval": {"evaluate", "test"},
-	"info": {"version", "list", "models", "show"}, "convert": {"quantize"},
+	"report": {"page", "html"}, "info": {"version", "list", "models", "show"}, "convert": {"quantize"},
 }
 
 // checkLine refuses what cobra accepts: a word that is not a command in front of a

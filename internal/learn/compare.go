@@ -8,7 +8,7 @@ import (
 
 var (
 	duration = regexp.MustCompile(`\d+(\.\d+)? ?(ns|µs|ms|s|min|h)\b`)
-	perTime  = regexp.MustCompile(`\d+(\.\d+)?[kM]?/s\b`)
+	perTime  = regexp.MustCompile(`\d+(\.\d+)?[kM]?( images)?/s\b`)
 	machine  = regexp.MustCompile(`\b(generic|avx2|avx512|neon), \d+ threads?\b`)
 	rule     = regexp.MustCompile(`─+`)
 	gap      = regexp.MustCompile(` {2,}`)

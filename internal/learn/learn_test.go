@@ -35,7 +35,7 @@ func TestPage(t *testing.T) {
 	drawn := ""
 	for _, s := range p.Steps {
 		assert.True(t, s.Output != "" || s.first < 0, "line %d prints nothing", s.Line)
-		drawn += s.Commands
+		drawn += s.Commands + "\n"
 	}
 	require.NotEmpty(t, p.Figures)
 	for _, f := range p.Figures {
@@ -78,6 +78,7 @@ func TestDifference(t *testing.T) {
 	for _, same := range [][2]string{
 		{"epochs  4 in 12.5 s", "epochs    4 in 1 min"},
 		{"x 5317 image steps, 0.17 s, 33k/s", "x 5317 image steps, 120 ms, 954/s"},
+		{"crown-ibp 3.6 s (28 images/s)", "crown-ibp 4 s (120 images/s)"},
 		{table("47k", ""), strings.Replace(table("  312", "───"), "avx2, 2 threads", "generic, 1 thread", 1)},
 	} {
 		_, _, equal := Difference(same[0], same[1])

@@ -77,12 +77,6 @@ func (l *look) gallery(ctx context.Context) error {
 	if len(s.page.Images) == 0 {
 		return nil
 	}
-	s.page.Gain = 1
-	if eps := s.Eps.Float64(); s.Norm == net.Linf && eps > 0 {
-		s.page.Gain = 0.5 / eps // the largest change is just black or white
-	} else if eps > 0 {
-		s.page.Gain = 5
-	}
 	c := l.s.Net.Classes()
 	logits, list := make([]float32, c), []report.PageShown{}
 	for _, img := range s.page.Images {

@@ -119,6 +119,10 @@ func (s *survey) describe(subjects []*input.Subject) {
 	}
 	p.Bounds, p.Resolution = s.How.Method.String(), s.Resolution.Float64()
 	p.Tried, _ = s.Radii[len(s.Radii)-1].Steps(s.Resolution, math.MaxInt32)
+	p.Gain = 5
+	if s.Norm == net.Linf && !s.Eps.IsZero() {
+		p.Gain = 0.5 / p.Eps // the largest change is just black or white
+	}
 	p.Images, p.Models, p.Timings = []report.PageImage{}, make([]report.PageModel, len(subjects)), &report.PageTimings{Models: make([]report.PageTiming, len(subjects))}
 	for i, sub := range subjects {
 		m := &p.Models[i]

@@ -14,6 +14,7 @@ import (
 type named struct {
 	id, title string
 	chart     plot.Chart
+	n         int // of images; 0: it is not of images, or not of those of the page
 }
 
 // allCharts lists the charts of a page, in order.
@@ -88,7 +89,7 @@ func tradeoff(r *report.Page) []named {
 	}
 	room := max(0.01, (c.X.Max-c.X.Min)/10)
 	c.X.Min, c.X.Max = max(0, c.X.Min-room), min(1, c.X.Max+room)
-	return []named{{"tradeoff", c.Title, c}}
+	return []named{{"tradeoff", c.Title, c, r.N}}
 }
 
 // security draws accuracies of each model over the radius.
@@ -138,7 +139,7 @@ func security(r *report.Page) (list []named) {
 			c.Bands = []plot.Band{{Name: "neither fooled nor proved", Low: certified, High: standing}}
 		}
 		if len(c.Curves) > 0 {
-			list = append(list, named{fmt.Sprintf("security-%d", i+1), c.Title, c})
+			list = append(list, named{fmt.Sprintf("security-%d", i+1), c.Title, c, r.N})
 		}
 	}
 	return list
@@ -162,7 +163,7 @@ func radii(r *report.Page) []named {
 		if m.Certified == nil {
 			continue
 		}
-		k := plot.Curve{Name: m.Name, Shape: plot.StepBefore, Color: i + 1}
+		k := plot.Curve{Name: m.Name, Shape: plot.StepBefore, Color: i + 1, Dashed: i/colors%2 > 0}
 		left := make([]int, most+2) // images by their radius
 		for _, steps := range m.Certified {
 			left[min(steps, most)+1]++
@@ -177,7 +178,7 @@ func radii(r *report.Page) []named {
 	if len(c.Curves) == 0 {
 		return nil
 	}
-	return []named{{"radii", "Images proved up to a radius", c}}
+	return []named{{"radii", "Images proved up to a radius", c, r.N}}
 }
 
 // confusion draws what is taken for what.
@@ -214,10 +215,13 @@ func confusion(r *report.Page) (list []named) {
 			}
 			c.Cells = append(c.Cells, cells)
 		}
-		list = append(list, named{fmt.Sprintf("confusion-%d", i+1), c.Title, c})
+		list = append(list, named{fmt.Sprintf("confusion-%d", i+1), c.Title, c, r.N})
 	}
 	return list
 }
+
+// colors is how many the palette has, after which curves are dashed.
+const colors = 7
 
 // maxMatrix is how many classes a matrix shows.
 const maxMatrix = 20
@@ -236,7 +240,7 @@ func throughput(r *report.Page) (list []named) {
 			c.Bars = append(c.Bars, plot.Bar{Name: r.Models[i].Name, Value: v, Color: i + 1})
 		}
 		if some {
-			list = append(list, named{id, title, c})
+			list = append(list, named{id, title, c, 0})
 		}
 	}
 	add("speed-forward", "Forward passes", "images a second", func(t *report.PageTiming) float64 { return t.Forward })

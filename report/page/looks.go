@@ -25,8 +25,12 @@ func gallerySection(r *report.Page) (section, error) {
 		s.Blocks = text("No images are shown: " + or(r.NoPictures, "none were asked for") + ".")
 		return s, nil
 	}
-	s.Blocks = text(fmt.Sprintf("The same images for all models, before and after the strongest attack that fools them at %s; where none does, the point that came closest to fooling. "+
-		"Beside it is the difference to the original, %s times amplified around gray: dark pixels became darker, bright ones brighter. Percentages are the model's own confidence (softmax), which says little of whether it is right.",
+	if !slices.ContainsFunc(r.Models, func(m report.PageModel) bool { return m.Gallery != nil }) {
+		s.Blocks = text("There is nothing to show yet: the run was interrupted before.")
+		return s, nil
+	}
+	s.Blocks = text(fmt.Sprintf("The images are the same for all models. The left picture of a model is the image after the strongest attack that fools the model at %s; if no attack does, it is the point that came closest. "+
+		"The right picture is the difference from the original, amplified %s times around gray: dark pixels became darker, bright pixels brighter. The percentages are the model's confidence (softmax) in its prediction. It may be high and the prediction wrong.",
 		ball(r), number(r.Gain)))
 	s.Blocks = append(s.Blocks, galleryFound(r))
 	var list []exhibit
@@ -88,15 +92,15 @@ func methodName(text string) string {
 
 func filtersSection(r *report.Page) (section, error) {
 	s := section{ID: "section-filters", Title: "First layers", Blocks: text(
-		"The filters of each model's first layer: gray is 0, white positive and black negative, scaled by the largest weight of the model. If all pixels change by ε, what a filter computes changes by up to ε·‖w‖₁. " +
-			"Adversarial training on MNIST has been seen to leave few filters that matter, which pass single pixels on to a threshold (Madry et al. 2018).",
+		"These are the filters of each model's first layer. Gray is 0, white is positive, black is negative; weights are scaled by the model's largest. If every pixel changes by at most ε, the output of a filter changes by at most ε·‖w‖₁. " +
+			"Adversarial training on MNIST was seen to leave few filters that matter, and these pass single pixels on to a threshold (Madry et al. 2018).",
 	)}
 	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
 		f := m.Filters
 		if f == nil {
 			return ""
 		}
-		return fmt.Sprintf("%s: ‖w‖₁ is %s on average over %s, and %s of the weights are below 1/20 of the largest.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"), plot.Percent(round(f.Near)))
+		return fmt.Sprintf("%s: the mean of ‖w‖₁ is %s over %s; %s of the weights are smaller than 1/20 of the largest.", m.Name, number(f.Reach), show.Count(f.Shape[0], "filter"), plot.Percent(round(f.Near)))
 	}))
 	var shots []shot
 	for i := range r.Models {
@@ -118,15 +122,15 @@ func filtersSection(r *report.Page) (section, error) {
 }
 
 func gradientsSection(r *report.Page) (section, error) {
-	s := section{ID: "section-gradients", Title: "What pixels matter", Blocks: text(
-		"The gradient of the margin loss (the largest other logit minus that of the label) to the pixels of the images above: white says that brightening a pixel helps to fool the model, black that darkening it does, gray that it does not matter. "+
-			"Each picture is scaled by its own largest value. Do they follow the shapes in the image, or do they look like noise? The former has been seen of networks trained to be robust (Tsipras et al. 2019).",
-		"From margins and gradients follows at which radius images would be fooled if networks were linear. They are not, so this is a guess; attacks are the test.")}
+	s := section{ID: "section-gradients", Title: "Which pixels matter", Blocks: text(
+		"The pictures show the gradient of the margin loss (the largest other logit minus the logit of the label) to the pixels of the images above. White: brightening the pixel helps to fool the model. Black: darkening it does. Gray: the pixel does not matter. "+
+			"Each picture is scaled by its largest value. Gradients of robust networks were seen to follow the shapes in the image, those of standard networks to look like noise (Tsipras et al. 2019).",
+		"Margin and gradient also tell at which radius an image would be fooled if the network were linear. It is not, so this is a rough guess.")}
 	s.Blocks = append(s.Blocks, of(r, func(m *report.PageModel) string {
 		if m.Gradients == nil || m.Gradients.Linear == 0 {
 			return ""
 		}
-		return fmt.Sprintf("%s: the median image at ε = %s.", m.Name, number(m.Gradients.Linear))
+		return fmt.Sprintf("%s: the median image would be fooled at ε = %s.", m.Name, number(m.Gradients.Linear))
 	}))
 	if len(r.Images) == 0 {
 		return s, nil
@@ -155,9 +159,9 @@ var verdicts = map[audit.Outcome]string{
 
 func checksSection(r *report.Page) (section, error) {
 	s := section{ID: "section-checks", Title: "Checks of the attacks", Blocks: text(
-		"An attack that fails to fool may be weak rather than the network robust: its gradients may vanish, it may stop too early, noise may find more than it does. " +
-			"Each attack at " + ball(r) + " was therefore checked: what it found is verified by a fresh forward pass, and its weaknesses are looked for on samples. A warning says that true robustness may be lower; a failed check that a result is wrong or means nothing.")}
-	counts := plot.Table{Caption: "Checks by what they say", Head: []string{"model and attack", "ok", "warnings", "failed", "left out"}}
+		"An attack may fail because it is weak, not because the network is robust: gradients may vanish, it may stop too early, or noise may find more than it does. So each attack at " + ball(r) + " was checked. " +
+			"A fresh forward pass verifies what the attack found, and samples are searched for signs of weakness. A warning means that true robustness may be lower than shown. A failed check means that a result is wrong or says nothing.")}
+	counts := plot.Table{Caption: "Checks by verdict", Head: []string{"model and attack", "ok", "warnings", "failed", "left out"}}
 	noted := plot.Table{Caption: "Warnings and failures", Head: []string{"model and attack", "check", "verdict", "finding"}}
 	var all []table
 	for i := range r.Models {
@@ -206,7 +210,7 @@ func madeSection(r *report.Page) (section, error) {
 		{"epsball", r.Epsball.Version},
 	}
 	s := section{ID: "section-made", Title: "How this page was made", Blocks: []block{
-		{Text: "This command computes the same figures, whatever the machine and its threads:"},
+		{Text: "This command computes the same figures on any machine, with any number of threads:"},
 		{Code: lines(r.Line)},
 		{More: &more{Title: "Settings", Facts: facts}},
 	}}

@@ -212,11 +212,11 @@ func TestWrite(t *testing.T) {
 		overview := section(t, root, "overview").words()
 		assert.Contains(t, overview, "model-0 classifies 75% correctly; pgd leaves 25% of all images, and 25% are certified.")
 		assert.Contains(t, overview, "75% (30.1–95.4)", "Wilson's interval of 3 in 4")
-		assert.Contains(t, section(t, root, "section-security").words(), "attacks fool more than half of what it classifies correctly from ε = 0.1 on")
-		assert.Contains(t, section(t, root, "section-radii").words(), "half of the images have a certified radius of 0.05 or more, and 1 image the largest that was tried")
-		assert.Contains(t, section(t, root, "section-training").words(), "2 epochs, loss from 2.3 to 0.3; in the last one 90% of the training images classified correctly, of 5 images held back 0%, under PGD 80% and certified 0%.")
+		assert.Contains(t, section(t, root, "section-security").words(), "from ε = 0.1 on, attacks fool more than half of the images that it classifies correctly. Every image is either fooled or proved.")
+		assert.Contains(t, section(t, root, "section-radii").words(), "half of the images have a certified radius of 0.05 or more, and 1 image the largest one that was tried")
+		assert.Contains(t, section(t, root, "section-training").words(), "2 epochs, loss from 2.3 to 0.3. In the last epoch, 90% of the training images are classified correctly. Of 5 images held back, 0% are classified correctly, 80% are not fooled by PGD, and 0% are certified.")
 		assert.Contains(t, section(t, root, "section-gallery").words(), "fooled by pgd: 2 (90%) → 1 (60%)")
-		assert.Contains(t, section(t, root, "section-confusion").words(), "2 images for another class than the label, most often 1 for 2 (1 time)")
+		assert.Contains(t, section(t, root, "section-confusion").words(), "misclassifies 2 images. Most often, label 1 is taken for 2 (1 time).")
 		assert.Contains(t, section(t, root, "section-checks").words(), "pgd finds more")
 		assert.Contains(t, section(t, root, "section-made").words(), "epsball report \\\n  --n 4")
 		assert.NotContains(t, root.words(), "robust accuracy", "an attack's result goes by the attack's name")
@@ -231,6 +231,27 @@ func TestWrite(t *testing.T) {
 		}
 		assert.Equal(t, charts, count, "each chart has its numbers beneath")
 	}
+}
+
+// TestTradeoff: ties are told, and what may be chance.
+func TestTradeoff(t *testing.T) {
+	p := sample(t, 3)
+	of := func(clean, left float64, m *report.PageModel) {
+		m.Clean, m.Points[1].NotFooled[1], m.Points[1].Standing, m.Points[1].Certified = &clean, &left, &left, nil
+	}
+	found := func() string { return section(t, examine(t, draw(t, p)), "section-tradeoff").words() }
+	assert.Contains(t, found(), "model-0 keeps the most, as do model-1 and model-2: 25% are not fooled by pgd. No model here classifies more images correctly than its 75%.")
+	p.N, p.Models[0].Certified, p.Models[1].Certified, p.Models[2].Certified = 10000, nil, nil, nil
+	of(0.75, 0.5, &p.Models[2])
+	of(0.875, 0.25, &p.Models[1])
+	text := found()
+	assert.Contains(t, text, "model-2 keeps the most: 50% are not fooled by pgd. It classifies 75% of the images correctly, 12.5 points less than the most accurate model, model-1, of which pgd leaves 25%.")
+	assert.NotContains(t, text, "chance")
+	of(0.874, 0.5, &p.Models[2])
+	of(0.87, 0.5, &p.Models[0])
+	text = found()
+	assert.Contains(t, text, "model-2 keeps the most, as does model-0")
+	assert.Contains(t, text, "0.1 points less than the most accurate model, model-1, of which pgd leaves 25%. A difference in clean accuracy as small as that may be chance on 10000 images.")
 }
 
 // TestTimings: nothing else of the page depends on them.

@@ -16,7 +16,7 @@ func overviewSection(r *report.Page) (section, error) {
 		head = append(head, "not fooled by "+n)
 	}
 	head = append(head, "certified")
-	plain := plot.Table{Caption: fmt.Sprintf("Fractions of %s; the last columns at %s", images(r), ball(r)), Head: head}
+	plain := plot.Table{Caption: fmt.Sprintf("Fractions of %s; the columns after “clean” at %s", images(r), ball(r)), Head: head}
 	precise := plot.Table{Caption: "The same with 95 % intervals, in percent", Head: head}
 	for i := range r.Models {
 		m := &r.Models[i]
@@ -29,9 +29,9 @@ func overviewSection(r *report.Page) (section, error) {
 	}
 	lo, hi := wilson(0.5, r.N)
 	s.Blocks = append(text(
-		"Clean accuracy is the fraction of images that a model classifies correctly as they are. An attack then looks, in the ball around each of them, for a point "+
-			"that is misclassified: where it finds one, the image is fooled. Where it finds none there may still be one; “not fooled” is true of the named attack alone. "+
-			"Certified are images of which "+r.Bounds+" bounds prove that the ball holds no misclassified point, whatever the attack.",
+		"Clean accuracy is the fraction of images that a model classifies correctly as they are. An attack then searches the ball around each image for a point that is misclassified. "+
+			"If it finds one, the image is fooled. If it finds none, there may still be one, so “not fooled” only speaks of the named attack. "+
+			"An image is certified if "+r.Bounds+" bounds prove that no point of the ball is misclassified, whatever the attack.",
 	),
 		of(r, func(m *report.PageModel) string {
 			left, name := weakest(r, m)
@@ -45,15 +45,15 @@ func overviewSection(r *report.Page) (section, error) {
 			return t + "."
 		}),
 		block{Table: ptr(newTable(plain))},
-		block{Text: fmt.Sprintf("The images are a sample: at worst, a fraction found on %s may be off by %s for all there are (95 %% interval).", show.Count(r.N, "image"), points(round((hi-lo)/2)))},
+		block{Text: fmt.Sprintf("These images are a sample. A fraction found on %s is that of all such images to within %s or less (95 %% interval).", show.Count(r.N, "image"), points(round((hi-lo)/2)))},
 		block{More: &more{Title: "With 95 % intervals", Tables: []table{newTable(precise)}}})
 	return s, nil
 }
 
 func tradeoffSection(r *report.Page) (section, error) {
 	s := section{ID: "section-tradeoff", Title: "What robustness costs", Blocks: text(
-		"Each model is one column of marks: how far to the right says how much it classifies correctly as it is, and how high what is left of that at "+ball(r)+
-			" under each attack and by proof. A good model stands to the right and its marks are high; the closer its lowest mark is to the others, the more of what no attack broke is also proved.",
+		"Each model is one column of marks. Its place from left to right is its clean accuracy. The height of a mark is the fraction of images that are still classified correctly at "+ball(r)+
+			" under an attack, or that are certified. Good models stand on the right, and their marks are high. If the lowest two marks are close, most of what the attacks did not break is also proved.",
 		tradeoffFound(r))}
 	list, err := figures(tradeoff(r))
 	s.Blocks = append(s.Blocks, list...)
@@ -62,8 +62,8 @@ func tradeoffSection(r *report.Page) (section, error) {
 
 func securitySection(r *report.Page) (section, error) {
 	s := section{ID: "section-security", Title: "Accuracy over the radius", Blocks: text(
-		"A chart a model. The lines above show how many images each attack has not fooled at a radius or a smaller one: a point found in a ball lies in all larger ones, so they can only fall. " +
-			"The dashed line below shows how many are certified. The truth lies between: the shaded images are neither fooled nor proved. At radius 0 stands clean accuracy.",
+		"There is one chart for each model. The solid lines show the images that an attack has not fooled at this radius or a smaller one. They can only fall, because a point found in a ball lies in all larger balls. " +
+			"The dashed line shows the certified images. The truth lies between: images in the shaded area are neither fooled nor proved. At radius 0 all lines show clean accuracy.",
 	)}
 	s.Blocks = append(s.Blocks, securityFound(r))
 	list, err := figures(security(r))
@@ -73,9 +73,9 @@ func securitySection(r *report.Page) (section, error) {
 
 func radiiSection(r *report.Page) (section, error) {
 	s := section{ID: "section-radii", Title: "Certified radii", Blocks: text(
-		fmt.Sprintf("For each image the largest multiple of %s was looked for, up to %s, that %s bounds can prove. A line shows how many images are proved up to a radius; the higher it stays, the better. ",
+		fmt.Sprintf("The certified radius of an image is the largest multiple of %s, up to %s, at which %s bounds prove that it cannot be fooled. A line shows the fraction of images that are proved at a radius: the higher the better. ",
 			number(r.Resolution), number(float64(r.Tried)*r.Resolution), r.Bounds) +
-			"A network that was not trained for provable bounds may be robust and still have short lines: bounds lose precision in each layer.",
+			"A network may be robust and still have a short line: bounds lose precision in each layer of a network that was not trained for them.",
 	)}
 	s.Blocks = append(s.Blocks, radiiFound(r))
 	list, err := figures(radii(r))
@@ -86,11 +86,11 @@ func radiiSection(r *report.Page) (section, error) {
 func trainingSection(r *report.Page) (section, error) {
 	s := section{ID: "section-training", Title: "Training", Blocks: []block{trainingFound(r)}}
 	if len(training(r)) == 0 {
-		s.Blocks = append(s.Blocks, block{Text: "Training curves come from the history in a model's card, which train writes, or from a log of train (--log)."})
+		s.Blocks = append(s.Blocks, block{Text: "Training curves are drawn from the history in a model's card, which epsball train writes, or from its log (--log)."})
 		return s, nil
 	}
-	s.Blocks = append(text("How loss and accuracy went from epoch to epoch, and what the schedules of radius and learning rate did. The method's points are the adversarial examples, or the worst case of the bounds, that training saw; "+
-		"dashed lines are images held back from training. Accuracy that rises on training images while it falls on those held back is overfitting."), s.Blocks...)
+	s.Blocks = append(text("The charts show loss and accuracy of each epoch, and the schedules of radius and learning rate. “The method's points” are the adversarial examples, or worst cases of bounds, that the method trains on. "+
+		"Dashed lines are measured on images held back from training. If accuracy rises on training images while it falls on those held back, the model overfits."), s.Blocks...)
 	for i := range r.Models {
 		m := &r.Models[i]
 		charts := trainingOf(m, i)
@@ -107,9 +107,9 @@ func trainingSection(r *report.Page) (section, error) {
 }
 
 func confusionSection(r *report.Page) (section, error) {
-	s := section{ID: "section-confusion", Title: "What is taken for what under attack", Blocks: text(
-		"Rows are labels, columns what the model says under attack at " + ball(r) + ": of an image that an attack fools, the class of the adversarial image; of others, that of the image. " +
-			"The marked diagonal is what it still gets right. Columns that fill up are classes that attacks lead to most easily.",
+	s := section{ID: "section-confusion", Title: "Confusion under attack", Blocks: text(
+		"Rows are labels. Columns are predictions under attack at " + ball(r) + ": for a fooled image, the class of its adversarial image; for any other, the class of the image itself. " +
+			"The marked diagonal counts the images that are still classified correctly. A column with high counts is a class to which attacks lead easily.",
 	)}
 	s.Blocks = append(s.Blocks, confusionFound(r))
 	if r.Classes > maxMatrix {
@@ -150,7 +150,7 @@ func ptr(t table) *table { return &t }
 
 func timingsSection(r *report.Page) (section, error) {
 	s := section{ID: "section-timings", Title: "How fast", Blocks: text(
-		"This section alone differs from run to run: speed depends on the machine and what else it does. A step of an attack is a forward and a backward pass of one image; attacks without gradients, and steps of a cascade, cost differently.")}
+		"Only this section differs from run to run: speed depends on the machine and on what else it does. A step of a gradient attack is one forward and one backward pass of one image; other steps cost less or more.")}
 	t := r.Timings
 	if t == nil {
 		return s, nil

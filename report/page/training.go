@@ -31,7 +31,7 @@ func trainingOf(m *report.PageModel, i int) (list []named) {
 			}
 		}
 		if len(c.Curves) > 0 {
-			list = append(list, named{fmt.Sprintf("training-%d-%s", i+1, what), title, c})
+			list = append(list, named{fmt.Sprintf("training-%d-%s", i+1, what), title, c, 0})
 		}
 	}
 	fraction := plot.Axis{Label: "images", Max: 1, Format: plot.Percent}

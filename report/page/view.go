@@ -83,6 +83,7 @@ type fact struct{ Name, Value string }
 // figure is a chart with its numbers. Beside others there is only its narrow drawing.
 type figure struct {
 	ID, Title    string
+	N            int // images, if it is of those of the page
 	Wide, Narrow template.HTML
 	Table        table
 }
@@ -146,7 +147,7 @@ func figures(list []named) ([]block, error) {
 	}
 	var all []figure
 	for _, n := range list {
-		f := figure{ID: n.id, Title: n.title, Table: newTable(n.chart.Table())}
+		f := figure{ID: n.id, Title: n.title, N: n.n, Table: newTable(n.chart.Table())}
 		draw := func(narrow bool) (template.HTML, error) {
 			var b bytes.Buffer
 			err := n.chart.With(plot.Layout{ID: n.id, Bare: true, Narrow: narrow}).WriteSVG(&b)

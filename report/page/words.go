@@ -111,25 +111,39 @@ func tradeoffFound(r *report.Page) string {
 		if accurate == nil || *m.Clean > *accurate.Clean {
 			accurate = m
 		}
-		if most == nil || *left > *most {
+		if most == nil || *left > *most || *left == *most && *m.Clean > *robust.Clean {
 			robust, most = m, left
 		}
 	}
 	if len(r.Models) < 2 {
 		return ""
 	}
+	var ties []string
+	for i := range r.Models {
+		if left, _ := weakest(r, &r.Models[i]); *left == *most && &r.Models[i] != robust {
+			ties = append(ties, r.Models[i].Name)
+		}
+	}
 	_, name := weakest(r, robust)
-	if robust == accurate {
-		return fmt.Sprintf("Here %s is ahead on both: it classifies %s of the images correctly and keeps %s under %s.",
-			robust.Name, percent(robust.Clean), percent(most), name)
+	s := fmt.Sprintf("%s keeps the most, as do %s", robust.Name, join(ties))
+	switch len(ties) {
+	case 0:
+		s = robust.Name + " keeps the most"
+	case 1:
+		s = fmt.Sprintf("%s keeps the most, as does %s", robust.Name, ties[0])
+	}
+	s += fmt.Sprintf(": %s are not fooled by %s.", percent(most), name)
+	cost := *accurate.Clean - *robust.Clean
+	if cost <= 0 {
+		return s + fmt.Sprintf(" No model here classifies more images correctly than its %s.", percent(robust.Clean))
 	}
 	other, otherName := weakest(r, accurate)
-	cost := "at no cost in clean accuracy"
-	if d := *accurate.Clean - *robust.Clean; d > 0 {
-		cost = fmt.Sprintf("and pays for it with %s of clean accuracy", points(d))
+	s += fmt.Sprintf(" It classifies %s of the images correctly, %s less than the most accurate model, %s, of which %s leaves %s.",
+		percent(robust.Clean), points(cost), accurate.Name, otherName, percent(other))
+	if lo, _ := wilson(*accurate.Clean, r.N); *robust.Clean >= lo {
+		s += fmt.Sprintf(" A difference in clean accuracy as small as that may be chance on %s.", show.Count(r.N, "image"))
 	}
-	return fmt.Sprintf("%s keeps most, %s under %s, %s: the most accurate model is %s with %s, and it keeps %s under %s.",
-		robust.Name, percent(most), name, cost, accurate.Name, percent(accurate.Clean), percent(other), otherName)
+	return s
 }
 
 // securityFound says where a model's accuracy goes, and how much is open.
@@ -143,7 +157,7 @@ func securityFound(r *report.Page) block {
 				continue
 			}
 			if half == "" && *p.Standing < *m.Clean/2 {
-				half = fmt.Sprintf("%s: attacks fool more than half of what it classifies correctly from ε = %s on", m.Name, r.Radii[k].Exact)
+				half = fmt.Sprintf("%s: from ε = %s on, attacks fool more than half of the images that it classifies correctly", m.Name, r.Radii[k].Exact)
 			}
 			if p.Certified != nil && *p.Standing-*p.Certified > wide {
 				wide, at = *p.Standing-*p.Certified, k
@@ -153,12 +167,12 @@ func securityFound(r *report.Page) block {
 			if m.Points == nil || m.Points[len(m.Points)-1].Standing == nil {
 				return ""
 			}
-			half = fmt.Sprintf("%s: attacks fool less than half of what it classifies correctly up to ε = %s", m.Name, r.Radii[len(r.Radii)-1].Exact)
+			half = fmt.Sprintf("%s: up to ε = %s, attacks fool less than half of the images that it classifies correctly", m.Name, r.Radii[len(r.Radii)-1].Exact)
 		}
 		if at < 0 {
-			return half + "; nothing is left open."
+			return half + ". Every image is either fooled or proved."
 		}
-		return half + fmt.Sprintf("; the gap is widest at ε = %s, %s.", r.Radii[at].Exact, points(wide))
+		return half + fmt.Sprintf(". The gap to what is certified is widest at ε = %s: %s.", r.Radii[at].Exact, points(wide))
 	})
 }
 
@@ -179,7 +193,7 @@ func radiiFound(r *report.Page) block {
 			s = fmt.Sprintf("%s: for half of the images no radius above 0 is proved", m.Name)
 		}
 		if top > 0 {
-			s += fmt.Sprintf(", and %s the largest that was tried", show.Count(top, "image"))
+			s += fmt.Sprintf(", and %s the largest one that was tried", show.Count(top, "image"))
 		}
 		return s + "."
 	})
@@ -206,10 +220,10 @@ func trainingFound(r *report.Page) block {
 			s += fmt.Sprintf(", loss from %s to %s", number(first.Loss), number(last.Loss))
 		}
 		if last.Clean > 0 {
-			s += fmt.Sprintf("; in the last one %s of the training images classified correctly", percent(&last.Clean))
+			s += fmt.Sprintf(". In the last epoch, %s of the training images are classified correctly", percent(&last.Clean))
 		}
 		if v := last.Validation; v != nil {
-			s += fmt.Sprintf(", of %s held back %s, under PGD %s and certified %s", show.Count(v.Images, "image"), percent(&v.Clean), percent(&v.PGD), percent(&v.Certified))
+			s += fmt.Sprintf(". Of %s held back, %s are classified correctly, %s are not fooled by PGD, and %s are certified", show.Count(v.Images, "image"), percent(&v.Clean), percent(&v.PGD), percent(&v.Certified))
 		}
 		return s + "."
 	})
@@ -230,7 +244,7 @@ func galleryFound(r *report.Page) block {
 		}
 		s := fmt.Sprintf("%s is fooled on %d of %s", m.Name, fooled, show.Count(len(m.Gallery), "image"))
 		if fooled > 0 {
-			s += fmt.Sprintf(", where it gives the wrong class a confidence of %s on average", plot.Percent(round(sure/float64(fooled))))
+			s += fmt.Sprintf("; its mean confidence in the wrong class is %s", plot.Percent(round(sure/float64(fooled))))
 		}
 		return s + "."
 	})
@@ -258,12 +272,12 @@ func confusionFound(r *report.Page) block {
 			}
 		}
 		if wrong == 0 {
-			return m.Name + " takes no image for another class."
+			return m.Name + " misclassifies no image."
 		}
 		other := fmt.Sprint(to)
 		if to == r.Classes {
-			other = "nothing, its outputs being no numbers"
+			other = "no class, because its logits are no numbers"
 		}
-		return fmt.Sprintf("%s takes %s for another class than the label, most often %d for %s (%s).", m.Name, show.Count(wrong, "image"), from, other, show.Count(most, "time"))
+		return fmt.Sprintf("%s misclassifies %s. Most often, label %d is taken for %s (%s).", m.Name, show.Count(wrong, "image"), from, other, show.Count(most, "time"))
 	})
 }

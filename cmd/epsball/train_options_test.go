@@ -204,6 +204,7 @@ func TestTrainSeeds(t *testing.T) {
 	assert.Equal(t, "train-seeds", doc["epsball"].(map[string]any)["kind"])
 	models := doc["models"].([]any)
 	require.Len(t, models, 3)
+	assert.Equal(t, []string{"certified", "clean", "hash", "out", "pgd", "seed"}, keys(models[0]))
 	hashes, sum := map[string]bool{}, 0.
 	for i, v := range models {
 		m := v.(map[string]any)

@@ -15,6 +15,7 @@ type TrainSeeds struct {
 	Envelope
 	Arch      string       `json:"arch"`
 	Method    train.Method `json:"method"`
+	Norm      string       `json:"norm"`
 	Eps       float64      `json:"eps"`
 	EpsExact  string       `json:"eps_exact"`
 	TestData  string       `json:"test_data,omitempty"`
@@ -32,7 +33,6 @@ type SeedModel struct {
 	Seed      uint64   `json:"seed"`
 	Out       string   `json:"out"`
 	Hash      string   `json:"hash"`
-	Epochs    int      `json:"epochs"`
 	Clean     *float64 `json:"clean"`
 	PGD       *float64 `json:"pgd"`
 	Certified *float64 `json:"certified"`
@@ -112,7 +112,7 @@ func (r *TrainSeeds) Text() string {
 	}
 	out := show.Render(t)
 	if r.Clean != nil {
-		out += show.Count(r.TestN, "image") + " of " + r.TestData + ", linf ε = " + r.EpsExact + "; confidence intervals of the mean by Student's t\n"
+		out += show.Count(r.TestN, "image") + " of " + r.TestData + ", " + r.Norm + " ε = " + r.EpsExact + "; confidence intervals of the mean by Student's t\n"
 	}
 	return out
 }

@@ -52,13 +52,14 @@ func TestStudent(t *testing.T) {
 func TestTrainSeedsText(t *testing.T) {
 	a, b := 0.98, 0.96
 	r := &report.TrainSeeds{
-		Envelope: report.Envelope{Epsball: report.Header{Command: "train", Version: "v1"}}, EpsExact: "0.1", TestData: "d", TestN: 100, TestSteps: 40,
+		Envelope: report.Envelope{Epsball: report.Header{Command: "train", Version: "v1"}}, Norm: "l2", EpsExact: "0.1", TestData: "d", TestN: 100, TestSteps: 40,
 		Models: []report.SeedModel{{Seed: 1, Out: "m-seed1", Clean: &a, PGD: &a, Certified: &b}, {Seed: 2, Out: "m-seed2", Clean: &b, PGD: &a, Certified: &a}},
 	}
 	r.Estimate()
 	again(t, r)
 	assert.Contains(t, r.Text(), "97.00% ± 12.71%")
 	assert.Contains(t, r.Text(), "98.00% ± 0.00%")
+	assert.Contains(t, r.Text(), "100 images of d, l2 ε = 0.1")
 	r.Models[1].Clean, r.Models[1].PGD, r.Models[1].Certified = nil, nil, nil
 	r.Estimate()
 	again(t, r)

@@ -153,12 +153,12 @@ func TestTrainKilled(t *testing.T) {
 func trainKilled(t *testing.T, method string) {
 	dir := t.TempDir()
 	line := func(name string) []string {
-		return args("train --arch mnist-small --method "+method+" --data builtin:mnist --n 240 --batch 24 --epochs 5 --threads 1 --test-data none "+
+		return args("train --arch mnist-small --method "+method+" --data builtin:mnist --n 240 --batch 24 --epochs 8 --threads 1 --test-data none "+
 			"--optimizer sgd --momentum 0.9 --lr 0.02 --schedule cosine --average ema --shift 1 --clip 5 --validation 0.1 --keep best --log %s.jsonl --out %[1]s.safetensors", filepath.Join(dir, name))
 	}
 	require.Zero(t, run(line("whole")...).code)
 	want := epochLines(t, filepath.Join(dir, "whole.jsonl"))
-	require.Len(t, want, 5)
+	require.Len(t, want, 8)
 
 	out, log := filepath.Join(dir, "t.safetensors"), filepath.Join(dir, "t.jsonl")
 	killed := 0
@@ -204,6 +204,7 @@ func TestTrainSeeds(t *testing.T) {
 	assert.Equal(t, "train-seeds", doc["epsball"].(map[string]any)["kind"])
 	models := doc["models"].([]any)
 	require.Len(t, models, 3)
+	assert.Equal(t, []string{"certified", "clean", "hash", "out", "pgd", "seed"}, keys(models[0]))
 	hashes, sum := map[string]bool{}, 0.
 	for i, v := range models {
 		m := v.(map[string]any)

@@ -66,7 +66,7 @@ func (a *app) trainSeeds(ctx context.Context, f *trainFlags, c *train.Config) er
 		runs[i] = g
 	}
 	r := &report.TrainSeeds{
-		Envelope: a.envelope("train"), Arch: f.arch, Method: c.Method, Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(),
+		Envelope: a.envelope("train"), Arch: f.arch, Method: c.Method, Norm: c.NormTrained().String(), Eps: f.eps.v.Float64(), EpsExact: f.eps.v.String(),
 	}
 	r.Seed, r.Data, r.ISA, r.Threads = &c.Seed, f.data.Spec, a.isa.Name(), a.threads
 	began := time.Now()

@@ -35,7 +35,7 @@ type Config struct {
 	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, mart, logit-pairing, sabr, mtl-ibp)
 	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps, or of the attack's radius at the step (sabr, mtl-ibp)
 
-	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, sabr).
+	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, crown-ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
 	KappaFinal float64 `json:"kappaFinal"`
 
@@ -73,7 +73,7 @@ type Config struct {
 
 	// Winograd runs the 3×3 convolutions of passes and attacks by Winograd's
 	// algorithm (net.Options): faster, other roundings, hence other weights. Not for
-	// ibp, whose bounds it has no proof for.
+	// methods on bounds, which have no proof for it.
 	Winograd bool `json:"winograd,omitempty"`
 
 	// The distribution of first weights (model.Init), for whoever draws them: New takes a

@@ -110,9 +110,12 @@ func TestWeightAscentCancel(t *testing.T) {
 // is gone after the step; biases and batch norms stay.
 func TestWeightAscentLength(t *testing.T) {
 	m := random(t, model.Architecture{Input: model.Shape{C: 1, H: 12, W: 12}, Layers: []model.Layer{
-		conv(8, 3, 1, 0), {Kind: model.BatchNorm, Eps: 1e-5}, {Kind: model.ReLU},
+		conv(8, 3, 1, 0),
+		{Kind: model.BatchNorm, Eps: 1e-5},
+		{Kind: model.ReLU},
 		{Kind: model.FC, Out: 60}, // in several runs
-		{Kind: model.ReLU}, {Kind: model.FC, Out: 4},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
 	}})
 	d, c := noise(m, 24), quick(PGD)
 	c.AWP, c.BatchSize = 0.25, 24

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -108,9 +107,12 @@ func TestWeightAscentCancel(t *testing.T) {
 // is gone after the step; biases and batch norms stay.
 func TestWeightAscentLength(t *testing.T) {
 	m := random(t, model.Architecture{Input: model.Shape{C: 1, H: 12, W: 12}, Layers: []model.Layer{
-		conv(8, 3, 1, 0), {Kind: model.BatchNorm, Eps: 1e-5}, {Kind: model.ReLU},
+		conv(8, 3, 1, 0),
+		{Kind: model.BatchNorm, Eps: 1e-5},
+		{Kind: model.ReLU},
 		{Kind: model.FC, Out: 60}, // in several runs
-		{Kind: model.ReLU}, {Kind: model.FC, Out: 4},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
 	}})
 	d, c := noise(m, 24), quick(PGD)
 	c.AWP, c.BatchSize = 0.25, 24
@@ -160,7 +162,7 @@ func TestWeightAscentAllocatesNothing(t *testing.T) {
 				if s.losses(ctx, 1, point{lr: 1e-3, eps: 0.1, kappa: 1, awp: c.AWP}, order) != nil || s.update(ctx) != nil {
 					t.Fatal("step failed")
 				}
-			}), fmt.Sprint(name, c.Method))
+			}), "%s %s", name, c.Method)
 		}
 	}
 }

@@ -170,7 +170,7 @@ func (f reference) crownLoss(linears []linear64, x []float32, y int, beta float6
 
 // linearNets are networks of all layers that linear bounds are trained through.
 func linearNets(t testing.TB) map[string]*model.Model {
-	branches := random(t, model.Architecture{Input: model.Shape{C: 2, H: 5, W: 4}, Layers: []model.Layer{
+	branches := random(t, model.Architecture{Input: model.Shape{C: 2, H: 4, W: 3}, Layers: []model.Layer{
 		{Kind: model.Normalize, Mean: []float32{0.4, 0.5}, Std: []float32{0.5, 0.25}},
 		conv(3, 3, 1, 1),
 		{Kind: model.BatchNorm, Eps: 1e-3},

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -36,16 +35,14 @@ func TestWeightAscentBits(t *testing.T) {
 			t.Run(name+"/"+string(c.Method), func(t *testing.T) {
 				d := noise(m, 64)
 				want, wantHistory := train(t, m, d, c)
-				for _, isa := range kernels.Available() {
-					for threads := 1; threads <= 3; threads++ {
-						c := c
-						c.Threads, c.ISA = threads, isa.Name()
-						got, history := train(t, m, d, c)
-						require.Equal(t, want.Hash(), got.Hash(), "%s, %d threads", isa.Name(), threads)
-						require.Equal(t, untimed(wantHistory), untimed(history))
-					}
+				for k, isa := range kernels.Available() {
+					c := c
+					c.Threads, c.ISA = 1+k%3, isa.Name()
+					got, history := train(t, m, d, c)
+					require.Equal(t, want.Hash(), got.Hash(), "%s, %d threads", c.ISA, c.Threads)
+					require.Equal(t, untimed(wantHistory), untimed(history))
 				}
-				for stop := 1; stop < 9; stop += 2 {
+				for stop := 1; stop < 9; stop += 3 {
 					c := c
 					ctx, cancel := context.WithCancel(context.Background())
 					c.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
@@ -110,9 +107,12 @@ func TestWeightAscentCancel(t *testing.T) {
 // is gone after the step; biases and batch norms stay.
 func TestWeightAscentLength(t *testing.T) {
 	m := random(t, model.Architecture{Input: model.Shape{C: 1, H: 12, W: 12}, Layers: []model.Layer{
-		conv(8, 3, 1, 0), {Kind: model.BatchNorm, Eps: 1e-5}, {Kind: model.ReLU},
+		conv(8, 3, 1, 0),
+		{Kind: model.BatchNorm, Eps: 1e-5},
+		{Kind: model.ReLU},
 		{Kind: model.FC, Out: 60}, // in several runs
-		{Kind: model.ReLU}, {Kind: model.FC, Out: 4},
+		{Kind: model.ReLU},
+		{Kind: model.FC, Out: 4},
 	}})
 	d, c := noise(m, 24), quick(PGD)
 	c.AWP, c.BatchSize = 0.25, 24
@@ -162,7 +162,7 @@ func TestWeightAscentAllocatesNothing(t *testing.T) {
 				if s.losses(ctx, 1, point{lr: 1e-3, eps: 0.1, kappa: 1, awp: c.AWP}, order) != nil || s.update(ctx) != nil {
 					t.Fatal("step failed")
 				}
-			}), fmt.Sprint(name, c.Method))
+			}), "%s %s", name, c.Method)
 		}
 	}
 }

@@ -57,12 +57,13 @@ type Config struct {
 	Probe float64 `json:"probe,omitempty"`
 
 	// Adversarial weight perturbation: its length in every layer as a fraction of that of
-	// the layer's weights, 0 … 1, and the epochs before it sets in (pgd, trades, mart).
+	// the layer's weights, 0 … 1, and the epochs before it sets in (fgsm, n-fgsm, pgd, trades,
+	// mart).
 	AWP       float64 `json:"awp,omitempty"`
 	AWPWarmup float64 `json:"awpWarmup,omitempty"`
 
 	// Share of the target that is spread evenly over all classes in the cross-entropy
-	// trained on, not in that of attacks, 0 … 1 (standard, pgd, trades).
+	// trained on, not in that of attacks, 0 … 1 (standard, fgsm, n-fgsm, free, pgd, trades).
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
 	BetaFinal float64 `json:"betaFinal,omitempty"` // share of linear bounds in the loss on bounds at the end, 0 … 1 (crown-ibp)

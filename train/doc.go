@@ -1,8 +1,15 @@
-// Package train fits the weights of a model with Adam, AdamW or SGD on the
-// CPU. Its objectives are cross-entropy ("standard"), cross-entropy on
-// adversarial examples ("pgd", Madry et al. 2018), interval bound propagation
-// ("ibp", Gowal et al. 2018), and cross-entropy with a divergence under attack
-// ("trades", Zhang et al. 2019). Each has a file objective_NAME.go.
+// Package train fits the weights of a model on the CPU, with Adam, AdamW or SGD. What it
+// minimises is one of these objectives, each in a file objective_NAME.go:
+//
+//   - standard: cross-entropy;
+//   - fgsm (Wong, Rice & Kolter 2020), n-fgsm (de Jorge et al. 2022) and free (Shafahi et al.
+//     2019): cross-entropy on adversarial points of one step;
+//   - pgd (Madry et al. 2018), trades (Zhang et al. 2019), mart (Wang et al. 2020) and
+//     logit-pairing (Kannan, Kurakin & Goodfellow 2018): losses on points of several steps;
+//   - input-gradient (Ross & Doshi-Velez 2018) and jacobian (Hoffman, Roberts & Yaida 2019):
+//     cross-entropy and how fast outputs change with the pixels;
+//   - ibp (Gowal et al. 2018), crown-ibp (Zhang et al. 2020), sabr (Müller et al. 2023) and
+//     mtl-ibp (De Palma et al. 2024): losses on interval and linear bounds.
 //
 // Training is deterministic: the same model, data, and configuration give the
 // same weights bit for bit, whatever the threads and the kernel set, and whether
@@ -10,6 +17,6 @@
 //
 // Batch norms are by the statistics of the batch, see batchnorm.go and docs/training.md.
 //
-// Nothing here is a proof: the bounds of the ibp objective are rounded to
-// nearest. Package verify has the sound ones.
+// Nothing here is a proof: bounds that are trained on are rounded to nearest. Package verify
+// has the sound ones.
 package train

@@ -151,7 +151,7 @@ func TestBadInput(t *testing.T) {
 		{train + " --arch " + path("none.json"), []string{"none.json", "no such file"}},
 		{train + " --arch " + path("bad.json"), []string{"bad.json", "input"}},
 		{train + " --arch mnist-small", []string{f.data, "1x6x6", "1x28x28"}},
-		{train + " --method sgd", []string{"--method", "sgd", "standard, pgd, ibp"}},
+		{train + " --method sgd", []string{"--method", "sgd", "standard, fgsm"}},
 		{train + " --method pgd --kappa 0.5", []string{"--kappa", "pgd"}},
 		{train + " --method standard --ramp 1", []string{"--ramp", "standard"}},
 		{train + " --epochs 0", []string{"epochs", "0"}},

@@ -79,7 +79,7 @@ means of their test accuracies with confidence intervals.`,
 		", or a .json file; a .safetensors or .onnx file also gives the first weights (required)")
 	fl.Var(f.method, "method", joined(train.Methods()))
 	fl.Var(f.eps, "eps", "radius the model is meant for")
-	fl.Var(f.trainEps, "train-eps", "radius to train at at the end (default --eps)")
+	fl.Var(f.trainEps, "train-eps", defaults("train-eps", "radius to train at at the end; --eps if only that is given", func(c train.Config) any { return c.TrainEps }))
 	f.data.addFlags(c, "")
 	c.Flags().Lookup("data").Usage = "training `data`: a folder (FOLDER#train, FOLDER#test) or a file (required)"
 	fl.StringVar(&f.out.Path, "out", "", "`file` for the model (.safetensors; required); -: standard output, and the report to stderr")

@@ -290,7 +290,7 @@ func TestContributing(t *testing.T) {
 		}
 		assert.Greater(t, files, 4, title)
 	}
-	assert.Equal(t, 5, pages)
+	assert.Equal(t, 7, pages)
 }
 
 func page(t *testing.T, name string) string {

@@ -127,6 +127,7 @@ func imagesOf(d *dataset.Set) (x [][]float32) {
 // TestGradients holds the gradient of a whole step against central differences
 // of the float64 reference.
 func TestGradients(t *testing.T) {
+	thorough(t)
 	for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "linear": linearNet(t), "residual": smoothResidual(t), "layers": allLayers(t), "dilated": dilatedNet(t)} {
 		for _, at := range []point{{lr: 1, kappa: 1}, {lr: 1, eps: 0.1, kappa: 0.25}, {lr: 1, eps: 0.3, kappa: 0}} {
 			t.Run(fmt.Sprintf("%s/eps%v", name, at.eps), func(t *testing.T) {

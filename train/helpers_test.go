@@ -59,3 +59,12 @@ func (s *stepper) unpack(images int) [][]float32 {
 	}
 	return out
 }
+
+// thorough skips a test where -short asks for less: of races, say, it tells nothing that
+// shorter tests do not.
+func thorough(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short")
+	}
+}

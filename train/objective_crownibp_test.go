@@ -192,6 +192,7 @@ func linearNets(t testing.TB) map[string]*model.Model {
 // TestCROWNIBPGradients holds whole steps against central differences of the float64
 // reference.
 func TestCROWNIBPGradients(t *testing.T) {
+	thorough(t)
 	for name, m := range linearNets(t) {
 		t.Run(name, func(t *testing.T) {
 			const eps, images = 0.05, 9 // a group and a partial one

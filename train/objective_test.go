@@ -60,6 +60,7 @@ func compared() *objective {
 // TestCombinedNeeds holds steps of objectives that combine traces, points and boxes
 // against central differences of float64 references, the points being constants.
 func TestCombinedNeeds(t *testing.T) {
+	thorough(t)
 	const eps, images = 0.08, 11
 	ofPoints := func(_, g reference, _, adv []float32, y int) float64 {
 		g.kappa = 1

@@ -122,6 +122,7 @@ func goldenArrays(t *testing.T, name string) (want map[string][]float64, given m
 // TestTradesResists: on real digits, the training withstands PGD where standard
 // training does not.
 func TestTradesResists(t *testing.T) {
+	thorough(t)
 	all := digits(t, 2400)
 	robust := func(m Method) float64 {
 		c := DefaultConfig(m)

@@ -85,6 +85,7 @@ var regular64 = []struct {
 // TestRegularGradients holds whole steps, batch norms included, against central differences
 // of float64 references, the points being constants.
 func TestRegularGradients(t *testing.T) {
+	thorough(t)
 	for _, r := range regular64 {
 		for name, m := range map[string]*model.Model{"tiny": tinyNet(t), "layers": allLayers(t)} {
 			t.Run(r.name+"/"+name, func(t *testing.T) {
@@ -98,6 +99,7 @@ func TestRegularGradients(t *testing.T) {
 // and the gradient is that at the perturbed weights, which are perturbed by the gradient of
 // a step without.
 func TestWeightAscentGradients(t *testing.T) {
+	thorough(t)
 	const gamma = 0.1
 	for _, r := range []struct {
 		method Method
@@ -255,6 +257,7 @@ func TestBoosted(t *testing.T) {
 
 // TestRegularisersResist: on real digits, each withstands PGD better than standard training.
 func TestRegularisersResist(t *testing.T) {
+	thorough(t)
 	all := digits(t, 2400)
 	robust := func(m Method, set func(c *Config)) float64 {
 		c := DefaultConfig(m)

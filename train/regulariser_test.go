@@ -83,6 +83,7 @@ func (f reference) regular64(batch [][]float32) float64 {
 // TestRegulariser holds the gradient of whole steps with it against central differences of
 // the float64 reference, at a growing radius and where it is 0.
 func TestRegulariser(t *testing.T) {
+	thorough(t)
 	skewed := tinyNet(t)
 	for i := range skewed.Params[1].B { // most neurons inactive
 		skewed.Params[1].B[i] -= 0.5

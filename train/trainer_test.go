@@ -63,6 +63,7 @@ func train(t testing.TB, m *model.Model, d *dataset.Set, c Config) (*model.Model
 }
 
 func TestMethodsLearn(t *testing.T) {
+	thorough(t)
 	for _, method := range Methods() {
 		t.Run(string(method), func(t *testing.T) {
 			c := quick(method)

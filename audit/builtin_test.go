@@ -16,7 +16,7 @@ import (
 func TestKeystoneBuiltin(t *testing.T) {
 	test, err := mnist.Test()
 	require.NoError(t, err)
-	count, names := 12, zoo.Names()
+	count, names := 12, zoo.Overview()
 	if len(kernels.Available()) == 1 || testing.Short() { // three orders of magnitude slower, or emulated
 		count, names = 1, names[2:]
 	}

@@ -23,19 +23,19 @@ func BenchmarkDiagnose(b *testing.B) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	nets := map[string]*net.Network{}
-	for _, name := range zoo.Names() {
+	for _, name := range zoo.Overview() {
 		m, err := zoo.Load(name)
 		require.NoError(b, err)
 		nets[name], err = net.Compile(m, net.Options{Backward: true})
 		require.NoError(b, err)
 	}
-	for _, name := range zoo.Names() {
+	for _, name := range zoo.Overview() {
 		b.Run(name, func(b *testing.B) {
 			c := Case{
 				Target: nets[name], Pool: pool, Batch: attack.Batch{X: images.X, Y: images.Y}, Result: new(attack.Result),
 				Config: attack.Config{Ball: net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, Method: attack.PGD{Seed: 1}},
 			}
-			for _, other := range zoo.Names() {
+			for _, other := range zoo.Overview() {
 				if other != name {
 					c.Surrogates = append(c.Surrogates, Surrogate{other, nets[other]})
 				}

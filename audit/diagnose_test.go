@@ -160,19 +160,19 @@ func TestDiagnoseBuiltin(t *testing.T) {
 	}
 	images := test.Slice(0, n)
 	nets := map[string]*net.Network{}
-	for _, name := range zoo.Names() {
+	for _, name := range zoo.Overview() {
 		m, err := zoo.Load(name)
 		require.NoError(t, err)
 		nets[name], err = net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 	}
 	for k, ball := range []net.Ball{{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, {Norm: net.L2, Eps: net.MustEpsilon("0.5")}} {
-		for _, name := range zoo.Names() {
+		for _, name := range zoo.Overview() {
 			c := Case{
 				Target: nets[name], Pool: pool, Batch: attack.Batch{X: images.X, Y: images.Y},
 				Config: attack.Config{Ball: ball, Method: []attack.Method{attack.PGD{Steps: 20, Restarts: 2, Loss: net.Margin}, attack.APGD{Steps: 30}}[k]},
 			}
-			for _, other := range zoo.Names() {
+			for _, other := range zoo.Overview() {
 				if other != name {
 					c.Surrogates = append(c.Surrogates, Surrogate{other, nets[other]})
 				}

@@ -1,11 +1,10 @@
-// Package zoo embeds the trained models that come with epsball. Importing the
-// core never pulls them in.
+// Package zoo embeds small trained models that come with epsball; larger ones are files in
+// zoo/more of a clone. Importing the core never pulls them in.
 package zoo
 
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/epsball/epsball/model"
@@ -21,21 +20,33 @@ var (
 	ibp []byte
 )
 
-// Names lists the models in the order of a table: as they appeared in the
-// field, standard, adversarial and certified training.
-func Names() []string {
+// Overview lists three models that show what training methods gain, in the order in which
+// they appeared in the field: standard, adversarial and certified training.
+func Overview() []string {
 	return []string{"mnist-small-standard", "mnist-small-pgd-0.1", "mnist-small-ibp-0.1"}
+}
+
+// Names lists all embedded models, those of Overview first.
+func Names() []string {
+	return Overview()
 }
 
 // Load returns a model by name. Its Card tells how it was trained and what it
 // reaches. The model is the caller's own. A program that calls Load carries all
 // models; one that wants a single one calls its function.
 func Load(name string) (*model.Model, error) {
-	i := slices.Index(Names(), name)
-	if i < 0 {
+	var file []byte
+	switch name {
+	case "mnist-small-standard":
+		file = standard
+	case "mnist-small-pgd-0.1":
+		file = pgd
+	case "mnist-small-ibp-0.1":
+		file = ibp
+	default:
 		return nil, fmt.Errorf("model %q: no such built-in model, want one of %s", name, strings.Join(Names(), ", "))
 	}
-	return model.Decode([][]byte{standard, pgd, ibp}[i], name+".safetensors")
+	return model.Decode(file, name+".safetensors")
 }
 
 // MNISTSmallStandard returns the model file of mnist-small-standard, for

@@ -59,7 +59,7 @@ func (a *app) judge(what string, checks []audit.Finding) (failure error) {
 
 // surrogates are the built-in models that take the subject's images, without itself.
 func (a *app) surrogates(s *input.Subject) (list []audit.Surrogate, err error) {
-	for _, spec := range a.models.Specs() {
+	for _, spec := range a.models.OverviewSpecs() {
 		m, err := a.models.Load(spec)
 		if err != nil {
 			return nil, err

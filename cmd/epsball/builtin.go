@@ -5,4 +5,4 @@ import (
 	"github.com/epsball/epsball/zoo"
 )
 
-var builtinModels = input.Library{Names: zoo.Names, Read: zoo.Load}
+var builtinModels = input.Library{Names: zoo.Names, Overview: zoo.Overview, Read: zoo.Load}

@@ -115,9 +115,10 @@ func runWith(ctx context.Context, args ...string) result {
 
 func newTestApp(stdout, stderr io.Writer) *app {
 	a := newApp(stdout, stderr)
+	names := func() []string { return []string{"small"} }
 	a.models = input.Library{
-		Names: func() []string { return []string{"small"} },
-		Read:  func(string) (*model.Model, error) { return model.Random(smallArch(), 1) },
+		Names: names, Overview: names,
+		Read: func(string) (*model.Model, error) { return model.Random(smallArch(), 1) },
 	}
 	return a
 }

@@ -83,7 +83,7 @@ After ^C the page is written with what is done, and says what is missing (exit s
 		},
 	}
 	fl := c.Flags()
-	fl.StringArrayVar(&f.models, "model", nil, "`model` to look at; may be repeated (default every built-in model)")
+	fl.StringArrayVar(&f.models, "model", nil, "`model` to look at; may be repeated (default a standard, a PGD and an IBP model)")
 	f.data.addFlags(c, "builtin:mnist")
 	n := c.Flag("n")
 	n.Usage, f.data.N = fmt.Sprintf("number of images; 0: all (default %d, or all if there are fewer)", reportImages), reportImages
@@ -132,7 +132,7 @@ const maxGallery = 60
 func (a *app) drawReport(ctx context.Context, f *reportFlags) error {
 	specs := f.models
 	if len(specs) == 0 {
-		specs = a.models.Specs()
+		specs = a.models.OverviewSpecs()
 	}
 	if err := f.check(specs); err != nil {
 		return err

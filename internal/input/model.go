@@ -20,8 +20,9 @@ const Builtin = "builtin:"
 
 // Library is where built-in models come from.
 type Library struct {
-	Names func() []string
-	Read  func(name string) (*model.Model, error)
+	Names    func() []string
+	Overview func() []string // those that commands look at where none is named
+	Read     func(name string) (*model.Model, error)
 }
 
 // Load loads builtin:NAME, a model file or an ONNX file.
@@ -44,8 +45,13 @@ func (l Library) Load(spec string) (*model.Model, error) {
 }
 
 // Specs lists the built-in models as Load takes them.
-func (l Library) Specs() []string {
-	names := slices.Clone(l.Names())
+func (l Library) Specs() []string { return specs(l.Names()) }
+
+// OverviewSpecs lists those that commands look at where none is named.
+func (l Library) OverviewSpecs() []string { return specs(l.Overview()) }
+
+func specs(names []string) []string {
+	names = slices.Clone(names)
 	for i := range names {
 		names[i] = Builtin + names[i]
 	}

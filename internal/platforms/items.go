@@ -88,7 +88,7 @@ func images(p *printer) error {
 }
 
 func modelFiles(p *printer) error {
-	for _, name := range zoo.Names() {
+	for _, name := range zoo.Overview() {
 		m, err := zoo.Load(name)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 )
 
 // Momentum is the weight of a batch in the running statistics, PyTorch's default.
@@ -57,6 +58,19 @@ type BatchNorm struct {
 	ahead, back *kernels.Depthwise
 	way         *kernels.Depthwise // what the gradient through the statistics adds to back's
 	slope, rest []float32          // of way
+}
+
+// WeightGradient returns the gradient to weight W of channel c of a batchnorm with statistics
+// that are constants, given those to its factor W/√(var + eps) and its summand. They are those
+// of the batch or, if b is nil, the running ones of p.
+func (b *BatchNorm) WeightGradient(ofFactor, ofSummand float32, p *model.Param, c int, eps float32) float32 {
+	var mean, variance float64
+	if b != nil {
+		mean, variance = b.Mean[c], b.Var[c]
+	} else {
+		mean, variance = float64(p.Mean[c]), float64(p.Var[c])
+	}
+	return float32((float64(ofFactor) - float64(mean*float64(ofSummand))) / math.Sqrt(variance+float64(eps)))
 }
 
 // HasBatchNorm reports whether the network normalises by statistics.

@@ -1,8 +1,6 @@
 package net
 
 import (
-	"math"
-
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 )
@@ -84,10 +82,7 @@ type affineGradient struct {
 }
 
 func newAffineGradient(n *Network, a *Affine) (paramGradient, int) {
-	g := &affineGradient{a, kernels.NewWeightGrad(n.isa, a.Shape), columns(a.Shape)}
-	if a.permuted() {
-		g.cols = a.in
-	}
+	g := &affineGradient{a, kernels.NewWeightGrad(n.isa, a.Shape), a.Columns()}
 	return g, g.grad.Tasks()
 }
 
@@ -151,9 +146,9 @@ func (g *depthwiseGradient) apply(sc *kernels.Scratch, w *Workspace, p *model.Pa
 	if g.op.norm < 0 {
 		return
 	}
-	for c := range dw { // d/dW of (x − mean)/√(var + eps)·W
-		mean, v := g.op.param.Mean[from+c], g.op.param.Var[from+c]
-		dw[c] = float32((float64(dw[c]) - float64(float64(mean)*float64(db[c]))) / math.Sqrt(float64(v)+float64(g.op.layer.Eps)))
+	var running *BatchNorm
+	for c := range dw {
+		dw[c] = running.WeightGradient(dw[c], db[c], g.op.param, from+c, g.op.layer.Eps)
 	}
 }
 

@@ -10,6 +10,14 @@ func (a *Affine) permuted() bool {
 	return a.Shape.InC == a.in.Size() && a.in.H*a.in.W > 1 && a.in.C > 1
 }
 
+// Columns returns the shape that a row of the model's weights runs over, for AddUnmapped.
+func (a *Affine) Columns() model.Shape {
+	if a.permuted() {
+		return a.in
+	}
+	return columns(a.Shape)
+}
+
 // Weights returns W, [OutC][InC][KH][KW], with the columns of an FC layer in the order
 // of Flatten. It must not be changed. If the model stores weights in another way, it is
 // a new copy. If the network is compiled for LargeBatches from float32 rows, it is the

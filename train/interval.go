@@ -23,10 +23,6 @@ type intervals struct {
 // newIntervals returns the pass for batches of the given number of lane groups.
 // Whoever packs the network anew must call Reload.
 func newIntervals(n *net.Network, groups int) *intervals {
-	shapes, err := n.Model().Arch.Shapes()
-	if err != nil {
-		panic("train: a compiled network has an invalid architecture")
-	}
 	bounds, err := verify.NewIntervals(n, groups)
 	if err != nil {
 		panic("train: " + err.Error()) // acceptsIntervals refuses the model
@@ -37,7 +33,7 @@ func newIntervals(n *net.Network, groups int) *intervals {
 	return &intervals{
 		Intervals: bounds,
 		last: marginLayer{
-			k: k, classes: classes, w: l.Weights(), b: l.B, cols: n.Model().Arch.InputShape(l.Index, shapes),
+			k: k, classes: classes, w: l.Weights(), b: l.B, cols: l.Columns(),
 			dw: make([]float32, l.Shape.Weights()), param: l.Index,
 		},
 		lastC: make([]float32, images*k), lastR: make([]float32, images*k),

@@ -109,10 +109,7 @@ func (o *optimiser) measure(i int) {
 			}
 		}
 	}
-	b.squares = 0
-	for _, g := range b.g {
-		b.squares += float64(float64(g) * float64(g))
-	}
+	b.squares = squares(b.g)
 }
 
 // limit shortens the gradient if its Euclidean norm over all weights is above Clip

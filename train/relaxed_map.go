@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -68,7 +67,7 @@ func acceptsLinear(m *model.Model) error {
 func newLinearMap(n *net.Network, node *net.Node) linearMap {
 	switch op := node.Op.(type) {
 	case *net.Affine:
-		return newAffineMap(n, op)
+		return &affineMap{op, kernels.NewWeightGrad(n.ISA(), op.Shape), op.Columns()}
 	case *net.Depthwise:
 		return &depthwiseMap{op: op, grad: kernels.NewDepthwiseGrad(n.ISA(), op.Sliding), layer: &n.Model().Arch.Layers[node.Index]}
 	case *net.Pool:
@@ -82,18 +81,6 @@ type affineMap struct {
 	op   *net.Affine
 	grad *kernels.WeightGrad
 	cols model.Shape // of a row of the model's weights
-}
-
-func newAffineMap(n *net.Network, op *net.Affine) *affineMap {
-	m := &affineMap{op, kernels.NewWeightGrad(n.ISA(), op.Shape), model.Shape{C: op.Shape.InC, H: op.Shape.KH, W: op.Shape.KW}}
-	shapes, err := n.Model().Arch.Shapes()
-	if err != nil {
-		panic("train: a compiled network has an invalid architecture")
-	}
-	if n.Model().Arch.Layers[op.Index].Kind == model.FC {
-		m.cols = n.Model().Arch.InputShape(op.Index, shapes)
-	}
-	return m
 }
 
 func (m *affineMap) adjoint(sc *kernels.Scratch, dst, src []float32, groups int) {
@@ -177,19 +164,11 @@ func (m *depthwiseMap) addTo(p, w *model.Param, dw, db []float32, from int) {
 		p.B[from+c] += b
 	}
 	for k, d := range dw {
-		if m.layer.Kind == model.BatchNorm { // of (x − mean)/√(var + eps)·W
-			mean, variance := m.statistics(w, from+k)
-			d = float32((float64(d) - float64(mean*float64(db[k]))) / math.Sqrt(variance+float64(m.layer.Eps)))
+		if m.layer.Kind == model.BatchNorm {
+			d = m.batch.WeightGradient(d, db[k], w, from+k, m.layer.Eps)
 		}
 		p.W[from*m.op.Sliding.Taps()+k] += d
 	}
-}
-
-func (m *depthwiseMap) statistics(w *model.Param, c int) (mean, variance float64) {
-	if m.batch != nil {
-		return m.batch.Mean[c], m.batch.Var[c]
-	}
-	return float64(w.Mean[c]), float64(w.Var[c])
 }
 
 // meanMap is that of average pooling.

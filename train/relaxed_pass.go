@@ -83,9 +83,6 @@ func (b *linearBounds) size(k int) int {
 	return b.net.Nodes()[k-1].Shape.Size()
 }
 
-// row returns that of lane group r of rows.
-func (w *rowWorker) row(t []float32, size, r int) []float32 { return group(t, size, r) }
-
 // preActivation returns the box of a node's bend.
 func (w *rowWorker) preActivation(node int) verify.PreActivation {
 	return groupOf(&w.at.part.boxed.PreActivations()[w.pre[node]], w.size(node+1), w.at.group)
@@ -109,7 +106,7 @@ func (w *rowWorker) begin(at *linearPart, labels []int) {
 		for i, y := range labels {
 			j := against(k, y)
 			wy, wj := last.w[y*last.k:][:last.k], last.w[j*last.k:][:last.k]
-			d := w.row(start, last.k, k)[i:]
+			d := group(start, last.k, k)[i:]
 			for f, v := range wy {
 				d[f*kernels.Lanes] = v - wj[f]
 			}
@@ -131,7 +128,7 @@ func (w *rowWorker) back() {
 		if b := w.bends[i]; b != nil {
 			w.spread(bias, size)
 			for r := range w.rows {
-				b.lines.Back(isa, &w.sc, w.row(w.bent, size, r), w.row(src, size, r), w.biases[:size], &w.sum[r])
+				b.lines.Back(isa, &w.sc, group(w.bent, size, r), group(src, size, r), w.biases[:size], &w.sum[r])
 			}
 			src = w.bent[:len(src)]
 		} else if bias != nil {
@@ -174,7 +171,7 @@ func (w *rowWorker) spread(bias []float32, size int) {
 // addBias adds what rows get of the biases of a node without a bend.
 func (w *rowWorker) addBias(src, bias []float32, size int) {
 	for r := range w.rows {
-		v, sum := w.row(src, size, r), &w.sum[r]
+		v, sum := group(src, size, r), &w.sum[r]
 		for k := range size {
 			b := float64(bias[k%len(bias)])
 			for i, x := range v[k*kernels.Lanes:][:kernels.Lanes] {
@@ -190,7 +187,7 @@ func (w *rowWorker) land() {
 	c, r := w.at.part.boxed.Box() // by now centre and radius
 	c, r = group(c, size, w.at.group), group(r, size, w.at.group)
 	for k := range w.rows {
-		corners(w.row(w.act[0], size, k), w.row(w.lambda[0], size, k), c, r, &w.sum[k])
+		corners(group(w.act[0], size, k), group(w.lambda[0], size, k), c, r, &w.sum[k])
 	}
 }
 
@@ -231,14 +228,14 @@ func (w *rowWorker) ahead(dw, db [][]float32, fresh bool) {
 			clear(w.ofUpper[:size*kernels.Lanes])
 			clear(w.ofIntercept[:size*kernels.Lanes])
 			for r := range w.rows {
-				b.lines.Ahead(isa, &w.sc, w.row(z, size, r), w.row(w.lambda[i+1], size, r), &w.scale[r],
+				b.lines.Ahead(isa, &w.sc, group(z, size, r), group(w.lambda[i+1], size, r), &w.scale[r],
 					w.ofUpper[:size*kernels.Lanes], w.ofIntercept[:size*kernels.Lanes])
 			}
 			p := w.preActivation(i)
 			b.gradient(p.C, p.R, p.DC, p.DR, w.ofUpper, w.ofIntercept)
 		} else if m != nil {
 			for r := range w.rows {
-				scaleLanes(w.row(w.lambda[i+1], size, r), &w.scale[r])
+				scaleLanes(group(w.lambda[i+1], size, r), &w.scale[r])
 			}
 		}
 		if m == nil {
@@ -269,7 +266,7 @@ func (w *rowWorker) aheadLast(dw, db []float32, fresh bool) {
 	last := &w.iv.last
 	for k := range w.rows {
 		for i, y := range w.labels {
-			net.LaneGroups.Gather(w.features, w.row(w.act[w.out], last.k, k), i)
+			net.LaneGroups.Gather(w.features, group(w.act[w.out], last.k, k), i)
 			g, j := w.scale[k][i], against(k, y)
 			dy, dj := dw[y*last.k:][:last.k], dw[j*last.k:][:last.k]
 			for f, a := range w.features {

@@ -63,15 +63,7 @@ type affineGradient struct {
 }
 
 func newAffineGradient(n *net.Network, a *net.Affine) *affineGradient {
-	shapes, err := n.Model().Arch.Shapes()
-	if err != nil {
-		panic("verify: a compiled network has an invalid architecture")
-	}
-	g := &affineGradient{grad: kernels.NewWeightGrad(n.ISA(), a.Shape), dbias: make([]float32, len(a.B))}
-	g.cols = model.Shape{C: a.Shape.InC, H: a.Shape.KH, W: a.Shape.KW}
-	if n.Model().Arch.Layers[a.Index].Kind == model.FC {
-		g.cols = n.Model().Arch.InputShape(a.Index, shapes)
-	}
+	g := &affineGradient{grad: kernels.NewWeightGrad(n.ISA(), a.Shape), cols: a.Columns(), dbias: make([]float32, len(a.B))}
 	g.absAdjoint = kernels.NewAdjoint(n.ISA(), a.Shape)
 	g.absAdjoint.Pack(a.Weights(), true)
 	return g

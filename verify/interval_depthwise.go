@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"math"
-
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -112,19 +110,11 @@ func (d *depthwiseInterval) gradient(sc *kernels.Scratch, t *Intervals, node int
 	packed := d.weights()[from*taps:]
 	for k := range dw {
 		g := dw[k] + timesSign(signed[k], packed[k])
-		if d.layer.Kind == model.BatchNorm { // of (x − mean)/√(var + eps)·W
-			mean, variance := d.statistics(w, from+k)
-			g = float32((float64(g) - float64(mean*float64(db[k]))) / math.Sqrt(variance+float64(d.layer.Eps)))
+		if d.layer.Kind == model.BatchNorm {
+			g = d.batch.WeightGradient(g, db[k], w, from+k, d.layer.Eps)
 		}
 		p.W[from*taps+k] += g
 	}
-}
-
-func (d *depthwiseInterval) statistics(w *model.Param, c int) (mean, variance float64) {
-	if d.batch != nil {
-		return d.batch.Mean[c], d.batch.Var[c]
-	}
-	return float64(w.Mean[c]), float64(w.Var[c])
 }
 
 // depthwiseNorms is dualNorms of a depthwise layer that reads the input.

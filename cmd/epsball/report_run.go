@@ -17,6 +17,7 @@ import (
 	"github.com/epsball/epsball/internal/pictures"
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/internal/survey"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
@@ -173,14 +174,14 @@ func passes(n int) string {
 
 // reportSubjects loads models of the same images, under different names.
 func (a *app) reportSubjects(f *reportFlags, specs []string) ([]*input.Subject, error) {
-	for _, spec := range specs {
+	var one *model.Model
+	for i, spec := range specs {
 		m, err := a.loadModel(spec)
 		if err != nil {
 			return nil, err
 		}
-		one, err := a.loadModel(specs[0])
-		if err != nil {
-			return nil, err
+		if i == 0 {
+			one = m
 		}
 		if m.Arch.Input.Size() != one.Arch.Input.Size() || m.Arch.Classes() != one.Arch.Classes() {
 			return nil, fmt.Errorf("--model: %s sorts images of %v into %d classes, but %s images of %v into %d: want models of the same images on one page",

@@ -15,8 +15,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/epsball/epsball/zoo"
 )
@@ -83,15 +83,9 @@ func all() ([]string, error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if name, ok := modelName(e.Name()); ok && !slices.Contains(names, name) {
+		if name, ok := strings.CutSuffix(e.Name(), ".safetensors"); ok && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	return names, nil
-}
-
-func modelName(path string) (string, bool) {
-	const ext = ".safetensors"
-	base := filepath.Base(path)
-	return base[:max(0, len(base)-len(ext))], filepath.Ext(base) == ext
 }

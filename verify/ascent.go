@@ -49,7 +49,7 @@ func newAscent(r *rows) *ascent {
 func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin func()) {
 	r, a := w.rows, w.ascent
 	early := row >= 0 && t.early
-	keep := row >= 0 && (t.proof != nil || t.domain != nil)
+	keep := row >= 0 && (t.proof != nil || t.domain != nil || t.leaves != nil && steps > 0)
 	clear(a.used)
 	for i := range groups {
 		for l := range kernels.Lanes {
@@ -57,6 +57,10 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 		}
 	}
 	rate, decay1, decay2 := stepSize, 1.0, 1.0 // powers; math.Pow is not the same everywhere
+	decay := stepDecay
+	if t.leaves != nil {
+		decay = max(decay, 1-5/float64(max(1, steps))) // long searches end as others do, too
+	}
 	for step := 0; ; step++ {
 		clear(r.started)
 		begin()
@@ -69,8 +73,13 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 				if row >= 0 && t.domain != nil {
 					t.domain.startSlopes(w, i, groups, row)
 				}
+				if t.leaves != nil {
+					t.leaves.start(i)
+				}
 			}
+			t.leaves.lift(i, step)
 			r.bend(i, a.out[i+1], groups, a.alpha[i+1])
+			t.leaves.put(i)
 			r.started[i+1] = false
 			r.g.nodes[i].op.back(r, i, a.out[i+1], groups)
 		}
@@ -82,6 +91,7 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 					a.best[i][l] = v
 					if keep {
 						r.keep(a, i, l)
+						t.leaves.keep(i, l)
 					}
 				}
 				done = done && a.best[i][l] > 0
@@ -96,10 +106,15 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 		for i := range from + 1 {
 			if a.used[i+1] {
 				r.g.nodes[i].op.values(r, a, i, groups)
+				t.leaves.climb(i, float32(rate/c1), float32(1/c2))
 				r.update(a, i, groups, float32(rate/c1), float32(1/c2))
+				t.leaves.pass(i)
 			}
 		}
-		rate = float64(rate * stepDecay)
+		rate = float64(rate * decay)
+	}
+	if t.leaves != nil {
+		t.leaves.judge(from, groups)
 	}
 	copy(r.low[:groups], a.best[:groups])
 }

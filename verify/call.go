@@ -30,6 +30,9 @@ type call struct {
 	from    int // of domains
 	domains []*Domain
 
+	leaves      []*Leaf
+	leafOptions LeafOptions
+	parts       []int // the first leaf of each, and the end of the last
 	// What the pool runs.
 	chunk           func(c *call, w *intervalWorker, from, to int)
 	chunks          int
@@ -67,7 +70,7 @@ func (v *Verifier) beginImages(ctx context.Context, o *Options, b Batch) (*call,
 }
 
 func (c *call) end() {
-	*c = call{v: c.v, todo: c.todo[:0], onChunk: c.onChunk, onTask: c.onTask}
+	*c = call{v: c.v, todo: c.todo[:0], parts: c.parts[:0], onChunk: c.onChunk, onTask: c.onTask}
 	c.v.spare = c
 }
 

@@ -22,6 +22,9 @@ type linearWorker struct {
 	mid        [][]float32    // activations of the centre; nil if not needed
 
 	ascent *ascent
+	leaves *leafRun
+	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
+	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows
 }
 
@@ -45,6 +48,7 @@ func newLinearWorker(g *graph) *linearWorker {
 
 // load sets the region.
 func (w *linearWorker) load(a *area) {
+	w.frame = nil
 	in := w.g.net.Input()
 	size := in.Size()
 	lo, hi, centre := w.c[:size], w.r[:size], w.m[:size] // channels first

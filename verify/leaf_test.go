@@ -1,0 +1,222 @@
+package verify
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
+	"github.com/epsball/epsball/net"
+)
+
+// leafBelow looks for an evaluation of a leaf that is below its bound.
+func leafBelow(n *net.Network, g *Region, p *Property, l *Leaf, r *rand.Rand, points int) (bad string, inside int) {
+	var splits []split
+	for _, s := range l.Splits {
+		splits = append(splits, split{s.Node, s.Neuron, s.Phase})
+	}
+	part := leaf{l.Frame, splits}
+	for range points {
+		x := g.point(r)
+		if x == nil {
+			continue
+		}
+		for _, e := range evaluations(n, x, r) {
+			if !part.holds(n, &e) {
+				continue
+			}
+			inside++
+			if l.Low-l.Low != 0 {
+				if l.Low > 0 {
+					return e.how + ": an empty leaf has an element", inside
+				}
+				continue
+			}
+			var z = number(0)
+			if t := l.Target; t.Row >= 0 {
+				z = e.row(p, t.Row, n.Output())
+			} else {
+				z.Set(e.values[t.Node][atShape(t.Neuron, n.Nodes()[t.Node].Shape)])
+				if t.Minus {
+					z.Neg(z)
+				}
+			}
+			if z.Cmp(number(float64(l.Low))) < 0 {
+				return e.how + ": below the bound", inside
+			}
+		}
+	}
+	return "", inside
+}
+
+// randomLeaf divides a frame at random; nil if it cannot be.
+func randomLeaf(v *Verifier, frame *Domain, r *rand.Rand) *Leaf {
+	nodes := v.net.Nodes()
+	t := Target{Row: r.IntN(len(frame.Rows()))}
+	if linear := r.IntN(len(nodes)); r.IntN(3) == 0 && isLinear(&nodes[linear]) {
+		t = Target{Row: -1, Node: linear, Neuron: r.IntN(nodes[linear].Shape.Size()), Minus: r.IntN(2) == 0}
+	}
+	l := NewLeaf(frame, t)
+	for range 40 {
+		i := r.IntN(len(nodes))
+		if !hasPhases(&nodes[i]) || t.Row < 0 && i >= t.Node {
+			continue
+		}
+		l = l.Child(Split{i, r.IntN(nodes[i].Shape.Size()), Phase(1 + r.IntN(2))})
+		if len(l.Splits) > r.IntN(5) {
+			break
+		}
+	}
+	if len(l.Splits) == 0 {
+		return nil
+	}
+	if r.IntN(2) == 0 { // any multipliers are sound
+		l.beta = make([]float32, len(l.Splits))
+		for k := range l.beta {
+			l.beta[k] = float32(r.ExpFloat64() * math.Pow(10, float64(r.IntN(4)-2)))
+		}
+	}
+	return l
+}
+
+// TestLeavesSound: no evaluation, exact or executed, that has the phases of a leaf is below
+// its bound, whatever the multipliers are and however they were optimised. With a phase
+// turned round that is noticed.
+func TestLeavesSound(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	r := rand.New(rand.NewPCG(3, 9))
+	archs := append(layerArchitectures(), deeper()...)
+	divided, inside, better, turned := 0, 0, 0, 0
+	for round := range trials(t, 150) {
+		a := archs[round%len(archs)]
+		if round%3 == 1 {
+			a = randomLayers(r)
+		}
+		m := newLayers(t, a, uint64(round), r)
+		if round%5 == 1 {
+			cruel(m, r)
+		}
+		n, err := net.Compile(m, net.Options{})
+		require.NoError(t, err)
+		v, err := New(n, pool)
+		require.NoError(t, err)
+		g, p := randomRegion(a.Input.Size(), r), randomProperty(a.Classes(), r)
+		if r.IntN(3) > 0 {
+			g = Around(net.Ball{Norm: net.Norm(r.IntN(3)), Eps: net.MustEpsilon([]string{"0.1", "1/3", "1"}[r.IntN(3)])}, randomImage(a.Input.Size(), r))
+		}
+		if g.validate(n) != nil {
+			continue
+		}
+		frame, err := v.Root(g, p)
+		require.NoError(t, err)
+		require.NoError(t, v.BoundDomains(t.Context(), Options{Method: Method(r.IntN(4)), Iterations: 2}, 0, frame))
+		if frame.Empty() {
+			continue
+		}
+		var leaves []*Leaf
+		for range 1 + r.IntN(20) {
+			if l := randomLeaf(v, frame, r); l != nil {
+				leaves = append(leaves, l)
+			}
+		}
+		steps := r.IntN(4)
+		require.NoError(t, v.BoundLeaves(t.Context(), LeafOptions{Steps: steps, Candidates: r.IntN(4)}, leaves...))
+		for _, l := range leaves {
+			bad, in := leafBelow(n, &g, p, l, r, 4)
+			require.Empty(t, bad, "%s %+v steps %d", a.CanonicalJSON(), l.Target, steps)
+			divided++
+			inside += min(in, 1)
+			if l.Target.Row >= 0 && l.Low > frame.Rows()[l.Target.Row] {
+				better++
+			}
+			for _, c := range l.Choice {
+				require.True(t, hasPhases(&n.Nodes()[c.Node]))
+				require.Less(t, c.Neuron, n.Nodes()[c.Node].Shape.Size())
+			}
+			k := r.IntN(len(l.Splits))
+			false1 := *l
+			false1.Splits = append([]Split(nil), l.Splits...)
+			false1.Splits[k].Phase ^= Phase(both)
+			if bad, _ := leafBelow(n, &g, p, &false1, r, 4); bad != "" {
+				turned++
+			}
+		}
+	}
+	t.Logf("%d leaves, %d with evaluations in them, %d better than their frames; %d turned ones noticed", divided, inside, better, turned)
+	require.Greater(t, inside, divided/8)
+	require.Positive(t, better)
+	require.Positive(t, turned)
+}
+
+// TestLeavesTogether: leaves have the same bounds, slopes and candidates on several workers,
+// and those of their steps alone; more steps never make a bound worse.
+func TestLeavesTogether(t *testing.T) {
+	a := deeper()[11]
+	m, err := model.Random(a, 1)
+	require.NoError(t, err)
+	r := rand.New(rand.NewPCG(5, 4))
+	g, p := Around(net.Ball{Eps: net.MustEpsilon("0.05")}, randomImage(a.Input.Size(), r)), LabelProperty(a.Classes(), 1)
+	var want []*Leaf
+	for workers := 1; workers <= 3; workers++ {
+		v := newCROWN(t, m, workers, Options{}).Verifier
+		frame, err := v.Root(g, p)
+		require.NoError(t, err)
+		require.NoError(t, v.BoundDomains(t.Context(), Options{Method: MethodCROWN}, 0, frame))
+		draw := rand.New(rand.NewPCG(8, 8))
+		var leaves []*Leaf
+		for len(leaves) < 300 {
+			if l := randomLeaf(v, frame, draw); l != nil {
+				leaves = append(leaves, l)
+			}
+		}
+		require.NoError(t, v.BoundLeaves(t.Context(), LeafOptions{Steps: 3, Candidates: 3}, leaves...))
+		for i, l := range leaves {
+			if want != nil {
+				require.Equal(t, want[i].Low, l.Low)
+				require.Equal(t, want[i].Choice, l.Choice)
+				require.Equal(t, want[i].beta, l.beta)
+				require.Equal(t, want[i].slopes, l.slopes)
+			}
+		}
+		if want == nil {
+			for _, l := range leaves {
+				c := *l
+				c.Choice = append([]Candidate(nil), l.Choice...)
+				want = append(want, &c)
+			}
+			require.NoError(t, v.BoundLeaves(t.Context(), LeafOptions{Steps: 5}, leaves...))
+			for i, l := range leaves {
+				require.GreaterOrEqual(t, l.Low, want[i].Low)
+			}
+		}
+	}
+}
+
+func TestBadLeaves(t *testing.T) {
+	a := &model.Architecture{Input: model.Shape{C: 1, H: 1, W: 2}, Layers: []model.Layer{fc(3), relu, fc(2)}}
+	m, err := model.Random(a, 1)
+	require.NoError(t, err)
+	v := newCROWN(t, m, 1, Options{}).Verifier
+	d, err := v.Root(BoxOf([]float32{-1, -1}, []float32{1, 1}), LabelProperty(2, 0))
+	require.NoError(t, err)
+	bound := func(l *Leaf) error { return v.BoundLeaves(t.Context(), LeafOptions{}, l) }
+	require.ErrorContains(t, bound(NewLeaf(d, Target{})), "leaf 0: frame: want a domain")
+	require.NoError(t, v.BoundDomains(t.Context(), Options{Method: MethodCROWN}, 0, d))
+	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: 1})), "row 1, want 0 … 0")
+	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: -1, Node: 2})), "node 2")
+	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: -1, Neuron: 3})), "neuron 3 of node 0, want 0 … 2")
+	require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(Split{1, 0, Active})), "want a neuron of a ReLU")
+	require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(Split{0, 0, Undecided})), "want a neuron of a ReLU")
+	require.ErrorContains(t, v.BoundLeaves(t.Context(), LeafOptions{Steps: -1}), "none below 0")
+	require.NoError(t, v.BoundLeaves(t.Context(), LeafOptions{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l := NewLeaf(d, Target{})
+	require.ErrorIs(t, v.BoundLeaves(ctx, LeafOptions{Steps: 2}, l), context.Canceled)
+	require.Equal(t, float32(math.Inf(-1)), l.Low)
+}

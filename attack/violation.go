@@ -19,8 +19,9 @@ type Search struct {
 	// from the middle of a box make a quarter of them.
 	Steps int
 
-	// Restarts is the number of random starts of each clause in each box, after the one
-	// in the middle; 0: 15, negative: none.
+	// Restarts is the number of random starts of the most promising clauses in each box,
+	// after the one in the middle; 0: 15, negative: none. Clauses that are far from a
+	// violation get fewer.
 	Restarts int
 
 	// Deepen is the number of steps that go on from a violation, so that another
@@ -42,6 +43,7 @@ const (
 	searchSlack    = 1e-3
 
 	localStep  = 1.0 / 32 // from a good point, in widths of the box
+	fewClauses = 3        // that are left when others get no more restarts
 	gridInputs = 10       // most inputs that vary for a grid
 	gridPoints = 1024     // most of its points in all boxes
 )
@@ -101,8 +103,8 @@ type Searcher struct {
 	batch Batch
 	res   Result
 	jobs  []job
-	order [][]int   // of each box: clauses, those that are nearly violated in the middle first
-	value []float64 // of the clauses of a box
+	value []float64 // lowest so far of each clause in each box
+	order [][]int   // of each box: its clauses, the lowest first
 	found Violation
 }
 

@@ -25,7 +25,8 @@ func (r *searchRun) run() error {
 		return err
 	}
 	r.target.known = false
-	if err := r.attack(r.middle, r.eachClause(r.jobs[:0], 0), nil); r.over || err != nil {
+	clauses := len(r.target.clauses)
+	if err := r.attack(r.middle, r.eachClause(r.jobs[:0], 0, clauses), nil); r.over || err != nil {
 		return err
 	}
 	r.target.known = true
@@ -36,9 +37,10 @@ func (r *searchRun) run() error {
 				return err
 			}
 		}
+		r.rank()
 		jobs := r.jobs[:0]
 		for range min(round, restarts-done) {
-			jobs = r.eachClause(jobs, done)
+			jobs = r.eachClause(jobs, done, min(clauses, max(fewClauses, clauses/round)))
 			done++
 		}
 		if err := r.attack(r.random, jobs, nil); r.over || err != nil {
@@ -48,44 +50,59 @@ func (r *searchRun) run() error {
 	return r.ctx.Err()
 }
 
-// eachClause appends a run for each clause in each box, the most promising ones first.
-func (r *searchRun) eachClause(jobs []job, restart int) []job {
-	for rank := range r.target.clauses {
+// eachClause appends a run for each of the most promising clauses in each box.
+func (r *searchRun) eachClause(jobs []job, restart, clauses int) []job {
+	for rank := range clauses {
 		for b := range r.boxes {
 			c := r.order[b][rank]
-			hinge := restart%2 == 1 && len(r.target.clauses[c]) > 1
-			jobs = append(jobs, job{b, c, hinge, restart})
+			jobs = append(jobs, job{b, c, restart%2 == 1, restart})
 		}
 	}
 	r.jobs = jobs
 	return jobs
 }
 
+// rank puts the clauses of each box in order, those first that were closest to a violation.
+func (r *searchRun) rank() {
+	n := len(r.target.clauses)
+	r.order = r.order[:0]
+	for b := range r.boxes {
+		value, order := r.value[b*n:(b+1)*n], make([]int, n)
+		for c := range order {
+			order[c] = c
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(value[a], value[b]) })
+		r.order = append(r.order, order)
+	}
+}
+
 // middles evaluates the middles of the boxes, and puts the clauses in order.
 func (r *searchRun) middles() error {
 	x, t := make([]float32, r.target.Input().Size()), r.target
-	r.order = r.order[:0]
-	return r.evaluate(len(r.boxes), func(i int) []float32 {
+	r.value = r.value[:0]
+	err := r.evaluate(len(r.boxes), func(i int) []float32 {
 		for k, lo := range r.boxes[i].Lo {
 			x[k] = within(lo, r.boxes[i].Hi[k], 0.5)
 		}
 		return x
 	}, func(i int, z []float32) {
-		r.value = r.value[:0]
-		order := make([]int, len(t.clauses))
+		low := math.Inf(1)
 		for c := range t.clauses {
 			v, _, _ := largest(t.clauses[c], z)
 			if v != v {
 				v = math.Inf(1)
 			}
-			r.value, order[c] = append(r.value, v), c
+			low = min(low, v)
+			r.value = append(r.value, v)
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(r.value[a], r.value[b]) })
-		r.order = append(r.order, order)
-		if r.value[order[0]] <= 0 {
+		if low <= 0 {
 			r.offer(i, r.cube(0.5))
 		}
 	})
+	if err == nil && !r.over {
+		r.rank()
+	}
+	return err
 }
 
 // cube returns the point of the unit cube with all coordinates u.
@@ -227,6 +244,11 @@ func (r *searchRun) attack(a *Attacker, jobs []job, starts []float32) error {
 		}
 		err := r.batched(a, some, at)
 		found := r.target.first.Load()
+		for i, j := range some[:min(int64(len(some)), found)] {
+			if best := &r.value[j.box*len(r.target.clauses)+j.clause]; r.res.Begun[i] {
+				*best = min(*best, float64(r.res.Margin[i]))
+			}
+		}
 		if found == math.MaxInt64 {
 			if err != nil {
 				return err

@@ -75,12 +75,7 @@ func (t *violator) aim(boxes []Box, p *net.Property) error {
 		}
 		rows = append(rows, r)
 	}
-	if p.Clauses == nil {
-		for i := range rows {
-			t.clauses = append(t.clauses, rows[i:i+1])
-		}
-	}
-	for _, n := range p.Clauses {
+	for _, n := range p.ClauseRows(outputs) {
 		t.clauses, rows = append(t.clauses, rows[:n]), rows[n:]
 	}
 	return nil

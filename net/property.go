@@ -123,3 +123,12 @@ func CheckBox(lo, hi []float32, size int) error {
 	}
 	return nil
 }
+
+// ClauseRows returns the number of rows of each clause, for a network with that number of
+// outputs.
+func (p *Property) ClauseRows(outputs int) []int {
+	if p.Clauses != nil {
+		return p.Clauses
+	}
+	return slices.Repeat([]int{1}, len(p.C)/outputs)
+}

@@ -20,7 +20,7 @@ type Search struct {
 	Steps int
 
 	// Restarts is the number of random starts of the most promising clauses in each box,
-	// after the one in the middle; 0: 15, negative: none. Clauses that are far from a
+	// after the one in the middle; 0: 31, negative: none. Clauses that are far from a
 	// violation get fewer.
 	Restarts int
 
@@ -38,7 +38,7 @@ type Search struct {
 
 const (
 	searchSteps    = 50
-	searchRestarts = 15
+	searchRestarts = 31
 	searchDeepen   = 20
 	searchSlack    = 1e-3
 
@@ -86,7 +86,7 @@ type Violation struct {
 // Searcher looks in boxes for inputs that violate a property. It attacks a network of
 // two outputs that computes, of a point of the unit cube, the largest row of a clause at
 // the point of the box that it stands for, and 0: PGD from the middle, points of a grid
-// if few inputs vary, and APGD from random starts, with what those have and are held to.
+// if few inputs vary, and APGD from random points and corners.
 // Steps are thus shares of the width of each input, and inputs of width 0 stay.
 //
 // What it finds depends on the network, the boxes, the property and the settings, not on
@@ -105,6 +105,7 @@ type Searcher struct {
 	jobs  []job
 	value []float64 // lowest so far of each clause in each box
 	order [][]int   // of each box: its clauses, the lowest first
+	from  []float32 // where runs begin
 	found Violation
 }
 

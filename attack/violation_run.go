@@ -258,7 +258,7 @@ func (r *searchRun) attack(a *Attacker, jobs []job, starts []float32) error {
 		}
 		u := slices.Clone(r.res.Adv[int(found)*size : (int(found)+1)*size])
 		if r.offer(some[found].box, u); r.over || err != nil {
-			return err
+			return r.unless(err)
 		}
 		from += int(found) + 1
 	}
@@ -278,8 +278,37 @@ func (r *searchRun) batched(a *Attacker, jobs []job, starts []float32) error {
 		b.Index = append(b.Index, (j.restart*len(r.boxes)+j.box)*len(r.target.clauses)+j.clause)
 	}
 	r.target.jobs = jobs
+	if a == r.random {
+		starts = r.starts(jobs)
+	}
 	err := a.Run(r.ctx, Batch{X: b.X[:n*size], Y: b.Y, Index: b.Index, Start: starts}, &r.res)
 	r.target.steps += r.res.ImageSteps
+	return err
+}
+
+// starts returns where runs begin: anywhere in the unit cube or, every other time, in one of
+// its corners. With many inputs, points drawn at random are all close to the middle in what
+// layers make of them.
+func (r *searchRun) starts(jobs []job) []float32 {
+	size := r.target.Input().Size()
+	r.from = slices.Grow(r.from[:0], len(jobs)*size)[:len(jobs)*size]
+	for i, j := range jobs {
+		s := kernels.NewStream(r.how.Seed, uint64(r.batch.Index[i]), 0)
+		u := r.from[i*size : (i+1)*size]
+		for k := range u {
+			if u[k] = s.Float32(); j.restart%4 >= 2 {
+				u[k] = float32(math.Round(float64(u[k])))
+			}
+		}
+	}
+	return r.from
+}
+
+// unless returns err, nil if the search is over.
+func (r *searchRun) unless(err error) error {
+	if r.over {
+		return nil
+	}
 	return err
 }
 

@@ -56,10 +56,10 @@ func (w *Witness) better(v *Witness) bool {
 const mostRefused = 16
 
 // FindWitness attacks a network, compiled with Options.Backward, in boxes of inputs until it
-// finds a witness that violates the property at both levels. It returns the best one found
-// and nil if there is none. When ctx ends, the error is the context's, and the witness what
-// is known so far. The result does not depend on the pool. Constants of a property that are
-// no float32 are to be rounded up for it, and down for proofs.
+// finds a witness that violates the property at both levels. It returns the best one found,
+// nil if there is none. When ctx ends first, the error is the context's, and the witness
+// what is known so far. The result does not depend on the pool. Constants D of a property
+// that are no float32 are to be rounded up for a witness, and down for a proof.
 func FindWitness(ctx context.Context, n *net.Network, boxes []ExactBox, p *net.Property, how attack.Search, pool *kernels.Pool) (*Witness, error) {
 	s, err := attack.NewSearcher(n, how, pool)
 	if err != nil {

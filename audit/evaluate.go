@@ -1,7 +1,8 @@
 // Package audit does what needs attack and proof together: the evaluation of a
 // classifier from both sides, and the check that they never contradict each
 // other; proofs between the stages of a cascade of attacks; the diagnosis of an attack
-// and its result; and the guard of a device that sees one image at a time.
+// and its result; witnesses of violated properties, judged exactly and as executed; and the
+// guard of a device that sees one image at a time.
 package audit
 
 import (

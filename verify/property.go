@@ -1,39 +1,21 @@
 package verify
 
 import (
-	"fmt"
 	"math"
-	"slices"
+
+	"github.com/epsball/epsball/net"
 )
 
-// Property is what to prove of the outputs z of a network, channels first: a
-// conjunction of clauses, each a disjunction of linear constraints C·z + D > 0.
+// Property is what to prove of the outputs of a network.
 //
 // Over a region it is proved if in every clause one row is proved to be positive on all
 // of the region. That is enough, not necessary: where one row holds on a part of the
 // region and another one on the rest, the clause is true but not proved until the
 // region is divided.
-//
-// A row is evaluated exactly, on exact and on executed outputs.
-type Property struct {
-	C []float32 // [rows][outputs]
-	D []float32 // [rows]; nil: zeros
-
-	// Clauses holds the number of rows of each clause, in order; nil: each row is a
-	// clause of its own.
-	Clauses []int
-}
+type Property = net.Property
 
 // LabelProperty says that output y is larger than each of the others.
-func LabelProperty(outputs, y int) *Property {
-	p := &Property{C: make([]float32, (outputs-1)*outputs)}
-	for k := range outputs - 1 {
-		row := p.C[k*outputs:][:outputs]
-		row[y] = 1
-		row[otherLabel(y, k)] = -1
-	}
-	return p
-}
+func LabelProperty(outputs, y int) *Property { return net.LabelProperty(outputs, y) }
 
 // otherLabel is the k-th label of those that are not y.
 func otherLabel(y, k int) int {
@@ -41,72 +23,6 @@ func otherLabel(y, k int) int {
 		k++
 	}
 	return k
-}
-
-// Validate names the first field that makes no sense for a network with that number
-// of outputs.
-func (p *Property) Validate(outputs int) error {
-	if outputs == 0 || len(p.C) == 0 || len(p.C)%outputs != 0 {
-		return fmt.Errorf("property: C has %d coefficients, want a positive multiple of %d outputs", len(p.C), outputs)
-	}
-	rows := len(p.C) / outputs
-	if p.D != nil && len(p.D) != rows {
-		return fmt.Errorf("property: D has %d constants, want one for each of %d rows", len(p.D), rows)
-	}
-	for i, list := range [][]float32{p.C, p.D} {
-		if k := notFinite(list); k >= 0 {
-			return fmt.Errorf("property: %c[%d] is %v, want finite numbers", 'C'+i, k, list[k])
-		}
-	}
-	if p.Clauses == nil {
-		return nil
-	}
-	sum := 0
-	for k, n := range p.Clauses {
-		if n < 1 || n > rows-sum {
-			return fmt.Errorf("property: clause %d has %d rows, want 1 … %d, those that are left of %d", k, n, rows-sum, rows)
-		}
-		sum += n
-	}
-	if sum != rows {
-		return fmt.Errorf("property: clauses of %d rows, want all %d", sum, rows)
-	}
-	return nil
-}
-
-// notFinite returns the index of the first number that is not finite, or −1.
-func notFinite(list []float32) int {
-	for k, v := range list {
-		if v-v != 0 {
-			return k
-		}
-	}
-	return -1
-}
-
-// Margin returns a lower bound of the property from those of its rows: the smallest over
-// its clauses of the largest of their rows. Positive, the property is proved.
-func (p *Property) Margin(rows []float32) float32 {
-	if p.Clauses == nil {
-		return smallest(rows)
-	}
-	m := float32(math.Inf(1))
-	for _, n := range p.Clauses {
-		m, rows = min(m, slices.Max(rows[:n])), rows[n:]
-	}
-	return m
-}
-
-// ClauseMargins returns lower bounds of the clauses from those of the rows.
-func (p *Property) ClauseMargins(rows []float32) []float32 {
-	if p.Clauses == nil {
-		return slices.Clone(rows)
-	}
-	var m []float32
-	for _, n := range p.Clauses {
-		m, rows = append(m, slices.Max(rows[:n])), rows[n:]
-	}
-	return m
 }
 
 func smallest(list []float32) float32 {

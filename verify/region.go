@@ -42,13 +42,8 @@ func (r *Region) validate(n *net.Network) error {
 	} else if r.Lo == nil {
 		return errors.New("region: neither a box nor a centre")
 	}
-	if len(r.Lo) != size || len(r.Hi) != size {
-		return fmt.Errorf("box: lo has %d numbers and hi %d, want %d", len(r.Lo), len(r.Hi), size)
-	}
-	for k, lo := range r.Lo {
-		if hi := r.Hi[k]; lo-lo != 0 || hi-hi != 0 || lo > hi {
-			return fmt.Errorf("box: input %d is in [%v, %v], want finite numbers in order", k, lo, hi)
-		}
+	if err := net.CheckBox(r.Lo, r.Hi, size); err != nil {
+		return err
 	}
 	if r.Centre == nil {
 		return nil

@@ -150,24 +150,45 @@ func (p *parser) comparison(op token, depth int) normal {
 	if left.constant && right.constant {
 		p.fail(op.at, "got a comparison of two numbers, expected a variable in it")
 	}
-	diff := linear{map[variable]*big.Rat{}, new(big.Rat)}
-	p.add(&diff, left, one, op.at)
-	p.add(&diff, right, big.NewRat(-1, 1), op.at)
-	maps.DeleteFunc(diff.terms, func(_ variable, c *big.Rat) bool { return c.Sign() == 0 })
-	at, minus := op.at, diff.negative()
+	less, more := p.sides(left, right, op.at)
 	switch op.text {
 	case "<=":
-		return p.atMost0(diff, false, at)
+		return less(false)
 	case "<":
-		return p.atMost0(diff, true, at)
+		return less(true)
 	case ">=":
-		return p.atMost0(minus, false, at)
+		return more(false)
 	case ">":
-		return p.atMost0(minus, true, at)
+		return more(true)
 	case "!=":
-		return p.or(p.atMost0(diff, true, at), p.atMost0(minus, true, at), at)
+		return p.or(less(true), more(true), op.at)
 	}
-	return p.and(p.atMost0(minus, false, at), p.atMost0(diff, false, at), at) // = and ==
+	return p.and(more(false), less(false), op.at) // = and ==
+}
+
+// sides returns the normal forms of left ≤ right and left ≥ right, or strictly so.
+func (p *parser) sides(left, right expr, at position) (less, more func(strict bool) normal) {
+	// Most of a file compares an input with a number, which needs no arithmetic.
+	simple := func(x, end expr) bool {
+		return !x.constant && x.kids == nil && x.v.isInput() && x.val == one && end.constant
+	}
+	bound := func(v variable, end *big.Rat, upper bool) func(bool) normal {
+		return func(strict bool) normal {
+			return p.atom(fact{v, upper, Constraint{Bound: end, Strict: strict}})
+		}
+	}
+	switch {
+	case simple(left, right):
+		return bound(left.v, right.val, true), bound(left.v, right.val, false)
+	case simple(right, left):
+		return bound(right.v, left.val, false), bound(right.v, left.val, true)
+	}
+	diff := linear{map[variable]*big.Rat{}, new(big.Rat)}
+	p.add(&diff, left, one, at)
+	p.add(&diff, right, big.NewRat(-1, 1), at)
+	maps.DeleteFunc(diff.terms, func(_ variable, c *big.Rat) bool { return c.Sign() == 0 })
+	return func(strict bool) normal { return p.atMost0(diff, strict, at) },
+		func(strict bool) normal { return p.atMost0(diff.negative(), strict, at) }
 }
 
 func (l linear) negative() linear {

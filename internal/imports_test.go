@@ -17,7 +17,7 @@ const module = "github.com/epsball/epsball"
 var allowed = map[string][]string{
 	"asm":           {},
 	"kernels":       {"asm", "internal/half"},
-	"internal/half": {}, "internal/exact": {}, "internal/sha256": {},
+	"internal/half": {}, "internal/exact": {}, "internal/sha256": {}, "internal/vnnlib": {},
 	"model":         {"internal/half", "internal/atomicfile", "internal/sha256"},
 	"dataset":       {"internal/half"},
 	"net":           {"kernels", "model", "internal/exact"},

@@ -1,6 +1,7 @@
 package vnnlib
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -215,6 +216,28 @@ func TestSizes(t *testing.T) {
 			q, err := Load(property)
 			require.NoError(t, err)
 			require.Equal(t, sizes[network], [2]int{q.Input.Size(), q.Output.Size()}, property)
+		}
+	}
+}
+
+// TestReferenceParser: what the standard's own parser makes of files of VNN-LIB 2
+// (testdata/golden/make_vnnlib.py) holds at the same points.
+func TestReferenceParser(t *testing.T) {
+	b, err := os.ReadFile("../../testdata/golden/vnnlib.json")
+	require.NoError(t, err)
+	var files map[string][]struct {
+		X, Y  []float64
+		Holds bool
+	}
+	require.NoError(t, json.Unmarshal(b, &files))
+	require.Len(t, files, 5)
+	for name, points := range files {
+		q, err := Load(filepath.Join("testdata", name))
+		require.NoError(t, err)
+		for _, p := range points {
+			have, err := q.Holds(p.X, p.Y)
+			require.NoError(t, err)
+			require.Equal(t, p.Holds, have, "%s: %v %v", name, p.X, p.Y)
 		}
 	}
 }

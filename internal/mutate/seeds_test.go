@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/formats"
+	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/model"
 	_ "github.com/epsball/epsball/onnx" // for formats.Load
 	"github.com/epsball/epsball/verify/cert"
@@ -45,7 +47,7 @@ type seed struct {
 
 // seeds are those of every reader of the project.
 func seeds(t *testing.T) []seed {
-	return append(append(dataSeeds(t), modelSeeds(t)...), certificateSeeds(t)...)
+	return slices.Concat(dataSeeds(t), modelSeeds(t), certificateSeeds(t), propertySeeds(t))
 }
 
 func dataSeeds(t *testing.T) (all []seed) {
@@ -244,6 +246,41 @@ func certificateSeeds(t *testing.T) (all []seed) {
 		})
 	}
 	return all
+}
+
+func propertySeeds(t *testing.T) (all []seed) {
+	for _, name := range []string{"disjuncts", "nest", "linearise"} {
+		b, err := os.ReadFile(filepath.Join("..", "vnnlib", "testdata", name+".vnnlib"))
+		require.NoError(t, err)
+		add := func(name, target string, b []byte, mend ...mender) {
+			all = append(all, seed{
+				name, 4, target,
+				map[string][]byte{target: b},
+				mend,
+				func(dir string) (int64, error) { return readProperty(filepath.Join(dir, target)) },
+				func(err error, dir string) bool {
+					var e *vnnlib.Error
+					return errors.As(err, &e) && strings.HasPrefix(e.File, dir)
+				},
+			})
+		}
+		add("vnnlib-"+name, "p.vnnlib", b)
+		if name == "disjuncts" {
+			add("vnnlib.gz", "p.vnnlib.gz", gzipped(b), gzipInside)
+		}
+	}
+	return all
+}
+
+func readProperty(path string) (int64, error) {
+	q, err := vnnlib.Load(path)
+	if err != nil {
+		return 0, err
+	}
+	if err := q.Validate(); err != nil {
+		return 0, fmt.Errorf("not valid: %v", err) // without its type
+	}
+	return 0, nil // of arrays
 }
 
 func firstReLU(m *model.Model) int {

@@ -53,6 +53,7 @@ const (
 	KindCertify      Kind = "certify"
 	KindCertifyTable Kind = "certify-table"
 	KindCheck        Kind = "check"
+	KindVerify       Kind = "verify"
 	KindTrain        Kind = "train"
 	KindTrainSeeds   Kind = "train-seeds"
 	KindInfo         Kind = "info"
@@ -73,6 +74,7 @@ var kinds = map[Kind]func() Result{
 	KindCertify:      func() Result { return new(Certify) },
 	KindCertifyTable: func() Result { return new(CertifyTable) },
 	KindCheck:        func() Result { return new(Check) },
+	KindVerify:       func() Result { return new(Verify) },
 	KindTrain:        func() Result { return new(Train) },
 	KindTrainSeeds:   func() Result { return new(TrainSeeds) },
 	KindInfo:         func() Result { return new(Info) },

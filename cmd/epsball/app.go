@@ -89,7 +89,7 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
 	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
-	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.reportCommand(), a.trainCommand(), a.dataCommand(), a.benchCommand(), a.infoCommand(),
+	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.verifyCommand(), a.reportCommand(), a.trainCommand(), a.dataCommand(), a.benchCommand(), a.infoCommand(),
 		a.importCommand(), a.exportCommand(), a.convertCommand(), a.edgeWorkerCommand())
 	for _, c := range root.Commands() {
 		c.SuggestFor = sayInstead[c.Name()]

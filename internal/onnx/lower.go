@@ -13,6 +13,7 @@ import (
 const (
 	CardSource = "onnx.source" // who wrote the file
 	CardNotes  = "onnx.notes"  // conversions that are not exact, or not obvious
+	CardOrder  = "onnx.order"  // ChannelsLast where the file's input is so; else none
 )
 
 // finish turns the layers that the output depends on into a model.
@@ -138,6 +139,9 @@ func clean(name string) string {
 	return name
 }
 
+// ChannelsLast says that the elements of the input lie as [H][W][C] in an ONNX file.
+const ChannelsLast = "channels last"
+
 // card returns what the file says about itself: the card of a file of ours, or
 // who wrote it and what was not converted exactly.
 func (im *importer) card() map[string]string {
@@ -150,6 +154,9 @@ func (im *importer) card() map[string]string {
 		card[CardSource] = fmt.Sprintf("%s %s, IR %d, opset %d", quote(im.producer), quote(im.version), im.irVersion, im.opset)
 		if len(im.notes) > 0 {
 			card[CardNotes] = strings.Join(im.notes, "; ")
+		}
+		if im.in.order != nil {
+			card[CardOrder] = ChannelsLast
 		}
 	}
 	if len(card) == 0 {

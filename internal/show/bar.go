@@ -55,6 +55,19 @@ func (b *Bar) Show(label string, done, total int) {
 	fmt.Fprintf(b.w, "\r\x1b[K%s  %s%s %d/%d%s", label, full, strings.Repeat("╌", width-Width(full)), done, total, left(now.Sub(b.start), done-b.from, total-done))
 }
 
+// Note shows a line of text in place of the bar, at most ten times a second.
+func (b *Bar) Note(text string) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := time.Now(); now.After(b.next) {
+		b.next, b.on = now.Add(100*time.Millisecond), true
+		fmt.Fprintf(b.w, "\r\x1b[K%s", text)
+	}
+}
+
 // left says how long the rest takes if it goes on as so far, once there is a basis for it.
 func left(took time.Duration, done, rest int) string {
 	if took < 2*time.Second || done <= 0 || rest <= 0 {

@@ -1,0 +1,247 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/verify/branch"
+)
+
+// Question asks whether a property holds on all inputs of a box. Its constants are real
+// numbers, which float32 has on one side or the other.
+type Question struct {
+	Box ExactBox
+
+	// Proves holds what a proof must show, constants rounded down; Refutes what a witness
+	// must violate, constants rounded up, or beyond where a row need only not be negative.
+	Proves, Refutes *net.Property
+}
+
+// Decision is the answer to questions that are asked together: whether the properties of
+// all of them hold.
+type Decision struct {
+	Answer Answer // Holds, Violated by Witness, or Undecided
+
+	// Witness violates the property of the question of number Question; of an answer that
+	// is undecided, at one level alone. Nil if there is none.
+	Witness  *Witness
+	Question int
+
+	By string // what decided: bounds, attack, or branch and bound; empty if undecided
+
+	// Of the first question that was not decided, or of the last one; Low is a lower bound
+	// of its property on all of the box.
+	branch.Progress
+}
+
+// DecideOptions say how Decide works. The zero value is good.
+type DecideOptions struct {
+	Search attack.Search  // the thorough one; a quick one comes before it
+	Branch branch.Options // Point is not used
+
+	// Level says which answers of a witness count; nil: both must be Violated.
+	Level func(*Witness) bool
+}
+
+// Decide answers questions about a network that was compiled with Options.Backward: by
+// interval and linear bounds, by an attack, and by branch and bound, whose parts are
+// looked at for witnesses as well. When ctx ends, what is not decided is Undecided, and that
+// is no error. The pool must not be used meanwhile.
+func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideOptions, pool *kernels.Pool) (*Decision, error) {
+	v, err := verify.New(n, pool)
+	if err != nil {
+		return nil, err
+	}
+	if o.Level == nil {
+		o.Level = (*Witness).Violates
+	}
+	d := &decider{net: n, v: v, pool: pool, o: o, decision: &Decision{}}
+	d.decision.Low = float32(math.Inf(1))
+	for i := range questions {
+		if err := questions[i].Box.validate(n.Input().Size()); err != nil {
+			return nil, fmt.Errorf("question %d: %w", i, err)
+		}
+		d.open = append(d.open, i)
+	}
+	d.questions = questions
+	err = d.run(ctx)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return d.decision, err
+}
+
+// decider is a run of Decide.
+type decider struct {
+	net       *net.Network
+	v         *verify.Verifier
+	pool      *kernels.Pool
+	o         DecideOptions
+	questions []Question
+	open      []int
+	decision  *Decision
+}
+
+func (d *decider) run(ctx context.Context) error {
+	quick := d.o.Search
+	quick.Restarts, quick.Steps = 2, 20
+	for _, stage := range []func(context.Context) error{
+		func(ctx context.Context) error { return d.bound(ctx, verify.MethodCROWNIBP) },
+		func(ctx context.Context) error { return d.attack(ctx, quick) },
+		func(ctx context.Context) error { return d.bound(ctx, verify.MethodCROWN) },
+		func(ctx context.Context) error { return d.attack(ctx, d.o.Search) },
+		d.search,
+	} {
+		if err := stage(ctx); err != nil || d.decision.Answer == Violated {
+			return err
+		}
+		if len(d.open) == 0 {
+			d.decision.Answer = Holds
+			return nil
+		}
+	}
+	return nil
+}
+
+// region is the box around a question's, as proofs want it.
+func (q *Question) region() verify.Region {
+	r := verify.Region{Lo: make([]float32, len(q.Box.Lo)), Hi: make([]float32, len(q.Box.Lo))}
+	for k, lo := range q.Box.Lo {
+		r.Lo[k], r.Hi[k] = float32Below(lo), float32Above(q.Box.Hi[k])
+	}
+	return r
+}
+
+// bound closes questions that a method proves.
+func (d *decider) bound(ctx context.Context, m verify.Method) error {
+	var left []int
+	var res verify.Result
+	for _, i := range d.open {
+		q := &d.questions[i]
+		o := verify.Options{Method: m, Property: q.Proves, Ladder: m == verify.MethodCROWNIBP}
+		if err := d.v.CertifyRegions(ctx, o, []verify.Region{q.region()}, nil, &res); err != nil {
+			return err
+		}
+		if !res.Certified[0] {
+			left = append(left, i)
+		} else {
+			d.decision.Low, d.decision.By = min(d.decision.Low, res.Margin[0]), "bounds"
+		}
+	}
+	d.open = left
+	return nil
+}
+
+// attack looks for a witness.
+func (d *decider) attack(ctx context.Context, how attack.Search) error {
+	for _, i := range d.open {
+		q := &d.questions[i]
+		w, err := FindWitness(ctx, d.net, []ExactBox{q.Box}, q.Refutes, how, d.pool)
+		if d.take(w, i, "attack") || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take keeps a witness, and reports whether it decides.
+func (d *decider) take(w *Witness, question int, by string) bool {
+	if w == nil {
+		return false
+	}
+	decides := d.o.Level(w)
+	if decides || w.better(d.decision.Witness) {
+		d.decision.Witness, d.decision.Question = w, question
+	}
+	if decides {
+		d.decision.Answer, d.decision.By = Violated, by
+	}
+	return decides
+}
+
+// search goes on by branch and bound.
+func (d *decider) search(ctx context.Context) error {
+	const by = "branch and bound"
+	for len(d.open) > 0 {
+		i := d.open[0]
+		q := &d.questions[i]
+		p := newPoints(d.net, q, d.pool)
+		var failed error
+		o := d.o.Branch
+		o.Point = func(x []float32) bool {
+			if !p.violates(x) {
+				return false
+			}
+			w, err := CheckWitness(ctx, d.net, &q.Box, q.Refutes, p.x, d.pool)
+			failed = err
+			return err != nil || d.take(w, i, by)
+		}
+		res, err := branch.Prove(ctx, d.v, q.region(), q.Proves, o)
+		d.decision.Progress = res.Progress
+		if err == nil {
+			err = failed
+		}
+		if err != nil || d.decision.Answer == Violated || !res.Proved {
+			return err
+		}
+		d.decision.By = by
+		d.open = d.open[1:]
+	}
+	return nil
+}
+
+// points executes the network at points of a question's box.
+type points struct {
+	net    *net.Network
+	lo, hi []float32
+	p      *net.Property
+	passes net.Passes
+	in, x  []float32
+	z      []float32
+	rows   []float32
+}
+
+func newPoints(n *net.Network, q *Question, pool *kernels.Pool) *points {
+	box := q.Box.inner()
+	p := &points{net: n, lo: box.Lo, hi: box.Hi, p: q.Refutes, passes: n.Passes(1, pool)}
+	size := n.Input().Size()
+	p.in, p.x, p.z = kernels.Alloc(p.passes.Layout().Len(1, size)), make([]float32, size), make([]float32, n.Classes())
+	p.rows = make([]float32, len(q.Refutes.C)/len(p.z))
+	return p
+}
+
+// violates reports whether the property is violated, but for rounding, at the input x of the
+// first node, which it leaves in p.x as the network's own.
+func (p *points) violates(x []float32) bool {
+	mean, std := p.net.Normalization()
+	pixels := len(x) / p.net.Input().C
+	for k, v := range x {
+		if mean != nil {
+			v = float32(v*std[k/pixels]) + mean[k/pixels]
+		}
+		p.x[k] = min(max(v, p.lo[k]), p.hi[k])
+	}
+	l := p.passes.Layout()
+	l.Pack(p.in, p.x, p.net.Input(), 0)
+	l.Gather(p.z, p.passes.Forward(p.in, 1), 0)
+	for r := range p.rows {
+		s := 0.0
+		for o, c := range p.p.C[r*len(p.z):][:len(p.z)] {
+			s += float64(c) * float64(p.z[o])
+		}
+		if p.p.D != nil {
+			s += float64(p.p.D[r])
+		}
+		p.rows[r] = float32(s)
+	}
+	if slices.ContainsFunc(p.z, func(v float32) bool { return v-v != 0 }) {
+		return false
+	}
+	return p.p.Margin(p.rows) <= 0
+}

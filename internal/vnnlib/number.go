@@ -12,6 +12,7 @@ const (
 	maxBits     = 4096 // of a numerator or denominator in lowest terms
 	maxDigits   = 5600
 	maxExponent = 400
+	maxCost     = 1 << 28 // squares of lengths in words, over all numbers
 )
 
 var one = big.NewRat(1, 1)
@@ -58,10 +59,14 @@ func (p *parser) number(t token) *big.Rat {
 	return p.short(r, t.at)
 }
 
-// short returns r, which must be within maxBits.
+// short returns r, which must be within maxBits, and all numbers together within maxCost.
 func (p *parser) short(r *big.Rat, at position) *big.Rat {
 	if r.Num().BitLen() > maxBits || r.Denom().BitLen() > maxBits {
 		p.fail(at, "got a number whose numerator or denominator has more than %d bits, expected a shorter one", maxBits)
+	}
+	words := int64(r.Num().BitLen()+r.Denom().BitLen())/64 + 1
+	if p.cost += words * words; p.cost > maxCost {
+		p.fail(at, "got too much arithmetic on long numbers, expected fewer or shorter ones")
 	}
 	return r
 }

@@ -74,6 +74,7 @@ type parser struct {
 	facts []fact
 	total normal
 	work  int64 // see maxWork
+	cost  int64 // see maxCost
 
 	declared [2][]bool // inputs and outputs, in VNN-LIB 1
 }

@@ -232,6 +232,12 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestArithmeticIsLimited: a file that would take minutes is refused before.
+func TestArithmeticIsLimited(t *testing.T) {
+	p := &parser{lexer: lexer{file: "t", text: boxed + "(assert (<= Y_0 1e400))", line: 1}, total: always(), cost: maxCost - 100}
+	require.ErrorContains(t, p.try(p.query), "t:3:17: got too much arithmetic on long numbers")
+}
+
 func packed(t *testing.T, text string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

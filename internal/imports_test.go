@@ -50,6 +50,9 @@ var allowed = map[string][]string{
 	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
 	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
 
+	// Questions about properties.
+	"internal/query": {"audit", "internal/onnx", "internal/vnnlib", "model", "net"},
+
 	// What is drawn.
 	"internal/pictures": {"model"},
 }

@@ -41,6 +41,7 @@ type Leaf struct {
 	Low    float32     // lower bound over the leaf, the best one found so far
 	Choice []Candidate // neurons to split, the most promising first; see LeafOptions
 	Point  []float32   // what the last bound is attained at in front of the first node, channels first
+	Spread []float32   // of each of its elements, what its width costs the bound
 
 	beta   []float32   // multipliers of Splits, in their order; fewer: zeros
 	slopes [][]float32 // of each node: of its neurons that were open; nil: the frame's
@@ -87,8 +88,8 @@ func (l *Leaf) node() int {
 type LeafOptions struct {
 	Steps int // gradient steps for slopes and multipliers; 0: those they have
 
-	// Candidates is the number of neurons to list for leaves with Low ≤ 0, whose Point is
-	// kept then; 0: neither.
+	// Candidates is the number of neurons to list for leaves with Low ≤ 0, whose Point and
+	// Spread are kept then; 0: none of these.
 	Candidates int
 }
 
@@ -247,6 +248,9 @@ func (d *Domain) Tighten(node, neuron int, lo, hi float32) {
 	k := atShape(neuron, d.net.Nodes()[node].Shape)
 	n.lo[k], n.hi[k] = max(n.lo[k], lo), min(n.hi[k], hi)
 }
+
+// Network returns what the verifier is of.
+func (v *Verifier) Network() *net.Network { return v.net }
 
 // Targets reports for each node whether leaves may tighten the lines of a ReLU by its neurons:
 // whether it is linear, read by a ReLU, which it may end in itself, and behind another one.

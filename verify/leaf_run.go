@@ -115,6 +115,7 @@ func (t *leafRun) boundNeurons(a *attempt, i int, leaves []*Leaf) {
 	m, shape := w.g.maps[i+1], w.g.net.Nodes()[i].Shape
 	position := func(l *Leaf) int { return atShape(l.Target.Neuron, shape) / m.c }
 	flush := func() {
+		defer t.clear()
 		if len(t.lanes) == 0 || a.stopped() {
 			return
 		}
@@ -131,7 +132,6 @@ func (t *leafRun) boundNeurons(a *attempt, i int, leaves []*Leaf) {
 			w.take(i, groups)
 		})
 		t.store(a)
-		t.clear()
 	}
 	t.clear()
 	for from, to, last, atOnce := 0, 0, -1, 0; from < len(leaves); from = to {
@@ -414,7 +414,7 @@ func (t *leafRun) store(a *attempt) {
 		for _, c := range t.top[j] {
 			leaf.Choice = append(leaf.Choice, Candidate{c.Node, channelFirst(c.Neuron, w.g.maps[c.Node+1]), c.Score})
 		}
-		leaf.Point = w.point(leaf.Point, g, l)
+		leaf.Point, leaf.Spread = w.point(leaf.Point, leaf.Spread, g, l)
 	}
 }
 
@@ -448,19 +448,23 @@ func (t *leafRun) take(leaf *Leaf, g, l int) {
 	}
 }
 
-// point writes what a lane attains its bound at.
-func (w *linearWorker) point(dst []float32, g, l int) []float32 {
+// point writes what a lane attains its bound at, and what the widths of inputs cost it.
+func (w *linearWorker) point(at, spread []float32, g, l int) (point, cost []float32) {
 	m := w.g.maps[0]
-	if dst == nil {
-		dst = make([]float32, m.size())
+	if at == nil {
+		at, spread = make([]float32, m.size()), make([]float32, m.size())
 	}
-	for o := range dst { // beyond the window anything will do
+	for o := range at { // beyond the window anything will do
 		k := atShape(o, w.g.net.Input())
-		dst[o] = (w.actLo[0][k] + w.actHi[0][k]) / 2
+		at[o], spread[o] = (w.actLo[0][k]+w.actHi[0][k])/2, 0
 	}
-	z := w.group(w.ascent.z[0], 0, g)
-	w.each(g, 0, func(at, k int) { dst[channelFirst(k, m)] = z[at*kernels.Lanes+l] })
-	return dst
+	z, v := w.group(w.ascent.z[0], 0, g), w.group(w.v[0], 0, g)
+	w.each(g, 0, func(n, k int) {
+		o := channelFirst(k, m)
+		at[o] = z[n*kernels.Lanes+l]
+		spread[o] = float32(math.Abs(float64(v[n*kernels.Lanes+l]))) * (w.actHi[0][k] - w.actLo[0][k])
+	})
+	return at, spread
 }
 
 // channelFirst is the output, channels first, that lies at k in memory.

@@ -220,3 +220,35 @@ func TestBadLeaves(t *testing.T) {
 	require.ErrorIs(t, v.BoundLeaves(ctx, LeafOptions{Steps: 2}, l), context.Canceled)
 	require.Equal(t, float32(math.Inf(-1)), l.Low)
 }
+
+// TestLeavesEnded: a run of many leaves of a convolution's neurons that its context ends
+// within leaves the rest as they were.
+func TestLeavesEnded(t *testing.T) {
+	a := deeper()[11]
+	m, err := model.Random(a, 1)
+	require.NoError(t, err)
+	v := newCROWN(t, m, 1, Options{}).Verifier
+	r := rand.New(rand.NewPCG(5, 4))
+	frame, err := v.Root(Around(net.Ball{Eps: net.MustEpsilon("0.05")}, randomImage(a.Input.Size(), r)), LabelProperty(a.Classes(), 1))
+	require.NoError(t, err)
+	require.NoError(t, v.BoundDomains(t.Context(), Options{Method: MethodCROWN}, 0, frame))
+	for left := range 12 {
+		var leaves []*Leaf
+		for node, is := range v.Targets() {
+			for k := range v.net.Nodes()[node].Shape.Size() {
+				for range 9 {
+					if is {
+						leaves = append(leaves, NewLeaf(frame, Target{Row: -1, Node: node, Neuron: k}))
+					}
+				}
+			}
+		}
+		require.NotEmpty(t, leaves)
+		ended := &endsAfter{Context: context.Background()}
+		ended.left.Store(int64(left))
+		require.ErrorIs(t, v.BoundLeaves(ended, LeafOptions{Steps: 2, Candidates: 2}, leaves...), context.Canceled)
+		for _, l := range leaves {
+			require.True(t, l.slopes != nil || math.IsInf(float64(l.Low), -1))
+		}
+	}
+}

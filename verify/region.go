@@ -26,6 +26,17 @@ func Around(ball net.Ball, x []float32) Region { return Region{Centre: x, Ball: 
 // BoxOf returns a box.
 func BoxOf(lo, hi []float32) Region { return Region{Lo: lo, Hi: hi} }
 
+// Box returns the float32 box around the region, channels first. It allocates its results.
+func (r *Region) Box(n *net.Network) (lo, hi []float32, err error) {
+	if err := r.validate(n); err != nil {
+		return nil, nil, err
+	}
+	lo, hi = make([]float32, n.Input().Size()), make([]float32, n.Input().Size())
+	a := r.area()
+	a.outer(lo, hi)
+	return lo, hi, nil
+}
+
 // validate names the field that makes no sense as a region of inputs of n.
 func (r *Region) validate(n *net.Network) error {
 	size := n.Input().Size()

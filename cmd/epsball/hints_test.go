@@ -60,8 +60,8 @@ func TestWalls(t *testing.T) {
 		// Commands.
 		{"atack", `unknown command "atack"; did you mean attack?`},
 		{"atack --model m --eps 0.1", `unknown command "atack"; did you mean attack?`},
-		{"--threads 1 cetrify --eps 0.1", `unknown command "cetrify"; did you mean certify?`},
-		{"verify", `unknown command "verify"; did you mean certify?`},
+		{"--threads 1 cetrify --eps 0.1", `unknown command "cetrify"; did you mean certify or verify?`},
+		{"prove", `unknown command "prove"; did you mean certify?`},
 		{"pgd", `unknown command "pgd"; did you mean attack?`},
 		{"frob --model m", `unknown command "frob", want one of attack, bench, certify, check, completion, convert, data, eval, export, import, info, report, train`},
 		{"help atack", `unknown command "atack"; did you mean attack?`},

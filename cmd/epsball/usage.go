@@ -18,7 +18,7 @@ import (
 
 // sayInstead are words that users try, by the command that does it.
 var sayInstead = map[string][]string{
-	"attack": {"pgd", "fgsm", "apgd"}, "certify": {"verify", "prove"}, "eval": {"evaluate", "test"},
+	"attack": {"pgd", "fgsm", "apgd"}, "certify": {"prove"}, "eval": {"evaluate", "test"},
 	"report": {"page", "html"}, "info": {"version", "list", "models", "show"}, "convert": {"quantize"},
 }
 

@@ -23,6 +23,10 @@ type Options struct {
 	Candidates int // neurons tried for a split; 0: 4
 	Round      int // parts divided at once; 0: 64. It changes the tree, threads do not.
 
+	// FewInputs is the number of inputs that vary up to which the region is divided at these
+	// instead of at neurons; 0: 10, negative: never.
+	FewInputs int
+
 	// Parts is the number of parts after which to give up; 0: none. Those of searches for
 	// neurons are counted.
 	Parts int
@@ -68,6 +72,7 @@ func Prove(ctx context.Context, v *verify.Verifier, r verify.Region, p *verify.P
 	set(&o.Steps, 6)
 	set(&o.Candidates, 4)
 	set(&o.Round, 64)
+	set(&o.FewInputs, 10)
 	set(&o.Parts, math.MaxInt)
 	if o.Root.Method == 0 {
 		o.Root.Method = verify.MethodAlphaCROWN
@@ -92,6 +97,13 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 	s.low = float32(math.Inf(-1))
 	if err := s.v.BoundDomains(s.ctx, s.o.Root, 0, root); err != nil {
 		return err
+	}
+	lo, hi, err := r.Box(s.v.Network())
+	if err != nil {
+		return err
+	}
+	if varying(lo, hi) <= s.o.FewInputs {
+		return s.boxes(r, lo, hi)
 	}
 	for budget := firstBudget; ; budget *= budgetGrowth {
 		if err := s.plant(); err != nil || s.proved {

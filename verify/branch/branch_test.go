@@ -81,12 +81,12 @@ func TestComplete(t *testing.T) {
 		p := verify.LabelProperty(3, r.IntN(3))
 		low, scale := least(m, g, p)
 		holds := r.IntN(3) > 0
-		shift := 0.03 * scale
+		shift, parts := 0.03*scale, 10000
 		if !holds {
-			shift = -shift
+			shift, parts = -shift, 400
 		}
 		p.D = []float32{float32(shift - low), float32(shift - low)}
-		res, err := Prove(t.Context(), v, g, p, Options{Parts: 10000, Root: verify.Options{Method: verify.Method(1 + r.IntN(3))}})
+		res, err := Prove(t.Context(), v, g, p, Options{FewInputs: -1, Parts: parts, Root: verify.Options{Method: verify.Method(1 + r.IntN(3))}})
 		require.NoError(t, err)
 		require.False(t, res.Proved && !holds, "%s", m.Arch.CanonicalJSON())
 		if holds {
@@ -101,11 +101,23 @@ func TestComplete(t *testing.T) {
 			refuted++
 			require.LessOrEqual(t, float64(res.Low), shift)
 		}
+		res, err = Prove(t.Context(), v, g, p, Options{Parts: parts})
+		require.NoError(t, err)
+		require.Equal(t, holds, res.Proved)
+		require.True(t, holds || float64(res.Low) <= shift)
 		p.Clauses = []int{2} // of which one row must hold: more than a search by phases can prove
 		low, _ = least(m, g, p)
-		res, err = Prove(t.Context(), v, g, p, Options{Parts: 200})
+		shift = 0.03 * scale
+		p.D = []float32{p.D[0] + float32(shift-low), p.D[1] + float32(shift-low)}
+		res, err = Prove(t.Context(), v, g, p, Options{Parts: 10000})
 		require.NoError(t, err)
-		require.False(t, res.Proved && low <= 0)
+		require.True(t, res.Proved)
+		p.D = []float32{p.D[0] - float32(2*shift), p.D[1] - float32(2*shift)}
+		for _, few := range []int{-1, 2} {
+			res, err = Prove(t.Context(), v, g, p, Options{FewInputs: few, Parts: 200})
+			require.NoError(t, err)
+			require.False(t, res.Proved)
+		}
 	}
 	t.Logf("%d proved, %d of them by splits; %d refuted", proved, split, refuted)
 	require.LessOrEqual(t, open, 3)
@@ -152,7 +164,7 @@ func TestEnds(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		rounds := 0
-		res, err := Prove(ctx, verifier(t, m, 1), g, p, Options{Progress: func(Progress) {
+		res, err := Prove(ctx, verifier(t, m, 1), g, p, Options{FewInputs: -1, Progress: func(Progress) {
 			if rounds++; rounds == 3 {
 				cancel()
 			}

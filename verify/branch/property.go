@@ -92,7 +92,7 @@ func (s *search) stop() bool {
 }
 
 func (s *search) progress() Progress {
-	open := 0
+	open := s.cells
 	for _, t := range s.trees {
 		open += len(t.queue) + len(t.stuck)
 	}

@@ -99,6 +99,7 @@ type search struct {
 	root     *verify.Domain
 	trees    []*tree // of the clauses
 
+	cells        int     // that are open, where the region is divided
 	low          float32 // of the property, the best one
 	parts, depth int
 	proved       bool

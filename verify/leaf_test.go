@@ -36,7 +36,7 @@ func leafBelow(n *net.Network, g *Region, p *Property, l *Leaf, r *rand.Rand, po
 				}
 				continue
 			}
-			var z = number(0)
+			z := number(0)
 			if t := l.Target; t.Row >= 0 {
 				z = e.row(p, t.Row, n.Output())
 			} else {

@@ -104,7 +104,7 @@ func TestVerifyRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(model, zoo.MNISTSmallPGD(), 0o666))
 	small := "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= Y_0 0))"
 	for want, line := range map[string][]string{
-		"want a network and a property file": args("verify %s", model),
+		"want a network and a property file":  args("verify %s", model),
 		"1 elements, but the network has 784": args("verify %s %s", model, write(small)),
 		"--timeout: got -1":                   args("verify %s x.vnnlib --timeout -1", model),
 		"no such file":                        args("verify %s %s", model, filepath.Join(dir, "none.vnnlib")),

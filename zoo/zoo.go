@@ -18,6 +18,10 @@ var (
 	pgd []byte
 	//go:embed mnist-small-ibp-0.1.safetensors
 	ibp []byte
+	//go:embed mnist-small-mtl-ibp-0.1.safetensors
+	mtlIBP []byte
+	//go:embed mnist-small-pgd-0.3.safetensors
+	pgd03 []byte
 )
 
 // Overview lists three models that show what training methods gain, in the order in which
@@ -28,7 +32,7 @@ func Overview() []string {
 
 // Names lists all embedded models, those of Overview first.
 func Names() []string {
-	return Overview()
+	return append(Overview(), "mnist-small-mtl-ibp-0.1", "mnist-small-pgd-0.3")
 }
 
 // Load returns a model by name. Its Card tells how it was trained and what it
@@ -43,6 +47,10 @@ func Load(name string) (*model.Model, error) {
 		file = pgd
 	case "mnist-small-ibp-0.1":
 		file = ibp
+	case "mnist-small-mtl-ibp-0.1":
+		file = mtlIBP
+	case "mnist-small-pgd-0.3":
+		file = pgd03
 	default:
 		return nil, fmt.Errorf("model %q: no such built-in model, want one of %s", name, strings.Join(Names(), ", "))
 	}
@@ -60,3 +68,11 @@ func MNISTSmallPGD() []byte { return pgd }
 // MNISTSmallIBP returns the model file of mnist-small-ibp-0.1, for
 // epsball.LoadBytes. It is not to be changed.
 func MNISTSmallIBP() []byte { return ibp }
+
+// MNISTSmallMTLIBP returns the model file of mnist-small-mtl-ibp-0.1, for
+// epsball.LoadBytes. It is not to be changed.
+func MNISTSmallMTLIBP() []byte { return mtlIBP }
+
+// MNISTSmallPGD03 returns the model file of mnist-small-pgd-0.3, for
+// epsball.LoadBytes. It is not to be changed.
+func MNISTSmallPGD03() []byte { return pgd03 }

@@ -2,6 +2,9 @@ package zoo_test
 
 import (
 	"context"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,12 +17,14 @@ import (
 	"github.com/epsball/epsball/zoo"
 )
 
-// floors are what each model must reach at ε = 0.1 on the first 1,000 test
+// floors are what each model must reach at the ε of its card on the first 1,000 test
 // images, a little below what it does (docs/models.md has all 10,000).
 var floors = map[string]struct{ Clean, PGD, Certified float64 }{
-	"mnist-small-standard": {Clean: 0.985},
-	"mnist-small-pgd-0.1":  {Clean: 0.985, PGD: 0.95},
-	"mnist-small-ibp-0.1":  {Clean: 0.97, PGD: 0.945, Certified: 0.92},
+	"mnist-small-standard":    {Clean: 0.985},
+	"mnist-small-pgd-0.1":     {Clean: 0.985, PGD: 0.95},
+	"mnist-small-ibp-0.1":     {Clean: 0.97, PGD: 0.945, Certified: 0.92},
+	"mnist-small-mtl-ibp-0.1": {Clean: 0.98, PGD: 0.965, Certified: 0.955},
+	"mnist-small-pgd-0.3":     {Clean: 0.98, PGD: 0.85},
 }
 
 func TestModels(t *testing.T) {
@@ -40,7 +45,7 @@ func TestModels(t *testing.T) {
 			n, err := net.Compile(m, net.Options{Backward: true})
 			require.NoError(t, err)
 			e, err := audit.Evaluate(context.Background(), n, pool, images.X, images.Y, audit.Options{
-				Ball: net.Ball{Eps: net.MustEpsilon("0.1")}, Attacks: []attack.Method{attack.PGD{Steps: 10, Seed: 1}},
+				Ball: net.Ball{Eps: net.MustEpsilon(m.Card["eps"])}, Attacks: []attack.Method{attack.PGD{Steps: 10, Seed: 1}},
 			})
 			require.NoError(t, err)
 			if images.Len() < 1000 {
@@ -68,4 +73,19 @@ func TestLoadGivesCopies(t *testing.T) {
 	b, err := zoo.Load(zoo.Names()[0])
 	require.NoError(t, err)
 	require.NotEqual(t, a.Hash(), b.Hash())
+}
+
+// TestDocumented: docs/models.md has a section for each model, with its hash.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/models.md")
+	require.NoError(t, err)
+	sections := strings.Split(string(doc), "\n## ")
+	for _, name := range zoo.Names() {
+		m, err := zoo.Load(name)
+		require.NoError(t, err)
+		at := slices.IndexFunc(sections, func(s string) bool { return strings.HasPrefix(s, name+"\n") })
+		require.Positive(t, at, name)
+		require.Contains(t, sections[at], m.Hash(), name)
+		require.Contains(t, sections[at], "--out zoo/"+name+".safetensors", name)
+	}
 }

@@ -7,12 +7,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/epsball/epsball/zoo"
 )
 
 func TestMeasure(t *testing.T) {
-	name := zoo.Names()[len(zoo.Names())-1]
+	const name = "mnist-small-ibp-0.1"
 	f, err := measure(context.Background(), name, "", 8)
 	require.NoError(t, err)
 	assert.Equal(t, name, f.Name)

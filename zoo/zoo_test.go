@@ -2,7 +2,11 @@ package zoo_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +17,7 @@ import (
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset/mnist"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/zoo"
 )
@@ -87,5 +92,32 @@ func TestDocumented(t *testing.T) {
 		require.Positive(t, at, name)
 		require.Contains(t, sections[at], m.Hash(), name)
 		require.Contains(t, sections[at], "--out zoo/"+name+".safetensors", name)
+	}
+}
+
+// TestMore: the files of zoo/more are those of SHA256SUMS and have sections in
+// docs/models.md.
+func TestMore(t *testing.T) {
+	list, err := os.ReadFile("more/SHA256SUMS")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("zoo/more comes with a clone alone")
+	}
+	require.NoError(t, err)
+	doc, err := os.ReadFile("../docs/models.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("more/*.safetensors")
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(list)), "\n")
+	require.Len(t, lines, len(files))
+	for _, line := range lines {
+		sum, name, ok := strings.Cut(line, "  ")
+		require.True(t, ok, line)
+		b, err := os.ReadFile(filepath.Join("more", name))
+		require.NoError(t, err)
+		require.Equal(t, sum, fmt.Sprintf("%x", sha256.Sum256(b)), name)
+		m, err := model.Decode(b, name)
+		require.NoError(t, err)
+		require.Contains(t, m.Card["command"], "--out zoo/more/"+name)
+		require.Contains(t, string(doc), m.Hash(), name)
 	}
 }

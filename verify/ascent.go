@@ -25,6 +25,18 @@ type ascent struct {
 	forward     kernels.Linear // in use
 }
 
+// rider is what goes along with rows, of which it takes some neurons: leafRun. (As an
+// interface, so that programs without branch and bound do not carry it.)
+type rider interface {
+	start(node int)
+	lift(node, step int)
+	put(node int)
+	keep(group, lane int)
+	climb(node int, rate, scale float32)
+	pass(node int)
+	judge(from, groups int)
+}
+
 const (
 	stepSize  = 0.25
 	stepDecay = 0.96
@@ -77,9 +89,13 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 					t.leaves.start(i)
 				}
 			}
-			t.leaves.lift(i, step)
+			if t.leaves != nil {
+				t.leaves.lift(i, step)
+			}
 			r.bend(i, a.out[i+1], groups, a.alpha[i+1])
-			t.leaves.put(i)
+			if t.leaves != nil {
+				t.leaves.put(i)
+			}
 			r.started[i+1] = false
 			r.g.nodes[i].op.back(r, i, a.out[i+1], groups)
 		}
@@ -91,7 +107,9 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 					a.best[i][l] = v
 					if keep {
 						r.keep(a, i, l)
-						t.leaves.keep(i, l)
+						if t.leaves != nil {
+							t.leaves.keep(i, l)
+						}
 					}
 				}
 				done = done && a.best[i][l] > 0
@@ -106,9 +124,13 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 		for i := range from + 1 {
 			if a.used[i+1] {
 				r.g.nodes[i].op.values(r, a, i, groups)
-				t.leaves.climb(i, float32(rate/c1), float32(1/c2))
+				if t.leaves != nil {
+					t.leaves.climb(i, float32(rate/c1), float32(1/c2))
+				}
 				r.update(a, i, groups, float32(rate/c1), float32(1/c2))
-				t.leaves.pass(i)
+				if t.leaves != nil {
+					t.leaves.pass(i)
+				}
 			}
 		}
 		rate = float64(rate * decay)

@@ -20,10 +20,10 @@ type attempt struct {
 	bothSides bool // bound stable neurons from both sides
 	pure      bool // rows alone, no interval: tests compare with other implementations
 
-	proof  *Proof   // wanted; else nil
-	domain *Domain  // the part of the region to be bounded; nil: all of it
-	from   int      // its first node to be bounded by rows
-	leaves *leafRun // parts of the loaded frame, one a lane; nil: none
+	proof  *Proof  // wanted; else nil
+	domain *Domain // the part of the region to be bounded; nil: all of it
+	from   int     // its first node to be bounded by rows
+	leaves rider   // parts of the loaded frame, one a lane; nil: none
 
 	gaveUp bool // the context ended within, and bounds are incomplete
 	empty  bool // no evaluation belongs to the domain

@@ -196,16 +196,18 @@ func boundLeaves(c *call, w *linearWorker, part int) {
 	if w.ascent == nil {
 		w.ascent = newAscent(w.rows)
 	}
-	if w.leaves == nil {
-		w.leaves = newLeafRun(w)
+	run, ok := w.leaves.(*leafRun)
+	if !ok {
+		run = newLeafRun(w)
+		w.leaves = run
 	}
 	t := newAttempt(c.ctx, &c.o, MethodAlphaCROWN, goal{property: w.frame.property})
-	t.early, t.leaves = true, w.leaves
-	w.leaves.o = c.leafOptions
+	t.early, t.leaves = true, run
+	run.o = c.leafOptions
 	if i := leaves[0].node(); i >= 0 {
-		w.leaves.boundNeurons(&t, i, leaves)
+		run.boundNeurons(&t, i, leaves)
 	} else {
-		w.leaves.boundRows(&t, leaves)
+		run.boundRows(&t, leaves)
 	}
 }
 

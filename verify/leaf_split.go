@@ -74,7 +74,7 @@ func (t *leafRun) of(values [][]float32, i int, f *fix) *float32 {
 
 // lift takes the coefficients of split neurons of node i off the rows.
 func (t *leafRun) lift(i, step int) {
-	if t == nil || len(t.fixes[i]) == 0 {
+	if len(t.fixes[i]) == 0 {
 		return
 	}
 	if step == 0 || slices.ContainsFunc(t.fixes[i], func(f fix) bool { return f.scale == 0 }) {
@@ -90,9 +90,6 @@ func (t *leafRun) lift(i, step int) {
 
 // put gives split neurons of node i their coefficients before the ReLU (9d).
 func (t *leafRun) put(i int) {
-	if t == nil {
-		return
-	}
 	for n := range t.fixes[i] {
 		f := &t.fixes[i][n]
 		if f.at < 0 {
@@ -115,9 +112,6 @@ func (t *leafRun) put(i int) {
 // climb moves the multipliers of node i up their gradients, which are the neurons' values
 // at the minimising inputs.
 func (t *leafRun) climb(i int, rate, scale float32) {
-	if t == nil {
-		return
-	}
 	for n := range t.fixes[i] {
 		f := &t.fixes[i][n]
 		if f.at < 0 {
@@ -138,9 +132,6 @@ func (t *leafRun) climb(i int, rate, scale float32) {
 
 // pass gives split neurons of node i their values behind the ReLU.
 func (t *leafRun) pass(i int) {
-	if t == nil {
-		return
-	}
 	for n := range t.fixes[i] {
 		if f := &t.fixes[i][n]; f.at >= 0 {
 			*t.of(t.w.ascent.z, i, f) = f.post
@@ -150,9 +141,6 @@ func (t *leafRun) pass(i int) {
 
 // keep keeps the multipliers of a lane.
 func (t *leafRun) keep(group, lane int) {
-	if t == nil {
-		return
-	}
 	for i := range t.fixes {
 		for n := range t.fixes[i] {
 			if f := &t.fixes[i][n]; f.group == group && f.lane == lane {

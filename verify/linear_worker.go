@@ -22,7 +22,7 @@ type linearWorker struct {
 	mid        [][]float32    // activations of the centre; nil if not needed
 
 	ascent *ascent
-	leaves *leafRun
+	leaves rider     // a leafRun, once there were leaves
 	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
 	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows

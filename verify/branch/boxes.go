@@ -1,8 +1,8 @@
 package branch
 
 import (
-	"container/heap"
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/verify"
 )
@@ -16,19 +16,7 @@ type cell struct {
 	cut    int // the input to divide at
 }
 
-// cells are those that are open, the lowest bound first.
-type cells []*cell
-
-func (c cells) Len() int           { return len(c) }
-func (c cells) Less(i, j int) bool { return c[i].low < c[j].low }
-func (c cells) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
-func (c *cells) Push(x any)        { *c = append(*c, x.(*cell)) }
-func (c *cells) Pop() any {
-	n := len(*c) - 1
-	p := (*c)[n]
-	*c = (*c)[:n]
-	return p
-}
+func (c *cell) bound() float32 { return c.low }
 
 // boxes divides the region at its inputs, where few of them vary: bounds of all neurons
 // follow each time. An input of a box belongs to the lower part, the upper one, or both.
@@ -39,7 +27,7 @@ func (s *search) boxes(r verify.Region, lo, hi []float32) error {
 		return nil
 	}
 	s.parts++
-	var open cells
+	var open queue[*cell]
 	fresh := []*cell{root}
 	for {
 		if err := s.aim(fresh, &open); err != nil {
@@ -60,11 +48,11 @@ func (s *search) boxes(r verify.Region, lo, hi []float32) error {
 		}
 		fresh = fresh[:0]
 		for range min(s.o.Round, len(open)) {
-			c := heap.Pop(&open).(*cell)
+			c := open.take()
 			halves, ok := c.halve()
 			if !ok { // one float32 wide: there is nothing left to divide
 				s.ended = true
-				heap.Push(&open, c)
+				open.put(c)
 				return nil
 			}
 			fresh = append(fresh, halves[:]...)
@@ -106,7 +94,7 @@ func (s *search) boundCells(r verify.Region, fresh []*cell) error {
 }
 
 // aim finds where to divide the cells that are open, and puts them among the others.
-func (s *search) aim(fresh []*cell, open *cells) error {
+func (s *search) aim(fresh []*cell, open *queue[*cell]) error {
 	var leaves []*verify.Leaf
 	var of []*cell
 	for _, c := range fresh {
@@ -133,28 +121,18 @@ func (s *search) aim(fresh []*cell, open *cells) error {
 			}
 		}
 		c.domain = nil // it is large
-		heap.Push(open, c)
+		open.put(c)
 	}
 	return nil
 }
 
 // lowest returns the row that decides the clause with the lowest bound.
 func (s *search) lowest(d *verify.Domain) int {
-	rows, clauses := d.Rows(), s.property.Clauses
-	low, at := float32(math.Inf(1)), 0
-	for from, k := 0, 0; from < len(rows); k++ {
-		n := 1
-		if clauses != nil {
-			n = clauses[k]
-		}
-		best := from
-		for j := from; j < from+n; j++ {
-			if rows[j] > rows[best] {
-				best = j
-			}
-		}
-		if rows[best] < low || k == 0 {
-			low, at = rows[best], best
+	low, at, from := float32(math.Inf(1)), 0, 0
+	for _, n := range s.clauses() {
+		rows := d.Rows()[from : from+n]
+		if v := slices.Max(rows); v < low || from == 0 {
+			low, at = v, from+slices.Index(rows, v)
 		}
 		from += n
 	}
@@ -184,7 +162,7 @@ func (c *cell) halve() (halves [2]*cell, ok bool) {
 		}
 	}
 	for i := range halves {
-		h := &cell{lo: append([]float32(nil), c.lo...), hi: append([]float32(nil), c.hi...), low: c.low, depth: c.depth + 1}
+		h := &cell{lo: slices.Clone(c.lo), hi: slices.Clone(c.hi), low: c.low, depth: c.depth + 1}
 		if i == 0 {
 			h.hi[k] = m
 		} else {

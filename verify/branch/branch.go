@@ -105,15 +105,17 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 	if varying(lo, hi) <= s.o.FewInputs {
 		return s.boxes(r, lo, hi)
 	}
+	refined := true
 	for budget := firstBudget; ; budget *= budgetGrowth {
-		if err := s.plant(); err != nil || s.proved {
-			return err
+		if refined {
+			if err := s.plant(); err != nil || s.proved {
+				return err
+			}
 		}
 		if stopped, err := s.grow(s.trees, s.stop, budget*propertyShare); stopped || err != nil {
 			return err
 		}
-		refined, err := s.refine(budget)
-		if err != nil || s.ended {
+		if refined, err = s.refine(budget); err != nil || s.ended {
 			return err
 		}
 		if !refined && !s.open() { // nothing is left to split

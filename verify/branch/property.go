@@ -13,15 +13,9 @@ func (s *search) plant() error {
 		return nil
 	}
 	rows, row := s.root.Rows(), 0
-	clauses := s.property.Clauses
-	if clauses == nil {
-		for range rows {
-			clauses = append(clauses, 1)
-		}
-	}
 	s.trees = nil
 	var fresh []*part
-	for _, n := range clauses {
+	for _, n := range s.clauses() {
 		var targets []verify.Target
 		proved := false
 		for ; n > 0; n-- {
@@ -48,6 +42,9 @@ func (s *search) plant() error {
 	s.settle()
 	return nil
 }
+
+// clauses are the numbers of rows of those of the property.
+func (s *search) clauses() []int { return s.property.ClauseRows(s.v.Network().Output().Size()) }
 
 // settle takes stock of the trees of the property.
 func (s *search) settle() {

@@ -1,7 +1,6 @@
 package branch
 
 import (
-	"container/heap"
 	"context"
 	"math"
 
@@ -43,32 +42,22 @@ func (p *part) child(s verify.Split) *part {
 	return c
 }
 
+func (p *part) bound() float32 { return p.low }
+
 func (p *part) depth() int { return len(p.leaves[0].Splits) }
 
 // tree is a search: its open parts, those with the lowest bound first.
 type tree struct {
-	queue []*part
+	queue queue[*part]
 	parts int     // bounded so far
 	limit int     // of parts, for now
 	stuck []*part // open parts with nothing left to split
 }
 
-func (t *tree) Len() int           { return len(t.queue) }
-func (t *tree) Less(i, j int) bool { return t.queue[i].low < t.queue[j].low }
-func (t *tree) Swap(i, j int)      { t.queue[i], t.queue[j] = t.queue[j], t.queue[i] }
-func (t *tree) Push(x any)         { t.queue = append(t.queue, x.(*part)) }
-func (t *tree) Pop() any {
-	n := len(t.queue) - 1
-	p := t.queue[n]
-	t.queue[n] = nil
-	t.queue = t.queue[:n]
-	return p
-}
-
 // add puts a part that is open in its place.
 func (t *tree) add(p *part) {
 	if !(p.low > 0) {
-		heap.Push(t, p)
+		t.queue.put(p)
 	}
 }
 
@@ -156,7 +145,7 @@ func (s *search) round(trees []*tree) (round []*part, of []*tree) {
 			continue
 		}
 		for range min(max(1, s.o.Round/active), len(t.queue)) {
-			round = append(round, heap.Pop(t).(*part))
+			round = append(round, t.queue.take())
 			of = append(of, t)
 		}
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/round"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -113,7 +113,7 @@ func (d *decider) run(ctx context.Context) error {
 func (q *Question) region() verify.Region {
 	r := verify.Region{Lo: make([]float32, len(q.Box.Lo)), Hi: make([]float32, len(q.Box.Lo))}
 	for k, lo := range q.Box.Lo {
-		r.Lo[k], r.Hi[k] = float32Below(lo), float32Above(q.Box.Hi[k])
+		r.Lo[k], r.Hi[k] = round.Down(lo), round.Up(q.Box.Hi[k])
 	}
 	return r
 }
@@ -198,26 +198,19 @@ func (d *decider) search(ctx context.Context) error {
 
 // points executes the network at points of a question's box.
 type points struct {
-	net    *net.Network
+	*execution
 	lo, hi []float32
 	p      *net.Property
-	passes net.Passes
-	in, x  []float32
-	z      []float32
-	rows   []float32
+	x, z   []float32
 }
 
 func newPoints(n *net.Network, q *Question, pool *kernels.Pool) *points {
 	box := q.Box.inner()
-	p := &points{net: n, lo: box.Lo, hi: box.Hi, p: q.Refutes, passes: n.Passes(1, pool)}
-	size := n.Input().Size()
-	p.in, p.x, p.z = kernels.Alloc(p.passes.Layout().Len(1, size)), make([]float32, size), make([]float32, n.Classes())
-	p.rows = make([]float32, len(q.Refutes.C)/len(p.z))
-	return p
+	return &points{newExecution(n, pool), box.Lo, box.Hi, q.Refutes, make([]float32, n.Input().Size()), make([]float32, n.Classes())}
 }
 
-// violates reports whether the property is violated, but for rounding, at the input x of the
-// first node, which it leaves in p.x as the network's own.
+// violates reports whether the property is violated, as executed, at the input x of the first
+// node, which it leaves in p.x as the network's own.
 func (p *points) violates(x []float32) bool {
 	mean, std := p.net.Normalization()
 	pixels := len(x) / p.net.Input().C
@@ -227,21 +220,13 @@ func (p *points) violates(x []float32) bool {
 		}
 		p.x[k] = min(max(v, p.lo[k]), p.hi[k])
 	}
-	l := p.passes.Layout()
-	l.Pack(p.in, p.x, p.net.Input(), 0)
-	l.Gather(p.z, p.passes.Forward(p.in, 1), 0)
-	for r := range p.rows {
-		s := 0.0
-		for o, c := range p.p.C[r*len(p.z):][:len(p.z)] {
-			s += float64(c) * float64(p.z[o])
+	p.run(p.z, p.x)
+	signs := executedSigns(p.z, p.p)
+	for _, n := range p.p.ClauseRows(len(p.z)) {
+		if answer(signs[:n]) == Violated {
+			return true
 		}
-		if p.p.D != nil {
-			s += float64(p.p.D[r])
-		}
-		p.rows[r] = float32(s)
+		signs = signs[n:]
 	}
-	if slices.ContainsFunc(p.z, func(v float32) bool { return v-v != 0 }) {
-		return false
-	}
-	return p.p.Margin(p.rows) <= 0
+	return false
 }

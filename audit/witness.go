@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/big"
 	"slices"
 
@@ -110,11 +109,36 @@ func CheckWitness(ctx context.Context, n *net.Network, box *ExactBox, p *net.Pro
 	if err := w.place(box); err != nil {
 		return nil, err
 	}
-	passes := n.Passes(1, pool)
-	in := kernels.Alloc(passes.Layout().Len(1, len(x)))
-	passes.Layout().Pack(in, x, n.Input(), 0)
-	passes.Layout().Gather(w.Z, passes.Forward(in, 1), 0)
+	newExecution(n, pool).run(w.Z, x)
 	return w, w.judge(ctx, n, p)
+}
+
+// execution runs a network on single inputs.
+type execution struct {
+	net    *net.Network
+	passes net.Passes
+	in     []float32
+}
+
+func newExecution(n *net.Network, pool *kernels.Pool) *execution {
+	p := n.Passes(1, pool)
+	return &execution{n, p, kernels.Alloc(p.Layout().Len(1, n.Input().Size()))}
+}
+
+// run writes the outputs for x to z.
+func (e *execution) run(z, x []float32) {
+	l := e.passes.Layout()
+	l.Pack(e.in, x, e.net.Input(), 0)
+	l.Gather(z, e.passes.Forward(e.in, 1), 0)
+}
+
+// executedSigns returns the signs of the property's rows at outputs as executed; NaN and Inf
+// violate nothing.
+func executedSigns(z []float32, p *net.Property) []reals.Sign {
+	if slices.ContainsFunc(z, func(v float32) bool { return v-v != 0 }) {
+		return slices.Repeat([]reals.Sign{reals.Positive}, len(p.C)/len(z))
+	}
+	return reals.SignsOf(z, p.C, p.D)
 }
 
 // place finds the point of the box that X stands for.
@@ -145,14 +169,7 @@ func (w *Witness) place(b *ExactBox) error {
 
 // judge fills in the answers, and picks the clause that is violated at the higher level.
 func (w *Witness) judge(ctx context.Context, n *net.Network, p *net.Property) error {
-	executed := make([]reals.Sign, len(p.C)/len(w.Z))
-	if k := slices.IndexFunc(w.Z, func(v float32) bool { return v-v != 0 }); k < 0 {
-		executed = reals.SignsOf(w.Z, p.C, p.D)
-	} else {
-		for r := range executed {
-			executed[r] = reals.Positive // NaN and Inf violate nothing
-		}
-	}
+	executed := executedSigns(w.Z, p)
 	exact, err := reals.Signs(ctx, n.Model(), w.Point, p.C, p.D)
 	if exact == nil {
 		return err
@@ -183,21 +200,4 @@ func answer(rows []reals.Sign) Answer {
 		}
 	}
 	return a
-}
-
-// float32Below and float32Above return the nearest float32 not above r, and not below.
-func float32Below(r *big.Rat) float32 { return -float32Above(new(big.Rat).Neg(r)) }
-
-func float32Above(r *big.Rat) float32 {
-	f, exact := r.Float32()
-	if exact || math.IsInf(float64(f), 1) {
-		return f
-	}
-	if math.IsInf(float64(f), -1) {
-		return -math.MaxFloat32
-	}
-	if new(big.Rat).SetFloat64(float64(f)).Cmp(r) < 0 {
-		f = math.Nextafter32(f, float32(math.Inf(1)))
-	}
-	return f
 }

@@ -5,6 +5,7 @@ import (
 	"math/big"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/round"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
@@ -87,7 +88,7 @@ func (b *ExactBox) validate(size int) error {
 		if lo == nil || hi == nil || lo.Cmp(hi) > 0 {
 			return fmt.Errorf("box: input %d is in [%v, %v], want numbers in order", k, lo, hi)
 		}
-		if l, h := float32Below(lo), float32Above(hi); l-l != 0 || h-h != 0 {
+		if l, h := round.Down(lo), round.Up(hi); l-l != 0 || h-h != 0 {
 			return fmt.Errorf("box: input %d is in [%v, %v], want numbers that float32 reaches", k, lo.FloatString(6), hi.FloatString(6))
 		}
 	}
@@ -109,7 +110,7 @@ func (b *ExactBox) inner() attack.Box {
 }
 
 // inward returns the ends of the float32 in [lo, hi]; the first is larger if there are none.
-func inward(lo, hi *big.Rat) (l, h float32) { return float32Above(lo), float32Below(hi) }
+func inward(lo, hi *big.Rat) (l, h float32) { return round.Up(lo), round.Down(hi) }
 
 // between returns the float32 nearest to the middle of [lo, hi].
 func between(lo, hi *big.Rat) float32 {

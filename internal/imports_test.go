@@ -17,7 +17,7 @@ const module = "github.com/epsball/epsball"
 var allowed = map[string][]string{
 	"asm":           {},
 	"kernels":       {"asm", "internal/half"},
-	"internal/half": {}, "internal/exact": {}, "internal/sha256": {}, "internal/vnnlib": {},
+	"internal/half": {}, "internal/exact": {}, "internal/sha256": {}, "internal/round": {}, "internal/vnnlib": {"internal/round"},
 	"internal/reals": {"model"},
 	"model":          {"internal/half", "internal/atomicfile", "internal/sha256"},
 	"dataset":        {"internal/half"},
@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"verify/check":   {"model"},
 	"verify/cert":    {"verify/check", "internal/journal"},
 	"defend":         {"attack", "net", "kernels", "model"},
-	"audit":          {"attack", "verify", "verify/branch", "net", "kernels", "model", "internal/reals"},
+	"audit":          {"attack", "verify", "verify/branch", "net", "kernels", "model", "internal/reals", "internal/round"},
 	"train":          {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
 	"zoo":            {"model"},
 	"internal/onnx":  {"model", "internal/half"},
@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
 
 	// Questions about properties.
-	"internal/query": {"audit", "internal/onnx", "internal/vnnlib", "model", "net"},
+	"internal/query": {"audit", "internal/onnx", "internal/round", "internal/vnnlib", "model", "net"},
 
 	// What is drawn.
 	"internal/pictures": {"model"},

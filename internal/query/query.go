@@ -8,6 +8,7 @@ import (
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/onnx"
+	"github.com/epsball/epsball/internal/round"
 	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -74,7 +75,7 @@ func (s *Questions) question(c *vnnlib.Case, out int) (*audit.Question, error) {
 				row[term.Output] = f
 			}
 			bound := new(big.Rat).Neg(t.Bound)
-			down, up := vnnlib.Down(bound), vnnlib.Up(bound)
+			down, up := round.Down(bound), round.Up(bound)
 			if t.Strict { // < bound where ≤ 0 with the next larger constant
 				up = math.Nextafter32(up, float32(math.Inf(1)))
 			}

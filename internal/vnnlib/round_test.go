@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/epsball/epsball/internal/round"
 )
 
 func rat(t *testing.T, s string) *big.Rat {
@@ -24,14 +26,14 @@ func TestRounding(t *testing.T) {
 		"1e60": {math.MaxFloat32, inf}, "-1e60": {-inf, -math.MaxFloat32},
 		"340282350000000000000000000000000000000": {math.MaxFloat32, inf}, // above by less than half a unit
 	} {
-		down, up := Down(rat(t, s)), Up(rat(t, s))
+		down, up := round.Down(rat(t, s)), round.Up(rat(t, s))
 		require.Equal(t, want, [2]float32{down, up}, s)
 		require.False(t, math.Signbit(float64(down)) && down == 0 || math.Signbit(float64(up)) && up == 0, s)
 	}
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 5000 {
 		v := new(big.Rat).SetFrac64(r.Int64()-1<<62, 1+r.Int64()>>r.IntN(62))
-		down, up := Down(v), Up(v)
+		down, up := round.Down(v), round.Up(v)
 		require.LessOrEqual(t, new(big.Rat).SetFloat64(float64(down)).Cmp(v), 0)
 		require.GreaterOrEqual(t, new(big.Rat).SetFloat64(float64(up)).Cmp(v), 0)
 		require.True(t, down == up || math.Nextafter32(down, inf) == up, "%v: %v, %v", v, down, up)

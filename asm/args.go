@@ -160,9 +160,9 @@ type AdamArgs struct {
 const RelaxParams = 5
 
 // RelaxArgs describes one call of a Relax kernel: Rows runs of N neurons, one
-// lane vector each. Params skip ParamSkip bytes after each run; Dst, which may be Src,
-// Src and, for RelaxLanes, Lower are contiguous. For each neuron, with the parameters
-// low, up, t, b, e:
+// lane vector each. Params, of RelaxEach lane vectors, skip ParamSkip bytes after each
+// run; Dst, which may be Src, Src and, for RelaxLanes, Lower are contiguous. For each
+// neuron, with the parameters low, up, t, b, e:
 //
 //	p = 0 > v ? 0 : v; n = 0 < v ? 0 : v
 //	out = fma(n, up, p*low)

@@ -151,3 +151,53 @@ loop:
 	VMOVUPS      Y12, 120(R8)
 	VZEROUPPER
 	RET
+
+// func RelaxEachAVX2(a *RelaxArgs)
+TEXT ·RelaxEachAVX2(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// AX destination, BX source, CX parameters, DX lower slopes, SI neurons and DI runs
+	// left, R8 args;
+	// Y0 coefficients, Y1 positive and Y2 negative part, Y3 result, Y4 scratch, Y10, Y11
+	// and Y12 sums of t, b and e, Y13 zero, Y14 mask of |x|.
+	MOVQ         a+0(FP), R8
+	MOVQ         (R8), AX
+	MOVQ         8(R8), BX
+	MOVQ         16(R8), CX
+	MOVQ         40(R8), DI
+	VXORPS       X10, X10, X10
+	VXORPS       X11, X11, X11
+	VXORPS       X12, X12, X12
+	VXORPS       X13, X13, X13
+	VMOVUPS      abs8<>(SB), Y14
+row:
+	MOVQ         32(R8), SI
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMAXPS       Y0, Y13, Y1
+	VMINPS       Y0, Y13, Y2
+	VMOVUPS      (CX), Y4
+	VMULPS       Y4, Y1, Y3
+	VMOVUPS      32(CX), Y4
+	VFMADD231PS  Y4, Y2, Y3
+	VMOVUPS      Y3, (AX)
+	VMOVUPS      64(CX), Y4
+	VFMADD231PS  Y4, Y2, Y10
+	VMOVUPS      96(CX), Y4
+	VFMADD231PS  Y4, Y3, Y11
+	VANDPS       Y14, Y3, Y3
+	VMOVUPS      128(CX), Y4
+	VFMADD231PS  Y4, Y3, Y12
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $160, CX
+	DECQ         SI
+	JNZ          loop
+	ADDQ         48(R8), CX
+	DECQ         DI
+	JNZ          row
+	VMOVUPS      Y10, 56(R8)
+	VMOVUPS      Y11, 88(R8)
+	VMOVUPS      Y12, 120(R8)
+	VZEROUPPER
+	RET

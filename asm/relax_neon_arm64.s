@@ -189,3 +189,75 @@ loop:
 	ADD    $120, R6, R14
 	WORD   $0xad0065d8 // stp q24, q25, [x14]
 	RET
+
+// func RelaxEachNEON(a *RelaxArgs)
+TEXT ·RelaxEachNEON(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// R0 destination, R1 source, R2 parameters, R3 lower slopes, R4 neurons and R5 runs
+	// left, R6 args;
+	// v0-v1 coefficients, v2-v3 positive and v4-v5 negative part, v6-v7 result, v8-v9
+	// scratch, v20-v21, v22-v23 and v24-v25 sums of t, b and e, v26-v27 zero, v28-v29 mask
+	// of |x|.
+	MOVD   a+0(FP), R6
+	MOVD   (R6), R0
+	MOVD   8(R6), R1
+	MOVD   16(R6), R2
+	MOVD   40(R6), R5
+	WORD   $0x6f00e414 // movi v20.2d, #0x0
+	WORD   $0x6f00e415 // movi v21.2d, #0x0
+	WORD   $0x6f00e416 // movi v22.2d, #0x0
+	WORD   $0x6f00e417 // movi v23.2d, #0x0
+	WORD   $0x6f00e418 // movi v24.2d, #0x0
+	WORD   $0x6f00e419 // movi v25.2d, #0x0
+	WORD   $0x6f00e41a // movi v26.2d, #0x0
+	WORD   $0x6f00e41b // movi v27.2d, #0x0
+	MOVD   $0x7fffffff, R15
+	WORD   $0x4e040dfc // dup v28.4s, w15
+	WORD   $0x4e040dfd // dup v29.4s, w15
+row:
+	MOVD   32(R6), R4
+	PCALIGN $16
+loop:
+	WORD   $0xad400420 // ldp q0, q1, [x1]
+	WORD   $0x6ea0e742 // fcmgt v2.4s, v26.4s, v0.4s
+	WORD   $0x6e601f42 // bsl v2.16b, v26.16b, v0.16b
+	WORD   $0x6ea1e763 // fcmgt v3.4s, v27.4s, v1.4s
+	WORD   $0x6e611f63 // bsl v3.16b, v27.16b, v1.16b
+	WORD   $0x6ebae404 // fcmgt v4.4s, v0.4s, v26.4s
+	WORD   $0x6e601f44 // bsl v4.16b, v26.16b, v0.16b
+	WORD   $0x6ebbe425 // fcmgt v5.4s, v1.4s, v27.4s
+	WORD   $0x6e611f65 // bsl v5.16b, v27.16b, v1.16b
+	WORD   $0xad402448 // ldp q8, q9, [x2]
+	WORD   $0x6e28dc46 // fmul v6.4s, v2.4s, v8.4s
+	WORD   $0x6e29dc67 // fmul v7.4s, v3.4s, v9.4s
+	WORD   $0xad412448 // ldp q8, q9, [x2,#32]
+	WORD   $0x4e28cc86 // fmla v6.4s, v4.4s, v8.4s
+	WORD   $0x4e29cca7 // fmla v7.4s, v5.4s, v9.4s
+	WORD   $0xad001c06 // stp q6, q7, [x0]
+	WORD   $0xad422448 // ldp q8, q9, [x2,#64]
+	WORD   $0x4e28cc94 // fmla v20.4s, v4.4s, v8.4s
+	WORD   $0x4e29ccb5 // fmla v21.4s, v5.4s, v9.4s
+	WORD   $0xad432448 // ldp q8, q9, [x2,#96]
+	WORD   $0x4e28ccd6 // fmla v22.4s, v6.4s, v8.4s
+	WORD   $0x4e29ccf7 // fmla v23.4s, v7.4s, v9.4s
+	WORD   $0x4e3c1cc6 // and v6.16b, v6.16b, v28.16b
+	WORD   $0x4e3d1ce7 // and v7.16b, v7.16b, v29.16b
+	WORD   $0xad442448 // ldp q8, q9, [x2,#128]
+	WORD   $0x4e28ccd8 // fmla v24.4s, v6.4s, v8.4s
+	WORD   $0x4e29ccf9 // fmla v25.4s, v7.4s, v9.4s
+	ADDS   $32, R0
+	ADDS   $32, R1
+	ADDS   $160, R2
+	SUBS   $1, R4
+	BNE    loop
+	MOVD   48(R6), R15
+	ADDS   R15, R2
+	SUBS   $1, R5
+	BNE    row
+	ADD    $56, R6, R14
+	WORD   $0xad0055d4 // stp q20, q21, [x14]
+	ADD    $88, R6, R14
+	WORD   $0xad005dd6 // stp q22, q23, [x14]
+	ADD    $120, R6, R14
+	WORD   $0xad0065d8 // stp q24, q25, [x14]
+	RET

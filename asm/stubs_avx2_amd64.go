@@ -368,6 +368,12 @@ func ReadMemoryAVX2(p unsafe.Pointer, n, reps int)
 //go:noescape
 func RelaxAVX2(a *RelaxArgs)
 
+// RelaxEachAVX2 takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of the first one.
+//
+//go:noescape
+func RelaxEachAVX2(a *RelaxArgs)
+
 // RelaxLanesAVX2 takes the coefficients of eight rows backward through ReLUs, as
 // RelaxArgs describes; the lower slope is its lane of Lower.
 //

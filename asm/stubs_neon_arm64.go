@@ -362,6 +362,12 @@ func PoolSumNEON(a *TapsArgs)
 //go:noescape
 func ReadMemoryNEON(p unsafe.Pointer, n, reps int)
 
+// RelaxEachNEON takes the coefficients of eight rows backward through ReLUs, as
+// RelaxArgs describes; the lower slope is its lane of the first one.
+//
+//go:noescape
+func RelaxEachNEON(a *RelaxArgs)
+
 // RelaxLanesNEON takes the coefficients of eight rows backward through ReLUs, as
 // RelaxArgs describes; the lower slope is its lane of Lower.
 //

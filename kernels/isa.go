@@ -28,6 +28,7 @@ type ISA struct {
 	gatherLanes func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 	relax       func(*asm.RelaxArgs)
 	relaxLanes  func(*asm.RelaxArgs)
+	relaxEach   func(*asm.RelaxArgs)
 	boxEnd      func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	pause       func(n int)
 	adamStep    func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)

@@ -97,6 +97,7 @@ var avx2 = &ISA{
 	gatherLanes: asm.GatherLanesAVX2,
 	relax:       asm.RelaxAVX2,
 	relaxLanes:  asm.RelaxLanesAVX2,
+	relaxEach:   asm.RelaxEachAVX2,
 	add:         asm.AddAVX2,
 	addGate:     asm.AddGateAVX2,
 	boxAdd:      asm.IntervalAddAVX2,

@@ -81,6 +81,7 @@ var neon = &ISA{
 	gatherLanes: asm.GatherLanesNEON,
 	relax:       asm.RelaxNEON,
 	relaxLanes:  asm.RelaxLanesNEON,
+	relaxEach:   asm.RelaxEachNEON,
 	add:         asm.AddNEON,
 	addGate:     asm.AddGateNEON,
 	boxAdd:      asm.IntervalAddNEON,

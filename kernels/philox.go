@@ -30,7 +30,8 @@ func NewStream(seed, id uint64, sub uint32) Stream {
 // Uint32 returns the next 32 random bits.
 func (s *Stream) Uint32() uint32 {
 	if s.used == 4 {
-		s.block = philox4x32(s.ctr, s.key)
+		b, c := &s.block, &s.ctr
+		b[0], b[1], b[2], b[3] = Philox(c[0], c[1], c[2], c[3], s.key[0], s.key[1])
 		s.ctr[0]++
 		s.used = 0
 	}
@@ -66,14 +67,17 @@ func (s *Stream) Norm() float32 {
 	}
 }
 
-func philox4x32(c [4]uint32, k [2]uint32) [4]uint32 {
+// Philox returns the 128 random bits that a counter and a key stand for: a block of the
+// generator of Stream, whose stream (seed, id, sub) has the counters n, sub and the two
+// halves of id, low first, and the halves of seed as its key.
+func Philox(c0, c1, c2, c3, k0, k1 uint32) (r0, r1, r2, r3 uint32) {
 	const m0, m1, w0, w1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 	for range 10 {
-		hi0, lo0 := bits.Mul32(m0, c[0])
-		hi1, lo1 := bits.Mul32(m1, c[2])
-		c = [4]uint32{hi1 ^ c[1] ^ k[0], lo1, hi0 ^ c[3] ^ k[1], lo0}
-		k[0] += w0
-		k[1] += w1
+		hi0, lo0 := bits.Mul32(m0, c0)
+		hi1, lo1 := bits.Mul32(m1, c2)
+		c0, c1, c2, c3 = hi1^c1^k0, lo1, hi0^c3^k1, lo0
+		k0 += w0
+		k1 += w1
 	}
-	return c
+	return c0, c1, c2, c3
 }

@@ -39,6 +39,23 @@ type RelaxRun struct{ Rows, N, Stride int }
 // without gaps, and so does lower: if not nil, its lower slopes, one for each row, take
 // the place of α. params starts at the window's first neuron in the map.
 func (i *ISA) Relax(sc *Scratch, dst, src, params, lower []float32, run RelaxRun, sums *RelaxSums) {
+	kernel := i.relax
+	if lower != nil {
+		kernel = i.relaxLanes
+	}
+	relax(kernel, sc, dst, src, params, lower, RelaxParams, run, unsafe.Slice(sums, 1))
+}
+
+// RelaxEach is Relax for groups of eight rows, as many as there are sums, that lie in dst and
+// src one after the other. Each lane has parameters of its own, in all groups the same:
+// params holds lane vectors, [neuron][RelaxParams][Lanes].
+func (i *ISA) RelaxEach(sc *Scratch, dst, src, params []float32, run RelaxRun, sums []RelaxSums) {
+	relax(i.relaxEach, sc, dst, src, params, nil, RelaxParams*Lanes, run, sums)
+}
+
+// relax calls a kernel for chains of neurons, with so many parameters each, and for each of
+// them for all groups.
+func relax(kernel func(*asm.RelaxArgs), sc *Scratch, dst, src, params, lower []float32, each int, run RelaxRun, sums []RelaxSums) {
 	if run.Rows == 0 || run.N == 0 {
 		return
 	}
@@ -47,39 +64,37 @@ func (i *ISA) Relax(sc *Scratch, dst, src, params, lower []float32, run RelaxRun
 	}
 	count := run.Rows * run.N
 	reach := (run.Rows-1)*run.Stride + run.N
-	dst = dst[:mustFit("destination", len(dst), count*Lanes)]
-	src = src[:mustFit("source", len(src), count*Lanes)]
-	params = params[:mustFit("parameters", len(params), reach*RelaxParams)]
-	kernel := i.relax
+	dst = dst[:mustFit("destination", len(dst), len(sums)*count*Lanes)]
+	src = src[:mustFit("source", len(src), len(sums)*count*Lanes)]
+	params = params[:mustFit("parameters", len(params), reach*each)]
 	if lower != nil {
 		lower = lower[:mustFit("lower slopes", len(lower), count*Lanes)]
 		raceRead(lower)
-		kernel = i.relaxLanes
 	}
 	raceRead(src)
 	raceRead(params)
 	raceWrite(dst)
 	a := &sc.relax
-	a.ParamSkip = (run.Stride - run.N) * RelaxParams * 4
-	call := func(done, at, n, rows int) {
-		a.Dst, a.Src = unsafe.Pointer(&dst[done*Lanes]), unsafe.Pointer(&src[done*Lanes])
-		a.Params = unsafe.Pointer(&params[at*RelaxParams])
-		if lower != nil {
-			a.Lower = unsafe.Pointer(&lower[done*Lanes])
-		}
-		a.N, a.Rows = n, rows
-		kernel(a)
-		sums.add(&a.Sums)
-	}
+	a.ParamSkip = (run.Stride - run.N) * each * 4
+	perRow, atOnce := 1, 1 // calls of a run, or runs of a call
 	if run.N >= RelaxBlock {
-		for y := range run.Rows {
-			for x := 0; x < run.N; x += RelaxBlock {
-				call(y*run.N+x, y*run.Stride+x, min(RelaxBlock, run.N-x), 1)
-			}
-		}
+		perRow = (run.N + RelaxBlock - 1) / RelaxBlock
 	} else {
-		for y, atOnce := 0, RelaxBlock/run.N; y < run.Rows; y += atOnce {
-			call(y*run.N, y*run.Stride, run.N, min(atOnce, run.Rows-y))
+		atOnce = RelaxBlock / run.N
+	}
+	for p := range (run.Rows + atOnce - 1) / atOnce * perRow {
+		y, x := p/perRow*atOnce, p%perRow*RelaxBlock
+		a.N, a.Rows = min(RelaxBlock, run.N-x), min(atOnce, run.Rows-y)
+		done := (y*run.N + x) * Lanes
+		a.Params = unsafe.Pointer(&params[(y*run.Stride+x)*each])
+		if lower != nil {
+			a.Lower = unsafe.Pointer(&lower[done])
+		}
+		for g := range sums {
+			at := g*count*Lanes + done
+			a.Dst, a.Src = unsafe.Pointer(&dst[at]), unsafe.Pointer(&src[at])
+			kernel(a)
+			sums[g].add(&a.Sums)
 		}
 	}
 	a.Dst, a.Src, a.Params, a.Lower = nil, nil, nil, nil
@@ -93,16 +108,21 @@ func (s *RelaxSums) add(v *[3][Lanes]float32) {
 	}
 }
 
-func genericRelax(a *asm.RelaxArgs, lanes bool) {
+// genericRelax has the parameters of a neuron, for each lane of their own or not, step
+// floats apart: 1, or Lanes.
+//
+//go:noinline
+func genericRelax(a *asm.RelaxArgs, lanes bool, step int) {
 	a.Sums = [3][Lanes]float32{}
 	sumT, sumB, sumE := &a.Sums[0], &a.Sums[1], &a.Sums[2]
 	par, done := 0, 0
 	for range a.Rows {
 		for range a.N {
-			k := (*[RelaxParams]float32)(unsafe.Add(a.Params, par))
+			k := unsafe.Slice((*float32)(unsafe.Add(a.Params, par)), RelaxParams*step)
 			src, dst := vector(a.Src, done), vector(a.Dst, done)
 			for l, v := range src {
-				p, n, low := v, v, k[RelaxLower]
+				at := l * (step - 1) / (Lanes - 1)
+				p, n, low := v, v, k[at]
 				if 0 > v {
 					p = 0
 				}
@@ -112,13 +132,13 @@ func genericRelax(a *asm.RelaxArgs, lanes bool) {
 				if lanes {
 					low = vector(a.Lower, done)[l]
 				}
-				out := FMA32(n, k[RelaxUpper], float32(p*low))
+				out := FMA32(n, k[at+step*RelaxUpper], float32(p*low))
 				dst[l] = out
-				sumT[l] = FMA32(n, k[RelaxIntercept], sumT[l])
-				sumB[l] = FMA32(out, k[RelaxBias], sumB[l])
-				sumE[l] = FMA32(abs32(out), k[RelaxError], sumE[l])
+				sumT[l] = FMA32(n, k[at+step*RelaxIntercept], sumT[l])
+				sumB[l] = FMA32(out, k[at+step*RelaxBias], sumB[l])
+				sumE[l] = FMA32(abs32(out), k[at+step*RelaxError], sumE[l])
 			}
-			par, done = par+RelaxParams*4, done+vecBytes
+			par, done = par+RelaxParams*step*4, done+vecBytes
 		}
 		par += a.ParamSkip
 	}

@@ -68,6 +68,58 @@ func plainRelax(dst, src, params, lower []float32, run RelaxRun, sums *RelaxSums
 	flush()
 }
 
+// TestRelaxEach: each row goes as Relax takes it with the row's parameters.
+func TestRelaxEach(t *testing.T) {
+	const groups = 3
+	for _, isa := range Available() {
+		for _, special := range []bool{false, true} {
+			r := rand.New(rand.NewPCG(5, 6))
+			fill := fillRandom
+			if special {
+				fill = fillSpecial
+			}
+			sc := new(Scratch)
+			for _, run := range []RelaxRun{{0, 3, 4}, {1, 1, 1}, {1, 3, 9}, {3, 5, 5}, {2, 7, 9}, {4, 64, 80}, {2, 300, 301}, {5, 100, 100}} {
+				reach, size := max(0, (run.Rows-1)*run.Stride+run.N), run.Rows*run.N*Lanes
+				all, src := guarded(groups * size)
+				allP, params := guarded(reach * RelaxParams * Lanes)
+				fill(r, src)
+				fill(r, params)
+				var want [groups][Lanes][]float32
+				var wantSums [groups][Lanes]RelaxSums
+				for l := range Lanes {
+					own := make([]float32, reach*RelaxParams)
+					for k := range own {
+						own[k] = params[k*Lanes+l]
+					}
+					for g := range groups {
+						want[g][l] = make([]float32, size)
+						plainRelax(want[g][l], src[g*size:(g+1)*size], own, nil, run, &wantSums[g][l])
+					}
+				}
+				var sums [groups]RelaxSums
+				isa.RelaxEach(sc, src, src, params, run, sums[:])
+				what := fmt.Sprint(isa.Name(), run)
+				for g := range groups {
+					for k, v := range src[g*size : (g+1)*size] {
+						requireSameBits(t, want[g][k%Lanes][k:k+1], []float32{v}, what)
+					}
+					for l := range Lanes {
+						w := &wantSums[g][l]
+						for _, s := range [][2]float64{{w.T[l], sums[g].T[l]}, {w.B[l], sums[g].B[l]}, {w.E[l], sums[g].E[l]}} {
+							if s[0] == s[0] || s[1] == s[1] {
+								require.Equal(t, math.Float64bits(s[0]), math.Float64bits(s[1]), "%s lane %d: %v", what, l, s)
+							}
+						}
+					}
+				}
+				requireGuards(t, all)
+				requireGuards(t, allP)
+			}
+		}
+	}
+}
+
 func TestRelax(t *testing.T) {
 	runs := []RelaxRun{{1, 1, 1}, {3, 5, 5}, {2, 7, 9}, {4, 64, 80}, {2, 300, 301}, {1, 128, 128}, {3, 50, 60}, {5, 100, 100}, {1, 129, 200}}
 	for n := range 41 {

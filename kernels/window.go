@@ -81,6 +81,14 @@ func (l *Linear) With(w *Linear) Linear {
 	return m
 }
 
+// Biased returns the map with the weights of l, which both share, and the biases b.
+func (l *Linear) Biased(b []float32) *Linear {
+	m := *l
+	m.bias = Alloc(l.outC)
+	m.SetBias(b)
+	return &m
+}
+
 // windowSpan is adjointSpan for the outputs o0 … o1−1, from which in counts.
 func windowSpan(k, stride, pad, o0, o1, i int) span {
 	// Moving both ends by whole strides changes no phase.

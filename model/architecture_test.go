@@ -16,9 +16,10 @@ func TestPresets(t *testing.T) {
 	}{
 		"mnist-small":  {1_183_464, 329_606, Shape{32, 10, 10}},
 		"mnist-medium": {6_237_312, 893_418, Shape{64, 4, 4}},
+		"cifar-small":  {1_814_248, 470_918, Shape{32, 12, 12}},
 		"cifar-large":  {150_672_384, 17_190_602, Shape{128, 16, 16}},
 	}
-	assert.Equal(t, []string{"mnist-small", "mnist-medium", "cifar-large"}, Presets())
+	assert.Equal(t, []string{"mnist-small", "cifar-small", "mnist-medium", "cifar-large"}, Presets())
 	for _, name := range Presets() {
 		a, err := Preset(name)
 		require.NoError(t, err)
@@ -41,7 +42,7 @@ func TestPresets(t *testing.T) {
 		assert.NotEqual(t, 1, again.Layers[0].Out, "presets are not shared")
 	}
 	_, err := Preset("mnist")
-	checkErr(t, err, "preset", `got "mnist", expected one of mnist-small, mnist-medium, cifar-large`)
+	checkErr(t, err, "preset", `got "mnist", expected one of mnist-small, cifar-small, mnist-medium, cifar-large`)
 }
 
 func TestShapes(t *testing.T) {

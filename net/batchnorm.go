@@ -38,6 +38,7 @@ type normalizer interface {
 type BatchStatistics struct {
 	net    *Network
 	images int
+	copies int         // lane groups that a lane group of images has
 	norms  []BatchNorm // in the nodes' order
 	room   []float32   // of BatchNorm.backward
 }
@@ -76,11 +77,12 @@ func (b *BatchNorm) WeightGradient(ofFactor, ofSummand float32, p *model.Param, 
 // HasBatchNorm reports whether the network normalises by statistics.
 func (n *Network) HasBatchNorm() bool { return n.norms > 0 }
 
-// NewBatchStatistics returns the statistics of a trace of images images. The network
-// must be compiled with Backward for large batches.
-func (n *Network) NewBatchStatistics(images int) *BatchStatistics {
-	b := &BatchStatistics{net: n, images: images}
-	groups, most := kernels.Groups(images), 0
+// NewBatchStatistics returns the statistics of a trace of images images, each of which has
+// so many copies, 1 or more: they lie in the same lane of as many lane groups, one after the
+// other. The network must be compiled with Backward for large batches.
+func (n *Network) NewBatchStatistics(images, copies int) *BatchStatistics {
+	b := &BatchStatistics{net: n, images: images, copies: copies}
+	groups, most := b.groups(), 0
 	for i := range n.nodes {
 		op, ok := n.nodes[i].Op.(*Depthwise)
 		if !ok || op.norm < 0 {
@@ -89,7 +91,7 @@ func (n *Network) NewBatchStatistics(images int) *BatchStatistics {
 		s := op.Sliding
 		b.norms = append(b.norms, BatchNorm{
 			Mean: make([]float64, s.C), Var: make([]float64, s.C), Scale: make([]float32, s.C), Shift: make([]float32, s.C),
-			op: op, node: i, src: n.nodes[i].In[0], count: float64(images) * float64(s.InH*s.InW),
+			op: op, node: i, src: n.nodes[i].In[0], count: float64(images*copies) * float64(s.InH*s.InW),
 			sums: make([]float64, groups*2*s.C), total: make([]float64, 2*s.C),
 			dW: make([]float64, s.C), dB: make([]float64, s.C),
 			ahead: kernels.NewDepthwise(n.isa, s), back: kernels.NewDepthwiseAdjoint(n.isa, s), way: kernels.NewDepthwise(n.isa, s),
@@ -100,6 +102,8 @@ func (n *Network) NewBatchStatistics(images int) *BatchStatistics {
 	b.room = kernels.Alloc(LaneGroups.Len(groups, most))
 	return b
 }
+
+func (b *BatchStatistics) groups() int { return kernels.Groups(b.images) * b.copies }
 
 // Of returns the batchnorm of a node's operation, nil if it is a convolution.
 func (b *BatchStatistics) Of(op *Depthwise) *BatchNorm {
@@ -219,7 +223,7 @@ type BatchPart struct {
 
 // Part returns that of all lane groups of w, the first being group from of the batch.
 func (b *BatchStatistics) Part(w *Workspace, from int) *BatchPart {
-	if w.layout != LaneGroups || from+w.room > kernels.Groups(b.images) {
+	if w.layout != LaneGroups || from+w.room > b.groups() {
 		panic("net: a part outside of its batch")
 	}
 	return &BatchPart{b: b, w: w, from: from}
@@ -286,7 +290,7 @@ func (p *BatchPart) sum(n *BatchNorm, a, b []float32) {
 
 // lanes returns the images of the part's lane group g.
 func (p *BatchPart) lanes(g int) int {
-	return min(kernels.Lanes, p.b.images-(p.from+g)*kernels.Lanes)
+	return min(kernels.Lanes, p.b.images-(p.from+g)/p.b.copies*kernels.Lanes)
 }
 
 // channelSums adds, for each channel, the values of a and the products of a and b, both

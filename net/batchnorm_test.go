@@ -89,7 +89,7 @@ func TestBatchStatistics(t *testing.T) {
 			for i := range x {
 				x[i] = r.Float32()
 			}
-			w, wg, b := n.NewWorkspace(images, true), n.NewWeightGradient(), n.NewBatchStatistics(images)
+			w, wg, b := n.NewWorkspace(images, true), n.NewWeightGradient(), n.NewBatchStatistics(images, 1)
 			wg.UseBatch(b)
 			var z []float32
 			var before [][]float32
@@ -220,6 +220,67 @@ func (r *reference) train(batch [][]float64) (z [][]float64, open []bool) {
 	return z, open
 }
 
+// TestStatisticsOfCopies: copies that equal their images have the images' statistics and
+// logits and, each with its share of the gradient, their gradients.
+func TestStatisticsOfCopies(t *testing.T) {
+	const images, copies, groups = 11, 3, 2
+	for _, a := range normNets() {
+		n := compile(t, randomModel(t, a, 7), "")
+		size := LaneGroups.Len(1, a.Input.Size())
+		x := kernels.Alloc(groups * size)
+		PackLanes(x, randomImages(rand.New(rand.NewPCG(2, 3)), images, a.Input.Size()), a.Input, images)
+		var want []float32
+		for _, copies := range []int{1, copies} {
+			repeated := kernels.Alloc(groups * copies * size)
+			for g := range groups * copies {
+				copy(repeated[g*size:], Group(x, a.Input.Size(), g/copies))
+			}
+			w, wg, b := n.NewWorkspace(groups*copies*kernels.Lanes, true), n.NewWeightGradient(), n.NewBatchStatistics(images, copies)
+			wg.UseBatch(b)
+			p := b.Part(w, 0)
+			for s := range b.Segments() {
+				p.Forward(repeated, s)
+				b.ReduceForward(s)
+			}
+			var got []float32
+			d, z := make([]float32, n.Classes()), make([]float32, n.Classes())
+			clear(w.LogitGradient())
+			for i := range groups * copies * kernels.Lanes {
+				image := i/(copies*kernels.Lanes)*kernels.Lanes + i%kernels.Lanes
+				if image >= images {
+					continue
+				}
+				LaneGroups.Gather(z, w.Logits(), i)
+				CrossEntropy.Gradient(d, z, image%n.Classes(), Untargeted)
+				for j := range d {
+					d[j] /= float32(copies)
+				}
+				LaneGroups.Scatter(w.LogitGradient(), d, i)
+				if i/kernels.Lanes%copies == copies-1 {
+					got = append(got, z...)
+				}
+			}
+			for s := b.Segments() - 1; s >= 0; s-- {
+				p.Backward(s)
+				b.ReduceBackward(s)
+			}
+			for task := range wg.Tasks() {
+				wg.Apply(w.Scratch(), w, groups*copies, task)
+			}
+			for _, p := range wg.Params {
+				got = append(got, slices.Concat(p.W, p.B)...)
+			}
+			if want == nil {
+				want = got
+			}
+			require.Len(t, got, len(want))
+			for i, v := range want {
+				require.InDelta(t, v, got[i], 1e-4*(1+math.Abs(float64(v))), "%s: value %d", a.Name, i)
+			}
+		}
+	}
+}
+
 // TestEvaluationAfterTraining: passes in training mode leave those in evaluation mode as
 // they were, and need no memory.
 func TestEvaluationAfterTraining(t *testing.T) {
@@ -227,7 +288,7 @@ func TestEvaluationAfterTraining(t *testing.T) {
 	a := normNets()[0]
 	n := compile(t, randomModel(t, a, 3), "")
 	x := randomImages(rand.New(rand.NewPCG(1, 1)), images, a.Input.Size())
-	w, b := n.NewWorkspace(images, true), n.NewBatchStatistics(images)
+	w, b := n.NewWorkspace(images, true), n.NewBatchStatistics(images, 1)
 	_, want, gradient := pass(w, x, images, crossEntropy(4))
 	z := trainingPass(n, w, b, x, images, []int{1})
 	require.NotEqual(t, want, z)

@@ -8,9 +8,19 @@ import (
 
 func emitRelax(t target) {
 	gatherLanes(t)
-	relax(t, false)
-	relax(t, true)
+	relax(t, relaxPlain)
+	relax(t, relaxLanes)
+	relax(t, relaxEach)
 }
+
+// relaxKind says where the kernel finds the parameters of a lane.
+type relaxKind int
+
+const (
+	relaxPlain relaxKind = iota // those of the neuron, for all lanes
+	relaxLanes                  // but lower slopes of its own
+	relaxEach                   // all of its own
+)
 
 // gatherLanes emits the start of rows: columns of a matrix side by side.
 func gatherLanes(t target) {
@@ -49,12 +59,16 @@ k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets
 //
 // Register map: 0 v, 1 its positive part, 2 its negative part, 3 out, 4 scratch;
 // 10–12 the sums, 13 zero, 14 abs mask.
-func relax(t target, lanes bool) {
+func relax(t target, kind relaxKind) {
 	const dst, src, par, low, n, rows, args reg = 0, 1, 2, 3, 4, 5, 6
 	const v, pos, neg, out, tmp, sumT, sumB, sumE, zeroV, abs vec = 0, 1, 2, 3, 4, 10, 11, 12, 13, 14
 	name, slope := "Relax", "the neuron's first parameter"
-	if lanes {
+	lanes, size := kind == relaxLanes, 4*asm.RelaxParams
+	switch kind {
+	case relaxLanes:
 		name, slope = "RelaxLanes", "its lane of Lower"
+	case relaxEach:
+		name, slope, size = "RelaxEach", "its lane of the first one", 32*asm.RelaxParams
 	}
 	t.text(name, `takes the coefficients of eight rows backward through ReLUs, as
 RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
@@ -82,7 +96,10 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 	t.vload(v, at(src, 0))
 	t.vmax(pos, zeroV, v)
 	t.vmin(neg, zeroV, v)
-	p := relaxParams(t, par, tmp)
+	p := laneParams(t, par, tmp)
+	if kind != relaxEach {
+		p = relaxParams(t, par, tmp)
+	}
 	if lanes {
 		t.vload(tmp, at(low, 0))
 		t.vmul(out, pos, tmp)
@@ -100,7 +117,7 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 	if lanes {
 		t.addImm(low, 32)
 	}
-	t.addImm(par, 4*asm.RelaxParams)
+	t.addImm(par, size)
 	t.dec(n)
 	t.jump(notZero, "loop")
 	t.addMem(par, field(unsafe.Offsetof(a.ParamSkip)))
@@ -115,6 +132,20 @@ RelaxArgs describes; the lower slope is `+slope+`.`, "a *RelaxArgs", 8)
 // params multiplies by the parameters of a neuron, counted from 0.
 type params struct {
 	mul, fma func(dst, x vec, i int)
+}
+
+// laneParams reads lane vectors of them; tmp is lost with each use.
+func laneParams(t target, par reg, tmp vec) params {
+	return params{
+		mul: func(dst, x vec, i int) {
+			t.vload(tmp, at(par, 32*i))
+			t.vmul(dst, x, tmp)
+		},
+		fma: func(acc, x vec, i int) {
+			t.vload(tmp, at(par, 32*i))
+			t.vfma(acc, x, tmp)
+		},
+	}
 }
 
 // relaxParams reads them from memory at par; tmp is lost with each use.

@@ -31,6 +31,8 @@ type rider interface {
 	start(node int)
 	lift(node, step int)
 	put(node int)
+	hand(node int)
+	multipliers() bool
 	keep(group, lane int)
 	climb(node int, rate, scale float32)
 	pass(node int)
@@ -98,6 +100,9 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			}
 			r.started[i+1] = false
 			r.g.nodes[i].op.back(r, i, a.out[i+1], groups)
+			if t.leaves != nil {
+				t.leaves.hand(i)
+			}
 		}
 		r.finish(groups)
 		done := early
@@ -115,7 +120,7 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 				done = done && a.best[i][l] > 0
 			}
 		}
-		if step == steps || done || t.stopped() || step == 0 && !r.searched(a) {
+		if step == steps || done || t.stopped() || step == 0 && !r.searched(a, t.leaves) {
 			break
 		}
 		r.corners(a, groups)
@@ -141,8 +146,11 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 	copy(r.low[:groups], a.best[:groups])
 }
 
-// searched reports whether rows pass a node whose slopes steps change.
-func (r *rows) searched(a *ascent) bool {
+// searched reports whether steps change anything: slopes of a node that rows pass, or multipliers.
+func (r *rows) searched(a *ascent, leaves rider) bool {
+	if leaves != nil && leaves.multipliers() {
+		return true
+	}
 	for i := range r.g.nodes {
 		if d := &r.g.nodes[i]; a.used[i+1] && d.lines == kernelLines && (d.relu || d.bent) {
 			return true

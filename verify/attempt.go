@@ -18,6 +18,7 @@ type attempt struct {
 	rowsOnly  bool // optimise the slopes of the goal's rows alone
 	early     bool // stop optimising when the goal's rows are proved
 	bothSides bool // bound stable neurons from both sides
+	boxes     bool // no rows through nodes that are not linear, whatever the norm
 	pure      bool // rows alone, no interval: tests compare with other implementations
 
 	proof  *Proof  // wanted; else nil

@@ -91,6 +91,100 @@ func BenchmarkDeep(b *testing.B) {
 	}
 }
 
+// BenchmarkTogether bounds one image on two workers, which divide its rows, and, in turn, on
+// one: the shortest time of each, and their ratio. It needs a machine with two idle cores.
+func BenchmarkTogether(b *testing.B) {
+	standard, err := zoo.Load("mnist-small-standard")
+	require.NoError(b, err)
+	test, err := mnist.Test()
+	require.NoError(b, err)
+	arch, err := model.Preset("cifar-large")
+	require.NoError(b, err)
+	large, err := model.Random(arch, 1)
+	require.NoError(b, err)
+	digit := test.Slice(0, 1)
+	for _, c := range []struct {
+		name string
+		m    *model.Model
+		o    Options
+		eps  string
+		x    Batch
+	}{
+		{"standard", standard, Options{Method: MethodCROWNIBP}, "0.02", Batch{digit.X, digit.Y}},
+		{"standard", standard, Options{Method: MethodCROWN}, "0.02", Batch{digit.X, digit.Y}},
+		{"standard-rows", standard, Options{Method: MethodAlphaCROWN, RowsOnly: true}, "0.02", Batch{digit.X, digit.Y}},
+		{"standard", standard, Options{Method: MethodAlphaCROWN}, "0.02", Batch{digit.X, digit.Y}},
+		{"large", large, Options{Method: MethodCROWN}, "1/255", Batch{randomImage(arch.Input.Size(), rand.New(rand.NewPCG(1, 2))), []int{3}}},
+	} {
+		b.Run(fmt.Sprintf("%s/%v", c.name, c.o.Method), func(b *testing.B) {
+			ball := net.Ball{Eps: net.MustEpsilon(c.eps)}
+			var res Result
+			var best [2]time.Duration
+			v := []*prover{newCROWN(b, c.m, 1, c.o), newCROWN(b, c.m, 2, c.o)}
+			for b.Loop() {
+				for k := range v {
+					start := time.Now()
+					require.NoError(b, v[k].Certify(context.Background(), ball, c.x, &res))
+					if d := time.Since(start); best[k] == 0 || d < best[k] {
+						best[k] = d
+					}
+				}
+			}
+			b.ReportMetric(best[0].Seconds()*1e3, "ms/alone")
+			b.ReportMetric(best[1].Seconds()*1e3, "ms/together")
+			b.ReportMetric(best[0].Seconds()/best[1].Seconds(), "ratio")
+		})
+	}
+}
+
+// BenchmarkLanes bounds 32 images by CROWN-IBP on one thread, in shared lanes and, in turn, each
+// on its own: the shortest time of each in ms an image, and their ratio.
+func BenchmarkLanes(b *testing.B) {
+	test, err := mnist.Test()
+	require.NoError(b, err)
+	digits := test.Slice(0, 32)
+	batch, n := Batch{digits.X, digits.Y}, float64(len(digits.Y))
+	for _, c := range []struct{ name, eps string }{
+		{"mnist-small-standard", "0.02"}, {"mnist-small-ibp-0.1", "0.1"}, {"mnist-small", "0.1"}, {"mnist-medium", "0.1"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m, err := zoo.Load(c.name)
+			if arch, unknown := model.Preset(c.name); unknown == nil {
+				m, err = model.Random(arch, 1)
+			}
+			require.NoError(b, err)
+			o, ball, ctx := Options{Method: MethodCROWNIBP}, net.Ball{Eps: net.MustEpsilon(c.eps)}, context.Background()
+			v := newCROWN(b, m, 1, o).Verifier
+			var res Result
+			alone := func() { // Certify without certifyLanes
+				call, err := v.beginImages(ctx, &o, batch)
+				require.NoError(b, err)
+				defer call.end()
+				call.ball, call.res = area{norm: ball.Norm, box: ball.Box()}, &res
+				res.resize(call.n)
+				require.NoError(b, v.ibp())
+				require.NoError(b, v.intervals.run(call, certifyChunk))
+				call.all()
+				require.NoError(b, call.run(certifyOne))
+			}
+			var best [2]time.Duration
+			for b.Loop() {
+				for k, run := range []func(){func() { require.NoError(b, v.Certify(ctx, o, ball, batch, &res)) }, alone} {
+					start := time.Now()
+					run()
+					if d := time.Since(start); best[k] == 0 || d < best[k] {
+						best[k] = d
+					}
+				}
+			}
+			require.True(b, sharedLanes(v))
+			b.ReportMetric(best[0].Seconds()*1e3/n, "ms/shared")
+			b.ReportMetric(best[1].Seconds()*1e3/n, "ms/alone")
+			b.ReportMetric(best[1].Seconds()/best[0].Seconds(), "ratio")
+		})
+	}
+}
+
 func benchCertify(b *testing.B, m *model.Model, c Options, eps string, batch Batch) {
 	v := newCROWN(b, m, 1, c)
 	var res Result

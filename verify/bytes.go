@@ -43,8 +43,11 @@ func (m *intervalMap) magnitudes() int {
 
 func (g *graph) bytes() int {
 	n := 0
+	if g.laneMaps != nil {
+		n += g.laneMaps.bytes()
+	}
 	for i := range g.nodes {
-		if o, ok := g.nodes[i].op.(interface{ bytes() int }); ok {
+		if o, ok := g.nodes[i].op.(sized); ok {
 			n += o.bytes()
 		}
 	}

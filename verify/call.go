@@ -29,6 +29,10 @@ type call struct {
 	proofs  []*Proof
 	from    int // of domains
 	domains []*Domain
+	boxes   bool // as attempt has it
+
+	eights []int // images that certifyLanes has, eight a task
+	tried  bool  // by it, all of the list
 
 	leaves      []*Leaf
 	leafOptions LeafOptions
@@ -70,7 +74,7 @@ func (v *Verifier) beginImages(ctx context.Context, o *Options, b Batch) (*call,
 }
 
 func (c *call) end() {
-	*c = call{v: c.v, todo: c.todo[:0], parts: c.parts[:0], onChunk: c.onChunk, onTask: c.onTask}
+	*c = call{v: c.v, todo: c.todo[:0], parts: c.parts[:0], eights: c.eights[:0], onChunk: c.onChunk, onTask: c.onTask}
 	c.v.spare = c
 }
 
@@ -149,6 +153,29 @@ func (c *call) all() {
 	}
 }
 
+// runTogether is run for tasks that divide their own work, if they are so few that otherwise
+// half of the workers or more would have none. (What audit.Guard calls does without: programs
+// for devices have no room for it.)
+func (c *call) runTogether(task func(c *call, w *linearWorker, i int)) error {
+	workers := c.v.pool.Workers()
+	if n := len(c.todo); n == 0 || 2*n > workers {
+		return c.run(task)
+	}
+	if err := c.v.linear(); err != nil {
+		return err
+	}
+	c.task = task
+	if c.v.together == nil {
+		c.v.together = newTeam(c.v.pool, c.v.workers)
+	}
+	c.v.together.begin()
+	defer c.v.together.end()
+	for i := range c.todo {
+		c.runTask(0, i)
+	}
+	return c.ctx.Err()
+}
+
 // run does a task for all on the list, spread over the workers.
 func (c *call) run(task func(c *call, w *linearWorker, i int)) error {
 	if len(c.todo) > 0 {
@@ -169,11 +196,13 @@ func (c *call) runTask(worker, task int) {
 }
 
 // first is the method that the ladder begins with; that of labels by intervals has been
-// tried.
+// tried, as has what certifyLanes did.
 func (c *call) first() Method {
 	switch {
 	case !c.o.Ladder:
 		return c.o.Method
+	case c.tried:
+		return MethodCROWN
 	case c.o.Property != nil:
 		return MethodIBP
 	}

@@ -10,20 +10,30 @@ import (
 )
 
 // BoundDomains bounds domains of the verifier, none of them twice, by o.Method, spread over
-// the workers: the nodes from the given one on, and the rows of their properties, which
-// take the place of o.Property. Nodes before it keep their bounds, but for what phases
+// the workers: the nodes from the given one on (their number: none), and the rows of their
+// properties, which take the place of o.Property. Nodes before it keep their bounds, but for what phases
 // say; those without bounds get them. With slopes to be optimised, those of the rows start
 // from the domain's. Bounds never get worse. When ctx ends it returns the context's error;
 // domains that it did not get to the end of are as they were.
 func (v *Verifier) BoundDomains(ctx context.Context, o Options, from int, domains ...*Domain) error {
+	return v.boundDomains(ctx, o, false, from, domains)
+}
+
+// BoundBoxes is BoundDomains by intervals alone, as a checker of certificates has them: in
+// L2 and L1 with the rows of nodes that read nothing but the input, without others.
+func (v *Verifier) BoundBoxes(ctx context.Context, from int, domains ...*Domain) error {
+	return v.boundDomains(ctx, Options{Method: MethodCROWNIBP}, true, from, domains)
+}
+
+func (v *Verifier) boundDomains(ctx context.Context, o Options, boxes bool, from int, domains []*Domain) error {
 	for i, d := range domains {
 		if d.net != v.net {
 			return fmt.Errorf("domain %d: it is of another network", i)
 		}
 		o.Property = d.property
 	}
-	if from < 0 || from >= len(v.net.Nodes()) {
-		return fmt.Errorf("node %d: want 0 … %d", from, len(v.net.Nodes())-1)
+	if from < 0 || from > len(v.net.Nodes()) {
+		return fmt.Errorf("node %d: want 0 … %d", from, len(v.net.Nodes()))
 	}
 	if len(domains) == 0 {
 		return nil
@@ -33,9 +43,9 @@ func (v *Verifier) BoundDomains(ctx context.Context, o Options, from int, domain
 		return err
 	}
 	defer c.end()
-	c.domains, c.from, c.n = domains, from, len(domains)
+	c.domains, c.from, c.n, c.boxes = domains, from, len(domains), boxes
 	c.all()
-	return c.run(boundOne)
+	return c.runTogether(boundOne)
 }
 
 func boundOne(c *call, w *linearWorker, i int) {
@@ -45,7 +55,7 @@ func boundOne(c *call, w *linearWorker, i int) {
 	}
 	a := d.region.area()
 	t := newAttempt(c.ctx, &c.o, c.o.Method, goal{property: d.property})
-	t.domain, t.from = d, c.from
+	t.domain, t.from, t.boxes = d, c.from, c.boxes
 	if d.low == nil {
 		t.from = 0
 	}
@@ -70,9 +80,10 @@ func (d *Domain) store(w *linearWorker, empty bool) {
 	}
 	for i := range d.nodes {
 		n, lo, hi := &d.nodes[i], w.lo[i], w.hi[i]
-		if n.found != nil {
-			n.slopes, n.found = n.found, nil
+		if n.found != nil && n.found[0] != nil { // rows reach it
+			n.slopes = n.found
 		}
+		n.found = nil
 		switch {
 		case n.lo == nil || n.shared && !(slices.Equal(n.lo, lo) && slices.Equal(n.hi, hi)):
 			n.lo, n.hi, n.shared = slices.Clone(lo), slices.Clone(hi), false
@@ -122,15 +133,21 @@ func crossed(lo, hi []float32) bool {
 	return false
 }
 
-// keepSlopes keeps those of the best bounds of some of n rows, from the given one on.
-func (d *Domain) keepSlopes(w *linearWorker, from, some, n int) {
+// makeSlopes makes room for the slopes of n rows.
+func (d *Domain) makeSlopes(g *graph, n int) {
+	for i := range d.nodes {
+		if g.nodes[i].sloped() {
+			d.nodes[i].found = make([][]float32, n)
+		}
+	}
+}
+
+// keepSlopes keeps those of the best bounds of some rows, from the given one on.
+func (d *Domain) keepSlopes(w *linearWorker, from, some int) {
 	for i := range d.nodes {
 		act := i + 1
 		if !w.ascent.used[act] || !w.g.nodes[i].sloped() {
 			continue
-		}
-		if from == 0 {
-			d.nodes[i].found = make([][]float32, n)
 		}
 		for j := range some {
 			row := make([]float32, w.g.maps[act].size())

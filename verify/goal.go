@@ -53,62 +53,79 @@ func at(o int, m extent) int { return o%(m.h*m.w)*m.c + o/(m.h*m.w) }
 // the last layer where that is better; with intervals, from those alone.
 func (w *linearWorker) prove(t *attempt, low []float32) {
 	last := len(w.g.nodes) - 1
+	atOnce := w.begin(last, w.g.maps[last+1].full())
+	for j := range low {
+		low[j] = float32(math.Inf(-1))
+	}
+	if t.proof != nil && !t.intervals { // whose certificates state no slopes
+		w.stateSlopes(t.proof, len(low), t.steps > 0)
+	}
+	if t.domain != nil && t.steps > 0 {
+		t.domain.makeSlopes(w.g, len(low))
+	}
+	if w.team != nil {
+		did, gaveUp := w.team.goal(*t, last, low, atOnce)
+		if t.gaveUp = t.gaveUp || gaveUp; did {
+			return
+		}
+	}
+	for from := 0; from < len(low); from += atOnce * kernels.Lanes {
+		w.proveRows(t, low, from, min(len(low), from+atOnce*kernels.Lanes))
+	}
+}
+
+// proveRows bounds some of the goal's rows, which go backward at once.
+func (w *linearWorker) proveRows(t *attempt, low []float32, from, to int) {
+	if t.stopped() {
+		return
+	}
+	last := len(w.g.nodes) - 1
 	end := &w.g.nodes[last]
 	m := w.g.maps[last+1]
 	stops := end.stops && !t.pure
 	if t.proof != nil && end.inner && (t.backward || w.norm != net.Linf) {
 		stops = false
 	}
-	atOnce := w.begin(last, m.full())
-	n := t.goal.rows(m.size())
-	for from := 0; from < n && !t.stopped(); from += atOnce * kernels.Lanes {
-		some := min(n-from, atOnce*kernels.Lanes)
-		groups := kernels.Groups(some)
-		for g := range groups {
-			w.place(g)
+	low = low[from:to]
+	groups := kernels.Groups(len(low))
+	for g := range groups {
+		w.place(g)
+	}
+	start := func() {
+		v := w.v[last+1][:groups*m.size()*kernels.Lanes]
+		clear(v)
+		w.started[last+1] = true
+		clear(w.sums[:groups])
+		for j := range groups * kernels.Lanes {
+			row := from + min(j, len(low)-1) // the last group repeats the last row
+			w.sums[j/kernels.Lanes].B[j%kernels.Lanes] = t.goal.fill(w.group(v, last+1, j/kernels.Lanes), j%kernels.Lanes, row, m)
 		}
-		start := func() {
-			v := w.v[last+1][:groups*m.size()*kernels.Lanes]
-			clear(v)
-			w.started[last+1] = true
-			clear(w.sums[:groups])
-			for j := range groups * kernels.Lanes {
-				row := from + min(j, some-1) // the last group repeats the last row
-				w.sums[j/kernels.Lanes].B[j%kernels.Lanes] = t.goal.fill(w.group(v, last+1, j/kernels.Lanes), j%kernels.Lanes, row, m)
-			}
+	}
+	start()
+	if (end.relu || end.bent) && !t.pure {
+		w.stopAt(groups, low, last+1)
+	}
+	w.run(last, groups, func(node int) {
+		if node == last && stops {
+			w.stopAt(groups, low, end.in...)
 		}
-		start()
-		for j := range some {
-			low[from+j] = float32(math.Inf(-1))
+	})
+	if t.intervals && end.stops {
+		return
+	}
+	if t.steps > 0 {
+		w.ascend(t, last, groups, t.steps, from, start)
+		if t.proof != nil {
+			w.stateRows(t.proof, from, len(low))
 		}
-		if (end.relu || end.bent) && !t.pure {
-			w.stopAt(groups, low[from:from+some], last+1)
+		if t.domain != nil {
+			t.domain.keepSlopes(w, from, len(low))
 		}
-		w.run(last, groups, func(node int) {
-			if node == last && stops {
-				w.stopAt(groups, low[from:from+some], end.in...)
-			}
-		})
-		if t.intervals && end.stops {
-			continue
-		}
-		if t.steps > 0 {
-			w.ascend(t, last, groups, t.steps, from, start)
-			if t.proof != nil {
-				w.stateSlopes(t.proof, w.ascent, some)
-			}
-			if t.domain != nil {
-				t.domain.keepSlopes(w, from, some, n)
-			}
-		} else {
-			w.finish(groups)
-			if t.proof != nil && !t.intervals { // whose certificates state no slopes
-				w.stateSlopes(t.proof, nil, some)
-			}
-		}
-		for j := range some {
-			low[from+j] = max(low[from+j], down32(w.low[j/kernels.Lanes][j%kernels.Lanes]))
-		}
+	} else {
+		w.finish(groups)
+	}
+	for j := range low {
+		low[j] = max(low[j], down32(w.low[j/kernels.Lanes][j%kernels.Lanes]))
 	}
 }
 

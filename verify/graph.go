@@ -20,6 +20,9 @@ type graph struct {
 	slides *plans[slideKey, *slidePlan]
 	ahead  sync.Once // has packed what optimising slopes needs
 
+	lanes    sync.Once // has packed laneMaps
+	laneMaps sized     // laneMaps; nil until images share lanes
+
 	// whole says that there are other nodes than dense layers. Then rows are made as
 	// docs/certificate.md has it: of all elements of what reads the input, by the dual
 	// norm, and first for the end nearer to 0. Networks of dense layers alone have rows of
@@ -27,6 +30,10 @@ type graph struct {
 	// keep the bits of their bounds.
 	whole bool
 }
+
+// sized is something with a size in memory. (As an interface, so that programs for devices do
+// not carry what is behind it.)
+type sized interface{ bytes() int }
 
 // extent is the size of a map, [H][W][C] in memory.
 type extent struct{ h, w, c int }

@@ -7,16 +7,8 @@ import (
 	"slices"
 
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
-
-// Split is a neuron that is fixed to a phase: an element, channels first, of the output
-// of a node that ends in a ReLU or is one.
-type Split struct {
-	Node, Neuron int
-	Phase        Phase
-}
 
 // Target is what a Leaf bounds from below: a row of the property, or, if Row is −1, the value
 // of a neuron before its ReLU, with Minus its opposite. The neuron is an element, channels
@@ -27,10 +19,11 @@ type Target struct {
 	Minus        bool
 }
 
-// Leaf is a part of a Domain, its frame, in which further neurons have given phases, and
-// something to be bounded over it. The bounds of all neurons stay those of the frame; what
-// the splits add is a multiplier each (β of Wang et al. 2021, eq. 8). So many leaves of a
-// frame go backward at once.
+// Leaf is a part of a Domain, its frame, which splits of neurons make, and something to be
+// bounded over it. The bounds of all neurons stay those of the frame; what the splits add
+// is lines of what they leave of a neuron's range, and a multiplier each (β of Wang et al.
+// 2021, eq. 8; of other functions than ReLU, Shi et al. 2025). So many leaves of a frame go
+// backward at once.
 //
 // A leaf must be used by one goroutine at a time; its children may be used by others.
 type Leaf struct {
@@ -48,18 +41,12 @@ type Leaf struct {
 	open   [][]int32   // these neurons, in memory order
 }
 
-// Candidate is a neuron to split; one with a higher Score is likely to raise the bound more.
-type Candidate struct {
-	Node, Neuron int
-	Score        float32
-}
-
 // NewLeaf returns the leaf that is all of a bounded domain.
 func NewLeaf(frame *Domain, t Target) *Leaf {
 	return &Leaf{Frame: frame, Target: t, Low: float32(math.Inf(-1))}
 }
 
-// Child returns the part of a leaf in which a neuron has a phase as well. It starts from the
+// Child returns the part of a leaf that a split makes. It starts from the
 // leaf's slopes and multipliers, without a bound.
 func (l *Leaf) Child(s Split) *Leaf {
 	return &Leaf{
@@ -149,19 +136,11 @@ func (l *Leaf) validate(n *net.Network) error {
 		return fmt.Errorf("target: neuron %d of node %d, want 0 … %d", t.Neuron, t.Node, nodes[t.Node].Shape.Size()-1)
 	}
 	for _, s := range l.Splits {
-		if s.Node < 0 || s.Node >= len(nodes) || !hasPhases(&nodes[s.Node]) || s.Neuron < 0 || s.Neuron >= nodes[s.Node].Shape.Size() ||
-			s.Phase != Active && s.Phase != Inactive {
-			return fmt.Errorf("split %+v: want a neuron of a ReLU, Active or Inactive", s)
+		if err := s.validate(n); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// hasPhases reports whether the neurons of a node can be split by their sign: those of a ReLU,
-// unless it reads the input, whose box is to be divided instead.
-func hasPhases(p *net.Node) bool {
-	e, ok := p.Op.(*net.Elementwise)
-	return p.ReLU || ok && e.Kind == model.ReLU && p.In[0] > 0
 }
 
 // isLinear reports whether a node is linear but for the ReLU that it ends in.
@@ -254,17 +233,19 @@ func (d *Domain) Tighten(node, neuron int, lo, hi float32) {
 // Network returns what the verifier is of.
 func (v *Verifier) Network() *net.Network { return v.net }
 
-// Targets reports for each node whether leaves may tighten the lines of a ReLU by its neurons:
-// whether it is linear, read by a ReLU, which it may end in itself, and behind another one.
+// Targets reports for each node whether leaves may tighten the lines of a ReLU, LeakyReLU,
+// Sigmoid or Tanh by its neurons: whether it is linear, read by one of these, which it may end
+// in itself, and behind neurons that can be split.
 func (v *Verifier) Targets() []bool {
 	nodes := v.net.Nodes()
 	behind, out := make([]bool, len(nodes)+1), make([]bool, len(nodes))
 	for i := range nodes {
 		p := &nodes[i]
 		before := slices.ContainsFunc(p.In, func(a int) bool { return behind[a] })
-		behind[i+1] = before || hasPhases(p)
-		out[i] = before && p.ReLU && isLinear(p)
-		if from := p.In[0] - 1; !p.ReLU && hasPhases(p) && from >= 0 && isLinear(&nodes[from]) && !nodes[from].ReLU {
+		kind := SplitsOf(p)
+		behind[i+1] = before || kind != NoSplits
+		out[i] = out[i] || before && p.ReLU && isLinear(p)
+		if from := p.In[0] - 1; !p.ReLU && (kind == SignSplits || kind == PointSplits) && isLinear(&nodes[from]) && !nodes[from].ReLU {
 			out[from] = slices.ContainsFunc(nodes[from].In, func(a int) bool { return behind[a] })
 		}
 	}

@@ -1,6 +1,12 @@
 package verify
 
-import "github.com/epsball/epsball/kernels"
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/epsball/epsball/kernels"
+)
 
 // weakScore is what neurons that only their lower lines bound are worth against others.
 const weakScore = 0.05
@@ -29,25 +35,43 @@ func (t *leafRun) judge(from, groups int) {
 	}
 }
 
-// score ranks the open neurons of node i. With a negative coefficient λ a neuron's upper
-// line gives away up to |λ|t (the intercept score of BaBSR, Bunel et al. 2020; Wang et al.
-// 2021). With a positive one what counts is what the lower line gives away at the
-// minimising input, and little: any slope may be optimised away.
+// score ranks the neurons of node i that can be split.
 func (t *leafRun) score(i, groups int) {
-	w := t.w
-	if !w.g.nodes[i].sloped() || !hasPhases(&w.g.net.Nodes()[i]) {
-		return
+	switch SplitsOf(&t.w.g.net.Nodes()[i]) {
+	case SignSplits:
+		t.scoreSigns(i, groups)
+	case PointSplits:
+		t.scorePoints(i, groups)
+	case PairSplits:
+		t.scorePairs(i, groups)
 	}
-	lo, hi := w.actLo[w.g.nodes[i].in[0]], w.actHi[w.g.nodes[i].in[0]]
-	if w.g.nodes[i].relu {
+}
+
+// scoreSigns ranks neurons of ReLUs and LeakyReLUs. With a negative coefficient λ a neuron's
+// upper line gives away up to |λ|t (the intercept score of BaBSR, Bunel et al. 2020; Wang et al.
+// 2021). With a positive one what counts is what the lower line gives away at the
+// minimising input, and little: any slope may be optimised away. (Of a LeakyReLU steeper than 1
+// below 0 it is the other way round, but its lines are not optimised.)
+func (t *leafRun) scoreSigns(i, groups int) {
+	w := t.w
+	d := &w.g.nodes[i]
+	lo, hi := w.actLo[d.in[0]], w.actHi[d.in[0]]
+	if d.relu {
 		lo, hi = w.lo[i], w.hi[i]
 	}
+	o, _ := d.op.(*relaxElementwise)
+	general := d.lines == generalLines
 	for g := range groups {
 		v, z, alpha := w.group(w.v[i+1], i+1, g), w.group(w.ascent.z[i+1], i+1, g), w.group(w.ascent.alpha[i+1], i+1, g)
 		w.each(g, i+1, func(at, k int) {
-			b := w.params[i][k*kernels.RelaxParams+kernels.RelaxIntercept]
-			if b == 0 {
+			p := w.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams]
+			b := p[kernels.RelaxIntercept]
+			if b == 0 || !(lo[k] < 0 && hi[k] > 0) {
 				return
+			}
+			leak := float32(0)
+			if o != nil {
+				leak = o.slope(k)
 			}
 			for l := range kernels.Lanes {
 				n := at*kernels.Lanes + l
@@ -56,30 +80,165 @@ func (t *leafRun) score(i, groups int) {
 				if row < 0 {
 					s = -row * b
 				} else {
-					s = weakScore * row * (max(x, 0) - float32(alpha[n]*x) + 1e-4*min(hi[k], -lo[k]))
+					slope, below := alpha[n], float32(0)
+					if general {
+						slope, below = p[kernels.RelaxLower], -p[kernels.RelaxBias]
+					}
+					gap := max(x, 0) + float32(leak*min(x, 0)) - float32(slope*x)
+					s = float32(weakScore*row*(gap+float32(1e-4*min(hi[k], -lo[k])))) + float32(row*below)
 				}
 				if s > 0 && t.own[g*kernels.Lanes+l] {
-					t.rank(g*kernels.Lanes+l, Candidate{i, k, s})
+					t.rank(g*kernels.Lanes+l, Candidate{Split{Node: i, Neuron: k}, s})
 				}
 			}
 		})
 	}
 }
 
-// rank puts a candidate among those of a lane.
-func (t *leafRun) rank(lane int, c Candidate) {
-	list := t.top[lane]
-	n := len(list)
-	for n > 0 && list[n-1].Score < c.Score {
-		n--
+// scorePoints ranks neurons of Sigmoids and Tanhs by what their lines give away at the minimising
+// input, and a part of what they do elsewhere.
+func (t *leafRun) scorePoints(i, groups int) {
+	w := t.w
+	src := w.g.nodes[i].in[0]
+	c := w.g.nodes[i].op.(*relaxElementwise).curve
+	one := func(lane, k int, row, x, lo, hi float32, b *bent) {
+		if row == 0 || !t.own[lane] || !(lo < hi) {
+			return
+		}
+		slope, at, sign := b.high, b.highAt, float64(1)
+		if row > 0 {
+			slope, at, sign = b.low, b.lowAt, -1
+		}
+		gap := func(z float32) float64 {
+			return float64(sign*(float64(float64(slope)*float64(z))+float64(at)-c.value(float64(z)))) - 2*curveDistance
+		}
+		x = min(max(x, lo), hi)
+		cut := c.cut(lo, hi)
+		s := float32(max(gap(x), gap(cut)) + float64(elsewhere*max(gap(lo), gap(hi))))
+		if s *= float32(math.Abs(float64(row))); s > 0 && lo < cut && cut < hi {
+			t.rank(lane, Candidate{Split{Node: i, Neuron: k, At: cut}, s})
+		}
 	}
-	if n >= t.o.Candidates {
+	for g := range groups {
+		v, z := w.group(w.v[i+1], i+1, g), w.group(w.ascent.z[i+1], i+1, g)
+		w.each(g, i+1, func(at, k int) {
+			p := w.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams]
+			b := bent{low: p[kernels.RelaxLower], lowAt: p[kernels.RelaxBias], high: p[kernels.RelaxUpper], highAt: p[kernels.RelaxIntercept]}
+			for l := range kernels.Lanes {
+				n := at*kernels.Lanes + l
+				one(g*kernels.Lanes+l, k, v[n], z[n], w.actLo[src][k], w.actHi[src][k], &b)
+			}
+		})
+	}
+	for n := range t.splits[i].points {
+		if f := &t.splits[i].points[n]; f.at >= 0 {
+			one(f.group*kernels.Lanes+f.lane, f.k, f.coef, *t.of(w.ascent.z, i, &f.place), f.lo, f.hi, &f.lines)
+		}
+	}
+}
+
+// cut is where to split a range [lo, hi]: in the middle of what is not flat of it.
+func (o *curve) cut(lo, hi float32) float32 {
+	l, h := float64(lo), float64(hi)
+	if flat := flatFrom / o.scale; l < flat && h > -flat {
+		l, h = max(l, -flat), min(h, flat)
+	}
+	return float32((l + h) / 2)
+}
+
+// scorePairs ranks outputs of maxima: by the bend that an upper plane cuts off, or by how much
+// larger than the lower plane's another element is at the minimising input.
+func (t *leafRun) scorePairs(i, groups int) {
+	w := t.w
+	src := w.g.nodes[i].in[0]
+	o := w.g.nodes[i].op.(*relaxMax)
+	at := func(q, p int32) int { return (int(q)*o.from.w + int(p)) * o.from.c }
+	for g := range groups {
+		v, z := w.group(w.v[i+1], i+1, g), w.group(w.ascent.z[src], src, g)
+		w.each(g, i+1, func(n, k int) {
+			p, q := w.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams], &w.picks[i][k]
+			c := k % o.to.c
+			f := pairFix{place: place{group: g, at: n, k: k}, low: at(q.lowY, q.lowX) + c, high: at(q.highY, q.highX) + c, s: p[kernels.RelaxUpper], t: p[kernels.RelaxIntercept]}
+			t.window = windowOf(t.window[:0], o.sliding, k)
+			for l := range kernels.Lanes {
+				if f.lane, f.coef = l, v[n*kernels.Lanes+l]; f.coef != 0 {
+					t.scorePair(i, src, &f, z)
+				}
+			}
+		})
+	}
+	for n := range t.splits[i].pairs {
+		if f := &t.splits[i].pairs[n]; f.at >= 0 && f.coef != 0 {
+			t.window = windowOf(t.window[:0], o.sliding, f.k)
+			t.scorePair(i, src, f, w.group(w.ascent.z[src], src, f.group))
+		}
+	}
+}
+
+// scorePair ranks an output whose window t.window is.
+func (t *leafRun) scorePair(i, src int, f *pairFix, z []float32) {
+	w, lane := t.w, f.group*kernels.Lanes+f.lane
+	if !t.own[lane] || f.s == 1 && f.t == 0 && f.low == f.high { // it is decided
 		return
 	}
-	if len(list) < t.o.Candidates {
-		list = append(list, c)
+	hi := w.actHi[src]
+	value := func(k int) float32 { return z[w.within(f.group, src, k)*kernels.Lanes+f.lane] }
+	rival, largest := -1, -1 // besides the upper plane's, by its bound; besides the lower plane's, by its value
+	for _, k := range t.window {
+		if f.lost(k) {
+			continue
+		}
+		if k != f.high && (rival < 0 || hi[k] > hi[rival]) {
+			rival = k
+		}
+		if k != f.low && (largest < 0 || value(k) > value(largest)) {
+			largest = k
+		}
 	}
-	copy(list[n+1:], list[n:])
-	list[n] = c
+	if rival < 0 || largest < 0 {
+		return
+	}
+	first, second := f.high, rival
+	bend := float32(f.s*hi[rival]) + f.t - hi[rival]
+	s := -f.coef * bend
+	if f.coef > 0 {
+		if gap := value(largest) - value(f.low); gap > 0 {
+			first, second = f.low, largest
+			s = f.coef * (gap + float32(elsewhere*bend))
+		} else {
+			s = f.coef * elsewhere * bend
+		}
+	}
+	if s > 0 {
+		t.rank(lane, Candidate{Split{Node: i, Neuron: f.k, First: int32(first), Second: int32(second)}, s})
+	}
+}
+
+const (
+	elsewhere = 0.1 // what counts of gaps that are not at the minimising input
+	flatFrom  = 6   // times the scale: where Sigmoid and Tanh are flat
+)
+
+// outward is a candidate with elements channels first.
+func (w *linearWorker) outward(c Candidate) Candidate {
+	c.Neuron = channelFirst(c.Neuron, w.g.maps[c.Node+1])
+	if o, ok := w.g.nodes[c.Node].op.(*relaxMax); ok {
+		c.First, c.Second = int32(channelFirst(int(c.First), o.from)), int32(channelFirst(int(c.Second), o.from))
+	}
+	return c
+}
+
+// rank puts a candidate among those of a lane, of which the best are kept.
+func (t *leafRun) rank(lane int, c Candidate) {
+	list := append(t.top[lane], c)
+	if len(list) >= max(2*t.o.Candidates, 16) {
+		list = t.best(list)
+	}
 	t.top[lane] = list
+}
+
+// best sorts candidates, the first of equals before the others, and cuts off what is too much.
+func (t *leafRun) best(list []Candidate) []Candidate {
+	slices.SortStableFunc(list, func(a, b Candidate) int { return cmp.Compare(b.Score, a.Score) })
+	return list[:min(len(list), t.o.Candidates)]
 }

@@ -8,22 +8,23 @@ import (
 
 // leafRun bounds leaves of the frame that its worker has loaded, one a lane.
 type leafRun struct {
-	w     *linearWorker
-	o     LeafOptions
-	lanes []*Leaf                         // of each lane: [group][lane]; a short group repeats its last
-	own   [maxGroups * kernels.Lanes]bool // lanes that are no repetitions
-	fixes [][]fix                         // of each node
-	top   [maxGroups * kernels.Lanes][]Candidate
+	w      *linearWorker
+	o      LeafOptions
+	lanes  []*Leaf                         // of each lane: [group][lane]; a short group repeats its last
+	own    [maxGroups * kernels.Lanes]bool // lanes that are no repetitions
+	splits []nodeSplits                    // of each node
+	top    [maxGroups * kernels.Lanes][]Candidate
+	window []int // of an output of a maximum
 }
 
 func newLeafRun(w *linearWorker) *leafRun {
-	return &leafRun{w: w, fixes: make([][]fix, len(w.g.nodes))}
+	return &leafRun{w: w, splits: make([]nodeSplits, len(w.g.nodes))}
 }
 
 func (t *leafRun) clear() {
 	t.lanes = t.lanes[:0]
-	for i := range t.fixes {
-		t.fixes[i] = t.fixes[i][:0]
+	for i := range t.splits {
+		t.splits[i].clear()
 	}
 }
 
@@ -35,13 +36,7 @@ func (t *leafRun) add(leaves []*Leaf) {
 		t.own[len(t.lanes)] = l < len(leaves)
 		t.lanes = append(t.lanes, leaf)
 		for k, s := range leaf.Splits {
-			f := fix{
-				group: g, lane: l, split: k, k: atShape(s.Neuron, t.w.g.net.Nodes()[s.Node].Shape),
-				active: s.Phase == Active, beta: leaf.multiplier(k),
-			}
-			if !t.fixed(s.Node, &f) {
-				t.fixes[s.Node] = append(t.fixes[s.Node], f)
-			}
+			t.split(g, l, k, s, leaf.multiplier(k))
 		}
 	}
 }
@@ -117,17 +112,13 @@ func (t *leafRun) boundNeurons(a *attempt, i int, leaves []*Leaf) {
 // start sets the slopes of node i to those that leaves have.
 func (t *leafRun) start(i int) {
 	w := t.w
-	m := w.g.maps[i+1]
-	inWindow := func(g, k int) int { // −1: not in it
-		win, y, x := w.placed[g][i+1], k/(m.w*m.c), k/m.c%m.w
-		if y < win.Y0 || y >= win.Y1 || x < win.X0 || x >= win.X1 {
-			return -1
-		}
-		return ((y-win.Y0)*win.W()+x-win.X0)*m.c + k%m.c
+	n := &t.splits[i]
+	n.places(func(p *place) { p.at = w.within(p.group, i+1, p.k) })
+	for k := range n.points {
+		n.points[k].narrow(w, i)
 	}
-	for n := range t.fixes[i] {
-		f := &t.fixes[i][n]
-		f.at = inWindow(f.group, f.k)
+	for k := range n.pairs {
+		n.pairs[k].narrow(w, i)
 	}
 	if !w.g.nodes[i].sloped() {
 		return
@@ -137,7 +128,7 @@ func (t *leafRun) start(i int) {
 		g, l := j/kernels.Lanes, j%kernels.Lanes
 		alpha := w.group(w.ascent.alpha[i+1], i+1, g)
 		set := func(k int, s float32) {
-			if at := inWindow(g, k); at >= 0 && params[k*kernels.RelaxParams+kernels.RelaxIntercept] != 0 {
+			if at := w.within(g, i+1, k); at >= 0 && params[k*kernels.RelaxParams+kernels.RelaxIntercept] != 0 {
 				alpha[at*kernels.Lanes+l] = s
 			}
 		}
@@ -173,8 +164,8 @@ func (t *leafRun) store(a *attempt) {
 			continue
 		}
 		leaf.Choice = leaf.Choice[:0]
-		for _, c := range t.top[j] {
-			leaf.Choice = append(leaf.Choice, Candidate{c.Node, channelFirst(c.Neuron, w.g.maps[c.Node+1]), c.Score})
+		for _, c := range t.best(t.top[j]) {
+			leaf.Choice = append(leaf.Choice, w.outward(c))
 		}
 		leaf.Point, leaf.Spread = w.point(leaf.Point, leaf.Spread, g, l)
 	}
@@ -201,13 +192,23 @@ func (t *leafRun) take(leaf *Leaf, g, l int) {
 		leaf.slopes[i] = row
 	}
 	leaf.beta = make([]float32, len(leaf.Splits))
-	for i := range t.fixes {
-		for n := range t.fixes[i] {
-			if f := &t.fixes[i][n]; f.group == g && f.lane == l {
-				leaf.beta[f.split] = f.kept
+	for i := range t.splits {
+		t.splits[i].each(func(p *place, b *multiplier) {
+			if p.group == g && p.lane == l {
+				leaf.beta[b.split] = b.kept
 			}
-		}
+		})
 	}
+}
+
+// within is where element k of an activation lies in the window of a group; −1: beyond it.
+func (w *linearWorker) within(g, act, k int) int {
+	m, win := w.g.maps[act], w.placed[g][act]
+	y, x := k/(m.w*m.c), k/m.c%m.w
+	if y < win.Y0 || y >= win.Y1 || x < win.X0 || x >= win.X1 {
+		return -1
+	}
+	return ((y-win.Y0)*win.W()+x-win.X0)*m.c + k%m.c
 }
 
 // point writes what a lane attains its bound at, and what the widths of inputs cost it.

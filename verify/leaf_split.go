@@ -2,52 +2,106 @@ package verify
 
 import (
 	"math"
-	"slices"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 )
 
-// fix is a split in a lane.
-//
-// 9d. Splits. In a leaf a trace's own sign decides: it belongs to a part in which a neuron
-// is Active only if its ẑ ≥ 0, and Inactive only if ẑ ≤ 0, be it exact or executed. With
-// β ≥ 0 and λ the coefficient behind the ReLU
-//
-//	Active:   λ·max(ẑ, 0) = λẑ ≥ (λ − β)ẑ,    Inactive: λ·max(ẑ, 0) = 0 ≥ βẑ.
-//
-// Rounding is monotone and λ a float: fl(λ − β) ≤ λ, so it is λ − β′ for some β′ ≥ 0 exactly.
-// So splits have no rounding to be covered, but for what their coefficients λ′ take part in
-// like all others: λ′b and |λ′|E, here in float64. Where h ≤ 0 in the frame, 0 ≥ 0·ẑ holds
-// in any case, and λ′ = 0: the adjoint may leave such neurons out.
-type fix struct {
-	group, lane, split int
-	at, k              int // in the window, −1 beyond it; in the map
-	active             bool
-	beta, kept         float32 // now, and of the best bound
-	m, s, scale        float32 // of Adam
-	coef               float32 // λ
-	post               float32 // value behind the ReLU
+// place is a neuron of a node that splits of a lane are about.
+type place struct {
+	group, lane int
+	at, k       int     // in the window, −1: beyond it, or not to be used; in the map
+	coef        float32 // λ, behind the node's lines
+	post        float32 // value there
 }
 
-// fixed reports whether a neuron of a lane has a phase already: the first one counts.
-func (t *leafRun) fixed(node int, f *fix) bool {
-	list := t.fixes[node]
-	for n := len(list) - 1; n >= 0 && list[n].group == f.group && list[n].lane == f.lane; n-- {
-		if list[n].k == f.k {
-			return true
+// multiplier is that of a split: β ≥ 0.
+type multiplier struct {
+	split       int     // of the leaf
+	beta, kept  float32 // now, and of the best bound
+	m, s, scale float32 // of Adam
+}
+
+// climb moves it up its gradient.
+func (b *multiplier) climb(grad, rate, scale float32) {
+	b.m = float32(beta1*b.m) + float32((1-beta1)*grad)
+	b.s = float32(beta2*b.s) + float32((1-beta2)*float32(grad*grad))
+	step := float32(float32(rate*b.scale)*b.m) / (float32(math.Sqrt(float64(b.s*scale))) + 1e-12)
+	if b.beta = max(b.beta+step, 0); b.beta-b.beta != 0 {
+		b.beta = 0
+	}
+}
+
+// nodeSplits are those of a node, in all lanes. One of the lists is in use: the node's kind
+// says which.
+type nodeSplits struct {
+	signs  []signFix
+	points []pointFix
+	pairs  []pairFix
+}
+
+func (n *nodeSplits) clear() { n.signs, n.points, n.pairs = n.signs[:0], n.points[:0], n.pairs[:0] }
+
+func (n *nodeSplits) empty() bool { return len(n.signs)+len(n.points)+len(n.pairs) == 0 }
+
+// places calls f for each neuron.
+func (n *nodeSplits) places(f func(p *place)) {
+	for k := range n.signs {
+		f(&n.signs[k].place)
+	}
+	for k := range n.points {
+		f(&n.points[k].place)
+	}
+	for k := range n.pairs {
+		f(&n.pairs[k].place)
+	}
+}
+
+// each calls f for each multiplier, with its neuron.
+func (n *nodeSplits) each(f func(p *place, b *multiplier)) {
+	for k := range n.signs {
+		f(&n.signs[k].place, &n.signs[k].multiplier)
+	}
+	for k := range n.points {
+		for side := range n.points[k].by {
+			if b := &n.points[k].by[side]; b.split >= 0 {
+				f(&n.points[k].place, b)
+			}
 		}
 	}
-	return false
+	for k := range n.pairs {
+		for d := range n.pairs[k].duels {
+			f(&n.pairs[k].place, &n.pairs[k].duels[d].multiplier)
+		}
+	}
+}
+
+// split gives a lane the split number `number` of a leaf.
+func (t *leafRun) split(group, lane, number int, s Split, beta float32) {
+	p := place{group: group, lane: lane, k: atShape(s.Neuron, t.w.g.net.Nodes()[s.Node].Shape)}
+	b := multiplier{split: number, beta: beta}
+	n := &t.splits[s.Node]
+	switch o := t.w.g.nodes[s.Node].op.(type) {
+	case *relaxMax:
+		n.addPair(p, b, s, o)
+	case *relaxElementwise:
+		if o.op.Kind != model.ReLU {
+			n.addPoint(p, b, s)
+			return
+		}
+		n.addSign(p, b, s.Phase == Active)
+	default: // it ends in a ReLU
+		n.addSign(p, b, s.Phase == Active)
+	}
 }
 
 // scales sets the lengths of first steps of multipliers of node i: the mean magnitude of its
 // coefficients, of the first step that has any.
 func (t *leafRun) scales(i int) {
 	group, mean := -1, [kernels.Lanes]float32{}
-	for n := range t.fixes[i] {
-		f := &t.fixes[i][n]
-		if f.group != group {
-			group, mean = f.group, [kernels.Lanes]float32{}
+	t.splits[i].each(func(p *place, b *multiplier) {
+		if p.group != group {
+			group, mean = p.group, [kernels.Lanes]float32{}
 			v, count := t.w.group(t.w.v[i+1], i+1, group), [kernels.Lanes]float32{}
 			for k := 0; k < len(v); k += kernels.Lanes {
 				for l, x := range v[k : k+kernels.Lanes] {
@@ -61,91 +115,104 @@ func (t *leafRun) scales(i int) {
 				mean[l] /= max(1, c)
 			}
 		}
-		if f.scale == 0 {
-			f.scale = mean[f.lane]
+		if b.scale == 0 {
+			b.scale = mean[p.lane]
 		}
-	}
+	})
 }
 
 // of returns the number of a split neuron among values of node i.
-func (t *leafRun) of(values [][]float32, i int, f *fix) *float32 {
-	return &t.w.group(values[i+1], i+1, f.group)[f.at*kernels.Lanes+f.lane]
+func (t *leafRun) of(values [][]float32, i int, p *place) *float32 {
+	return &t.w.group(values[i+1], i+1, p.group)[p.at*kernels.Lanes+p.lane]
+}
+
+// multipliers reports whether there are any to be optimised.
+func (t *leafRun) multipliers() bool {
+	for i := range t.splits {
+		if t.w.ascent.used[i+1] && !t.splits[i].empty() {
+			return true
+		}
+	}
+	return false
 }
 
 // lift takes the coefficients of split neurons of node i off the rows.
 func (t *leafRun) lift(i, step int) {
-	if len(t.fixes[i]) == 0 {
+	n := &t.splits[i]
+	if n.empty() {
 		return
 	}
-	if step == 0 || slices.ContainsFunc(t.fixes[i], func(f fix) bool { return f.scale == 0 }) {
+	again := step == 0
+	n.each(func(_ *place, b *multiplier) { again = again || b.scale == 0 })
+	if again {
 		t.scales(i)
 	}
-	for n := range t.fixes[i] {
-		if f := &t.fixes[i][n]; f.at >= 0 {
-			p := t.of(t.w.v, i, f)
-			f.coef, *p = *p, 0
+	n.places(func(p *place) {
+		if p.at >= 0 {
+			v := t.of(t.w.v, i, p)
+			p.coef, *v = *v, 0
 		}
-	}
+	})
 }
 
-// put gives split neurons of node i their coefficients before the ReLU (9d).
+// put gives split neurons of node i their coefficients before its lines.
 func (t *leafRun) put(i int) {
-	for n := range t.fixes[i] {
-		f := &t.fixes[i][n]
-		if f.at < 0 {
-			continue
-		}
-		p, s := t.w.params[i][f.k*kernels.RelaxParams:][:kernels.RelaxParams], &t.w.sums[f.group]
-		v := f.beta
-		switch {
-		case p[kernels.RelaxUpper] == 0:
-			v = 0
-		case f.active:
-			v = f.coef - f.beta
-		}
-		*t.of(t.w.ascent.out, i, f) = v
-		s.B[f.lane] += float64(v) * float64(p[kernels.RelaxBias])
-		s.E[f.lane] += math.Abs(float64(v)) * float64(p[kernels.RelaxError])
+	for k := range t.splits[i].signs {
+		t.putSign(i, &t.splits[i].signs[k])
+	}
+	for k := range t.splits[i].points {
+		t.putPoint(i, &t.splits[i].points[k])
 	}
 }
 
-// climb moves the multipliers of node i up their gradients, which are the neurons' values
-// at the minimising inputs.
+// hand adds coefficients of split neurons of node i to those of what it reads.
+func (t *leafRun) hand(i int) {
+	for k := range t.splits[i].pairs {
+		t.handPair(i, &t.splits[i].pairs[k])
+	}
+}
+
+// climb moves the multipliers of node i up their gradients, which are how far the minimising
+// inputs are from what splits ask for.
 func (t *leafRun) climb(i int, rate, scale float32) {
-	for n := range t.fixes[i] {
-		f := &t.fixes[i][n]
-		if f.at < 0 {
-			continue
+	n := &t.splits[i]
+	for k := range n.signs {
+		if f := &n.signs[k]; f.at >= 0 {
+			grad := *t.of(t.w.ascent.z, i, &f.place)
+			if f.post = 0; f.active {
+				grad, f.post = -grad, grad
+			}
+			f.climb(grad, rate, scale)
 		}
-		grad := *t.of(t.w.ascent.z, i, f)
-		if f.post = 0; f.active {
-			grad, f.post = -grad, grad
+	}
+	for k := range n.points {
+		if f := &n.points[k]; f.at >= 0 {
+			f.climb(*t.of(t.w.ascent.z, i, &f.place), rate, scale)
 		}
-		f.m = float32(beta1*f.m) + float32((1-beta1)*grad)
-		f.s = float32(beta2*f.s) + float32((1-beta2)*float32(grad*grad))
-		step := float32(float32(rate*f.scale)*f.m) / (float32(math.Sqrt(float64(f.s*scale))) + 1e-12)
-		if f.beta = max(f.beta+step, 0); f.beta-f.beta != 0 {
-			f.beta = 0
+	}
+	for k := range n.pairs {
+		if f := &n.pairs[k]; f.at >= 0 {
+			t.climbPair(i, f, rate, scale)
 		}
 	}
 }
 
-// pass gives split neurons of node i their values behind the ReLU.
+// pass gives split neurons of node i their values behind its lines.
 func (t *leafRun) pass(i int) {
-	for n := range t.fixes[i] {
-		if f := &t.fixes[i][n]; f.at >= 0 {
-			*t.of(t.w.ascent.z, i, f) = f.post
+	t.splits[i].places(func(p *place) {
+		if p.at >= 0 {
+			*t.of(t.w.ascent.z, i, p) = p.post
 		}
-	}
+	})
 }
 
 // keep keeps the multipliers of a lane.
 func (t *leafRun) keep(group, lane int) {
-	for i := range t.fixes {
-		for n := range t.fixes[i] {
-			if f := &t.fixes[i][n]; f.group == group && f.lane == lane {
-				f.kept = f.beta
+	for i := range t.splits {
+		t.splits[i].each(func(p *place, b *multiplier) {
+			if p.group == group && p.lane == lane {
+				b.kept = b.beta
 			}
-		}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"testing"
 
@@ -13,26 +14,50 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// leafBelow looks for an evaluation of a leaf that is below its bound.
-func leafBelow(n *net.Network, g *Region, p *Property, l *Leaf, r *rand.Rand, points int) (bad string, inside int) {
-	var splits []split
-	for _, s := range l.Splits {
-		splits = append(splits, split{s.Node, s.Neuron, s.Phase})
+// inside reports whether an evaluation belongs to the parts of splits, by what nodes read of it.
+func inside(n *net.Network, splits []Split, e *evaluation) bool {
+	for _, s := range splits {
+		node := &n.Nodes()[s.Node]
+		read := func(k int) *big.Float { return e.values[s.Node][k] }
+		if !node.ReLU {
+			from := node.In[0] - 1
+			read = func(k int) *big.Float {
+				if n.Nodes()[from].ReLU {
+					return larger(e.values[from][k], number(0))
+				}
+				return e.values[from][k]
+			}
+		}
+		var a *big.Float
+		b := number(float64(s.At))
+		if p, ok := node.Op.(*net.Pool); ok && !node.ReLU {
+			m := extent{p.Sliding.InH, p.Sliding.InW, p.Sliding.C}
+			a, b = read(at(int(s.First), m)), read(at(int(s.Second), m))
+		} else {
+			a = read(atShape(s.Neuron, node.Shape))
+		}
+		if c := a.Cmp(b); s.Phase == Active && c < 0 || s.Phase == Inactive && c > 0 {
+			return false
+		}
 	}
-	part := leaf{l.Frame, splits}
+	return true
+}
+
+// leafBelow looks for an evaluation of a leaf that is below its bound.
+func leafBelow(n *net.Network, g *Region, p *Property, l *Leaf, r *rand.Rand, points int) (bad string, within int) {
 	for range points {
 		x := g.point(r)
 		if x == nil {
 			continue
 		}
 		for _, e := range evaluations(n, x, r) {
-			if !part.holds(n, &e) {
+			if !inside(n, l.Splits, &e) {
 				continue
 			}
-			inside++
+			within++
 			if l.Low-l.Low != 0 {
 				if l.Low > 0 {
-					return e.how + ": an empty leaf has an element", inside
+					return e.how + ": an empty leaf has an element", within
 				}
 				continue
 			}
@@ -46,11 +71,36 @@ func leafBelow(n *net.Network, g *Region, p *Property, l *Leaf, r *rand.Rand, po
 				}
 			}
 			if z.Cmp(number(float64(l.Low))) < 0 {
-				return e.how + ": below the bound", inside
+				return e.how + ": below the bound", within
 			}
 		}
 	}
-	return "", inside
+	return "", within
+}
+
+// randomSplit draws one of node i, often of a neuron that is split already.
+func randomSplit(d *Domain, i int, before []Split, r *rand.Rand) Split {
+	p := &d.net.Nodes()[i]
+	s := Split{Node: i, Neuron: r.IntN(p.Shape.Size()), Phase: Phase(1 + r.IntN(2))}
+	if len(before) > 0 && before[len(before)-1].Node == i && r.IntN(2) == 0 {
+		s.Neuron = before[len(before)-1].Neuron
+	}
+	switch SplitsOf(p) {
+	case PointSplits:
+		iv := d.Interval(p.In[0] - 1)
+		lo, hi := iv.Lower[s.Neuron], iv.Upper[s.Neuron]
+		s.At = []float32{0, (lo + hi) / 2, lo + (hi-lo)*r.Float32(), hi + 1, lo}[r.IntN(5)]
+	case PairSplits:
+		o := p.Op.(*net.Pool).Sliding
+		list := windowOf(nil, o, atShape(s.Neuron, p.Shape))
+		if len(list) < 2 {
+			return s
+		}
+		pair := r.Perm(len(list))
+		m := extent{o.InH, o.InW, o.C}
+		s.First, s.Second = int32(channelFirst(list[pair[0]], m)), int32(channelFirst(list[pair[1]], m))
+	}
+	return s
 }
 
 // randomLeaf divides a frame at random; nil if it cannot be.
@@ -63,10 +113,14 @@ func randomLeaf(v *Verifier, frame *Domain, r *rand.Rand) *Leaf {
 	l := NewLeaf(frame, t)
 	for range 40 {
 		i := r.IntN(len(nodes))
-		if !hasPhases(&nodes[i]) || t.Row < 0 && i >= t.Node {
+		if SplitsOf(&nodes[i]) == NoSplits || t.Row < 0 && i >= t.Node {
 			continue
 		}
-		l = l.Child(Split{i, r.IntN(nodes[i].Shape.Size()), Phase(1 + r.IntN(2))})
+		s := randomSplit(frame, i, l.Splits, r)
+		if s.validate(v.net) != nil { // of a window of one element
+			continue
+		}
+		l = l.Child(s)
 		if len(l.Splits) > r.IntN(5) {
 			break
 		}
@@ -91,7 +145,8 @@ func TestLeavesSound(t *testing.T) {
 	defer pool.Close()
 	r := rand.New(rand.NewPCG(3, 9))
 	archs := append(layerArchitectures(), deeper()...)
-	divided, inside, better, turned := 0, 0, 0, 0
+	divided, within, better, turned := 0, 0, 0, 0
+	var kinds [PairSplits + 1]int // of candidates
 	for round := range trials(t, 150) {
 		a := archs[round%len(archs)]
 		if round%3 == 1 {
@@ -130,13 +185,14 @@ func TestLeavesSound(t *testing.T) {
 			bad, in := leafBelow(n, &g, p, l, r, 4)
 			require.Empty(t, bad, "%s %+v steps %d", a.CanonicalJSON(), l.Target, steps)
 			divided++
-			inside += min(in, 1)
+			within += min(in, 1)
 			if l.Target.Row >= 0 && l.Low > frame.Rows()[l.Target.Row] {
 				better++
 			}
 			for _, c := range l.Choice {
-				require.True(t, hasPhases(&n.Nodes()[c.Node]))
-				require.Less(t, c.Neuron, n.Nodes()[c.Node].Shape.Size())
+				c.Phase = Active
+				require.NoError(t, v.Validate(c.Split))
+				kinds[SplitsOf(&n.Nodes()[c.Node])]++
 			}
 			k := r.IntN(len(l.Splits))
 			false1 := *l
@@ -147,10 +203,11 @@ func TestLeavesSound(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d leaves, %d with evaluations in them, %d better than their frames; %d turned ones noticed", divided, inside, better, turned)
-	require.Greater(t, inside, divided/8)
+	t.Logf("%d leaves, %d with evaluations in them, %d better than their frames; %d turned ones noticed", divided, within, better, turned)
+	require.Greater(t, within, divided/8)
 	require.Positive(t, better)
 	require.Positive(t, turned)
+	require.Positive(t, min(kinds[SignSplits], kinds[PointSplits], kinds[PairSplits]), "%v", kinds)
 }
 
 // TestLeavesTogether: leaves have the same bounds, slopes and candidates on several workers,
@@ -210,8 +267,14 @@ func TestBadLeaves(t *testing.T) {
 	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: 1})), "row 1, want 0 … 0")
 	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: -1, Node: 2})), "node 2")
 	require.ErrorContains(t, bound(NewLeaf(d, Target{Row: -1, Neuron: 3})), "neuron 3 of node 0, want 0 … 2")
-	require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(Split{1, 0, Active})), "want a neuron of a ReLU")
-	require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(Split{0, 0, Undecided})), "want a neuron of a ReLU")
+	require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(Split{Node: 1, Phase: Active})), "want a neuron of a ReLU")
+	for want, s := range map[string]Split{
+		"want a neuron of the network":         {},
+		"want it at 0":                         {Phase: Active, At: 1},
+		"want First and Second of a maximum a": {Phase: Active, Second: 1},
+	} {
+		require.ErrorContains(t, bound(NewLeaf(d, Target{}).Child(s)), want)
+	}
 	require.ErrorContains(t, v.BoundLeaves(t.Context(), LeafOptions{Steps: -1}), "none below 0")
 	require.NoError(t, v.BoundLeaves(t.Context(), LeafOptions{}))
 	ctx, cancel := context.WithCancel(t.Context())

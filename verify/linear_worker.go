@@ -22,7 +22,9 @@ type linearWorker struct {
 	mid        [][]float32    // activations of the centre; nil if not needed
 
 	ascent *ascent
+	team   helpers   // a team that works for it; nil: it works alone
 	leaves rider     // a leafRun, once there were leaves
+	lanes  any       // imageLanes, once images have shared lanes
 	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
 	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows
@@ -151,9 +153,10 @@ func (w *linearWorker) trace() {
 	}
 }
 
-// upperFirst reports which end of neuron k of node i to bound first.
-func (w *linearWorker) upperFirst(i, k int) bool {
-	if w.g.whole {
+// upperFirst reports which end of neuron k of node i to bound first. What is bounded depends
+// on it, where the first end is enough; without backward there is no trace of this region.
+func (w *linearWorker) upperFirst(t *attempt, i, k int) bool {
+	if w.g.whole || !t.backward {
 		return w.hi[i][k] < -w.lo[i][k]
 	}
 	return !(w.mid[i+1][k] > 0)
@@ -204,7 +207,7 @@ func (w *linearWorker) tighten(t *attempt, i int) {
 	w.ask(t, i, false)
 	for k, open := range w.open[:len(w.lo[i])] {
 		if open {
-			w.list = append(w.list, neuron{int32(k), w.upperFirst(i, k)})
+			w.list = append(w.list, neuron{int32(k), w.upperFirst(t, i, k)})
 		}
 	}
 	w.boundNeurons(t, i, w.list, 0)
@@ -246,9 +249,32 @@ func (w *linearWorker) sharpen(t *attempt, i int) {
 	w.boundNeurons(t, i, w.list[:n], t.steps)
 }
 
-// boundNeurons bounds the rows of list, sorted by position. Eight of one position
-// make a group; groups of several positions go backward together.
+// helpers take rows of a worker: a team. (As an interface, so that programs that have no
+// use for one do not carry it.)
+type helpers interface {
+	// neurons and goal do nothing where there is nothing to divide, and say whether they did.
+	// (Attempts are values here, so that they need no heap.)
+	neurons(t attempt, node int, list []neuron, steps int) (did, gaveUp bool)
+	goal(t attempt, last int, low []float32, atOnce int) (did, gaveUp bool)
+
+	// changed says that the lines of a node are new.
+	changed(node int)
+}
+
+// boundNeurons bounds the rows of list, sorted by position, with helpers if there are any.
 func (w *linearWorker) boundNeurons(t *attempt, i int, list []neuron, steps int) {
+	if w.team != nil {
+		did, gaveUp := w.team.neurons(*t, i, list, steps)
+		if t.gaveUp = t.gaveUp || gaveUp; did {
+			return
+		}
+	}
+	w.boundList(t, i, list, steps)
+}
+
+// boundList bounds the rows of list, sorted by position. Eight of one position make a
+// group; groups of several positions go backward together.
+func (w *linearWorker) boundList(t *attempt, i int, list []neuron, steps int) {
 	m := w.g.maps[i+1]
 	last, groups, atOnce, first := -1, 0, 0, 0
 	flush := func(end int) {
@@ -259,8 +285,7 @@ func (w *linearWorker) boundNeurons(t *attempt, i int, list []neuron, steps int)
 	}
 	for from, to := 0, 0; from < len(list) && !t.gaveUp; from = to {
 		p := int(list[from].index) / m.c
-		for to = from + 1; to < len(list) && to < from+kernels.Lanes && int(list[to].index)/m.c == p; to++ {
-		}
+		to = groupEnd(list, from, m.c)
 		if p != last {
 			atOnce = w.begin(i, kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1})
 			last = p
@@ -325,6 +350,9 @@ func (w *linearWorker) boundNodes(t *attempt) {
 		d := &w.g.nodes[i]
 		d.op.forward(w, i)
 		w.sparse[i].known = false
+		if w.team != nil {
+			w.team.changed(i)
+		}
 		if t.empty = t.domain != nil && !t.domain.narrow(w, i); t.empty {
 			return
 		}
@@ -332,7 +360,7 @@ func (w *linearWorker) boundNodes(t *attempt) {
 			continue
 		}
 		exact := d.exact && w.norm == net.Linf
-		dual := w.norm != net.Linf && (d.dual() || d.first && !w.g.whole)
+		dual := w.norm != net.Linf && (d.dual() || d.first && !w.g.whole && !t.boxes)
 		if i >= t.from && (t.backward || dual) && (d.relu || len(d.bends) > 0 || w.whole(d)) && !exact {
 			w.tighten(t, i)
 			if t.empty = t.domain != nil && crossed(w.lo[i], w.hi[i]); t.empty {

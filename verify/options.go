@@ -15,12 +15,20 @@ const (
 	MethodCROWNIBP                 // intervals, and linear bounds of the property (Zhang et al. 2020)
 	MethodCROWN                    // linear bounds of every unstable neuron (Zhang et al. 2018; DeepPoly, Singh et al. 2019)
 	MethodAlphaCROWN               // the same with optimised slopes (Xu et al. 2021)
+
+	// MethodBaB is branch and bound, which package branch does. A Verifier refuses it.
+	MethodBaB
 )
 
 // Methods lists the names ParseMethod knows.
 func Methods() []string { return []string{"ibp", "crown-ibp", "crown", "alpha-crown"} }
 
-func (m Method) String() string { return Methods()[m] }
+func (m Method) String() string {
+	if m == MethodBaB {
+		return "bab"
+	}
+	return Methods()[m]
+}
 
 // ParseMethod returns the method of the given name.
 func ParseMethod(name string) (Method, error) {

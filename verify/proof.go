@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -73,7 +74,7 @@ func (c *call) prove() ([]*Proof, error) {
 	c.o.RowsOnly = true
 	out := make([]*Proof, c.n)
 	c.proofs = out
-	err := c.run(proveOne)
+	err := c.runTogether(proveOne)
 	return out, err
 }
 
@@ -99,31 +100,37 @@ func proveOne(c *call, w *linearWorker, i int) {
 	}
 }
 
-// stateSlopes adds the slopes of the rows to the proof p; of a, if they
-// are optimised, those of the groups just bounded, which hold some rows.
-func (w *linearWorker) stateSlopes(p *Proof, a *ascent, some int) {
-	if p.Slopes == nil {
-		for i := range w.g.nodes {
-			if d := &w.g.nodes[i]; d.layer >= 0 {
-				s := Slopes{Layer: d.layer, Alpha: make([]float32, w.g.maps[i+1].size()), node: i}
-				for o := range s.Alpha {
-					k := at(o, w.g.maps[i+1])
-					s.Alpha[o] = w.stated(i, k, w.params[i][k*kernels.RelaxParams+kernels.RelaxLower])
-				}
-				p.Slopes = append(p.Slopes, s)
-			}
+// stateSlopes adds the slopes of the lines to the proof p and, if they are to be optimised,
+// makes room for those of n rows.
+func (w *linearWorker) stateSlopes(p *Proof, n int, optimised bool) {
+	for i := range w.g.nodes {
+		d := &w.g.nodes[i]
+		if d.layer < 0 {
+			continue
 		}
+		s := Slopes{Layer: d.layer, Alpha: make([]float32, w.g.maps[i+1].size()), node: i}
+		for o := range s.Alpha {
+			k := at(o, w.g.maps[i+1])
+			s.Alpha[o] = w.stated(i, k, w.params[i][k*kernels.RelaxParams+kernels.RelaxLower])
+		}
+		if optimised {
+			s.Rows = make([][]float32, n)
+		}
+		p.Slopes = append(p.Slopes, s)
 	}
-	if a == nil {
-		return
-	}
+}
+
+// stateRows adds the optimised slopes of some rows, from the given one on, which the worker
+// has just bounded.
+func (w *linearWorker) stateRows(p *Proof, from, some int) {
+	a := w.ascent
 	for k := range p.Slopes {
 		s := &p.Slopes[k]
 		act := s.node + 1
 		m := w.g.maps[act]
 		hw := m.h * m.w
 		for j := range some {
-			row := append([]float32(nil), s.Alpha...)
+			row := slices.Clone(s.Alpha)
 			if a.used[act] && w.g.nodes[s.node].lines == kernelLines {
 				g, l := j/kernels.Lanes, j%kernels.Lanes
 				kept := w.group(a.kept[act], act, g)
@@ -131,7 +138,7 @@ func (w *linearWorker) stateSlopes(p *Proof, a *ascent, some int) {
 					row[k%m.c*hw+k/m.c] = w.stated(s.node, k, kept[at*kernels.Lanes+l])
 				})
 			}
-			s.Rows = append(s.Rows, row)
+			s.Rows[from+j] = row
 		}
 	}
 }

@@ -110,6 +110,43 @@ func TestRedTeamOfLayers(t *testing.T) {
 	redteam.RunOn(t, redteam.LayerFamilies(), 100, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
 }
 
+// TestRedTeamTraps: nothing is claimed of networks built to fool verifiers that their
+// executions or real numbers refute. What is not so is claimed of most of them once they are
+// disarmed: it is not for the company of the hidden neuron that they are refused.
+func TestRedTeamTraps(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	proved, traps := 0, 0
+	redteam.RunTraps(t, 1, func(t *testing.T, c *redteam.Trap) []redteam.Claim {
+		claims := claimsOf(t, c.Case, pool)
+		c.Disarm()
+		n, err := net.Compile(c.Model, net.Options{})
+		require.NoError(t, err, c)
+		v, err := New(n, pool)
+		require.NoError(t, err, c)
+		var res Result
+		require.NoError(t, v.Certify(t.Context(), Options{Method: MethodCROWN}, c.Ball, Batch{c.X, []int{c.Y}}, &res), c)
+		if traps++; res.Certified[0] {
+			proved++
+		}
+		return claims
+	})
+	t.Logf("%d of %d are certified once they are disarmed", proved, traps)
+	require.Greater(t, 2*proved, traps)
+
+	// Bounds that leave out a term are caught by one of them.
+	defer func() { removed = noTerm }()
+	removed = termCentre
+	for _, kind := range redteam.TrapKinds() {
+		c := redteam.DrawTrap(kind, 0)
+		if v := c.Refute(claimsOf(t, c.Case, pool)).Violations; v != nil {
+			t.Logf("without %s: %v", errorTermNames[removed], v[0])
+			return
+		}
+	}
+	t.Errorf("nothing is found without %s", errorTermNames[removed])
+}
+
 // TestRedTeamRadius: in the largest ball that a search certifies the label wins.
 func TestRedTeamRadius(t *testing.T) {
 	pool := kernels.NewPool(1)

@@ -37,6 +37,9 @@ func (r *Region) Box(n *net.Network) (lo, hi []float32, err error) {
 	return lo, hi, nil
 }
 
+// IsBox reports whether the region is a box, as balls of Linf are.
+func (r *Region) IsBox() bool { return r.norm() == net.Linf }
+
 // validate names the field that makes no sense as a region of inputs of n.
 func (r *Region) validate(n *net.Network) error {
 	size := n.Input().Size()

@@ -148,7 +148,7 @@ func leakyRange(f, l, h float32) (lo, hi float32, d float64) {
 // adaptive returns 1 if the line with that slope cuts off less than that with slope f,
 // both through 0.
 func adaptive(f, l, h float32) float32 {
-	if h > -l {
+	if farther(l, 0, h) {
 		return 1
 	}
 	return f
@@ -256,8 +256,7 @@ func clipLines(least, most, l, h float32) bent {
 }
 
 // farther reports whether h is farther from a kink than l, by a thousandth, so that
-// rounding does not decide where it is in the middle: certificates do not state it of
-// elements with both kinks.
+// rounding does not decide where it is in the middle: certificates do not always state it.
 func farther(l, kink, h float32) bool {
 	k := float64(kink)
 	return float64(h)-k > (1+0x1p-10)*(k-float64(l))

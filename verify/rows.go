@@ -260,10 +260,14 @@ func (r *rows) bend(i int, dst []float32, groups int, lower []float32) {
 }
 
 func (r *rows) relaxGroup(dst, v []float32, a, g int, params, lower []float32) {
-	w, m := r.placed[g][a], r.g.maps[a]
-	at := (w.Y0*m.w + w.X0) * m.c
-	run := kernels.RelaxRun{Rows: w.H(), N: w.W() * m.c, Stride: m.w * m.c}
+	run, at := r.runOf(a, g)
 	r.g.net.ISA().Relax(&r.sc, dst, v, params[at*kernels.RelaxParams:], lower, run, &r.sums[g])
+}
+
+// runOf returns where the window of an activation lies in its map, and its first neuron.
+func (r *rows) runOf(a, g int) (run kernels.RelaxRun, at int) {
+	w, m := r.placed[g][a], r.g.maps[a]
+	return kernels.RelaxRun{Rows: w.H(), N: w.W() * m.c, Stride: m.w * m.c}, (w.Y0*m.w + w.X0) * m.c
 }
 
 // room returns where coefficients on the window w of activation a may be written: in

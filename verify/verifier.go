@@ -20,6 +20,7 @@ type Verifier struct {
 	intervals *intervalRung   // nil until labels are verified by intervals
 	graph     *graph          // nil until linear bounds are needed
 	workers   []*linearWorker // one for each of the pool, of linear bounds
+	together  *team           // of them all; nil until they work for one region
 
 	spare *call // for the next call
 }
@@ -139,13 +140,27 @@ func (c *call) certify(res *Result) error {
 			c.todo = append(c.todo, i)
 		}
 	}
-	return c.run(certifyOne)
+	if err := c.certifyLanes(); err != nil {
+		return err
+	}
+	return c.runTogether(certifyOne)
 }
 
 // CertifyRung is Certify by o.Method alone, whatever cheaper ones prove: for callers that
 // climb the ladder themselves. Margins are those of the method. Ladder says whether slopes
 // are optimised only until the image is proved.
 func (v *Verifier) CertifyRung(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result) error {
+	return v.rung(ctx, o, ball, b, res, nil)
+}
+
+// CertifyRungs is CertifyRung for many images: they share lanes, as those of Certify do, with
+// the same bits. (What audit.Guard calls does without: programs for devices have no room for it.)
+func (v *Verifier) CertifyRungs(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result) error {
+	return v.rung(ctx, o, ball, b, res, (*call).certifyLanes)
+}
+
+// rung is CertifyRung; before it, lanes may certify some.
+func (v *Verifier) rung(ctx context.Context, o Options, ball net.Ball, b Batch, res *Result, lanes func(*call) error) error {
 	if o.Method == MethodIBP && o.Property == nil {
 		return v.Certify(ctx, o, ball, b, res)
 	}
@@ -160,6 +175,11 @@ func (v *Verifier) CertifyRung(ctx context.Context, o Options, ball net.Ball, b 
 	c.ball, c.res = area{norm: ball.Norm, box: ball.Box()}, res
 	res.resize(c.n)
 	c.all()
+	if lanes != nil && o.Method == MethodCROWNIBP {
+		if err := lanes(c); err != nil {
+			return err
+		}
+	}
 	return c.run(certifyRung)
 }
 
@@ -191,7 +211,7 @@ func (v *Verifier) Bounds(ctx context.Context, o Options, r Region, y int) ([]In
 // linearBounds is Bounds as linear bounds have them.
 func (c *call) linearBounds() (out []Interval, low []float32, err error) {
 	c.all()
-	err = c.run(func(c *call, w *linearWorker, _ int) {
+	err = c.runTogether(func(c *call, w *linearWorker, _ int) {
 		a, t := c.area(0), newAttempt(c.ctx, &c.o, c.o.Method, c.goal(0))
 		t.bothSides, t.early = true, false
 		w.try(&t, &a)

@@ -47,7 +47,7 @@ type seed struct {
 
 // seeds are those of every reader of the project.
 func seeds(t *testing.T) []seed {
-	return slices.Concat(dataSeeds(t), modelSeeds(t), certificateSeeds(t), propertySeeds(t))
+	return slices.Concat(dataSeeds(t), modelSeeds(t), certificateSeeds(t), []seed{treeSeed(t)}, propertySeeds(t))
 }
 
 func dataSeeds(t *testing.T) (all []seed) {

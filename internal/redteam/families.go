@@ -249,7 +249,9 @@ func (b *builder) balance() {
 	}
 }
 
-func ldexp(v float32, e int) float32 { return float32(math.Ldexp(float64(v), e)) }
+func ldexp(v float32, e int) float32 { return float32(ldexp64(float64(v), e)) }
+
+func ldexp64(v float64, e int) float64 { return math.Ldexp(v, e) }
 
 func copysign(v, s float32) float32 { return float32(math.Copysign(float64(v), float64(s))) }
 

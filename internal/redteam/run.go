@@ -4,6 +4,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/epsball/epsball/internal/testsize"
 )
 
 // Size is EPSBALL_REDTEAM, the multiple of what fits into a run of all tests; else 1.
@@ -40,8 +42,8 @@ func RunOn(t *testing.T, families []Family, seeds int, claims func(t *testing.T,
 		if n == 0 {
 			continue
 		}
-		if testing.Short() {
-			n = (n + 1) / 2
+		if testsize.Small() {
+			n = (n + 3) / 4
 		}
 		var sum Report
 		t.Run(f.Name, func(t *testing.T) {
@@ -55,6 +57,24 @@ func RunOn(t *testing.T, families []Family, seeds int, claims func(t *testing.T,
 			t.Log(sum)
 		})
 		total.Add(sum)
+	}
+	t.Log(total)
+	if total.Comparisons == 0 {
+		t.Error("nothing was compared")
+	}
+}
+
+// RunTraps holds claims of traps against what refutes them, each·Size of every kind.
+func RunTraps(t *testing.T, each int, claims func(t *testing.T, c *Trap) []Claim) {
+	var total Report
+	for _, kind := range TrapKinds() {
+		for seed := range each * Size(t) {
+			c := DrawTrap(kind, uint64(seed))
+			total.Add(c.Refute(claims(t, c)))
+		}
+	}
+	for _, v := range total.Violations {
+		t.Error(v)
 	}
 	t.Log(total)
 	if total.Comparisons == 0 {

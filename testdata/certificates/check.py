@@ -2,6 +2,7 @@
 """A second checker of certificates, written from docs/certificate.md.
 
     check.py CERTIFICATES --model M.safetensors --data D   prove a file's lines
+    check.py CERTIFICATES --model M.safetensors            those of regions of properties
     check.py FOLDER                                        judge FOLDER/vectors.json
 
 D is an .npz with x and y, or a folder with MNIST's t10k files. Models are .safetensors
@@ -9,246 +10,25 @@ files of version 1 or 2 as epsball writes them. It needs Python 3.9 and nothing 
 takes its time: all arithmetic is on integers.
 """
 
-import argparse, base64, functools, hashlib, json, math, os, struct, sys
+import argparse, functools, hashlib, json, os, struct, sys
 from fractions import Fraction
 
 sys.dont_write_bytecode = True
 
-from layers import BENDS, CURVE_ERROR, CURVES, ONE, SLOPED, asks, curve_interval, curve_line, down, kinked_line, linear, plane, up, value
-from reading import F, Q, Refused, floats, load_data, load_model, need, parse, units
-
-# Values below 2^200 and fewer than 2^200 products, each rounded down to a unit, make an
-# error below FLAT in a bound.
-FLAT, LARGEST = 1 << (Q - 500), 1 << (Q + 200)
-MAXFLOAT, ETA, U = ((1 << 24) - 1) << (Q + 104), 1 << (Q - 149), Fraction(1, 1 << 24)
+from layers import ONE
+from proof import Proof
+from reading import Refused, load_data, load_model, need, parse, units
+from trees import Steps, parse_step
 
 
-def dot(w, v):
-    return sum(map(int.__mul__, w, v)) >> F
-
-
-def alphas(text, size, rows):
-    """Vectors of slopes in units, one or as many as rows; None: adaptive."""
-    if text == "adaptive":
-        return None
-    kind, _, body = text.partition(":")
-    bits = {"bits": 1, "u8": 8, "f32": 32}.get(kind)
-    need(bits, "slopes", "alpha")
-    try:
-        raw = base64.b64decode(body, validate=True)
-    except ValueError:
-        raise Refused("slopes: alpha: not base64") from None
-    need(base64.b64encode(raw).decode() == body, "slopes", "alpha: not as base64 is written")
-    stride = (size * bits + 7) // 8
-    need(len(raw) in (stride, stride * rows), "slopes", "alpha: wrong length")
-    vectors = []
-    for at in range(0, len(raw), stride):
-        part = raw[at : at + stride]
-        if bits == 1:
-            need(int.from_bytes(part, "little") >> size == 0, "slopes", "alpha: bits beyond the last slope")
-            v = [float(part[k // 8] >> k % 8 & 1) for k in range(size)]
-        else:
-            v = [Fraction(b, 255) for b in part] if bits == 8 else floats(part)
-        need(all(0 <= a <= 1 for a in v), "slopes", "alpha: outside of [0, 1]")
-        vectors.append([units(a) for a in v])
-    return vectors
-
-
-class Proof:
-    """One line's bounds: l, u, E and M of each node, as far as they are known."""
-
-    def __init__(self, nodes, c, x, rows):
-        self.nodes, self.c, self.rows = nodes, c, rows
-        self.executed = c["level"] == "executed"
-        self.x = [units(v) for v in x]
-        self.eps = -units(-c["eps"])
-        self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
-        self.bound_by_lines = lambda n: n.kind not in ("input", "normalize") and any(r.kind in BENDS for r in n.readers)
-        self.slopes = {}
-        for target, relu, text in c["slopes"]:
-            need(relu + 1 < len(nodes) and nodes[relu + 1].kind in SLOPED, "slopes", "relu")
-            if target not in ("all", "rows"):
-                need(c["method"] != "crown-ibp", "slopes", "for")
-                need(relu < target < len(nodes) - 1 and self.bound_by_lines(nodes[target + 1]), "slopes", "for")
-            need((target, relu) not in self.slopes, "slopes", "twice")
-            self.slopes[target, relu] = alphas(text, nodes[relu + 1].size, len(rows) if target == "rows" else 1)
-
-    def interval(self, i):
-        n = self.nodes[i]
-        p = n.reads[0] if n.reads else None
-        e = a = [0] * n.size
-        gamma = n.terms * U / (1 - n.terms * U)
-        if n.kind == "input":
-            l = [max(0, v - self.eps) for v in self.x]
-            u = [min(ONE, v + self.eps) for v in self.x]
-        elif n.kind in SLOPED:
-            l, u = self.kinked(n, self.l[p], self.u[p])
-            if n.kind == "leakyrelu":
-                e = [math.ceil(U * abs(up(s, v))) + ETA if v < 0 else 0 for s, v in zip(n.slope, self.l[p])]
-                a = [up(max(ONE, abs(s)), m) + v for s, m, v in zip(n.slope, self.m[p], e)]
-        elif n.kind in CURVES:
-            e = [CURVE_ERROR if self.executed else 0] * n.size
-            l, u = zip(*(curve_interval(n.kind, *v) for v in zip(self.l[p], self.u[p], e)))
-        elif n.kind == "maxpool":
-            l, u = ([max(end[k] for k in at) for at in n.at] for end in (self.l[p], self.u[p]))
-        elif n.kind == "avgpool":
-            mean = lambda v: [sum(v[k] for k in at) // d for at, d in zip(n.at, n.divisor)]
-            l, u, a = mean(self.l[p]), [v + 1 for v in mean(self.u[p])], [v + 1 for v in mean(self.m[p])]
-            e = [math.ceil(gamma * v) + n.fan_in * ETA for v in a]
-            a = [v * d for v, d in zip(a, n.divisor)]
-        elif n.kind == "concat":
-            l, u = ([v for k in n.reads for v in end[k]] for end in (self.l, self.u))
-        elif n.kind == "normalize":
-            exact = lambda v, k: (v - n.mean[k] * ONE) / n.std[k]
-            l = [math.floor(exact(v, k)) for k, v in enumerate(self.l[p])]
-            u = [math.ceil(exact(v, k)) for k, v in enumerate(self.u[p])]
-            e = [math.ceil(3 * U * max(-v, w)) + ETA for v, w in zip(l, u)]
-            a = [math.ceil((m + abs(n.mean[k]) * ONE) / n.std[k]) + e[k] for k, m in enumerate(self.m[p])]
-        elif n.kind == "add":
-            l, u = ([sum(v) for v in zip(*(end[k] for k in n.reads))] for end in (self.l, self.u))
-            whole = [self.m[k] for k in n.reads if not self.nodes[k].part]
-            e = [math.ceil(gamma * sum(v)) for v in zip(*whole)] or e
-            a = [sum(v) for v in zip(*whole, *(self.a[k] for k in n.reads if self.nodes[k].part))]
-        else:
-            low, high, m = self.l[p], self.u[p], self.m[p]
-            l, u, a = [], [], []
-            for at, w, b in zip(n.at, n.w, n.b):
-                l.append(dot(w, [low[k] if v > 0 else high[k] for k, v in zip(at, w)]) + b)
-                u.append(dot(w, [high[k] if v > 0 else low[k] for k, v in zip(at, w)]) + b + 1)
-                a.append(dot(map(abs, w), [m[k] for k in at]) + abs(b) + 1)
-            e = [math.ceil(gamma * v) + n.fan_in * ETA for v in a]
-        e = e if self.executed else [0] * n.size
-        wide = [0] * n.size if n.kind in CURVES else e  # which have it within their range
-        self.l.append([v - w for v, w in zip(l, wide)])
-        self.u.append([v + w for v, w in zip(u, wide)])
-        self.e.append(e)
-        self.a.append(a)
-        self.m.append(None)
-        self.close(i)
-        if self.executed:
-            need(all(v * (1 + gamma) + n.terms * ETA <= MAXFLOAT for v in a), "level", "float32 may overflow")
-
-    def close(self, i):
-        self.m[i] = [max(-a, b) for a, b in zip(self.l[i], self.u[i])]
-        need(all(v <= LARGEST for v in self.m[i]), "level", "a bound is above 2^200")
-
-    def kinked(self, n, low, high):
-        """The interval of a bend of kinks: of its values at the ends and at the kink of 0."""
-        l, u = [], []
-        for k, (a, b) in enumerate(zip(low, high)):
-            v, w = value(n, k, a), value(n, k, b)
-            also = [0] if n.kind == "leakyrelu" and a < 0 < b else []
-            l.append(min(v, w, *also))
-            u.append(max(v, w, *also) + (n.kind == "leakyrelu"))
-        return l, u
-
-    def line(self, j, k, side, alpha):
-        """The line, or plane, of element k of a bend: of which element, slope and intercept."""
-        key, n = (j, k, side, alpha), self.nodes[j]
-        if key not in self.lines:
-            l, u = self.l[n.reads[0]], self.u[n.reads[0]]
-            if n.kind == "maxpool":
-                self.lines[key] = plane(n.at[k], l, u, side)
-            elif n.kind in CURVES:
-                self.lines[key] = k, *curve_line(n.kind, l[k], u[k], side)
-            else:
-                self.lines[key] = k, *kinked_line(n, k, l[k], u[k], side, alpha)
-        return self.lines[key]
-
-    def alpha(self, relu, target, row):
-        vectors = self.slopes.get((target, relu.layer), self.slopes.get(("all", relu.layer)))
-        return vectors and vectors[row if len(vectors) > 1 else 0]
-
-    def lower(self, i, form, boxes, target, row=0):
-        """A lower bound of the row form, a dict, over the elements of node i."""
-        forms, c = {i: form}, -FLAT
-        for j in range(i, -1, -1):
-            a, n = forms.pop(j, {}), self.nodes[j]
-            c -= sum(up(abs(v), self.e[j][k]) for k, v in a.items())
-            if n.kind == "input" or j in boxes:
-                box = sum(min(down(v, self.l[j][k]), down(v, self.u[j][k])) for k, v in a.items())
-                c += max(box, self.dual(a)) if n.kind == "input" else box
-                continue
-            for nth, p in enumerate(n.reads if a else []):
-                to = forms.setdefault(p, {})
-                if n.kind == "add":
-                    for k, v in a.items():
-                        to[k] = to.get(k, 0) + v
-                elif n.kind == "normalize":
-                    for k, v in a.items():
-                        to[k] = to.get(k, 0) + math.floor(v / n.std[k])
-                        c -= math.ceil(v * n.mean[k] / n.std[k])
-                elif n.kind in BENDS:
-                    alpha = self.alpha(n, target, row) if n.kind in SLOPED else None
-                    for k, v in a.items():
-                        which, slope, at = self.line(j, k, "low" if v > 0 else "high", alpha and alpha[k])
-                        to[which] = to.get(which, 0) + down(v, slope)
-                        c += down(v, at)
-                elif n.kind == "avgpool":
-                    for o, v in a.items():
-                        for k in n.at[o]:
-                            to[k] = to.get(k, 0) + v // n.divisor[o]
-                elif n.kind == "concat":
-                    first = sum(self.nodes[q].size for q in n.reads[:nth])
-                    for k in range(self.nodes[p].size):
-                        if first + k in a:
-                            to[k] = to.get(k, 0) + a[first + k]
-                else:
-                    for o, v in a.items():
-                        c += down(v, n.b[o])
-                        for k, w in zip(n.at[o], n.w[o]):
-                            to[k] = to.get(k, 0) + (v * w >> F)
-        return c
-
-    def dual(self, a):
-        if self.c["norm"] == "linf":
-            return -math.inf
-        sizes = [abs(v) for v in a.values()]
-        norm = math.isqrt(sum(v * v for v in sizes)) + 1 if self.c["norm"] == "l2" else max(sizes, default=0)
-        return sum(down(v, self.x[k]) for k, v in a.items()) - up(self.eps, norm)
-
-    def tighten(self, i, every):
-        l, u, n = self.l[i], self.u[i], self.nodes[i]
-        wanted = [asks(r, l, u) for r in n.readers if r.kind in BENDS]
-        for k in range(len(l)):
-            if n.kind in BENDS and not linear(n, k, self.l[n.reads[0]], self.u[n.reads[0]]):
-                continue
-            for sign in (-1, 1) if u[k] < -l[k] else (1, -1):
-                if not every and not any(ask(k, l[k], u[k]) for ask in wanted):
-                    break
-                v = self.lower(i, {k: sign * ONE}, (), n.layer)
-                if sign > 0:
-                    l[k] = max(l[k], v)
-                else:
-                    u[k] = min(u[k], -v)
-        self.close(i)
-
-    def prove(self, thorough):
-        """The bound of the worst row, in units."""
-        self.l, self.u, self.e, self.m, self.a, self.lines = [], [], [], [], [], {}
-        for i, n in enumerate(self.nodes):
-            self.interval(i)
-            if n.kind in ("conv", "fc", "batchnorm", "avgpool") and self.nodes[n.reads[0]].kind in ("input", "normalize"):
-                if self.c["norm"] != "linf":
-                    self.tighten(i, True)
-            elif self.bound_by_lines(n) and self.c["method"] in ("crown", "alpha-crown"):
-                self.tighten(i, thorough)
-        last = len(self.nodes) - 1
-        bends = {i for i, n in enumerate(self.nodes) if n.kind in BENDS}
-        ways = [bends] + ([bends - {last}] if last in bends else []) + ([()] if self.c["method"] != "ibp" else [])
-        return min(
-            max(self.lower(last, dict(row), boxes, "rows", r) for boxes in ways) + offset
-            for r, (row, offset) in enumerate(self.rows)
-        )
-
-
-def check(line, model, data):
-    """None for a line that claims nothing, or the bound of its worst row."""
-    (nodes, digest), (images, labels) = model, data
-    c = parse(line)
-    if not c["certified"]:
-        return None
+def claim(c, model, data):
+    """The image and the rows of a certificate that claims something."""
+    (nodes, digest), (images, labels) = model, data or ((), ())
     need(c["model"] == digest, "model", "another one")
+    if "low" in c:
+        need(len(c["low"]) == nodes[0].size, "low", "not one for each input")
+        need(c["level"] == "real" or all(n.terms <= 1 << 21 for n in nodes), "level", "a sum of more than 2^21 terms")
+        return [], rows_in_units(c, nodes[-1].size)
     need(c["index"] < len(images), "index", "not in the data")
     x, y, outputs = images[c["index"]], labels[c["index"]], nodes[-1].size
     need(len(x) == nodes[0].size and hashlib.sha256(struct.pack(f"<{len(x)}f", *x)).hexdigest() == c["input"], "input", "another image")
@@ -258,13 +38,28 @@ def check(line, model, data):
         need(c["label"] == y, "label", f"the data say {y}")
         rows = [({c["label"]: ONE, k: -ONE}, 0) for k in range(outputs) if k != c["label"]]
     else:
-        for r, o in zip(c["rows"], c["offsets"]):
-            need(len(r) == outputs, "rows", "wrong length")
-            need(any(r), "rows", "zeros alone")
-            need(all(abs(v) <= 2.0**50 for v in r + [o]), "rows", "a coefficient or offset above 2^50")
-        rows = [({k: units(v) for k, v in enumerate(r) if v}, units(o)) for r, o in zip(c["rows"], c["offsets"])]
+        need(all(map(any, c["rows"])), "rows", "zeros alone")
+        rows = rows_in_units(c, outputs)
     need(c["level"] == "real" or all(n.terms <= 1 << 21 for n in nodes), "level", "a sum of more than 2^21 terms")
-    proof = Proof(nodes, c, x, rows)
+    return x, rows
+
+
+def rows_in_units(c, outputs):
+    for r, o in zip(c["rows"], c["offsets"]):
+        need(len(r) == outputs, "rows", "wrong length")
+        need(all(abs(v) <= 2.0**50 for v in r + [o]), "rows", "a coefficient or offset above 2^50")
+    return [({k: units(v) for k, v in enumerate(r) if v}, units(o)) for r, o in zip(c["rows"], c["offsets"])]
+
+
+def check(line, steps, model, data):
+    """None for a line that claims nothing, or the bound of its worst row."""
+    c = parse(line)
+    if not c["certified"]:
+        return None
+    x, rows = claim(c, model, data)
+    if c["method"] == "bab":
+        return follow(Steps(model[0], {**c, "slopes": []}, x, rows), steps)
+    proof = Proof(model[0], c, x, rows)
     for thorough in (False, True) if c["method"] in ("crown", "alpha-crown") else (False,):
         bound = proof.prove(thorough) if not thorough else max(bound, proof.prove(thorough))
         if bound > 0 and bound >= units(c["margin"] or 0.0):
@@ -273,6 +68,47 @@ def check(line, model, data):
     e = Refused(("margin: " if bound > 0 else "") + why)
     e.bound = bound
     raise e
+
+
+def follow(proof, steps):
+    """The bound of the worst row of a proof by steps."""
+    for line in steps:
+        try:
+            proof.step(parse_step(line))
+        except Refused as e:
+            raise Refused(f"step {proof.count}: {e}") from None
+    need(proof.ended, f"step {proof.count + 1}", "missing")
+    return min(proof.bounds.values())
+
+
+def own_steps(rest, total):
+    """Those lines that belong to a certificate with the sum total before them."""
+    out = []
+    for line in rest:
+        if line is None:
+            break
+        try:
+            s = parse_step(line)
+            if s["of"] != total:
+                break
+        except Refused:
+            if not any(line.startswith(b'{"format":"epsball-certificate","version":%d,"of":"' % n) for n in (2, 3)):
+                break
+            s = {"kind": "damaged"}
+        out.append(line)
+        if s["kind"] == "end":
+            break
+    return out
+
+
+def unit(all_lines, at):
+    """A line, and the steps that belong to it."""
+    try:
+        c = parse(all_lines[at])
+        steps = own_steps(all_lines[at + 1 :], c["sum"]) if c["method"] == "bab" and c["certified"] else []
+    except (Refused, TypeError):
+        steps = []
+    return all_lines[at], steps
 
 
 def decimal(bound):
@@ -297,12 +133,12 @@ def lines(path):
     return parts[:-1] + ([None] if parts[-1] else [])
 
 
-def judge(line, model, data):
+def judge(line, steps, model, data):
     """A verdict, the bound in units or None, and the reason."""
     try:
         if line is None:
             raise Refused("line: no newline at its end")
-        bound = check(line, model, data)
+        bound = check(line, steps, model, data)
         return ("nothing" if bound is None else "valid"), bound, ""
     except Refused as e:
         return "invalid", getattr(e, "bound", None), str(e)
@@ -313,7 +149,7 @@ def vectors(folder):
     entries = json.load(open(os.path.join(folder, "vectors.json")))
     for v in entries:
         file, m, d = (os.path.join(folder, v[key]) for key in ("file", "model", "data"))
-        verdict, bound, why = judge(lines(file)[v["line"] - 1], model(m), data(d))
+        verdict, bound, why = judge(*unit(lines(file), v["line"] - 1), model(m), data(d))
         want = "invalid" if v["verdict"] == "unproved" else v["verdict"]
         ok = verdict == want and v.get("reason", "") in why and (bound is None or decimal(bound) == v["margin"])
         if not ok:
@@ -331,19 +167,23 @@ def main():
     a = p.parse_args()
     if os.path.isdir(a.path):
         return vectors(a.path)
-    if not a.model or not a.data:
-        p.error("want --model and --data")
-    model, data, counts, claims = load_model(a.model), load_data(a.data), {}, set()
-    for i, line in enumerate(lines(a.path), 1):
-        verdict, bound, why = judge(line, model, data)
+    if not a.model:
+        p.error("want --model, and --data but for certificates of regions")
+    model, data, counts, claims = load_model(a.model), a.data and load_data(a.data), {}, set()
+    every, i = lines(a.path), 0
+    while i < len(every):
+        line, steps = unit(every, i)
+        i += 1
+        verdict, bound, why = judge(line, steps, model, data)
         if verdict == "valid":
             c = parse(line)
-            same = (c["index"], c["level"], c["norm"], c["eps"], str([c.get("label"), *c.get("rows", []), c.get("offsets")]).replace("-0.0", "0.0"))
+            same = (c["index"], c["level"], c["norm"], c.get("eps"), str([c.get(k) for k in ("low", "high", "clauses")]), str([c.get("label"), *c.get("rows", []), c.get("offsets")]).replace("-0.0", "0.0"))
             if same in claims:
                 verdict, why = "invalid", "says the same as an earlier line"
             claims.add(same)
         counts[verdict] = counts.get(verdict, 0) + 1
         print(f"line {i}: {verdict} {decimal(bound) if bound is not None else ''} {why}".rstrip(), flush=True)
+        i += len(steps)
     print(counts)
     return counts.get("valid", 0) == 0 or "invalid" in counts
 

@@ -8,7 +8,9 @@ evaluation. Run it in this folder; it needs nothing but Python.
 import base64, hashlib, io, itertools, json, math, os, random, re, struct, zipfile
 from fractions import Fraction
 
-import check, layers
+import check, layers, region_vectors, split_vectors, tree_vectors
+from proof import Proof
+from reading import F
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 
@@ -69,7 +71,7 @@ def evaluate(nodes, x):
             v = [a for k in n.reads for a in values[k]]
         else:
             v = [
-                sum((Fraction(w, 1 << check.F) * p[k] for k, w in zip(at, row)), Fraction(b, check.ONE))
+                sum((Fraction(w, 1 << F) * p[k] for k, w in zip(at, row)), Fraction(b, check.ONE))
                 for at, row, b in zip(n.at, n.w, n.b)
             ]
         values.append(v)
@@ -149,11 +151,11 @@ def seal(text):
     return raw + b',"sum":"' + hashlib.sha256(raw).hexdigest().encode() + b'"}'
 
 
-def put(file, name, verdict, line, reason=None, model="residual", **more):
-    """Adds a line to a file, and what it is to be judged."""
+def put(file, name, verdict, line, reason=None, model="residual", steps=(), **more):
+    """Adds a line to a file, with its steps, and what it is to be judged."""
     at = files.setdefault(file, [])
     at.append(line)
-    got, bound, why = check.judge(line, *SETS[model])
+    got, bound, why = check.judge(line, steps, *SETS[model])
     want = "invalid" if verdict == "unproved" else verdict
     assert got == want and (not reason or reason in why), (name, got, why)
     v = {"file": file, "line": len(at), "model": model + ".safetensors", "data": model + ".npz", "name": name, "verdict": verdict}
@@ -162,12 +164,13 @@ def put(file, name, verdict, line, reason=None, model="residual", **more):
     if reason:
         v["reason"] = reason
     vectors.append(v | more)
+    at.extend(steps)
     return bound
 
 
 def claimed(factor=0.99, **over):
     """A line that claims a part of what is proved."""
-    bound = check.judge(seal(body(**over)), *SETS["residual"])[1]
+    bound = check.judge(seal(body(**over)), (), *SETS["residual"])[1]
     return seal(body(margin=float(f"{bound / check.ONE * factor:.12g}"), **over))
 
 
@@ -226,7 +229,7 @@ put("valid.jsonl", "claims nothing", "nothing", nothing)
 # A row whose bound counts only with the relu at the end replaced by its lines.
 for k in range(1, 400):
     line = body(eps=f"{k}/2000", method="ibp", index=k % 4)
-    proof = check.Proof(residual_model[0], check.parse(seal(line)), images[k % 4], [({labels[k % 4]: check.ONE, o: -check.ONE}, 0) for o in range(3) if o != labels[k % 4]])
+    proof = Proof(residual_model[0], check.parse(seal(line)), images[k % 4], [({labels[k % 4]: check.ONE, o: -check.ONE}, 0) for o in range(3) if o != labels[k % 4]])
     both = proof.prove(False)
     boxes = min(proof.lower(8, dict(row), {3, 6, 8}, "rows") for row, _ in proof.rows)
     if boxes < 0 < both and both > check.ONE // 10:
@@ -349,11 +352,11 @@ false_claim("a margin too large", margin=float(f"{min(outputs[0][labels[0]] - v 
 false_claim("a row that does not hold", rows=[[-1, 0, 0]], offsets=[0])
 false_claim("a row that is 0 at the centre", rows=[[0, 1, 0]], offsets=[-float(outputs[0][1])], eps="0", method="ibp")
 for method in "ibp", "crown":
-    bound = check.judge(seal(body(method=method, level="real")), *SETS["residual"])[1]
+    bound = check.judge(seal(body(method=method, level="real")), (), *SETS["residual"])[1]
     put("invalid.jsonl", f"a margin above the bound of {method}", "unproved", seal(body(method=method, level="real", margin=bound / check.ONE * (1 + 1e-6))), "margin")
 for k in range(10, 200):  # a claim that crown proves and intervals do not
     over = dict(eps=f"{k}/1000", index=2)
-    if check.judge(seal(body(method="ibp", **over)), *SETS["residual"])[0] == "invalid":
+    if check.judge(seal(body(method="ibp", **over)), (), *SETS["residual"])[0] == "invalid":
         ok("crown proves it", seal(body(**over)))
         put("invalid.jsonl", "intervals do not", "unproved", seal(body(method="ibp", **over)), "not proved")
         break
@@ -404,7 +407,7 @@ for name in "kinks", "curves":
     def valid(what, factor=0.99, **over):
         """The largest of some radii with which the line is proved, and a part of its margin."""
         for eps in "0.2", "0.1", "0.05", "0.02", "0.01", "0.002", "0.0001":
-            got, bound, why = check.judge(seal(body(name, eps=eps, **over)), *SETS[name])
+            got, bound, why = check.judge(seal(body(name, eps=eps, **over)), (), *SETS[name])
             if got == "valid":
                 return more("valid", what, eps=eps, margin=float(f"{bound / check.ONE * factor:.12g}"), **over)
         raise SystemExit(f"{name}: {what}: {why}")
@@ -415,11 +418,11 @@ for name in "kinks", "curves":
             valid(f"{method}, {norm}, level real", method=method, norm=norm, level="real", index=(k + j + 1) % 5)
     valid("a margin within 1e-9 of the bound", 1 - 1e-9, level="real", index=2)
     for method in "ibp", "crown":
-        _, bound, _ = check.judge(seal(body(name, method=method, level="real", eps="0.002")), *SETS[name])
+        _, bound, _ = check.judge(seal(body(name, method=method, level="real", eps="0.002")), (), *SETS[name])
         more("unproved", f"a margin above the bound of {method}", "margin", method=method, level="real", eps="0.002", margin=bound / check.ONE * (1 + 1e-6))
     for eps in range(1, 100):
         over = dict(eps=f"{eps}/400", index=1)
-        if check.judge(seal(body(name, method="ibp", **over)), *SETS[name])[0] == "invalid":
+        if check.judge(seal(body(name, method="ibp", **over)), (), *SETS[name])[0] == "invalid":
             more("valid", "crown proves it", **over)
             more("unproved", "intervals do not", "not proved", method="ibp", **over)
             break
@@ -439,6 +442,10 @@ for name in "kinks", "curves":
         more("invalid", "slopes for the layer that has them", "slopes", slopes=[block(1, 1, "adaptive")])
     else:
         more("invalid", "slopes of a tanh", "slopes", slopes=[block("all", 5, "adaptive")])
+
+tree_vectors.write(seal, body, SETS, lambda name, verdict, line, steps, reason, model: put("trees.jsonl", name, verdict, line, reason, model, steps))
+region_vectors.write(seal, SETS, lambda name, verdict, line, steps, reason, model: put("regions.jsonl", name, verdict, line, reason, model, steps))
+split_vectors.write(seal, body, SETS, lambda name, verdict, line, steps, reason, model: put("splits.jsonl", name, verdict, line, reason, model, steps))
 
 for name, content in files.items():
     open(name, "wb").write(b"\n".join(content) + (b"" if name == "invalid.jsonl" else b"\n"))

@@ -1,6 +1,6 @@
 """Certificates, models and images as docs/certificate.md describes them."""
 
-import ast, gzip, hashlib, json, math, os, re, struct, sys, zipfile
+import ast, base64, gzip, hashlib, json, math, os, re, struct, sys, zipfile
 from fractions import Fraction
 from json.decoder import scanstring
 
@@ -90,18 +90,27 @@ def slopes_block(v):
     return target, integer(v["relu"], "slopes"), str(alpha)
 
 
-def parse(line):
-    """The members of a line, each checked by itself."""
+def members(line):
+    """The members of a line, one key each, and its sum."""
     need(len(line) <= 64 << 20, "line")
     m = re.search(rb',"sum":"([0-9a-f]{64})"}\Z', line[-100:])
     need(m, "sum")
     body = line[: len(line) - len(m[0])]
     need(hashlib.sha256(body).hexdigest().encode() == m[1], "sum", "the line is not what was written")
     try:
-        v, end = decoder.raw_decode(line.decode().lstrip(" \t\r"))
-        need(type(v) is dict and end == len(line.decode().lstrip(" \t\r")), "line", "more than an object")
+        text = line.decode().lstrip(" \t\r")
+        v, end = decoder.raw_decode(text)
+        need(type(v) is dict and end == len(text), "line", "more than an object")
     except (ValueError, RecursionError) as e:
         raise Refused(f"line: {e}") from None
+    return v, m[1].decode()
+
+
+def parse(line):
+    """The members of a certificate's line, each checked by itself."""
+    v, total = members(line)
+    if any(k in v for k in ("property", "low", "high", "clauses")) or v.get("version") == "3":
+        return parse_region(v, total)
     known = "format version model level data index input norm eps run method certified sum".split()
     for key in known:
         need(key in v, key, "missing")
@@ -109,12 +118,15 @@ def parse(line):
         need(key in known + ["label", "rows", "offsets", "margin", "slopes"], key, "unknown")
     c = {k: string(v[k], k) for k in "format model level data input norm eps run method".split()}
     need(c["format"] == "epsball-certificate", "format")
-    need(integer(v["version"], "version") == 1, "version")
+    need(integer(v["version"], "version") in (1, 2), "version")
     for key in "model", "input":
         need(re.fullmatch("[0-9a-f]{64}", c[key]), key)
     need(c["level"] in ("real", "executed"), "level")
     need(c["norm"] in ("linf", "l2", "l1"), "norm")
-    need(c["method"] in ("ibp", "crown-ibp", "crown", "alpha-crown"), "method")
+    need(c["method"] in ("ibp", "crown-ibp", "crown", "alpha-crown", "bab"), "method")
+    need((c["method"] == "bab") == (int(v["version"]) == 2), "method", "not of this version")
+    need(c["method"] != "bab" or not {"margin", "slopes"} & set(v), "method", "bab has no margin and no slopes")
+    c["sum"] = total
     need(type(v["certified"]) is bool, "certified")
     c["certified"], c["index"], c["eps"] = v["certified"], integer(v["index"], "index"), radius(c["eps"])
     need(("label" in v) != ("rows" in v), "label", "one of label and rows")
@@ -122,16 +134,59 @@ def parse(line):
     if "label" in v:
         c["label"] = integer(v["label"], "label")
     else:
-        c["rows"] = [[number(x, "rows") for x in array(r, "rows", 1 << 20)] for r in array(v["rows"], "rows", 4096)]
-        c["offsets"] = [number(x, "offsets") for x in array(v["offsets"], "offsets", 4096)]
-        need(c["rows"] and sum(map(len, c["rows"])) <= 1 << 20, "rows")
-        need(len(c["rows"]) == len(c["offsets"]), "offsets")
+        rows_of(c, v)
     need(c["certified"] or not {"margin", "slopes"} & set(v), "certified", "claims nothing, but has a margin or slopes")
     need(c["method"] != "ibp" or "slopes" not in v, "slopes")
     c["margin"] = number(v["margin"], "margin") if "margin" in v else None
     need(c["margin"] is None or c["margin"] > 0, "margin")
     c["slopes"] = [slopes_block(b) for b in array(v.get("slopes", []), "slopes", 65536)]
     return c
+
+
+def float_list(v, key):
+    """Numbers as f32: and base64."""
+    need(type(v) is Text and "\\" not in v.spelled, key)
+    kind, _, body = str(v).partition(":")
+    need(kind == "f32", key, "not f32:")
+    try:
+        raw = base64.b64decode(body, validate=True)
+    except ValueError:
+        raise Refused(f"{key}: not base64") from None
+    need(base64.b64encode(raw).decode() == body and len(raw) % 4 == 0, key, "not numbers in base64")
+    out = floats(raw)
+    need(all(x - x == 0 for x in out), key, "not finite")
+    return out
+
+
+def parse_region(v, total):
+    """The members of a line of version 3, about a box of inputs."""
+    known = "format version model level property index low high rows offsets run method certified sum".split()
+    for key in known:
+        need(key in v, key, "missing")
+    for key in v:
+        need(key in known + ["clauses"], key, "not of a region, or unknown")
+    c = {k: string(v[k], k) for k in "format model level property run method".split()}
+    need(c["format"] == "epsball-certificate", "format")
+    need(integer(v["version"], "version") == 3, "version")
+    need(re.fullmatch("[0-9a-f]{64}", c["model"]), "model")
+    need(c["level"] in ("real", "executed"), "level")
+    need(c["method"] == "bab", "method", "not of this version")
+    need(type(v["certified"]) is bool, "certified")
+    c["sum"], c["certified"], c["index"], c["slopes"], c["norm"] = total, v["certified"], integer(v["index"], "index"), [], "linf"
+    c["low"], c["high"] = float_list(v["low"], "low"), float_list(v["high"], "high")
+    need(0 < len(c["low"]) == len(c["high"]), "high")
+    need(all(a <= b for a, b in zip(c["low"], c["high"])), "low", "above high")
+    rows_of(c, v)
+    c["clauses"] = [integer(n, "clauses") for n in array(v.get("clauses", [Number("1")] * len(c["rows"])), "clauses", 4096)]
+    need(all(n > 0 for n in c["clauses"]) and sum(c["clauses"]) == len(c["rows"]), "clauses")
+    return c
+
+
+def rows_of(c, v):
+    c["rows"] = [[number(x, "rows") for x in array(r, "rows", 1 << 20)] for r in array(v["rows"], "rows", 4096)]
+    c["offsets"] = [number(x, "offsets") for x in array(v["offsets"], "offsets", 4096)]
+    need(c["rows"] and sum(map(len, c["rows"])) <= 1 << 20, "rows")
+    need(len(c["rows"]) == len(c["offsets"]), "offsets")
 
 
 # --- the model and the data -------------------------------------------------------

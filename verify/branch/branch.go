@@ -11,8 +11,10 @@ package branch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/epsball/epsball/verify"
 )
@@ -28,8 +30,24 @@ type Options struct {
 	FewInputs int
 
 	// Parts is the number of parts after which to give up; 0: none. Those of searches for
-	// neurons are counted.
+	// neurons are counted, those of a State that the search goes on from are not.
 	Parts int
+
+	// Memory is how many bytes open parts may hold, by an estimate; 0: any number. What is
+	// over it is packed: slopes of parts with high bounds are found again when it is their
+	// turn, and where that is not enough, parts are divided depth first. Those that are being
+	// divided, up to Round, and what the verifier holds come on top. It changes the tree.
+	Memory int
+
+	// Resume, if not nil, is a state to go on from, of the same network, region, property and
+	// options but Parts and Memory. Bounds that it says are proved are taken to be.
+	Resume *State
+
+	// Save, if not nil, is given the state of the search after a round if SaveEvery has gone
+	// by since the last time, and when the search ends without a proof. Its error ends the
+	// search. Neither Save nor Resume nor Memory goes with Record.
+	Save      func(*State) error
+	SaveEvery time.Duration
 
 	// Root says how the region is bounded first; Method 0 means MethodAlphaCROWN.
 	Root verify.Options
@@ -37,6 +55,10 @@ type Options struct {
 	// Point, if not nil, is given inputs to the first node, channels first, at which bounds
 	// of the property are attained. If it returns true, the search ends undecided.
 	Point func(x []float32) bool
+
+	// Record, if not nil, takes down the proof. The search then goes another way: Record says
+	// which, and whether FewInputs is used.
+	Record *Record
 
 	// Progress, if not nil, is told how things stand, once a round.
 	Progress func(Progress)
@@ -46,7 +68,7 @@ type Options struct {
 type Progress struct {
 	Low   float32 // lower bound of the property (Property.Margin)
 	Open  int     // parts that are open
-	Parts int     // bounded so far, all of them
+	Parts int     // bounded so far, all of them, and those of a State gone on from
 	Depth int     // splits of the deepest part
 }
 
@@ -61,8 +83,11 @@ type Result struct {
 // Prove searches until the property is proved or ctx ends, which is no error: bounds found
 // until then hold. The verifier must not be used meanwhile.
 func Prove(ctx context.Context, v *verify.Verifier, r verify.Region, p *verify.Property, o Options) (Result, error) {
-	if o.Steps < 0 || o.Candidates < 0 || o.Round < 0 || o.Parts < 0 {
-		return Result{}, fmt.Errorf("branch: steps %d, candidates %d, round %d, parts %d, want none below 0", o.Steps, o.Candidates, o.Round, o.Parts)
+	if o.Steps < 0 || o.Candidates < 0 || o.Round < 0 || o.Parts < 0 || o.Memory < 0 {
+		return Result{}, fmt.Errorf("branch: steps %d, candidates %d, round %d, parts %d, memory %d, want none below 0", o.Steps, o.Candidates, o.Round, o.Parts, o.Memory)
+	}
+	if o.Record != nil && (o.Save != nil || o.Resume != nil || o.Memory > 0) {
+		return Result{}, errors.New("branch: a record needs all of the search: want neither Save nor Resume nor Memory")
 	}
 	set := func(n *int, to int) {
 		if *n == 0 {
@@ -80,8 +105,14 @@ func Prove(ctx context.Context, v *verify.Verifier, r verify.Region, p *verify.P
 	o.Root.Ladder, o.Root.Property = false, nil
 	s := &search{ctx: ctx, v: v, o: o}
 	err := s.prove(r, p)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
+	}
+	if err == nil && s.root != nil && len(s.trees) > 0 && o.Record == nil { // what was bounded last may have been all
+		s.settle()
+	}
+	if err == nil && !s.proved {
+		err = s.save(true)
 	}
 	return Result{Proved: err == nil && s.proved, Progress: s.progress()}, err
 }
@@ -93,35 +124,81 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 	if err != nil {
 		return err
 	}
-	s.root, s.property = root, p
-	s.low = float32(math.Inf(-1))
-	if err := s.v.BoundDomains(s.ctx, s.o.Root, 0, root); err != nil {
+	s.property, s.region = p, r
+	s.low, s.budget, s.saved = float32(math.Inf(-1)), firstBudget, time.Now()
+	if s.lo, s.hi, err = r.Box(s.v.Network()); err != nil {
 		return err
 	}
-	lo, hi, err := r.Box(s.v.Network())
+	s.inputs = varying(s.lo, s.hi)
+	s.few = len(s.inputs) <= s.o.FewInputs && (s.o.Record == nil || s.o.Record.ByInputs && r.IsBox())
+	if s.o.Resume != nil {
+		err = s.resume(root, s.o.Resume)
+	} else {
+		err = s.boundRoot(0, root)
+	}
 	if err != nil {
 		return err
 	}
-	if varying(lo, hi) <= s.o.FewInputs {
-		return s.boxes(r, lo, hi)
+	s.root = root
+	if r := s.o.Record; r != nil {
+		r.Steps, r.Cuts = nil, nil
 	}
-	refined := true
-	for budget := firstBudget; ; budget *= budgetGrowth {
-		if refined {
-			if err := s.plant(); err != nil || s.proved {
-				return err
-			}
-		}
-		if stopped, err := s.grow(s.trees, s.stop, budget*propertyShare); stopped || err != nil {
+	if s.o.Record != nil && !s.few {
+		if err := s.o.Record.begin(s.v); err != nil {
 			return err
 		}
-		if refined, err = s.refine(budget); err != nil || s.ended {
+		if err := s.recordRoot(); err != nil {
+			return err
+		}
+	}
+	if s.few {
+		return s.boxes()
+	}
+	if s.share { // tighter neurons would want trees of all the region
+		allow(s.trees, math.MaxInt)
+		_, err = s.grow(s.trees, s.stop)
+		return err
+	}
+	refined, resumed := s.trees == nil, s.trees != nil
+	for ; ; s.budget *= budgetGrowth {
+		if refined {
+			if err := s.plant(); err != nil || s.proved {
+				return s.taken(err)
+			}
+		}
+		if !resumed {
+			allow(s.trees, s.budget*propertyShare)
+		}
+		resumed = false
+		if stopped, err := s.grow(s.trees, s.stop); stopped || err != nil {
+			return s.taken(err)
+		}
+		if refined, err = s.refine(s.budget); err != nil || s.ended {
 			return err
 		}
 		if !refined && !s.open() { // nothing is left to split
 			return nil
 		}
 	}
+}
+
+// taken takes the proof down, if there is one and it is asked for.
+func (s *search) taken(err error) error {
+	if err != nil || !s.proved || s.o.Record == nil {
+		return err
+	}
+	err = s.recordClauses()
+	s.proved = err == nil
+	return err
+}
+
+// boundRoot bounds nodes of the root from the given one on: if its neurons are to be taken
+// down, by intervals.
+func (s *search) boundRoot(from int, root *verify.Domain) error {
+	if s.o.Record != nil && !s.few {
+		return s.v.BoundBoxes(s.ctx, from, root)
+	}
+	return s.v.BoundDomains(s.ctx, s.o.Root, from, root)
 }
 
 const (

@@ -15,7 +15,7 @@ import (
 	"github.com/epsball/epsball/verify"
 )
 
-func verifier(t *testing.T, m *model.Model, workers int) *verify.Verifier {
+func verifier(t testing.TB, m *model.Model, workers int) *verify.Verifier {
 	t.Helper()
 	n, err := net.Compile(m, net.Options{})
 	require.NoError(t, err)
@@ -193,4 +193,33 @@ func TestBadOptions(t *testing.T) {
 	require.ErrorContains(t, err, "steps -1")
 	_, err = Prove(t.Context(), v, verify.Region{}, verify.LabelProperty(3, 0), Options{})
 	require.ErrorContains(t, err, "region")
+}
+
+// TestLastReLU: neurons of a ReLU that ends the network are tightened, too.
+func TestLastReLU(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	tightened := 0
+	for range 10 {
+		m := tiny(r)
+		m.Arch.Layers, m.Params = append(m.Arch.Layers, model.Layer{Kind: model.ReLU}), append(m.Params, model.Param{})
+		g, p := verify.BoxOf([]float32{-1, -1}, []float32{1, 1}), verify.LabelProperty(3, 0)
+		low, _ := least(m, g, p)
+		v := verifier(t, m, 1)
+		s := &search{ctx: t.Context(), v: v, property: p, o: Options{Steps: 6, Candidates: 4, Round: 64, Parts: math.MaxInt, Root: verify.Options{Method: verify.MethodCROWN}}}
+		var err error
+		s.root, err = v.Root(g, p)
+		require.NoError(t, err)
+		require.NoError(t, v.BoundDomains(t.Context(), s.o.Root, 0, s.root))
+		before := s.root.Interval(len(v.Network().Nodes()) - 1)
+		_, err = s.refine(firstBudget)
+		require.NoError(t, err)
+		after := s.root.Interval(len(v.Network().Nodes()) - 1)
+		for k, lo := range before.Lower {
+			if after.Lower[k] > lo {
+				tightened++
+			}
+		}
+		require.LessOrEqual(t, float64(s.root.Margin()), low+1e-4)
+	}
+	require.Positive(t, tightened)
 }

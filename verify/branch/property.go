@@ -13,32 +13,39 @@ func (s *search) plant() error {
 		return nil
 	}
 	rows, row := s.root.Rows(), 0
-	s.trees = nil
+	var trees []*tree
 	var fresh []*part
 	for _, n := range s.clauses() {
 		var targets []verify.Target
 		proved := false
 		for ; n > 0; n-- {
-			proved = proved || rows[row] > 0
+			proved = proved || rows[row] > 0 && s.o.Record == nil
 			targets = append(targets, verify.Target{Row: row})
 			row++
 		}
 		if !proved {
-			fresh = append(fresh, newPart(s.root, targets...))
-			s.trees = append(s.trees, &tree{})
+			t := s.tree(s.root, targets...)
+			fresh, trees = append(fresh, t.root()), append(trees, t)
 		}
 	}
-	if err := s.bound(fresh, s.o.Steps, s.o.Candidates); err != nil {
+	steps := s.o.Steps
+	if s.o.Record != nil { // else the root has been bounded so
+		steps = max(steps, s.rootSteps())
+	}
+	if err := s.bound(fresh, steps, s.o.Candidates); err != nil {
 		return err
 	}
 	for i, p := range fresh {
 		for _, l := range p.leaves {
-			l.Low = max(l.Low, rows[l.Target.Row])
+			if s.o.Record == nil {
+				l.Low = max(l.Low, rows[l.Target.Row])
+			}
 		}
 		p.low = p.best().Low
-		s.trees[i].add(p)
+		trees[i].add(p, false)
 		s.parts++
 	}
+	s.trees = trees // the old ones are what is open until then
 	s.settle()
 	return nil
 }
@@ -61,7 +68,7 @@ func (s *search) settle() {
 // open reports whether a clause has parts to divide.
 func (s *search) open() bool {
 	for _, t := range s.trees {
-		if len(t.queue) > 0 {
+		if t.open.len() > 0 {
 			return true
 		}
 	}
@@ -79,19 +86,27 @@ func (s *search) stop() bool {
 	}
 	if s.o.Point != nil {
 		for _, t := range s.trees {
-			if len(t.queue) > 0 && s.o.Point(t.queue[0].best().Point) {
+			if t.open.len() == 0 || t.open.next().leaves == nil {
+				continue
+			}
+			if x := t.open.next().best().Point; x != nil && s.o.Point(x) {
 				s.ended = true
 			}
 		}
 	}
-	s.ended = s.ended || s.parts >= s.o.Parts
+	return s.spent()
+}
+
+// spent reports whether the search was ended.
+func (s *search) spent() bool {
+	s.ended = s.ended || s.parts-s.before >= s.o.Parts
 	return s.ended
 }
 
 func (s *search) progress() Progress {
-	open := s.cells
+	open := s.cells.len()
 	for _, t := range s.trees {
-		open += len(t.queue) + len(t.stuck)
+		open += t.open.len() + len(t.stuck)
 	}
 	return Progress{Low: s.low, Open: open, Parts: s.parts, Depth: s.depth}
 }

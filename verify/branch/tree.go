@@ -3,80 +3,63 @@ package branch
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/epsball/epsball/verify"
 )
 
-// part is a part of the root domain with what is to be bounded over it: the rows of a
-// clause, of which one must be positive, or a neuron.
-type part struct {
-	leaves []*verify.Leaf
-	low    float32 // the largest bound of its leaves
-	again  int     // how often it was bounded longer because nothing was left to split
+// tree is a search: its open parts, those with the lowest bound first.
+type tree struct {
+	frame   *verify.Domain
+	targets []verify.Target // of the leaves of each part
+	open    frontier[*part]
+	left    int     // parts that it may have, for now
+	stuck   []*part // open parts with nothing left to split
+
+	keep   bool // for a record
+	closed []*part
 }
 
-func newPart(root *verify.Domain, targets ...verify.Target) *part {
+func (s *search) tree(frame *verify.Domain, targets ...verify.Target) *tree {
+	return &tree{frame: frame, targets: targets, keep: s.o.Record != nil}
+}
+
+// root is the part that is all of the tree's frame.
+func (t *tree) root() *part {
 	p := &part{low: float32(math.Inf(-1))}
-	for _, t := range targets {
-		p.leaves = append(p.leaves, verify.NewLeaf(root, t))
+	for _, g := range t.targets {
+		p.leaves = append(p.leaves, verify.NewLeaf(t.frame, g))
 	}
 	return p
 }
 
-// best is the leaf with the largest bound.
-func (p *part) best() *verify.Leaf {
-	b := p.leaves[0]
-	for _, l := range p.leaves {
-		if l.Low > b.Low {
-			b = l
+// add puts a part in its place.
+func (t *tree) add(p *part, deep bool) {
+	switch {
+	case p.low > 0:
+		if t.keep {
+			t.closed = append(t.closed, p)
 		}
-	}
-	return b
-}
-
-func (p *part) child(s verify.Split) *part {
-	c := &part{}
-	for _, l := range p.leaves {
-		c.leaves = append(c.leaves, l.Child(s))
-	}
-	return c
-}
-
-func (p *part) bound() float32 { return p.low }
-
-func (p *part) depth() int { return len(p.leaves[0].Splits) }
-
-// tree is a search: its open parts, those with the lowest bound first.
-type tree struct {
-	queue queue[*part]
-	parts int     // bounded so far
-	limit int     // of parts, for now
-	stuck []*part // open parts with nothing left to split
-}
-
-// add puts a part that is open in its place.
-func (t *tree) add(p *part) {
-	if !(p.low > 0) {
-		t.queue.put(p)
+	case p.again >= longerTimes:
+		t.stuck = append(t.stuck, p)
+	default:
+		t.open.put(p, deep)
 	}
 }
 
 // low is a lower bound over all that the tree is for; +Inf if it is proved.
 func (t *tree) low() float32 {
-	low := float32(math.Inf(1))
-	if len(t.queue) > 0 {
-		low = t.queue[0].low
-	}
+	low := t.open.low()
 	for _, p := range t.stuck {
 		low = min(low, p.low)
 	}
 	return low
 }
 
-func (t *tree) proved() bool { return len(t.queue) == 0 && len(t.stuck) == 0 }
+func (t *tree) proved() bool { return t.open.len() == 0 && len(t.stuck) == 0 }
 
-// grows reports whether the tree has parts to divide within its limit.
-func (t *tree) grows() bool { return len(t.queue) > 0 && t.parts < t.limit }
+// grows reports whether the tree has parts to divide and may.
+func (t *tree) grows() bool { return t.open.len() > 0 && t.left > 0 }
 
 // search is a run of Prove.
 type search struct {
@@ -84,15 +67,30 @@ type search struct {
 	v   *verify.Verifier
 	o   Options
 
+	region   verify.Region
 	property *verify.Property
 	root     *verify.Domain
 	trees    []*tree // of the clauses
+	budget   int     // of the round under way
 
-	cells        int     // that are open, where the region is divided
-	low          float32 // of the property, the best one
+	// Of a refinement.
+	next    *verify.Domain // the root to be; nil: there is none under way
+	node    int            // that is under way
+	better  bool           // something is tighter
+	neurons []*tree        // of the node
+
+	inputs       []int           // that vary
+	few          bool            // the region is divided at them
+	lo, hi       []float32       // of the region's box
+	cells        frontier[*cell] // that are open
+	deep         bool            // memory is short
+	low          float32         // of the property, the best one
 	parts, depth int
+	before       int // parts of runs before
 	proved       bool
 	ended        bool // by Point or Parts
+	share        bool // of what is open: see State.Share
+	saved        time.Time
 }
 
 // bound bounds parts.
@@ -102,22 +100,27 @@ func (s *search) bound(parts []*part, steps, candidates int) error {
 		all = append(all, p.leaves...)
 	}
 	o := verify.LeafOptions{Steps: steps, Candidates: candidates}
-	if err := s.v.BoundLeaves(s.ctx, o, all...); err != nil {
-		return err
-	}
-	for _, p := range parts {
+	err := s.v.BoundLeaves(s.ctx, o, all...)
+	for _, p := range parts { // if it was ended, some of them have been bounded
 		p.low = p.best().Low
 	}
-	return nil
+	return err
+}
+
+// allow lets each tree have so many parts more.
+func allow(trees []*tree, more int) {
+	for _, t := range trees {
+		t.left = more
+	}
 }
 
 // grow divides the lowest parts of trees until each is proved or has had as many parts as
 // it may. stop is asked after each round.
-func (s *search) grow(trees []*tree, stop func() bool, more int) (stopped bool, err error) {
-	for _, t := range trees {
-		t.limit = t.parts + more
-	}
+func (s *search) grow(trees []*tree, stop func() bool) (stopped bool, err error) {
 	for !stop() {
+		if err := s.save(false); err != nil {
+			return false, err
+		}
 		round, of := s.round(trees)
 		if len(round) == 0 {
 			return false, nil
@@ -125,6 +128,7 @@ func (s *search) grow(trees []*tree, stop func() bool, more int) (stopped bool, 
 		if err := s.divide(round, of); err != nil {
 			return false, err
 		}
+		s.spare()
 	}
 	return true, nil
 }
@@ -144,99 +148,10 @@ func (s *search) round(trees []*tree) (round []*part, of []*tree) {
 		if !t.grows() {
 			continue
 		}
-		for range min(max(1, s.o.Round/active), len(t.queue)) {
-			round = append(round, t.queue.take())
+		for range min(max(1, s.o.Round/active), t.open.len()) {
+			round = append(round, t.open.take())
 			of = append(of, t)
 		}
 	}
 	return round, of
 }
-
-// divide replaces parts by two of each, at the neuron that raises the lower of their bounds
-// most before anything is optimised (filtered smart branching, De Palma et al. 2021).
-func (s *search) divide(round []*part, of []*tree) error {
-	var probes, longer []*part
-	for _, p := range round {
-		if len(p.best().Choice) == 0 {
-			longer = append(longer, p)
-		}
-		for _, c := range p.best().Choice {
-			for _, phase := range []verify.Phase{verify.Active, verify.Inactive} {
-				probes = append(probes, p.child(verify.Split{Node: c.Node, Neuron: c.Neuron, Phase: phase}))
-			}
-		}
-	}
-	if err := s.bound(probes, 0, 0); err != nil {
-		return err
-	}
-	var fresh []*part
-	var home []*tree
-	for i, p := range round {
-		n := len(p.best().Choice)
-		if n == 0 {
-			continue
-		}
-		best, at := float32(math.Inf(-1)), 0
-		for c := range n {
-			a, b := min(probes[2*c].low, 0), min(probes[2*c+1].low, 0)
-			if v := min(a, b) + 0.1*max(a, b); v > best {
-				best, at = v, c
-			}
-		}
-		for _, c := range probes[2*at : 2*at+2] {
-			of[i].parts++
-			s.parts++
-			s.depth = max(s.depth, c.depth())
-			if c.low > 0 {
-				continue
-			}
-			for k, l := range c.leaves {
-				l.Low = max(l.Low, p.leaves[k].Low)
-			}
-			fresh, home = append(fresh, c), append(home, of[i])
-		}
-		probes = probes[2*n:]
-	}
-	if err := s.bound(fresh, s.o.Steps, s.o.Candidates); err != nil {
-		return err
-	}
-	for i, p := range fresh {
-		home[i].add(p)
-	}
-	return s.longer(longer, round, of)
-}
-
-// longer bounds parts with nothing left to split once more: their multipliers, which are
-// all that may still raise their bounds, may not have come to rest.
-func (s *search) longer(parts, round []*part, of []*tree) error {
-	for again := range longerTimes {
-		var some []*part
-		for _, p := range parts {
-			if p.again == again {
-				some = append(some, p)
-			}
-		}
-		if err := s.bound(some, s.o.Steps*longerSteps<<(2*again), s.o.Candidates); err != nil {
-			return err
-		}
-	}
-	for i, p := range round {
-		if len(parts) == 0 || parts[0] != p {
-			continue
-		}
-		parts = parts[1:]
-		of[i].parts++
-		s.parts++
-		if p.again++; p.again == longerTimes && !(p.low > 0) {
-			of[i].stuck = append(of[i].stuck, p)
-			continue
-		}
-		of[i].add(p)
-	}
-	return nil
-}
-
-const (
-	longerSteps = 10 // times the steps of a part, and four times more each time
-	longerTimes = 4
-)

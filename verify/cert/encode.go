@@ -7,12 +7,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
 	"strconv"
 
+	"github.com/epsball/epsball/internal/journal"
 	"github.com/epsball/epsball/verify/check"
 )
 
@@ -43,14 +43,42 @@ type slopes struct {
 	Alpha string `json:"alpha"`
 }
 
+// regionLine is a certificate of a region in the order of its keys.
+type regionLine struct {
+	Format    string      `json:"format"`
+	Version   int         `json:"version"`
+	Model     string      `json:"model"`
+	Level     string      `json:"level"`
+	Property  string      `json:"property"`
+	Index     int         `json:"index"`
+	Low       string      `json:"low"`
+	High      string      `json:"high"`
+	Rows      [][]float64 `json:"rows"`
+	Offsets   []float64   `json:"offsets"`
+	Clauses   []int       `json:"clauses,omitempty"`
+	Run       string      `json:"run"`
+	Method    string      `json:"method"`
+	Certified bool        `json:"certified"`
+}
+
 // Append appends the line of a certificate, with its newline, to dst. What is
 // not Certified is written without slopes and margin. It returns an error for a
 // certificate that check.Parse would not read back.
 func Append(dst []byte, c *check.Certificate) ([]byte, error) {
+	if r := c.Region; r != nil {
+		return seal(dst, c, regionLine{
+			Format: check.Format, Version: check.Regions, Model: c.Model, Level: c.Level, Property: r.Property, Index: c.Index,
+			Low: Floats(r.Low), High: Floats(r.High), Rows: c.Rows, Offsets: c.Offsets, Clauses: r.Clauses, Run: c.Run,
+			Method: c.Method, Certified: c.Certified,
+		})
+	}
 	l := line{
 		Format: check.Format, Version: check.Version, Model: c.Model, Level: c.Level, Data: c.Data, Index: c.Index,
 		Input: c.Input, Rows: c.Rows, Offsets: c.Offsets, Norm: c.Norm, Eps: c.Eps, Run: c.Run, Method: c.Method,
 		Certified: c.Certified,
+	}
+	if c.Method == check.BaB {
+		l.Version = check.Trees
 	}
 	if len(c.Rows) == 0 {
 		l.Label = &c.Label
@@ -70,19 +98,27 @@ func Append(dst []byte, c *check.Certificate) ([]byte, error) {
 			l.Slopes = append(l.Slopes, b)
 		}
 	}
-	var buf bytes.Buffer
-	e := json.NewEncoder(&buf)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(l); err != nil {
-		return dst, fmt.Errorf("certificate of image %d: %w", c.Index, err)
+	return seal(dst, c, l)
+}
+
+// seal appends the line of a certificate that can be read back.
+func seal(dst []byte, c *check.Certificate, line any) ([]byte, error) {
+	sealed, err := journal.Seal(nil, line)
+	if err == nil {
+		_, err = check.Parse(bytes.TrimSuffix(sealed, []byte("\n")))
 	}
-	body := bytes.TrimSuffix(buf.Bytes(), []byte("}\n"))
-	sealed := append([]byte{}, body...)
-	sealed = append(sealed, `,"sum":"`+check.Seal(body)+`"}`...)
-	if _, err := check.Parse(sealed); err != nil {
-		return dst, fmt.Errorf("certificate of image %d: %w", c.Index, err)
+	if err != nil {
+		return dst, fmt.Errorf("%s: %w", Name(c), err)
 	}
-	return append(append(dst, sealed...), '\n'), nil
+	return append(dst, sealed...), nil
+}
+
+// Name says what a certificate is of.
+func Name(c *check.Certificate) string {
+	if c.Region != nil {
+		return fmt.Sprintf("certificate of region %d", c.Index)
+	}
+	return fmt.Sprintf("certificate of image %d", c.Index)
 }
 
 // Alpha encodes the slopes of one layer, channels first: one vector, or one for
@@ -98,7 +134,7 @@ func Alpha(vectors ...[]float32) string {
 		}
 	}
 	var data []byte
-	name := "f32:"
+	var name string
 	switch {
 	case bits:
 		name = "bits:"
@@ -117,13 +153,20 @@ func Alpha(vectors ...[]float32) string {
 			}
 		}
 	default:
-		for _, a := range vectors {
-			for _, v := range a {
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-			}
-		}
+		return Floats(vectors...)
 	}
 	return name + base64.StdEncoding.EncodeToString(data)
+}
+
+// Floats encodes numbers as little-endian float32, one vector after the other.
+func Floats(vectors ...[]float32) string {
+	var data []byte
+	for _, a := range vectors {
+		for _, v := range a {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+	}
+	return "f32:" + base64.StdEncoding.EncodeToString(data)
 }
 
 func byteSlope(v float32) byte { return byte(math.Round(float64(v) * 255)) }

@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -42,14 +43,23 @@ func Busy(path string) error { return journal.Busy(path) }
 // head is what every line starts with.
 var head = []byte(`{"format":"` + check.Format + `",`)
 
-// Resume opens a file to go on with, or creates it. A torn last line is cut
-// off. It returns the certificates that are there, by image, without their
-// slopes. Their model, level, data, norm and run must be like's; if not,
+// Resume opens a file to go on with, or creates it. A torn last line is cut off, and so is
+// a last certificate by branch and bound without all of its steps. It returns the
+// certificates that are there, by image, without their slopes. Their model, level, data, norm and run must be like's; if not,
 // for a line that is not a certificate or repeats an image, and if another process
 // is writing the file, it returns an error that says so, and the file is as it was.
 func Resume(path string, like *check.Certificate) (*File, map[int]*check.Certificate, error) {
 	done := map[int]*check.Certificate{}
+	var steps *stepsOf
 	f, err := open(journal.Resume(path, head, func(line []byte) error {
+		if steps != nil {
+			ended, err := steps.next(line)
+			if err != nil || !ended {
+				return cmp.Or(err, journal.ErrUnfinished)
+			}
+			steps = nil
+			return nil
+		}
 		c, err := check.Parse(line)
 		if err != nil {
 			return journal.Damaged(err)
@@ -62,12 +72,36 @@ func Resume(path string, like *check.Certificate) (*File, map[int]*check.Certifi
 		}
 		c.Slopes = nil
 		done[c.Index] = c
+		if c.HasSteps() {
+			steps = &stepsOf{c: c}
+			return journal.ErrUnfinished
+		}
 		return nil
 	}))
 	if err != nil {
 		return nil, nil, err
 	}
+	if steps != nil { // cut off
+		delete(done, steps.c.Index)
+	}
 	return f, done, nil
+}
+
+// stepsOf reads the steps of a certificate.
+type stepsOf struct {
+	c *check.Certificate
+	n int
+}
+
+func (s *stepsOf) next(line []byte) (ended bool, err error) {
+	step, err := check.ParseStep(line)
+	if err != nil {
+		return false, journal.Damaged(err)
+	}
+	if s.n++; step.Of != s.c.Sum || step.Number != s.n {
+		return false, fmt.Errorf("step: got %d of %.12s…, expected %d of %.12s…", step.Number, step.Of, s.n, s.c.Sum)
+	}
+	return step.End, nil
 }
 
 // same reports, by its error, whether two certificates are of one run.
@@ -92,12 +126,19 @@ func (f *File) Append(certs ...*check.Certificate) error {
 	f.buf = f.buf[:0]
 	var err error
 	for _, c := range certs {
+		if c.HasSteps() {
+			return fmt.Errorf("certificate of image %d: it has steps, which AppendLines writes with it", c.Index)
+		}
 		if f.buf, err = Append(f.buf, c); err != nil {
 			return err
 		}
 	}
 	return f.file.Append(f.buf)
 }
+
+// AppendLines writes whole lines, such as those of a certificate by branch and bound
+// (bab.Lines), and makes them durable, as Append does.
+func (f *File) AppendLines(lines []byte) error { return f.file.Append(lines) }
 
 // Close closes the file. One that Create has made is removed if nothing was
 // appended.

@@ -22,13 +22,14 @@ func (s *state) lower(ctx context.Context, i, stop int) (float64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	constant, err := 0.0, flat
+	constant := 0.0
+	s.err = flat
 	for ; i >= 0; i-- {
 		f := &s.forms[i]
 		if f.empty() {
 			continue
 		}
-		err += s.cost(i)
+		s.err += s.cost(i)
 		if i > 0 && i <= stop && s.bent(i) {
 			constant += s.box(i)
 		} else {
@@ -36,7 +37,7 @@ func (s *state) lower(ctx context.Context, i, stop int) (float64, error) {
 		}
 		s.clear(i)
 	}
-	low := constant - err
+	low := constant - s.err
 	if !(math.Abs(low) <= largest) {
 		return 0, errUnbounded
 	}

@@ -19,6 +19,8 @@ import (
 const (
 	Format  = "epsball-certificate"
 	Version = 1
+	Trees   = 2 // version of certificates by branch and bound, whose proof is on lines of its own
+	Regions = 3 // version of those of properties: of a box of inputs, likewise on lines of its own
 )
 
 // Arithmetic levels.
@@ -33,12 +35,13 @@ const (
 	CROWNIBP   = "crown-ibp"   // intervals, then linear bounds of the specification
 	CROWN      = "crown"       // linear bounds of every layer before a ReLU, too
 	AlphaCROWN = "alpha-crown" // crown with optimised slopes
+	BaB        = "bab"         // branch and bound: by the steps on the lines after the certificate's
 )
 
 var (
 	levels  = []string{Real, Executed}
 	norms   = []string{"linf", "l2", "l1"}
-	methods = []string{IBP, CROWNIBP, CROWN, AlphaCROWN}
+	methods = []string{IBP, CROWNIBP, CROWN, AlphaCROWN, BaB}
 )
 
 // Special values of Slopes.For.
@@ -69,7 +72,7 @@ type Certificate struct {
 	Input     string // InputHash of the image
 	Norm, Eps string // linf, l2 or l1; exact decimal or fraction
 	Run       string // what the run was asked for; informative
-	Method    string // IBP, CROWNIBP, CROWN or AlphaCROWN
+	Method    string // IBP, CROWNIBP, CROWN, AlphaCROWN or BaB
 	Certified bool
 	Slopes    []Slopes
 	Margin    float64 // > 0: claimed lower bound of every row; 0: only that it is above 0
@@ -79,7 +82,18 @@ type Certificate struct {
 	Label   int
 	Rows    [][]float64
 	Offsets []float64
+
+	// Region, if not nil, is what a line of version 3 is about instead of an image and a ball:
+	// Data, Input, Label, Norm, Eps, Slopes and Margin are not used then, and Index counts the
+	// regions of a property.
+	Region *Region
+
+	// Sum is the seal of a line that was read and HasSteps, which these name.
+	Sum string
 }
+
+// HasSteps reports whether steps belong to the certificate, on the lines after its own.
+func (c *Certificate) HasSteps() bool { return c.Method == BaB && c.Certified }
 
 // Slopes are slopes of the free lines of one layer, for one bounded layer.
 type Slopes struct {
@@ -132,26 +146,44 @@ func ParseEps(s string) (*big.Rat, error) {
 // docs/certificate.md does not allow; what depends on the model is left to
 // Check.
 func Parse(line []byte) (*Certificate, error) {
-	if len(line) > MaxLine {
-		return nil, fmt.Errorf("got %d bytes, expected at most %d", len(line), MaxLine)
-	}
-	if !utf8.Valid(line) {
-		return nil, errors.New("got invalid UTF-8, expected JSON")
-	}
-	at := sealText.FindSubmatchIndex(line[max(0, len(line)-100):])
-	if at == nil {
-		return nil, errors.New(`sum: expected the line to end in ,"sum":"…"}`)
-	}
-	tail := line[max(0, len(line)-100):]
-	if got, want := string(tail[at[2]:at[3]]), Seal(line[:len(line)-len(tail)+at[0]]); got != want {
-		return nil, errors.New("sum: the line is not what was written")
-	}
-	c := &Certificate{Label: -1}
-	seen, err := members(line, "certificate", c.set)
+	sum, err := unseal(line)
 	if err != nil {
 		return nil, err
 	}
-	return c, c.complete(seen)
+	c, version := &Certificate{Label: -1}, 0
+	seen, err := members(line, "certificate", func(key string, val []byte) error {
+		if key == "version" {
+			return integer(val, &version)
+		}
+		return c.set(key, val)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.HasSteps() {
+		c.Sum = sum
+	}
+	return c, c.complete(seen, version)
+}
+
+// unseal returns the sum of a line that is what was written.
+func unseal(line []byte) (sum string, err error) {
+	if len(line) > MaxLine {
+		return "", fmt.Errorf("got %d bytes, expected at most %d", len(line), MaxLine)
+	}
+	if !utf8.Valid(line) {
+		return "", errors.New("got invalid UTF-8, expected JSON")
+	}
+	at := sealText.FindSubmatchIndex(line[max(0, len(line)-100):])
+	if at == nil {
+		return "", errors.New(`sum: expected the line to end in ,"sum":"…"}`)
+	}
+	tail := line[max(0, len(line)-100):]
+	sum = string(tail[at[2]:at[3]])
+	if sum != Seal(line[:len(line)-len(tail)+at[0]]) {
+		return "", errors.New("sum: the line is not what was written")
+	}
+	return sum, nil
 }
 
 // set reads one member of the line.
@@ -159,11 +191,6 @@ func (c *Certificate) set(key string, val []byte) (err error) {
 	switch key {
 	case "format":
 		return oneOf(val, new(string), Format)
-	case "version":
-		var v int
-		if err = integer(val, &v); err == nil && v != Version {
-			err = fmt.Errorf("got %d, expected %d", v, Version)
-		}
 	case "model":
 		err = pattern(val, &c.Model, hashText, "64 hexadecimal digits")
 	case "level":
@@ -209,7 +236,10 @@ func (c *Certificate) set(key string, val []byte) (err error) {
 		}
 	case "sum":
 	default:
-		err = errors.New("unknown key")
+		if c.Region == nil {
+			c.Region = &Region{}
+		}
+		err = c.Region.set(key, val)
 	}
 	return err
 }
@@ -247,12 +277,17 @@ func (c *Certificate) addSlopes(val []byte) error {
 }
 
 // complete checks that all keys are there, and none that do not go together.
-func (c *Certificate) complete(seen []string) error {
+func (c *Certificate) complete(seen []string, version int) error {
+	if c.Region != nil || version == Regions {
+		return c.completeRegion(seen, version)
+	}
 	err := need(seen, "format", "version", "model", "level", "data", "index", "input", "norm", "eps", "run", "method", "certified")
 	has := func(key string) bool { return slices.Contains(seen, key) }
 	switch {
 	case err != nil:
 		return err
+	case version != Version && version != Trees:
+		return fmt.Errorf("version: got %d, expected %d, %d or %d", version, Version, Trees, Regions)
 	case has("rows") != has("offsets") || len(c.Rows) != len(c.Offsets):
 		return fmt.Errorf("offsets: got %d, expected one for each of %d rows", len(c.Offsets), len(c.Rows))
 	case has("label") == has("rows"):
@@ -261,8 +296,12 @@ func (c *Certificate) complete(seen []string) error {
 		return errors.New("rows: got none, expected at least one")
 	case !c.Certified && (has("margin") || has("slopes")):
 		return errors.New("certified: got false with a margin or slopes")
-	case c.Method == IBP && has("slopes"):
-		return errors.New("slopes: got some, expected none for ibp")
+	case (c.Method == IBP || c.Method == BaB) && has("slopes"):
+		return fmt.Errorf("slopes: got some, expected none for %s", c.Method)
+	case c.Method == BaB && has("margin"):
+		return errors.New("margin: got one, expected none for bab")
+	case (c.Method == BaB) != (version == Trees):
+		return fmt.Errorf("method: got %s in version %d, expected bab in version %d and the others in version %d", c.Method, version, Trees, Version)
 	}
 	return nil
 }

@@ -65,6 +65,9 @@ func (c *Checker) Check(ctx context.Context, cert *Certificate, x []float32, y i
 
 func (c *Checker) check(ctx context.Context, cert *Certificate, x []float32, y int) (float64, error) {
 	none := math.Inf(-1)
+	if cert.Method == BaB {
+		return none, errors.New("method: got bab, whose proof is on the lines after the certificate's")
+	}
 	rows, err := c.claim(cert, x, y)
 	if err != nil {
 		return none, err
@@ -78,17 +81,18 @@ func (c *Checker) check(ctx context.Context, cert *Certificate, x []float32, y i
 		return none, err
 	}
 	b := newBall(cert.Norm, eps, x, c.in, c.g)
-	margin, err := c.newState(cert, b).prove(ctx, cert, rows, slopes, false)
+	lows, err := c.newState(cert, b).prove(ctx, cert, rows, slopes, false)
 	if err != nil {
 		return none, err
 	}
+	margin := slices.Min(lows)
 	holds := func() bool { return margin > 0 && margin >= cert.Margin }
 	if !holds() && deep(cert) {
 		again, err := c.newState(cert, b).prove(ctx, cert, rows, slopes, true)
 		if err != nil {
 			return margin, err
 		}
-		margin = max(margin, again)
+		margin = max(margin, slices.Min(again))
 	}
 	switch {
 	case holds():
@@ -149,7 +153,12 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 	if len(cert.Rows) == 0 {
 		return marginRows(cert.Label, outputs), nil
 	}
-	var rows [][]float64
+	return specification(cert, outputs)
+}
+
+// specification returns the rows that a certificate states, an offset after the
+// coefficients of each. Those of a region may be of zeros alone: a property has them.
+func specification(cert *Certificate, outputs int) (rows [][]float64, err error) {
 	for i, r := range cert.Rows {
 		row := append(append([]float64{}, r...), cert.Offsets[i])
 		switch at := slices.IndexFunc(row, func(v float64) bool { return !(math.Abs(v) <= maxCoefficient) }); {
@@ -157,7 +166,7 @@ func (c *Checker) claim(cert *Certificate, x []float32, y int) ([][]float64, err
 			return nil, fmt.Errorf("rows[%d]: got %d coefficients, expected %d", i, len(r), outputs)
 		case at >= 0:
 			return nil, fmt.Errorf("rows[%d]: got %g, expected magnitudes of at most 2^50, offsets included", i, row[at])
-		case !slices.ContainsFunc(r, func(v float64) bool { return v != 0 }):
+		case cert.Region == nil && !slices.ContainsFunc(r, func(v float64) bool { return v != 0 }):
 			return nil, fmt.Errorf("rows[%d]: got zeros alone, which say nothing of the model", i)
 		}
 		rows = append(rows, row)
@@ -185,13 +194,13 @@ func (n *network) maxTerms() (terms int) {
 	return terms
 }
 
-// prove returns a lower bound of the smallest row. If it is thorough, all elements of
+// prove returns a lower bound of each row. If it is thorough, all elements of
 // the layers that the method bounds backward are, not those of open sign alone:
 // it matters little, and seldom, as boxes of the rows are better for it.
-func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, slopes slopesFor, thorough bool) (float64, error) {
+func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, slopes slopesFor, thorough bool) ([]float64, error) {
 	for i := range s.nodes {
 		if err := s.interval(i); err != nil {
-			return 0, err
+			return nil, err
 		}
 		// In a box the intervals of the first layer are as good as rows; in other
 		// norms they miss the ball.
@@ -206,19 +215,18 @@ func (s *state) prove(ctx context.Context, cert *Certificate, rows [][]float64, 
 			return s.lower(ctx, i, through)
 		})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	margin := math.Inf(1)
+	lows := make([]float64, len(rows))
 	for r, row := range rows {
 		s.use(slopes, ForRows, r)
-		low, err := s.row(ctx, row, cert.Method == IBP)
-		if err != nil {
-			return 0, err
+		var err error
+		if lows[r], err = s.row(ctx, row, cert.Method == IBP); err != nil {
+			return nil, err
 		}
-		margin = min(margin, low)
 	}
-	return margin, nil
+	return lows, nil
 }
 
 // row returns a lower bound of a row of the specification, the best of those from

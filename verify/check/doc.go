@@ -12,6 +12,12 @@
 //	interval.go     intervals, forward
 //	backward.go     linear bounds, backward
 //	check.go        the verdict
+//	step.go         reads a step of a proof by branch and bound, strictly
+//	proof.go        what steps state, and whether it is proved
+//	leaf.go         trees and their leaves; the proof of splits
+//	leaf_worker.go  bounds leaves
+//	region.go       certificates of properties: a box of inputs instead of a ball
+//	part.go         parts of a region, by cuts at inputs
 //
 // A verdict is valid only if this package itself proves the claim; what a line
 // says beyond the claim (slopes, margin) can make it fail, not pass.

@@ -1,6 +1,11 @@
 package check
 
-import "github.com/epsball/epsball/model"
+import (
+	"context"
+	"math"
+
+	"github.com/epsball/epsball/model"
+)
 
 // ErrorTerms lists what WithoutTerm takes out of the proof.
 var ErrorTerms = []errorTerm{sumError, underflow, normalizeError, addError, wholeSum, ownRounding}
@@ -70,4 +75,39 @@ func Above(kind model.Kind, a, t, l, u float64) float64 {
 	one := model.Shape{C: 1, H: 1, W: 1}
 	o, _, _ := newOp(&model.Layer{Kind: kind}, nil, one, one)
 	return o.(*curve).above(a, t, l, u)
+}
+
+// Lows are the bounds that a step's trees reach over its layer, whatever the step claims.
+func (p *Proof) Lows(s *Step) ([]float64, error) {
+	n := s.Layer + 1
+	if err := p.frameTo(context.Background(), n); err != nil {
+		return nil, err
+	}
+	shape := p.frame.nodes[n].shape
+	return p.prove(context.Background(), s, n, func(l *leaf, w *state) {
+		sign := 1.0
+		if s.Trees[l.tree].High {
+			sign = -1
+		}
+		w.seed(n, channelsLast(s.Trees[l.tree].Element, shape), sign)
+	}, func(_ *leaf, low float64) (float64, float64) { return low, math.Inf(-1) })
+}
+
+// Known are the bounds of a layer's output, channels first, as they are in force.
+func (p *Proof) Known(layer int) (lo, hi []float64, err error) {
+	if err := p.frameTo(context.Background(), layer+1); err != nil {
+		return nil, nil, err
+	}
+	b, shape := &p.frame.bounds[layer+1], p.frame.nodes[layer+1].shape
+	for i := range b.lo {
+		lo, hi = append(lo, b.lo[channelsLast(i, shape)]), append(hi, b.hi[channelsLast(i, shape)])
+	}
+	return lo, hi, nil
+}
+
+// Open reports whether an element of a layer, channels first, is stated to be of open sign.
+func (p *Proof) Open(layer, k int) bool {
+	s := p.stated[layer+1]
+	k = channelsLast(k, p.frame.nodes[layer+1].shape)
+	return s != nil && s.set[k] && s.lo[k] < 0 && s.hi[k] > 0
 }

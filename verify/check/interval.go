@@ -27,6 +27,8 @@ type state struct {
 	alpha    [][]float64 // by node of stated lines: the slopes in use; nil: adaptive
 	scratch  [][]float64 // by node: room for them
 	forms    []form      // by node
+	fixes    [][]fix     // by node: of the leaf that is bounded; nil: none
+	err      float64     // of (*), so far
 }
 
 func newBounds(size int) bounds {

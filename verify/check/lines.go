@@ -23,7 +23,13 @@ var (
 )
 
 // NewLines returns a reader of r's lines.
-func NewLines(r io.Reader) *Lines { return &Lines{r: bufio.NewReaderSize(r, 1<<16)} }
+func NewLines(r io.Reader) *Lines {
+	size := 1 << 16
+	if b, ok := r.(interface{ Len() int }); ok { // in memory, and maybe short
+		size = min(size, b.Len())
+	}
+	return &Lines{r: bufio.NewReaderSize(r, size)}
+}
 
 // Next returns the next line without its newline. It returns io.EOF after the
 // last, ErrTorn and what there is for a last line without newline, ErrLong for a

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/epsball/epsball/model"
 )
@@ -18,7 +19,8 @@ type node struct {
 	part  bool // of the sum of an add, which alone reads it
 	terms int  // of its sum (rounding.go)
 
-	bends []int // nodes that read it and are not linear
+	bends  []int // nodes that read it and are not linear
+	behind bool  // a bend, or is one
 }
 
 // network is a model as nodes in the order of its layers.
@@ -44,13 +46,14 @@ func newNetwork(m *model.Model) (*network, error) {
 		for _, k := range m.Arch.InputsOf(i) {
 			d.in = append(d.in, k+1)
 		}
+		d.behind = slices.ContainsFunc(d.in, func(k int) bool { return n.nodes[k].behind })
 		fanOut := 0
 		if d.op, d.fanIn, fanOut = newOp(l, &m.Params[i], n.nodes[d.in[0]].shape, d.shape); d.op == nil {
 			return nil, fmt.Errorf("layer %d: got %q, which has no checker", i, l.Kind)
 		}
 		if _, ok := d.op.(bend); ok {
 			p := &n.nodes[d.in[0]]
-			p.bends = append(p.bends, i+1)
+			p.bends, d.behind = append(p.bends, i+1), true
 		}
 		n.nodes = append(n.nodes, d)
 		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(fanOut) + 4

@@ -1,5 +1,7 @@
 package check
 
+import "math"
+
 // op is what a node computes: f of rounding.go. It is immutable; what belongs to one
 // certificate is in state.
 type op interface {
@@ -40,7 +42,7 @@ func (input) interval(s *state, _ int, b *bounds) error {
 	copy(b.lo, s.ball.lo)
 	copy(b.hi, s.ball.hi)
 	for k := range b.d {
-		b.d[k] = s.g * b.hi[k] // pixels are not negative
+		b.d[k] = s.g * max(math.Abs(b.lo[k]), math.Abs(b.hi[k]))
 	}
 	return nil
 }
@@ -82,7 +84,7 @@ func (l *lines) same(k int) bool {
 // throughLines replaces the outputs of a bend by lines of its inputs.
 func (s *state) throughLines(i int) (constant float64) {
 	a, l := s.forms[i].a, s.bounds[i].lines
-	alpha := s.alpha[i]
+	alpha := s.alpha[i] // below 0: adaptive
 	o, _ := s.nodes[i].op.(stated)
 	in := s.grow(s.nodes[i].in[0], s.forms[i].region)
 	s.each(i, func(from, to int) {
@@ -95,7 +97,7 @@ func (s *state) throughLines(i int) (constant float64) {
 			if v < 0 { // a NaN, too, goes on and is refused in the end
 				slope, intercept, side = l.high[k], l.highAt[k], upper
 			}
-			if alpha != nil && l.free[k] == side {
+			if alpha != nil && l.free[k] == side && alpha[k] >= 0 {
 				slope, intercept = o.line(s, i, k, alpha[k])
 			}
 			in[k] += float64(v * slope)

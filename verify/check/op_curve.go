@@ -96,8 +96,7 @@ func (o *curve) interval(s *state, i int, b *bounds) error {
 		b.lo[k] = max(least, o.value(l)-(slack+e))
 		b.hi[k] = min(most, o.value(u)+(slack+e))
 		n.high[k], n.highAt[k] = o.upper(l, u)
-		slope, at := o.upper(-u, -l)
-		n.low[k], n.lowAt[k] = slope, down(2*o.centre-at)
+		n.low[k], n.lowAt[k] = o.lower(l, u)
 		b.d[k] = e + float64(s.g*(float64(o.steepest*p.m[k])+max(math.Abs(n.lowAt[k]), math.Abs(n.highAt[k]))))
 	}
 	return nil
@@ -107,6 +106,12 @@ func (o *curve) interval(s *state, i int, b *bounds) error {
 func (o *curve) upper(l, u float64) (slope, intercept float64) {
 	slope, t := o.choose(l, u)
 	return slope, o.above(slope, t, l, u)
+}
+
+// lower returns a line that is nowhere above f on [l, u].
+func (o *curve) lower(l, u float64) (slope, intercept float64) {
+	slope, at := o.upper(-u, -l)
+	return slope, down(2*o.centre - at)
 }
 
 // choose returns the slope of the upper line and the point it touches, or u.
@@ -155,7 +160,12 @@ func (o *curve) above(a, t, l, u float64) float64 {
 	return max(g(l), up(g(t)+float64(max(0, rise, fall)*room)))
 }
 
-func (*curve) backward(s *state, i int) float64 { return s.throughLines(i) }
+func (o *curve) backward(s *state, i int) (constant float64) {
+	if s.fixes != nil {
+		constant = s.takePoints(i, o)
+	}
+	return constant + s.throughLines(i)
+}
 
 func (*curve) open(*state, int) func(k int, l, u float64) bool {
 	return func(_ int, l, u float64) bool { return l < u }

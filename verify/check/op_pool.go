@@ -112,18 +112,33 @@ func (o *maxPool) interval(s *state, i int, b *bounds) error {
 	n := &planes{make([]int, size), make([]int, size), make([]float64, size), make([]float64, size)}
 	b.planes = n
 	o.taps(func(k int, in []int) {
-		first, second, low := p.ends(in)
-		l, u := p.lo[first], p.hi[first]
-		b.lo[k], b.hi[k] = low, u
-		n.low[k], n.high[k], n.slope[k] = first, first, 1
-		if l < second {
-			n.slope[k] = max(0, min(1, (u-second)/(u-l)))
-			n.intercept[k] = max(up(second-down(float64(n.slope[k]*l))), up(u-down(float64(n.slope[k]*u))))
-			n.low[k] = p.centre(in, u-low)
-		}
-		b.d[k] = s.g * (max(p.m[first], p.m[n.low[k]]) + math.Abs(n.intercept[k]))
+		n.low[k], n.high[k], n.slope[k], n.intercept[k] = p.planesOf(in)
+		_, _, b.lo[k] = p.ends(in)
+		b.hi[k] = p.hi[n.high[k]]
+		b.d[k] = s.g * (max(p.m[n.high[k]], p.m[n.low[k]]) + math.Abs(n.intercept[k]))
 	})
 	return nil
+}
+
+// planesOf are the planes of the elements that an output sees: through element low, and
+// slope·x + intercept of element high.
+func (b *bounds) planesOf(in []int) (low, high int, slope, intercept float64) {
+	first, second, largest := b.ends(in)
+	l, u := b.lo[first], b.hi[first]
+	if l >= second {
+		return first, first, 1, 0
+	}
+	slope = max(0, min(1, (u-second)/(u-l)))
+	intercept = max(up(second-down(float64(slope*l))), up(u-down(float64(slope*u))))
+	return b.centre(in, u-largest), first, slope, intercept
+}
+
+// elements lists those that output k sees.
+func (o *maxPool) elements(k int) (in []int) {
+	c, pixel := k%o.in.C, k/o.in.C
+	y, x := pixel/o.out.W, pixel%o.out.W
+	o.pixels(region{y, y + 1, x, x + 1}, func(_, from int) { in = append(in, from*o.in.C+c) })
+	return in
 }
 
 // centre returns the first element of the largest l + u, but for a part of the width.
@@ -141,6 +156,9 @@ func (b *bounds) centre(in []int, width float64) int {
 }
 
 func (o *maxPool) backward(s *state, i int) (constant float64) {
+	if s.fixes != nil {
+		constant = s.takePairs(i, o)
+	}
 	f, n := &s.forms[i], s.bounds[i].planes
 	in := s.grow(s.nodes[i].in[0], o.seen(f.region))
 	s.each(i, func(from, to int) {

@@ -30,7 +30,12 @@ func (relu) interval(s *state, i int, b *bounds) error {
 	return nil
 }
 
-func (relu) backward(s *state, i int) float64 { return s.throughLines(i) }
+func (relu) backward(s *state, i int) float64 {
+	if s.fixes != nil {
+		s.takeFixes(i)
+	}
+	return s.throughLines(i)
+}
 
 func (relu) open(*state, int) func(k int, l, u float64) bool { return crossesZero }
 
@@ -125,7 +130,12 @@ func between(slope, v float64) float64 {
 	return max(min(slope, 1), min(max(slope, 1), v))
 }
 
-func (*leakyReLU) backward(s *state, i int) float64 { return s.throughLines(i) }
+func (*leakyReLU) backward(s *state, i int) float64 {
+	if s.fixes != nil {
+		s.takeFixes(i)
+	}
+	return s.throughLines(i)
+}
 
 func (*leakyReLU) open(*state, int) func(k int, l, u float64) bool { return crossesZero }
 

@@ -82,6 +82,14 @@ func TestRedTeam(t *testing.T) {
 	redteam.Run(t, 3, func(t *testing.T, c *redteam.Case) []redteam.Claim { return claimsOf(t, c, pool) })
 }
 
+// TestRedTeamTraps: no certificate says of networks built to fool verifiers what their
+// executions or real numbers refute.
+func TestRedTeamTraps(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	redteam.RunTraps(t, 1, func(t *testing.T, c *redteam.Trap) []redteam.Claim { return claimsOf(t, c.Case, pool) })
+}
+
 // TestRedTeamFindsFaults: without any one of the proof's error terms some claim is
 // broken, or the test above would show nothing about it.
 func TestRedTeamFindsFaults(t *testing.T) {

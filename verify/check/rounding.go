@@ -144,7 +144,7 @@ type ball struct {
 	norm   string
 	x      []float64 // channels last
 	eps, g float64   // at least ε; of rounding.go
-	lo, hi []float64 // contain [0, 1] ∩ [x − ε, x + ε]
+	lo, hi []float64 // contain [0, 1] ∩ [x − ε, x + ε]; of a region, its box
 }
 
 func newBall(norm string, eps *big.Rat, x []float32, s model.Shape, g float64) *ball {
@@ -158,6 +158,17 @@ func newBall(norm string, eps *big.Rat, x []float32, s model.Shape, g float64) *
 		}
 		b.lo, b.hi = append(b.lo, max(0, lo)), append(b.hi, min(1, hi))
 	}
+	return b
+}
+
+// newBox returns the set of inputs between two ends, given channels first.
+func newBox(lo, hi []float32, s model.Shape, g float64) *ball {
+	b := &ball{norm: "linf", g: g, lo: make([]float64, len(lo)), hi: make([]float64, len(hi))}
+	for i := range lo {
+		k := channelsFirst(i, s)
+		b.lo[i], b.hi[i] = float64(lo[k]), float64(hi[k])
+	}
+	b.x = b.lo // linf has no use of it
 	return b
 }
 

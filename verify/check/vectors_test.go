@@ -3,10 +3,13 @@ package check_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"math"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,37 +46,46 @@ func TestVectors(t *testing.T) {
 			require.NoError(t, err)
 			set, err := dataset.Load(filepath.Join(folder, v.Data))
 			require.NoError(t, err)
-			v.judge(t, m, set, lineOf(t, filepath.Join(folder, v.File), v.Line))
+			line, steps := lineOf(t, filepath.Join(folder, v.File), v.Line)
+			v.judge(t, m, set, line, steps)
 		})
 	}
 	for file, n := range lines {
 		text, err := os.ReadFile(filepath.Join(folder, file))
 		require.NoError(t, err)
-		require.Len(t, bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n")), n, "a line of %s has no verdict", file)
+		all := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+		require.Len(t, slices.DeleteFunc(all, check.IsStep), n, "a line of %s has no verdict", file)
 	}
 	require.GreaterOrEqual(t, counts["valid"], 20)
 	require.GreaterOrEqual(t, counts["invalid"], 40)
 }
 
-// lineOf returns a line of a file, or nil for one that is torn.
-func lineOf(t *testing.T, path string, number int) []byte {
+// lineOf returns a line of a file, or nil for one that is torn, and the steps after it.
+func lineOf(t *testing.T, path string, number int) (line []byte, steps [][]byte) {
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
 	for l := check.NewLines(f); ; {
-		line, err := l.Next()
-		if l.Number == number {
-			if err != nil {
-				require.ErrorIs(t, err, check.ErrTorn)
-				return nil
-			}
-			return line
+		b, err := l.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			require.NotNil(t, line)
+			return line, steps
+		case l.Number > number && (err != nil || !check.IsStep(b)):
+			return line, steps
+		case l.Number > number:
+			steps = append(steps, b)
+		case l.Number == number && err != nil:
+			require.ErrorIs(t, err, check.ErrTorn)
+			return nil, nil
+		case l.Number == number:
+			line = b
 		}
 		require.NoError(t, err)
 	}
 }
 
-func (v *vector) judge(t *testing.T, m *model.Model, set *dataset.Set, line []byte) {
+func (v *vector) judge(t *testing.T, m *model.Model, set *dataset.Set, line []byte, steps [][]byte) {
 	got, reason, margin := "invalid", "no newline", math.Inf(-1)
 	c, err := (*check.Certificate)(nil), error(nil)
 	if line != nil {
@@ -88,7 +100,13 @@ func (v *vector) judge(t *testing.T, m *model.Model, set *dataset.Set, line []by
 	case c.Index >= set.Len():
 		reason = "index"
 	default:
-		r := verdict(t, newChecker(t, m), c, set.Image(c.Index), set.Y[c.Index])
+		k, x, y := newChecker(t, m), set.Image(c.Index), set.Y[c.Index]
+		r := check.Verdict{}
+		if c.HasSteps() {
+			r = follow(t, k, c, x, y, steps...)
+		} else {
+			r = verdict(t, k, c, x, y)
+		}
 		if reason, margin = r.Reason, r.Margin; r.Valid {
 			got = "valid"
 		}

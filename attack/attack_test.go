@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -295,6 +296,9 @@ func TestSameBits(t *testing.T) {
 			few := s.compiled(t, net.Options{Backward: true, Batches: net.SmallBatches})
 			many := s.compiled(t, net.Options{Backward: true, Batches: net.LargeBatches})
 			for _, part := range [][2]int{{0, 1}, {1, 3}, {3, 6}, {6, 10}, {10, 15}, {15, 21}, {0, 7}, {5, 13}, {13, 40}, {17, 58}, {57, 58}} {
+				if part[1]-part[0] > testsize.Of(n, 8) {
+					continue
+				}
 				b := Batch{X: s.x[part[0]*s.size : part[1]*s.size], Y: s.y[part[0]:part[1]], First: part[0]}
 				compare(s.run(t, c, b, 2), part[0])
 				compare(few.run(t, c, b, 2), part[0])
@@ -620,11 +624,11 @@ func TestRunDoesNotAllocate(t *testing.T) {
 			a, err := New(s.n, c, pool)
 			require.NoError(t, err)
 			ctx := context.Background()
-			for _, n := range []int{70, 3} {
+			for _, n := range []int{testsize.Of(70, 20), 3} {
 				var r Result
 				b := Batch{X: s.x[:n*s.size], Y: s.y[:n]}
 				require.NoError(t, a.Run(ctx, b, &r))
-				require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(ctx, b, &r) }), name)
+				require.Zero(t, testing.AllocsPerRun(testsize.Of(3, 1), func() { _ = a.Run(ctx, b, &r) }), name)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/internal/redteam"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 )
@@ -133,10 +134,7 @@ func TestRedTeam(t *testing.T) { attackFamilies(t, redteam.Families(), 4000) }
 func TestRedTeamOfLayers(t *testing.T) { attackFamilies(t, redteam.LayerFamilies(), 2000) }
 
 func attackFamilies(t *testing.T, families []redteam.Family, images int) {
-	images *= redteam.Size(t)
-	if testing.Short() {
-		images /= 4
-	}
+	images = testsize.Of(images, images/8) * redteam.Size(t)
 	r := rand.New(rand.NewPCG(5, 1))
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -215,8 +213,10 @@ func attackFamilies(t *testing.T, families []redteam.Family, images int) {
 	}
 	t.Logf("%d images (%v), %d moved, %d fooled, 0 outside", cases, perNorm, moved, fooled)
 	t.Log(every.drawn)
-	for _, k := range Builtin() {
-		require.Positive(t, every.drawn[k.Name], "%s was never drawn", k.Name)
+	if !testsize.Small() { // a few images draw most attacks, not all
+		for _, k := range Builtin() {
+			require.Positive(t, every.drawn[k.Name], "%s was never drawn", k.Name)
+		}
 	}
 	require.Greater(t, moved, cases/20)
 	require.Positive(t, fooled)

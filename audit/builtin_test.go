@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset/mnist"
-	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/zoo"
 )
@@ -16,16 +16,16 @@ import (
 func TestKeystoneBuiltin(t *testing.T) {
 	test, err := mnist.Test()
 	require.NoError(t, err)
-	count, names := 12, zoo.Overview()
-	if len(kernels.Available()) == 1 || testing.Short() { // three orders of magnitude slower, or emulated
-		count, names = 1, names[2:]
+	count, names, resolution := 12, zoo.Overview(), "1/2000"
+	if testsize.Small() {
+		count, names, resolution = 1, names[2:], "1/50"
 	}
 	for i, name := range names {
 		m, err := zoo.Load(name)
 		require.NoError(t, err)
 		for _, norm := range []net.Norm{net.Linf, net.L2} {
 			images := test.Slice(100*i, 100*i+count)
-			certified, attacked := keystone(t, m, norm, images.X, "1/2000", 1)
+			certified, attacked := keystone(t, m, norm, images.X, resolution, 1)
 			t.Logf("%s %v: %d certified, %d attacked", name, norm, certified, attacked)
 			if count > 1 {
 				require.Positive(t, certified)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -35,15 +36,32 @@ type Decision struct {
 
 	By string // what decided: bounds, attack, or branch and bound; empty if undecided
 
-	// Of the first question that was not decided, or of the last one; Low is a lower bound
-	// of its property on all of the box.
+	// Proofs holds, if the properties hold and DecideOptions.Record asks for it, what branch
+	// and bound has taken down about each question; nil: bounds of the whole box prove it.
+	Proofs []*branch.Record
+
+	// Of the first question that was not proved, or of the last one. Low is a lower bound of
+	// its property on all of its box, −Inf if none was found; of all properties if they hold.
 	branch.Progress
+
+	Bounded int // parts by branch and bound of all questions; not those of a state gone on from
 }
 
 // DecideOptions say how Decide works. The zero value is good.
 type DecideOptions struct {
 	Search attack.Search  // the thorough one; a quick one comes before it
-	Branch branch.Options // Point is not used
+	Branch branch.Options // Point, Resume, Save and Record are not used; SaveEvery is that of Save
+
+	// Record asks for what proves the properties, in Decision.Proofs. It does not go with
+	// Resume, Save and Branch.Memory.
+	Record bool
+
+	// Resume, if not nil, is a state to go on from, of the same network and questions.
+	Resume *DecideState
+
+	// Save, if not nil, is given the state between the stages, as branch.Options.Save is during
+	// the search, and when Decide ends undecided. Its error ends Decide.
+	Save func(*DecideState) error
 
 	// Level says which answers of a witness count; nil: both must be Violated.
 	Level func(*Witness) bool
@@ -61,8 +79,11 @@ func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideO
 	if o.Level == nil {
 		o.Level = (*Witness).Violates
 	}
-	d := &decider{net: n, v: v, pool: pool, o: o, decision: &Decision{}}
-	d.decision.Low = float32(math.Inf(1))
+	if o.Record && (o.Resume != nil || o.Save != nil || o.Branch.Memory > 0) {
+		return nil, errors.New("decide: a record needs all of the search: want neither Resume nor Save nor Memory")
+	}
+	d := &decider{net: n, v: v, pool: pool, o: o, low: float32(math.Inf(1)), decision: &Decision{}}
+	d.decision.Low = float32(math.Inf(-1))
 	for i := range questions {
 		if err := questions[i].Box.validate(n.Input().Size()); err != nil {
 			return nil, fmt.Errorf("question %d: %w", i, err)
@@ -70,9 +91,21 @@ func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideO
 		d.open = append(d.open, i)
 	}
 	d.questions = questions
+	if o.Record {
+		d.proofs = make([]*branch.Record, len(questions))
+	}
+	d.found = map[int]*branch.State{}
+	if o.Resume != nil {
+		if err := d.resume(ctx, o.Resume); err != nil {
+			return nil, err
+		}
+	}
 	err = d.run(ctx)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
+	}
+	if err == nil && d.decision.Answer == Undecided && d.found[d.open[0]] == nil { // else the search has
+		err = d.save()
 	}
 	return d.decision, err
 }
@@ -85,32 +118,47 @@ type decider struct {
 	o         DecideOptions
 	questions []Question
 	open      []int
+	low       float32 // of what is proved
 	decision  *Decision
+	stage     int                   // under way
+	found     map[int]*branch.State // of searches, of open questions
+	proofs    []*branch.Record
 }
 
 func (d *decider) run(ctx context.Context) error {
 	quick := d.o.Search
 	quick.Restarts, quick.Steps = 2, 20
-	for _, stage := range []func(context.Context) error{
+	stages := []func(context.Context) error{
 		func(ctx context.Context) error { return d.bound(ctx, verify.MethodCROWNIBP) },
 		func(ctx context.Context) error { return d.attack(ctx, quick) },
 		func(ctx context.Context) error { return d.bound(ctx, verify.MethodCROWN) },
 		func(ctx context.Context) error { return d.attack(ctx, d.o.Search) },
 		d.search,
-	} {
-		if err := stage(ctx); err != nil || d.decision.Answer == Violated {
+	}
+	for d.decision.Answer != Violated { // a state may have had a witness
+		if err := stages[d.stage](ctx); err != nil || d.decision.Answer == Violated {
 			return err
 		}
 		if len(d.open) == 0 {
-			d.decision.Answer = Holds
+			d.decision.Answer, d.decision.Low, d.decision.Proofs = Holds, d.low, d.proofs
 			return nil
+		}
+		if d.stage == searchStage { // it gave up
+			return nil
+		}
+		d.stage++
+		if err := d.save(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// region is the box around a question's, as proofs want it.
-func (q *Question) region() verify.Region {
+// searchStage is the number of the stage of branch and bound, the last one.
+const searchStage = 4
+
+// Region is the box around a question's, as proofs want it: its ends are rounded outward.
+func (q *Question) Region() verify.Region {
 	r := verify.Region{Lo: make([]float32, len(q.Box.Lo)), Hi: make([]float32, len(q.Box.Lo))}
 	for k, lo := range q.Box.Lo {
 		r.Lo[k], r.Hi[k] = round.Down(lo), round.Up(q.Box.Hi[k])
@@ -125,13 +173,13 @@ func (d *decider) bound(ctx context.Context, m verify.Method) error {
 	for _, i := range d.open {
 		q := &d.questions[i]
 		o := verify.Options{Method: m, Property: q.Proves, Ladder: m == verify.MethodCROWNIBP}
-		if err := d.v.CertifyRegions(ctx, o, []verify.Region{q.region()}, nil, &res); err != nil {
+		if err := d.v.CertifyRegions(ctx, o, []verify.Region{q.Region()}, nil, &res); err != nil {
 			return err
 		}
 		if !res.Certified[0] {
 			left = append(left, i)
 		} else {
-			d.decision.Low, d.decision.By = min(d.decision.Low, res.Margin[0]), "bounds"
+			d.low, d.decision.By = min(d.low, res.Margin[0]), "bounds"
 		}
 	}
 	d.open = left
@@ -182,16 +230,33 @@ func (d *decider) search(ctx context.Context) error {
 			failed = err
 			return err != nil || d.take(w, i, by)
 		}
-		res, err := branch.Prove(ctx, d.v, q.region(), q.Proves, o)
+		o.Resume, o.Save, o.Record = d.found[i], nil, nil
+		if d.proofs != nil {
+			o.Record = &branch.Record{ByInputs: true}
+			d.proofs[i] = o.Record
+		}
+		if d.o.Save != nil {
+			o.Save = func(st *branch.State) error {
+				d.found[i] = st
+				return d.save()
+			}
+		}
+		before := 0
+		if o.Resume != nil {
+			before = o.Resume.Parts
+		}
+		res, err := branch.Prove(ctx, d.v, q.Region(), q.Proves, o)
 		d.decision.Progress = res.Progress
+		d.decision.Bounded += max(0, res.Parts-before)
 		if err == nil {
 			err = failed
 		}
 		if err != nil || d.decision.Answer == Violated || !res.Proved {
 			return err
 		}
-		d.decision.By = by
+		d.decision.By, d.low = by, min(d.low, res.Low)
 		d.open = d.open[1:]
+		delete(d.found, i)
 	}
 	return nil
 }
@@ -212,14 +277,7 @@ func newPoints(n *net.Network, q *Question, pool *kernels.Pool) *points {
 // violates reports whether the property is violated, as executed, at the input x of the first
 // node, which it leaves in p.x as the network's own.
 func (p *points) violates(x []float32) bool {
-	mean, std := p.net.Normalization()
-	pixels := len(x) / p.net.Input().C
-	for k, v := range x {
-		if mean != nil {
-			v = float32(v*std[k/pixels]) + mean[k/pixels]
-		}
-		p.x[k] = min(max(v, p.lo[k]), p.hi[k])
-	}
+	p.nearest(p.x, x, p.lo, p.hi)
 	p.run(p.z, p.x)
 	signs := executedSigns(p.z, p.p)
 	for _, n := range p.p.ClauseRows(len(p.z)) {

@@ -8,13 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/net"
 )
 
 // TestDiagnoseMethods: no attack there is fails a check of its work on a network that hides
 // nothing.
 func TestDiagnoseMethods(t *testing.T) {
-	if testing.Short() {
+	if testsize.Small() {
 		t.Skip("runs all attacks")
 	}
 	s := newSmall(t, 10)

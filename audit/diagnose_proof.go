@@ -47,7 +47,7 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 	}{{verify.MethodIBP, looked}, {linear, c.first(c.fooled, 4)}} {
 		var res verify.Result
 		b := verify.Batch{X: c.pick(c.Batch.X, rung.places), Y: c.part(rung.places).Y}
-		if err := v.CertifyRung(ctx, verify.Options{Method: rung.method}, c.Config.Ball, b, &res); err != nil {
+		if err := v.CertifyRungs(ctx, verify.Options{Method: rung.method}, c.Config.Ball, b, &res); err != nil {
 			return broken(ctx, err)
 		}
 		for k, i := range rung.places {

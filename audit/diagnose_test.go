@@ -10,6 +10,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -154,11 +155,7 @@ func TestDiagnoseBuiltin(t *testing.T) {
 	require.NoError(t, err)
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	n := 40
-	if len(kernels.Available()) == 1 || testing.Short() {
-		n = 10
-	}
-	images := test.Slice(0, n)
+	images := test.Slice(0, testsize.Of(40, 3))
 	nets := map[string]*net.Network{}
 	for _, name := range zoo.Overview() {
 		m, err := zoo.Load(name)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
@@ -16,7 +17,7 @@ import (
 // TestGuardAttack: what is fooled is flagged, its point holds what it promises, and the
 // attack finds what it finds without a guard. With less time it finds no more.
 func TestGuardAttack(t *testing.T) {
-	if len(kernels.Available()) == 1 || testing.Short() {
+	if testsize.Small() {
 		t.Skip("slow without vector kernels")
 	}
 	ctx, threshold := t.Context(), net.MustEpsilon("0.06")

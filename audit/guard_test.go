@@ -12,6 +12,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -48,10 +49,7 @@ func newGuard(t testing.TB, n *net.Network, o GuardOptions) *Guard {
 // package verify finds; with little, never a larger one; and no attack breaks what it
 // certifies.
 func TestGuardKeystone(t *testing.T) {
-	all, slow := 7, len(kernels.Available()) == 1 || testing.Short() // three orders of magnitude slower, or emulated
-	if slow {
-		all = 1
-	}
+	all, slow := testsize.Of(7, 1), testsize.Small()
 	ctx := context.Background()
 	resolution, most := net.MustEpsilon("1/500"), net.MustEpsilon("0.3")
 	certified, flagged, rungs := 0, 0, map[verify.Method]int{}

@@ -10,6 +10,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/plain"
 	"github.com/epsball/epsball/internal/redteam"
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -145,10 +146,7 @@ func tryKeystone(t *testing.T, seed uint64) (certified, attacked int) {
 }
 
 func TestKeystone(t *testing.T) {
-	rounds := uint64(400)
-	if len(kernels.Available()) == 1 || testing.Short() {
-		rounds = 40
-	}
+	rounds := uint64(testsize.Of(400, 40))
 	certified, attacked := 0, 0
 	for seed := range rounds {
 		c, a := tryKeystone(t, seed)
@@ -189,10 +187,7 @@ func TestKeystoneResidual(t *testing.T) {
 
 // TestKeystoneLayers is the keystone on networks of every kind of layer.
 func TestKeystoneLayers(t *testing.T) {
-	rounds := uint64(160)
-	if len(kernels.Available()) == 1 || testing.Short() {
-		rounds = 24
-	}
+	rounds := uint64(testsize.Of(160, 24))
 	r := rand.New(rand.NewPCG(7, 11))
 	certified, attacked := 0, 0
 	for seed := range rounds {

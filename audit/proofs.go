@@ -81,7 +81,7 @@ func (p *prover) prove(ctx context.Context, ball net.Ball, b attack.Batch, found
 		p.x, p.y, p.at = append(p.x, b.X[i*p.size:(i+1)*p.size]...), append(p.y, b.Y[i]), append(p.at, k)
 	}
 	for m := verify.MethodIBP; m <= verify.MethodAlphaCROWN && len(p.at) > 0; m++ {
-		err := p.v.CertifyRung(ctx, verify.Options{Method: m, Ladder: true}, ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
+		err := p.v.CertifyRungs(ctx, verify.Options{Method: m, Ladder: true}, ball, verify.Batch{X: p.x, Y: p.y}, &p.res)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/verify/branch"
 )
 
 // Prover proves at a radius and searches for radii: *verify.Verifier.
@@ -37,6 +38,15 @@ type ProveOptions struct {
 	// better than those that Slopes give.
 	How verify.Options
 
+	// Complete, if not nil, decides what How leaves open. Of radii, it closes in on what is
+	// between those that are proved and those that are attacked.
+	Complete *Completion
+
+	// State, if not nil, is given the records of proofs by branch and bound, which are only
+	// then taken down, with the image's position and the number of steps of its radius. After
+	// an error, which should say that the proof cannot be certified, the proof does not count.
+	State func(ctx context.Context, i, steps int, r *branch.Record) error
+
 	// Slopes asks for what a certificate states of each proof, but of intervals alone.
 	Slopes bool
 
@@ -48,7 +58,7 @@ type ProveOptions struct {
 	Save func(at []int) error
 
 	// Progress, if not nil, is called from the goroutine of Run before each block
-	// with the pass that begins ("prove" or "attack").
+	// with the pass that begins ("prove" or "attack"), and before each image of Complete.
 	Progress func(pass string, done, total int)
 }
 
@@ -75,8 +85,19 @@ type Proving struct {
 	Steps  []int           // with Radius: largest radius proved, in units of Resolution; −1: none, not even 0
 	Proof  []*verify.Proof // with Slopes; nil: intervals decided, or nothing is proved
 
-	// Attacked is, with Search, the smallest radius that fools, as Brackets.Attacked.
+	// Attacked is, with Search or Complete, the smallest radius that fools, as
+	// Brackets.Attacked.
 	Attacked []int
+
+	// Fooled marks, with Complete, what is misclassified somewhere in the ball of Eps.
+	Fooled []bool
+
+	// Settled marks images that are Done before Run and of which Attacked and Fooled are
+	// known as well: they are left alone.
+	Settled []bool
+
+	// Before holds, with Complete, the Steps and Attacked that it started from.
+	Before struct{ Steps, Attacked []int }
 
 	// Whole is the number of images, from the first on, that are all done.
 	Whole int
@@ -90,7 +111,7 @@ type Proving struct {
 // NewProving prepares the proofs of n = len(y) images, channels first, pixels in [0,
 // 1]. If the outcome of an image is known already, from a file, the caller sets Done
 // for it before Run.
-func NewProving(p Prover, x []float32, y []int, o ProveOptions) (*Proving, error) {
+func NewProving(by Prover, x []float32, y []int, o ProveOptions) (*Proving, error) {
 	n := len(y)
 	if n == 0 || len(x)%n != 0 {
 		return nil, fmt.Errorf("images: %d numbers for %d labels, want whole images and at least one", len(x), n)
@@ -104,11 +125,28 @@ func NewProving(p Prover, x []float32, y []int, o ProveOptions) (*Proving, error
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
 	}
-	return &Proving{
-		ProveOptions: o, prover: p, x: x, y: y, size: len(x) / n,
+	p := &Proving{
+		ProveOptions: o, prover: by, x: x, y: y, size: len(x) / n,
 		Done: make([]bool, n), Proved: make([]bool, n), Method: make([]verify.Method, n), Margin: make([]float64, n),
-		Steps: make([]int, n), Proof: make([]*verify.Proof, n), Attacked: make([]int, n),
-	}, nil
+		Steps: make([]int, n), Proof: make([]*verify.Proof, n), Attacked: slices.Repeat([]int{-1}, n), Fooled: make([]bool, n),
+		Settled: make([]bool, n),
+	}
+	p.Before.Steps, p.Before.Attacked = make([]int, n), make([]int, n)
+	return p, nil
+}
+
+// Attacks reports whether radii are searched for from above, too.
+func (p *Proving) Attacks() bool { return p.Search != nil || p.Radius() && p.Complete != nil }
+
+// AnswerOf returns what is known of image i and the ball of Eps.
+func (p *Proving) AnswerOf(i int) Answer {
+	switch {
+	case p.Proved[i]:
+		return Holds
+	case p.Fooled[i]:
+		return Violated
+	}
+	return Undecided
 }
 
 // Certified reports whether image i counts as certified: at Eps or, with Radius, at a
@@ -131,10 +169,11 @@ func (p *Proving) RadiusOf(i int) float64 {
 func (p *Proving) Run(ctx context.Context) error {
 	var todo, known []int
 	for i, done := range p.Done {
-		if done {
-			known = append(known, i)
-		} else {
+		switch {
+		case !done:
 			todo = append(todo, i)
+		case !p.Settled[i]:
+			known = append(known, i)
 		}
 	}
 	if err := p.attackKnown(ctx, known); err != nil {
@@ -197,11 +236,14 @@ func (p *Proving) prove(ctx context.Context, at []int) error {
 	}
 	for k, done := range res.Done {
 		i := at[k]
-		p.Done[i], p.Proved[i] = done && p.whole(err), res.Certified[k]
+		p.Done[i], p.Proved[i] = done && p.whole(err) && (res.Certified[k] || p.Complete == nil), res.Certified[k]
 		p.Margin[i], p.Method[i] = float64(res.Margin[k]), res.Method[k]
 		if v := p.Proof[i]; v != nil { // found again for its slopes, perhaps by a cheaper one
 			p.Method[i] = v.Method
 		}
+	}
+	if err == nil && p.Complete != nil {
+		err = p.complete(ctx, at)
 	}
 	return err
 }
@@ -229,10 +271,13 @@ func (p *Proving) bracket(ctx context.Context, b verify.Batch, at []int) error {
 	}
 	for k, d := range done {
 		i := at[k]
-		p.Done[i], p.Proved[i], p.Steps[i] = d && p.whole(err), steps[k] >= 0, steps[k]
+		p.Done[i], p.Proved[i], p.Steps[i] = d && p.whole(err) && p.Complete == nil, steps[k] >= 0, steps[k]
 		if fooled != nil {
 			p.Attacked[i] = fooled[k]
 		}
+	}
+	if err == nil && p.Complete != nil {
+		err = p.narrow(ctx, at)
 	}
 	return err
 }
@@ -254,6 +299,9 @@ func (p *Proving) findSlopes(ctx context.Context, b verify.Batch, at []int, ball
 // attackKnown attacks the images whose certified radius was known before the run:
 // a file of certificates has no room for the other side.
 func (p *Proving) attackKnown(ctx context.Context, at []int) error {
+	if p.Complete != nil && !p.Radius() {
+		return p.foolKnown(ctx, at)
+	}
 	if p.Search == nil {
 		return nil
 	}

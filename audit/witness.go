@@ -132,6 +132,19 @@ func (e *execution) run(z, x []float32) {
 	l.Gather(z, e.passes.Forward(e.in, 1), 0)
 }
 
+// nearest sets x to the network's own input within lo … hi that is nearest to the input at of
+// its first node.
+func (e *execution) nearest(x, at, lo, hi []float32) {
+	mean, std := e.net.Normalization()
+	pixels := len(at) / e.net.Input().C
+	for k, v := range at {
+		if mean != nil {
+			v = float32(v*std[k/pixels]) + mean[k/pixels]
+		}
+		x[k] = min(max(v, lo[k]), hi[k])
+	}
+}
+
 // executedSigns returns the signs of the property's rows at outputs as executed; NaN and Inf
 // violate nothing.
 func executedSigns(z []float32, p *net.Property) []reals.Sign {

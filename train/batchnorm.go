@@ -26,14 +26,14 @@ func (s *stepper) newBatchNorms() *batchNorms {
 		return nil
 	}
 	b := &batchNorms{iv: s.iv}
-	add := func(t trace) (stats *net.BatchStatistics) {
+	add := func(t trace, copies int) (stats *net.BatchStatistics) {
 		if t == gradient {
-			stats = s.net.NewBatchStatistics(s.c.BatchSize)
+			stats = s.net.NewBatchStatistics(s.c.BatchSize, copies)
 			b.traces = append(b.traces, stats)
 		}
 		return stats
 	}
-	clean, points := add(s.o.needs.clean), add(s.o.needs.points)
+	clean, points := add(s.o.needs.clean, 1), add(s.o.needs.points, s.copies)
 	for i := range s.parts {
 		p := &s.parts[i]
 		if clean != nil {
@@ -41,7 +41,7 @@ func (s *stepper) newBatchNorms() *batchNorms {
 			p.copied = make([]float32, len(p.clean.Logits())) // of the running statistics, for the attack
 		}
 		if points != nil {
-			p.batch.points = points.Part(p.points, p.from)
+			p.batch.points = points.Part(p.points, p.from*s.copies)
 			p.batch.points.Pixels = s.carries()
 		}
 	}
@@ -88,7 +88,7 @@ func (b *batchPart) forward(p *part, segment int) {
 		b.clean.Forward(p.x, segment)
 	}
 	if b.points != nil {
-		b.points.Forward(p.adv, segment)
+		b.points.Forward(p.seen, segment)
 	}
 }
 

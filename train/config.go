@@ -32,12 +32,15 @@ type Config struct {
 	RampEpochs   float64     `json:"rampEpochs"`   // from 0 to TrainEps
 	RampShape    string      `json:"rampShape,omitempty"`
 
-	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (pgd, trades, mart, logit-pairing, sabr, mtl-ibp)
-	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps, or of the attack's radius at the step (sabr, mtl-ibp)
+	PGDSteps    int     `json:"pgdSteps,omitempty"`    // ≥ 1 (smoothadv, pgd, trades, mart, logit-pairing, sabr, mtl-ibp)
+	PGDStepSize float64 `json:"pgdStepSize,omitempty"` // α as a fraction of TrainEps, or of the attack's radius at the step (smoothadv, sabr, mtl-ibp)
 
 	// The weight of the clean loss until the radius rises and at the end, 0 … 1 (ibp, crown-ibp, sabr).
 	KappaStart float64 `json:"kappaStart,omitempty"`
 	KappaFinal float64 `json:"kappaFinal"`
+
+	Sigma float64 `json:"sigma,omitempty"` // standard deviation of the noise trained on, in pixel units, above 0, at most 4 (gaussian, smoothadv)
+	Draws int     `json:"draws,omitempty"` // of that noise for each image and step, 1 … 64 (smoothadv)
 
 	Norm        string  `json:"norm,omitempty"`        // of the balls trained on: linf, or l2 (methods with an attack and no bounds)
 	Noise       float64 `json:"noise,omitempty"`       // radius of random starts as a multiple of the radius, 0 … 10 (fgsm, n-fgsm)
@@ -63,7 +66,7 @@ type Config struct {
 	AWPWarmup float64 `json:"awpWarmup,omitempty"`
 
 	// Share of the target that is spread evenly over all classes in the cross-entropy
-	// trained on, not in that of attacks, 0 … 1 (standard, fgsm, n-fgsm, free, pgd, trades).
+	// trained on, not in that of attacks, 0 … 1 (standard, gaussian, smoothadv, fgsm, n-fgsm, free, pgd, trades).
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
 	BetaFinal float64 `json:"betaFinal,omitempty"` // share of linear bounds in the loss on bounds at the end, 0 … 1 (crown-ibp)

@@ -1,7 +1,8 @@
 // Package train fits the weights of a model on the CPU, with Adam, AdamW or SGD. What it
 // minimises is one of these objectives, each in a file objective_NAME.go:
 //
-//   - standard: cross-entropy;
+//   - standard: cross-entropy; gaussian (Cohen et al. 2019): of images with normal noise;
+//     smoothadv (Salman et al. 2019): of images under attack and with noise;
 //   - fgsm (Wong, Rice & Kolter 2020), n-fgsm (de Jorge et al. 2022) and free (Shafahi et al.
 //     2019): cross-entropy on adversarial points of one step;
 //   - pgd (Madry et al. 2018), trades (Zhang et al. 2019), mart (Wang et al. 2020) and

@@ -13,6 +13,8 @@ type Method string
 // line's flags and checkpoints.
 var objectives = []*objective{
 	&standard,
+	&gaussian,
+	&smoothAdv,
 	&fgsm,
 	&nfgsm,
 	&free,
@@ -79,6 +81,12 @@ type inner struct {
 	// attack ascends; clean are the image's, nil if it is untraced.
 	ascend       func(dz, z, clean []float32, y int)
 	crossEntropy bool // that loss is the label's cross-entropy
+	// copies is the number of copies of each point that the network sees, each with noise of
+	// its own, which blur draws for a pixel and which stays the same throughout a step; nil:
+	// one, without. ascend and the loss are given the logits of all copies, one after the other.
+	// It does not go with noise, carried or draw.
+	copies func(c *Config) int
+	blur   func(c *Config, s *kernels.Stream) float32
 	// draw, if not nil, draws a vector v of one element a class for each image. The attack
 	// then ascends v·z, and the loss is given v.
 	draw func(v []float32, s *kernels.Stream)
@@ -110,7 +118,7 @@ type example struct {
 	at    point
 	scale float32 // of gradients: the image's share of the mean over the batch
 
-	clean, points []float32 // logits
+	clean, points []float32 // logits; points of all copies, one after the other
 	worst         []float32 // worst-case logits over the box, less the label's
 	drawn         []float32 // what the attack has drawn for the image
 
@@ -166,17 +174,17 @@ func (o *objective) linearAt(c *Config, at point) float64 {
 	return o.needs.linear(c, at)
 }
 
-// example returns room for what a loss of so many classes is given.
-func (n *needs) example(classes int) (e example) {
-	room := func(need bool) []float32 {
+// example returns room for what a loss of so many classes, and copies of points, is given.
+func (n *needs) example(classes, copies int) (e example) {
+	room := func(need bool, size int) []float32 {
 		if !need {
 			return nil
 		}
-		return make([]float32, classes)
+		return make([]float32, size)
 	}
-	e.clean, e.dClean = room(n.clean != untraced), room(n.clean == gradient)
-	e.points, e.dPoints = room(n.points != untraced), room(n.points == gradient)
-	e.spare = room(true)
+	e.clean, e.dClean = room(n.clean != untraced, classes), room(n.clean == gradient, classes)
+	e.points, e.dPoints = room(n.points != untraced, classes*copies), room(n.points == gradient, classes*copies)
+	e.spare = room(true, classes)
 	return e
 }
 

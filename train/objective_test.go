@@ -90,6 +90,7 @@ func TestCombinedNeeds(t *testing.T) {
 			f.kappa = 1
 			return f.loss(x, y) + 6*divergence64(f.logits(x), g.logits(adv))
 		}},
+		{&gaussian, func(c *Config) { c.Sigma = 0.05 }, 0.3, ofPoints},
 		{&fgsm, nil, eps, ofPoints},
 		{&nfgsm, nil, 3 * eps, ofPoints},
 		{&free, nil, eps, ofPoints},
@@ -200,7 +201,7 @@ func TestSettings(t *testing.T) {
 			assert.NotEmpty(t, s.Flag)
 			assert.NotEmpty(t, s.Usage)
 		}
-		assert.Equal(t, !slices.Contains([]Method{Standard, InputGradient, Jacobian}, m), m.Radius())
+		assert.Equal(t, !slices.Contains([]Method{Standard, Gaussian, InputGradient, Jacobian}, m), m.Radius())
 		assert.Equal(t, slices.Contains([]Method{IBP, CROWNIBP, SABR, MTLIBP}, m), m.Bounds())
 	}
 	assert.Nil(t, Method("none").Settings())

@@ -98,7 +98,7 @@ func (s *stepper) judgeImage(p *part, e *example, i int) {
 		net.LaneGroups.Gather(e.clean, p.cleanLogits, i)
 	}
 	if p.pointLogits != nil {
-		net.LaneGroups.Gather(e.points, p.pointLogits, i)
+		s.gatherCopies(e.points, p.pointLogits, i)
 	}
 	if s.o.boxesAt(s.c, s.at) {
 		classes := s.net.Classes()
@@ -112,7 +112,7 @@ func (s *stepper) judgeImage(p *part, e *example, i int) {
 		net.LaneGroups.Scatter(p.clean.LogitGradient(), e.dClean, i)
 	}
 	if e.dPoints != nil {
-		net.LaneGroups.Scatter(p.points.LogitGradient(), e.dPoints, i)
+		s.scatterCopies(p.points.LogitGradient(), e.dPoints, i)
 	}
 	if s.ascended() { // that was of other weights than the network's
 		return
@@ -148,6 +148,7 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 	box(p.lo, p.hi, p.x, reach)
 	copy(p.adv, p.x) // lanes without an image stay where they are
 	s.start(p, first, len(labels))
+	s.see(p)
 	if reach == 0 && attack.move == nil {
 		return // there is nowhere to go
 	}
@@ -156,6 +157,7 @@ func (s *stepper) perturb(p *part, first int, labels []int) {
 			return
 		}
 		s.ascend(p, first, labels)
+		s.see(p)
 	}
 }
 
@@ -180,6 +182,7 @@ func (s *stepper) start(p *part, first, images int) {
 		if attack.draw != nil {
 			attack.draw(p.drawn[i*len(p.dz):][:len(p.dz)], &p.stream)
 		}
+		s.drawNoise(p, i)
 	}
 	if l2 {
 		s.intoBall(p, p.adv, p.x, attack.ball(s.c, s.at))
@@ -189,9 +192,9 @@ func (s *stepper) start(p *part, first, images int) {
 // ascend does one step of the attack.
 func (s *stepper) ascend(p *part, first int, labels []int) {
 	attack, groups := s.attack(), p.to-p.from
-	z, dz := p.points.Forward(p.adv, groups), zeroed(p.points, groups, len(p.dz))
+	z, dz := p.points.Forward(p.seen, groups*s.copies), zeroed(p.points, groups, len(p.dz))
 	for i, y := range labels {
-		net.LaneGroups.Gather(p.z, z, i)
+		s.gatherCopies(p.z, z, i)
 		if p.cleanLogits != nil {
 			net.LaneGroups.Gather(p.e.clean, p.cleanLogits, i)
 		}
@@ -203,9 +206,9 @@ func (s *stepper) ascend(p *part, first int, labels []int) {
 		if s.watched {
 			s.before[first+i] = net.CrossEntropy.Gradient(p.e.spare, p.z, y, net.Untargeted)
 		}
-		net.LaneGroups.Scatter(dz, p.dz, i)
+		s.scatterCopies(dz, p.dz, i)
 	}
-	grad := p.points.Backward(groups)[:len(p.adv)]
+	grad := s.sumCopies(p.points.Backward(groups * s.copies)[:len(p.seen)])
 	switch length := attack.stride(s.c, s.at); {
 	case attack.move != nil:
 		attack.move(s, p, grad, groups)

@@ -65,7 +65,7 @@ func (s *stepper) take(p *part) {
 	case p.batch.points != nil:
 		p.pointLogits = p.points.Logits()
 	case s.o.needs.points != untraced:
-		p.pointLogits = p.points.Forward(p.adv, p.to-p.from)
+		p.pointLogits = p.points.Forward(p.seen, (p.to-p.from)*s.copies)
 	}
 }
 
@@ -80,6 +80,6 @@ func (s *stepper) back(p *part) {
 	case s.carries():
 		p.points.Backward(groups)
 	default:
-		p.points.BackwardToWeights(groups)
+		p.points.BackwardToWeights(groups * s.copies)
 	}
 }

@@ -11,17 +11,18 @@ import (
 // It offers an objective what it needs. Its buffers are made once: a step
 // allocates nothing.
 type stepper struct {
-	c     *Config
-	o     *objective
-	net   *net.Network
-	data  *data
-	pool  *kernels.Pool
-	sc    []kernels.Scratch // one a worker
-	iv    *intervals        // nil without boxes
-	grad  *net.WeightGradient
-	opt   *optimiser
-	parts []part
-	batch *batchNorms // nil without
+	c      *Config
+	o      *objective
+	net    *net.Network
+	data   *data
+	pool   *kernels.Pool
+	sc     []kernels.Scratch // one a worker
+	iv     *intervals        // nil without boxes
+	grad   *net.WeightGradient
+	opt    *optimiser
+	parts  []part
+	copies int         // of each point, see inner
+	batch  *batchNorms // nil without
 
 	regular *regulariser  // of interval bounds, nil without
 	linear  *linearBounds // nil without
@@ -73,6 +74,8 @@ type part struct {
 	clean, points *net.Workspace // nil if not needed; the same one if clean images need no gradient
 	x             []float32      // pixels
 	adv, lo, hi   []float32      // points and their box, with an attack
+	seen          []float32      // the points as the network sees them: adv, or copies of it with noise
+	noise         []float32      // of the copies; nil without
 	delta         []float32      // perturbations that are kept for the next step
 	drawn         []float32      // by the attack, [image][class]; nil if it does not
 	cleanLogits   []float32      // of the images; a copy, if points go through the same workspace
@@ -92,6 +95,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	s := &stepper{c: c, o: objectiveOf(c.Method), net: n, data: d, pool: pool, draws: streamStart, sc: make([]kernels.Scratch, pool.Workers())}
 	s.grad = n.NewWeightGradient()
 	s.opt = newOptimiser(c, n.Model(), s.grad.Params)
+	s.copies = s.o.needs.attack.copiesOf(c)
 	s.labels = make([]int, c.BatchSize)
 	s.loss = make([]float32, c.BatchSize)
 	s.clean, s.robust = make([]bool, c.BatchSize), make([]bool, c.BatchSize)
@@ -105,7 +109,7 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 	if s.o.needs.linear != nil {
 		s.linear = newLinearBounds(n, s.iv, groups, pool.Workers())
 		for _, w := range s.linear.workers {
-			w.e = s.o.needs.example(n.Classes())
+			w.e = s.o.needs.example(n.Classes(), s.copies)
 		}
 	}
 	s.makeParts(groups)
@@ -146,33 +150,38 @@ func newStepper(c *Config, n *net.Network, d *data, pool *kernels.Pool) *stepper
 // passes of the attack would overwrite, need a gradient.
 func (s *stepper) makeParts(groups int) {
 	need := &s.o.needs
-	traces, pointsAt := 1, 0
+	room, pointsAt := groups, 0 // lane groups of ws
 	if need.clean == gradient {
 		s.traced += groups
-		if need.attack != nil {
-			traces, pointsAt = 2, groups
-		}
+		pointsAt = groups
 	}
 	if need.points == gradient {
-		s.traced += groups
+		s.traced += groups * s.copies
 	}
-	s.ws = s.net.NewWorkspace(traces*groups*kernels.Lanes, true)
+	if need.attack != nil {
+		room = pointsAt + groups*s.copies
+	}
+	s.ws = s.net.NewWorkspace(room*kernels.Lanes, true)
 	classes := s.net.Classes()
 	chunks := net.Chunks(groups, s.pool.Workers())
 	for i := range chunks {
 		from, to := net.Chunk(groups, chunks, i)
 		size := (to - from) * kernels.Lanes * s.net.Input().Size()
 		p := part{from: from, to: to, x: kernels.Alloc(size)}
-		p.e = need.example(classes)
-		if need.clean != untraced {
+		p.e = need.example(classes, s.copies)
+		if need.attack != nil {
+			p.points = s.ws.View(pointsAt+from*s.copies, pointsAt+to*s.copies)
+		}
+		switch {
+		case need.clean == logits && need.attack != nil:
+			p.clean = p.points
+		case need.clean != untraced:
 			p.clean = s.ws.View(from, to)
 		}
 		if need.attack != nil {
-			if p.points = p.clean; need.clean != logits {
-				p.points = s.ws.View(pointsAt+from, pointsAt+to)
-			}
 			p.adv, p.lo, p.hi = kernels.Alloc(size), kernels.Alloc(size), kernels.Alloc(size)
-			p.z, p.dz = make([]float32, classes), make([]float32, classes)
+			p.z, p.dz = make([]float32, classes*s.copies), make([]float32, classes*s.copies)
+			s.makeCopies(&p)
 			if need.attack.carried {
 				p.delta = kernels.Alloc(size)
 			}

@@ -68,11 +68,13 @@ func TestMethodsLearn(t *testing.T) {
 		t.Run(string(method), func(t *testing.T) {
 			c := quick(method)
 			c.Epochs = 8
-			switch method { // the defaults take longer to prove anything
+			switch method { // the defaults take longer
 			case MTLIBP:
 				c.Alpha = 0.5
 			case CROWNIBP:
 				c.Tightness = 0
+			case Gaussian:
+				c.Sigma = 0.1
 			}
 			steps := 0
 			c.Progress = func(p Progress) {

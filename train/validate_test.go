@@ -76,7 +76,7 @@ func TestValidationFigures(t *testing.T) {
 		n, err := net.Compile(m, net.Options{Backward: true})
 		require.NoError(t, err)
 		pool := kernels.NewPool(2)
-		ball := net.Ball{Norm: net.Linf, Eps: c.ValidationEps}
+		ball := net.Ball{Norm: c.NormTrained(), Eps: c.ValidationEps}
 		a, err := attack.New(n, attack.Config{Ball: ball, Method: attack.PGD{Steps: 10, Seed: 1}}, pool)
 		require.NoError(t, err)
 		var found attack.Result

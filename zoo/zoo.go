@@ -20,8 +20,20 @@ var (
 	ibp []byte
 	//go:embed mnist-small-mtl-ibp-0.1.safetensors
 	mtlIBP []byte
+	//go:embed mnist-small-trades-0.1.safetensors
+	trades []byte
 	//go:embed mnist-small-pgd-0.3.safetensors
 	pgd03 []byte
+	//go:embed mnist-small-trades-0.3.safetensors
+	trades03 []byte
+	//go:embed mnist-small-ibp-0.3.safetensors
+	ibp03 []byte
+	//go:embed fashion-small-standard.safetensors
+	fashionStandard []byte
+	//go:embed fashion-small-pgd-0.1.safetensors
+	fashionPGD []byte
+	//go:embed fashion-small-mtl-ibp-0.1.safetensors
+	fashionMTLIBP []byte
 )
 
 // Overview lists three models that show what training methods gain, in the order in which
@@ -32,7 +44,10 @@ func Overview() []string {
 
 // Names lists all embedded models, those of Overview first.
 func Names() []string {
-	return append(Overview(), "mnist-small-mtl-ibp-0.1", "mnist-small-pgd-0.3")
+	return append(Overview(),
+		"mnist-small-trades-0.1", "mnist-small-mtl-ibp-0.1",
+		"mnist-small-pgd-0.3", "mnist-small-trades-0.3", "mnist-small-ibp-0.3",
+		"fashion-small-standard", "fashion-small-pgd-0.1", "fashion-small-mtl-ibp-0.1")
 }
 
 // Load returns a model by name. Its Card tells how it was trained and what it
@@ -49,8 +64,20 @@ func Load(name string) (*model.Model, error) {
 		file = ibp
 	case "mnist-small-mtl-ibp-0.1":
 		file = mtlIBP
+	case "mnist-small-trades-0.1":
+		file = trades
 	case "mnist-small-pgd-0.3":
 		file = pgd03
+	case "mnist-small-trades-0.3":
+		file = trades03
+	case "mnist-small-ibp-0.3":
+		file = ibp03
+	case "fashion-small-standard":
+		file = fashionStandard
+	case "fashion-small-pgd-0.1":
+		file = fashionPGD
+	case "fashion-small-mtl-ibp-0.1":
+		file = fashionMTLIBP
 	default:
 		return nil, fmt.Errorf("model %q: no such built-in model, want one of %s", name, strings.Join(Names(), ", "))
 	}
@@ -76,3 +103,27 @@ func MNISTSmallMTLIBP() []byte { return mtlIBP }
 // MNISTSmallPGD03 returns the model file of mnist-small-pgd-0.3, for
 // epsball.LoadBytes. It is not to be changed.
 func MNISTSmallPGD03() []byte { return pgd03 }
+
+// MNISTSmallTRADES returns the model file of mnist-small-trades-0.1, for
+// epsball.LoadBytes. It is not to be changed.
+func MNISTSmallTRADES() []byte { return trades }
+
+// MNISTSmallTRADES03 returns the model file of mnist-small-trades-0.3, for
+// epsball.LoadBytes. It is not to be changed.
+func MNISTSmallTRADES03() []byte { return trades03 }
+
+// MNISTSmallIBP03 returns the model file of mnist-small-ibp-0.3, for
+// epsball.LoadBytes. It is not to be changed.
+func MNISTSmallIBP03() []byte { return ibp03 }
+
+// FashionSmallStandard returns the model file of fashion-small-standard, for
+// epsball.LoadBytes. It is not to be changed.
+func FashionSmallStandard() []byte { return fashionStandard }
+
+// FashionSmallPGD returns the model file of fashion-small-pgd-0.1, for
+// epsball.LoadBytes. It is not to be changed.
+func FashionSmallPGD() []byte { return fashionPGD }
+
+// FashionSmallMTLIBP returns the model file of fashion-small-mtl-ibp-0.1, for
+// epsball.LoadBytes. It is not to be changed.
+func FashionSmallMTLIBP() []byte { return fashionMTLIBP }

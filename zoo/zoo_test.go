@@ -15,7 +15,8 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
-	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/dataset"
+	_ "github.com/epsball/epsball/dataset/mnist"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -25,20 +26,36 @@ import (
 // floors are what each model must reach at the ε of its card on the first 1,000 test
 // images, a little below what it does (docs/models.md has all 10,000).
 var floors = map[string]struct{ Clean, PGD, Certified float64 }{
+	"mnist-small-trades-0.1":  {Clean: 0.975, PGD: 0.945},
+	"mnist-small-trades-0.3":  {Clean: 0.97, PGD: 0.85},
+	"mnist-small-ibp-0.3":     {Clean: 0.945, PGD: 0.87, Certified: 0.83},
 	"mnist-small-standard":    {Clean: 0.985},
 	"mnist-small-pgd-0.1":     {Clean: 0.985, PGD: 0.95},
 	"mnist-small-ibp-0.1":     {Clean: 0.97, PGD: 0.945, Certified: 0.92},
 	"mnist-small-mtl-ibp-0.1": {Clean: 0.98, PGD: 0.96, Certified: 0.95},
 	"mnist-small-pgd-0.3":     {Clean: 0.98, PGD: 0.85},
+
+	"fashion-small-standard":    {Clean: 0.9},
+	"fashion-small-pgd-0.1":     {Clean: 0.79, PGD: 0.67},
+	"fashion-small-mtl-ibp-0.1": {Clean: 0.77, PGD: 0.71, Certified: 0.69},
+}
+
+// testData returns the test images of a model's card.
+func testData(t *testing.T, m *model.Model) *dataset.Set {
+	spec := m.Card["test_data"]
+	if spec != "builtin:mnist" {
+		folder := filepath.Join("..", "..", "shared", "data", strings.TrimSuffix(spec, "#test"))
+		if _, err := os.Stat(folder); err != nil {
+			t.Skipf("no images of %s beside the clone", spec)
+		}
+		spec = folder + "#test"
+	}
+	set, err := dataset.Load(spec)
+	require.NoError(t, err)
+	return set
 }
 
 func TestModels(t *testing.T) {
-	test, err := mnist.Test()
-	require.NoError(t, err)
-	images := test.Slice(0, 1000)
-	if len(kernels.Available()) == 1 {
-		images = test.Slice(0, 8)
-	}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
 	for _, name := range zoo.Names() {
@@ -49,6 +66,10 @@ func TestModels(t *testing.T) {
 			require.NotEmpty(t, m.Card, "a model comes with its card")
 			n, err := net.Compile(m, net.Options{Backward: true})
 			require.NoError(t, err)
+			images := testData(t, m).Slice(0, 1000)
+			if len(kernels.Available()) == 1 {
+				images = images.Slice(0, 8)
+			}
 			e, err := audit.Evaluate(context.Background(), n, pool, images.X, images.Y, audit.Options{
 				Ball: net.Ball{Eps: net.MustEpsilon(m.Card["eps"])}, Attacks: []attack.Method{attack.PGD{Steps: 10, Seed: 1}},
 			})

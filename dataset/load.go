@@ -199,11 +199,15 @@ func isIDXImages(path string) bool {
 	return strings.Contains(base, "images") && strings.Contains(base, "idx3")
 }
 
+// idxLabelsFile is the name of the labels of a file of images.
+func idxLabelsFile(images string) string {
+	return strings.Replace(strings.Replace(images, "images", "labels", 1), "idx3", "idx1", 1)
+}
+
 // loadIDX reads the images file at path and the labels file beside it.
 func loadIDX(path string, o *Options) (*Set, error) {
 	dir, base := filepath.Split(path)
-	base = strings.Replace(strings.Replace(base, "images", "labels", 1), "idx3", "idx1", 1)
-	plain := strings.TrimSuffix(base, ".gz")
+	plain := strings.TrimSuffix(idxLabelsFile(base), ".gz")
 	labelsPath := dir + plain
 	if _, err := os.Stat(labelsPath); err != nil {
 		labelsPath += ".gz"

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -122,3 +123,20 @@ func partners(name string) (names []string) {
 }
 
 func isSeparator(r rune) bool { return strings.ContainsRune("-_. ", r) }
+
+// LabelFiles lists what a file of labels beside a file of images may be called, in the order in
+// which Load looks for them: of IDX images, which need one, and of .npy files. Others have none.
+func LabelFiles(images string) (names []string) {
+	switch {
+	case strings.EqualFold(filepath.Ext(images), ".npy"):
+		ext := filepath.Ext(images)
+		for _, name := range partners(strings.TrimSuffix(images, ext)) {
+			names = append(names, name+ext)
+		}
+		names = append(names, "labels.npy", labelsCSV)
+	case isIDXImages(images):
+		plain := strings.TrimSuffix(idxLabelsFile(images), ".gz")
+		names = []string{plain, plain + ".gz"}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == images })
+}

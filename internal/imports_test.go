@@ -18,40 +18,46 @@ var allowed = map[string][]string{
 	"asm":           {},
 	"kernels":       {"asm", "internal/half"},
 	"internal/half": {}, "internal/exact": {}, "internal/sha256": {}, "internal/round": {}, "internal/vnnlib": {"internal/round"},
-	"internal/reals": {"model"},
-	"model":          {"internal/half", "internal/atomicfile", "internal/sha256"},
-	"dataset":        {"internal/half"},
-	"net":            {"kernels", "model", "internal/exact"},
-	"attack":         {"net", "kernels", "model"},
-	"verify":         {"net", "kernels", "model"},
-	"verify/branch":  {"verify"},
-	"verify/check":   {"model"},
-	"verify/cert":    {"verify/check", "internal/journal"},
-	"defend":         {"attack", "net", "kernels", "model"},
-	"audit":          {"attack", "verify", "verify/branch", "net", "kernels", "model", "internal/reals", "internal/round"},
-	"train":          {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
-	"zoo":            {"model"},
-	"internal/onnx":  {"model", "internal/half"},
-	"onnx":           {"internal/onnx", "internal/formats", "internal/foreign"},
-	"capi":           {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
-	"":               {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
+	"internal/reals":  {"model"},
+	"model":           {"internal/half", "internal/atomicfile", "internal/sha256"},
+	"dataset":         {"internal/half"},
+	"net":             {"kernels", "model", "internal/exact"},
+	"attack":          {"net", "kernels", "model"},
+	"verify":          {"net", "kernels", "model"},
+	"verify/branch":   {"verify"},
+	"verify/check":    {"model"},
+	"verify/cert":     {"verify/check", "internal/journal"},
+	"verify/cert/bab": {"internal/journal", "verify/branch", "verify/cert", "verify/check"},
+	"defend":          {"attack", "net", "kernels", "model"},
+	"smooth":          {"attack", "net", "kernels"},
+	"audit":           {"attack", "verify", "verify/branch", "net", "kernels", "model", "internal/reals", "internal/round"},
+	"train":           {"attack", "verify", "net", "kernels", "model", "dataset", "internal/atomicfile"},
+	"zoo":             {"model"},
+	"internal/onnx":   {"model", "internal/half"},
+	"onnx":            {"internal/onnx", "internal/formats", "internal/foreign"},
+	"capi":            {"", "onnx", "internal/formats", "attack", "verify", "kernels", "model"},
+	"":                {"internal/formats", "audit", "attack", "verify", "net", "kernels", "model"},
 
 	// Results, and the files of runs.
-	"report":           {"internal/show", "audit", "attack", "verify", "net", "model", "train", "dataset"},
-	"report/page":      {"report", "internal/plot", "internal/show", "attack", "audit", "train"},
-	"internal/survey":  {"internal/input", "internal/pictures", "internal/show", "report", "audit", "attack", "verify", "kernels", "net", "model"},
-	"internal/outfile": {"internal/journal", "internal/atomicfile", "internal/filelock"},
-	"internal/show":    {},
-	"internal/plot":    {},
-	"internal/machine": {"kernels"},
-	"internal/charts":  {"internal/plot", "internal/show", "report"},
-	"internal/input":   {"internal/formats", "internal/outfile", "attack", "audit", "dataset", "dataset/mnist", "kernels", "model", "net", "onnx"},
-	"internal/journal": {"verify/check", "internal/atomicfile", "internal/filelock"},
-	"internal/recheck": {"internal/show", "report", "verify/check", "dataset", "net"},
-	"internal/runlog":  {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify", "attack", "audit", "net", "model", "dataset"},
+	"report":              {"internal/show", "audit", "attack", "smooth", "verify", "net", "model", "train", "dataset"},
+	"report/page":         {"report", "internal/plot", "internal/show", "attack", "audit", "train"},
+	"internal/survey":     {"internal/input", "internal/pictures", "internal/show", "report", "audit", "attack", "verify", "kernels", "net", "model"},
+	"internal/checkpoint": {"internal/journal", "internal/atomicfile", "audit", "net", "verify", "verify/branch"},
+	"internal/outfile":    {"internal/journal", "internal/atomicfile", "internal/filelock"},
+	"internal/show":       {},
+	"internal/plot":       {},
+	"internal/machine":    {"kernels"},
+	"jobs":                {"internal/checkpoint", "internal/journal", "internal/runlog", "internal/filelock", "internal/atomicfile", "attack", "audit", "defend", "smooth", "kernels", "net", "verify", "verify/branch", "verify/check"},
+	"jobs/s3":             {},
+	"internal/ranges":     {"dataset"},
+	"internal/charts":     {"internal/plot", "internal/show", "report"},
+	"internal/input":      {"internal/formats", "internal/outfile", "attack", "audit", "dataset", "dataset/mnist", "kernels", "model", "net", "onnx"},
+	"internal/journal":    {"verify/check", "internal/atomicfile", "internal/filelock"},
+	"internal/recheck":    {"internal/show", "report", "verify/check", "dataset", "net"},
+	"internal/runlog":     {"internal/journal", "internal/outfile", "verify/check", "verify/cert", "verify/cert/bab", "verify/branch", "verify", "attack", "audit", "smooth", "net", "model", "dataset"},
 
 	// Questions about properties.
-	"internal/query": {"audit", "internal/onnx", "internal/round", "internal/vnnlib", "model", "net"},
+	"internal/query": {"audit", "internal/onnx", "internal/round", "internal/vnnlib", "kernels", "model", "net", "verify", "verify/branch", "verify/cert/bab", "verify/check"},
 
 	// What is drawn.
 	"internal/pictures": {"model"},
@@ -101,6 +107,9 @@ func TestImports(t *testing.T) {
 			}
 		}
 		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "github.com/minio/") {
+				require.Equal(t, "jobs/s3", name, "%s imports %s", path, i)
+			}
 			if i == module+"/asm" {
 				require.Contains(t, []string{"kernels", "internal/asmgen"}, name, "%s imports asm", path)
 			}
@@ -135,7 +144,7 @@ func TestCoreIsLight(t *testing.T) {
 			continue
 		}
 		if p.Module.Path == module {
-			require.NotContains(t, []string{"dataset", "dataset/mnist", "defend", "zoo", "train", "onnx", "internal/onnx", "report", "internal/show", "internal/input", "cmd/epsball"}, short(p.ImportPath))
+			require.NotContains(t, []string{"dataset", "dataset/mnist", "defend", "smooth", "zoo", "train", "onnx", "internal/onnx", "report", "jobs", "internal/show", "internal/input", "cmd/epsball"}, short(p.ImportPath))
 			continue
 		}
 		require.Contains(t, light, p.Module.Path, "the core pulls in %s", p.ImportPath)

@@ -41,10 +41,15 @@ type CertifyRun struct {
 	ResolutionExact string             `json:"resolution_exact"`
 	MaxRadius       *float64           `json:"max_radius"`
 	MaxRadiusExact  string             `json:"max_radius_exact"`
-	AttackSteps     int                `json:"attack_steps"` // of PGD, from above
+	AttackSteps     int                `json:"attack_steps"`      // of PGD, from above
+	Timeout         *float64           `json:"timeout,omitempty"` // of an image, in seconds; 0: none. Of bab alone, as the next three
 	N               int                `json:"n"`
 	Clean           *float64           `json:"clean"`
 	Certified       *float64           `json:"certified"`
+	Attacked        *float64           `json:"attacked,omitempty"` // at a radius, images that are misclassified as they are among them
+	Open            *float64           `json:"open,omitempty"`     // at a radius: neither
+	Outcomes        []string           `json:"outcomes,omitempty"` // at a radius, one an image: certified, attacked or open
+	Gap             *BracketGap        `json:"gap,omitempty"`      // of bab with radii
 	MeanRadius      *float64           `json:"mean_radius"`
 	Quantiles       []audit.Quantile   `json:"quantiles"`
 	Curve           []audit.CurvePoint `json:"certified_at"`
@@ -74,6 +79,14 @@ type Bracket struct {
 	Attacked  *float64 `json:"attacked"`
 }
 
+// BracketGap is how far apart the ends of brackets that are attacked are, on average, before
+// and after branch and bound; a radius that is not proved at all counts as 0.
+type BracketGap struct {
+	Images int     `json:"images"` // correct as they are, and attacked at some radius in the end
+	Before float64 `json:"before"` // of those of them attacked before
+	After  float64 `json:"after"`
+}
+
 // CertifyTimings are in seconds. Proof includes the attack of --radius.
 type CertifyTimings struct {
 	Forward float64 `json:"forward"`
@@ -84,6 +97,10 @@ type CertifyTimings struct {
 // NewCertifyRun describes what p proves, before anything is proved.
 func NewCertifyRun(model, method string, ladder bool, p *audit.ProveOptions) CertifyRun {
 	r := CertifyRun{Model: model, Offset: p.First, Method: method, Ladder: ladder, Level: Level, Norm: p.Norm.String()}
+	if p.Complete != nil {
+		t := p.Complete.Timeout().Seconds()
+		r.Timeout = &t
+	}
 	if !p.Radius() {
 		eps := p.Eps.Float64()
 		r.Eps, r.EpsExact, r.DecidedBy = &eps, p.Eps.String(), map[string]int{}
@@ -125,6 +142,9 @@ func (r *CertifyRun) Fill(p *audit.Proving, pred, y []int) {
 			r.DecidedBy[p.Method[i].String()]++
 		}
 	}
+	if p.Complete != nil {
+		r.complete(p)
+	}
 	c, k := show.Fraction(clean, r.N), show.Fraction(certified, r.N)
 	r.Clean, r.Certified = &c, &k
 	if p.Radius() {
@@ -132,6 +152,43 @@ func (r *CertifyRun) Fill(p *audit.Proving, pred, y []int) {
 		r.MeanRadius = &mean
 		r.Quantiles, r.Curve = audit.Radii(p.Steps[:r.N], p.Resolution)
 	}
+}
+
+// complete sums up what branch and bound has decided.
+func (r *CertifyRun) complete(p *audit.Proving) {
+	if p.Radius() {
+		r.Gap = gapOf(p, r.N)
+		return
+	}
+	names := [...]string{audit.Holds: "certified", audit.Violated: "attacked", audit.Undecided: "open"}
+	var count [len(names)]int
+	for i := range r.N {
+		a := p.AnswerOf(i)
+		count[a]++
+		r.Outcomes = append(r.Outcomes, names[a])
+	}
+	attacked, open := show.Fraction(count[audit.Violated], r.N), show.Fraction(count[audit.Undecided], r.N)
+	r.Attacked, r.Open = &attacked, &open
+}
+
+// gapOf measures the brackets of the first n images.
+func gapOf(p *audit.Proving, n int) *BracketGap {
+	g, before := &BracketGap{}, 0
+	step := p.Resolution.Float64()
+	for i := range n {
+		if p.Attacked[i] <= 0 {
+			continue
+		}
+		g.Images++
+		g.After += float64(p.Attacked[i]-max(p.Steps[i], 0)) * step
+		if old := p.Before.Attacked[i]; old > 0 {
+			before++
+			g.Before += float64(old-max(p.Before.Steps[i], 0)) * step
+		}
+	}
+	g.After /= float64(max(g.Images, 1))
+	g.Before /= float64(max(before, 1))
+	return g
 }
 
 // interrupt notes what is known of all images. A proof for one is as good as in a
@@ -157,7 +214,7 @@ func bracketOf(p *audit.Proving, i int) (b Bracket) {
 		r := p.RadiusOf(i)
 		b.Certified = &r
 	}
-	if p.Search != nil && p.Attacked[i] >= 0 {
+	if p.Attacks() && p.Attacked[i] >= 0 {
 		r := p.Resolution.Times(p.Attacked[i]).Float64()
 		b.Attacked = &r
 	}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/show"
-	"github.com/epsball/epsball/verify"
 )
 
 // Images says which images are summed up.
@@ -27,8 +27,12 @@ func (r *CertifyRun) total() int {
 // AttackText says in sentences how far above the proofs the attack succeeds. It is
 // empty if there was no attack.
 func (r *CertifyRun) AttackText() string {
-	if r.AttackSteps == 0 {
+	if r.AttackSteps == 0 && r.Timeout == nil || r.Eps != nil {
 		return ""
+	}
+	by := fmt.Sprintf("PGD-%d fools", r.AttackSteps)
+	if r.Timeout != nil {
+		by = "attacks fool"
 	}
 	var fooled, gap float64
 	n := 0
@@ -44,14 +48,39 @@ func (r *CertifyRun) AttackText() string {
 		}
 	}
 	if n == 0 {
-		return fmt.Sprintf("PGD-%d fools no image up to ε = %s", r.AttackSteps, r.MaxRadiusExact)
+		return fmt.Sprintf("%s no image up to ε = %s", by, r.MaxRadiusExact)
 	}
 	all := fmt.Sprintf("%d of the %s", n, show.Count(r.N, "image"))
 	if n == r.N {
 		all = "all " + show.Count(r.N, "image")
 	}
-	return fmt.Sprintf("PGD-%d fools %s, at a mean radius of %.4g, which is %.4g above the mean of the radii proved",
-		r.AttackSteps, all, fooled/float64(n), gap/float64(n))
+	return fmt.Sprintf("%s %s, at a mean radius of %.4g, which is %.4g above the mean of the radii proved",
+		by, all, fooled/float64(n), gap/float64(n))
+}
+
+// completeText says what branch and bound leaves open; "" if it was not asked for.
+func (r *CertifyRun) completeText() string {
+	switch {
+	case r.Gap != nil && r.Gap.Images > 0:
+		return fmt.Sprintf("the gap between proof and attack from %.4g to %.4g, the mean of %s", r.Gap.Before, r.Gap.After, show.Count(r.Gap.Images, "image"))
+	case r.Open == nil:
+		return ""
+	}
+	var open []string
+	for i, o := range r.Outcomes {
+		if o == "open" {
+			open = append(open, fmt.Sprint(r.Offset+i))
+		}
+	}
+	text := fmt.Sprintf("%s attacked or misclassified, %s open", show.Percent(*r.Attacked), show.Percent(*r.Open))
+	const most = 20
+	switch {
+	case len(open) > most:
+		text += fmt.Sprintf(": images %s, …", strings.Join(open[:most], ", "))
+	case len(open) > 0:
+		text += ": images " + strings.Join(open, ", ")
+	}
+	return text
 }
 
 // Text returns what was proved and how, the quantiles of the radii and their curve.
@@ -79,6 +108,11 @@ func (r *Certify) Text() string {
 		pairs = append(pairs, "what follows", "is of "+r.Images())
 	}
 	pairs = append(pairs, "clean", show.Percent(*r.Clean), "certified", show.Percent(*r.Certified)+r.at())
+	if rest := r.completeText(); rest != "" && r.Gap == nil {
+		pairs = append(pairs, "not certified", rest)
+	} else if rest != "" {
+		pairs = append(pairs, "closed", rest)
+	}
 	if by := r.decidedBy(); by != "" {
 		pairs = append(pairs, "decided by", by)
 	}
@@ -104,7 +138,7 @@ func (r *CertifyRun) at() string {
 // decidedBy counts the images that each method of a ladder has certified.
 func (r *CertifyRun) decidedBy() string {
 	var by []string
-	for _, m := range verify.Methods() {
+	for _, m := range audit.ProofMethods() {
 		if n := r.DecidedBy[m]; n > 0 && r.Ladder {
 			by = append(by, fmt.Sprintf("%s %d", m, n))
 		}

@@ -18,7 +18,10 @@ type Check struct {
 	Invalid   int            `json:"invalid"`   // or weaker than required
 	Undecided int            `json:"undecided"` // lines that claim nothing
 	Images    int            `json:"images"`    // with a valid certificate
-	Groups    []CheckGroup   `json:"groups"`    // of the valid ones
+	Property  string         `json:"property,omitempty"`
+	Regions   int            `json:"regions,omitempty"` // of the property, with a valid certificate
+	Of        int            `json:"of,omitempty"`      // regions that the property has
+	Groups    []CheckGroup   `json:"groups"`            // of the valid ones
 	Failures  []CheckFailure `json:"failures"`
 	Seconds   float64        `json:"seconds"`
 }
@@ -43,12 +46,16 @@ func (*Check) kind() Kind { return KindCheck }
 
 // Text returns the counts, what was proved, and the first failures.
 func (r *Check) Text() string {
+	about, of, with := "data", r.Data, "of "+show.Count(r.Images, "image")
+	if r.Property != "" {
+		about, of, with = "property", r.Property, fmt.Sprintf("for %d of %s", r.Regions, show.Count(r.Of, "region"))
+	}
 	out := show.Facts(
 		"certificates", r.File,
 		"model", r.Model,
-		"data", r.Data,
+		about, of,
 		"checked", fmt.Sprintf("%d in %s (%s/s)", r.Checked, show.Seconds(r.Seconds), show.Rate(show.PerSecond(int64(r.Checked), r.Seconds))),
-		"valid", fmt.Sprintf("%d, of %s", r.Valid, show.Count(r.Images, "image")),
+		"valid", fmt.Sprintf("%d, %s", r.Valid, with),
 		"invalid", fmt.Sprint(r.Invalid),
 		"undecided", fmt.Sprintf("%d, which claim nothing", r.Undecided),
 	)
@@ -62,7 +69,11 @@ func (r *Check) Text() string {
 		out += "\n" + show.Render(t)
 	}
 	if len(r.Failures) > 0 {
-		t := show.Table("not valid because of", "image", "line")
+		what := "image"
+		if r.Property != "" {
+			what = "region"
+		}
+		t := show.Table("not valid because of", what, "line")
 		for i, f := range r.Failures {
 			if !some(t, i, len(r.Failures)) {
 				continue

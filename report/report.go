@@ -53,17 +53,24 @@ const (
 	KindCertify      Kind = "certify"
 	KindCertifyTable Kind = "certify-table"
 	KindCheck        Kind = "check"
+	KindSmooth       Kind = "smooth"
 	KindVerify       Kind = "verify"
+	KindSupports     Kind = "supports"
 	KindTrain        Kind = "train"
 	KindTrainSeeds   Kind = "train-seeds"
 	KindInfo         Kind = "info"
 	KindModel        Kind = "model"
 	KindConversion   Kind = "conversion"
+	KindProperties   Kind = "properties"
 	KindStorage      Kind = "storage"
 	KindBench        Kind = "bench"
 	KindData         Kind = "data"
 	KindDataCheck    Kind = "data-check"
 	KindPage         Kind = "page"
+	KindShardPlan    Kind = "shard-plan"
+	KindShardRun     Kind = "shard-run"
+	KindShardStatus  Kind = "shard-status"
+	KindShardMerge   Kind = "shard-merge"
 )
 
 // kinds makes an empty result of each kind.
@@ -74,17 +81,24 @@ var kinds = map[Kind]func() Result{
 	KindCertify:      func() Result { return new(Certify) },
 	KindCertifyTable: func() Result { return new(CertifyTable) },
 	KindCheck:        func() Result { return new(Check) },
+	KindSmooth:       func() Result { return new(Smooth) },
 	KindVerify:       func() Result { return new(Verify) },
+	KindSupports:     func() Result { return new(Supports) },
 	KindTrain:        func() Result { return new(Train) },
 	KindTrainSeeds:   func() Result { return new(TrainSeeds) },
 	KindInfo:         func() Result { return new(Info) },
 	KindModel:        func() Result { return new(ModelInfo) },
 	KindConversion:   func() Result { return new(Conversion) },
+	KindProperties:   func() Result { return new(Properties) },
 	KindStorage:      func() Result { return new(Storage) },
 	KindBench:        func() Result { return new(Bench) },
 	KindData:         func() Result { return new(Data) },
 	KindDataCheck:    func() Result { return new(DataCheck) },
 	KindPage:         func() Result { return new(Page) },
+	KindShardPlan:    func() Result { return new(ShardPlan) },
+	KindShardRun:     func() Result { return new(ShardRun) },
+	KindShardStatus:  func() Result { return new(ShardStatus) },
+	KindShardMerge:   func() Result { return new(ShardMerge) },
 }
 
 // Result is what a command found: a pointer to one of the structs of this package.

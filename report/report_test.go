@@ -205,6 +205,8 @@ func TestOthers(t *testing.T) {
 		&report.ModelInfo{Envelope: e, Network: report.Describe("a", &m.Arch), Bytes: m.Bytes(), Weights: stored},
 		&report.Conversion{Envelope: e, Model: "n.onnx", Source: "s", Notes: "n"},
 		&report.Storage{Envelope: e, Weights: stored, Same: true},
+		&report.Supports{Envelope: e, Capabilities: []report.Capability{{Name: "a", Values: []string{"b", "c"}}}},
+		&report.Properties{Envelope: e, Out: "f", Network: "onnx/a.onnx", Version: "1.0", Norm: "linf", Eps: []string{"8/255"}, N: 3, Misclassified: 1, Written: 2, Timeout: 300},
 	} {
 		again(t, r)
 	}

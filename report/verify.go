@@ -19,8 +19,19 @@ type Verify struct {
 	Parts    int      `json:"parts"`        // bounded by branch and bound
 	Open     int      `json:"open"`         // of them
 
+	// Tensors are those that the query declares, inputs first, where the command was given
+	// in the form of VNN-LIB 2. Its text is then that of the standard.
+	Tensors []VerifyTensor `json:"tensors,omitempty"`
+
 	// Witness, if there is one, violates the property at the levels named.
 	Witness *VerifyWitness `json:"witness"`
+}
+
+// VerifyTensor is a variable of a query.
+type VerifyTensor struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Shape []int  `json:"shape"`
 }
 
 // VerifyWitness is an input and the outputs there, in the order of the property's file.
@@ -34,9 +45,12 @@ type VerifyWitness struct {
 
 func (*Verify) kind() Kind { return KindVerify }
 
-// Text returns the verdict, and after sat the witness as an S-expression, as VNN-COMP
-// has it.
+// Text returns the verdict, and after sat the witness: as an S-expression, as VNN-COMP has
+// it, or in the form of VNN-LIB 2.0.
 func (r *Verify) Text() string {
+	if r.Tensors != nil {
+		return r.standard()
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Verdict)
 	if w := r.Witness; w != nil && r.Verdict == "sat" {
@@ -48,8 +62,37 @@ func (r *Verify) Text() string {
 			if i == len(w.Names)-1 {
 				end = ")"
 			}
-			fmt.Fprintf(&b, "%s(%s %s)%s\n", open, name, strconv.FormatFloat(float64(w.Values[i]), 'g', -1, 32), end)
+			fmt.Fprintf(&b, "%s(%s %s)%s\n", open, name, number(w.Values[i]), end)
 		}
+	}
+	return b.String()
+}
+
+func number(v float32) string { return strconv.FormatFloat(float64(v), 'g', -1, 32) }
+
+// standard is the text of VNN-LIB 2.0, section "Output of the verify command".
+func (r *Verify) standard() string {
+	if r.Verdict == "timeout" {
+		return "timed-out\n"
+	}
+	var b strings.Builder
+	fmt.Fprintln(&b, r.Verdict)
+	if r.Witness == nil || r.Verdict != "sat" {
+		return b.String()
+	}
+	values := r.Witness.Values
+	for _, t := range r.Tensors {
+		size := 1
+		var dims []string
+		for _, d := range t.Shape {
+			size *= d
+			dims = append(dims, strconv.Itoa(d))
+		}
+		fmt.Fprintf(&b, "%s %s [%s]\n", t.Name, t.Type, strings.Join(dims, ","))
+		for _, v := range values[:min(size, len(values))] {
+			fmt.Fprintln(&b, number(v))
+		}
+		values = values[min(size, len(values)):]
 	}
 	return b.String()
 }

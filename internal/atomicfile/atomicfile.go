@@ -54,6 +54,39 @@ func Write(path string, write func(io.Writer) error) error {
 	return nil
 }
 
+// Create is Write of a file that is not there yet. If one of that name is, or appears in the
+// meantime, it is left alone, and the error wraps fs.ErrExist: of all that create it, one
+// does. The bytes and the name are on the disk when Create returns. The file system must
+// have hard links, which is how a name is given to a whole file without taking it away from
+// another.
+func Create(path string, write func(io.Writer) error) error {
+	f, err := createBeside(path, 0o666)
+	if err != nil {
+		return err
+	}
+	err = buffered(f, write)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		if err = os.Link(f.Name(), path); err != nil && sameFile(f.Name(), path) {
+			err = nil // a network file system did it and lost the answer
+		}
+	}
+	err = errors.Join(err, os.Remove(f.Name()))
+	if err == nil {
+		SyncFolder(path)
+	}
+	return err
+}
+
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
 // WriteBytes is Write of bytes that are there.
 func WriteBytes(path string, data []byte) error {
 	return Write(path, func(w io.Writer) error {

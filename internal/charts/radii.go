@@ -20,6 +20,8 @@ func Radii(w io.Writer, r *report.Certify, resolution float64, certified, attack
 	}
 	if r.AttackSteps > 0 {
 		p.subtitle += fmt.Sprintf(", attack PGD-%d", r.AttackSteps)
+	}
+	if r.AttackSteps > 0 || r.Timeout != nil {
 		p.attacked = attacked[:r.N]
 	}
 	return p.chart().WriteSVG(w)

@@ -2,6 +2,7 @@ package golden_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -140,7 +141,9 @@ func TestLayersRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(m.Arch.CanonicalJSON()), string(back.Arch.CanonicalJSON()))
 		require.Equal(t, m.Hash(), back.Hash())
-		require.Equal(t, m.Card, back.Card)
+		card := maps.Clone(m.Card) // what is written ends without the softmax
+		delete(card, onnx.CardEnd)
+		require.Equal(t, card, back.Card)
 		data, err = m.Encode()
 		require.NoError(t, err)
 		file2, err := model.Decode(data, "back.safetensors")

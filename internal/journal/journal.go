@@ -90,6 +90,10 @@ func (d damage) Unwrap() error { return d.error }
 // and begins as the journal's do, Resume cuts it off.
 func Damaged(err error) error { return damage{err} }
 
+// ErrUnfinished is what take of Resume returns for a line that is whole, but counts only
+// with those after it. Such lines at the end of a file are cut off.
+var ErrUnfinished = errors.New("the lines after it are missing")
+
 // Resume opens a file to go on with, or creates it. It hands each line, without its
 // newline, to take, whose error refuses the file: one marked Damaged unless the line
 // is the last. A last line without its newline is cut off if it begins with head,
@@ -115,6 +119,28 @@ func Resume(path string, head []byte, take func(line []byte) error) (*File, erro
 	}
 	atomicfile.SyncFolder(path)
 	return &File{f: f, size: size}, nil
+}
+
+// Read hands each line of a journal that is complete to take: what Resume would cut off is
+// an error here.
+func Read(r io.Reader, take func(line []byte) error) error {
+	lines := check.NewLines(r)
+	var last error
+	for {
+		line, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			return last
+		}
+		if err == nil {
+			err = take(line)
+		}
+		if last = nil; err != nil {
+			last = fmt.Errorf("line %d: %w", lines.Number, err)
+			if !errors.Is(err, ErrUnfinished) {
+				return last
+			}
+		}
+	}
 }
 
 // read returns the size of the whole lines of a file.
@@ -143,6 +169,7 @@ func read(r io.Reader, head []byte, take func(line []byte) error) (int64, error)
 		switch {
 		case err == nil:
 			size = lines.Offset
+		case errors.Is(err, ErrUnfinished):
 		case errors.As(err, &d) && begins(line, head):
 			bad = fmt.Errorf("line %d: %w", lines.Number, err) // unless it is the last
 		default:

@@ -27,18 +27,34 @@ func Seal(dst []byte, v any) ([]byte, error) {
 	return append(dst, `,"sum":"`+check.Seal(body)+"\"}\n"...), nil
 }
 
-// Unseal checks the sum of a line, without its newline, and decodes the line into v,
-// a pointer to a struct. All its errors are Damaged.
-func Unseal(line []byte, v any) error {
+// Body checks the sum of a line, without its newline, and returns what precedes it. All its
+// errors are Damaged.
+func Body(line []byte) ([]byte, error) {
 	const mark = `,"sum":"`
 	at := len(line) - len(mark) - 64 - len(`"}`)
 	if at < 0 || !bytes.HasPrefix(line[at:], []byte(mark)) {
-		return Damaged(errors.New(`sum: expected the line to end in ,"sum":"…"}`))
+		return nil, Damaged(errors.New(`sum: expected the line to end in ,"sum":"…"}`))
 	}
 	if want := mark + check.Seal(line[:at]) + `"}`; string(line[at:]) != want {
-		return Damaged(errors.New("sum: the line is not what was written"))
+		return nil, Damaged(errors.New("sum: the line is not what was written"))
 	}
-	d := json.NewDecoder(io.MultiReader(bytes.NewReader(line[:at]), bytes.NewReader([]byte("}"))))
+	return line[:at], nil
+}
+
+// Sum returns the sum at the end of a sealed line, with its newline.
+func Sum(line []byte) string {
+	end := len(line) - len("\"}\n")
+	return string(line[end-64 : end])
+}
+
+// Unseal checks the sum of a line, without its newline, and decodes the line into v,
+// a pointer to a struct. All its errors are Damaged.
+func Unseal(line []byte, v any) error {
+	body, err := Body(line)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(io.MultiReader(bytes.NewReader(body), bytes.NewReader([]byte("}"))))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return Damaged(err)

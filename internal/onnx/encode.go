@@ -24,7 +24,7 @@ const (
 )
 
 // Encode returns a model as an ONNX file: operator set 13, a symbolic batch, each
-// weight bit for bit, the card as metadata. The same model always gives the same
+// weight bit for bit, the card as metadata but for what it says of another file's graph. The same model always gives the same
 // bytes, and Decode gives the same model back. The error is a *model.FormatError
 // for a model that is not valid or larger than the 2 GiB that the format allows.
 func Encode(m *model.Model) ([]byte, error) {
@@ -45,6 +45,9 @@ func Encode(m *model.Model) ([]byte, error) {
 	b = message(b, 7, e.graph())
 	b = message(b, 8, varint(nil, 2, writeOpset))
 	for _, k := range slices.Sorted(maps.Keys(m.Card)) {
+		if slices.Contains(graphKeys, k) { // of the file that the model came from
+			continue
+		}
 		b = message(b, 14, text(text(nil, 1, k), 2, m.Card[k]))
 	}
 	return b, nil

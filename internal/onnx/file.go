@@ -37,6 +37,22 @@ func (o Options) Load(file string) (*model.Model, error) {
 	})
 }
 
+// ReadAlone returns a network and the bytes of its file, unpacked. Unlike Load it wants
+// all weights to be in that file. The error is Decode's, or wraps the file system's.
+func ReadAlone(file string) (data []byte, m *model.Model, err error) {
+	data, err = os.ReadFile(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("model: %w", err)
+	}
+	if strings.HasSuffix(strings.ToLower(file), ".gz") {
+		if data, err = unpack(data, maxUnpacked); err != nil {
+			return nil, nil, &model.FormatError{File: file, Field: "gzip", Msg: err.Error()}
+		}
+	}
+	m, err = Decode(data, file)
+	return data, m, err
+}
+
 // LoadFS is Load from a file system, which decides itself about symbolic links.
 func LoadFS(fsys fs.FS, name string) (*model.Model, error) { return Options{}.LoadFS(fsys, name) }
 

@@ -111,6 +111,7 @@ type importer struct {
 	norm   *layer // of the input, layers[normAt]; nil: none
 	normAt int
 	notes  []string
+	end    string // the operator dropped at the end; "": none
 }
 
 // charge accounts for n elements of memory or work.

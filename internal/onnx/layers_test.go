@@ -106,6 +106,7 @@ func TestSoftmaxEnd(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 8, m.Arch.Classes())
 		require.Equal(t, op+` "p" dropped: the outputs are the logits before it`, m.Card[CardNotes])
+		require.Equal(t, op, m.Card[CardEnd])
 	}
 	_, err := Decode(network("Softmax", 3, 1, 1, 1, 8), "f.onnx")
 	require.NoError(t, err)

@@ -13,8 +13,16 @@ import (
 const (
 	CardSource = "onnx.source" // who wrote the file
 	CardNotes  = "onnx.notes"  // conversions that are not exact, or not obvious
-	CardOrder  = "onnx.order"  // ChannelsLast where the file's input is so; else none
+
+	// What the graph of the file has and the model has not. Files that are written have
+	// none of it, so these keys are not written.
+	CardOrder = "onnx.order" // ChannelsLast where the file's input is so; else none
+	CardEnd   = "onnx.end"   // Softmax or LogSoftmax, if one was dropped at the end
+	CardType  = "onnx.type"  // of the file's input or output, such as DOUBLE, if not FLOAT
 )
+
+// graphKeys are those of the card that are about the file's graph.
+var graphKeys = []string{CardOrder, CardEnd, CardType}
 
 // finish turns the layers that the output depends on into a model.
 func (im *importer) finish() (*model.Model, error) {
@@ -155,8 +163,19 @@ func (im *importer) card() map[string]string {
 		if len(im.notes) > 0 {
 			card[CardNotes] = strings.Join(im.notes, "; ")
 		}
-		if im.in.order != nil {
-			card[CardOrder] = ChannelsLast
+	}
+	for _, k := range graphKeys { // the graph says what it is
+		delete(card, k)
+	}
+	if im.in.order != nil {
+		card[CardOrder] = ChannelsLast
+	}
+	if im.end != "" {
+		card[CardEnd] = im.end
+	}
+	for _, t := range []int64{im.in.dtype, im.outputs[0].dtype} {
+		if t != typeFloat && t != 0 {
+			card[CardType] = typeName(t)
 		}
 	}
 	if len(card) == 0 {

@@ -1,5 +1,16 @@
 package onnx
 
+import (
+	"maps"
+	"slices"
+)
+
+// Operators lists the operators that are read, each under conditions (docs/onnx.md).
+func Operators() []string { return slices.Sorted(maps.Keys(operators)) }
+
+// Opsets returns the first and the last version of ONNX's operators that are read.
+func Opsets() (first, last int) { return minOpset, maxOpset }
+
 // operators converts each operator: it returns what the node's first output is.
 var operators map[string]func(im *importer, n *node) (value, error)
 

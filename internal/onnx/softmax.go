@@ -30,6 +30,7 @@ func convertSoftmax(im *importer, n *node) (value, error) {
 		return value{}, n.errorf(`attribute "axis"`, "got %d of dimensions %s, expected all outputs of an image", axis, im.dimsText(a))
 	}
 	im.note("%s dropped: the outputs are the logits before it", n.label())
+	im.end = n.op
 	b := *a
 	b.ended = n.label()
 	return value{a: &b}, nil

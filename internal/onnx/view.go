@@ -56,6 +56,7 @@ func (a *act) rank() int {
 // it.
 type input struct {
 	name  string
+	dtype int64 // as declared; 0: not
 	batch int64 // -1: symbolic
 	dims  []int // as declared, without the batch
 	shape model.Shape
@@ -74,7 +75,7 @@ func (in *input) declare(v valueInfo) (*act, error) {
 	if !v.hasShape || len(v.dims) == 0 {
 		return nil, malformed(what, "got no dimensions, expected those of a batch of images")
 	}
-	in.name, in.batch = v.name, 1
+	in.name, in.dtype, in.batch = v.name, v.dtype, 1
 	dims, lead := v.dims, len(v.dims) > 1
 	if lead {
 		in.batch, dims = dims[0], dims[1:]

@@ -17,14 +17,15 @@ type Folder struct {
 	Flag    string   // its name
 	Path    string   // "": none is to be made
 	Parts   []string // the folders that are made in it; --force replaces them
+	Files   []string // files, likewise
 	Written bool     // set by Write
 
 	force bool
 }
 
 // Claim refuses a folder that could not be made or has anything in it, before work is
-// spent. With force, the Parts of one that is there are replaced, if it has nothing else.
-// What it returns must be called when the command is done.
+// spent. With force, the Parts and Files of one that is there are replaced, if it has nothing
+// else. What it returns must be called when the command is done.
 func (f *Folder) Claim(force bool, inputs []Input) (release func(), err error) {
 	release = func() {}
 	if f.Path == "" {
@@ -78,7 +79,7 @@ func (f *Folder) vacant() error {
 	}
 	for _, e := range entries {
 		switch {
-		case !slices.Contains(f.Parts, e.Name()) || !e.IsDir():
+		case !(e.IsDir() && slices.Contains(f.Parts, e.Name()) || e.Type().IsRegular() && slices.Contains(f.Files, e.Name())):
 			return fmt.Errorf("%s has files in it, such as %s; name another folder", f.Path, e.Name())
 		case !f.force:
 			return fmt.Errorf("%s exists; name another folder, or replace what is in it by --force", f.Path)
@@ -87,8 +88,8 @@ func (f *Folder) vacant() error {
 	return nil
 }
 
-// Write makes the folder, if one is wanted: fill makes the Parts in dir, which is beside
-// it and then takes its name.
+// Write makes the folder, if one is wanted: fill makes the Parts and Files in dir, which is
+// beside it and then takes its name.
 func (f *Folder) Write(fill func(dir string) error) error {
 	if f.Path == "" {
 		return nil
@@ -115,7 +116,7 @@ func (f *Folder) write(fill func(dir string) error) error {
 	if err := f.vacant(); err != nil { // it has come since the command started
 		return fmt.Errorf("%w; the result is in %s", err, dir)
 	}
-	for _, part := range f.Parts {
+	for _, part := range slices.Concat(f.Parts, f.Files) {
 		if err := os.RemoveAll(filepath.Join(path, part)); err != nil {
 			return err
 		}

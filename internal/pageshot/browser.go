@@ -15,6 +15,7 @@ type browser struct {
 	cmd     *exec.Cmd
 	timer   *time.Timer // kills it
 	folder  string      // of its profile
+	part    string      // the id of an element to take a picture of, or ""
 	in, out *os.File
 	answers *bufio.Reader
 	id      int

@@ -13,7 +13,9 @@
 //
 // Usage:
 //
-//	go run ./internal/pageshot [-out FOLDER] [-chromium PATH] page.html ...
+//	go run ./internal/pageshot [-out FOLDER [-part ID]] [-chromium PATH] page.html ...
+//
+// -part takes a picture of that element as well, PAGE-ID.png, as it is on a desktop, light.
 //
 // It exits with 1 if a page has any of these, and with 2 if it could not look.
 package main
@@ -34,11 +36,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("pageshot", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	out := flags.String("out", "", "folder for pictures; created if absent; none are taken if empty")
+	part := flags.String("part", "", "the id of an element to take a picture of, too")
 	chromium := flags.String("chromium", os.Getenv("EPSBALL_CHROMIUM"), "the browser; default $EPSBALL_CHROMIUM, else the first in PATH")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	bad, err := look(*chromium, *out, flags.Args(), stdout)
+	bad, err := look(*chromium, *out, *part, flags.Args(), stdout)
 	switch {
 	case err != nil:
 		fmt.Fprintln(stderr, "pageshot:", err)
@@ -50,13 +53,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // look looks at all pages and counts what is wrong with them.
-func look(chromium, out string, pages []string, w io.Writer) (bad int, err error) {
+func look(chromium, out, part string, pages []string, w io.Writer) (bad int, err error) {
 	if len(pages) == 0 {
 		return 0, errors.New("got no page, want the paths of HTML files")
 	}
 	path, err := findChromium(chromium)
 	if err != nil {
 		return 0, err
+	}
+	if part != "" && out == "" {
+		return 0, errors.New("-part: want -out, too")
 	}
 	if out != "" {
 		if err := os.MkdirAll(out, 0o777); err != nil {
@@ -68,6 +74,7 @@ func look(chromium, out string, pages []string, w io.Writer) (bad int, err error
 		return 0, err
 	}
 	defer b.close()
+	b.part = part
 	for _, page := range pages {
 		if page, err = filepath.Abs(page); err != nil {
 			return bad, err

@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -126,6 +127,11 @@ func (b *browser) inspectOne(page, out string, l aLook) (findings []string, err 
 		if err := b.shoot(tab.SessionID, page, out, l); err != nil {
 			return nil, err
 		}
+		if b.part != "" && l == looks[0] {
+			if err := b.shootPart(tab.SessionID, page, out); err != nil {
+				return nil, fmt.Errorf("-part %s: %w", b.part, err)
+			}
+		}
 	}
 	var answer struct {
 		Result           struct{ Value []string }
@@ -198,19 +204,47 @@ func (b *browser) shoot(session, page, out string, l aLook) error {
 	}
 	width, height := max(size.CSSContentSize.Width, float64(l.width)), size.CSSContentSize.Height
 	for part := 0; part == 0 || float64(part*tallest) < height; part++ {
-		var shot struct{ Data []byte }
 		y := float64(part * tallest)
-		clip := params{"x": 0, "y": y, "width": width, "height": max(1, min(tallest, height-y)), "scale": 1}
-		if err := b.call(session, "Page.captureScreenshot", params{"format": "png", "captureBeyondViewport": true, "clip": clip}, &shot); err != nil {
-			return err
-		}
-		name := strings.TrimSuffix(filepath.Base(page), filepath.Ext(page)) + "-" + l.String()
+		name := stem(page) + l.String()
 		if height > tallest {
 			name += fmt.Sprintf("-%d", part+1)
 		}
-		if err := os.WriteFile(filepath.Join(out, name+".png"), shot.Data, 0o666); err != nil {
+		if err := b.capture(session, filepath.Join(out, name+".png"), 0, y, width, max(1, min(tallest, height-y))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stem is how the names of a page's pictures begin.
+func stem(page string) string {
+	return strings.TrimSuffix(filepath.Base(page), filepath.Ext(page)) + "-"
+}
+
+// shootPart takes a picture of one element.
+func (b *browser) shootPart(session, page, out string) error {
+	var answer struct {
+		Result struct {
+			Value *struct{ X, Y, Width, Height float64 }
+		}
+	}
+	find := fmt.Sprintf("document.getElementById(%q)?.getBoundingClientRect().toJSON()", b.part)
+	if err := b.call(session, "Runtime.evaluate", params{"expression": find, "returnByValue": true}, &answer); err != nil {
+		return err
+	}
+	r := answer.Result.Value
+	if r == nil || r.Width < 1 || r.Height < 1 {
+		return errors.New("the page shows no element with this id")
+	}
+	return b.capture(session, filepath.Join(out, stem(page)+b.part+".png"), r.X, r.Y, r.Width, r.Height)
+}
+
+// capture takes a picture of a part of the page.
+func (b *browser) capture(session, path string, x, y, width, height float64) error {
+	var shot struct{ Data []byte }
+	clip := params{"x": x, "y": y, "width": width, "height": height, "scale": 1}
+	if err := b.call(session, "Page.captureScreenshot", params{"format": "png", "captureBeyondViewport": true, "clip": clip}, &shot); err != nil {
+		return err
+	}
+	return os.WriteFile(path, shot.Data, 0o666)
 }

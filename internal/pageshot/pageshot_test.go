@@ -27,8 +27,11 @@ const good = "testdata/good.html"
 func TestGoodPage(t *testing.T) {
 	path, out := chromium(t), filepath.Join(t.TempDir(), "pictures")
 	var stdout, stderr bytes.Buffer
-	require.Zero(t, run([]string{"-chromium", path, "-out", out, good}, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	require.Zero(t, run([]string{"-chromium", path, "-out", out, "-part", "main", good}, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	assert.Contains(t, stdout.String(), "nothing found in 8 looks")
+	part, err := os.Stat(filepath.Join(out, "good-main.png"))
+	require.NoError(t, err)
+	assert.Positive(t, part.Size())
 	for _, l := range looks {
 		raw, err := os.ReadFile(filepath.Join(out, "good-"+l.String()+".png"))
 		require.NoError(t, err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
+	"strings"
 
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/onnx"
@@ -19,6 +21,7 @@ type Questions struct {
 	List          []audit.Question
 	order         []int // of the file's inputs: where each is in the network; nil: the same
 	input, output string
+	end           string // of the network's file: what import dropped; "": nothing
 }
 
 // New fits a query to a network.
@@ -30,7 +33,10 @@ func New(q *vnnlib.Query, m *model.Model) (*Questions, error) {
 	if n := q.Output.Size(); n != out {
 		return nil, fmt.Errorf("output %s: %d elements, but the network has %d", q.Output.Name, n, out)
 	}
-	s := &Questions{input: q.Input.Name, output: q.Output.Name}
+	if err := fits(q, m.Card); err != nil {
+		return nil, err
+	}
+	s := &Questions{input: q.Input.Name, output: q.Output.Name, end: m.Card[onnx.CardEnd]}
 	if m.Card[onnx.CardOrder] == onnx.ChannelsLast {
 		for k := range in.Size() {
 			s.order = append(s.order, k%in.C*in.H*in.W+k/in.C)
@@ -44,6 +50,41 @@ func New(q *vnnlib.Query, m *model.Model) (*Questions, error) {
 		s.List = append(s.List, *a)
 	}
 	return s, nil
+}
+
+// Types are the element types whose queries are answered: networks are bounded in real
+// numbers and as executed in float32.
+func Types() []string { return []string{"float32", "real"} }
+
+// fits refuses a query about what the file of the network computes and the model does not.
+func fits(q *vnnlib.Query, card map[string]string) error {
+	for _, t := range []vnnlib.Tensor{q.Input, q.Output} {
+		if !slices.Contains(Types(), t.Type) {
+			return fmt.Errorf("%s: got elements of type %s, want %s", t.Name, t.Type, strings.Join(Types(), " or "))
+		}
+	}
+	if file := card[onnx.CardType]; file != "" && q.Input.Type != "real" {
+		return fmt.Errorf("%s: got elements of type %s, but the network's file has %s: want real", q.Input.Name, q.Input.Type, file)
+	}
+	end := card[onnx.CardEnd]
+	if end == "" {
+		return nil
+	}
+	// Logits, which the model has, are in the order of what a softmax makes of them, but
+	// rounded those may be equal.
+	if q.Input.Type != "real" {
+		return fmt.Errorf("%s: the network ends in a %s, of whose outputs real numbers alone are known: want type real", q.Output.Name, end)
+	}
+	for _, c := range q.Cases {
+		for _, d := range c.Disjuncts {
+			for _, k := range d {
+				if !k.Compares() {
+					return fmt.Errorf("%s: the network ends in a %s: want comparisons of two outputs alone", q.Output.Name, end)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // at is where input k of the file is in the network.
@@ -105,8 +146,28 @@ func (s *Questions) Values(w *audit.Witness) (names []string, values []float32) 
 	for k := range w.X {
 		names, values = append(names, fmt.Sprintf("%s_%d", s.input, k)), append(values, w.X[s.at(k)])
 	}
-	for k, z := range w.Z {
+	for k, z := range s.outputs(w.Z) {
 		names, values = append(names, fmt.Sprintf("%s_%d", s.output, k)), append(values, z)
 	}
 	return names, values
+}
+
+// outputs are what the file of the network makes of the model's, to show them: nothing is
+// decided by a softmax.
+func (s *Questions) outputs(z []float32) []float32 {
+	if s.end == "" {
+		return z
+	}
+	largest, sum := slices.Max(z), 0.0
+	for _, v := range z {
+		sum += math.Exp(float64(v) - float64(largest))
+	}
+	out := make([]float32, len(z))
+	for k, v := range z {
+		log := float64(v) - float64(largest) - math.Log(sum)
+		if out[k] = float32(log); s.end == "Softmax" {
+			out[k] = float32(math.Exp(log))
+		}
+	}
+	return out
 }

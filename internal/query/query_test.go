@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/onnx"
 	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/model"
@@ -86,4 +87,48 @@ func TestRefuses(t *testing.T) {
 	require.ErrorContains(t, err, "output Y: 3 elements, but the network has 2")
 	_, err = New(read(t, declared+"(assert (<= (* 0.1 Y_0) Y_1))"), m)
 	require.ErrorContains(t, err, "coefficient 1/10 of output 0 is no float32")
+}
+
+// TestFileOfNetwork: a query about what the model leaves out of the file is refused, or
+// answered where the model knows the answer.
+func TestFileOfNetwork(t *testing.T) {
+	m := network(t, model.Shape{C: 1, H: 1, W: 2})
+	typed := func(typ string) *vnnlib.Query {
+		return read(t, `(vnnlib-version <2.0>)(declare-network f (declare-input X `+typ+` [2])(declare-output Y `+typ+` [2]))
+(assert (and (>= X[0] 0.0) (<= X[0] 1.0) (>= X[1] 0.0) (<= X[1] 1.0)))(assert (<= Y[0] Y[1]))`)
+	}
+	for _, typ := range Types() {
+		_, err := New(typed(typ), m)
+		require.NoError(t, err)
+	}
+	for _, typ := range []string{"float16", "bfloat16", "float64"} {
+		_, err := New(typed(typ), m)
+		require.ErrorContains(t, err, "X: got elements of type "+typ+", want float32 or real")
+	}
+	m.Card = map[string]string{onnx.CardType: "DOUBLE"}
+	_, err := New(typed("float32"), m)
+	require.ErrorContains(t, err, "the network's file has DOUBLE: want real")
+	_, err = New(typed("real"), m)
+	require.NoError(t, err)
+
+	m.Card = map[string]string{onnx.CardEnd: "Softmax"}
+	_, err = New(typed("float32"), m)
+	require.ErrorContains(t, err, "ends in a Softmax")
+	_, err = New(typed("real"), m)
+	require.NoError(t, err)
+	_, err = New(read(t, declared+"(assert (<= Y_0 0.5))"), m)
+	require.ErrorContains(t, err, "want comparisons of two outputs alone")
+	_, err = New(read(t, declared+"(assert (<= Y_0 (+ Y_1 0.5)))"), m)
+	require.ErrorContains(t, err, "want comparisons of two outputs alone")
+
+	// What is shown of a witness are outputs of the file.
+	for end, want := range map[string][]float32{"Softmax": {0.25, 0.75}, "LogSoftmax": {-1.3862944, -0.2876821}} {
+		m.Card[onnx.CardEnd] = end
+		q, err := New(typed("real"), m)
+		require.NoError(t, err)
+		names, values := q.Values(&audit.Witness{X: []float32{0.5, 1}, Z: []float32{100, 101.09861}})
+		require.Equal(t, []string{"X_0", "X_1", "Y_0", "Y_1"}, names)
+		require.Equal(t, []float32{0.5, 1}, values[:2])
+		require.InDeltaSlice(t, want, values[2:], 1e-5)
+	}
 }

@@ -17,9 +17,13 @@ type claim struct {
 	norm, eps, level string
 	label            int
 	rows             [sha256.Size]byte // and offsets; zero for a label
+	region           bool              // index is of a region of a property
 }
 
 func claimOf(c *certcheck.Certificate) claim {
+	if c.Region != nil {
+		return claim{index: c.Index, level: c.Level, region: true}
+	}
 	eps, _ := certcheck.ParseEps(c.Eps) // as valid as the rest
 	one := claim{index: c.Index, norm: c.Norm, eps: epsOf(eps), level: c.Level, label: c.Label}
 	if len(c.Rows) == 0 {
@@ -53,15 +57,15 @@ func epsOf(eps *big.Rat) string {
 }
 
 // Tally counts the results in r. A claim counts once.
-func (run *Run) Tally(r *report.Check) { tally(r, run.results) }
+func (run *Run) Tally(r *report.Check) { run.tally(r, run.results) }
 
-func tally(r *report.Check, results []lineResult) {
+func (run *Run) tally(r *report.Check, results []lineResult) {
 	first := map[claim]int{}
 	images := map[int]bool{}
 	groups := map[report.CheckGroup]int{}
 	for i, l := range results {
 		switch {
-		case l.state == lineStopped:
+		case l.state == lineStopped || l.state == lineStep:
 			continue
 		case l.state == lineUndecided:
 			r.Undecided++
@@ -71,6 +75,9 @@ func tally(r *report.Check, results []lineResult) {
 		case l.state == lineValid:
 			first[l.claim] = i + 1
 			images[l.claim.index] = true
+			if l.claim.region {
+				break
+			}
 			groups[report.CheckGroup{Norm: l.claim.norm, Eps: l.claim.eps, Level: l.claim.level, Specification: l.claim.specification()}]++
 		}
 		r.Checked++
@@ -81,7 +88,9 @@ func tally(r *report.Check, results []lineResult) {
 		r.Invalid++
 		r.Failures = append(r.Failures, report.CheckFailure{Line: i + 1, Index: l.index, Reason: l.reason})
 	}
-	r.Images = len(images)
+	if r.Images = len(images); run.Implied != nil {
+		r.Images, r.Regions = 0, len(images)
+	}
 	for g, n := range groups {
 		g.Valid = n
 		r.Groups = append(r.Groups, g)

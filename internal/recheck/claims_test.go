@@ -21,7 +21,7 @@ func TestClaims(t *testing.T) {
 	d := claimOf(&certcheck.Certificate{Eps: "1", Label: -1, Rows: [][]float64{{1, 2, 5, 3}}, Offsets: []float64{4}})
 	assert.NotEqual(t, c, d)
 	r := &report.Check{}
-	tally(r, []lineResult{{state: lineValid, claim: a}, {state: lineValid, claim: b}, {state: lineValid, claim: a}})
+	(&Run{}).tally(r, []lineResult{{state: lineValid, claim: a}, {state: lineValid, claim: b}, {state: lineValid, claim: a}})
 	assert.Equal(t, []int{3, 2, 1, 1}, []int{r.Checked, r.Valid, r.Invalid, r.Images})
 	tiny, _ := new(big.Rat).SetString("1e-40")
 	assert.Equal(t, "1/1"+strings.Repeat("0", 40), epsOf(tiny))

@@ -1,6 +1,6 @@
 // Package runlog writes what a run has done so far, image by image, and reads it
 // back for a run that goes on: certificates of the images that were proved, and
-// lines of the images that were attacked.
+// lines of the images that were attacked, or of all that is known of a proof.
 package runlog
 
 import (
@@ -10,22 +10,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/internal/journal"
-	"github.com/epsball/epsball/verify/check"
 )
-
-// Attack names an attack: only lines of the same one can be gone on with.
-type Attack struct {
-	Model string // hash of the network
-	Data  string // the data set as named
-	Run   string // everything else that the outcome depends on
-	First int    // index of the first image in the data set
-}
 
 const (
 	attackFormat  = "epsball-attack"
@@ -34,14 +26,7 @@ const (
 
 // attackLine is an image whose attack is done.
 type attackLine struct {
-	Format  string  `json:"format"`
-	Version int     `json:"version"`
-	Model   string  `json:"model"`
-	Data    string  `json:"data"`
-	Run     string  `json:"run"`
-	Index   int     `json:"index"` // in the data set
-	Input   string  `json:"input"` // hash of the image, as certificates have it
-	Label   int     `json:"label"`
+	head
 	Clean   bool    `json:"clean"`
 	Proved  bool    `json:"proved,omitempty"`
 	Success bool    `json:"success"`
@@ -59,10 +44,7 @@ type Log struct {
 	Every time.Duration
 
 	path string
-	of   Attack
-	x    []float32 // the images, their labels
-	y    []int
-	size int // of an image
+	images
 
 	rest  []int // positions of the images that the file does not have
 	steps []int // of each image that is done
@@ -78,9 +60,9 @@ type Log struct {
 // NewLog prepares the journal of an attack on the images x with labels y. The file
 // at path is made when there is something to write; it must not exist, unless the
 // next call is Resume or Replace.
-func NewLog(path string, of Attack, x []float32, y []int) *Log {
+func NewLog(path string, of Of, x []float32, y []int) *Log {
 	n := len(y)
-	l := &Log{Every: 10 * time.Second, path: path, of: of, x: x, y: y, size: len(x) / max(1, n), written: time.Now(), steps: make([]int, n)}
+	l := &Log{Every: 10 * time.Second, path: path, images: images{of, attackFormat, attackVersion, x, y}, written: time.Now(), steps: make([]int, n)}
 	for i := range n {
 		l.rest = append(l.rest, i)
 	}
@@ -99,55 +81,56 @@ func (l *Log) Replace() (err error) {
 func (l *Log) Resume() (int, error) {
 	l.res = *attack.NewResult(l.x, len(l.y))
 	head := []byte(`{"format":"` + attackFormat + `",`)
-	file, err := journal.Resume(l.path, head, func(line []byte) error {
-		var a attackLine
-		if err := journal.Unseal(line, &a); err != nil {
-			return err
-		}
-		return l.take(&a)
-	})
+	file, err := journal.Resume(l.path, head, l.take)
 	if err != nil {
 		return 0, err
 	}
 	l.file = file
+	return l.settle(), nil
+}
+
+// Read takes the lines of journals that are complete, one after the other, for images
+// that the log has no line of yet, and returns what is known of all.
+func (l *Log) Read(r io.Reader) (*attack.Result, error) {
+	if l.res.Done == nil {
+		l.res = *attack.NewResult(l.x, len(l.y))
+	}
+	return &l.res, journal.Read(r, l.take)
+}
+
+// settle notes what is left to do, and returns the number of images that are done.
+func (l *Log) settle() int {
 	l.rest = l.rest[:0]
 	for i, done := range l.res.Done {
 		if !done {
 			l.rest = append(l.rest, i)
 		}
 	}
-	return len(l.y) - len(l.rest), nil
+	return len(l.y) - len(l.rest)
 }
 
 // take notes what a line says.
-func (l *Log) take(a *attackLine) error {
-	for _, f := range []struct{ name, got, want string }{
-		{"format", fmt.Sprintf("%s %d", a.Format, a.Version), fmt.Sprintf("%s %d", attackFormat, attackVersion)},
-		{"model", a.Model, l.of.Model},
-		{"data", a.Data, l.of.Data},
-		{"run", a.Run, l.of.Run},
-	} {
-		if f.got != f.want {
-			return fmt.Errorf("%s: got %.200q, but this run has %.200q", f.name, f.got, f.want)
-		}
+func (l *Log) take(line []byte) error {
+	var a attackLine
+	if err := journal.Unseal(line, &a); err != nil {
+		return err
 	}
-	i := a.Index - l.of.First
-	if i < 0 || i >= len(l.y) { // the file goes at the end, and its line would be lost
+	i, err := l.find(&a.head)
+	if err != nil {
+		return err
+	}
+	if i < 0 { // the file goes at the end, and its line would be lost
 		return fmt.Errorf("index: got %d, but this run attacks the images %d … %d", a.Index, l.of.First, l.of.First+len(l.y)-1)
 	}
-	x := l.image(l.x, i)
-	switch {
-	case l.res.Done[i]:
-		return fmt.Errorf("image %d is there already", a.Index)
-	case a.Input != check.InputHash(x) || a.Label != l.y[i]:
-		return fmt.Errorf("image %d: not the image or the label of data %s", a.Index, l.of.Data)
+	if err := l.fresh(&a.head, i, l.res.Done[i]); err != nil {
+		return err
 	}
 	margin, err := floats(a.Margin, 1)
 	if err != nil {
 		return fmt.Errorf("image %d: margin: %w", a.Index, err)
 	}
 	if a.Adv != "" {
-		adv, err := floats(a.Adv, l.size)
+		adv, err := floats(a.Adv, len(l.image(l.x, i)))
 		if err != nil {
 			return fmt.Errorf("image %d: adv: %w", a.Index, err)
 		}
@@ -156,17 +139,18 @@ func (l *Log) take(a *attackLine) error {
 	r := &l.res
 	r.Done[i], r.Begun[i], r.Clean[i], r.Success[i] = true, true, a.Clean, a.Success
 	r.Label[i], r.Margin[i], r.Proved[i] = a.Pred, margin[0], a.Proved
-	r.Measure(i, x)
+	r.Measure(i, l.image(l.x, i))
 	l.steps[i] = a.Steps
 	r.ImageSteps += int64(a.Steps)
 	return nil
 }
 
-func (l *Log) image(x []float32, i int) []float32 { return x[i*l.size : (i+1)*l.size] }
-
 // Run attacks the images that are not done and returns what is known of all, with
 // the error of the attack. The attack must be the one that the log is of.
 func (l *Log) Run(ctx context.Context, a *attack.Attacker) (*attack.Result, error) {
+	if l.res.Done != nil { // by Resume or Read
+		l.settle()
+	}
 	switch len(l.rest) {
 	case 0:
 		return &l.res, ctx.Err()
@@ -239,8 +223,7 @@ func (l *Log) write() {
 func (l *Log) line(i int) *attackLine {
 	r, x, adv := &l.res, l.image(l.x, i), l.image(l.res.Adv, i)
 	a := &attackLine{
-		Format: attackFormat, Version: attackVersion, Model: l.of.Model, Data: l.of.Data, Run: l.of.Run,
-		Index: l.of.First + i, Input: check.InputHash(x), Label: l.y[i], Clean: r.Clean[i], Proved: r.Proved[i], Success: r.Success[i],
+		head: l.head(i), Clean: r.Clean[i], Proved: r.Proved[i], Success: r.Success[i],
 		Pred: r.Label[i], Linf: r.Linf[i], L2: r.L2[i], Steps: l.steps[i], Margin: encode(r.Margin[i : i+1]),
 	}
 	if plain, moved := encode(x), encode(adv); moved != plain {

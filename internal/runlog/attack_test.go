@@ -41,7 +41,7 @@ func TestKilledAttack(t *testing.T) {
 	ctx := context.Background()
 	require.NoError(t, attacker.Run(ctx, attack.Batch{X: x, Y: y, First: 7}, &want))
 
-	of := Attack{Model: m.Hash(), Data: "d", Run: "r", First: 7}
+	of := Of{Model: m.Hash(), Data: "d", Run: "r", First: 7}
 	path := filepath.Join(t.TempDir(), "a.journal")
 	log := NewLog(path, of, x, y)
 	log.Every = 0
@@ -77,12 +77,12 @@ func TestKilledAttack(t *testing.T) {
 	}
 
 	// What does not belong is named.
-	for want, change := range map[string]func(of *Attack, y []int){
-		`line 1: model: got "`:       func(of *Attack, _ []int) { of.Model = "x" },
-		`line 1: data: got "d"`:      func(of *Attack, _ []int) { of.Data = "x" },
-		`line 1: run: got "r"`:       func(of *Attack, _ []int) { of.Run = "x" },
-		"line 1: index: got":         func(of *Attack, _ []int) { of.First = 900 },
-		"not the image or the label": func(_ *Attack, y []int) { y[0], y[1] = y[1], y[0] },
+	for want, change := range map[string]func(of *Of, y []int){
+		`line 1: model: got "`:       func(of *Of, _ []int) { of.Model = "x" },
+		`line 1: data: got "d"`:      func(of *Of, _ []int) { of.Data = "x" },
+		`line 1: run: got "r"`:       func(of *Of, _ []int) { of.Run = "x" },
+		"line 1: index: got":         func(of *Of, _ []int) { of.First = 900 },
+		"not the image or the label": func(_ *Of, y []int) { y[0], y[1] = y[1], y[0] },
 	} {
 		require.NoError(t, os.WriteFile(path, whole, 0o666))
 		of, y := of, append([]int{}, y...)

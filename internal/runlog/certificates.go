@@ -1,6 +1,7 @@
 package runlog
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/big"
@@ -9,7 +10,9 @@ import (
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
+	"github.com/epsball/epsball/verify/branch"
 	"github.com/epsball/epsball/verify/cert"
+	"github.com/epsball/epsball/verify/cert/bab"
 	"github.com/epsball/epsball/verify/check"
 )
 
@@ -20,13 +23,23 @@ type Certificates struct {
 	common check.Certificate // what all lines have in common
 	hashes []string          // of the images
 	labels []int
+
+	network *net.Network
+	x       []float32
+	workers int
+	checker *check.Checker // nil: not needed so far
+	trees   map[int][]byte // lines of proofs by branch and bound
 }
 
 // NewCertificates prepares the certificates of the images x with labels y, which p
 // proves of network n. common has the fields that all of them share: Model, Data, Run,
-// and as Method the one that images get which none could prove.
-func NewCertificates(p *audit.Proving, n *net.Network, common check.Certificate, x []float32, y []int) *Certificates {
-	c := &Certificates{p: p, common: common, labels: y}
+// and as Method the one that images get which none could prove. Proofs by branch and bound are
+// checked as they are written, by so many workers.
+func NewCertificates(p *audit.Proving, n *net.Network, common check.Certificate, x []float32, y []int, workers int) *Certificates {
+	c := &Certificates{p: p, common: common, labels: y, network: n, x: x, workers: max(1, workers), trees: map[int][]byte{}}
+	if p.Complete != nil {
+		p.State = c.state
+	}
 	c.common.Level, c.common.Norm = check.Executed, p.Norm.String()
 	size := n.Input().Size()
 	for i := range y {
@@ -90,7 +103,7 @@ func (c *Certificates) take(d *check.Certificate, i int) error {
 		return fmt.Errorf("not the image or the label of data %s", c.common.Data)
 	}
 	var err error
-	if p.Method[i], err = verify.ParseMethod(d.Method); err != nil {
+	if p.Method[i], err = audit.ParseProofMethod(d.Method); err != nil {
 		return err
 	}
 	p.Done[i], p.Proved[i] = true, d.Certified
@@ -113,24 +126,56 @@ func (c *Certificates) take(d *check.Certificate, i int) error {
 }
 
 // Save appends the certificates of those images at that are done.
-func (c *Certificates) Save(at []int) error {
-	var lines []*check.Certificate
+func (c *Certificates) Save(at []int) (err error) {
+	var lines []byte
 	for _, i := range at {
 		if !c.p.Done[i] {
 			continue
 		}
-		l := c.common
-		l.Index, l.Input, l.Label = c.p.First+i, c.hashes[i], c.labels[i]
-		eps := c.p.Ball(c.p.Steps[i]).Eps
-		l.Eps = cert.Eps(eps.String(), eps.Rat())
-		proof := c.statement(i)
-		proof.Fill(&l)
-		lines = append(lines, &l)
+		if lines, err = c.Append(lines, i); err != nil {
+			return err
+		}
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	return c.file.Append(lines...)
+	return c.file.AppendLines(lines)
+}
+
+// Append appends the lines of the certificate of image i, which is done, to dst.
+func (c *Certificates) Append(dst []byte, i int) ([]byte, error) {
+	if tree := c.trees[i]; tree != nil {
+		delete(c.trees, i)
+		return append(dst, tree...), nil
+	}
+	l := c.claim(i, c.p.Steps[i])
+	proof := c.statement(i)
+	proof.Fill(l)
+	return cert.Append(dst, l)
+}
+
+// claim is what is said of image i, in the ball of so many steps.
+func (c *Certificates) claim(i, steps int) *check.Certificate {
+	l := c.common
+	l.Index, l.Input, l.Label = c.p.First+i, c.hashes[i], c.labels[i]
+	eps := c.p.Ball(steps).Eps
+	l.Eps = cert.Eps(eps.String(), eps.Rat())
+	return &l
+}
+
+// state keeps the lines of a proof by branch and bound in the place of another of the image.
+func (c *Certificates) state(ctx context.Context, i, steps int, r *branch.Record) (err error) {
+	if c.checker == nil {
+		if c.checker, err = check.New(c.network.Model()); err != nil {
+			return err
+		}
+	}
+	size := c.network.Input().Size()
+	lines, err := bab.Lines(ctx, c.checker, c.claim(i, steps), c.x[i*size:(i+1)*size], r, c.workers)
+	if err == nil {
+		c.trees[i] = lines
+	}
+	return err
 }
 
 // statement is what a certificate says of the proof of image i.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
@@ -177,20 +177,6 @@ func TestLinear(t *testing.T) {
 	assert.LessOrEqual(t, count(at.Times(2*steps+1)), 0.5)
 }
 
-// countdown is a context that is cancelled by the n-th look at its Err.
-type countdown struct {
-	context.Context
-	cancel context.CancelFunc
-	left   atomic.Int64
-}
-
-func (c *countdown) Err() error {
-	if c.left.Add(-1) < 0 {
-		c.cancel()
-	}
-	return c.Context.Err()
-}
-
 // TestCancel: whenever a run is interrupted, the page is one that can be drawn, and what is
 // there is what a whole run finds.
 func TestCancel(t *testing.T) {
@@ -199,12 +185,8 @@ func TestCancel(t *testing.T) {
 	require.NoError(t, Run(context.Background(), subjects(t, 1, 20), o, whole))
 	seen := map[int]bool{}
 	for looks := int64(0); ; looks += 1 + looks/6 {
-		ctx, cancel := context.WithCancel(context.Background())
-		c := &countdown{Context: ctx, cancel: cancel}
-		c.left.Store(looks)
 		p := newPage()
-		err := Run(c, subjects(t, 1, 20), o, p)
-		cancel()
+		err := Run(countdown.New(looks), subjects(t, 1, 20), o, p)
 		require.NoError(t, p.Check())
 		if err == nil {
 			break

@@ -4,9 +4,10 @@ import "strings"
 
 // Support lists, for each set of theories of VNN-LIB 2 (chapter "Theories and Logics"),
 // those whose queries this package reads completely. More of LIN is read: linear
-// constraints on outputs, and those on inputs that bound one of them.
+// constraints on outputs, and those on inputs that bound one of them. So are files of
+// version 2.1, but for its new word.
 type Support struct {
-	Versions                                                      []Version
+	First, Last                                                   Version
 	HiddenNodes, InputsOutputs, Networks, Comparisons, Arithmetic []string
 	Types                                                         []string
 }
@@ -14,18 +15,19 @@ type Support struct {
 // Supported returns what is read, the least first.
 func Supported() Support {
 	return Support{
-		Versions:      append([]Version(nil), versions...),
+		First:         Version{1, 0},
+		Last:          Version{2, 0},
 		HiddenNodes:   []string{"NH"},
 		InputsOutputs: []string{"SIO"},
 		Networks:      []string{"SNET"},
 		Comparisons:   []string{"SNC"},
-		Arithmetic:    []string{"BND", "COUT"},
+		Arithmetic:    []string{"BND", "OUTC"},
 		Types:         append([]string(nil), types...),
 	}
 }
 
-// Logic returns what q needs in the same terms, as "NH-SNET-SIO-SNC-COUT-FLOAT32". Its
-// arithmetic is that of the normal form: BND compares an output with a number, COUT also
+// Logic returns what q needs in the same terms, as "NH-SNET-SIO-SNC-OUTC-FLOAT32". Its
+// arithmetic is that of the normal form: BND compares an output with a number, OUTC also
 // two outputs, and LIN is any other sum.
 func (q *Query) Logic() string {
 	arithmetic := "BND"
@@ -37,7 +39,7 @@ func (q *Query) Logic() string {
 					arithmetic = "LIN"
 				case "compare":
 					if arithmetic == "BND" {
-						arithmetic = "COUT"
+						arithmetic = "OUTC"
 					}
 				}
 			}
@@ -49,6 +51,9 @@ func (q *Query) Logic() string {
 	}
 	return logic
 }
+
+// Compares reports whether c says which of two outputs is larger, and no more.
+func (c Constraint) Compares() bool { return c.shape() == "compare" }
 
 // shape is "at most" and "at least" for an output and a number, "compare" for y[i] ≤ y[j]
 // and "" for others.

@@ -230,7 +230,7 @@ func TestReferenceParser(t *testing.T) {
 		Holds bool
 	}
 	require.NoError(t, json.Unmarshal(b, &files))
-	require.Len(t, files, 5)
+	require.Len(t, files, 6)
 	for name, points := range files {
 		q, err := Load(filepath.Join("testdata", name))
 		require.NoError(t, err)

@@ -88,11 +88,11 @@ func TestFiles(t *testing.T) {
 
 func TestLogic(t *testing.T) {
 	for name, want := range map[string]string{
-		"acc": "BND-REAL", "mnist": "COUT-FLOAT32", "linearise": "LIN-FLOAT64", "disjuncts": "LIN-REAL",
+		"acc": "BND-REAL", "mnist": "OUTC-FLOAT32", "linearise": "LIN-FLOAT64", "disjuncts": "LIN-REAL",
 	} {
 		require.Equal(t, "NH-SNET-SIO-SNC-"+want, load(t, name).Logic())
 	}
-	require.Equal(t, []string{"BND", "COUT"}, Supported().Arithmetic)
+	require.Equal(t, []string{"BND", "OUTC"}, Supported().Arithmetic)
 }
 
 // small is VNN-LIB 1 up to what a test adds, small2 VNN-LIB 2.

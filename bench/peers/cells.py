@@ -17,7 +17,7 @@ class Cell:
     work: str
     net: nets.Net
     label: str  # of the net, in the tables
-    batch: int
+    batch: int  # images, or samples of the first one (smooth)
     threads: int
     x: np.ndarray
     y: np.ndarray
@@ -25,6 +25,7 @@ class Cell:
     eps: str = "0.1"
     steps: int = 40
     lr: float = 1e-3  # of the two training steps that are checked
+    sigma: str = "0.25"  # of the noise of smooth
 
     @property
     def eps_float(self):
@@ -55,6 +56,7 @@ def every(options, folder, worker):
             yield from unfooled_random(net, label, folder)
     yield from zoo_attacks(folder, worker, (16,) if options.quick else (1, 16, 128))
     yield from linear_bounds(folder, worker, options.quick)
+    yield from smoothing(folder, worker, options.quick)
 
 
 def unfooled_random(net, label, folder):
@@ -100,6 +102,26 @@ def linear_bounds(folder, worker, quick):
                 continue  # minutes
             data = save(folder / f"bounds-{work}-{eps}.npz", x[:batch], y[:batch])
             yield Cell(work, net, label, batch, 1, x[:batch], y[:batch], data, eps=eps, steps=20)
+
+
+def smoothing(folder, worker, quick):
+    """Samples of one image of 8 bits with noise, the one of some whose votes are split most, so
+    that a contestant with other noise is found out."""
+    for preset, label, samples, images in ("mnist-small", "A", 1024, 16), ("cifar-large", "C", 128, 4):
+        if quick and label == "C":
+            continue
+        path = folder / f"{preset}.safetensors"
+        worker.ask(op="random", preset=preset, seed=1, model=str(path))
+        net = nets.load(path)
+        x, y = nets.random_batch(net, images)
+        x = np.round(x * 255).astype(np.float32) / np.float32(255)
+        noise = np.random.default_rng(2).normal(0, float(Cell.sigma), (16, *net.input)).astype(np.float32)
+        votes = [np.bincount(nets.predictions(net, image + noise)).max() for image in x]
+        split = int(np.argmin(votes))
+        x, y = x[split:][:1], y[split:][:1]
+        data = save(folder / f"smooth-{preset}.npz", x, y)
+        for threads in (1, 2):
+            yield Cell("smooth", net, label, samples, threads, x, y, data)
 
 
 def save(path, x, y):

@@ -36,6 +36,9 @@ def check(cell, name, ours, theirs):
     elif cell.work == "pgd":
         # Random starts differ: compare the fraction of images fooled.
         deviation, most = abs(ours.mean() - theirs.mean()), 0.08
+    elif cell.work == "smooth":
+        # Noise differs: five standard deviations of a share's difference, at most.
+        deviation, most = off.max(), 5 * (0.5 / cell.batch) ** 0.5
     else:
         deviation, most = off.max() / np.abs(ours).max(), 1e-4
         if cell.work == "train":
@@ -61,11 +64,15 @@ def measure(cell, workers, options):
     if "none fooled" in cell.label and first.any():
         raise ValueError(f"{cell}: {first.sum():g} images are fooled, want none")
     runs, deviations = {OURS: ours}, {}
-    if cell.work in ("forward", "pgd-step", "pgd", "train") and cell.batch >= 8:
+    if cell.work in ("forward", "pgd-step", "pgd", "train", "smooth") and cell.batch >= 8:
         found = workers[1].prepare(cell, winograd=True)
         if found:
             deviations[WINOGRAD] = check(cell, WINOGRAD, first, found[0])
             runs[WINOGRAD] = found[1]
+    if options.cpu_time:
+        for name, worker in zip((OURS, WINOGRAD), workers):
+            if name in runs:
+                runs[name] = timing.by_cpu(runs[name], worker.cpu)
     for name, prepare in contestants(cell, options).items():
         try:
             result, call = prepare(cell)
@@ -73,7 +80,7 @@ def measure(cell, workers, options):
             options.skipped.add(f"{name} ({cell.work}): {e}")
             continue
         deviations[name] = check(cell, name, first, result)
-        runs[name] = timing.timer(call)
+        runs[name] = timing.timer(call, time.process_time if options.cpu_time else time.perf_counter)
     return *timing.take_turns(runs, cell.batch, workers, options), deviations
 
 
@@ -93,6 +100,7 @@ def main():
     p.add_argument("--quick", action="store_true", help="fewer rounds, C at batch 1 only, two whole attacks: about 2 minutes")
     p.add_argument("--only", default="", help="cells whose name contains this, such as 'pgd-step A'")
     p.add_argument("--compile", action="store_true", help="torch.compile as well (forward; needs a C++ compiler; slow to start)")
+    p.add_argument("--cpu-time", action="store_true", help="rates by CPU time, for busy machines: on one thread alone, for waiting ones spin (Linux)")
     p.add_argument("--json", type=pathlib.Path, help="also write all measurements here")
     options = p.parse_args()
     # Rounds, seconds of a contestant's turn, seconds after which a cell gets no
@@ -104,7 +112,7 @@ def main():
     start, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         for cell in cells.every(options, pathlib.Path(folder), workers[0]):
-            if options.only not in str(cell):
+            if options.only not in str(cell) or options.cpu_time and cell.threads > 1:
                 continue
             measured = measure(cell, workers, options)
             for ours in OURS, WINOGRAD:

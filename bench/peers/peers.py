@@ -203,6 +203,52 @@ def torch_train_channels_last(cell):
     return torch_train(cell, channels_last=True)
 
 
+def drawn(cell, channels_last=False):
+    """Room for samples, and a call that fills it with the image and fresh noise, in place.
+    The noise itself is drawn into memory in order, which PyTorch does fastest."""
+    c, h, w = cell.net.input
+    x = torch.from_numpy(cell.x)
+    samples = torch.empty((cell.batch, h, w, c) if channels_last else (cell.batch, c, h, w))
+    seen = samples.permute(0, 3, 1, 2) if channels_last else samples
+
+    def draw():
+        samples.normal_(0, float(cell.sigma))
+        return seen.add_(x)
+    return seen, draw
+
+
+def shares(z):
+    """The share of each class in the votes."""
+    return torch.bincount(z.argmax(1), minlength=nets.CLASSES).numpy() / np.float32(len(z))
+
+
+def torch_smooth(cell, channels_last=False):
+    module, _, _ = module_and_batch(cell)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    _, draw = drawn(cell, channels_last)
+    call = inference(lambda: shares(module(draw())))
+    return call(), call
+
+
+def torch_smooth_channels_last(cell):
+    return torch_smooth(cell, channels_last=True)
+
+
+def ort_smooth(cell):
+    """PyTorch's noise in ONNX Runtime's memory."""
+    s = Session(graphs.forward(cell.net, cell.batch), cell.threads)
+    seen, draw = drawn(cell)
+    forward = s.bind({"x": ort.OrtValue.ortvalue_from_numpy(seen.numpy())})
+    logits = s.values["z"]
+
+    def call():
+        draw()
+        forward()
+        return shares(torch.from_numpy(logits.numpy()))
+    return call(), call
+
+
 # --- attack and bound libraries
 
 
@@ -311,5 +357,10 @@ CONTESTANTS = {
     "train": {
         "PyTorch": torch_train,
         "PyTorch channels_last": torch_train_channels_last,
+    },
+    "smooth": {
+        "ONNX Runtime": ort_smooth,
+        "PyTorch": torch_smooth,
+        "PyTorch channels_last": torch_smooth_channels_last,
     },
 }

@@ -19,6 +19,7 @@ WORKS = {
     "crown": "CROWN, images/s",
     "alpha-crown": "α-CROWN, 20 iterations, images/s",
     "train": "training step, images/s",
+    "smooth": "smoothing, samples/s",
 }
 
 
@@ -66,6 +67,7 @@ def setup(info, options, seconds):
         "versions": {"Go": info["go"].removeprefix("go"), "Python": platform.python_version()}
         | {p: importlib.metadata.version(p) for p in PACKAGES if installed(p)},
         "command": "bench/peers/run.sh" + (" --quick" if options.quick else "") + (" --compile" if options.compile else "")
+        + (" --cpu-time" if options.cpu_time else "")
         + (f" --only '{options.only}'" if options.only else ""),
         "date": datetime.date.today().isoformat(), "minutes": round(seconds / 60, 1),
         "rounds": options.rounds, "skipped": sorted(options.skipped),

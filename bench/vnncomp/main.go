@@ -1,194 +1,150 @@
-// Command vnncomp runs a folder of VNN-COMP: the instances of its instances.csv, each by
-// `epsball verify` in a process of its own, so that times are from start to verdict. It
-// compares verdicts with truth.csv, if there is one, whose columns onnx, vnnlib and truth
-// say sat, unsat or open. A verdict that contradicts it makes the exit status 1.
+// Command vnncomp judges epsball on folders of VNN-COMP, or on those of `epsball export
+// --property`: the instances of instances.csv, each by `epsball verify` in a process of its
+// own, so that times are from start to verdict.
 //
 //	go build -o epsball ./cmd/epsball
-//	go run ./bench/vnncomp [-timeout 60] [-threads 2] [-only TEXT] [-epsball ./epsball] FOLDER …
+//	go run ./bench/vnncomp [-timeout 60] [-threads 2] [-only TEXT] [-out results.csv [-resume]]
+//	    [-replay python3] [-plot cactus.svg] FOLDER …
+//
+// Verdicts are compared with truth.csv and with those of other tools in published.csv, and
+// every witness is replayed on ONNX Runtime. docs/verification.md has the formats and rules.
+// The exit status is 1 if a verdict is wrong or contradicts truth.csv, 2 for bad input.
 package main
 
 import (
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/epsball/epsball/report"
+	"github.com/epsball/epsball/internal/atomicfile"
+	"github.com/epsball/epsball/internal/charts"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	wrong, err := run(ctx, os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "vnncomp:", err)
+		os.Exit(2)
+	case wrong > 0:
+		fmt.Fprintf(os.Stderr, "vnncomp: %d verdicts are wrong or contradict truth.csv\n", wrong)
 		os.Exit(1)
 	}
 }
 
 // judge is how instances are run.
 type judge struct {
-	timeout float64
+	timeout float64 // seconds, at most those of instances.csv; 0: those
 	threads int
 	only    string
 	epsball string
+	python  string // "": witnesses are not replayed
+	out     io.Writer
+	results *results
 }
 
-// instance is a line of instances.csv.
-type instance struct{ network, property string }
-
-// outcome is what became of one.
-type outcome struct {
-	verdict string
-	seconds float64 // from start to end of the process
-	detail  string
-}
-
-func run(ctx context.Context) error {
-	var j judge
-	flag.Float64Var(&j.timeout, "timeout", 60, "seconds for an instance")
-	flag.IntVar(&j.threads, "threads", 2, "threads of an instance")
-	flag.StringVar(&j.only, "only", "", "run only instances whose files' names contain this")
-	flag.StringVar(&j.epsball, "epsball", "./epsball", "the program")
-	flag.Parse()
-	if flag.NArg() == 0 {
-		return errors.New("want folders with an instances.csv")
+// run judges the folders of a command line, and returns how many verdicts are wrong or
+// disputed.
+func run(ctx context.Context, args []string, out io.Writer) (bad int, err error) {
+	j := judge{out: out}
+	var file, plot string
+	var resume bool
+	f := flag.NewFlagSet("vnncomp", flag.ContinueOnError)
+	f.Float64Var(&j.timeout, "timeout", 0, "most `seconds` for an instance, if those of instances.csv are more (default those)")
+	f.IntVar(&j.threads, "threads", 2, "threads of an instance")
+	f.StringVar(&j.only, "only", "", "run only instances whose files' names contain this `text`")
+	f.StringVar(&j.epsball, "epsball", "./epsball", "the `program`")
+	f.StringVar(&j.python, "replay", "", "`python` with onnxruntime and numpy, to replay witnesses")
+	f.StringVar(&file, "out", "", "`file` for the results, a line for each instance (.csv)")
+	f.BoolVar(&resume, "resume", false, "go on with what -out has")
+	f.StringVar(&plot, "plot", "", "`file` for a cactus plot (.svg)")
+	if err := f.Parse(args); err != nil {
+		return 0, err
 	}
-	var failure error
-	for _, folder := range flag.Args() {
-		wrong, err := j.folder(ctx, folder)
+	switch {
+	case f.NArg() == 0:
+		return 0, errors.New("want folders with an instances.csv")
+	case !(j.timeout >= 0 && j.timeout < 1e9):
+		return 0, fmt.Errorf("-timeout: got %v, want seconds from 0", j.timeout)
+	case j.threads < 1:
+		return 0, fmt.Errorf("-threads: got %d, want at least 1", j.threads)
+	case resume && file == "":
+		return 0, errors.New("-resume: has no meaning without -out")
+	}
+	if err := j.ready(ctx); err != nil {
+		return 0, err
+	}
+	var folders []*folder
+	for _, path := range f.Args() {
+		d, err := readFolder(path)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if wrong > 0 {
-			failure = errors.New("verdicts contradict truth.csv")
+		for _, other := range folders {
+			if other.name == d.name && file != "" {
+				return 0, fmt.Errorf("-out: got two folders of the name %s, which its lines would not tell apart", d.name)
+			}
 		}
+		folders = append(folders, d)
 	}
-	return failure
+	if j.results, err = openResults(file, resume); err != nil {
+		return 0, err
+	}
+	var all tally
+	for _, d := range folders {
+		one := tally{}
+		if err = j.folder(ctx, d, &one); err != nil {
+			break
+		}
+		one.print(out, d.name)
+		all.add(&one)
+	}
+	if err == nil && len(folders) > 1 {
+		all.print(out, "all")
+	}
+	err = errors.Join(err, j.results.close())
+	if err == nil && plot != "" {
+		err = draw(plot, folders, &all)
+	}
+	return all.wrong + all.disputed, err
 }
 
-// folder runs one, and returns how many verdicts contradict the truth.
-func (j *judge) folder(ctx context.Context, folder string) (wrong int, err error) {
-	list, err := instances(folder)
-	if err != nil {
-		return 0, err
-	}
-	truth, err := truths(folder)
-	if err != nil {
-		return 0, err
-	}
-	count, times := map[string]int{}, []float64{}
-	for _, in := range list {
+// folder judges the instances of a folder.
+func (j *judge) folder(ctx context.Context, d *folder, t *tally) error {
+	for _, in := range d.instances {
 		if !strings.Contains(in.network+","+in.property, j.only) {
 			continue
 		}
-		if ctx.Err() != nil {
-			return wrong, ctx.Err()
-		}
-		o, err := j.one(ctx, folder, in)
+		r, err := j.instance(ctx, d, in)
 		if err != nil {
-			return wrong, err
+			return err
 		}
-		note := truth[in.key()]
-		if (o.verdict == "sat" || o.verdict == "unsat") && (note == "sat" || note == "unsat") && o.verdict != note {
-			note += "  WRONG"
-			wrong++
-		}
-		if o.verdict == "sat" || o.verdict == "unsat" {
-			times = append(times, o.seconds)
-		}
-		count[o.verdict]++
-		fmt.Printf("%-8s %8.2f s  %-34s %-34s %-6s %s\n", o.verdict, o.seconds, filepath.Base(in.network), filepath.Base(in.property), note, o.detail)
+		said := judged(r, d.truth[in.key()])
+		t.count(r, said, d.truth[in.key()], d.published[in.key()], d.tools)
+		fmt.Fprintln(j.out, line(r, said, d.truth[in.key()], d.published[in.key()]))
 	}
-	slices.Sort(times)
-	fmt.Printf("%s: unsat %d, sat %d, unknown %d, timeout %d; wrong %d; score %d", filepath.Base(folder),
-		count["unsat"], count["sat"], count["unknown"], count["timeout"], wrong, 10*(len(times)-wrong)-150*wrong)
-	if n := len(times); n > 0 {
-		fmt.Printf("; median %.2f s, slowest %.2f s", times[n/2], times[n-1])
-	}
-	fmt.Println()
-	return wrong, nil
+	return nil
 }
 
-// one runs an instance.
-func (j *judge) one(ctx context.Context, folder string, in instance) (outcome, error) {
-	c := exec.CommandContext(ctx, j.epsball, "verify", "--json", "--timeout", fmt.Sprint(j.timeout), "--threads", fmt.Sprint(j.threads),
-		packed(filepath.Join(folder, in.network)), packed(filepath.Join(folder, in.property)))
-	var message strings.Builder
-	c.Stderr = &message
-	start := time.Now()
-	out, err := c.Output()
-	seconds := time.Since(start).Seconds()
-	var r report.Verify
-	if json.Unmarshal(out, &r) != nil || r.Verdict == "" {
-		return outcome{}, fmt.Errorf("%s %s: %w: %s", in.network, in.property, err, message.String())
+// draw writes the cactus plot.
+func draw(path string, folders []*folder, all *tally) error {
+	names := make([]string, len(folders))
+	for i, d := range folders {
+		names[i] = d.name
 	}
-	return outcome{r.Verdict, seconds, r.Summary()}, nil
-}
-
-// packed returns the name of a file, or of it packed by gzip where only that is there.
-func packed(path string) string {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return path + ".gz"
+	subtitle := fmt.Sprintf("%d instances of %s; times of other tools as published, on other machines", all.instances, strings.Join(names, ", "))
+	if len(all.published) == 0 {
+		subtitle = fmt.Sprintf("%d instances of %s", all.instances, strings.Join(names, ", "))
 	}
-	return path
-}
-
-func (i instance) key() string {
-	base := func(s string) string { return strings.TrimSuffix(filepath.Base(s), ".gz") }
-	return base(i.network) + " " + base(i.property)
-}
-
-func instances(folder string) ([]instance, error) {
-	rows, err := table(filepath.Join(folder, "instances.csv"))
-	if err != nil {
-		return nil, err
-	}
-	var list []instance
-	for i, r := range rows {
-		if len(r) < 2 {
-			return nil, fmt.Errorf("%s: instances.csv, line %d: want a network and a property", folder, i+1)
-		}
-		list = append(list, instance{r[0], r[1]})
-	}
-	return list, nil
-}
-
-// truths returns what truth.csv says of an instance's key.
-func truths(folder string) (map[string]string, error) {
-	rows, err := table(filepath.Join(folder, "truth.csv"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	onnx, property, truth := slices.Index(rows[0], "onnx"), slices.Index(rows[0], "vnnlib"), slices.Index(rows[0], "truth")
-	if onnx < 0 || property < 0 || truth < 0 {
-		return nil, fmt.Errorf("%s: truth.csv: want columns onnx, vnnlib and truth", folder)
-	}
-	said := map[string]string{}
-	for _, r := range rows[1:] {
-		said[instance{r[onnx], r[property]}.key()] = r[truth]
-	}
-	return said, nil
-}
-
-func table(path string) ([][]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r := csv.NewReader(f)
-	r.FieldsPerRecord = -1
-	return r.ReadAll()
+	return atomicfile.Write(path, func(w io.Writer) error {
+		return charts.Cactus(w, "Instances decided correctly", subtitle, all.solved())
+	})
 }

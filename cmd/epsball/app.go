@@ -59,6 +59,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 func (a *app) rootCommand() *cobra.Command {
+	var name bool
 	root := &cobra.Command{
 		Use:   "epsball",
 		Short: "Attack, bound and certify image classifiers on the CPU",
@@ -81,15 +82,23 @@ after ^C, with the results so far); 2 bad usage or bad input.`,
 		SilenceUsage:  true,
 
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkShared() },
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if name {
+				_, err := fmt.Fprintln(a.stdout, "epsball")
+				return err
+			}
+			return c.Help()
+		},
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
+	root.SetVersionTemplate("{{.Version}}\n") // VNN-LIB 2 wants it alone, and --name
+	root.Flags().BoolVar(&name, "name", false, "print the program's name")
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print one JSON document instead of a table")
 	f.IntVar(&a.threads, "threads", runtime.GOMAXPROCS(0), "number of workers")
 	f.StringVar(&a.isaName, "isa", "", "kernel set to use, see info (default $"+kernels.EnvISA+", or the best)")
-	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.checkCommand(), a.verifyCommand(), a.reportCommand(), a.trainCommand(), a.dataCommand(), a.benchCommand(), a.infoCommand(),
+	root.AddCommand(a.evalCommand(), a.attackCommand(), a.certifyCommand(), a.smoothCommand(), a.checkCommand(), a.verifyCommand(), a.shardCommand(), a.supportsCommand(), a.reportCommand(), a.trainCommand(), a.dataCommand(), a.benchCommand(), a.infoCommand(),
 		a.importCommand(), a.exportCommand(), a.convertCommand(), a.edgeWorkerCommand())
 	for _, c := range root.Commands() {
 		c.SuggestFor = sayInstead[c.Name()]

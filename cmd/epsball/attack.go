@@ -48,14 +48,18 @@ type attackFlags struct {
 	given     func(flag string) bool // on the command line
 }
 
-func (a *app) attackCommand() *cobra.Command {
-	f := &attackFlags{
+func newAttackFlags() *attackFlags {
+	return &attackFlags{
 		defence: newDefenceFlags(),
 		out:     outfile.Output{Flag: "out", Kind: outfile.Array}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 		attack: specFlag("pgd"), norm: attackNormFlag(), radii: radiiFlag("0.1"),
 		stepSize: positiveFlag(""), loss: namedFlag("loss", "ce", net.Losses(), net.ParseLoss),
 		checks: namedFlag("level", "quick", audit.Levels(), audit.ParseLevel),
 	}
+}
+
+func (a *app) attackCommand() *cobra.Command {
+	f := newAttackFlags()
 	c := &cobra.Command{
 		Use:   "attack",
 		Short: "Search the ball around each image for a misclassification",
@@ -101,6 +105,20 @@ say little about the others.`,
 	fl := c.Flags()
 	fl.StringVar(&f.model, "model", "", "`model` to attack (required)")
 	f.data.addFlags(c, "builtin:mnist")
+	f.addMethodFlags(c)
+	fl.Var(f.checks, "checks", "how far to look for signs of a weak attack: quick, full or off")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
+	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
+	f.defence.addFlags(c)
+	f.pictures.addFlags(c)
+	addForce(c, &f.force)
+	return c
+}
+
+// addMethodFlags declares which attack runs, in which ball.
+func (f *attackFlags) addMethodFlags(c *cobra.Command) {
+	fl := c.Flags()
 	fl.Var(f.attack, "attack", "such as auto, fast, pgd:steps=100,restarts=5 or ddn: see epsball help attacks")
 	fl.Var(f.norm, "norm", strings.Join(net.Norms(), ", ")+": the norm of the ball, as far as the attack has it")
 	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1; for l0 the number of values (default for an attack that looks for the smallest distance: none)")
@@ -110,15 +128,7 @@ say little about the others.`,
 	fl.BoolVar(&f.targeted, "targeted", false, "climb towards a wrong class instead of away from the label")
 	fl.BoolVar(&f.random, "random-start", true, "start pgd at a random point of the ball; fgsm only if given")
 	fl.Var(f.loss, "loss", "ce, margin or dlr")
-	fl.Var(f.checks, "checks", "how far to look for signs of a weak attack: quick, full or off")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random starts")
-	fl.StringVar(&f.out.Path, "out", "", "`file` for the adversarial images (.npz); -: standard output, and the report to stderr")
-	fl.BoolVar(&f.resume, "resume", false, "go on with the images that the journal of --out has")
-	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of robust accuracy over several --eps (.svg)")
-	f.defence.addFlags(c)
-	f.pictures.addFlags(c)
-	addForce(c, &f.force)
-	return c
 }
 
 // config turns the flags into an attack.

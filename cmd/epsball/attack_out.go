@@ -9,6 +9,7 @@ import (
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/runlog"
+	"github.com/epsball/epsball/jobs"
 )
 
 // claimAttack claims the outputs, including the journal, which exists only meanwhile.
@@ -47,7 +48,7 @@ func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *
 	if !f.log.IsFile() {
 		return nil, 0, nil
 	}
-	log = runlog.NewLog(f.log.File, runlog.Attack{Model: s.Model.Hash(), Data: f.data.Spec, Run: runOf(c) + f.defence.run(), First: f.data.Offset}, s.X, s.Y)
+	log = runlog.NewLog(f.log.File, runlog.Of{Model: s.Model.Hash(), Data: f.data.Spec, Run: jobs.RunText(c) + f.defence.run(), First: f.data.Offset}, s.X, s.Y)
 	if !f.log.Exists() {
 		return log, 0, nil // made when there is something to write
 	}
@@ -58,15 +59,6 @@ func (a *app) openLog(f *attackFlags, s *input.Subject, c *attack.Config) (log *
 		a.logf("%s: %d of %s are there", f.log.Path, known, count(len(s.Y), "image"))
 	}
 	return log, known, err
-}
-
-// runOf is what the outcome of an attack depends on besides model and data.
-func runOf(c *attack.Config) string {
-	run := fmt.Sprintf("%v, %v ε %v", c.Method, c.Ball.Norm, c.Ball.Eps)
-	if c.Lattice > 0 {
-		run += fmt.Sprintf(", %d bits", c.Lattice)
-	}
-	return run
 }
 
 // save writes the images of --out. The journal goes once they are there, all of

@@ -19,6 +19,7 @@ import (
 	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/pictures"
 	"github.com/epsball/epsball/kernels"
@@ -161,7 +162,7 @@ func TestLatticeInterrupted(t *testing.T) {
 	f := newFiles(t)
 	seen := false
 	for looks := int64(1); looks < 3000 && !seen; looks += 1 + looks/10 {
-		r := runWith(newCountdown(looks), args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --lattice 8 --json", f.model, f.data)...)
+		r := runWith(countdown.New(looks), args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --lattice 8 --json", f.model, f.data)...)
 		if r.code == 0 {
 			break
 		}
@@ -208,7 +209,7 @@ func TestLatticeResume(t *testing.T) {
 	f := newFiles(t)
 	out := filepath.Join(f.dir, "adv.npz")
 	line := args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --restarts 20 --out %s", f.model, f.data, out)
-	require.Equal(t, 1, runWith(newCountdown(300), append(line, "--lattice", "8")...).code)
+	require.Equal(t, 1, runWith(countdown.New(300), append(line, "--lattice", "8")...).code)
 	r := run(append(line, "--resume")...)
 	assert.Equal(t, 2, r.code)
 	assert.Contains(t, r.stderr, `ε 0.02, 8 bits", but this run has "pgd`)

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 		os.Exit(newApp(os.Stdout, os.Stderr).run(context.Background(), os.Args[1:]))
 	}
 	if os.Getenv(testCommand) != "" {
+		if every, err := time.ParseDuration(os.Getenv(testSaveEvery)); err == nil {
+			saveEvery = every
+		}
 		main()
 	}
 	os.Exit(m.Run())

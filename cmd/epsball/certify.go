@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/outfile"
+	"github.com/epsball/epsball/jobs"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify"
 )
@@ -20,6 +22,7 @@ type certifyFlags struct {
 	method     *value[verify.Method]
 	ladder     bool
 	iterations int
+	timeout    float64 // seconds of an image, of bab
 	norm       *value[net.Norm]
 	radii      *value[[]net.Epsilon]
 	eps        net.Epsilon // the one of radii that is being proved
@@ -36,12 +39,16 @@ type certifyFlags struct {
 	given       func(flag string) bool
 }
 
-func (a *app) certifyCommand() *cobra.Command {
-	f := &certifyFlags{
-		method: namedFlag("method", "ibp", verify.Methods(), verify.ParseMethod), norm: normFlag(), radii: radiiFlag(""),
+func newCertifyFlags() *certifyFlags {
+	return &certifyFlags{
+		method: namedFlag("method", "ibp", audit.ProofMethods(), audit.ParseProofMethod), norm: normFlag(), radii: radiiFlag(""),
 		resolution: positiveFlag("0.001"), maxRadius: positiveFlag(""),
 		out: outfile.Output{Flag: "out", Appended: true, Resumable: true}, plot: outfile.Output{Flag: "plot", Kind: outfile.Plot},
 	}
+}
+
+func (a *app) certifyCommand() *cobra.Command {
+	f := newCertifyFlags()
 	c := &cobra.Command{
 		Use:   "certify",
 		Short: "Prove that no image of a ball is misclassified",
@@ -54,16 +61,22 @@ Fractions are of all images.
   crown-ibp    intervals, the margins by linear relaxation       some backward passes
   crown        every unstable neuron by linear relaxation        hundreds of them
   alpha-crown  the same, slopes optimised                        tens of times crown
+  bab          crown, then branch and bound                      up to --timeout
 
 Cheaper methods run first; each next one, up to --method, runs only on images that are
 still undecided (--ladder=false: only --method runs).
+
+bab attacks what crown leaves open, and divides the ball until it is proved or an
+adversarial example is found: each image is certified, attacked, or open after --timeout
+seconds. Images that are misclassified as they are count as attacked. With --out it uses
+what certificates can state alone, and takes longer.
 
 With --eps, certified are the images proved at that radius. With --radius, the robust
 radius of each image is bracketed. From below it is the largest multiple of
 --resolution, up to --max-radius, at which the image is proved; from above, the smallest
 at which an attack (PGD, --attack-steps; 0: none) fools it. Certified are then the
 images proved at a radius above 0; the others count as 0 in mean_radius. --plot draws
-both sides.
+both sides. bab closes in on what is between them, and says how far.
 
 Several models, or several radii (--eps 0.02,0.05,0.1), get a line each; --plot draws
 the curve of each model over the radius.
@@ -77,6 +90,7 @@ After ^C, fractions are of the first images only, as far as all of them are done
 the range is printed in which the certified accuracy of all images lies.`,
 		Example: `  epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1
   epsball certify --model net.onnx --method alpha-crown --eps 2/255 --data cifar --n 100
+  epsball certify --model builtin:mnist-small-pgd-0.1 --method bab --eps 0.1 --n 20 --timeout 10
   epsball certify --model m.safetensors --radius --resolution 1/255 --norm l2 --plot radii.svg
   epsball certify --model builtin:mnist-small-ibp-0.1 --eps 0.1 --out certs.jsonl --resume`,
 		Args: noArgs,
@@ -88,9 +102,22 @@ the range is printed in which the certified accuracy of all images lies.`,
 	fl := c.Flags()
 	fl.StringArrayVar(&f.models, "model", nil, "`model` to certify (required); may be repeated")
 	f.data.addFlags(c, "builtin:mnist")
-	fl.Var(f.method, "method", "how to prove: "+strings.Join(verify.Methods(), ", "))
+	f.addMethodFlags(c)
+	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
+	fl.StringVar(&f.out.Path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
+	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
+	refuseDefence(c)
+	addForce(c, &f.force)
+	return c
+}
+
+// addMethodFlags declares what is proved, and how.
+func (f *certifyFlags) addMethodFlags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.Var(f.method, "method", "how to prove: "+strings.Join(audit.ProofMethods(), ", "))
 	fl.BoolVar(&f.ladder, "ladder", true, "try the cheaper methods first")
 	fl.IntVar(&f.iterations, "iterations", 0, "gradient steps of alpha-crown (default 20)")
+	fl.Float64Var(&f.timeout, "timeout", 60, "`seconds` after which bab gives up an image; 0: never")
 	fl.Var(f.norm, "norm", strings.Join(boundNorms(), ", "))
 	fl.Var(f.radii, "eps", "radius of the ball, such as 0.1 or 8/255, or several: 0.02,0.05,0.1")
 	fl.BoolVar(&f.radius, "radius", false, "find the largest certified radius of each image instead")
@@ -98,12 +125,6 @@ the range is printed in which the certified accuracy of all images lies.`,
 	fl.Var(f.maxRadius, "max-radius", "largest radius tried (default 1; l2: 16, l1: 64)")
 	fl.IntVar(&f.attackSteps, "attack-steps", 40, "steps of each attack of --radius; 0: proofs alone (l1: always)")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the attacks' random starts")
-	fl.StringVar(&f.plot.Path, "plot", "", "`file` for the curve of certified accuracy over the radius (.svg), with --radius or several --eps")
-	fl.StringVar(&f.out.Path, "out", "", "`file` for the certificates, one a line; -: standard output, and the report to stderr")
-	fl.BoolVar(&f.resume, "resume", false, "go on with the certificates that --out has")
-	refuseDefence(c)
-	addForce(c, &f.force)
-	return c
 }
 
 func (f *certifyFlags) check() error {
@@ -118,10 +139,16 @@ func (f *certifyFlags) check() error {
 		return fmt.Errorf("--out: has the certificates of one model, want one --model, got %d", len(f.models))
 	case f.out.Path != "" && len(f.radii.v) > 1:
 		return fmt.Errorf("--out: has the certificates of one radius, want one --eps, got %d", len(f.radii.v))
-	case f.iterations < 0 || f.iterations > 100_000:
-		return fmt.Errorf("--iterations: got %d, want 1 … 100000, or 0 for 20", f.iterations)
+	case f.iterations < 0 || f.iterations > jobs.MaxIterations:
+		return fmt.Errorf("--iterations: got %d, want 1 … %d, or 0 for 20", f.iterations, jobs.MaxIterations)
 	case f.iterations != 0 && f.method.v != verify.MethodAlphaCROWN:
 		return fmt.Errorf("--iterations: has no meaning with --method %s", f.method.v)
+	case !(f.timeout >= 0 && f.timeout <= mostSeconds):
+		return fmt.Errorf("--timeout: got %v, want seconds from 0 (none) to %g", f.timeout, float64(mostSeconds))
+	case f.method.v != verify.MethodBaB && f.given("timeout"):
+		return fmt.Errorf("--timeout: has no meaning with --method %s", f.method.v)
+	case f.method.v == verify.MethodBaB && f.given("ladder"):
+		return errors.New("--ladder: has no meaning with --method bab, which tries the cheaper methods first")
 	case f.attackSteps < 0:
 		return fmt.Errorf("--attack-steps: got %d, want at least 0", f.attackSteps)
 	case f.norm.v == net.L1 && f.attackSteps > 0 && f.given("attack-steps"):
@@ -135,6 +162,9 @@ func (f *certifyFlags) check() error {
 	}
 	f.attackSteps = 0
 	for _, name := range []string{"attack-steps", "seed", "plot", "resolution", "max-radius"} {
+		if name == "seed" && f.method.v == verify.MethodBaB {
+			continue
+		}
 		if f.given(name) && (name != "plot" || len(f.radii.v) == 1) {
 			return fmt.Errorf("--%s: has no meaning without --radius", name)
 		}

@@ -7,16 +7,16 @@ import (
 	"io"
 	"time"
 
-	"github.com/epsball/epsball/attack"
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/internal/charts"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/runlog"
 	"github.com/epsball/epsball/internal/show"
+	"github.com/epsball/epsball/jobs"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/verify"
-	certcheck "github.com/epsball/epsball/verify/check"
+	"github.com/epsball/epsball/verify/branch"
 )
 
 // certifyAll runs and reports what has been prepared.
@@ -89,63 +89,74 @@ type certifyRun struct {
 	f      *certifyFlags
 	s      *input.Subject
 	spec   string // of the model
-	prover audit.Prover
+	prover *verify.Verifier
 	eps    net.Epsilon
 	p      *audit.Proving
+
+	bar *show.Bar
+	at  int // the image at work, from the first one on
+}
+
+// progress says how branch and bound stands.
+func (r *certifyRun) progress(p branch.Progress) {
+	r.bar.Note(fmt.Sprintf("bab: image %d of %d: %s", r.at+1, len(r.s.Y), searchText(p)))
+}
+
+// searchText says how a search stands.
+func searchText(p branch.Progress) string {
+	return fmt.Sprintf("%d parts, %d open, lower bound %.4g", p.Parts, p.Open, p.Low)
+}
+
+// task is what the flags ask for, at one of their radii.
+func (f *certifyFlags) task(eps net.Epsilon) *jobs.Certify {
+	c := &jobs.Certify{
+		Method: f.method.v.String(), Ladder: f.ladder, Iterations: f.iterations, Norm: f.norm.v.String(),
+		AttackSteps: f.attackSteps, Seed: f.seed, Certificates: f.out.Path != "",
+	}
+	if f.method.v == verify.MethodBaB {
+		c.Timeout = f.timeout
+	}
+	if f.radius {
+		c.Resolution, c.MaxRadius = f.resolution.v.String(), f.maxRadius.v.String()
+	} else {
+		c.Eps = eps.String()
+	}
+	return c
 }
 
 // newProver prepares the method of the flags.
-func (f *certifyFlags) newProver(s *input.Subject) (audit.Prover, error) {
+func (f *certifyFlags) newProver(s *input.Subject) (*verify.Verifier, error) {
 	v, err := verify.New(s.Net, s.Pool)
 	if err != nil {
 		return nil, err
 	}
-	return v, v.Prepare(f.how())
+	return v, v.Prepare(f.task(f.radii.v[0]).How())
 }
 
-// how is the method of the flags. Certificates can state slopes of the margins' rows
-// alone.
-func (f *certifyFlags) how() verify.Options {
-	return verify.Options{Method: f.method.v, Ladder: f.ladder, Iterations: f.iterations, RowsOnly: f.out.Path != ""}
-}
-
-// options say what is proved.
-func (r *certifyRun) options() (o audit.ProveOptions, err error) {
-	f := r.f
-	o = audit.ProveOptions{Norm: f.norm.v, Eps: r.eps, First: f.data.Offset, How: f.how(), Slopes: f.out.Path != ""}
-	switch {
-	case f.method.v == verify.MethodIBP && f.attackSteps == 0:
-		o.Block = 512
-	case f.method.v <= verify.MethodCROWNIBP:
-		o.Block = 64
-	default:
-		o.Block = 4 * r.s.Pool.Workers()
+// subject is what the run works on.
+func (r *certifyRun) subject() *jobs.Subject {
+	return &jobs.Subject{
+		Model: r.s.Model.Hash(), Data: r.f.data.Spec, First: r.f.data.Offset, Net: r.s.Net, Pool: r.s.Pool, X: r.s.X, Y: r.s.Y,
+		Search: r.progress,
 	}
-	if !f.radius {
-		return o, nil
-	}
-	o.Resolution, o.Max = f.resolution.v, f.maxRadius.v
-	if f.attackSteps > 0 {
-		o.Search, err = attack.NewRadiusSearch(r.s.Net, attack.Config{Ball: net.Ball{Norm: f.norm.v}, Method: attack.PGD{Steps: f.attackSteps, Seed: f.seed}}, o.Resolution, o.Max, r.s.Pool)
-		o.AttackSteps = f.attackSteps
-	}
-	return o, err
 }
 
 // run returns what was proved. Without a result, the error is one of bad input; else
 // it says what does not hold, or that ^C came.
 func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	f, s, n := r.f, r.s, len(r.s.Y)
-	o, err := r.options()
+	r.bar = show.NewBar(r.a.stderr)
+	task, subject := f.task(r.eps), r.subject()
+	o, err := task.Options(subject, r.prover)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", r.spec, err)
 	}
-	bar := show.NewBar(r.a.stderr)
 	o.Progress = func(pass string, done, total int) {
 		if pass == "prove" {
 			pass = f.method.text
 		}
-		bar.Show(pass, done, total)
+		r.at = done
+		r.bar.Show(pass, done, total)
 	}
 	p, err := audit.NewProving(r.prover, s.X, s.Y, o)
 	if err != nil {
@@ -153,7 +164,7 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	}
 	r.p = p
 	if f.out.Path != "" {
-		release, err := r.openOut()
+		release, err := r.openOut(task.NewCertificates(p, subject))
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +181,7 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	if err == nil {
 		proofStart := time.Now()
 		err = p.Run(ctx)
-		bar.Clear()
+		r.bar.Clear()
 		c.Timings.Proof = time.Since(proofStart).Seconds()
 	} else {
 		pred = nil
@@ -196,28 +207,10 @@ func (r *certifyRun) run(ctx context.Context) (*report.CertifyRun, error) {
 	return &c, nil
 }
 
-// runText names what was asked for: only such certificates can be resumed.
-func (f *certifyFlags) runText() string {
-	how := f.method.v.String()
-	if f.ladder {
-		how += ", ladder"
-	}
-	if f.iterations != 0 {
-		how += fmt.Sprintf(", iterations %d", f.iterations)
-	}
-	if f.radius {
-		return fmt.Sprintf("%s, radius, resolution %s, max-radius %s", how, f.resolution.v, f.maxRadius.v)
-	}
-	return fmt.Sprintf("%s, eps %s", how, f.eps)
-}
-
 // openOut opens the file of --out, notes what it has already, and lets each block of
 // proofs be written to it.
-func (r *certifyRun) openOut() (release func(), err error) {
-	f, s := r.f, r.s
-	c := runlog.NewCertificates(r.p, s.Net, certcheck.Certificate{
-		Model: s.Model.Hash(), Data: f.data.Spec, Run: f.runText(), Method: f.method.v.String(),
-	}, s.X, s.Y)
+func (r *certifyRun) openOut(c *runlog.Certificates) (release func(), err error) {
+	f := r.f
 	release, err = c.Open(&f.out, f.resume)
 	switch {
 	case err != nil && f.resume:

@@ -10,17 +10,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/internal/query"
 	"github.com/epsball/epsball/internal/recheck"
 	"github.com/epsball/epsball/internal/show"
+	"github.com/epsball/epsball/internal/vnnlib"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/report"
 	certcheck "github.com/epsball/epsball/verify/check"
 )
 
 type checkFlags struct {
-	model string
-	data  data
-	need  requireFlags
+	model    string
+	data     data
+	property string
+	need     requireFlags
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -29,7 +33,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check CERTIFICATES",
 		Short: "Prove certificates anew, independently of certify",
 		Long: `Proves each certificate of a file anew with a checker that shares no code with
-certify: a scalar one in float64 with outward rounding (docs/certificate.md).
+certify: a scalar one in float64 with outward rounding (docs/certificate.md). Of proofs by
+branch and bound every leaf is proved, and that the leaves are all of the ball.
 
 The model must have the hash that the certificates name. Images are found by their
 index in the data and compared by their hash. Lines of images that were not certified
@@ -42,21 +47,37 @@ contains the l2 ball of the same ε, which contains the l1 ball, so linf satisfi
 certificate must be about the image's label, unless --require-spec any also admits
 rows, which may be chosen so that they say nothing.
 
+With --property, the certificates are those that verify --out has written about a property
+file. Then the regions of the file are read anew, each has to have a valid certificate whose
+box contains it and whose specification is the file's, and images and --require-… flags
+have no meaning.
+
 Exit status: 0 if there are certificates and all are valid and as required; 1 if not;
 2 if the file has no certificates, or all are of another model.`,
 		Example: `  epsball check certs.jsonl --model builtin:mnist-small-ibp-0.1 --data builtin:mnist
-  epsball check certs.jsonl --model m.onnx --data d.npz --require-eps 8/255 --require-count 900`,
+  epsball check certs.jsonl --model m.onnx --data d.npz --require-eps 8/255 --require-count 900
+  epsball check proof.jsonl --model net.onnx --property prop.vnnlib`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("check: got %d arguments, want one file of certificates", len(args))
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.check(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.property != "" {
+				for _, flag := range []string{"data", "channels", "require-eps", "require-norm", "require-level", "require-spec", "require-count"} {
+					if g := c.Flags().Lookup(flag); g != nil && g.Changed {
+						return fmt.Errorf("--%s: has no meaning with --property", flag)
+					}
+				}
+			}
+			return a.check(c.Context(), args[0], f)
+		},
 	}
 	c.Flags().StringVar(&f.model, "model", "", "`model` that was certified (required)")
 	c.Flags().StringVar(&f.data.Spec, "data", "builtin:mnist", "`data` set that was certified, whole")
 	f.data.addChannels(c)
+	c.Flags().StringVar(&f.property, "property", "", "property `file` (VNN-LIB) that was verified, in place of data")
 	f.need.addFlags(c)
 	return c
 }
@@ -76,10 +97,8 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	if err != nil {
 		return fmt.Errorf("model %s: %w", f.model, err)
 	}
-	if err := a.load(&f.data, m, f.model); err != nil {
-		return err
-	}
-	set, err := f.data.Fit(m, f.model)
+	run := recheck.Run{Checker: checker, Need: f.need.requirements(), Model: m.Hash()}
+	regions, err := a.checkAgainst(&run, f, m)
 	if err != nil {
 		return err
 	}
@@ -94,10 +113,8 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	}
 	start := time.Now()
 	bar := show.NewBar(a.stderr)
-	run := recheck.Run{
-		Checker: checker, Need: f.need.requirements(), Model: m.Hash(), Data: set, Lines: certcheck.NewLines(file),
-		Progress: func(offset int64) { bar.Show("check KiB", int(offset>>10), int(info.Size()>>10)) },
-	}
+	run.Lines = certcheck.NewLines(file)
+	run.Progress = func(offset int64) { bar.Show("check KiB", int(offset>>10), int(info.Size()>>10)) }
 	err = run.All(ctx, a.threads)
 	bar.Clear()
 	if err != nil {
@@ -114,6 +131,9 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 	}
 	r.Epsball.Models = []report.Model{{Name: r.Model, Hash: run.Model}}
 	r.Data, r.Threads = f.data.Spec, a.threads
+	if f.property != "" {
+		r.Data, r.Property, r.Of = "", f.property, regions
+	}
 	run.Tally(r)
 	r.Seconds = time.Since(start).Seconds()
 	var failure error
@@ -124,10 +144,34 @@ func (a *app) check(ctx context.Context, path string, f *checkFlags) error {
 		failure = undecided("%s: %d of %s not valid%s", path, r.Invalid, count(r.Checked, "certificate"), f.need.orTooWeak())
 	case r.Checked == 0:
 		failure = undecided("%s: no certificates to check", path)
+	case r.Regions < r.Of:
+		failure = undecided("%s: valid certificates of %d regions, but %s has %d", path, r.Regions, f.property, r.Of)
 	case r.Images < f.need.count:
 		failure = undecided("%s: certificates of %s, but --require-count wants %d", path, count(r.Images, "image"), f.need.count)
 	}
 	return errors.Join(a.report(r), failure)
+}
+
+// checkAgainst gives a run what certificates are to be of: the images of the data, or the
+// regions of the property, of which it returns the number.
+func (a *app) checkAgainst(run *recheck.Run, f *checkFlags, m *model.Model) (regions int, err error) {
+	if f.property == "" {
+		if err := a.load(&f.data, m, f.model); err != nil {
+			return 0, err
+		}
+		run.Data, err = f.data.Fit(m, f.model)
+		return 0, err
+	}
+	q, err := vnnlib.Load(f.property)
+	if err != nil {
+		return 0, err
+	}
+	questions, err := query.New(q, m)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.property, err)
+	}
+	run.Implied = questions.Implied
+	return len(questions.List), nil
 }
 
 // requireFlags are what certificates must prove at least.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset"
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/verify/cert"
 	certcheck "github.com/epsball/epsball/verify/check"
@@ -355,7 +356,7 @@ func TestCertifyResume(t *testing.T) {
 
 		// ^C, at several places.
 		for looks := int64(1); looks < 40; looks += 6 {
-			stopped := runWith(newCountdown(looks), anew...)
+			stopped := runWith(countdown.New(looks), anew...)
 			if stopped.code != 0 {
 				require.Contains(t, stopped.stderr, "interrupted")
 			}
@@ -417,7 +418,7 @@ func TestResumeRefuses(t *testing.T) {
 func TestCheckStops(t *testing.T) {
 	f := newFiles(t)
 	out := certified(t, f, "--eps 0.01")
-	r := runWith(newCountdown(60), args("check %s --model %s --data %s --threads 1 --json", out, f.model, f.data)...)
+	r := runWith(countdown.New(60), args("check %s --model %s --data %s --threads 1 --json", out, f.model, f.data)...)
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "interrupted")
 	doc := r.document(t)

@@ -329,6 +329,10 @@ func TestResultsAreRead(t *testing.T) {
 		{"data --verify ../../testdata/mnist#train", report.KindDataCheck, 0},
 		{"data mnist --verify " + f.dir, report.KindDataCheck, 1},
 		{fmt.Sprintf("export %s --out %s", f.model, path("m.onnx")), report.KindConversion, 0},
+		{fmt.Sprintf("export %s --data %s --n 5 --eps 8/255 --property %s", f.model, f.data, path("properties")), report.KindProperties, 0},
+		{fmt.Sprintf("smooth --model %s --data %s --sigma 0.1 --samples 50", f.model, eightBits(t, f)), report.KindSmooth, 0},
+		{"verify " + f.model + " " + path("properties/vnnlib/image_0_eps_8_255.vnnlib"), report.KindVerify, 0},
+		{"supports", report.KindSupports, 0},
 		{fmt.Sprintf("import %s --out %s", path("m.onnx"), path("i.safetensors")), report.KindConversion, 0},
 		{fmt.Sprintf("convert %s --weights bf16 --out %s", f.model, path("b.safetensors")), report.KindStorage, 0},
 	} {
@@ -338,7 +342,7 @@ func TestResultsAreRead(t *testing.T) {
 		require.NoError(t, err, c.line)
 		h := result.Common().Epsball
 		assert.Equal(t, report.Header{Format: report.Format, Kind: c.kind, Command: strings.Fields(c.line)[0], Version: version(), Models: h.Models}, h)
-		if !slices.Contains([]report.Kind{report.KindInfo, report.KindData, report.KindDataCheck}, c.kind) {
+		if !slices.Contains([]report.Kind{report.KindInfo, report.KindData, report.KindDataCheck, report.KindSupports}, c.kind) {
 			require.NotEmpty(t, h.Models, c.line)
 			assert.Len(t, h.Models[0].Hash, 64)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/defend"
+	"github.com/epsball/epsball/internal/countdown"
 )
 
 // real runs a command line with the built-in models.
@@ -78,8 +79,8 @@ func TestDefenceEOT(t *testing.T) {
 // TestEvalDefence: attacks and clean accuracy are of the defended model, and nothing is
 // certified.
 func TestEvalDefence(t *testing.T) {
-	const line = "eval --model builtin:mnist-small-standard --model builtin:mnist-small-ibp-0.1 --n 40 --steps 5 --eps 0.05,0.1 --defence "
-	for _, d := range []string{"tv:steps=5", "noise --eot 2", "noise --defence-gradient naive"} {
+	const line = "eval --model builtin:mnist-small-standard --model builtin:mnist-small-ibp-0.1 --n 20 --steps 5 --eps 0.05,0.1 --defence "
+	for i, d := range []string{"tv:steps=5", "noise --eot 2", "noise --defence-gradient naive"} {
 		doc := real(t, 0, line+d)
 		results := doc["results"].([]any)
 		require.Len(t, results, 4)
@@ -93,6 +94,9 @@ func TestEvalDefence(t *testing.T) {
 		}
 		assert.Less(t, results[1].(map[string]any)["pgd"].(float64), results[3].(map[string]any)["pgd"].(float64))
 		assert.NotEmpty(t, doc["defence"])
+		if i > 0 {
+			continue
+		}
 		var out, errs bytes.Buffer
 		require.Zero(t, newApp(&out, &errs).run(context.Background(), strings.Fields(line+d)), errs.String())
 		assert.Contains(t, out.String(), "behind a defence, nothing can be certified\ndefence: "+doc["defence"].(string))
@@ -110,7 +114,7 @@ func TestDefenceResumed(t *testing.T) {
 		want := readFile(t, out)
 		stopped := false
 		for looks := int64(4); !stopped; looks += 3 {
-			r := runWith(newCountdown(looks), append(line, "--force")...)
+			r := runWith(countdown.New(looks), append(line, "--force")...)
 			stopped = r.code == 1 && strings.Contains(r.stderr, "interrupted") && statError(out+".journal") == nil
 			require.Less(t, looks, int64(2000), "never stopped in the middle: %s", r.stderr)
 		}

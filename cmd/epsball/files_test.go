@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 )
@@ -21,6 +22,9 @@ import (
 // testCommand is the variable of the environment that makes the test program the
 // command itself.
 const testCommand = "EPSBALL_TEST_COMMAND"
+
+// testSaveEvery is one that says how often that command writes checkpoints of verify.
+const testSaveEvery = "EPSBALL_TEST_SAVE_EVERY"
 
 // process is the command as a process of its own.
 type process struct {
@@ -355,7 +359,7 @@ func TestTwoProcesses(t *testing.T) {
 	before := readFile(t, out)
 	require.NotContains(t, string(before), "\x00")
 	whole := before[:bytes.LastIndexByte(before, '\n')+1]
-	interrupted := runWith(newCountdown(10), append(line, "--resume")...)
+	interrupted := runWith(countdown.New(10), append(line, "--resume")...)
 	assert.Equal(t, 1, interrupted.code, interrupted.stderr)
 	assert.True(t, bytes.HasPrefix(readFile(t, out), whole))
 	doc := run("check", out, "--model", f.model, "--data", f.data, "--json").document(t)
@@ -380,7 +384,7 @@ func TestTwoProcesses(t *testing.T) {
 		}
 		require.NoError(t, first.cmd.Process.Kill())
 		first.wait()
-		r := runWith(newCountdown(100), append(line, "--force")...)
+		r := runWith(countdown.New(100), append(line, "--force")...)
 		assert.Equal(t, 1, r.code, r.stderr)
 		assert.NoFileExists(t, out+".lock")
 	}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -159,28 +158,6 @@ func stable(doc any) any {
 		}
 	}
 	return doc
-}
-
-// countdown is a context that is cancelled by the n-th look at its Err: in the
-// middle of something, whatever the speed of the machine.
-type countdown struct {
-	context.Context
-	cancel context.CancelFunc
-	left   atomic.Int64
-}
-
-func newCountdown(n int64) *countdown {
-	ctx, cancel := context.WithCancel(context.Background())
-	c := &countdown{Context: ctx, cancel: cancel}
-	c.left.Store(n)
-	return c
-}
-
-func (c *countdown) Err() error {
-	if c.left.Add(-1) < 0 {
-		c.cancel()
-	}
-	return c.Context.Err()
 }
 
 func readFile(t *testing.T, path string) []byte {

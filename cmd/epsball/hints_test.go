@@ -63,7 +63,7 @@ func TestWalls(t *testing.T) {
 		{"--threads 1 cetrify --eps 0.1", `unknown command "cetrify"; did you mean certify or verify?`},
 		{"prove", `unknown command "prove"; did you mean certify?`},
 		{"pgd", `unknown command "pgd"; did you mean attack?`},
-		{"frob --model m", `unknown command "frob", want one of attack, bench, certify, check, completion, convert, data, eval, export, import, info, report, train`},
+		{"frob --model m", `unknown command "frob", want one of attack, bench, certify, check, completion, convert, data, eval, export, import, info, report, shard, smooth, supports, train`},
 		{"help atack", `unknown command "atack"; did you mean attack?`},
 		{"completion nonesuch", `unknown command "nonesuch", want one of bash, fish, powershell, zsh`},
 		{"attack builtin:small", `attack: unexpected argument "builtin:small"; did you mean --model builtin:small?`},
@@ -127,7 +127,7 @@ func TestWalls(t *testing.T) {
 		{attack + " --data " + path("rgb.npz"), "images are 4x6x6, but model " + f.model + " takes 1x6x6: convert them to gray"},
 		{attack + " --data " + path("large.npz"), "images are 1x12x12, but model " + f.model + " takes 1x6x6: resize them to 6×6, or use a model for their size"},
 		{"train --arch mnist-small --out x", "--data: required: a folder or a file, such as testdata/mnist#train in a clone; see epsball help data"},
-		{"train --data d --out x", "--arch: required: mnist-small, mnist-medium, cifar-large, or a .json, .safetensors or .onnx file"},
+		{"train --data d --out x", "--arch: required: mnist-small, cifar-small, mnist-medium, cifar-large, or a .json, .safetensors or .onnx file"},
 		// Balls.
 		{certify, "--eps: required, such as --eps 0.1 or --eps 8/255; or --radius"},
 		{certify + " --eps 0.1 --radius", "--eps and --radius: want one of the two"},
@@ -142,7 +142,7 @@ func TestWalls(t *testing.T) {
 		{certify + " --radius --max-radius 8", "--max-radius: got 8, want at most 1: pixels are in [0,1]; did you mean 8/255?"},
 		{attack + " --norm l0", `--norm: got l0, but --attack pgd has linf or l2`},
 		{certify + " --eps 0.1 --norm l0", `--norm: got "l0", want one of linf, l2, l1`},
-		{certify + " --eps 0.1 --method CROWN", `--method: got "CROWN", want one of ibp, crown-ibp, crown, alpha-crown`},
+		{certify + " --eps 0.1 --method CROWN", `--method: got "CROWN", want one of ibp, crown-ibp, crown, alpha-crown, bab`},
 		// Training.
 		{train + " --batch 101", "--batch: got 101, want at most the 100 images of the data"},
 		{train + " --method pgd --pgd-step-size 3", "--pgd-step-size: got 3, want above 0, at most 2"},

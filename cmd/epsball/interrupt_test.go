@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/internal/runlog"
 )
 
@@ -48,8 +49,8 @@ func TestCancelCertify(t *testing.T) {
 		line := args("certify --model %s --data %s --threads 1 --json %s", f.model, f.data, mode)
 		whole := document(t, 0, line...)
 		some, first := 0, 0
-		for n := int64(1); n < 200_000; n += 1 + n/20 {
-			r := runWith(newCountdown(n), line...)
+		for n := int64(1); n < 200_000; n += 1 + n/8 {
+			r := runWith(countdown.New(n), line...)
 			doc := r.document(t)
 			n := int(doc["n"].(float64))
 			if r.code == 0 {
@@ -110,7 +111,7 @@ func TestCancelAttack(t *testing.T) {
 	// Images with wrong labels are done at once, some are fooled, the others go on
 	// and take the places of those that have not begun.
 	line := args("attack --model %s --data %s --eps 0.02 --steps 10 --threads 1 --restarts 1000000", f.model, f.data)
-	r := runWith(newCountdown(300), append(line, "--json", "--out", out)...)
+	r := runWith(countdown.New(300), append(line, "--json", "--out", out)...)
 	assert.Equal(t, 1, r.code)
 	doc := r.document(t)
 	assert.Nil(t, doc["clean"])
@@ -150,7 +151,7 @@ func TestCancelAttack(t *testing.T) {
 	again := document(t, 0, args("attack --model %s --data %s --attack fgsm --eps 0", f.model, out)...)
 	assert.LessOrEqual(t, again["clean"], robust[1], "the file holds the points that fool")
 
-	table := runWith(newCountdown(300), line...)
+	table := runWith(countdown.New(300), line...)
 	for _, want := range []string{"interrupted", "0.00% … ", "so far", "resisting", "not begun"} {
 		assert.Contains(t, table.stdout, want)
 	}
@@ -170,7 +171,7 @@ func TestAttackResume(t *testing.T) {
 	parts := 0
 	for looks := int64(1); looks < 2000; looks += 1 + looks/4 {
 		require.NoError(t, os.Remove(out))
-		r := runWith(newCountdown(looks), line...)
+		r := runWith(countdown.New(looks), line...)
 		if r.code == 0 {
 			break
 		}
@@ -182,7 +183,7 @@ func TestAttackResume(t *testing.T) {
 		refused := run(line...)
 		assert.Equal(t, 2, refused.code)
 		assert.Contains(t, refused.stderr, "go on with it by --resume, replace it by --force")
-		again := runWith(newCountdown(looks/2), resume...) // stopped once more
+		again := runWith(countdown.New(looks/2), resume...) // stopped once more
 		if again.code != 0 {
 			require.Equal(t, 1, again.code, again.stderr)
 			require.FileExists(t, log)
@@ -209,7 +210,7 @@ func TestAttackResume(t *testing.T) {
 
 	// The journal of another attack is refused and left as it is.
 	require.NoError(t, os.Remove(out))
-	require.Equal(t, 1, runWith(newCountdown(300), line...).code)
+	require.Equal(t, 1, runWith(countdown.New(300), line...).code)
 	before := readFile(t, log)
 	for _, other := range []string{"--seed 7", "--eps 0.021", "--steps 11", "--loss dlr", "--restarts 21", "--model " + f.other} {
 		r := run(override(strings.Join(resume, " ") + " " + other)...)
@@ -233,7 +234,7 @@ func TestCascadeResume(t *testing.T) {
 		whole := readFile(t, out)
 		parts := 0
 		for looks := int64(2); looks < 3000; looks *= 5 {
-			r := runWith(newCountdown(looks), line...)
+			r := runWith(countdown.New(looks), line...)
 			if r.code == 0 {
 				break
 			}
@@ -254,7 +255,7 @@ func TestCancelEval(t *testing.T) {
 	f := newFiles(t)
 	// The first model is wrong about every image and done at once, the second never.
 	line := args("eval --model %s --model %s --model builtin:small --data %s --eps 1e-9 --steps 1000000 --threads 1", f.other, f.model, f.data)
-	r := runWith(newCountdown(2000), append(line, "--json")...)
+	r := runWith(countdown.New(2000), append(line, "--json")...)
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "interrupted: 1 of 3 models evaluated")
 	results := r.document(t)["results"].([]any)
@@ -273,7 +274,7 @@ func TestCancelEval(t *testing.T) {
 	assert.Nil(t, model(2)["clean"])
 	assert.Len(t, model(2)["not_run"], 4)
 
-	table := runWith(newCountdown(2000), line...)
+	table := runWith(countdown.New(2000), line...)
 	assert.Contains(t, table.stdout, "–: not run")
 	assert.Contains(t, table.stdout, "70.00%")
 }

@@ -64,31 +64,6 @@ training can continue.`,
 	return c
 }
 
-func (a *app) exportCommand() *cobra.Command {
-	var out outFlags
-	var fold bool
-	c := &cobra.Command{
-		Use:   "export MODEL --out NET.onnx",
-		Short: "Convert a model to ONNX",
-		Long: `Converts a model (builtin:NAME or a file) to an ONNX network, weight for weight.
-
---fold first makes batch norms part of the convolution or fully connected layer before
-them. The result is another network, with rounded weights; its hash is printed.`,
-		Example: "  epsball export builtin:mnist-small-pgd-0.1 --out net.onnx",
-		Args:    oneArg("MODEL"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			change := func(m *model.Model) (*model.Model, []int, error) { return m, nil, nil }
-			if fold {
-				change = foldBatchNorms
-			}
-			return a.convert("export", args[0], out, outfile.ONNX, a.loadModel, change, onnx.Encode)
-		},
-	}
-	out.addFlags(c)
-	c.Flags().BoolVar(&fold, "fold", false, "fold batch norms into the layers before them")
-	return c
-}
-
 // foldBatchNorms is model.Fold, noted on the card.
 func foldBatchNorms(m *model.Model) (*model.Model, []int, error) {
 	c, folded, err := m.Fold()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/model"
 )
 
@@ -216,7 +217,7 @@ func TestReportCancelled(t *testing.T) {
 	line := append(reportLine(f, out), "--threads", "1", "--force")
 	some := 0
 	for looks := int64(0); ; looks += 1 + looks/3 {
-		r := runWith(newCountdown(looks), append(line, "--json")...)
+		r := runWith(countdown.New(looks), append(line, "--json")...)
 		html := string(readFile(t, out))
 		if r.code == 0 {
 			assert.False(t, strings.Contains(html, "This page is incomplete."))

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/attack"
+	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/defend"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -91,7 +92,7 @@ func (a *app) complete(root *cobra.Command) {
 		}
 		switch c.Name() {
 		case "certify":
-			_ = c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(verify.Methods(), none))
+			_ = c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(audit.ProofMethods(), none))
 		case "info", "export", "convert":
 			c.ValidArgsFunction = cobra.FixedCompletions(builtin, files)
 		}

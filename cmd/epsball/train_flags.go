@@ -223,6 +223,9 @@ func (f *trainFlags) config(a *app) (train.Config, error) {
 			return c, fmt.Errorf("--%s: has no meaning with --method %s", name, m)
 		}
 	}
+	if !f.given("norm") {
+		f.own.Norm = c.Norm
+	}
 	norm := f.own.NormTrained()
 	if err := checkBall("eps", f.eps.text, net.Ball{Norm: norm, Eps: f.eps.v}); err != nil {
 		return c, err

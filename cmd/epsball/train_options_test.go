@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 )
@@ -237,7 +238,7 @@ func TestTrainSeeds(t *testing.T) {
 				_ = os.Remove(name)
 			}
 		}
-		r := runWith(newCountdown(n), append(line("b"), "--json")...)
+		r := runWith(countdown.New(n), append(line("b"), "--json")...)
 		require.Equal(t, 1, r.code, r.stderr)
 		_, first := os.Stat(path(4))
 		_, second := os.Stat(path(5) + ".checkpoint")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/countdown"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/train"
@@ -86,6 +87,12 @@ func TestTrainMethodFlags(t *testing.T) {
 		"--method crown-ibp --tightness -1": "tightness: got -1, want 0 … 1000",
 		"--method ibp --init xavier":        "--init: got",
 		"--method trades --beta -1":         "beta: got -1, want 0 … 1000",
+		"--method pgd --sigma 0.5":          "--sigma: has no meaning with --method pgd",
+		"--method gaussian --sigma 0":       "--sigma: got 0, want above 0, at most 4",
+		"--method gaussian --train-eps 0.1": "--train-eps: has no meaning with --method gaussian",
+		"--method smoothadv --draws 0":      "--draws: got 0, want 1 … 64",
+		"--method smoothadv --awp 0.1":      "--awp: has no meaning with --method smoothadv",
+		"--method gaussian --draws 2":       "--draws: has no meaning with --method gaussian",
 		"--method madry":                    "want one of standard, ",
 
 		"--method input-gradient --train-eps 0.1": "--train-eps: has no meaning with --method input-gradient",
@@ -114,6 +121,7 @@ func TestTrainMethodFlags(t *testing.T) {
 	assert.Contains(t, run("train", "--help").stdout, "--beta float")
 	for method, settings := range map[string]string{
 		"mart --beta 3 --awp 0.01 --awp-warmup 0.5": " --beta 3 --awp 0.01 --awp-warmup 0.5 --epochs 1 ",
+		"smoothadv --eps 1.5 --draws 1":             " --eps 1.5 --train-eps 1.5 --warmup 0 --ramp 3 --sigma 0.25 --draws 1 --pgd-steps 4 --pgd-step-size 0.5 --epochs 1 ",
 		"input-gradient --beta 2 --probe 0.2":       " --method input-gradient --eps 0.1 --beta 2 --probe 0.2 --epochs 1 ",
 		"standard --label-smoothing 0.2":            " --method standard --eps 0.1 --label-smoothing 0.2 --epochs 1 ",
 	} {
@@ -122,6 +130,9 @@ func TestTrainMethodFlags(t *testing.T) {
 		m, err := model.Load(out)
 		require.NoError(t, err)
 		assert.Contains(t, m.Card[report.CardCommand], settings)
+		if strings.HasPrefix(method, "smoothadv") {
+			assert.Equal(t, "l2", m.Card[report.CardNorm], "its default")
+		}
 	}
 }
 
@@ -134,7 +145,7 @@ func TestTrainResume(t *testing.T) {
 	require.Zero(t, run(append(line, "--out", whole)...).code)
 
 	first := append(line, "--out", out)
-	r := runWith(newCountdown(60), first...)
+	r := runWith(countdown.New(60), first...)
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "interrupted: ")
 	doc := r.document(t)

@@ -40,6 +40,8 @@ type request struct {
 	Step    float64 `json:"step"`    // step size of the attacks
 	Steps   int     `json:"steps"`   // of pgd, and of alpha-crown's slopes
 	LR      float64 `json:"lr"`      // learning rate of train
+	Sigma   string  `json:"sigma"`   // standard deviation of the noise of smooth
+	Samples int     `json:"samples"` // of smooth
 	Calls   int     `json:"calls"`   // of run
 
 	Winograd bool `json:"winograd"` // see net.Options

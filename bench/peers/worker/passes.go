@@ -9,6 +9,7 @@ import (
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
+	"github.com/epsball/epsball/smooth"
 	"github.com/epsball/epsball/verify"
 )
 
@@ -27,6 +28,7 @@ type pass struct {
 //	pgd       1 for each image the attack fools, else 0
 //	ibp       lower bound of each image's smallest margin; so crown-ibp, crown and alpha-crown
 //	train     the mean losses of two steps, the second after an update
+//	smooth    the share of each class in the votes of so many noisy samples of the first image
 var passes = map[string]func(*batch) (*pass, error){
 	"forward":  forward,
 	"pgd-step": pgdStep,
@@ -37,6 +39,7 @@ var passes = map[string]func(*batch) (*pass, error){
 	"crown":       bounds(verify.MethodCROWN),
 	"alpha-crown": bounds(verify.MethodAlphaCROWN),
 	"train":       trainSteps,
+	"smooth":      smoothed,
 }
 
 // batch is what a pass works on.
@@ -170,6 +173,36 @@ func pgd(b *batch) (*pass, error) {
 				}
 			}
 			return fooled
+		})
+}
+
+// smoothed draws the samples of a prediction.
+func smoothed(b *batch) (*pass, error) {
+	o := smooth.Options{Samples: b.Samples, Seed: b.Seed}
+	var err error
+	if o.Sigma, err = net.ParseEpsilon(b.Sigma); err != nil {
+		return nil, err
+	}
+	s, err := smooth.New(b.net, b.pool, o)
+	if err != nil {
+		return nil, err
+	}
+	ctx, x := context.Background(), smooth.Batch{X: b.data.Image(0)}
+	var votes []int
+	return b.opened(
+		func() error {
+			r, err := s.Predict(ctx, x)
+			if err == nil {
+				votes = r[0].Votes
+			}
+			return err
+		},
+		func() []float32 {
+			shares := make([]float32, len(votes))
+			for c, v := range votes {
+				shares[c] = float32(v) / float32(b.Samples)
+			}
+			return shares
 		})
 }
 

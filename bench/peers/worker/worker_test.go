@@ -41,7 +41,7 @@ func files(t *testing.T) (model, data string) {
 	require.Empty(t, a[0].Error)
 	x := make([]float32, 3*28*28)
 	for i := range x {
-		x[i] = float32(i%7) / 7
+		x[i] = float32(i%7*36) / 255 // of 8 bits
 	}
 	f, err := os.Create(data)
 	require.NoError(t, err)
@@ -56,12 +56,12 @@ func files(t *testing.T) (model, data string) {
 func TestPasses(t *testing.T) {
 	model, data := files(t)
 	for name, values := range map[string]int{
-		"forward": 3 * 10, "pgd-step": 3 * 28 * 28, "pgd": 3, "ibp": 3, "train": 2,
+		"forward": 3 * 10, "pgd-step": 3 * 28 * 28, "pgd": 3, "ibp": 3, "train": 2, "smooth": 10,
 	} {
 		t.Run(name, func(t *testing.T) {
 			open := map[string]any{
 				"op": "open", "pass": name, "model": model, "data": data,
-				"eps": "0.1", "step": 0.025, "steps": 2, "lr": 1e-3,
+				"eps": "0.1", "step": 0.025, "steps": 2, "lr": 1e-3, "sigma": "0.25", "samples": 100,
 			}
 			run := map[string]any{"op": "run", "calls": 2}
 			var first []byte

@@ -624,11 +624,13 @@ func TestRunDoesNotAllocate(t *testing.T) {
 			a, err := New(s.n, c, pool)
 			require.NoError(t, err)
 			ctx := context.Background()
-			for _, n := range []int{testsize.Of(70, 20), 3} {
+			for _, n := range []int{testsize.Of(70, 9), 3} {
 				var r Result
 				b := Batch{X: s.x[:n*s.size], Y: s.y[:n]}
 				require.NoError(t, a.Run(ctx, b, &r))
-				require.Zero(t, testing.AllocsPerRun(testsize.Of(3, 1), func() { _ = a.Run(ctx, b, &r) }), name)
+				// Three runs, of which AllocsPerRun takes the mean, rounded down: the runtime
+				// allocates now and then itself, where goroutines wait.
+				require.Zero(t, testing.AllocsPerRun(3, func() { _ = a.Run(ctx, b, &r) }), name)
 			}
 		}
 	}

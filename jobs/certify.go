@@ -203,6 +203,7 @@ func (c *Certify) NewWork(s *Subject) (*CertifyWork, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.KeepSlopes()
 	if err := v.Prepare(c.How()); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type attempt struct {
 	proof  *Proof  // wanted; else nil
 	domain *Domain // the part of the region to be bounded; nil: all of it
 	from   int     // its first node to be bounded by rows
+	warm   keeper  // slopes of another attempt on the same image; nil: none
 	leaves rider   // parts of the loaded frame, one a lane; nil: none
 
 	gaveUp bool // the context ended within, and bounds are incomplete

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/dataset/mnist"
+	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/zoo"
@@ -204,4 +205,41 @@ func benchCertify(b *testing.B, m *model.Model, c Options, eps string, batch Bat
 		mean += float64(v) / n
 	}
 	b.ReportMetric(mean, "margin")
+}
+
+// BenchmarkRadius searches for the radii of 16 images by alpha-crown on one thread, with slopes
+// kept from radius to radius and without, in turn: how many times as fast, and the mean radii.
+func BenchmarkRadius(b *testing.B) {
+	m, err := zoo.Load("mnist-small-pgd-0.1")
+	require.NoError(b, err)
+	n, err := net.Compile(m, net.Options{})
+	require.NoError(b, err)
+	test, err := mnist.Test()
+	require.NoError(b, err)
+	digits := test.Slice(0, 16)
+	var took [2]time.Duration
+	var mean [2]float64
+	for b.Loop() {
+		for i := range took {
+			pool := kernels.NewPool(1)
+			v, err := New(n, pool)
+			require.NoError(b, err)
+			if i == 1 {
+				v.KeepSlopes()
+			}
+			var res RadiusResult
+			begin := time.Now()
+			require.NoError(b, v.Radius(context.Background(), Options{Method: MethodAlphaCROWN, Ladder: true},
+				net.Linf, net.MustEpsilon("0.001"), net.MustEpsilon("0.3"), Batch{digits.X, digits.Y}, &res))
+			took[i] += time.Since(begin)
+			mean[i] = 0
+			for _, r := range res.Radius {
+				mean[i] += r / float64(len(res.Radius))
+			}
+			pool.Close()
+		}
+	}
+	b.ReportMetric(float64(took[0])/float64(took[1]), "times-as-fast")
+	b.ReportMetric(mean[0], "mean-radius-anew")
+	b.ReportMetric(mean[1], "mean-radius-kept")
 }

@@ -28,6 +28,13 @@ type linearWorker struct {
 	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
 	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows
+
+	// Of rows whose slopes are kept for another radius: where, and which neurons of which
+	// node they are; nil without.
+	kept     keeper
+	keptOf   int
+	keptRows []neuron
+	keeper   keeper // its own, once radii were searched for
 }
 
 func newLinearWorker(g *graph) *linearWorker {
@@ -228,6 +235,13 @@ func (w *linearWorker) tighten(t *attempt, i int) {
 
 // sharpen bounds what is still open once more, with optimised slopes.
 func (w *linearWorker) sharpen(t *attempt, i int) {
+	optimise := func(list []neuron) {
+		if t.warm != nil {
+			t.warm.optimise(w, t, i, list)
+		} else {
+			w.boundNeurons(t, i, list, t.steps)
+		}
+	}
 	w.ask(t, i, true)
 	n := 0
 	for _, r := range w.list {
@@ -237,7 +251,7 @@ func (w *linearWorker) sharpen(t *attempt, i int) {
 		}
 	}
 	w.list = w.list[:n]
-	w.boundNeurons(t, i, w.list, t.steps)
+	optimise(w.list)
 	w.ask(t, i, true)
 	n = 0
 	for _, r := range w.list {
@@ -246,7 +260,7 @@ func (w *linearWorker) sharpen(t *attempt, i int) {
 			n++
 		}
 	}
-	w.boundNeurons(t, i, w.list[:n], t.steps)
+	optimise(w.list[:n])
 }
 
 // helpers take rows of a worker: a team. (As an interface, so that programs that have no
@@ -304,6 +318,7 @@ func (w *linearWorker) boundList(t *attempt, i int, list []neuron, steps int) {
 // boundGroups takes groups of rows that are filled backward.
 func (w *linearWorker) boundGroups(t *attempt, i, groups int, list []neuron, steps int) {
 	if steps > 0 {
+		w.kept, w.keptOf, w.keptRows = t.warm, i, list
 		w.ascend(t, i-1, groups, steps, -1, func() {
 			rest := list
 			for g := range groups {
@@ -313,6 +328,10 @@ func (w *linearWorker) boundGroups(t *attempt, i, groups int, list []neuron, ste
 			}
 			w.take(i, groups)
 		})
+		if t.warm != nil && !t.gaveUp {
+			t.warm.store(w, groups)
+		}
+		w.kept = nil
 	} else {
 		w.take(i, groups)
 		w.run(i-1, groups, nil)

@@ -78,19 +78,31 @@ func (v *Verifier) Radius(ctx context.Context, o Options, norm net.Norm, resolut
 func radiusOne(c *call, w *linearWorker, i int) {
 	proved := c.radii.Steps[i]
 	for m := c.first(); m <= c.o.Method; m++ {
-		s := NewSearch(proved, c.grid.most+1, true)
-		for k, open := s.Next(); open; k, open = s.Next() {
-			a := area{norm: c.grid.norm, box: c.grid.ball(k).Box(), centre: c.centre(i)}
-			t := newAttempt(c.ctx, &c.o, m, c.goal(i))
-			margin := w.try(&t, &a)
-			if t.gaveUp || c.ctx.Err() != nil {
-				return
-			}
-			s.Tell(margin > 0)
+		o := c.o
+		if m == MethodAlphaCROWN && o.Ladder && !o.RowsOnly {
+			o.RowsOnly = true
+			proved = radiusRung(c, w, &o, m, i, proved)
+			o.RowsOnly = false
 		}
-		proved = s.Proved()
+		proved = radiusRung(c, w, &o, m, i, proved)
+		if c.ctx.Err() != nil {
+			return
+		}
 	}
 	c.radii.set(i, proved, c.grid.resolution)
+}
+
+// radiusRung is one method's part of it; what it returns means nothing if the context ends.
+func radiusRung(c *call, w *linearWorker, o *Options, m Method, i, proved int) int {
+	s := NewSearch(proved, c.grid.most+1, true)
+	kept := w.keeperFor(c.v, o, m)
+	for k, open := s.Next(); open && c.ctx.Err() == nil; k, open = s.Next() {
+		a := area{norm: c.grid.norm, box: c.grid.ball(k).Box(), centre: c.centre(i)}
+		t := newAttempt(c.ctx, o, m, c.goal(i))
+		t.warm = kept
+		s.Tell(w.try(&t, &a) > 0)
+	}
+	return s.Proved()
 }
 
 func (r *RadiusResult) resize(n int) {

@@ -130,6 +130,7 @@ func (f *certifyFlags) newProver(s *input.Subject) (*verify.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.KeepSlopes()
 	return v, v.Prepare(f.task(f.radii.v[0]).How())
 }
 

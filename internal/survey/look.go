@@ -134,6 +134,7 @@ func (l *look) prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.KeepSlopes()
 	if err := v.Prepare(o.How); err != nil {
 		return err
 	}

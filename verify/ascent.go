@@ -84,8 +84,8 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			}
 			if step == 0 {
 				r.initial(a, i, groups)
-				if w.kept != nil {
-					w.kept.recall(w, i, groups)
+				if row < 0 && t.warm != nil {
+					t.warm.recall(w, from+1, i, groups)
 				}
 				if row >= 0 && t.domain != nil {
 					t.domain.startSlopes(w, i, groups, row)

@@ -243,3 +243,55 @@ func BenchmarkRadius(b *testing.B) {
 	b.ReportMetric(mean[0], "mean-radius-anew")
 	b.ReportMetric(mean[1], "mean-radius-kept")
 }
+
+// BenchmarkRounding says what bounds give away to rounding: of the distance from a margin's value
+// at the image to its bound by CROWN, the parts that are there for an execution in any order and
+// for our own rows; with errors by the signs of terms and, plain, as certificates state them.
+func BenchmarkRounding(b *testing.B) {
+	dense := func(in int, widths ...int) *model.Architecture {
+		a := &model.Architecture{Name: "dense", Input: model.Shape{C: in, H: 1, W: 1}}
+		for _, w := range widths {
+			a.Layers = append(a.Layers, fc(w), relu)
+		}
+		a.Layers = append(a.Layers, fc(10))
+		return a
+	}
+	for _, c := range []struct {
+		name, eps string
+		arch      *model.Architecture // of random weights; nil: the zoo's
+	}{
+		{"mnist-small-pgd-0.1", "0.02", nil},
+		{"mnist-small-pgd-0.1", "0.001", nil},
+		{"3072-2048-2048-10", "1/255", dense(3072, 2048, 2048)},
+		{"3072-2048-2048-10", "1/2550", dense(3072, 2048, 2048)},
+	} {
+		b.Run(c.name+"/"+c.eps, func(b *testing.B) {
+			m, err := zoo.Load(c.name)
+			if c.arch != nil {
+				m, err = model.Random(c.arch, 1)
+			}
+			require.NoError(b, err)
+			x := randomImage(m.Arch.Input.Size(), rand.New(rand.NewPCG(1, 2)))
+			n, err := net.Compile(m, net.Options{})
+			require.NoError(b, err)
+			y := labels(b, n, x, 1)
+			margin := func(t errorTerm, eps string, plain bool) float64 {
+				removed = t
+				defer func() { removed = noTerm }()
+				pool := kernels.NewPool(2)
+				defer pool.Close()
+				v, err := New(n, pool)
+				require.NoError(b, err)
+				var res Result
+				require.NoError(b, v.Certify(context.Background(), Options{Method: MethodCROWN, RowsOnly: plain}, net.Ball{Eps: net.MustEpsilon(eps)}, Batch{x, y}, &res))
+				return float64(res.Margin[0])
+			}
+			for b.Loop() {
+				bound, at, plain := margin(noTerm, c.eps, false), margin(noTerm, "0", false), margin(noTerm, c.eps, true)
+				b.ReportMetric(100*(margin(termExecuted, c.eps, false)-bound)/(at-bound), "%-executed")
+				b.ReportMetric(100*(margin(termBack, c.eps, false)-bound)/(at-bound), "%-rows")
+				b.ReportMetric(100*(margin(termExecuted, c.eps, true)-plain)/(at-bound), "%-executed-plain")
+			}
+		})
+	}
+}

@@ -36,6 +36,7 @@ type Domain struct {
 	nodes    []nodeDomain
 	low      []float32 // of the property's rows; nil: not bounded yet
 	empty    bool
+	plain    bool // as attempt has it
 }
 
 // nodeDomain is what a domain knows of a node's output before its ReLU. Slices that are

@@ -56,6 +56,8 @@ func boundOne(c *call, w *linearWorker, i int) {
 	a := d.region.area()
 	t := newAttempt(c.ctx, &c.o, c.o.Method, goal{property: d.property})
 	t.domain, t.from, t.boxes = d, c.from, c.boxes
+	d.plain = t.plain || t.boxes
+	t.plain = d.plain
 	if d.low == nil {
 		t.from = 0
 	}

@@ -22,11 +22,11 @@ type imageLanes struct {
 	params [][]float32 // of each node, as RelaxEach has them
 	stop   [][]float32 // of activations: parameters of boxes where rows may stop; nil elsewhere
 
-	c, r, m          []float32 // of a source: centre, radius, magnitude
-	cOut, rOut, vOut []float32
-	less             [kernels.Lanes]float64 // underflow of all nodes
-	low              [kernels.Lanes][]float32
-	goals            [kernels.Lanes]goal
+	c, r, m                []float32 // of a source: centre, radius, magnitude
+	cOut, rOut, vOut, dOut []float32
+	less                   [kernels.Lanes]float64 // underflow of all nodes
+	low                    [kernels.Lanes][]float32
+	goals                  [kernels.Lanes]goal
 }
 
 // laneParams are the parameters of a neuron, as RelaxEach has them.
@@ -85,7 +85,7 @@ func newImageLanes(w *linearWorker) *imageLanes {
 	for _, a := range append(g.stopsOf(), 0) {
 		p.stop[a] = alloc(g.maps[a].size() * kernels.RelaxParams)
 	}
-	for _, b := range []*[]float32{&p.c, &p.r, &p.m, &p.cOut, &p.rOut, &p.vOut} {
+	for _, b := range []*[]float32{&p.c, &p.r, &p.m, &p.cOut, &p.rOut, &p.vOut, &p.dOut} {
 		*b = alloc(largest)
 	}
 	return p
@@ -108,6 +108,7 @@ func (p *imageLanes) load(lane int, a *area, s goal) {
 func (p *imageLanes) bound(t *attempt, rows int) bool {
 	w := p.w
 	w.frame = nil // what it knows of sparse rows is gone
+	w.plain = t.plain
 	for l := range p.low {
 		p.low[l] = append(p.low[l][:0], make([]float32, rows)...)
 	}
@@ -142,9 +143,11 @@ func (p *imageLanes) forward(i int) {
 	copy(c, p.lo[o.affine.Src])
 	copy(r, p.hi[o.affine.Src])
 	var sumM, sumZ [kernels.Lanes]float64
+	var mixed [kernels.Lanes]bool // of lanes with numbers below 0
 	for k := 0; k < n; k += kernels.Lanes {
 		c, r, m := (*[kernels.Lanes]float32)(c[k:]), (*[kernels.Lanes]float32)(r[k:]), (*[kernels.Lanes]float32)(m[k:])
 		for l := range m {
+			mixed[l] = mixed[l] || w.plain || !(c[l] >= 0)
 			v := max(abs32(c[l]), abs32(r[l]))
 			m[l] = v
 			sumM[l] += float64(v)
@@ -154,7 +157,8 @@ func (p *imageLanes) forward(i int) {
 	maps.ahead.Apply(&w.sc, p.cOut, c, 1, kernels.None, nil)
 	maps.abs.Apply(&w.sc, p.rOut, r, 1, kernels.None, nil)
 	maps.v.Apply(&w.sc, p.vOut, m, 1, kernels.None, nil)
-	p.settle(i, o, &sumZ)
+	maps.ahead.Apply(&w.sc, p.dOut, m, 1, kernels.None, nil)
+	p.settle(i, o, &mixed, &sumZ)
 	neurons := w.g.maps[i+1].size()
 	for l := range p.less {
 		p.less[l] += d.rounding.underflow(sumM[l], sumZ[l], neurons)
@@ -162,9 +166,10 @@ func (p *imageLanes) forward(i int) {
 }
 
 // settle is linearWorker's sumsOf and settle.
-func (p *imageLanes) settle(i int, o *relaxAffine, sumZ *[kernels.Lanes]float64) {
+func (p *imageLanes) settle(i int, o *relaxAffine, mixed *[kernels.Lanes]bool, sumZ *[kernels.Lanes]float64) {
 	w, d, a := p.w, &p.w.g.nodes[i], o.affine
-	ofV, ofSkip := d.rounding.errors(w.rest, a.B)
+	ofMixed, _, _ := d.rounding.errors(w.rest, a.B, false)
+	ofBySign, ofD, ofSkip := d.rounding.errors(w.rest, a.B, true)
 	ofLate := keep(termSkipBox, d.rounding.exec*(1+slack))
 	rest := w.rest[:len(a.B)]
 	use := w.sparse[i].room(w.g.maps[i+1].size())
@@ -179,7 +184,11 @@ func (p *imageLanes) settle(i int, o *relaxAffine, sumZ *[kernels.Lanes]float64)
 			l, h := c[lane]-r[lane], c[lane]+r[lane]
 			l -= float32(abs32(l)*relStep) + float32(tiny)
 			h += float32(abs32(h)*relStep) + float32(tiny)
-			e := float64(ofV*float64(v[lane])) + rest[ch]
+			v := float64(v[lane])
+			e := float64(ofBySign*v) + float64(ofD*(v+float64(abs32(p.dOut[at+lane])))) + rest[ch]
+			if mixed[lane] {
+				e = float64(ofMixed*v) + rest[ch]
+			}
 			if a.Skip >= 0 {
 				sl, sh := float64(p.lo[a.Skip][at+lane]), float64(p.hi[a.Skip][at+lane])
 				m := max(math.Abs(sl), math.Abs(sh))

@@ -195,6 +195,7 @@ func (w *linearWorker) loadFrame(d *Domain) bool {
 	a := d.region.area()
 	w.load(&a)
 	t := attempt{domain: d, from: len(w.g.nodes)}
+	w.plain = d.plain
 	if w.boundNodes(&t); t.empty || d.empty {
 		return false
 	}

@@ -13,7 +13,7 @@ type linearWorker struct {
 	*rows
 	c, r, m    []float32 // of a source: centre, radius, magnitude
 	cOut, rOut []float32
-	vOut       []float32
+	vOut, dOut []float32
 	rest       []float64 // of errors, by channel
 	list       []neuron
 	open       []bool         // neurons whose bounds are worth a row
@@ -26,15 +26,12 @@ type linearWorker struct {
 	leaves rider     // a leafRun, once there were leaves
 	lanes  any       // imageLanes, once images have shared lanes
 	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
+	plain  bool      // errors are as certificates state them
 	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows
 
-	// Of rows whose slopes are kept for another radius: where, and which neurons of which
-	// node they are; nil without.
-	kept     keeper
-	keptOf   int
-	keptRows []neuron
-	keeper   keeper // its own, once radii were searched for
+	rowsOf []neuron // whose rows go backward with optimised slopes
+	keeper keeper   // once radii were searched for
 }
 
 func newLinearWorker(g *graph) *linearWorker {
@@ -47,7 +44,7 @@ func newLinearWorker(g *graph) *linearWorker {
 			w.mid = append(w.mid, alloc(m.size()))
 		}
 	}
-	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut} {
+	for _, p := range []*[]float32{&w.c, &w.r, &w.m, &w.cOut, &w.rOut, &w.vOut, &w.dOut} {
 		*p = alloc(largest)
 	}
 	w.open, w.largest = make([]bool, largest), make([]bool, largest)
@@ -74,28 +71,35 @@ func (w *linearWorker) load(a *area) {
 }
 
 // split turns the box of activation a into centres, inflated radii for a layer of
-// constants b, and magnitudes M, of which it returns the sum as well.
-func (w *linearWorker) split(a int, b rounding) (c, r, m []float32, sumM float64) {
+// constants b, and magnitudes M, of which it returns the sum as well, and whether all of them
+// are at least 0.
+func (w *linearWorker) split(a int, b rounding) (c, r, m []float32, sumM float64, positive bool) {
 	srcLo, srcHi := w.actLo[a], w.actHi[a]
 	n := kernels.Groups(len(srcLo)) * kernels.Lanes
 	c, r, m = w.c[:n], w.r[:n], w.m[:n]
 	copy(c, srcLo)
 	copy(r, srcHi)
+	positive = true
 	for k, l := range srcLo {
+		positive = positive && l >= 0
 		v := max(float32(math.Abs(float64(l))), float32(math.Abs(float64(srcHi[k]))))
 		m[k] = v
 		sumM += float64(v)
 	}
 	w.g.net.ISA().IntervalBox(&w.sc, c, r, b.interval(false))
-	return c, r, m, sumM
+	return c, r, m, sumM, positive
 }
 
-// sumsOf bounds node i and sets its errors from C, R and V, of a layer with a bias for
-// each channel that adds the activation skip; −1: none. sumM is that of its source.
-func (w *linearWorker) sumsOf(i int, bias []float32, skip int, sumM float64) {
+// sumsOf bounds node i and sets its errors from C, R, V and, if it is known, D, of a layer with a
+// bias for each channel that adds the activation skip; −1: none. sumM is that of its source.
+func (w *linearWorker) sumsOf(i int, bias []float32, skip int, sumM float64, bySign bool) {
 	d := &w.g.nodes[i]
 	lo, hi, p := w.lo[i], w.hi[i], w.params[i]
-	ofV, ofSkip := d.rounding.errors(w.rest, bias)
+	ofV, ofD, ofSkip := d.rounding.errors(w.rest, bias, bySign)
+	vOut, dOut := w.vOut, w.dOut
+	if !bySign {
+		dOut = vOut
+	}
 	ofLate := keep(termSkipBox, d.rounding.exec*(1+slack))
 	rest := w.rest[:len(bias)]
 	sumZ, ch := 0.0, 0
@@ -104,7 +108,8 @@ func (w *linearWorker) sumsOf(i int, bias []float32, skip int, sumM float64) {
 		l, h := c-r, c+r
 		l -= float32(float32(math.Abs(float64(l)))*relStep) + float32(tiny)
 		h += float32(float32(math.Abs(float64(h)))*relStep) + float32(tiny)
-		e := float64(ofV*float64(w.vOut[k])) + rest[ch]
+		v := float64(vOut[k])
+		e := float64(ofV*v) + float64(ofD*(v+math.Abs(float64(dOut[k])))) + rest[ch]
 		if skip >= 0 {
 			sl, sh := float64(w.actLo[skip][k]), float64(w.actHi[skip][k])
 			m := max(math.Abs(sl), math.Abs(sh))
@@ -218,49 +223,37 @@ func (w *linearWorker) tighten(t *attempt, i int) {
 		}
 	}
 	w.boundNeurons(t, i, w.list, 0)
-	w.ask(t, i, true)
-	n := 0
-	for _, r := range w.list {
-		if t.bothSides || w.open[r.index] {
-			w.list[n] = neuron{r.index, !r.minus}
-			n++
-		}
-	}
-	w.list = w.list[:n]
-	w.boundNeurons(t, i, w.list, 0)
-	if t.steps > 0 && !t.rowsOnly && w.g.nodes[i].stops {
-		w.sharpen(t, i)
+	w.boundNeurons(t, i, w.still(t, i, t.bothSides, true), 0)
+	if t.steps > 0 && !t.rowsOnly && w.g.nodes[i].stops { // once more, with optimised slopes
+		w.optimise(t, i, w.still(t, i, false, false))
+		w.optimise(t, i, w.still(t, i, false, true))
 	}
 }
 
-// sharpen bounds what is still open once more, with optimised slopes.
-func (w *linearWorker) sharpen(t *attempt, i int) {
-	optimise := func(list []neuron) {
-		if t.warm != nil {
-			t.warm.optimise(w, t, i, list)
-		} else {
-			w.boundNeurons(t, i, list, t.steps)
-		}
-	}
+// still asks again, and returns what is open of the list, or all of it: the same ends or the
+// others.
+func (w *linearWorker) still(t *attempt, i int, all, others bool) []neuron {
 	w.ask(t, i, true)
 	n := 0
 	for _, r := range w.list {
-		if w.open[r.index] {
-			w.list[n] = r
+		if all || w.open[r.index] {
+			w.list[n] = neuron{r.index, r.minus != others}
 			n++
 		}
 	}
 	w.list = w.list[:n]
-	optimise(w.list)
-	w.ask(t, i, true)
-	n = 0
-	for _, r := range w.list {
-		if w.open[r.index] {
-			w.list[n] = neuron{r.index, !r.minus}
-			n++
-		}
+	return w.list
+}
+
+// optimise bounds the rows of list, sorted by position, with optimised slopes: in fewer steps
+// those whose slopes are known from another radius.
+func (w *linearWorker) optimise(t *attempt, i int, list []neuron) {
+	if t.warm != nil {
+		var known []neuron
+		known, list = t.warm.divide(w, i, list)
+		w.boundNeurons(t, i, known, (t.steps+warmShare-1)/warmShare)
 	}
-	optimise(w.list[:n])
+	w.boundNeurons(t, i, list, t.steps)
 }
 
 // helpers take rows of a worker: a team. (As an interface, so that programs that have no
@@ -318,7 +311,7 @@ func (w *linearWorker) boundList(t *attempt, i int, list []neuron, steps int) {
 // boundGroups takes groups of rows that are filled backward.
 func (w *linearWorker) boundGroups(t *attempt, i, groups int, list []neuron, steps int) {
 	if steps > 0 {
-		w.kept, w.keptOf, w.keptRows = t.warm, i, list
+		w.rowsOf = list
 		w.ascend(t, i-1, groups, steps, -1, func() {
 			rest := list
 			for g := range groups {
@@ -329,9 +322,8 @@ func (w *linearWorker) boundGroups(t *attempt, i, groups int, list []neuron, ste
 			w.take(i, groups)
 		})
 		if t.warm != nil && !t.gaveUp {
-			t.warm.store(w, groups)
+			t.warm.store(w, i, groups)
 		}
-		w.kept = nil
 	} else {
 		w.take(i, groups)
 		w.run(i-1, groups, nil)

@@ -78,28 +78,24 @@ func (v *Verifier) Radius(ctx context.Context, o Options, norm net.Norm, resolut
 func radiusOne(c *call, w *linearWorker, i int) {
 	proved := c.radii.Steps[i]
 	for m := c.first(); m <= c.o.Method; m++ {
-		o := c.o
-		if m == MethodAlphaCROWN && o.Ladder && !o.RowsOnly {
-			o.RowsOnly = true
-			proved = radiusRung(c, w, &o, m, i, proved)
-			o.RowsOnly = false
+		if m == MethodAlphaCROWN && c.o.Ladder && !c.o.RowsOnly { // slopes of the goal's rows alone go most of the way
+			proved = radiusRung(c, w, m, i, proved, true)
 		}
-		proved = radiusRung(c, w, &o, m, i, proved)
-		if c.ctx.Err() != nil {
-			return
-		}
+		proved = radiusRung(c, w, m, i, proved, c.o.RowsOnly)
 	}
-	c.radii.set(i, proved, c.grid.resolution)
+	if c.ctx.Err() == nil {
+		c.radii.set(i, proved, c.grid.resolution)
+	}
 }
 
 // radiusRung is one method's part of it; what it returns means nothing if the context ends.
-func radiusRung(c *call, w *linearWorker, o *Options, m Method, i, proved int) int {
-	s := NewSearch(proved, c.grid.most+1, true)
-	kept := w.keeperFor(c.v, o, m)
+func radiusRung(c *call, w *linearWorker, m Method, i, proved int, rowsOnly bool) int {
+	s, t := NewSearch(proved, c.grid.most+1, true), newAttempt(c.ctx, &c.o, m, c.goal(i))
+	if t.rowsOnly = rowsOnly; !rowsOnly && m == MethodAlphaCROWN && c.v.keeps != nil {
+		t.warm = c.v.keeps(w)
+	}
 	for k, open := s.Next(); open && c.ctx.Err() == nil; k, open = s.Next() {
 		a := area{norm: c.grid.norm, box: c.grid.ball(k).Box(), centre: c.centre(i)}
-		t := newAttempt(c.ctx, o, m, c.goal(i))
-		t.warm = kept
 		s.Tell(w.try(&t, &a) > 0)
 	}
 	return s.Proved()

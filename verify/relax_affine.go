@@ -76,10 +76,14 @@ func (o *relaxAffine) key(sig []int, w kernels.Window) []int {
 }
 
 func (o *relaxAffine) forward(w *linearWorker, i int) {
-	c, r, m, sumM := w.split(o.affine.Src, o.interval)
+	c, r, m, sumM, positive := w.split(o.affine.Src, o.interval)
 	o.small.ApplyBoth(&w.sc, w.cOut, c, w.rOut, r, o.both, 1, 0, 1)
 	o.abs.Apply(&w.sc, w.vOut, m, 1, kernels.None, nil, 0, 1)
-	w.sumsOf(i, o.affine.B, o.affine.Skip, sumM)
+	bySign := positive && !w.plain
+	if bySign {
+		o.small.Apply(&w.sc, w.dOut, m, 1, kernels.None, nil, 0, 1)
+	}
+	w.sumsOf(i, o.affine.B, o.affine.Skip, sumM, bySign)
 }
 
 // back takes rows to the source by the adjoint and hands them on to the skip as they

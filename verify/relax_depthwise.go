@@ -45,11 +45,11 @@ func (o *relaxDepthwise) key(sig []int, w kernels.Window) []int {
 }
 
 func (o *relaxDepthwise) forward(w *linearWorker, i int) {
-	c, r, m, sumM := w.split(w.g.nodes[i].in[0], o.interval)
+	c, r, m, sumM, _ := w.split(w.g.nodes[i].in[0], o.interval)
 	o.centre.Apply(&w.sc, w.cOut, c, 1, 1, kernels.None, nil)
 	o.radius.Apply(&w.sc, w.rOut, r, 1, 1, kernels.None, nil)
 	o.v.Apply(&w.sc, w.vOut, m, 1, 1, kernels.None, nil)
-	w.sumsOf(i, o.bias, -1, sumM)
+	w.sumsOf(i, o.bias, -1, sumM, false)
 }
 
 func (o *relaxDepthwise) back(r *rows, i int, v []float32, groups int) {

@@ -84,7 +84,7 @@ func (o *relaxGrouped) out(k, pixels, lanes int) channels {
 }
 
 func (o *relaxGrouped) forward(w *linearWorker, i int) {
-	c, r, m, sumM := w.split(w.g.nodes[i].in[0], o.interval)
+	c, r, m, sumM, _ := w.split(w.g.nodes[i].in[0], o.interval)
 	from, to := w.spare(0), w.spare(1)
 	half, halfOut := len(from)/2, len(to)/2
 	for k := range o.groups {
@@ -99,7 +99,7 @@ func (o *relaxGrouped) forward(w *linearWorker, i int) {
 		g.abs.Apply(&w.sc, to, from, 1, kernels.None, nil, 0, 1)
 		out.put(w.vOut, to)
 	}
-	w.sumsOf(i, o.bias, -1, sumM)
+	w.sumsOf(i, o.bias, -1, sumM, false)
 }
 
 func (o *relaxGrouped) back(r *rows, i int, v []float32, groups int) {

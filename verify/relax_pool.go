@@ -57,7 +57,7 @@ func (o *relaxMean) forward(w *linearWorker, i int) {
 	o.pool.Apply(&w.sc, w.rOut, w.actHi[src], 1, 1)
 	o.pool.Apply(&w.sc, w.vOut, m, 1, 1)
 	n := float64(o.sliding.Taps())
-	d.rounding.errors(w.rest[:1], zeroBias)
+	d.rounding.errors(w.rest[:1], zeroBias, false)
 	ofV := (keep(termExecuted, d.rounding.exec) + keep(termBack, d.rounding.back)) * (1 + slack) * d.rounding.chain
 	ofBox := keep(termMeanBox, 2*d.rounding.exec*(1+slack)*d.rounding.chain)
 	sumZ := 0.0

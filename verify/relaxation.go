@@ -22,6 +22,19 @@ import (
 // γ_T, plus the interval of s, widened by γ_T·Mₛ, each rounded outward as in 3; or
 // what follows from rows.
 //
+// Where a ≥ 0 is known, exact and executed, a sum of some of the terms of Wa + b, with any of
+// them left out, lies between −N and P, the sums of what is negative and positive: P ≤ W⁺M + b⁺,
+// N ≤ W⁻M + b⁻. A sum of T − 1 additions errs by at most u times what each of them gives, besides
+// the u|Wa| + Kη/2 of products; what it gives is within γ_T(|W|M + |b|) + Kη of such a sum. So
+//
+//	|ẑ − (Wa + b + s)| ≤ γ_T(Q + Mₛ) + (u + γ_T²)(|W|M + |b|) + Kη,  Q = max(P, N),
+//
+// which of weights of both signs is about half. The layers of a longer sum add up: a sum of some
+// of its terms is at most that of their Q and Mₛ. V of 10 is P + N, and one more FMA chain from b
+// over W·M is D, P − N but for γ_K·V + Kη: Q ≤ (V + |D|)/2 + 2γ_K·V.
+// The constants have relaxExtra·u·V besides, which 9 counts on. (Certificates state γ_T of all;
+// so do proofs that are to become one.)
+//
 // 9. Backward through a ReLU. Given a row λ of float32 (any: a lower bound of Σλa
 // is wanted), p = max(λ, 0), n = min(λ, 0), the kernel computes
 //
@@ -111,17 +124,22 @@ const (
 	gammaChain = (chain + 2*u) / (1 - (chain + 2*u))
 )
 
-// errors returns what gives E of 10: the factor of V, that of Mₛ, and, for each output
-// channel, the rest.
-func (r *rowRounding) errors(rest []float64, bias []float32) (ofV, ofSkip float64) {
+// errors returns what gives E of 10: the factors of V, of V + |D|, if bySign, and of Mₛ, and, for
+// each output channel, the rest.
+func (r *rowRounding) errors(rest []float64, bias []float32, bySign bool) (ofV, ofD, ofSkip float64) {
 	ofSkip = keep(termSkip, (r.exec+r.back)*(1+slack))
-	ofV = (keep(termExecuted, r.exec) + keep(termBack, r.back)) * (1 + slack) * r.chain
+	exec := r.exec
+	if bySign {
+		ofD = keep(termExecuted, exec/2*(1+slack))
+		exec = min(exec, float64(exec*(exec+r.chain-1))+(relaxExtra+1)*u)
+	}
+	ofV = (keep(termExecuted, exec) + keep(termBack, r.back)) * (1 + slack) * r.chain
 	ofB, least := keep(termConstants, gammaChain), keep(termUnderError, tiny)
-	products, other := keep(termUnderError, float64(ofV*r.fanIn*eta)), keep(termUnderError, float64((r.fanIn+4)*eta))
+	products, other := keep(termUnderError, float64((ofV+2*ofD)*r.fanIn*eta)), keep(termUnderError, float64((r.fanIn+4)*eta))
 	for c, b := range bias {
 		rest[c] = float64((products+float64(ofB*math.Abs(float64(b)))+other)*(1+slack)) + least
 	}
-	return ofV, ofSkip
+	return ofV, ofD, ofSkip
 }
 
 // over returns a float32 not below v ≥ 0, by little.

@@ -22,7 +22,7 @@ type Verifier struct {
 	workers   []*linearWorker // one for each of the pool, of linear bounds
 	together  *team           // of them all; nil until they work for one region
 
-	newKeeper func(*graph) keeper // nil: radii start anew from CROWN's slopes
+	keeps func(*linearWorker) keeper // nil: radii start anew from CROWN's slopes
 
 	spare *call // for the next call
 }

@@ -14,10 +14,9 @@ const (
 // keeper is a warm. (As an interface, so that programs that search for no radius do not carry
 // it.)
 type keeper interface {
-	next()
-	optimise(w *linearWorker, t *attempt, node int, list []neuron)
-	recall(w *linearWorker, node, groups int)
-	store(w *linearWorker, groups int)
+	divide(w *linearWorker, node int, list []neuron) (known, others []neuron)
+	recall(w *linearWorker, of, node, groups int)
+	store(w *linearWorker, of, groups int)
 }
 
 // warm keeps the slopes of one image from radius to radius of a search: those optimised at one
@@ -61,34 +60,27 @@ func (n *warmNode) slot(r neuron) *warmSlot {
 }
 
 // KeepSlopes makes Radius keep optimised slopes from one radius of an image to the next, in up to
-// 256 MB a worker: MethodAlphaCROWN then takes about half of the time (BenchmarkRadius). What is
+// 256 MB a worker: MethodAlphaCROWN then takes 0.6 of the time (BenchmarkRadius). What is
 // proved differs a little, for its slopes do. It must not be called during other calls. (A
 // choice, so that programs for devices need not carry it.)
-func (v *Verifier) KeepSlopes() {
-	v.newKeeper = func(g *graph) keeper { return newWarm(g) }
+func (v *Verifier) KeepSlopes() { v.keeps = keepWarm }
+
+// keepWarm returns what keeps the slopes of the next image of a worker.
+func keepWarm(w *linearWorker) keeper {
+	s, _ := w.keeper.(*warm)
+	if s == nil {
+		s = newWarm(w.g)
+		w.keeper = s
+	}
+	s.run++
+	return s
 }
 
-// keeperFor returns what keeps the slopes of the next image for a method; nil: nothing is to be
-// kept, or the method optimises no slopes but those of the goal's rows.
-func (w *linearWorker) keeperFor(v *Verifier, o *Options, m Method) keeper {
-	if v.newKeeper == nil || m < MethodAlphaCROWN || o.RowsOnly {
-		return nil
-	}
-	if w.keeper == nil {
-		w.keeper = v.newKeeper(w.g)
-	}
-	w.keeper.next()
-	return w.keeper
-}
-
-// next forgets the slopes of the image before.
-func (s *warm) next() { s.run++ }
-
-// optimise bounds the rows of list, sorted by position, with optimised slopes: in fewer steps
-// those whose slopes are known from another radius.
-func (s *warm) optimise(w *linearWorker, t *attempt, i int, list []neuron) {
+// divide makes room for the slopes of the rows of a list, and divides it into those whose slopes
+// are known from another radius and others, in their order.
+func (s *warm) divide(w *linearWorker, i int, list []neuron) (known, others []neuron) {
 	s.reserve(w, i, list)
-	known, others := s.known[:0], s.others[:0]
+	known, others = s.known[:0], s.others[:0]
 	for _, r := range list {
 		if s.nodes[i].slot(r).run == s.run {
 			known = append(known, r)
@@ -97,8 +89,7 @@ func (s *warm) optimise(w *linearWorker, t *attempt, i int, list []neuron) {
 		}
 	}
 	s.known, s.others = known, others
-	w.boundNeurons(t, i, known, (t.steps+warmShare-1)/warmShare)
-	w.boundNeurons(t, i, others, t.steps)
+	return known, others
 }
 
 // reserve makes room for the slopes of the rows of a list.
@@ -128,13 +119,13 @@ func (s *warm) slopes(w *linearWorker, i int) int {
 	return n
 }
 
-// recall sets the slopes of node k for groups of rows to those that are kept.
-func (s *warm) recall(w *linearWorker, k, groups int) {
+// recall sets the slopes of node k for groups of rows of the node of to those that are kept.
+func (s *warm) recall(w *linearWorker, of, k, groups int) {
 	if !w.g.nodes[k].sloped() {
 		return
 	}
 	o, _ := w.g.nodes[k].op.(*relaxElementwise)
-	s.eachSlot(w, k, groups, func(g, lane int, slot *warmSlot, kept []uint8) {
+	s.eachSlot(w, of, k, groups, func(g, lane int, slot *warmSlot, kept []uint8) {
 		if slot.run != s.run {
 			return
 		}
@@ -153,12 +144,12 @@ func (s *warm) recall(w *linearWorker, k, groups int) {
 }
 
 // store keeps the slopes that rows have come to.
-func (s *warm) store(w *linearWorker, groups int) {
-	for k := range w.keptOf {
+func (s *warm) store(w *linearWorker, of, groups int) {
+	for k := range of {
 		if !w.ascent.used[k+1] || !w.g.nodes[k].sloped() {
 			continue
 		}
-		s.eachSlot(w, k, groups, func(g, lane int, slot *warmSlot, kept []uint8) {
+		s.eachSlot(w, of, k, groups, func(g, lane int, slot *warmSlot, kept []uint8) {
 			alpha := w.group(w.ascent.alpha[k+1], k+1, g)
 			for at := range kept {
 				kept[at] = uint8(alpha[at*kernels.Lanes+lane]*255 + 0.5)
@@ -169,17 +160,17 @@ func (s *warm) store(w *linearWorker, groups int) {
 }
 
 // eachSlot calls f for each row that has a slot, with its slopes of node k.
-func (s *warm) eachSlot(w *linearWorker, k, groups int, f func(g, lane int, slot *warmSlot, kept []uint8)) {
+func (s *warm) eachSlot(w *linearWorker, of, k, groups int, f func(g, lane int, slot *warmSlot, kept []uint8)) {
 	from := 0
 	for i := range k {
 		if w.g.nodes[i].sloped() {
 			from += w.size(i + 1)
 		}
 	}
-	list := w.keptRows
+	list := w.rowsOf
 	for g := range groups {
 		for l, n := range list[:w.count[g]] {
-			if slot := s.nodes[w.keptOf].slot(n); slot.alpha != nil {
+			if slot := s.nodes[of].slot(n); slot.alpha != nil {
 				f(g, l, slot, slot.alpha[from:][:w.size(k+1)])
 			}
 		}

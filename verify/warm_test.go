@@ -84,7 +84,7 @@ func TestKeptSlopesFit(t *testing.T) {
 			t.warm = kept
 			return float64(w.try(&t, &area{norm: net.Linf, box: net.Ball{Eps: net.MustEpsilon("0.02")}.Box(), centre: x}))
 		}
-		kept := w.keeperFor(v, &o, MethodAlphaCROWN)
+		kept := keepWarm(w)
 		crown, first, again := try(MethodCROWN, nil), try(MethodAlphaCROWN, kept), try(MethodAlphaCROWN, kept)
 		assert.GreaterOrEqual(t, again, first-0.05*(first-crown), a.Name)
 		gained += first - crown
@@ -94,15 +94,15 @@ func TestKeptSlopesFit(t *testing.T) {
 
 // noRoom keeps slopes, but has no room for any.
 func noRoom(v *Verifier) {
-	v.newKeeper = func(g *graph) keeper {
-		w := newWarm(g)
-		w.budget = 0
-		return w
+	v.keeps = func(w *linearWorker) keeper {
+		s := newWarm(w.g)
+		s.run, s.budget = 1, 0
+		return s
 	}
 }
 
 // labels returns the classes of images, so that radii are not −1.
-func labels(t *testing.T, n *net.Network, x []float32, images int) []int {
+func labels(t testing.TB, n *net.Network, x []float32, images int) []int {
 	t.Helper()
 	classes := n.Output().Size()
 	z, y := make([]float32, images*classes), make([]int, images)

@@ -50,12 +50,12 @@ var bounds = []struct {
 
 const usage = `edge [flags] [picture]: classify a PNG, PGM or PPM file, or standard input
   --certify       say up to which ε (linf, pixels in [0, 1]) the prediction is proved
-  --method NAME   bound to prove with, the cheap ones first: ibp (default), crown-ibp, crown, alpha-crown
+  --method NAME   what to prove with, cheapest first: ibp (default), crown-ibp, crown, alpha-crown
   --step ε        ε is proved in multiples of this decimal or fraction (default 0.001)
   --invert        the digit is black on white
-  --model FILE    model file in place of the built-in one
+  --model FILE    instead of the built-in model
   --threads N     number of workers (default 1)
-  --all-batches   pack the weights for large batches too
+  --all-batches   pack weights for large batches too
   --time          print what each step takes, and memory
 `
 

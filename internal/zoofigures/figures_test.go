@@ -25,7 +25,6 @@ func TestMeasure(t *testing.T) {
 	assert.GreaterOrEqual(t, f.Auto, f.Certified)
 	assert.GreaterOrEqual(t, f.Certified, f.Intervals)
 	assert.Equal(t, 8, f.HardN)
-	assert.Equal(t, 8, f.ProveN)
 	assert.Positive(t, f.Certified)
 
 	again, err := measure(context.Background(), name, "", 8)
@@ -47,7 +46,7 @@ func TestList(t *testing.T) {
 	assert.Equal(t, l, back)
 	assert.Equal(t, 0.9871, back.of("a").Clean)
 	assert.Nil(t, back.of("c"))
-	assert.Contains(t, (list{{N: 9, HardN: 4, Auto: 0.5, ProveN: 2}}).table(), "| 4 | 50.00 | 2 | 0.00 |")
+	assert.Contains(t, (list{{N: 9, HardN: 4, Auto: 0.5}}).table(), "| 4 | 50.00 | 0.00 |")
 	assert.Contains(t, back.table(), "| a | 0.1 | 98.71 | 0.00 |")
 	assert.Contains(t, back.table(), "| b | 2/255 |")
 }

@@ -76,11 +76,12 @@ func (l list) with(f *Figures) list {
 	return append(l, *f)
 }
 
-// table is that of docs/models.md.
+// table is that of docs/models.md, by name.
 func (l list) table() string {
 	var b strings.Builder
 	b.WriteString("| model | ε | clean | FGSM | PGD-40 | certified, intervals | images | auto | certified, alpha-crown |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, f := range l {
+	byName := func(f, g Figures) int { return strings.Compare(f.Name, g.Name) }
+	for _, f := range slices.SortedFunc(slices.Values(l), byName) {
 		fmt.Fprintf(&b, "| %s | %s", f.Name, f.Eps)
 		for _, v := range []float64{f.Clean, f.FGSM, f.PGD, f.Intervals} {
 			fmt.Fprintf(&b, " | %.2f", 100*v)

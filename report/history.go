@@ -30,6 +30,7 @@ type Columns struct {
 	Clean     []Figure `json:"clean,omitempty"`
 	PGD       []Figure `json:"pgd,omitempty"`
 	Certified []Figure `json:"certified,omitempty"`
+	Noisy     []Figure `json:"noisy,omitempty"`
 }
 
 // Figure is a number of which four digits count.
@@ -77,6 +78,7 @@ func NewHistory(epochs []Epoch) *History {
 			Clean:     column(func(e *Epoch) float64 { return e.Validation.Clean }),
 			PGD:       column(func(e *Epoch) float64 { return e.Validation.PGD }),
 			Certified: column(func(e *Epoch) float64 { return e.Validation.Certified }),
+			Noisy:     column(func(e *Epoch) float64 { return e.Validation.Noisy }),
 		}
 	}
 	return h

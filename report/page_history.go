@@ -36,7 +36,7 @@ func EpochsOfCard(text string) ([]Epoch, error) {
 			Eps: at(h.Eps, i), Kappa: at(h.Kappa, i), LR: at(h.LR, i),
 		}
 		if v := h.Validated; v != nil {
-			list[i].Validation = &train.Validation{Images: v.Images, Clean: at(v.Clean, i), PGD: at(v.PGD, i), Certified: at(v.Certified, i)}
+			list[i].Validation = &train.Validation{Images: v.Images, Clean: at(v.Clean, i), PGD: at(v.PGD, i), Certified: at(v.Certified, i), Noisy: at(v.Noisy, i)}
 		}
 	}
 	return list, checkEpochs(list)

@@ -104,5 +104,9 @@ func pgdHeading(steps int) string {
 
 // ValidationText lists the figures of an epoch's validation.
 func ValidationText(v *train.Validation) string {
-	return fmt.Sprintf("clean %s  PGD %s  certified %s", show.Percent(v.Clean), show.Percent(v.PGD), show.Percent(v.Certified))
+	s := fmt.Sprintf("clean %s  PGD %s  certified %s", show.Percent(v.Clean), show.Percent(v.PGD), show.Percent(v.Certified))
+	if v.Noisy > 0 {
+		s += "  noisy " + show.Percent(v.Noisy)
+	}
+	return s
 }

@@ -16,11 +16,12 @@ import (
 
 // Sub-streams of the random generator: what a stream is drawn for.
 const (
-	streamOrder   uint32 = iota // of the images in an epoch; stream number: the epoch
-	streamStart                 // of an attack; stream number: the image's place in training
-	streamSplit                 // of what validation holds back
-	streamAugment               // of an image; stream number: its place in training
-	streamProbe                 // of an attack that looks for overfitting; stream number: the image's place among those
+	streamOrder      uint32 = iota // of the images in an epoch; stream number: the epoch
+	streamStart                    // of an attack; stream number: the image's place in training
+	streamSplit                    // of what validation holds back
+	streamAugment                  // of an image; stream number: its place in training
+	streamProbe                    // of an attack that looks for overfitting; stream number: the image's place among those
+	streamValidation               // of the noise on images held back
 )
 
 // Trainer trains one model. It must be used by one goroutine at a time.

@@ -87,7 +87,8 @@ func TestValidationFigures(t *testing.T) {
 		var proved verify.Result
 		require.NoError(t, proofs.Certify(t.Context(), verify.Options{}, ball, verify.Batch{X: b.X, Y: b.Y}, &proved))
 		_, certified := proved.Count()
-		assert.Equal(t, Validation{100, float64(right) / 100, float64(robust) / 100, float64(certified) / 100}, *v)
+		assert.Equal(t, Validation{100, float64(right) / 100, float64(robust) / 100, float64(certified) / 100, v.Noisy}, *v)
+		assert.Equal(t, c.Sigma > 0, v.Noisy > 0.2, "%s: %v", method, v.Noisy)
 		assert.Greater(t, v.Clean, 0.3)
 		assert.LessOrEqual(t, v.Certified, v.PGD)
 		assert.LessOrEqual(t, v.PGD, v.Clean)
@@ -228,5 +229,19 @@ func TestVariantsResume(t *testing.T) {
 				require.Len(t, history, len(wantHistory))
 			})
 		}
+	}
+}
+
+// TestChoiceWithNoise: methods that train on noise choose by accuracy under noise.
+func TestChoiceWithNoise(t *testing.T) {
+	h := []Epoch{
+		{Epoch: 1, Validation: &Validation{Clean: 0.99, PGD: 0.5, Certified: 0.1, Noisy: 0.7}},
+		{Epoch: 2, Validation: &Validation{Clean: 0.9, PGD: 0.2, Noisy: 0.8}},
+		{Epoch: 3, Validation: &Validation{Clean: 0.95, PGD: 0.4, Noisy: 0.75}},
+	}
+	for _, method := range []Method{Gaussian, SmoothAdv} {
+		c := quick(method)
+		require.Positive(t, c.Sigma)
+		assert.Equal(t, 2, c.lead(h, 0), method)
 	}
 }

@@ -12,15 +12,9 @@ import (
 
 var generic = &ISA{
 	name:       "generic",
-	conv:       genericConvs(),
 	convPair:   genericConvPair,
-	grad:       genericGrads(),
 	pixels:     narrowPixels,
 	weights:    narrowWeights,
-	small:      genericSmalls(false, Float32),
-	both:       genericSmalls(true, Float32),
-	small16:    [2]smallSet{genericSmalls(false, BFloat16), genericSmalls(false, Float16)},
-	both16:     [2]smallSet{genericSmalls(true, BFloat16), genericSmalls(true, Float16)},
 	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
 	pgdStep:     genericPGDStep,
 	selectMask:  genericSelect,
@@ -41,26 +35,28 @@ var generic = &ISA{
 	boxAdd:      genericBoxAdd,
 	peakFMA:     genericPeakFMA,
 	readMemory:  genericReadMemory,
-	sparse:      [4]func(*asm.SparseArgs){1: genericSparse(1), 2: genericSparse(2), 3: genericSparse(3)},
 }
 
-// genericConvs has every tile that any set may have.
-func genericConvs() (f [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs)) {
-	for r := range f {
-		for p := range f[r] {
-			f[r][p] = genericConv(r, p)
+// Tables are filled here, in place: as values they would be a quarter of a percent of a program
+// for devices. They have every tile that any set may have.
+func init() {
+	for r := range generic.conv {
+		for p := range generic.conv[r] {
+			generic.conv[r][p] = genericConv(r, p)
+		}
+		for k := range generic.grad[r] {
+			generic.grad[r][k] = genericGrad(r, k)
 		}
 	}
-	return f
-}
-
-func genericGrads() (f [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)) {
-	for r := range f {
-		for k := range f[r] {
-			f[r][k] = genericGrad(r, k)
-		}
+	fillSmall(&generic.small, false, Float32)
+	fillSmall(&generic.both, true, Float32)
+	for i, wt := range []Weights{BFloat16, Float16} {
+		fillSmall(&generic.small16[i], false, wt)
+		fillSmall(&generic.both16[i], true, wt)
 	}
-	return f
+	for g := 1; g < len(generic.sparse); g++ {
+		generic.sparse[g] = genericSparse(g)
+	}
 }
 
 type lane = [Lanes]float32

@@ -6,8 +6,8 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// genericSmalls are the kernels that Small asks for.
-func genericSmalls(both bool, wt Weights) (f smallSet) {
+// fillSmall has the kernels that Small asks for.
+func fillSmall(f *smallSet, both bool, wt Weights) {
 	list := [][2]int{{8, 1}, {6, 2}, {3, 2}, {2, 2}, {1, 2}, {1, 4}}
 	if both {
 		list = [][2]int{{8, 1}, {6, 2}, {4, 2}, {2, 2}, {2, 4}}
@@ -15,7 +15,6 @@ func genericSmalls(both bool, wt Weights) (f smallSet) {
 	for _, pv := range list {
 		f[pv[0]][pv[1]] = genericSmall(pv[0], pv[1], both, wt)
 	}
-	return f
 }
 
 // genericSmall is SmallPxV in pure Go, or with both BothPxV, for weights of type wt.

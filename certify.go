@@ -49,7 +49,7 @@ func (m *Model) CertifyInto(ctx context.Context, x Batch, b Ball, how Bound, c *
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, o, err := m.prove(how)
+	v, o, err := m.prove(how, b)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (m *Model) Radius(ctx context.Context, x Batch, step Ball, limit int, how B
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, o, err := m.prove(how)
+	v, o, err := m.prove(how, step)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (m *Model) largest(step net.Ball, limit int) (net.Epsilon, error) {
 
 // prove returns the verifier, which is made when the first proof is asked for, and the
 // options of a bound.
-func (m *Model) prove(how Bound) (*verify.Verifier, verify.Options, error) {
+func (m *Model) prove(how Bound, b Ball) (*verify.Verifier, verify.Options, error) {
 	o := verify.Options{Method: how, Ladder: true}
 	if how < IBP || how > AlphaCROWN {
 		return nil, o, fmt.Errorf("bound %d: want IBP, CROWNIBP, CROWN or AlphaCROWN", how)
@@ -123,6 +123,9 @@ func (m *Model) prove(how Bound) (*verify.Verifier, verify.Options, error) {
 			return nil, o, err
 		}
 		m.verifier = v
+	}
+	if b.more != nil {
+		b.more.of(m.verifier)
 	}
 	return m.verifier, o, nil
 }

@@ -76,6 +76,7 @@ func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideO
 	if err != nil {
 		return nil, err
 	}
+	v.JoinBalls()
 	if o.Level == nil {
 		o.Level = (*Witness).Violates
 	}

@@ -35,6 +35,7 @@ func checkCertified(ctx context.Context, c *Case) Finding {
 	if err != nil {
 		return skip("%v", err)
 	}
+	v.JoinBalls()
 	linear := verify.MethodCROWNIBP
 	if c.Level == LevelFull {
 		linear = verify.MethodCROWN

@@ -40,6 +40,7 @@ func Proofs(n *net.Network, pool *kernels.Pool, costly bool) (func(ctx context.C
 	if err != nil {
 		return nil, err
 	}
+	v.JoinBalls()
 	p := &prover{v: v, size: n.Input().Size(), costly: costly}
 	return p.prove, nil
 }

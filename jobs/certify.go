@@ -204,6 +204,7 @@ func (c *Certify) NewWork(s *Subject) (*CertifyWork, error) {
 		return nil, err
 	}
 	v.KeepSlopes()
+	v.JoinBalls()
 	if err := v.Prepare(c.How()); err != nil {
 		return nil, err
 	}

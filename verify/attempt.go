@@ -19,7 +19,7 @@ type attempt struct {
 	early     bool // stop optimising when the goal's rows are proved
 	bothSides bool // bound stable neurons from both sides
 	boxes     bool // no rows through nodes that are not linear, whatever the norm
-	plain     bool // errors of layers as certificates state them: γ of all (8)
+	plain     bool // as imageState has it
 	pure      bool // rows alone, no interval: tests compare with other implementations
 
 	proof  *Proof  // wanted; else nil
@@ -61,7 +61,7 @@ func (w *linearWorker) try(t *attempt, a *area) float32 {
 // attempt bounds the rows of the goal for the loaded region; −Inf if it is stopped, +Inf
 // if its domain is empty.
 func (w *linearWorker) attempt(t *attempt, low []float32) {
-	w.plain = t.plain
+	w.plain = t.plain || t.pure
 	if t.steps > 0 && w.ascent == nil {
 		w.g.packAhead()
 		w.ascent = newAscent(w.rows)

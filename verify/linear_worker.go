@@ -26,7 +26,6 @@ type linearWorker struct {
 	leaves rider     // a leafRun, once there were leaves
 	lanes  any       // imageLanes, once images have shared lanes
 	openAt [][]int32 // of a frame, neurons of each node whose lower line is free
-	plain  bool      // errors are as certificates state them
 	frame  *Domain   // that is loaded; nil: none, or something else is
 	proved []float32 // lower bounds of the goal's rows
 

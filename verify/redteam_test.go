@@ -44,11 +44,13 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 	for m := MethodIBP; m <= MethodAlphaCROWN; m++ {
 		v, err := newProver(n, pool, Options{Method: m, Iterations: 2, RowsOnly: r.IntN(2) == 0})
 		require.NoError(t, err, c)
+		v.JoinBalls()
 		layers, margins, err := v.Bounds(c.Ball, c.X, c.Y)
 		require.NoError(t, err, c)
 		claim(m.String(), layers, margins)
 		spec, err := newProver(n, pool, Options{Method: m, Iterations: 2, Property: &Property{C: slices.Concat(c.Rows...)}})
 		require.NoError(t, err, c)
+		spec.JoinBalls()
 		_, rows, err := spec.Bounds(c.Ball, c.X, 0)
 		require.NoError(t, err, c)
 		claims = append(claims, redteam.Claim{Name: m.String() + " of rows on " + n.ISA().Name(), Rows: wide(rows)})
@@ -67,6 +69,7 @@ func claimsOf(t *testing.T, c *redteam.Case, pool *kernels.Pool) []redteam.Claim
 	o := Options{Method: Method(r.IntN(4)), Iterations: 2}
 	v, err := New(n, pool)
 	require.NoError(t, err, c)
+	v.JoinBalls()
 	root, err := v.Root(Around(c.Ball, c.X), &Property{C: slices.Concat(c.Rows...)})
 	require.NoError(t, err, c)
 	require.NoError(t, v.BoundDomains(context.Background(), o, 0, root), c)

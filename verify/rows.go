@@ -35,6 +35,7 @@ type rows struct {
 	sums    [maxGroups]kernels.RelaxSums
 	low     [maxGroups][kernels.Lanes]float64
 	norms   [kernels.Lanes]float64
+	start   kernels.RelaxSums // of a group before the input
 	scaling normalizer
 
 	depthwise kernels.Depthwise // like adjoint, in use
@@ -47,6 +48,8 @@ type imageState struct {
 	norm net.Norm
 	eps  float64
 	less float64 // underflow of all nodes (12)
+
+	plain bool // rows are bounded as certificates state it: γ of all (8), and not 11a
 
 	lo, hi       [][]float32 // of each node, of a linear one before its ReLU
 	actLo, actHi [][]float32 // of each activation
@@ -327,6 +330,10 @@ func (r *rows) finish(groups int) {
 		r.dualNorms(v)
 		for l := range kernels.Lanes {
 			r.low[g][l] = max(r.low[g][l], rowLow(&r.sums[g], l, 0, r.less+float64(r.eps*r.norms[l]*(1+slack))))
+		}
+		if r.g.join != nil && !r.plain {
+			r.start = start
+			r.g.join(r, g, v)
 		}
 	}
 }

@@ -22,7 +22,9 @@ type Verifier struct {
 	workers   []*linearWorker // one for each of the pool, of linear bounds
 	together  *team           // of them all; nil until they work for one region
 
-	keeps func(*linearWorker) keeper // nil: radii start anew from CROWN's slopes
+	// What programs for devices need not carry: see KeepSlopes and JoinBalls.
+	keeps func(*linearWorker) keeper
+	join  func(r *rows, g int, v []float32)
 
 	spare *call // for the next call
 }
@@ -70,7 +72,9 @@ func (v *Verifier) ibp() (err error) {
 // packGraph makes the graph, once.
 func (v *Verifier) packGraph() (err error) {
 	if v.graph == nil {
-		v.graph, err = newGraph(v.net)
+		if v.graph, err = newGraph(v.net); err == nil {
+			v.graph.join = v.join
+		}
 	}
 	return err
 }

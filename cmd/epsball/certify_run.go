@@ -131,6 +131,7 @@ func (f *certifyFlags) newProver(s *input.Subject) (*verify.Verifier, error) {
 		return nil, err
 	}
 	v.KeepSlopes()
+	v.JoinBalls()
 	return v, v.Prepare(f.task(f.radii.v[0]).How())
 }
 

@@ -179,7 +179,7 @@ func peakMemory() float64 {
 
 // check reads what the proof is to be before anything is loaded.
 func (o *options) check() (epsball.Bound, epsball.Ball, error) {
-	step, err := epsball.ParseBall("linf", o.step)
+	step, err := epsball.ParseLinf(o.step)
 	if err == nil && step.Eps() == "0" {
 		err = errors.New("got 0, expected more")
 	}

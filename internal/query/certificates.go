@@ -61,6 +61,7 @@ func (w *Writer) region(ctx context.Context, q *audit.Question, index int, r *br
 	if err != nil {
 		return nil, err
 	}
+	v.JoinBalls()
 	r = &branch.Record{ByInputs: true}
 	res, err := branch.Prove(ctx, v, region, q.Proves, branch.Options{Record: r})
 	switch {

@@ -135,6 +135,7 @@ func (l *look) prove(ctx context.Context) error {
 		return err
 	}
 	v.KeepSlopes()
+	v.JoinBalls()
 	if err := v.Prepare(o.How); err != nil {
 		return err
 	}

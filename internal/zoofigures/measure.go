@@ -98,6 +98,7 @@ func measure(ctx context.Context, name, images string, n int) (*Figures, error) 
 	if err != nil {
 		return nil, err
 	}
+	v.JoinBalls()
 	how := verify.Options{Method: verify.MethodAlphaCROWN, Ladder: true, RowsOnly: hard && big}
 	p, err := audit.NewProving(v, x, y, audit.ProveOptions{Eps: eps, How: how, Block: block, Progress: progress})
 	if err != nil {

@@ -1,0 +1,155 @@
+package verify
+
+import (
+	"math"
+	"slices"
+
+	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/net"
+)
+
+// 11a. Ball and box at once. Let a row μ be divided, μ = α + β, in any way. By 11, for every a of
+// ball ∩ box
+//
+//	Σμa ≥ Σαĉ − ε‖α/std‖* − Σ|α|(4uM + 4u|ĉ| + 4η) + Σ min(βl, βh).
+//
+// α = μ gives the bound over the ball, β = μ that over the box. In L2, with y = μ/std and a κ > 0,
+// the point δ = −κy cut to the box, in pixels around the centre, is where Lagrange's conditions
+// hold for the κ that gives it the length ε: there α/std is y where δ is not cut, −δ/κ where it
+// is. In L1 it is y cut to ±t. κ and t are found by some steps, and any is sound.
+//
+// All of it is float64: n sums and products, and the rounding of β and α, err by at most (n + 8)2⁻⁵²
+// of the terms' magnitudes, which is taken off.
+
+// JoinBalls makes linear bounds of L2 and L1 balls take ball and box together, not the better of
+// the two: on images with many black or white pixels radii grow by a tenth to a third, for up
+// to twice the time. Proofs that become certificates (Options.RowsOnly, Prove) do without, for no
+// certificate states it. It must not be called during other calls. (A choice, so that programs
+// for devices need not carry it.)
+func (v *Verifier) JoinBalls() {
+	v.join = (*rows).join
+	if v.graph != nil {
+		v.graph.join = v.join
+	}
+}
+
+// joinSteps are the steps for κ, and for t: more give next to nothing.
+var joinSteps = [...]int{net.L2: 1, net.L1: 3}
+
+// join raises low of group g, whose rows are v on the input and start without it, to the bounds over ball and box,
+// unless all are proved without.
+func (r *rows) join(g int, v []float32) {
+	if slices.Min(r.low[g][:]) > 0 {
+		return
+	}
+	cut := r.cutAt(g, v)
+	var c, norm, loss, all [kernels.Lanes]float64
+	channels, n := r.g.maps[0].c, 0
+	r.each(g, 0, func(at, k int) {
+		n++
+		std := r.scaling.scale(k % channels)
+		p := r.dual[k*kernels.RelaxParams:]
+		centre, e := float64(p[kernels.RelaxBias]), float64(p[kernels.RelaxError])
+		lo, hi := float64(r.actLo[0][k]), float64(r.actHi[0][k])
+		low, up := float64((lo-centre)*std), float64((hi-centre)*std)
+		s := 1 / std
+		for l, x := range v[at*kernels.Lanes:][:kernels.Lanes] {
+			mu := float64(x)
+			y := mu * s
+			a := mu
+			if part := r.ofBall(y, cut[l], low, up); part != y {
+				y, a = part, float64(part*std)
+				b, end := mu-a, lo
+				if b < 0 {
+					end = hi
+				}
+				box := float64(b * end)
+				c[l] += box
+				all[l] += math.Abs(box)
+			}
+			ball, err := float64(a*centre), float64(math.Abs(a)*e)
+			c[l] += ball
+			loss[l] += err
+			all[l] += math.Abs(ball)
+			if r.norm == net.L2 {
+				norm[l] += float64(y * y)
+			} else {
+				norm[l] = max(norm[l], math.Abs(y))
+			}
+		}
+	})
+	for l, length := range norm {
+		if r.norm == net.L2 {
+			length = math.Sqrt(length)
+		}
+		less := r.less + float64(r.eps*length*(1+slack)) + loss[l] + float64((all[l]+loss[l])*float64(n+8)*0x1p-52)
+		r.low[g][l] = max(r.low[g][l], rowLow(&r.start, l, c[l], less))
+	}
+}
+
+// ofBall returns the part of y that is left to the ball.
+func (r *rows) ofBall(y, cut, low, up float64) float64 {
+	if r.norm != net.L2 {
+		return min(max(y, -cut), cut)
+	}
+	switch d := -cut * y; {
+	case d < low:
+		return -low / cut
+	case d > up:
+		return -up / cut
+	}
+	return y
+}
+
+// cutAt finds κ or t for each lane.
+func (r *rows) cutAt(g int, v []float32) (cut [kernels.Lanes]float64) {
+	channels := r.g.maps[0].c
+	below, above := cut, r.norms // of t
+	for l, n := range r.norms {
+		cut[l] = r.eps / max(n, 1e-300)
+		if r.norm == net.L1 {
+			cut[l] = n / 2
+		}
+	}
+	for range joinSteps[r.norm] {
+		var done, free [kernels.Lanes]float64 // squares of δ that is cut, and of y that is not; in L1 the room of what is
+		r.each(g, 0, func(at, k int) {
+			std := r.scaling.scale(k % channels)
+			centre := float64(r.dual[k*kernels.RelaxParams+kernels.RelaxBias])
+			low, up := float64((float64(r.actLo[0][k])-centre)*std), float64((float64(r.actHi[0][k])-centre)*std)
+			s := 1 / std
+			for l, x := range v[at*kernels.Lanes:][:kernels.Lanes] {
+				y := float64(x) * s
+				d := -cut[l] * y
+				switch {
+				case r.norm == net.L1:
+					if y > cut[l] {
+						done[l] -= low
+					} else if y < -cut[l] {
+						done[l] += up
+					}
+				case d < low:
+					done[l] += float64(low * low)
+				case d > up:
+					done[l] += float64(up * up)
+				default:
+					free[l] += float64(y * y)
+				}
+			}
+		})
+		for l := range cut {
+			left := float64(r.eps*r.eps) - done[l]
+			switch {
+			case r.norm == net.L2 && left > 0 && free[l] > 0:
+				cut[l] = math.Sqrt(left / free[l])
+			case r.norm == net.L1 && done[l] > r.eps: // what is above t would take more than ε
+				below[l] = cut[l]
+				cut[l] = (cut[l] + above[l]) / 2
+			case r.norm == net.L1:
+				above[l] = cut[l]
+				cut[l] = (cut[l] + below[l]) / 2
+			}
+		}
+	}
+	return cut
+}

@@ -172,14 +172,26 @@ func graphRadius(p *printer, g *graph) error {
 	if err != nil {
 		return err
 	}
-	var res verify.RadiusResult
-	if err := prover.Radius(ctx, verify.Options{Method: verify.MethodCROWN, Ladder: true}, net.Linf, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), verify.Batch{X: g.x, Y: y}, &res); err != nil {
-		return err
-	}
+	prover.KeepSlopes()
+	prover.JoinBalls()
 	sum := 0
-	for _, k := range res.Steps {
-		p.int(k)
-		sum += k
+	for _, c := range []struct {
+		how    verify.Options
+		norm   net.Norm
+		images int
+	}{
+		{verify.Options{Method: verify.MethodCROWN, Ladder: true}, net.Linf, len(y)},
+		{verify.Options{Method: verify.MethodAlphaCROWN, Ladder: true, Iterations: 4}, net.L2, 1},
+	} {
+		var res verify.RadiusResult
+		b := verify.Batch{X: g.x[:c.images*g.n.Input().Size()], Y: y[:c.images]}
+		if err := prover.Radius(ctx, c.how, c.norm, net.MustEpsilon("1/300"), net.MustEpsilon("0.4"), b, &res); err != nil {
+			return err
+		}
+		for _, k := range res.Steps {
+			p.int(k)
+			sum += k
+		}
 	}
 	p.note = fmt.Sprintf("%d steps", sum)
 	return nil

@@ -242,6 +242,7 @@ func addBounds(p *printer, n *net.Network, m verify.Method, ball net.Ball, x []f
 	if err != nil {
 		return err
 	}
+	prover.JoinBalls()
 	intervals, margins, err := prover.Bounds(ctx, verify.Options{Method: m, Iterations: 4}, verify.Around(ball, x), y)
 	if err != nil {
 		return err

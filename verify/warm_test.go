@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
@@ -33,6 +34,7 @@ func radiiOf(t *testing.T, n *net.Network, threads int, o Options, norm net.Norm
 func TestKeepSlopes(t *testing.T) {
 	archs := deeper()
 	archs = append([]*model.Architecture{archs[5], archs[11]}, layerArchitectures()...)
+	archs = archs[:testsize.Of(len(archs), 5)]
 	more, less, bytes := 0, 0, 0
 	for k, a := range archs {
 		m := newLayers(t, a, 8, rand.New(rand.NewPCG(4, uint64(k))))

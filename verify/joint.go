@@ -36,8 +36,8 @@ func (v *Verifier) JoinBalls() {
 // joinSteps are the steps for κ, and for t: more give next to nothing.
 var joinSteps = [...]int{net.L2: 1, net.L1: 3}
 
-// join raises low of group g, whose rows are v on the input and start without it, to the bounds over ball and box,
-// unless all are proved without.
+// join raises low of group g, whose rows are v on the input and start without it, to the bounds
+// over ball and box, unless all are proved without.
 func (r *rows) join(g int, v []float32) {
 	if slices.Min(r.low[g][:]) > 0 {
 		return

@@ -39,7 +39,7 @@ type warmNode struct {
 }
 
 type warmSlot struct {
-	alpha []uint8 // of activations in descending order: those of the row's windows
+	alpha []uint8 // of the nodes before, in order: those of the row's windows
 	run   int32   // that they are of
 }
 

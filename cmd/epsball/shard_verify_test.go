@@ -31,7 +31,7 @@ func openCheckpoint(t *testing.T, eps float32, parts int) (model, property, path
 
 // TestShardVerify: what shards prove is what one machine proves, with a shard killed in between.
 func TestShardVerify(t *testing.T) {
-	model, property, path, _ := openCheckpoint(t, 0.1, 20)
+	model, property, path, _ := openCheckpoint(t, 0.105, 20)
 	job := filepath.Join(t.TempDir(), "job")
 	plan := document(t, 0, args("shard plan verify %s %s --checkpoint %s --job %s --shards 3", model, property, path, job)...)
 	require.EqualValues(t, 3, plan["shards"])

@@ -184,7 +184,7 @@ func TestCancel(t *testing.T) {
 	whole := newPage()
 	require.NoError(t, Run(context.Background(), subjects(t, 1, 20), o, whole))
 	seen := map[int]bool{}
-	for looks := int64(0); ; looks += 1 + looks/6 {
+	for looks := int64(0); ; looks += 1 + looks/10 {
 		p := newPage()
 		err := Run(countdown.New(looks), subjects(t, 1, 20), o, p)
 		require.NoError(t, p.Check())

@@ -152,7 +152,7 @@ func (s *warm) store(w *linearWorker, of, groups int) {
 		s.eachSlot(w, of, k, groups, func(g, lane int, slot *warmSlot, kept []uint8) {
 			alpha := w.group(w.ascent.alpha[k+1], k+1, g)
 			for at := range kept {
-				kept[at] = uint8(alpha[at*kernels.Lanes+lane]*255 + 0.5)
+				kept[at] = uint8(float32(alpha[at*kernels.Lanes+lane]*255) + 0.5)
 			}
 			slot.run = s.run
 		})

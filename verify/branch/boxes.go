@@ -124,7 +124,7 @@ func (s *search) boundCells(fresh []*cell) error {
 		c.domain = d
 		domains = append(domains, d)
 	}
-	o := verify.Options{Method: verify.MethodCROWN}
+	o := verify.Options{Method: verify.MethodCROWN, RowsOnly: s.o.Record != nil} // as certificates state it
 	if err := s.v.BoundDomains(s.ctx, o, 0, domains...); err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ var generic = &ISA{
 	readMemory:  genericReadMemory,
 }
 
-// Tables are filled here, in place: as values they would be a quarter of a percent of a program
-// for devices. They have every tile that any set may have.
+// Tables are filled here, in place: as values they take 2 KB more of a program. They have every
+// tile that any set may have.
 func init() {
 	for r := range generic.conv {
 		for p := range generic.conv[r] {

@@ -129,14 +129,13 @@ func (v *validator) run(ctx context.Context, m *model.Model) (*Validation, error
 func (v *validator) rightWithNoise(n *net.Network) int {
 	const atOnce = 64
 	in, z := n.Input(), make([]float32, n.Classes())
+	size := in.Size()
 	w := n.NewWorkspace(atOnce, false)
-	packed := make([]float32, atOnce*in.Size())
-	right, copies := 0, len(v.noisy)/in.Size()
+	packed := make([]float32, atOnce*size)
+	right, copies := 0, len(v.noisy)/size
 	for from := 0; from < copies; from += atOnce {
 		some := min(atOnce, copies-from)
-		for k := range some {
-			net.LaneGroups.Pack(packed, v.noisy[(from+k)*in.Size():][:in.Size()], in, k)
-		}
+		net.PackLanes(packed, v.noisy[from*size:(from+some)*size], in, some)
 		logits := w.Forward(packed, kernels.Groups(some))
 		for k := range some {
 			net.LaneGroups.Gather(z, logits, k)

@@ -27,7 +27,7 @@ import (
 // certificate states it. It must not be called during other calls. (A choice, so that programs
 // for devices need not carry it.)
 func (v *Verifier) JoinBalls() {
-	v.join = (*rows).join
+	v.join = join
 	if v.graph != nil {
 		v.graph.join = v.join
 	}
@@ -38,32 +38,28 @@ var joinSteps = [...]int{net.L2: 1, net.L1: 3}
 
 // join raises low of group g, whose rows are v on the input and start without it, to the bounds
 // over ball and box, unless all are proved without.
-func (r *rows) join(g int, v []float32) {
+func join(r *rows, g int, v []float32) {
 	if slices.Min(r.low[g][:]) > 0 {
 		return
 	}
-	cut := r.cutAt(g, v)
+	cut := cutAt(r, g, v)
 	var c, norm, loss, all [kernels.Lanes]float64
-	channels, n := r.g.maps[0].c, 0
+	n := 0
 	r.each(g, 0, func(at, k int) {
 		n++
-		std := r.scaling.scale(k % channels)
-		p := r.dual[k*kernels.RelaxParams:]
-		centre, e := float64(p[kernels.RelaxBias]), float64(p[kernels.RelaxError])
-		lo, hi := float64(r.actLo[0][k]), float64(r.actHi[0][k])
-		low, up := float64((lo-centre)*std), float64((hi-centre)*std)
-		s := 1 / std
+		centre, std, low, up := around(r, k)
+		e, s := float64(r.dual[k*kernels.RelaxParams+kernels.RelaxError]), 1/std
 		for l, x := range v[at*kernels.Lanes:][:kernels.Lanes] {
 			mu := float64(x)
 			y := mu * s
 			a := mu
-			if part := r.ofBall(y, cut[l], low, up); part != y {
+			if part := ofBall(r.norm, y, cut[l], low, up); part != y {
 				y, a = part, float64(part*std)
-				b, end := mu-a, lo
+				b, end := mu-a, r.actLo[0][k]
 				if b < 0 {
-					end = hi
+					end = r.actHi[0][k]
 				}
-				box := float64(b * end)
+				box := float64(b * float64(end))
 				c[l] += box
 				all[l] += math.Abs(box)
 			}
@@ -87,9 +83,17 @@ func (r *rows) join(g int, v []float32) {
 	}
 }
 
+// around returns the centre of the ball at input k, and what δ may be there in the box, of pixels
+// that are divided by std.
+func around(r *rows, k int) (centre, std, low, up float64) {
+	std = r.scaling.scale(k % r.g.maps[0].c)
+	centre = float64(r.dual[k*kernels.RelaxParams+kernels.RelaxBias])
+	return centre, std, float64((float64(r.actLo[0][k]) - centre) * std), float64((float64(r.actHi[0][k]) - centre) * std)
+}
+
 // ofBall returns the part of y that is left to the ball.
-func (r *rows) ofBall(y, cut, low, up float64) float64 {
-	if r.norm != net.L2 {
+func ofBall(norm net.Norm, y, cut, low, up float64) float64 {
+	if norm != net.L2 {
 		return min(max(y, -cut), cut)
 	}
 	switch d := -cut * y; {
@@ -102,8 +106,7 @@ func (r *rows) ofBall(y, cut, low, up float64) float64 {
 }
 
 // cutAt finds κ or t for each lane.
-func (r *rows) cutAt(g int, v []float32) (cut [kernels.Lanes]float64) {
-	channels := r.g.maps[0].c
+func cutAt(r *rows, g int, v []float32) (cut [kernels.Lanes]float64) {
 	below, above := cut, r.norms // of t
 	for l, n := range r.norms {
 		cut[l] = r.eps / max(n, 1e-300)
@@ -114,9 +117,7 @@ func (r *rows) cutAt(g int, v []float32) (cut [kernels.Lanes]float64) {
 	for range joinSteps[r.norm] {
 		var done, free [kernels.Lanes]float64 // squares of δ that is cut, and of y that is not; in L1 the room of what is
 		r.each(g, 0, func(at, k int) {
-			std := r.scaling.scale(k % channels)
-			centre := float64(r.dual[k*kernels.RelaxParams+kernels.RelaxBias])
-			low, up := float64((float64(r.actLo[0][k])-centre)*std), float64((float64(r.actHi[0][k])-centre)*std)
+			_, std, low, up := around(r, k)
 			s := 1 / std
 			for l, x := range v[at*kernels.Lanes:][:kernels.Lanes] {
 				y := float64(x) * s

@@ -143,7 +143,7 @@ func (p *imageLanes) forward(i int) {
 	copy(c, p.lo[o.affine.Src])
 	copy(r, p.hi[o.affine.Src])
 	var sumM, sumZ [kernels.Lanes]float64
-	var mixed [kernels.Lanes]bool // of lanes with numbers below 0
+	var mixed [kernels.Lanes]bool // of lanes with numbers below 0; if plain, all
 	for k := 0; k < n; k += kernels.Lanes {
 		c, r, m := (*[kernels.Lanes]float32)(c[k:]), (*[kernels.Lanes]float32)(r[k:]), (*[kernels.Lanes]float32)(m[k:])
 		for l := range m {
@@ -157,7 +157,9 @@ func (p *imageLanes) forward(i int) {
 	maps.ahead.Apply(&w.sc, p.cOut, c, 1, kernels.None, nil)
 	maps.abs.Apply(&w.sc, p.rOut, r, 1, kernels.None, nil)
 	maps.v.Apply(&w.sc, p.vOut, m, 1, kernels.None, nil)
-	maps.ahead.Apply(&w.sc, p.dOut, m, 1, kernels.None, nil)
+	if !w.plain {
+		maps.ahead.Apply(&w.sc, p.dOut, m, 1, kernels.None, nil)
+	}
 	p.settle(i, o, &mixed, &sumZ)
 	neurons := w.g.maps[i+1].size()
 	for l := range p.less {

@@ -177,6 +177,25 @@ type RelaxArgs struct {
 	Sums                    [3][8]float32
 }
 
+// ClimbArgs describes one call of ClimbSlopes: Rows runs of N neurons, one lane vector each.
+// Params, those of RelaxArgs, skip ParamSkip bytes after each run; Row, Value, Slope, First and
+// Second are contiguous. For each neuron, with the parameters up and t, where v > 0 and t > 0, v
+// being the coefficients at Row and z the values at Value:
+//
+//	z' = Slope*z; g = v*z
+//	First = First*Beta1 + g*Rest1
+//	Second = Second*Beta2 + (g*g)*Rest2
+//	Slope = Slope + (First*Rate)/(sqrt(Second*Scale) + Tiny), within 0 and 1; 0 for NaN
+//
+// elsewhere z' = up*z + t, and nothing else changes. z' goes to Value. Every operation rounds once,
+// none is fused.
+type ClimbArgs struct {
+	Row, Value, Slope, First, Second, Params unsafe.Pointer
+	N, Rows, ParamSkip                       int
+
+	Beta1, Rest1, Beta2, Rest2, Rate, Scale, Tiny float32
+}
+
 // LinesArgs describes one call of LinesBack or LinesAhead: N lane vectors at each pointer,
 // but one float32 a vector at Bias, for functions of which each, in each lane, lies between
 // the lines Lower·z and Upper·z + Intercept. With slope = the sign bit of v is set ? Upper :

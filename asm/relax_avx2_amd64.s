@@ -10,6 +10,12 @@ DATA abs8<>+16(SB)/8, $0x7fffffff7fffffff
 DATA abs8<>+24(SB)/8, $0x7fffffff7fffffff
 GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
+DATA one8<>+0(SB)/8, $0x3f8000003f800000
+DATA one8<>+8(SB)/8, $0x3f8000003f800000
+DATA one8<>+16(SB)/8, $0x3f8000003f800000
+DATA one8<>+24(SB)/8, $0x3f8000003f800000
+GLOBL one8<>(SB), RODATA|NOPTR, $32
+
 // func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 TEXT ·GatherLanesAVX2(SB), NOSPLIT, $0-48
 	// loop: a lane vector a turn.
@@ -199,5 +205,86 @@ loop:
 	VMOVUPS      Y10, 56(R8)
 	VMOVUPS      Y11, 88(R8)
 	VMOVUPS      Y12, 120(R8)
+	VZEROUPPER
+	RET
+
+// func ClimbSlopesAVX2(a *ClimbArgs)
+TEXT ·ClimbSlopesAVX2(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// AX coefficients, BX values, CX slopes, DX and SI moments, DI parameters, R8 neurons
+	// and R9 runs left, R10 args;
+	// Y0 coefficients, Y1 values, Y2, Y3 and Y5 scratch, Y4 mask of the slopes that move,
+	// Y6 Beta1, Y7 Rest1, Y8 Beta2, Y9 Rest2, Y10 Rate, Y11 Scale, Y12 Tiny, Y13 zero, Y14
+	// one.
+	MOVQ         a+0(FP), R10
+	MOVQ         (R10), AX
+	MOVQ         8(R10), BX
+	MOVQ         16(R10), CX
+	MOVQ         24(R10), DX
+	MOVQ         32(R10), SI
+	MOVQ         40(R10), DI
+	MOVQ         56(R10), R9
+	VBROADCASTSS 72(R10), Y6
+	VBROADCASTSS 76(R10), Y7
+	VBROADCASTSS 80(R10), Y8
+	VBROADCASTSS 84(R10), Y9
+	VBROADCASTSS 88(R10), Y10
+	VBROADCASTSS 92(R10), Y11
+	VBROADCASTSS 96(R10), Y12
+	VMOVUPS      one8<>(SB), Y14
+	VXORPS       X13, X13, X13
+row:
+	MOVQ         48(R10), R8
+	PCALIGN      $32
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      (BX), Y1
+	VBROADCASTSS 8(DI), Y2
+	VCMPPS       $17, Y0, Y13, Y4
+	VCMPPS       $17, Y2, Y13, Y3
+	VANDPS       Y3, Y4, Y4
+	VBROADCASTSS 4(DI), Y3
+	VMULPS       Y1, Y3, Y3
+	VADDPS       Y2, Y3, Y2
+	VMOVUPS      (CX), Y3
+	VMULPS       Y1, Y3, Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
+	VMOVUPS      Y2, (BX)
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      (DX), Y1
+	VMULPS       Y6, Y1, Y2
+	VMULPS       Y7, Y0, Y3
+	VADDPS       Y3, Y2, Y2
+	VBLENDVPS    Y4, Y2, Y1, Y1
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      (SI), Y2
+	VMULPS       Y8, Y2, Y3
+	VMULPS       Y0, Y0, Y0
+	VMULPS       Y9, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VBLENDVPS    Y4, Y3, Y2, Y2
+	VMOVUPS      Y2, (SI)
+	VMULPS       Y11, Y2, Y2
+	VSQRTPS      Y2, Y2
+	VADDPS       Y12, Y2, Y2
+	VMULPS       Y10, Y1, Y1
+	VDIVPS       Y2, Y1, Y1
+	VMOVUPS      (CX), Y2
+	VADDPS       Y2, Y1, Y1
+	VMAXPS       Y13, Y1, Y3
+	VMINPS       Y14, Y3, Y5
+	VBLENDVPS    Y4, Y5, Y2, Y2
+	VMOVUPS      Y2, (CX)
+	ADDQ         $32, AX
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	ADDQ         $32, DX
+	ADDQ         $32, SI
+	ADDQ         $20, DI
+	DECQ         R8
+	JNZ          loop
+	ADDQ         64(R10), DI
+	DECQ         R9
+	JNZ          row
 	VZEROUPPER
 	RET

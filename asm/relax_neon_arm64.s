@@ -261,3 +261,143 @@ loop:
 	ADD    $120, R6, R14
 	WORD   $0xad0065d8 // stp q24, q25, [x14]
 	RET
+
+// func ClimbSlopesNEON(a *ClimbArgs)
+TEXT ·ClimbSlopesNEON(SB), NOSPLIT, $0-8
+	// row: runs, loop: a neuron a turn.
+	// R0 coefficients, R1 values, R2 slopes, R3 and R4 moments, R5 parameters, R6 neurons
+	// and R7 runs left, R8 args;
+	// v0-v1 coefficients, v2-v3 values, v4-v5, v6-v7 and v10-v11 scratch, v8-v9 mask of the
+	// slopes that move, v12-v13 Beta1, v14-v15 Rest1, v16-v17 Beta2, v18-v19 Rest2, v20-v21
+	// Rate, v22-v23 Scale, v24-v25 Tiny, v26-v27 zero, v28-v29 one.
+	MOVD   a+0(FP), R8
+	MOVD   (R8), R0
+	MOVD   8(R8), R1
+	MOVD   16(R8), R2
+	MOVD   24(R8), R3
+	MOVD   32(R8), R4
+	MOVD   40(R8), R5
+	MOVD   56(R8), R7
+	WORD   $0xbd40490c // ldr s12, [x8,#72]
+	WORD   $0x4e04058d // dup v13.4s, v12.s[0]
+	WORD   $0x4e04058c // dup v12.4s, v12.s[0]
+	WORD   $0xbd404d0e // ldr s14, [x8,#76]
+	WORD   $0x4e0405cf // dup v15.4s, v14.s[0]
+	WORD   $0x4e0405ce // dup v14.4s, v14.s[0]
+	WORD   $0xbd405110 // ldr s16, [x8,#80]
+	WORD   $0x4e040611 // dup v17.4s, v16.s[0]
+	WORD   $0x4e040610 // dup v16.4s, v16.s[0]
+	WORD   $0xbd405512 // ldr s18, [x8,#84]
+	WORD   $0x4e040653 // dup v19.4s, v18.s[0]
+	WORD   $0x4e040652 // dup v18.4s, v18.s[0]
+	WORD   $0xbd405914 // ldr s20, [x8,#88]
+	WORD   $0x4e040695 // dup v21.4s, v20.s[0]
+	WORD   $0x4e040694 // dup v20.4s, v20.s[0]
+	WORD   $0xbd405d16 // ldr s22, [x8,#92]
+	WORD   $0x4e0406d7 // dup v23.4s, v22.s[0]
+	WORD   $0x4e0406d6 // dup v22.4s, v22.s[0]
+	WORD   $0xbd406118 // ldr s24, [x8,#96]
+	WORD   $0x4e040719 // dup v25.4s, v24.s[0]
+	WORD   $0x4e040718 // dup v24.4s, v24.s[0]
+	MOVD   $0x3f800000, R15
+	WORD   $0x4e040dfc // dup v28.4s, w15
+	WORD   $0x4e040dfd // dup v29.4s, w15
+	WORD   $0x6f00e41a // movi v26.2d, #0x0
+	WORD   $0x6f00e41b // movi v27.2d, #0x0
+row:
+	MOVD   48(R8), R6
+	PCALIGN $16
+loop:
+	WORD   $0xad400400 // ldp q0, q1, [x0]
+	WORD   $0xad400c22 // ldp q2, q3, [x1]
+	WORD   $0xbd4008a4 // ldr s4, [x5,#8]
+	WORD   $0x4e040485 // dup v5.4s, v4.s[0]
+	WORD   $0x4e040484 // dup v4.4s, v4.s[0]
+	WORD   $0x6ebae408 // fcmgt v8.4s, v0.4s, v26.4s
+	WORD   $0x6ebbe429 // fcmgt v9.4s, v1.4s, v27.4s
+	WORD   $0x6ebae486 // fcmgt v6.4s, v4.4s, v26.4s
+	WORD   $0x6ebbe4a7 // fcmgt v7.4s, v5.4s, v27.4s
+	WORD   $0x4e261d08 // and v8.16b, v8.16b, v6.16b
+	WORD   $0x4e271d29 // and v9.16b, v9.16b, v7.16b
+	WORD   $0xbd4004a6 // ldr s6, [x5,#4]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD   $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD   $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD   $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	WORD   $0xad401c46 // ldp q6, q7, [x2]
+	WORD   $0x6e22dcc6 // fmul v6.4s, v6.4s, v2.4s
+	WORD   $0x6e23dce7 // fmul v7.4s, v7.4s, v3.4s
+	WORD   $0x4f21051f // sshr v31.4s, v8.4s, #31
+	WORD   $0x6ebf1cc4 // bit v4.16b, v6.16b, v31.16b
+	WORD   $0x4f21053f // sshr v31.4s, v9.4s, #31
+	WORD   $0x6ebf1ce5 // bit v5.16b, v7.16b, v31.16b
+	WORD   $0xad001424 // stp q4, q5, [x1]
+	WORD   $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD   $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD   $0xad400c62 // ldp q2, q3, [x3]
+	WORD   $0x6e2cdc44 // fmul v4.4s, v2.4s, v12.4s
+	WORD   $0x6e2ddc65 // fmul v5.4s, v3.4s, v13.4s
+	WORD   $0x6e2edc06 // fmul v6.4s, v0.4s, v14.4s
+	WORD   $0x6e2fdc27 // fmul v7.4s, v1.4s, v15.4s
+	WORD   $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD   $0x4e27d4a5 // fadd v5.4s, v5.4s, v7.4s
+	WORD   $0x4f21051f // sshr v31.4s, v8.4s, #31
+	WORD   $0x6ebf1c82 // bit v2.16b, v4.16b, v31.16b
+	WORD   $0x4f21053f // sshr v31.4s, v9.4s, #31
+	WORD   $0x6ebf1ca3 // bit v3.16b, v5.16b, v31.16b
+	WORD   $0xad000c62 // stp q2, q3, [x3]
+	WORD   $0xad401484 // ldp q4, q5, [x4]
+	WORD   $0x6e30dc86 // fmul v6.4s, v4.4s, v16.4s
+	WORD   $0x6e31dca7 // fmul v7.4s, v5.4s, v17.4s
+	WORD   $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
+	WORD   $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
+	WORD   $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
+	WORD   $0x6e33dc21 // fmul v1.4s, v1.4s, v19.4s
+	WORD   $0x4e20d4c6 // fadd v6.4s, v6.4s, v0.4s
+	WORD   $0x4e21d4e7 // fadd v7.4s, v7.4s, v1.4s
+	WORD   $0x4f21051f // sshr v31.4s, v8.4s, #31
+	WORD   $0x6ebf1cc4 // bit v4.16b, v6.16b, v31.16b
+	WORD   $0x4f21053f // sshr v31.4s, v9.4s, #31
+	WORD   $0x6ebf1ce5 // bit v5.16b, v7.16b, v31.16b
+	WORD   $0xad001484 // stp q4, q5, [x4]
+	WORD   $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
+	WORD   $0x6e37dca5 // fmul v5.4s, v5.4s, v23.4s
+	WORD   $0x6ea1f884 // fsqrt v4.4s, v4.4s
+	WORD   $0x6ea1f8a5 // fsqrt v5.4s, v5.4s
+	WORD   $0x4e38d484 // fadd v4.4s, v4.4s, v24.4s
+	WORD   $0x4e39d4a5 // fadd v5.4s, v5.4s, v25.4s
+	WORD   $0x6e34dc42 // fmul v2.4s, v2.4s, v20.4s
+	WORD   $0x6e35dc63 // fmul v3.4s, v3.4s, v21.4s
+	WORD   $0x6e24fc42 // fdiv v2.4s, v2.4s, v4.4s
+	WORD   $0x6e25fc63 // fdiv v3.4s, v3.4s, v5.4s
+	WORD   $0xad401444 // ldp q4, q5, [x2]
+	WORD   $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD   $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD   $0x6ebae446 // fcmgt v6.4s, v2.4s, v26.4s
+	WORD   $0x6e7a1c46 // bsl v6.16b, v2.16b, v26.16b
+	WORD   $0x6ebbe467 // fcmgt v7.4s, v3.4s, v27.4s
+	WORD   $0x6e7b1c67 // bsl v7.16b, v3.16b, v27.16b
+	WORD   $0x6ea6e78a // fcmgt v10.4s, v28.4s, v6.4s
+	WORD   $0x6e7c1cca // bsl v10.16b, v6.16b, v28.16b
+	WORD   $0x6ea7e7ab // fcmgt v11.4s, v29.4s, v7.4s
+	WORD   $0x6e7d1ceb // bsl v11.16b, v7.16b, v29.16b
+	WORD   $0x4f21051f // sshr v31.4s, v8.4s, #31
+	WORD   $0x6ebf1d44 // bit v4.16b, v10.16b, v31.16b
+	WORD   $0x4f21053f // sshr v31.4s, v9.4s, #31
+	WORD   $0x6ebf1d65 // bit v5.16b, v11.16b, v31.16b
+	WORD   $0xad001444 // stp q4, q5, [x2]
+	ADDS   $32, R0
+	ADDS   $32, R1
+	ADDS   $32, R2
+	ADDS   $32, R3
+	ADDS   $32, R4
+	ADDS   $20, R5
+	SUBS   $1, R6
+	BNE    loop
+	MOVD   64(R8), R15
+	ADDS   R15, R5
+	SUBS   $1, R7
+	BNE    row
+	RET

@@ -109,6 +109,12 @@ func Both8x1F16AVX2(a *ConvArgs)
 //go:noescape
 func BoxEndAVX2(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 
+// ClimbSlopesAVX2 takes values of eight rows forward through the lines of ReLUs, and lower
+// slopes up their gradients, as ClimbArgs describes.
+//
+//go:noescape
+func ClimbSlopesAVX2(a *ClimbArgs)
+
 // ClipAVX2 is v = lo > src ? lo : src; dst = hi < v ? hi : v for n lane vectors.
 //
 //go:noescape

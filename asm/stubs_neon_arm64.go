@@ -109,6 +109,12 @@ func Both8x1NEON(a *ConvArgs)
 //go:noescape
 func BoxEndNEON(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 
+// ClimbSlopesNEON takes values of eight rows forward through the lines of ReLUs, and lower
+// slopes up their gradients, as ClimbArgs describes.
+//
+//go:noescape
+func ClimbSlopesNEON(a *ClimbArgs)
+
 // ClipGradNEON is dst = lo < x and x < hi ? dy : +0 for n lane vectors.
 //
 //go:noescape

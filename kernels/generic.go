@@ -14,7 +14,6 @@ var generic = &ISA{
 	name:       "generic",
 	convPair:   genericConvPair,
 	pixels:     narrowPixels,
-	weights:    narrowWeights,
 	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
 	pgdStep:     genericPGDStep,
 	selectMask:  genericSelect,
@@ -30,6 +29,7 @@ var generic = &ISA{
 	relax:       func(a *asm.RelaxArgs) { genericRelax(a, false, 1) },
 	relaxLanes:  func(a *asm.RelaxArgs) { genericRelax(a, true, 1) },
 	relaxEach:   func(a *asm.RelaxArgs) { genericRelax(a, false, Lanes) },
+	climbSlopes: genericClimbSlopes,
 	add:         genericAdd,
 	addGate:     genericAddGate,
 	boxAdd:      genericBoxAdd,
@@ -43,9 +43,6 @@ func init() {
 	for r := range generic.conv {
 		for p := range generic.conv[r] {
 			generic.conv[r][p] = genericConv(r, p)
-		}
-		for k := range generic.grad[r] {
-			generic.grad[r][k] = genericGrad(r, k)
 		}
 	}
 	fillSmall(&generic.small, false, Float32)

@@ -23,6 +23,7 @@ const (
 // read-only and safe for concurrent use.
 type WeightGrad struct {
 	isa      *ISA
+	grads    *gradSet
 	shape    Shape
 	channels int       // of a part
 	ones     []float32 // one lane vector: the "input" of the bias
@@ -31,7 +32,7 @@ type WeightGrad struct {
 // NewWeightGrad returns the weight gradient of the given geometry.
 func NewWeightGrad(isa *ISA, s Shape) *WeightGrad {
 	s.check()
-	w := &WeightGrad{isa: isa, shape: s, ones: Alloc(Lanes)}
+	w := &WeightGrad{isa: isa, grads: isa.grads(), shape: s, ones: Alloc(Lanes)}
 	for i := range w.ones {
 		w.ones[i] = 1
 	}
@@ -202,7 +203,7 @@ func (b *gradTile) run() {
 			a.XRow = (s.StrideH*s.InW - cols.n*s.StrideW) * s.InC * vecBytes
 			a.XGroup = (s.InH - y.n*s.StrideH) * s.InW * s.InC * vecBytes
 			x0, done := a.X, 0
-			for _, k := range w.isa.weights[b.r] {
+			for _, k := range w.grads.weights[b.r] {
 				if n := (run - done) / k; n > 0 {
 					a.X = unsafe.Add(x0, done*vecBytes)
 					b.call(k, n, first+done)
@@ -226,7 +227,7 @@ func (b *gradTile) call(k, n, first int) {
 	if b.last {
 		a.Out = base(b.dw[b.c*fanIn+first:])
 	}
-	b.w.isa.grad[b.r][k](a)
+	b.w.grads.kernels[b.r][k](a)
 }
 
 // bias takes the bias for one more weight.
@@ -241,7 +242,7 @@ func (b *gradTile) bias() {
 	}
 	stride := a.OutStride
 	a.OutStride = 4
-	b.w.isa.grad[b.r][1](a)
+	b.w.grads.kernels[b.r][1](a)
 	a.OutStride = stride
 }
 
@@ -278,7 +279,7 @@ func (b *gradTile) window(rows, cols tapSpan) {
 // reduce adds up the lanes of a run of weights that the last block does not see.
 func (b *gradTile) reduce(first, run int) {
 	fanIn, at, done := b.w.shape.FanIn(), b.r*first*Lanes, 0
-	for _, k := range b.w.isa.weights[b.r] {
+	for _, k := range b.w.grads.weights[b.r] {
 		for ; run-done >= k; done += k {
 			for i := range b.r {
 				for j := range k {
@@ -331,7 +332,7 @@ func (p *gradPart) fc(groups int) {
 		a.XCol = n * vecBytes
 		each(func() {
 			done := 0
-			for _, k := range w.isa.weights[b.r] {
+			for _, k := range w.grads.weights[b.r] {
 				if t := (n - done) / k; t > 0 {
 					a.X = base(x[done*Lanes:])
 					b.call(k, t, first+done)

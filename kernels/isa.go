@@ -14,9 +14,7 @@ type ISA struct {
 	name                    string
 	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
 	convPair                func(*asm.ConvArgs)                                      // one pixel, two tiles of channels
-	grad                    [tileChannels + 1][gradWeights + 1]func(*asm.GradArgs)   // by channels, weights
 	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
-	weights                 [tileChannels + 1][]int                                  // by channels: the tiles of grad, descending to 1
 	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
 	small16, both16         [2]smallSet                                              // the same for BFloat16 and Float16 weights; empty: none
 	winogradIn, winogradOut func(*asm.WinogradArgs)
@@ -29,6 +27,7 @@ type ISA struct {
 	relax       func(*asm.RelaxArgs)
 	relaxLanes  func(*asm.RelaxArgs)
 	relaxEach   func(*asm.RelaxArgs)
+	climbSlopes func(*asm.ClimbArgs)
 	boxEnd      func(dst, x unsafe.Pointer, n int, e1, e2, doubt float32, up uint32)
 	pause       func(n int)
 	adamStep    func(w, g, m, v unsafe.Pointer, n int, a *asm.AdamArgs)
@@ -109,6 +108,7 @@ type Scratch struct {
 	interval asm.IntervalArgs
 	adam     asm.AdamArgs
 	relax    asm.RelaxArgs
+	climb    asm.ClimbArgs
 	lines    asm.LinesArgs
 	sparse   asm.SparseArgs
 	taps     asm.TapsArgs

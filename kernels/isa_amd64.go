@@ -32,14 +32,7 @@ var avx2 = &ISA{
 		1: {8: asm.Conv1x8AVX2},
 	},
 	convPair: asm.Conv8x1AVX2,
-	grad: [5][gradWeights + 1]func(*asm.GradArgs){
-		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2},
-		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},
-		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
-		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
-	},
-	pixels:  narrowPixels,
-	weights: narrowWeights,
+	pixels:   narrowPixels,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: asm.Small8x1AVX2},
 		6: {2: asm.Small6x2AVX2},
@@ -98,6 +91,7 @@ var avx2 = &ISA{
 	relax:       asm.RelaxAVX2,
 	relaxLanes:  asm.RelaxLanesAVX2,
 	relaxEach:   asm.RelaxEachAVX2,
+	climbSlopes: asm.ClimbSlopesAVX2,
 	add:         asm.AddAVX2,
 	addGate:     asm.AddGateAVX2,
 	boxAdd:      asm.IntervalAddAVX2,
@@ -117,9 +111,6 @@ func newAVX512(wide bool) *ISA {
 	if wide {
 		i.conv, i.pixels = conv512, pixels512
 	}
-	g := &i.grad[4]
-	g[4], g[8], g[12] = asm.Grad4x4AVX512, asm.Grad4x8AVX512, asm.Grad4x12AVX512
-	i.weights[4] = []int{12, 8, 4, 3, 2, 1}
 	i.peakFMA, i.readMemory = asm.PeakFMAAVX512, asm.ReadMemoryAVX512
 	return &i
 }
@@ -143,4 +134,35 @@ var pixels512 = [tileChannels + 1][]int{
 	3: {4, 4, 4, 4, 4, 8},
 	2: {4, 4, 4, 4, 4, 8},
 	1: {8},
+}
+
+// nativeGrads returns the gradient kernels of a set; nil: those of the generic one.
+func nativeGrads(i *ISA) *gradSet {
+	switch i.name {
+	case "avx2":
+		return &avx2Grads
+	case "avx512":
+		return &avx512Grads
+	}
+	return nil
+}
+
+var avx2Grads = gradSet{
+	kernels: [5][gradWeights + 1]func(*asm.GradArgs){
+		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2},
+		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},
+		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
+		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
+	},
+	weights: narrowWeights,
+}
+
+var avx512Grads = gradSet{
+	kernels: [5][gradWeights + 1]func(*asm.GradArgs){
+		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2, 4: asm.Grad4x4AVX512, 8: asm.Grad4x8AVX512, 12: asm.Grad4x12AVX512},
+		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},
+		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
+		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
+	},
+	weights: [tileChannels + 1][]int{4: {12, 8, 4, 3, 2, 1}, 3: {3, 2, 1}, 2: {3, 2, 1}, 1: {3, 2, 1}},
 }

@@ -16,14 +16,7 @@ var neon = &ISA{
 		1: {8: asm.Conv1x8NEON},
 	},
 	convPair: asm.Conv8x1NEON,
-	grad: [5][gradWeights + 1]func(*asm.GradArgs){
-		4: {1: asm.Grad4x1NEON, 2: asm.Grad4x2NEON, 3: asm.Grad4x3NEON},
-		3: {1: asm.Grad3x1NEON, 2: asm.Grad3x2NEON, 3: asm.Grad3x3NEON},
-		2: {1: asm.Grad2x1NEON, 2: asm.Grad2x2NEON, 3: asm.Grad2x3NEON},
-		1: {1: asm.Grad1x1NEON, 2: asm.Grad1x2NEON, 3: asm.Grad1x3NEON},
-	},
-	pixels:  narrowPixels,
-	weights: narrowWeights,
+	pixels:   narrowPixels,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: asm.Small8x1NEON},
 		6: {2: asm.Small6x2NEON},
@@ -82,10 +75,29 @@ var neon = &ISA{
 	relax:       asm.RelaxNEON,
 	relaxLanes:  asm.RelaxLanesNEON,
 	relaxEach:   asm.RelaxEachNEON,
+	climbSlopes: asm.ClimbSlopesNEON,
 	add:         asm.AddNEON,
 	addGate:     asm.AddGateNEON,
 	boxAdd:      asm.IntervalAddNEON,
 	peakFMA:     asm.PeakFMANEON,
 	readMemory:  asm.ReadMemoryNEON,
 	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1NEON, 2: asm.Sparse2NEON, 3: asm.Sparse3NEON},
+}
+
+// nativeGrads returns the gradient kernels of a set; nil: those of the generic one.
+func nativeGrads(i *ISA) *gradSet {
+	if i.name == "neon" {
+		return &neonGrads
+	}
+	return nil
+}
+
+var neonGrads = gradSet{
+	kernels: [5][gradWeights + 1]func(*asm.GradArgs){
+		4: {1: asm.Grad4x1NEON, 2: asm.Grad4x2NEON, 3: asm.Grad4x3NEON},
+		3: {1: asm.Grad3x1NEON, 2: asm.Grad3x2NEON, 3: asm.Grad3x3NEON},
+		2: {1: asm.Grad2x1NEON, 2: asm.Grad2x2NEON, 3: asm.Grad2x3NEON},
+		1: {1: asm.Grad1x1NEON, 2: asm.Grad1x2NEON, 3: asm.Grad1x3NEON},
+	},
+	weights: narrowWeights,
 }

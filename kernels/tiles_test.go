@@ -99,7 +99,7 @@ func TestGradTiles(t *testing.T) {
 	for _, isa := range testSets() {
 		for ch := 1; ch <= tileChannels; ch++ {
 			for k := 1; k <= gradWeights; k++ {
-				f := isa.grad[ch][k]
+				f := isa.grads().kernels[ch][k]
 				if f == nil || isa == generic {
 					continue
 				}
@@ -119,13 +119,13 @@ func TestGradTiles(t *testing.T) {
 					requireGuards(t, allOut)
 				}
 			}
-			list := isa.weights[ch]
+			list := isa.grads().weights[ch]
 			require.Equal(t, 1, list[len(list)-1])
 			last := math.MaxInt
 			for _, k := range list {
 				require.Less(t, k, last)
 				last = k
-				require.NotNil(t, isa.grad[ch][k])
+				require.NotNil(t, isa.grads().kernels[ch][k])
 			}
 		}
 	}

@@ -11,6 +11,7 @@ func emitRelax(t target) {
 	relax(t, relaxPlain)
 	relax(t, relaxLanes)
 	relax(t, relaxEach)
+	climbSlopes(t)
 }
 
 // relaxKind says where the kernel finds the parameters of a lane.
@@ -171,4 +172,88 @@ func relaxParams(t target, par reg, tmp vec) params {
 		mul: func(dst, x vec, i int) { e.mulElement(dst, x, word(i), i%4) },
 		fma: func(acc, x vec, i int) { e.fmaElement(acc, x, word(i), i%4) },
 	}
+}
+
+// climbSlopes emits a step of lower slopes up their gradients, on the way forward.
+//
+// Register map: 0 row, 1 value, 2–3 and 5 scratch, 4 mask; 6–14 constants.
+func climbSlopes(t target) {
+	const row, value, slope, first, second, par, n, rows, args reg = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	const v, x, t0, t1, mask, t2, beta1, rest1, beta2, rest2, rate, scale, tiny, zeroV, one vec = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+	t.text("ClimbSlopes", `takes values of eight rows forward through the lines of ReLUs, and lower
+slopes up their gradients, as ClimbArgs describes.`, "a *ClimbArgs", 8)
+	var a asm.ClimbArgs
+	field := func(off uintptr) mem { return at(args, int(off)) }
+	explain(t, `row: runs, loop: a neuron a turn.
+%s coefficients, %s values, %s slopes, %s and %s moments, %s parameters, %s neurons and %s runs left, %s args;
+%s coefficients, %s values, %s, %s and %s scratch, %s mask of the slopes that move, %s Beta1, %s Rest1, %s Beta2, %s Rest2, %s Rate, %s Scale, %s Tiny, %s zero, %s one.`,
+		row, value, slope, first, second, par, n, rows, args, v, x, t0, t1, t2, mask, beta1, rest1, beta2, rest2, rate, scale, tiny, zeroV, one)
+	t.loadArg(args, "a", 0)
+	t.load(row, field(unsafe.Offsetof(a.Row)))
+	t.load(value, field(unsafe.Offsetof(a.Value)))
+	t.load(slope, field(unsafe.Offsetof(a.Slope)))
+	t.load(first, field(unsafe.Offsetof(a.First)))
+	t.load(second, field(unsafe.Offsetof(a.Second)))
+	t.load(par, field(unsafe.Offsetof(a.Params)))
+	t.load(rows, field(unsafe.Offsetof(a.Rows)))
+	t.vsplat(beta1, field(unsafe.Offsetof(a.Beta1)))
+	t.vsplat(rest1, field(unsafe.Offsetof(a.Rest1)))
+	t.vsplat(beta2, field(unsafe.Offsetof(a.Beta2)))
+	t.vsplat(rest2, field(unsafe.Offsetof(a.Rest2)))
+	t.vsplat(rate, field(unsafe.Offsetof(a.Rate)))
+	t.vsplat(scale, field(unsafe.Offsetof(a.Scale)))
+	t.vsplat(tiny, field(unsafe.Offsetof(a.Tiny)))
+	t.vconst(one, "one8")
+	t.vzero(zeroV)
+	t.label("row")
+	t.load(n, field(unsafe.Offsetof(a.N)))
+	t.label("loop")
+	t.vload(v, at(row, 0))
+	t.vload(x, at(value, 0))
+	t.vsplat(t0, at(par, 4*2))
+	t.vless(mask, zeroV, v)
+	t.vless(t1, zeroV, t0)
+	t.vand(mask, mask, t1)
+	t.vsplat(t1, at(par, 4*1))
+	t.vmul(t1, t1, x)
+	t.vadd(t0, t1, t0) // the upper line
+	t.vload(t1, at(slope, 0))
+	t.vmul(t1, t1, x)
+	t.vselect(t0, mask, t1, t0)
+	t.vstore(t0, at(value, 0))
+	t.vmul(v, v, x) // the gradient
+	t.vload(x, at(first, 0))
+	t.vmul(t0, x, beta1)
+	t.vmul(t1, v, rest1)
+	t.vadd(t0, t0, t1)
+	t.vselect(x, mask, t0, x)
+	t.vstore(x, at(first, 0))
+	t.vload(t0, at(second, 0))
+	t.vmul(t1, t0, beta2)
+	t.vmul(v, v, v)
+	t.vmul(v, v, rest2)
+	t.vadd(t1, t1, v)
+	t.vselect(t0, mask, t1, t0)
+	t.vstore(t0, at(second, 0))
+	t.vmul(t0, t0, scale)
+	t.vsqrt(t0, t0)
+	t.vadd(t0, t0, tiny)
+	t.vmul(x, x, rate)
+	t.vdiv(x, x, t0)
+	t.vload(t0, at(slope, 0))
+	t.vadd(x, x, t0)
+	t.vmax(t1, x, zeroV)
+	t.vmin(t2, t1, one)
+	t.vselect(t0, mask, t2, t0)
+	t.vstore(t0, at(slope, 0))
+	for _, r := range []reg{row, value, slope, first, second} {
+		t.addImm(r, 32)
+	}
+	t.addImm(par, 4*asm.RelaxParams)
+	t.dec(n)
+	t.jump(notZero, "loop")
+	t.addMem(par, field(unsafe.Offsetof(a.ParamSkip)))
+	t.dec(rows)
+	t.jump(notZero, "row")
+	t.ret()
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
 
@@ -22,7 +23,8 @@ type ascent struct {
 	used        []bool
 	kept        [][]float32 // slopes of the best bounds, for a proof; else nil
 	best        [maxGroups][kernels.Lanes]float64
-	forward     kernels.Linear // in use
+	better      [maxGroups][kernels.Lanes]bool // by the last step
+	forward     kernels.Linear                 // in use
 }
 
 // rider is what goes along with rows, of which it takes some neurons: leafRun. (As an
@@ -33,7 +35,7 @@ type rider interface {
 	put(node int)
 	hand(node int)
 	multipliers() bool
-	keep(group, lane int)
+	keep(better *[maxGroups][kernels.Lanes]bool)
 	climb(node int, rate, scale float32)
 	pass(node int)
 	judge(from, groups int)
@@ -109,18 +111,21 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 		}
 		r.finish(groups)
 		done := early
+		clear(a.better[:groups])
 		for i := range groups {
 			for l, v := range r.low[i] {
 				if v > a.best[i][l] || step == 0 { // −Inf, too, is proved with some slopes
-					a.best[i][l] = v
-					if keep {
-						r.keep(a, i, l)
-						if t.leaves != nil {
-							t.leaves.keep(i, l)
-						}
-					}
+					a.best[i][l], a.better[i][l] = v, true
 				}
 				done = done && a.best[i][l] > 0
+			}
+		}
+		if keep {
+			for i := range groups {
+				r.keep(a, i)
+			}
+			if t.leaves != nil {
+				t.leaves.keep(&a.better)
 			}
 		}
 		if step == steps || done || t.stopped() || step == 0 && !r.searched(a, t.leaves) {
@@ -162,8 +167,10 @@ func (r *rows) searched(a *ascent, leaves rider) bool {
 	return false
 }
 
-// keep copies the slopes of a lane of group g.
-func (r *rows) keep(a *ascent, g, lane int) {
+var allLanes = [kernels.Lanes]bool{true, true, true, true, true, true, true, true}
+
+// keep copies the slopes of those lanes of group g that are better.
+func (r *rows) keep(a *ascent, g int) {
 	if a.kept == nil {
 		for _, v := range a.alpha {
 			a.kept = append(a.kept, kernels.Alloc(len(v)))
@@ -172,8 +179,14 @@ func (r *rows) keep(a *ascent, g, lane int) {
 	for act, used := range a.used {
 		if used {
 			from, to := r.group(a.alpha[act], act, g), r.group(a.kept[act], act, g)
-			for k := lane; k < len(from); k += kernels.Lanes {
-				to[k] = from[k]
+			if a.better[g] == allLanes {
+				copy(to, from)
+				continue
+			}
+			for lane, b := range a.better[g] {
+				for k := lane; b && k < len(from); k += kernels.Lanes {
+					to[k] = from[k]
+				}
 			}
 		}
 	}
@@ -287,6 +300,12 @@ func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
 	for g := range groups {
 		v, z := r.group(r.v[i+1], i+1, g), r.group(a.z[i+1], i+1, g)
 		alpha, m, s := r.group(a.alpha[i+1], i+1, g), r.group(a.m[i+1], i+1, g), r.group(a.s[i+1], i+1, g)
+		if d.lines == kernelLines && (o == nil || o.op.Kind == model.ReLU) {
+			run, at := r.runOf(i+1, g)
+			k := kernels.ClimbConstants{Beta1: beta1, Rest1: 1 - beta1, Beta2: beta2, Rest2: 1 - beta2, Rate: rate, Scale: scale, Tiny: 1e-12}
+			r.g.net.ISA().ClimbSlopes(&r.sc, z, v, alpha, m, s, r.params[i][at*kernels.RelaxParams:], run, k)
+			continue
+		}
 		r.each(g, i+1, func(at, k int) {
 			p := r.params[i][k*kernels.RelaxParams:][:kernels.RelaxParams]
 			up, t := p[kernels.RelaxUpper], p[kernels.RelaxIntercept]

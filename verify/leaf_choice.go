@@ -228,13 +228,30 @@ func (w *linearWorker) outward(c Candidate) Candidate {
 	return c
 }
 
+// ranked is the number of candidates up to which those of a lane are kept in order.
+const ranked = 32
+
 // rank puts a candidate among those of a lane, of which the best are kept.
 func (t *leafRun) rank(lane int, c Candidate) {
-	list := append(t.top[lane], c)
-	if len(list) >= max(2*t.o.Candidates, 16) {
-		list = t.best(list)
+	list, most := t.top[lane], t.o.Candidates
+	switch {
+	case most > ranked:
+		if list = append(list, c); len(list) >= 2*most {
+			list = t.best(list)
+		}
+		t.top[lane] = list
+		return
+	case len(list) < most:
+		list = append(list, c)
+		t.top[lane] = list
+	case !(c.Score > list[most-1].Score):
+		return
+	default:
+		list[most-1] = c
 	}
-	t.top[lane] = list
+	for i := len(list) - 1; i > 0 && list[i].Score > list[i-1].Score; i-- {
+		list[i], list[i-1] = list[i-1], list[i]
+	}
 }
 
 // best sorts candidates, the first of equals before the others, and cuts off what is too much.

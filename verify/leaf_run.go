@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/kernels"
 )
@@ -124,25 +125,41 @@ func (t *leafRun) start(i int) {
 		return
 	}
 	params, all := w.params[i], w.frame.nodes[i].slopes
-	for j, leaf := range t.lanes {
-		g, l := j/kernels.Lanes, j%kernels.Lanes
-		alpha := w.group(w.ascent.alpha[i+1], i+1, g)
-		set := func(k int, s float32) {
-			if at := w.within(g, i+1, k); at >= 0 && params[k*kernels.RelaxParams+kernels.RelaxIntercept] != 0 {
-				alpha[at*kernels.Lanes+l] = s
+	for j, n := 0, 0; j < len(t.lanes); j += n {
+		leaf, g, l := t.lanes[j], j/kernels.Lanes, j%kernels.Lanes
+		n = t.alike(j)
+		alpha := w.group(w.ascent.alpha[i+1], i+1, g)[l:]
+		set := func(at int, s float32) {
+			to := alpha[at*kernels.Lanes:][:n]
+			for l := range to {
+				to[l] = s
 			}
 		}
 		switch {
 		case leaf.slopes != nil && leaf.slopes[i] != nil:
-			for n, k := range leaf.open[i] {
-				set(int(k), leaf.slopes[i][n])
-			}
+			open, own := leaf.open[i], leaf.slopes[i]
+			w.eachOf(open, g, i+1, func(n, at int) {
+				if params[int(open[n])*kernels.RelaxParams+kernels.RelaxIntercept] != 0 { // in another frame it may be stable
+					set(at, own[n])
+				}
+			})
 		case all != nil && leaf.Target.Row >= 0:
-			for _, k := range w.openAt[i] {
-				set(int(k), all[leaf.Target.Row][k])
-			}
+			open, own := w.openAt[i], all[leaf.Target.Row]
+			w.eachOf(open, g, i+1, func(n, at int) { set(at, own[open[n]]) })
 		}
 	}
+}
+
+// alike is the number of lanes of a group, from lane j on, that start with the same slopes.
+func (t *leafRun) alike(j int) int {
+	leaf := t.lanes[j]
+	n := 1
+	for j += n; j%kernels.Lanes != 0 && j < len(t.lanes); j, n = j+1, n+1 {
+		if from := t.lanes[j].Optimised(); from != leaf.Optimised() || from == nil && t.lanes[j].Target != leaf.Target {
+			break
+		}
+	}
+	return n
 }
 
 // store hands results to the leaves.
@@ -167,11 +184,23 @@ func (t *leafRun) store(a *attempt) {
 		for _, c := range t.best(t.top[j]) {
 			leaf.Choice = append(leaf.Choice, w.outward(c))
 		}
-		leaf.Point, leaf.Spread = w.point(leaf.Point, leaf.Spread, g, l)
+		if leaf.Target.Row >= 0 {
+			leaf.Point, leaf.Spread = w.point(leaf.Point, leaf.Spread, g, l)
+		}
+	}
+	if t.o.Steps == 0 {
+		return
+	}
+	for i := range t.splits {
+		t.splits[i].each(func(p *place, b *multiplier) {
+			if j := p.group*kernels.Lanes + p.lane; t.own[j] {
+				t.lanes[j].beta[b.split] = b.kept
+			}
+		})
 	}
 }
 
-// take copies the slopes and multipliers that gave a lane its bound.
+// take copies the slopes that gave a lane its bound, and makes room for its multipliers.
 func (t *leafRun) take(leaf *Leaf, g, l int) {
 	w := t.w
 	leaf.slopes, leaf.open = make([][]float32, len(w.g.nodes)), w.openAt
@@ -179,25 +208,25 @@ func (t *leafRun) take(leaf *Leaf, g, l int) {
 		if !w.ascent.used[i+1] || !w.g.nodes[i].sloped() {
 			continue
 		}
-		open, n := w.openAt[i], 0
-		row, kept := make([]float32, len(open)), w.group(w.ascent.kept[i+1], i+1, g)
-		w.each(g, i+1, func(at, k int) {
-			for n < len(open) && int(open[n]) < k {
-				n++
-			}
-			if n < len(open) && int(open[n]) == k {
-				row[n] = kept[at*kernels.Lanes+l]
-			}
-		})
+		row, kept := make([]float32, len(w.openAt[i])), w.group(w.ascent.kept[i+1], i+1, g)
+		w.eachOf(w.openAt[i], g, i+1, func(n, at int) { row[n] = kept[at*kernels.Lanes+l] })
 		leaf.slopes[i] = row
 	}
 	leaf.beta = make([]float32, len(leaf.Splits))
-	for i := range t.splits {
-		t.splits[i].each(func(p *place, b *multiplier) {
-			if p.group == g && p.lane == l {
-				leaf.beta[b.split] = b.kept
-			}
-		})
+}
+
+// eachOf calls f for those of a list of elements, in memory order, that lie in the window of a
+// group: with their place in the list, and in the window.
+func (w *linearWorker) eachOf(list []int32, g, act int, f func(n, at int)) {
+	m, win := w.g.maps[act], w.placed[g][act]
+	begin := 0
+	for y := win.Y0; y < win.Y1; y++ {
+		from, to := (y*m.w+win.X0)*m.c, (y*m.w+win.X1)*m.c
+		n, _ := slices.BinarySearch(list, int32(from))
+		for ; n < len(list) && int(list[n]) < to; n++ {
+			f(n, begin+int(list[n])-from)
+		}
+		begin += to - from
 	}
 }
 

@@ -206,11 +206,11 @@ func (t *leafRun) pass(i int) {
 	})
 }
 
-// keep keeps the multipliers of a lane.
-func (t *leafRun) keep(group, lane int) {
+// keep keeps the multipliers of lanes that are better.
+func (t *leafRun) keep(better *[maxGroups][kernels.Lanes]bool) {
 	for i := range t.splits {
 		t.splits[i].each(func(p *place, b *multiplier) {
-			if p.group == group && p.lane == lane {
+			if better[p.group][p.lane] {
 				b.kept = b.beta
 			}
 		})

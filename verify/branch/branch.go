@@ -166,13 +166,10 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 				return s.taken(err)
 			}
 		}
-		if !resumed {
-			allow(s.trees, s.budget*propertyShare)
-		}
-		resumed = false
-		if stopped, err := s.grow(s.trees, s.stop); stopped || err != nil {
+		if stopped, err := s.growProperty(resumed); stopped || err != nil {
 			return s.taken(err)
 		}
+		resumed = false
 		if refined, err = s.refine(s.budget); err != nil || s.ended {
 			return err
 		}
@@ -180,6 +177,57 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 			return nil
 		}
 	}
+}
+
+// growProperty divides for the property: some parts for each clause, and as long as another
+// doubling seems to get it done before the next round of searches for neurons would be.
+func (s *search) growProperty(resumed bool) (stopped bool, err error) {
+	if resumed { // with what is left of its turn
+		return s.grow(s.trees, s.stop)
+	}
+	parts := s.budget * propertyShare / 2
+	allow(s.trees, parts)
+	if stopped, err := s.grow(s.trees, s.stop); stopped || err != nil {
+		return stopped, err
+	}
+	for {
+		before := lows(s.trees)
+		allow(s.trees, parts)
+		if stopped, err := s.grow(s.trees, s.stop); stopped || err != nil {
+			return stopped, err
+		}
+		parts *= 2
+		if !s.open() || s.forecast(before, parts) > float64(s.searches)*float64(s.budget*budgetGrowth)*neuronCost {
+			return false, nil
+		}
+	}
+}
+
+// forecast is how many parts the clauses still want, if each doubling of their parts raises their
+// bounds as much as the last one, before which they were these.
+func (s *search) forecast(before []float32, parts int) float64 {
+	want := 0.0
+	for i, t := range s.trees {
+		if t.open.len() == 0 {
+			continue
+		}
+		low := float64(t.low())
+		doublings := math.Ceil(-low / max(low-float64(before[i]), 1e-6))
+		if !(doublings <= 40) {
+			return math.Inf(1)
+		}
+		want += float64(parts) * float64(int(1)<<int(max(doublings, 0))-1)
+	}
+	return want
+}
+
+// lows are the bounds of trees.
+func lows(trees []*tree) []float32 {
+	var list []float32
+	for _, t := range trees {
+		list = append(list, t.low())
+	}
+	return list
 }
 
 // taken takes the proof down, if there is one and it is asked for.
@@ -202,7 +250,8 @@ func (s *search) boundRoot(from int, root *verify.Domain) error {
 }
 
 const (
-	firstBudget   = 16 // parts of a neuron's bound in the first round of searches
-	budgetGrowth  = 4  // from a round to the next
-	propertyShare = 8  // parts of a clause for each of a neuron's
+	firstBudget   = 16  // parts of a neuron's bound in the first round of searches
+	budgetGrowth  = 4   // from a round to the next
+	propertyShare = 8   // parts of a clause for each of a neuron's
+	neuronCost    = 0.2 // of a neuron's part, which reaches a part of the network, in those of a clause
 )

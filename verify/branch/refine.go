@@ -20,7 +20,7 @@ func (s *search) refine(budget int) (better bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.next = s.root.Clone()
+	s.next, s.searches = s.root.Clone(), 0
 	for node := s.node; node < len(all); node++ {
 		s.node = node
 		if len(all[node]) == 0 && len(s.neurons) == 0 {
@@ -181,5 +181,6 @@ func (s *search) plantNeurons(root *verify.Domain, targets []verify.Target, budg
 	s.parts += len(fresh)
 	allow(trees, budget)
 	s.neurons = trees
+	s.searches += len(trees)
 	return nil
 }

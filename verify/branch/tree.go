@@ -72,6 +72,7 @@ type search struct {
 	root     *verify.Domain
 	trees    []*tree // of the clauses
 	budget   int     // of the round under way
+	searches int     // for neurons, of the last refinement
 
 	// Of a refinement.
 	next    *verify.Domain // the root to be; nil: there is none under way

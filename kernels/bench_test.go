@@ -65,7 +65,14 @@ func BenchmarkElementwise(b *testing.B) {
 	isa, sc := mustChoose(b), new(Scratch)
 	for _, n := range []int{2 << 10, 96 << 10, 4 << 20} {
 		x, g, lo, hi := Alloc(n), Alloc(n), Alloc(n), Alloc(n)
-		s, t := Alloc(n), Alloc(n)
+		s, t, params := Alloc(n), Alloc(n), Alloc(n/Lanes*RelaxParams)
+		for i := range params {
+			params[i] = 0.5
+		}
+		alpha := Alloc(n)
+		for i := range alpha {
+			alpha[i] = 1 // values stay what they are
+		}
 		for i := range x {
 			x[i], g[i], lo[i], hi[i] = 0.5, float32(i%7)-3.5, 0.4, 0.6
 		}
@@ -78,6 +85,9 @@ func BenchmarkElementwise(b *testing.B) {
 			{"pgd-step-vek", 20, func() { vekPGDStep(x, g, lo, hi, s, t) }},
 			{"adam-step", 28, func() {
 				isa.AdamStep(sc, x, g, s, t, AdamConstants{0.9, 0.1, 0.999, 0.001, 1e-6, 1e-8})
+			}},
+			{"climb-slopes", 36, func() { // where every slope moves
+				isa.ClimbSlopes(sc, lo, x, alpha, s, t, params, RelaxRun{1, n / Lanes, n / Lanes}, ClimbConstants{0.9, 0.1, 0.98, 0.02, 1e-6, 1, 1e-12})
 			}},
 			{"interval", 16, func() { isa.IntervalAffine(sc, s, t, IntervalConstants{Rel: 1e-7, MulR: 1, MulC: 1e-7, ReLU: true}) }},
 		} {

@@ -36,6 +36,7 @@ type Leaf struct {
 	Point  []float32   // what the last bound is attained at in front of the first node, channels first
 	Spread []float32   // of each of its elements, what its width costs the bound
 
+	last   float32     // the bound that Point and Spread are of
 	beta   []float32   // multipliers of Splits, in their order; fewer: zeros
 	slopes [][]float32 // of each node: of its neurons that were open; nil: the frame's
 	open   [][]int32   // these neurons, in memory order

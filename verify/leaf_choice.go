@@ -23,6 +23,9 @@ func (t *leafRun) judge(from, groups int) {
 	if t.o.Candidates == 0 || !open {
 		return
 	}
+	for j := range t.lanes {
+		t.last[j] = down32(r.low[j/kernels.Lanes][j%kernels.Lanes])
+	}
 	r.corners(a, groups)
 	for i := range from + 1 {
 		if a.used[i+1] {

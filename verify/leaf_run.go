@@ -15,7 +15,8 @@ type leafRun struct {
 	own    [maxGroups * kernels.Lanes]bool // lanes that are no repetitions
 	splits []nodeSplits                    // of each node
 	top    [maxGroups * kernels.Lanes][]Candidate
-	window []int // of an output of a maximum
+	last   [maxGroups * kernels.Lanes]float32 // bounds of the last step
+	window []int                              // of an output of a maximum
 }
 
 func newLeafRun(w *linearWorker) *leafRun {
@@ -186,6 +187,7 @@ func (t *leafRun) store(a *attempt) {
 		}
 		if leaf.Target.Row >= 0 {
 			leaf.Point, leaf.Spread = w.point(leaf.Point, leaf.Spread, g, l)
+			leaf.last = t.last[j]
 		}
 	}
 	if t.o.Steps == 0 {

@@ -1,6 +1,7 @@
 package branch
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"unsafe"
@@ -15,6 +16,7 @@ type cell struct {
 	low    float32
 	depth  int
 	cut    int      // which of these inputs to divide at
+	left   float64  // of its volume, since it was bounded
 	node   *cutNode // its place in a record; nil: there is none
 }
 
@@ -43,7 +45,7 @@ func (s *search) boxes() error {
 	}
 	var fresh []*cell
 	if s.cells.len() == 0 { // else a search that was saved goes on
-		root := &cell{domain: s.root, low: margin, node: whole}
+		root := &cell{domain: s.root, low: margin, left: 1, node: whole}
 		for _, k := range s.inputs {
 			root.lo, root.hi = append(root.lo, s.lo[k]), append(root.hi, s.hi[k])
 		}
@@ -73,7 +75,15 @@ func (s *search) boxes() error {
 		fresh = fresh[:0]
 		for range min(s.o.Round, s.cells.len()) {
 			c := s.cells.take()
+			if c.left < 0.5 { // as good as divided
+				fresh = append(fresh, c)
+				continue
+			}
 			halves, ok := c.halve(s.inputs)
+			if !ok && c.left < 1 {
+				fresh = append(fresh, c)
+				continue
+			}
 			if !ok { // one float32 wide: there is nothing left to divide
 				s.ended = true
 				s.putCells(append(fresh, c))
@@ -115,6 +125,7 @@ func (s *search) part(c *cell) verify.Region {
 func (s *search) boundCells(fresh []*cell) error {
 	var domains []*verify.Domain
 	for _, c := range fresh {
+		c.left = 1
 		part := s.part(c)
 		d, err := s.v.Root(part, s.property)
 		if err != nil { // a ball may not reach into a corner: nothing is there
@@ -140,50 +151,125 @@ func (s *search) boundCells(fresh []*cell) error {
 	return nil
 }
 
-// aim finds where to divide the cells that are open, and puts them among the others.
+// aim narrows the cells that are open to where the property may fail, finds where to divide them,
+// and puts them among the others.
 func (s *search) aim(fresh []*cell) error {
 	var leaves []*verify.Leaf
 	var of []*cell
+	var open [][][]*verify.Leaf // of each cell and each clause that may fail: its rows
 	for _, c := range fresh {
 		if c.low > 0 {
 			continue
 		}
-		c.cut = widest(c.lo, c.hi)
-		row := s.lowest(c.domain)
-		leaves, of = append(leaves, verify.NewLeaf(c.domain, verify.Target{Row: row})), append(of, c)
+		clauses := s.mayFail(c.domain)
+		of, open = append(of, c), append(open, clauses)
+		for _, rows := range clauses {
+			leaves = append(leaves, rows...)
+		}
 	}
 	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{Candidates: 1}, leaves...); err != nil {
 		s.putCells(of)
 		return err
 	}
-	for i, l := range leaves {
-		c := of[i]
-		if best := float32(0); l.Spread != nil {
-			for n, k := range s.inputs {
-				if v := l.Spread[k]; v > best && c.hi[n] > c.lo[n] {
-					best, c.cut = v, n
-				}
-			}
-			if s.o.Point != nil && s.o.Point(l.Point) {
-				s.ended = true
-			}
-		}
+	for i, c := range of {
+		s.aimCell(c, open[i])
 	}
 	s.putCells(of)
 	return nil
 }
 
-// lowest returns the row that decides the clause with the lowest bound.
-func (s *search) lowest(d *verify.Domain) int {
-	low, at, from := float32(math.Inf(1)), 0, 0
+// mayFail returns leaves for the rows of each clause that is open in a domain.
+func (s *search) mayFail(d *verify.Domain) (clauses [][]*verify.Leaf) {
+	from := 0
 	for _, n := range s.clauses() {
-		rows := d.Rows()[from : from+n]
-		if v := slices.Max(rows); v < low || from == 0 {
-			low, at = v, from+slices.Index(rows, v)
+		if !(slices.Max(d.Rows()[from:from+n]) > 0) {
+			var rows []*verify.Leaf
+			for row := from; row < from+n; row++ {
+				rows = append(rows, verify.NewLeaf(d, verify.Target{Row: row}))
+			}
+			clauses = append(clauses, rows)
 		}
 		from += n
 	}
-	return at
+	return clauses
+}
+
+// aimCell narrows a cell with the rows of its open clauses, and finds where to divide it: at the
+// input whose width costs the clause with the lowest bound most.
+func (s *search) aimCell(c *cell, open [][]*verify.Leaf) {
+	var weakest *verify.Leaf
+	for _, rows := range open {
+		best := slices.MaxFunc(rows, func(a, b *verify.Leaf) int { return cmp.Compare(a.Low, b.Low) })
+		if weakest == nil || best.Low < weakest.Low {
+			weakest = best
+		}
+		for _, l := range rows {
+			if s.o.Point != nil && l.Point != nil && s.o.Point(l.Point) {
+				s.ended = true
+			}
+		}
+	}
+	var left []float64     // of each width
+	if s.o.Record == nil { // whose cuts are halves
+		left = s.clip(c, open)
+	}
+	c.cut = widest(c.lo, c.hi)
+	if weakest == nil || weakest.Spread == nil {
+		return
+	}
+	most := 0.0
+	for n, k := range s.inputs {
+		cost := float64(weakest.Spread[k])
+		if left != nil {
+			cost *= left[n]
+		}
+		if cost > most && c.hi[n] > c.lo[n] {
+			most, c.cut = cost, n
+		}
+	}
+}
+
+// clip narrows a cell to the box around where a clause may fail, which is where all of its rows may:
+// elsewhere the property holds. It returns what is left of each width; nil: all.
+func (s *search) clip(c *cell, open [][]*verify.Leaf) (left []float64) {
+	lo, hi := slices.Clone(c.hi), slices.Clone(c.lo) // no box yet
+	fails := false
+	for _, rows := range open {
+		from, to := slices.Clone(c.lo), slices.Clone(c.hi)
+		holds := false
+		for _, l := range rows {
+			if l.Low > 0 {
+				holds = true
+				break
+			}
+			low, high, _ := l.Clip()
+			for i, k := range s.inputs {
+				from[i], to[i] = max(from[i], low[k]), min(to[i], high[k])
+				holds = holds || from[i] > to[i]
+			}
+		}
+		if holds { // its rows fail nowhere at once
+			continue
+		}
+		fails = true
+		for i := range lo {
+			lo[i], hi[i] = min(lo[i], from[i]), max(hi[i], to[i])
+		}
+	}
+	if !fails {
+		c.low = float32(math.Inf(1))
+		return nil
+	}
+	for i := range lo {
+		share := 1.0
+		if width := float64(c.hi[i]) - float64(c.lo[i]); width > 0 {
+			share = (float64(hi[i]) - float64(lo[i])) / width
+		}
+		left = append(left, share)
+		c.left *= share
+	}
+	c.lo, c.hi = lo, hi
+	return left
 }
 
 func widest(lo, hi []float32) int {
@@ -213,7 +299,7 @@ func (c *cell) halve(inputs []int) (halves [2]*cell, ok bool) {
 		}
 	}
 	for i := range halves {
-		h := &cell{lo: slices.Clone(c.lo), hi: slices.Clone(c.hi), low: c.low, depth: c.depth + 1}
+		h := &cell{lo: slices.Clone(c.lo), hi: slices.Clone(c.hi), low: c.low, left: 1, depth: c.depth + 1}
 		if i == 0 {
 			h.hi[k] = m
 		} else {
@@ -231,10 +317,12 @@ func (c *cell) halve(inputs []int) (halves [2]*cell, ok bool) {
 	return halves, true
 }
 
-// varying lists the inputs of a region that are no single number.
+// varying lists the inputs of a region that are worth dividing: those that are no single number,
+// nor, as where a property fixes one to a decimal, what lies between two float32 around it.
 func varying(lo, hi []float32) (inputs []int) {
+	inf := float32(math.Inf(1))
 	for k, v := range lo {
-		if hi[k] > v {
+		if hi[k] > math.Nextafter32(math.Nextafter32(v, inf), inf) {
 			inputs = append(inputs, k)
 		}
 	}

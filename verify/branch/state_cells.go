@@ -22,7 +22,7 @@ func (c *cell) appendTo(b []byte) []byte {
 // readCells puts cells that were saved in their places.
 func (s *search) readCells(b []byte) error {
 	for in := (reader{b: b}); len(in.b) > 0; {
-		c := &cell{low: in.float(), depth: in.number(math.MaxInt32), cut: in.number(max(0, len(s.inputs)-1))}
+		c := &cell{left: 1, low: in.float(), depth: in.number(math.MaxInt32), cut: in.number(max(0, len(s.inputs)-1))}
 		if n := in.number(math.MaxInt32); n != len(s.inputs) {
 			return fmt.Errorf("got one of %d inputs that vary, want %d", n, len(s.inputs))
 		}

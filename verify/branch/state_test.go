@@ -109,7 +109,7 @@ func TestDeep(t *testing.T) {
 	for range 12 {
 		q := tinyQuestion(r, true)
 		for _, few := range []int{-1, 10} {
-			s := &search{ctx: t.Context(), v: verifier(t, q.m, 1), o: Options{Steps: 6, Candidates: 4, Round: 2, FewInputs: few, Memory: 500, Parts: 20000, Root: verify.Options{Method: verify.MethodCROWN}}}
+			s := &search{ctx: t.Context(), v: verifier(t, q.m, 1), o: Options{Steps: 6, Candidates: 4, Round: 2, FewInputs: few, Memory: 300, Parts: 20000, Root: verify.Options{Method: verify.MethodCROWN}}}
 			went := false
 			s.o.Progress = func(Progress) { went = went || s.deep }
 			require.NoError(t, s.prove(q.g, q.p))

@@ -28,7 +28,7 @@ func (l *Leaf) Clip() (lo, hi []float32, clipped bool) {
 	if l.Target.Row < 0 || l.Low > 0 || l.Spread == nil || a.norm != net.Linf || !(l.last <= 0 && l.last >= -math.MaxFloat32) {
 		return lo, hi, false
 	}
-	z := newNormalizer(n)
+	z, inf := newNormalizer(n), math.Inf(1)
 	from, to := slices.Clone(lo), slices.Clone(hi)
 	z.load(&a, from, to, make([]float32, size))
 	for k, spread := range l.Spread {
@@ -43,10 +43,10 @@ func (l *Leaf) Clip() (lo, hi []float32, clipped bool) {
 		}
 		r *= 1 + 1e-9
 		if float64(l.Point[k]) < (float64(from[k])+float64(to[k]))/2 {
-			if end := up32(float64(lo[k]) + r); end < hi[k] {
+			if end := up32(math.Nextafter(float64(lo[k])+r, inf)); end < hi[k] { // beyond what the sum is off by
 				hi[k], clipped = end, true
 			}
-		} else if end := down32(float64(hi[k]) - r); end > lo[k] {
+		} else if end := down32(math.Nextafter(float64(hi[k])-r, -inf)); end > lo[k] {
 			lo[k], clipped = end, true
 		}
 	}

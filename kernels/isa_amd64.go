@@ -142,7 +142,11 @@ func nativeGrads(i *ISA) *gradSet {
 	case "avx2":
 		return &avx2Grads
 	case "avx512":
-		return &avx512Grads
+		g := avx2Grads
+		k := &g.kernels[4]
+		k[4], k[8], k[12] = asm.Grad4x4AVX512, asm.Grad4x8AVX512, asm.Grad4x12AVX512
+		g.weights[4] = []int{12, 8, 4, 3, 2, 1}
+		return &g
 	}
 	return nil
 }
@@ -155,14 +159,4 @@ var avx2Grads = gradSet{
 		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
 	},
 	weights: narrowWeights,
-}
-
-var avx512Grads = gradSet{
-	kernels: [5][gradWeights + 1]func(*asm.GradArgs){
-		4: {1: asm.Grad4x1AVX2, 2: asm.Grad4x2AVX2, 3: asm.Grad4x3AVX2, 4: asm.Grad4x4AVX512, 8: asm.Grad4x8AVX512, 12: asm.Grad4x12AVX512},
-		3: {1: asm.Grad3x1AVX2, 2: asm.Grad3x2AVX2, 3: asm.Grad3x3AVX2},
-		2: {1: asm.Grad2x1AVX2, 2: asm.Grad2x2AVX2, 3: asm.Grad2x3AVX2},
-		1: {1: asm.Grad1x1AVX2, 2: asm.Grad1x2AVX2, 3: asm.Grad1x3AVX2},
-	},
-	weights: [tileChannels + 1][]int{4: {12, 8, 4, 3, 2, 1}, 3: {3, 2, 1}, 2: {3, 2, 1}, 1: {3, 2, 1}},
 }

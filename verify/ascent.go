@@ -326,10 +326,7 @@ func (r *rows) update(a *ascent, i, groups int, rate, scale float32) {
 				}
 				return
 			}
-			least := float32(0)
-			if o != nil {
-				least = o.slope(k)
-			}
+			least := o.slope(k) // of a LeakyReLU: ClimbSlopes has the others
 			for l := from; l < to; l++ {
 				x, row := z[l], v[l]
 				if !(row > 0) {

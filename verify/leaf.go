@@ -235,7 +235,7 @@ func (d *Domain) Tighten(node, neuron int, lo, hi float32) {
 // Network returns what the verifier is of.
 func (v *Verifier) Network() *net.Network { return v.net }
 
-// Targets reports for each node whether leaves may tighten the lines of a ReLU, LeakyReLU,
+// Targets reports for each node whether leaves may tighten the lines of a ReLU, LeakyReLU, Clip,
 // Sigmoid or Tanh by its neurons: whether it is linear, read by one of these, which it may end
 // in itself, and behind neurons that can be split.
 func (v *Verifier) Targets() []bool {
@@ -247,7 +247,7 @@ func (v *Verifier) Targets() []bool {
 		kind := SplitsOf(p)
 		behind[i+1] = before || kind != NoSplits
 		out[i] = out[i] || before && p.ReLU && isLinear(p)
-		if from := p.In[0] - 1; !p.ReLU && (kind == SignSplits || kind == PointSplits) && isLinear(&nodes[from]) && !nodes[from].ReLU {
+		if from := p.In[0] - 1; !p.ReLU && kind != NoSplits && kind != PairSplits && isLinear(&nodes[from]) && !nodes[from].ReLU {
 			out[from] = slices.ContainsFunc(nodes[from].In, func(a int) bool { return behind[a] })
 		}
 	}

@@ -43,7 +43,7 @@ func (t *leafRun) score(i, groups int) {
 	switch SplitsOf(&t.w.g.net.Nodes()[i]) {
 	case SignSplits:
 		t.scoreSigns(i, groups)
-	case PointSplits:
+	case PointSplits, KinkSplits:
 		t.scorePoints(i, groups)
 	case PairSplits:
 		t.scorePairs(i, groups)
@@ -98,12 +98,15 @@ func (t *leafRun) scoreSigns(i, groups int) {
 	}
 }
 
-// scorePoints ranks neurons of Sigmoids and Tanhs by what their lines give away at the minimising
+// scorePoints ranks neurons of Sigmoids, Tanhs and Clips by what their lines give away at the minimising
 // input, and a part of what they do elsewhere.
 func (t *leafRun) scorePoints(i, groups int) {
 	w := t.w
 	src := w.g.nodes[i].in[0]
-	c := w.g.nodes[i].op.(*relaxElementwise).curve
+	o, errs := w.g.nodes[i].op.(*relaxElementwise), 0.0 // what lines leave for executions
+	if o.curve != nil {
+		errs = 2 * curveDistance
+	}
 	one := func(lane, k int, row, x, lo, hi float32, b *bent) {
 		if row == 0 || !t.own[lane] || !(lo < hi) {
 			return
@@ -113,13 +116,15 @@ func (t *leafRun) scorePoints(i, groups int) {
 			slope, at, sign = b.low, b.lowAt, -1
 		}
 		gap := func(z float32) float64 {
-			return float64(sign*(float64(float64(slope)*float64(z))+float64(at)-c.value(float64(z)))) - 2*curveDistance
+			return float64(sign*(float64(float64(slope)*float64(z))+float64(at)-o.value(float64(z)))) - errs
 		}
 		x = min(max(x, lo), hi)
-		cut := c.cut(lo, hi)
-		s := float32(max(gap(x), gap(cut)) + float64(elsewhere*max(gap(lo), gap(hi))))
-		if s *= float32(math.Abs(float64(row))); s > 0 && lo < cut && cut < hi {
-			t.rank(lane, Candidate{Split{Node: i, Neuron: k, At: cut}, s})
+		cuts, n := o.cuts(lo, hi)
+		for _, cut := range cuts[:n] {
+			s := float32(max(gap(x), gap(cut)) + float64(elsewhere*max(gap(lo), gap(hi))))
+			if s *= float32(math.Abs(float64(row))); s > 0 && lo < cut && cut < hi {
+				t.rank(lane, Candidate{Split{Node: i, Neuron: k, At: cut}, s})
+			}
 		}
 	}
 	for g := range groups {
@@ -138,6 +143,22 @@ func (t *leafRun) scorePoints(i, groups int) {
 			one(f.group*kernels.Lanes+f.lane, f.k, f.coef, *t.of(w.ascent.z, i, &f.place), f.lo, f.hi, &f.lines)
 		}
 	}
+}
+
+// value is what the function, a Clip, Sigmoid or Tanh, has at z.
+func (o *relaxElementwise) value(z float64) float64 {
+	if o.curve != nil {
+		return o.curve.value(z)
+	}
+	return min(max(z, float64(o.op.Min)), float64(o.op.Max))
+}
+
+// cuts are where a range may be split, the first n: a Clip at its kinks.
+func (o *relaxElementwise) cuts(lo, hi float32) (at [2]float32, n int) {
+	if o.curve != nil {
+		return [2]float32{o.curve.cut(lo, hi)}, 1
+	}
+	return [2]float32{o.op.Min, o.op.Max}, 2
 }
 
 // cut is where to split a range [lo, hi]: in the middle of what is not flat of it.

@@ -6,7 +6,7 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// pointFix is what splits of a LeakyReLU, Sigmoid or Tanh leave of a neuron's range in a lane.
+// pointFix is what splits of a LeakyReLU, Clip, Sigmoid or Tanh leave of a neuron's range in a lane.
 //
 // 9e. A trace belongs to a part with z ≥ c, c a float32, by its own z, which the node reads, be
 // it exact or executed. So in a leaf l′ ≤ z ≤ h′, where l′ is the largest of l and those c, and

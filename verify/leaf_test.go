@@ -86,6 +86,9 @@ func randomSplit(d *Domain, i int, before []Split, r *rand.Rand) Split {
 		s.Neuron = before[len(before)-1].Neuron
 	}
 	switch SplitsOf(p) {
+	case KinkSplits:
+		op := p.Op.(*net.Elementwise)
+		s.At = []float32{op.Min, op.Max}[r.IntN(2)]
 	case PointSplits:
 		iv := d.Interval(p.In[0] - 1)
 		lo, hi := iv.Lower[s.Neuron], iv.Upper[s.Neuron]
@@ -207,7 +210,7 @@ func TestLeavesSound(t *testing.T) {
 	require.Greater(t, within, divided/8)
 	require.Positive(t, better)
 	require.Positive(t, turned)
-	require.Positive(t, min(kinds[SignSplits], kinds[PointSplits], kinds[PairSplits]), "%v", kinds)
+	require.Positive(t, min(kinds[SignSplits], kinds[PointSplits], kinds[KinkSplits], kinds[PairSplits]), "%v", kinds)
 }
 
 // TestLeavesTogether: leaves have the same bounds, slopes and candidates on several workers,

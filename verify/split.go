@@ -14,8 +14,8 @@ type Split struct {
 	Node, Neuron int
 	Phase        Phase // Active: z ≥ At, or z of First ≥ z of Second; Inactive: ≤
 
-	// At is a finite number for a Sigmoid or Tanh, and 0 for a ReLU or LeakyReLU: they are split
-	// by the sign of z.
+	// At is a finite number for a Sigmoid or Tanh, Min or Max for a Clip, and 0 for a ReLU or
+	// LeakyReLU: they are split by the sign of z.
 	At float32
 
 	// First and Second are elements, channels first, of what a maximum reads, two different
@@ -37,6 +37,7 @@ const (
 	NoSplits    SplitKind = iota
 	SignSplits            // of a ReLU or LeakyReLU: once
 	PointSplits           // of a Sigmoid or Tanh: at any number, and again
+	KinkSplits            // of a Clip: at Min and at Max
 	PairSplits            // of a maximum: by which of two elements is larger, and again by others
 )
 
@@ -56,6 +57,8 @@ func SplitsOf(p *net.Node) SplitKind {
 			return SignSplits
 		case model.Sigmoid, model.Tanh:
 			return PointSplits
+		case model.Clip:
+			return KinkSplits
 		}
 	case *net.Pool:
 		if !op.Mean {
@@ -93,12 +96,16 @@ func (s Split) validate(n *net.Network) error {
 		if s.At-s.At != 0 {
 			return fmt.Errorf("split %+v: want it at a finite number", s)
 		}
+	case KinkSplits:
+		if op := p.Op.(*net.Elementwise); s.At != op.Min && s.At != op.Max {
+			return fmt.Errorf("split %+v: want it at %v or %v, where the clip bends", s, op.Min, op.Max)
+		}
 	case PairSplits:
 		if !member(p, s.Neuron, int(s.First)) || !member(p, s.Neuron, int(s.Second)) || s.First == s.Second || s.At != 0 {
 			return fmt.Errorf("split %+v: want two elements of the window, at 0", s)
 		}
 	default:
-		return fmt.Errorf("split %+v: want a neuron of a ReLU, LeakyReLU, Sigmoid, Tanh or maximum behind another node", s)
+		return fmt.Errorf("split %+v: want a neuron of a ReLU, LeakyReLU, Clip, Sigmoid, Tanh or maximum behind another node", s)
 	}
 	return nil
 }

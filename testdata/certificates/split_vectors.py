@@ -21,6 +21,8 @@ class Splits(Search):
             for k in range(n.size):
                 if n.kind in ("relu", "leakyrelu") and l[k] < 0 < u[k]:
                     some.append((j - 1, k))
+                if n.kind == "clip":
+                    some += [(j - 1, k, f32(c / ONE)) for c in (n.least, n.most) if l[k] < c < u[k]]
                 if n.kind in ("sigmoid", "tanh"):
                     some += [(j - 1, k, f32((l[k] + (u[k] - l[k]) * q // 8) / ONE)) for q in range(1, 8)]
                 if n.kind == "maxpool" and not decided(n.at[k], l, u):
@@ -80,6 +82,10 @@ def write(seal, body, sets, put):
         outside = next(e for e in range(s.nodes[s.nodes[pool].reads[0]].size) if e not in s.nodes[pool].at[window])
         bad("a pair beyond the window", [[pool - 1, window, a, outside], 0, 0])
         bad("a pair of one", [[pool - 1, window, a, a], 0, 0])
+        clip = next((j for j, n in enumerate(s.nodes) if n.kind == "clip"), 0) - 1
+        if clip >= 0:
+            bad("a clip split by its sign", [[clip, 0], 0, 0])
+            bad("a clip split beyond the part above", [[clip, 0, 0.75], [clip, 0, -0.5], 0, 0, 0])
         bad("a maxpool split at a number", [[pool - 1, window, 0.5], 0, 0])
         bad("a pair with an element that is gone", [[pool - 1, window, a, b], [pool - 1, window, b, c], 0, 0, 0])
         if name == "curves":

@@ -1,9 +1,9 @@
 """What the splits above a leaf make of an element (docs/certificate.md, Trees)."""
 
-from layers import CURVES, curve_line, down, plane
+from layers import CURVES, curve_line, down, kinked_line, plane
 from reading import f32, integer, need, number, units
 
-FORMS = {"relu": 2, "leakyrelu": 2, "sigmoid": 3, "tanh": 3, "maxpool": 4}
+FORMS = {"relu": 2, "leakyrelu": 2, "clip": 3, "sigmoid": 3, "tanh": 3, "maxpool": 4}
 
 
 def parse(v):
@@ -42,12 +42,12 @@ def passed(n, k, v, l, u, splits):
             return {k: v - beta}, 0
         return {k: beta + (down(v, n.slope[k]) if n.kind == "leakyrelu" else 0)}, 0
     side = "low" if v > 0 else "high"
-    if n.kind in CURVES:
+    if n.kind == "clip" or n.kind in CURVES:
         low = max([l[k]] + [units(s[2]) for s, active, _ in splits if active])
         high = min([u[k]] + [units(s[2]) for s, active, _ in splits if not active])
         if low > high:
             low, high = l[k], u[k]
-        slope, at = curve_line(n.kind, low, high, side)
+        slope, at = kinked_line(n, k, low, high, side, None) if n.kind == "clip" else curve_line(n.kind, low, high, side)
         c, constant = down(v, slope), down(v, at)
         for s, active, beta in splits:
             sign = -1 if active else 1

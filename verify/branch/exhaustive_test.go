@@ -73,9 +73,7 @@ func (q *trial) wrong(res Result) string {
 func (q *trial) divisible() bool {
 	for i, l := range q.Model.Arch.Layers {
 		switch l.Kind {
-		case model.Clip:
-			return false
-		case model.ReLU, model.LeakyReLU, model.MaxPool:
+		case model.ReLU, model.LeakyReLU, model.Clip, model.MaxPool:
 			for from := q.Model.Arch.InputsOf(i)[0]; ; from = q.Model.Arch.InputsOf(from)[0] {
 				if from < 0 {
 					return false

@@ -18,7 +18,7 @@ import (
 // from that of CROWN, 0, to the lowest value that a random corner has, 1: the mean, the same on
 // every machine. So it says what splits of the kind are worth, with ReLU for comparison.
 func BenchmarkKinds(b *testing.B) {
-	for _, kind := range []model.Kind{model.ReLU, model.LeakyReLU, model.Sigmoid, model.Tanh, model.MaxPool} {
+	for _, kind := range []model.Kind{model.ReLU, model.LeakyReLU, model.Clip, model.Sigmoid, model.Tanh, model.MaxPool} {
 		b.Run(string(kind), func(b *testing.B) {
 			gap := 0.0
 			for b.Loop() {
@@ -41,6 +41,8 @@ func closed(b *testing.B, kind model.Kind, seed uint64) float64 {
 	switch kind {
 	case model.LeakyReLU:
 		bend.Slope = []float32{0.1}
+	case model.Clip:
+		bend.Max = 1
 	case model.MaxPool:
 		bend.Kernel, bend.Stride = [2]int{2, 2}, [2]int{1, 1}
 		conv := model.Layer{Kind: model.Conv, Out: 3, Kernel: [2]int{2, 2}, Stride: [2]int{1, 1}}

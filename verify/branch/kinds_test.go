@@ -26,12 +26,18 @@ func leaky(slope ...float32) model.Layer {
 	return model.Layer{Kind: model.LeakyReLU, Slope: slope}
 }
 
-// bending draws a network of LeakyReLUs, or of a maximum before one: of few pieces.
+// bending draws a network of LeakyReLUs, of a Clip before one, or of a maximum: of few pieces.
 func bending(r *rand.Rand) *model.Architecture {
 	slope := []float32{0.125, 0.5, -0.25, 1.5}[r.IntN(4)]
-	if r.IntN(2) == 0 {
+	switch r.IntN(3) {
+	case 0:
 		return &model.Architecture{Name: "leakyrelu", Input: model.Shape{C: 1, H: 1, W: 2 + r.IntN(2)}, Layers: []model.Layer{
 			dense(2 + r.IntN(4)), leaky(slope), dense(2 + r.IntN(4)), leaky(0.25), dense(2 + r.IntN(2)),
+		}}
+	case 1:
+		clip := model.Layer{Kind: model.Clip, Min: -float32(r.IntN(3)) / 4, Max: float32(1+r.IntN(3)) / 4}
+		return &model.Architecture{Name: "clip", Input: model.Shape{C: 1, H: 1, W: 2 + r.IntN(2)}, Layers: []model.Layer{
+			dense(2 + r.IntN(3)), clip, dense(2 + r.IntN(3)), leaky(slope), dense(2 + r.IntN(2)),
 		}}
 	}
 	conv := model.Layer{Kind: model.Conv, Out: 2, Kernel: [2]int{2, 2}, Stride: [2]int{1, 1}}
@@ -65,10 +71,10 @@ func bentTrial(t *testing.T, seed uint64) *trial {
 	return &trial{c, c.Shift(m, r), m, r, verifier(t, c.Model, 1)}
 }
 
-// TestExhaustiveKinds is TestExhaustive of splits of LeakyReLUs and maxima.
+// TestExhaustiveKinds is TestExhaustive of splits of LeakyReLUs, Clips and maxima.
 func TestExhaustiveKinds(t *testing.T) {
 	counts := map[string]int{}
-	for seed := range testsize.Of(80, 40) {
+	for seed := range testsize.Of(120, 60) {
 		q := bentTrial(t, uint64(seed))
 		if q == nil {
 			counts["too large"]++
@@ -94,7 +100,7 @@ func TestExhaustiveKinds(t *testing.T) {
 	}
 	t.Log(counts)
 	require.LessOrEqual(t, counts["open"], 1)
-	require.GreaterOrEqual(t, min(counts["leakyrelu proved by splits"], counts["maxpool proved by splits"]), 2)
+	require.GreaterOrEqual(t, min(counts["leakyrelu proved by splits"], counts["clip proved by splits"], counts["maxpool proved by splits"]), 2)
 }
 
 // curves draws a network of two inputs that S-shaped functions bend.

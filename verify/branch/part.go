@@ -69,9 +69,9 @@ func (p *part) appendTo(b []byte) []byte {
 			k |= 1
 		}
 		kind := p.leaves[0].Frame.Splits(s.Node)
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.Node)<<2|uint64(kind)), k)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.Node)<<kindBits|uint64(kind)), k)
 		switch kind {
-		case verify.PointSplits:
+		case verify.PointSplits, verify.KinkSplits:
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(s.At))
 		case verify.PairSplits:
 			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.First)), uint64(s.Second))
@@ -118,6 +118,8 @@ func (t *tree) read(b []byte) (*part, []byte, error) {
 	return p, rest, nil
 }
 
+const kindBits = 3 // of a verify.SplitKind, in what a packed part says
+
 // partText is what a packed part says.
 type partText struct {
 	again  int
@@ -133,13 +135,13 @@ func readPart(b []byte, leaves int) (p partText, rest []byte, err error) {
 	p.splits = make([]verify.Split, 0, n)
 	for range n {
 		at := in.number(math.MaxInt32)
-		s := verify.Split{Node: at >> 2, Phase: verify.Active}
+		s := verify.Split{Node: at >> kindBits, Phase: verify.Active}
 		k := in.number(math.MaxInt32)
 		if s.Neuron = k >> 1; k&1 != 0 {
 			s.Phase = verify.Inactive
 		}
-		switch verify.SplitKind(at & 3) {
-		case verify.PointSplits:
+		switch verify.SplitKind(at & (1<<kindBits - 1)) {
+		case verify.PointSplits, verify.KinkSplits:
 			s.At = in.float()
 		case verify.PairSplits:
 			s.First, s.Second = int32(in.number(math.MaxInt32)), int32(in.number(math.MaxInt32))

@@ -77,8 +77,8 @@ type Leaf struct {
 	Slopes int       // index in the step's Slopes; −1: those of CROWN
 }
 
-// Split fixes what a layer reads at an element to ≥ 0 if Active, else to ≤ 0; of a sigmoid or
-// tanh to ≥ At or ≤ At; of a maxpool First is the larger of two elements that it reads, or Second.
+// Split fixes what a layer reads at an element to ≥ 0 if Active, else to ≤ 0; of a clip,
+// sigmoid or tanh to ≥ At or ≤ At; of a maxpool First is the larger of two elements that it reads, or Second.
 type Split struct {
 	Kind           verify.SplitKind
 	Layer, Element int
@@ -90,7 +90,7 @@ type Split struct {
 // Numbers are what certificates spell the split with.
 func (s Split) Numbers() []any {
 	switch s.Kind {
-	case verify.PointSplits:
+	case verify.PointSplits, verify.KinkSplits:
 		return []any{s.Layer, s.Element, float64(s.At)}
 	case verify.PairSplits:
 		return []any{s.Layer, s.Element, s.First, s.Second}

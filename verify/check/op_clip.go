@@ -22,15 +22,8 @@ func (o *clip) interval(s *state, i int, b *bounds) error {
 		case o.least <= l && u <= o.most:
 			n.set(k, 1, 0)
 		default:
-			low, high := o.steepest(l, u)
-			if l < o.least {
-				low *= adaptive(l, o.least, u)
-			}
-			if u > o.most {
-				high *= 1 - adaptive(l, o.most, u)
-			}
-			n.low[k], n.lowAt[k] = low, o.below(low, l, u)
-			n.high[k], n.highAt[k] = high, o.above(high, l, u)
+			n.low[k], n.lowAt[k] = o.lower(l, u)
+			n.high[k], n.highAt[k] = o.upper(l, u)
 			switch {
 			case u <= o.most:
 				n.free[k] = lower
@@ -42,6 +35,41 @@ func (o *clip) interval(s *state, i int, b *bounds) error {
 		b.d[k] = s.g * (p.m[k] + at)
 	}
 	return nil
+}
+
+// lower returns a line that is nowhere above f on [l, u].
+func (o *clip) lower(l, u float64) (slope, intercept float64) {
+	if slope, ok := o.straight(l, u); ok {
+		return slope, o.below(slope, l, u)
+	}
+	low, _ := o.steepest(l, u)
+	if l < o.least {
+		low *= adaptive(l, o.least, u)
+	}
+	return low, o.below(low, l, u)
+}
+
+// upper returns a line that is nowhere below f on [l, u].
+func (o *clip) upper(l, u float64) (slope, intercept float64) {
+	if slope, ok := o.straight(l, u); ok {
+		return slope, o.above(slope, l, u)
+	}
+	_, high := o.steepest(l, u)
+	if u > o.most {
+		high *= 1 - adaptive(l, o.most, u)
+	}
+	return high, o.above(high, l, u)
+}
+
+// straight returns the slope of f on [l, u], if there is no kink within.
+func (o *clip) straight(l, u float64) (slope float64, ok bool) {
+	switch {
+	case u <= o.least || l >= o.most:
+		return 0, true
+	case o.least <= l && u <= o.most:
+		return 1, true
+	}
+	return 0, false
 }
 
 // steepest returns the slopes of the steepest lines that are best somewhere: the lower
@@ -74,7 +102,12 @@ func (o *clip) above(slope, l, u float64) float64 {
 	return t
 }
 
-func (*clip) backward(s *state, i int) float64 { return s.throughLines(i) }
+func (o *clip) backward(s *state, i int) (constant float64) {
+	if s.fixes != nil {
+		constant = s.takePoints(i, o)
+	}
+	return constant + s.throughLines(i)
+}
 
 func (o *clip) open(*state, int) func(k int, l, u float64) bool {
 	return func(_ int, l, u float64) bool {

@@ -9,7 +9,7 @@ import (
 	"github.com/epsball/epsball/model"
 )
 
-// Splits of sigmoid, tanh and maxpool. Each trace has one of z ≥ c and z ≤ c, of what it reads
+// Splits of clip, sigmoid, tanh and maxpool. Each trace has one of z ≥ c and z ≤ c, of what it reads
 // there itself, or of xₐ ≥ x_b and xₐ ≤ x_b, so again both parts are all.
 //
 // Points. A leaf has z ≥ c or z ≤ c for one or several c. So z is between l′ and u′, the better
@@ -46,9 +46,15 @@ func byElement(fixes []fix) (list []held) {
 	return list
 }
 
-// takePoints takes the split elements of node i, a sigmoid or tanh, to what it reads, and
+// ranged is a function of an element with a line below and one above it on any range.
+type ranged interface {
+	lower(l, u float64) (slope, intercept float64)
+	upper(l, u float64) (slope, intercept float64)
+}
+
+// takePoints takes the split elements of node i, a clip, sigmoid or tanh, to what it reads, and
 // returns what that adds to ĉ.
-func (s *state) takePoints(i int, o *curve) (constant float64) {
+func (s *state) takePoints(i int, o ranged) (constant float64) {
 	if len(s.fixes[i]) == 0 {
 		return 0
 	}
@@ -141,14 +147,14 @@ func (n *network) split(d TreeNode, path []fix, end int) (f fix, err error) {
 	switch node.kind {
 	case model.ReLU, model.LeakyReLU:
 		form = 2
-	case model.Sigmoid, model.Tanh:
+	case model.Clip, model.Sigmoid, model.Tanh:
 		form = 3
 	case model.MaxPool:
 		form = 4
 	}
 	switch {
 	case form == 0:
-		return f, fmt.Errorf("got a split at layer %d, expected a relu, leakyrelu, sigmoid, tanh or maxpool", d.Layer)
+		return f, fmt.Errorf("got a split at layer %d, expected a relu, leakyrelu, clip, sigmoid, tanh or maxpool", d.Layer)
 	case d.Form != form:
 		return f, fmt.Errorf("got a split of %d numbers at layer %d, expected %d", d.Form, d.Layer, form)
 	case d.Element >= node.shape.Size():

@@ -89,7 +89,7 @@ func (g *planter) split(layer int) []any {
 	switch l.Kind {
 	case model.ReLU, model.LeakyReLU:
 		return []any{at, e}
-	case model.Sigmoid, model.Tanh:
+	case model.Clip, model.Sigmoid, model.Tanh:
 		return []any{at, e, float64(float32(g.r.NormFloat64() * math.Ldexp(1, g.r.IntN(5)-3)))}
 	case model.MaxPool:
 		in := g.shapes[g.m.Arch.InputsOf(at)[0]+1]

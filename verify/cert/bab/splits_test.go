@@ -31,6 +31,7 @@ func bending(r *rand.Rand) map[string]*model.Architecture {
 	mixed.Input, mixed.Layers = model.Shape{C: 1, H: 4, W: 4}, mixed.Layers[1:]
 	return map[string]*model.Architecture{
 		"leakyrelu": with("leakyrelu", leaky(0.1), fc(6), leaky(0.25)),
+		"clip":      with("clip", model.Layer{Kind: model.Clip, Min: -0.25, Max: 0.5}, fc(6), model.Layer{Kind: model.Clip, Max: 1}),
 		"steep":     with("steep", leaky(1.5), fc(6), leaky(-0.5)),
 		"sigmoid":   with("sigmoid", sigmoid, fc(6), sigmoid),
 		"tanh":      with("tanh", tanh, fc(6), tanh),
@@ -45,7 +46,7 @@ func TestSplits(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 15))
 	proved, lost := 0, 0
 	var kinds [verify.PairSplits + 1]int // of splits
-	for _, name := range []string{"leakyrelu", "steep", "sigmoid", "tanh", "maxpool", "mixed"} {
+	for _, name := range []string{"leakyrelu", "steep", "sigmoid", "tanh", "maxpool", "mixed", "clip"} {
 		for n := range 5 {
 			a := bending(r)[name]
 			q := ask(plain.Random(a, r), r, []string{"0.3", "1/2"}[n%2], net.Norm(n%4%3), 0.1)
@@ -89,5 +90,5 @@ func TestSplits(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, proved, 12)
 	require.LessOrEqual(t, lost, 1, "lines are the checker's but for rounding")
-	require.GreaterOrEqual(t, min(kinds[verify.SignSplits], kinds[verify.PointSplits], kinds[verify.PairSplits]), 2)
+	require.GreaterOrEqual(t, min(kinds[verify.SignSplits], kinds[verify.PointSplits], kinds[verify.KinkSplits], kinds[verify.PairSplits]), 2)
 }

@@ -196,6 +196,49 @@ type ClimbArgs struct {
 	Beta1, Rest1, Beta2, Rest2, Rate, Scale, Tiny float32
 }
 
+// PlaneNeuron is a neuron of PlanesArgs, with Rows runs of N inputs, at least one. At W and Q is a
+// float32 for each input, w and w·ρ; its first lane vector lies Window bytes from Y and X on, its
+// own Lane bytes from Row and Value on. After each run W skips WSkip bytes, and Y and X both Skip; Q
+// has no gaps. Start is not for the kernels.
+type PlaneNeuron struct {
+	W, Q                   unsafe.Pointer
+	Window, Lane, N, Rows  int
+	WSkip, Skip            int
+	Up, Half, Error, Start float32
+}
+
+// PlanesArgs describes one call of PlanesBack or PlanesAhead for Count neurons, at least one. Own
+// has three lane vectors for each of them: Theta, Height and Coef. For each input
+//
+//	m = Theta - (the sign bit of q is set ? -y : y), within 0 and 1; 0 for NaN
+//
+// PlanesBack, of neurons of whose Coef the sum is not zero, first moves θ in lanes whose Coef is
+// below zero:
+//
+//	S += |q|*m; D += |q| where m is not cut
+//	Theta = Theta + (Half-S)/D, or without D + 0.25 if S < Half, - 0.25 if S > Half; within -1 and 2
+//
+// and then
+//
+//	S += |q|*m; x += (Coef*w)*m
+//	d = Up - S; d = S > d ? S : d; Height = d*Factor + Tiny
+//	Sums[0] += Coef*Height; Sums[1] += |Coef|*Error
+//
+// PlanesAhead, of these, in lanes whose Coef is below zero:
+//
+//	S += q*m, its sign turned round if the sign bit of x is not set
+//	Value = S + Height
+//
+// With Lift, PlanesBack takes Coef = 0 < v ? 0 : v before, and leaves v = 0 > v ? 0 : v, v being that
+// at Row. Every operation rounds once, none is fused. The sums start at zero.
+type PlanesArgs struct {
+	Neurons, Own, Row, Value, Y, X unsafe.Pointer
+	Count, Lift                    int
+	Factor, Tiny                   float32
+	Sums                           [2][8]float32
+	Sum                            [8]float32 // scratch
+}
+
 // LinesArgs describes one call of LinesBack or LinesAhead: N lane vectors at each pointer,
 // but one float32 a vector at Bias, for functions of which each, in each lane, lies between
 // the lines Lower·z and Upper·z + Intercept. With slope = the sign bit of v is set ? Upper :

@@ -10,11 +10,23 @@ DATA abs8<>+16(SB)/8, $0x7fffffff7fffffff
 DATA abs8<>+24(SB)/8, $0x7fffffff7fffffff
 GLOBL abs8<>(SB), RODATA|NOPTR, $32
 
+DATA sign8<>+0(SB)/8, $0x8000000080000000
+DATA sign8<>+8(SB)/8, $0x8000000080000000
+DATA sign8<>+16(SB)/8, $0x8000000080000000
+DATA sign8<>+24(SB)/8, $0x8000000080000000
+GLOBL sign8<>(SB), RODATA|NOPTR, $32
+
 DATA one8<>+0(SB)/8, $0x3f8000003f800000
 DATA one8<>+8(SB)/8, $0x3f8000003f800000
 DATA one8<>+16(SB)/8, $0x3f8000003f800000
 DATA one8<>+24(SB)/8, $0x3f8000003f800000
 GLOBL one8<>(SB), RODATA|NOPTR, $32
+
+DATA quarter8<>+0(SB)/8, $0x3e8000003e800000
+DATA quarter8<>+8(SB)/8, $0x3e8000003e800000
+DATA quarter8<>+16(SB)/8, $0x3e8000003e800000
+DATA quarter8<>+24(SB)/8, $0x3e8000003e800000
+GLOBL quarter8<>(SB), RODATA|NOPTR, $32
 
 // func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
 TEXT ·GatherLanesAVX2(SB), NOSPLIT, $0-48
@@ -286,5 +298,231 @@ loop:
 	ADDQ         64(R10), DI
 	DECQ         R9
 	JNZ          row
+	VZEROUPPER
+	RET
+
+// func PlanesBackAVX2(a *PlanesArgs)
+TEXT ·PlanesBackAVX2(SB), NOSPLIT, $0-8
+	// neuron: a neuron a turn; …Row: runs, fit, back and ahead: an input a turn.
+	// AX neuron, BX neurons left, CX weights, DX q, SI y, DI x, R8 inputs and R9 runs left,
+	// R10 lane vectors of the neuron, R11 args, R12 scratch;
+	// Y0 weight, Y1 sign bit of q, Y2 m, Y3 q, Y4 scratch, Y5 S, Y6 D, Y7 θ, Y8
+	// coefficients, Y9 sign bits, Y10 one, Y11 zero, Y12 and Y13 sums.
+	MOVQ         a+0(FP), R11
+	MOVQ         (R11), AX
+	MOVQ         48(R11), BX
+	MOVQ         8(R11), R10
+	VMOVUPS      sign8<>(SB), Y9
+	VMOVUPS      one8<>(SB), Y10
+	VXORPS       X11, X11, X11
+	VXORPS       X12, X12, X12
+	VXORPS       X13, X13, X13
+neuron:
+	MOVQ         56(R11), R12
+	CMPQ         R12, $0
+	JZ           lifted
+	MOVQ         16(R11), R12
+	ADDQ         24(AX), R12
+	VMOVUPS      (R12), Y4
+	VMINPS       Y4, Y11, Y8
+	VMOVUPS      Y8, 64(R10)
+	VMAXPS       Y4, Y11, Y4
+	VMOVUPS      Y4, (R12)
+lifted:
+	VMOVUPS      64(R10), Y8
+	VMOVAPS      Y8, Y0
+	VEXTRACTF128 $1, Y0, X4
+	VADDPS       X4, X0, X0
+	VMOVHLPS     X0, X0, X4
+	VADDPS       X4, X0, X0
+	VMOVSHDUP    X0, X4
+	VADDSS       X4, X0, X0
+	VMOVSS       X0, 136(R11)
+	MOVLQSX      136(R11), R12
+	CMPQ         R12, $0
+	JZ           next
+	VMOVUPS      (R10), Y7
+	VXORPS       X5, X5, X5
+	VXORPS       X6, X6, X6
+	MOVQ         8(AX), DX
+	MOVQ         32(R11), SI
+	ADDQ         16(AX), SI
+	MOVQ         40(AX), R9
+fitRow:
+	MOVQ         32(AX), R8
+fit:
+	VBROADCASTSS (DX), Y3
+	VMOVUPS      (SI), Y2
+	VANDPS       Y9, Y3, Y1
+	VXORPS       Y1, Y2, Y2
+	VSUBPS       Y2, Y7, Y4
+	VMAXPS       Y11, Y4, Y2
+	VMINPS       Y10, Y2, Y2
+	VCMPPS       $0, Y2, Y4, Y4
+	VXORPS       Y1, Y3, Y3
+	VANDPS       Y3, Y4, Y4
+	VADDPS       Y4, Y6, Y6
+	VMULPS       Y2, Y3, Y3
+	VADDPS       Y3, Y5, Y5
+	ADDQ         $4, DX
+	ADDQ         $32, SI
+	DECQ         R8
+	JNZ          fit
+	ADDQ         56(AX), SI
+	DECQ         R9
+	JNZ          fitRow
+	VBROADCASTSS 68(AX), Y4
+	VSUBPS       Y5, Y4, Y0
+	VDIVPS       Y6, Y0, Y3
+	VCMPPS       $17, Y6, Y11, Y1
+	VMOVUPS      quarter8<>(SB), Y2
+	VANDPS       Y9, Y0, Y4
+	VORPS        Y4, Y2, Y4
+	VCMPPS       $0, Y11, Y0, Y2
+	VANDNPS      Y4, Y2, Y4
+	VBLENDVPS    Y1, Y3, Y4, Y0
+	VADDPS       Y0, Y7, Y0
+	VSUBPS       Y10, Y11, Y4
+	VMAXPS       Y4, Y0, Y2
+	VADDPS       Y10, Y10, Y4
+	VMINPS       Y4, Y2, Y0
+	VCMPPS       $17, Y11, Y8, Y2
+	VBLENDVPS    Y2, Y0, Y7, Y3
+	VMOVAPS      Y3, Y7
+	VMOVUPS      Y7, (R10)
+	VXORPS       X5, X5, X5
+	MOVQ         8(AX), DX
+	MOVQ         32(R11), SI
+	ADDQ         16(AX), SI
+	MOVQ         (AX), CX
+	MOVQ         40(R11), DI
+	ADDQ         16(AX), DI
+	MOVQ         40(AX), R9
+backRow:
+	MOVQ         32(AX), R8
+back:
+	VBROADCASTSS (DX), Y3
+	VMOVUPS      (SI), Y2
+	VANDPS       Y9, Y3, Y1
+	VXORPS       Y1, Y2, Y2
+	VSUBPS       Y2, Y7, Y4
+	VMAXPS       Y11, Y4, Y2
+	VMINPS       Y10, Y2, Y2
+	VXORPS       Y1, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS (CX), Y0
+	VMULPS       Y0, Y8, Y0
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      (DI), Y4
+	VADDPS       Y0, Y4, Y4
+	VMOVUPS      Y4, (DI)
+	ADDQ         $4, DX
+	ADDQ         $32, SI
+	ADDQ         $4, CX
+	ADDQ         $32, DI
+	DECQ         R8
+	JNZ          back
+	ADDQ         56(AX), SI
+	ADDQ         48(AX), CX
+	ADDQ         56(AX), DI
+	DECQ         R9
+	JNZ          backRow
+	VBROADCASTSS 64(AX), Y4
+	VSUBPS       Y5, Y4, Y4
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS 64(R11), Y3
+	VMULPS       Y3, Y4, Y4
+	VBROADCASTSS 68(R11), Y3
+	VADDPS       Y3, Y4, Y4
+	VMOVUPS      Y4, 32(R10)
+	VMULPS       Y4, Y8, Y4
+	VADDPS       Y4, Y12, Y12
+	VANDNPS      Y8, Y9, Y4
+	VBROADCASTSS 72(AX), Y3
+	VMULPS       Y3, Y4, Y4
+	VADDPS       Y4, Y13, Y13
+next:
+	ADDQ         $96, R10
+	ADDQ         $80, AX
+	DECQ         BX
+	JNZ          neuron
+	VMOVUPS      Y12, 72(R11)
+	VMOVUPS      Y13, 104(R11)
+	VZEROUPPER
+	RET
+
+// func PlanesAheadAVX2(a *PlanesArgs)
+TEXT ·PlanesAheadAVX2(SB), NOSPLIT, $0-8
+	// neuron: a neuron a turn; …Row: runs, fit, back and ahead: an input a turn.
+	// AX neuron, BX neurons left, CX weights, DX q, SI y, DI x, R8 inputs and R9 runs left,
+	// R10 lane vectors of the neuron, R11 args, R12 scratch;
+	// Y0 weight, Y1 sign bit of q, Y2 m, Y3 q, Y4 scratch, Y5 S, Y6 D, Y7 θ, Y8
+	// coefficients, Y9 sign bits, Y10 one, Y11 zero, Y12 and Y13 sums.
+	MOVQ         a+0(FP), R11
+	MOVQ         (R11), AX
+	MOVQ         48(R11), BX
+	MOVQ         8(R11), R10
+	VMOVUPS      sign8<>(SB), Y9
+	VMOVUPS      one8<>(SB), Y10
+	VXORPS       X11, X11, X11
+neuron:
+	VMOVUPS      64(R10), Y8
+	VMOVAPS      Y8, Y0
+	VEXTRACTF128 $1, Y0, X4
+	VADDPS       X4, X0, X0
+	VMOVHLPS     X0, X0, X4
+	VADDPS       X4, X0, X0
+	VMOVSHDUP    X0, X4
+	VADDSS       X4, X0, X0
+	VMOVSS       X0, 136(R11)
+	MOVLQSX      136(R11), R12
+	CMPQ         R12, $0
+	JZ           next
+	VMOVUPS      (R10), Y7
+	VXORPS       X5, X5, X5
+	MOVQ         8(AX), DX
+	MOVQ         32(R11), SI
+	ADDQ         16(AX), SI
+	MOVQ         40(R11), DI
+	ADDQ         16(AX), DI
+	MOVQ         40(AX), R9
+aheadRow:
+	MOVQ         32(AX), R8
+ahead:
+	VBROADCASTSS (DX), Y3
+	VMOVUPS      (SI), Y2
+	VANDPS       Y9, Y3, Y1
+	VXORPS       Y1, Y2, Y2
+	VSUBPS       Y2, Y7, Y4
+	VMAXPS       Y11, Y4, Y2
+	VMINPS       Y10, Y2, Y2
+	VMULPS       Y2, Y3, Y2
+	VMOVUPS      (DI), Y4
+	VANDNPS      Y9, Y4, Y4
+	VXORPS       Y4, Y2, Y2
+	VADDPS       Y2, Y5, Y5
+	ADDQ         $4, DX
+	ADDQ         $32, SI
+	ADDQ         $32, DI
+	DECQ         R8
+	JNZ          ahead
+	ADDQ         56(AX), SI
+	ADDQ         56(AX), DI
+	DECQ         R9
+	JNZ          aheadRow
+	VMOVUPS      32(R10), Y4
+	VADDPS       Y4, Y5, Y5
+	MOVQ         24(R11), R12
+	ADDQ         24(AX), R12
+	VMOVUPS      (R12), Y4
+	VCMPPS       $17, Y11, Y8, Y2
+	VBLENDVPS    Y2, Y5, Y4, Y3
+	VMOVUPS      Y3, (R12)
+next:
+	ADDQ         $96, R10
+	ADDQ         $80, AX
+	DECQ         BX
+	JNZ          neuron
 	VZEROUPPER
 	RET

@@ -401,3 +401,367 @@ loop:
 	SUBS   $1, R7
 	BNE    row
 	RET
+
+// func PlanesBackNEON(a *PlanesArgs)
+TEXT ·PlanesBackNEON(SB), NOSPLIT, $0-8
+	// neuron: a neuron a turn; …Row: runs, fit, back and ahead: an input a turn.
+	// R0 neuron, R1 neurons left, R2 weights, R3 q, R4 y, R5 x, R6 inputs and R7 runs left,
+	// R8 lane vectors of the neuron, R9 args, R10 scratch;
+	// v0-v1 weight, v2-v3 sign bit of q, v4-v5 m, v6-v7 q, v8-v9 scratch, v10-v11 S,
+	// v12-v13 D, v14-v15 θ, v16-v17 coefficients, v18-v19 sign bits, v20-v21 one, v22-v23
+	// zero, v24-v25 and v26-v27 sums.
+	MOVD   a+0(FP), R9
+	MOVD   (R9), R0
+	MOVD   48(R9), R1
+	MOVD   8(R9), R8
+	MOVD   $0x80000000, R15
+	WORD   $0x4e040df2 // dup v18.4s, w15
+	WORD   $0x4e040df3 // dup v19.4s, w15
+	MOVD   $0x3f800000, R15
+	WORD   $0x4e040df4 // dup v20.4s, w15
+	WORD   $0x4e040df5 // dup v21.4s, w15
+	WORD   $0x6f00e416 // movi v22.2d, #0x0
+	WORD   $0x6f00e417 // movi v23.2d, #0x0
+	WORD   $0x6f00e418 // movi v24.2d, #0x0
+	WORD   $0x6f00e419 // movi v25.2d, #0x0
+	WORD   $0x6f00e41a // movi v26.2d, #0x0
+	WORD   $0x6f00e41b // movi v27.2d, #0x0
+neuron:
+	MOVD   56(R9), R10
+	CMP    $0, R10
+	BEQ    lifted
+	MOVD   16(R9), R10
+	MOVD   24(R0), R15
+	ADDS   R15, R10
+	WORD   $0xad402548 // ldp q8, q9, [x10]
+	WORD   $0x6eb6e510 // fcmgt v16.4s, v8.4s, v22.4s
+	WORD   $0x6e681ed0 // bsl v16.16b, v22.16b, v8.16b
+	WORD   $0x6eb7e531 // fcmgt v17.4s, v9.4s, v23.4s
+	WORD   $0x6e691ef1 // bsl v17.16b, v23.16b, v9.16b
+	WORD   $0xad024510 // stp q16, q17, [x8,#64]
+	WORD   $0x6ea8e6df // fcmgt v31.4s, v22.4s, v8.4s
+	WORD   $0x6ebf1ec8 // bit v8.16b, v22.16b, v31.16b
+	WORD   $0x6ea9e6ff // fcmgt v31.4s, v23.4s, v9.4s
+	WORD   $0x6ebf1ee9 // bit v9.16b, v23.16b, v31.16b
+	WORD   $0xad002548 // stp q8, q9, [x10]
+lifted:
+	WORD   $0xad424510 // ldp q16, q17, [x8,#64]
+	WORD   $0x4eb01e00 // mov v0.16b, v16.16b
+	WORD   $0x4eb11e21 // mov v1.16b, v17.16b
+	WORD   $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD   $0x6e004008 // ext v8.16b, v0.16b, v0.16b, #8
+	WORD   $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD   $0x7e30d800 // faddp s0, v0.2s
+	WORD   $0xbd008920 // str s0, [x9,#136]
+	MOVW   136(R9), R10
+	CMP    $0, R10
+	BEQ    next
+	WORD   $0xad403d0e // ldp q14, q15, [x8]
+	WORD   $0x6f00e40a // movi v10.2d, #0x0
+	WORD   $0x6f00e40b // movi v11.2d, #0x0
+	WORD   $0x6f00e40c // movi v12.2d, #0x0
+	WORD   $0x6f00e40d // movi v13.2d, #0x0
+	MOVD   8(R0), R3
+	MOVD   32(R9), R4
+	MOVD   16(R0), R15
+	ADDS   R15, R4
+	MOVD   40(R0), R7
+fitRow:
+	MOVD   32(R0), R6
+fit:
+	WORD   $0xbd400066 // ldr s6, [x3]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0xad401484 // ldp q4, q5, [x4]
+	WORD   $0x4e321cc2 // and v2.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce3 // and v3.16b, v7.16b, v19.16b
+	WORD   $0x6e221c84 // eor v4.16b, v4.16b, v2.16b
+	WORD   $0x6e231ca5 // eor v5.16b, v5.16b, v3.16b
+	WORD   $0x4ea4d5c8 // fsub v8.4s, v14.4s, v4.4s
+	WORD   $0x4ea5d5e9 // fsub v9.4s, v15.4s, v5.4s
+	WORD   $0x6eb6e504 // fcmgt v4.4s, v8.4s, v22.4s
+	WORD   $0x6e761d04 // bsl v4.16b, v8.16b, v22.16b
+	WORD   $0x6eb7e525 // fcmgt v5.4s, v9.4s, v23.4s
+	WORD   $0x6e771d25 // bsl v5.16b, v9.16b, v23.16b
+	WORD   $0x6ea4e69f // fcmgt v31.4s, v20.4s, v4.4s
+	WORD   $0x6eff1e84 // bif v4.16b, v20.16b, v31.16b
+	WORD   $0x6ea5e6bf // fcmgt v31.4s, v21.4s, v5.4s
+	WORD   $0x6eff1ea5 // bif v5.16b, v21.16b, v31.16b
+	WORD   $0x4e24e508 // fcmeq v8.4s, v8.4s, v4.4s
+	WORD   $0x4e25e529 // fcmeq v9.4s, v9.4s, v5.4s
+	WORD   $0x6e221cc6 // eor v6.16b, v6.16b, v2.16b
+	WORD   $0x6e231ce7 // eor v7.16b, v7.16b, v3.16b
+	WORD   $0x4e261d08 // and v8.16b, v8.16b, v6.16b
+	WORD   $0x4e271d29 // and v9.16b, v9.16b, v7.16b
+	WORD   $0x4e28d58c // fadd v12.4s, v12.4s, v8.4s
+	WORD   $0x4e29d5ad // fadd v13.4s, v13.4s, v9.4s
+	WORD   $0x6e24dcc6 // fmul v6.4s, v6.4s, v4.4s
+	WORD   $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD   $0x4e26d54a // fadd v10.4s, v10.4s, v6.4s
+	WORD   $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	ADDS   $4, R3
+	ADDS   $32, R4
+	SUBS   $1, R6
+	BNE    fit
+	MOVD   56(R0), R15
+	ADDS   R15, R4
+	SUBS   $1, R7
+	BNE    fitRow
+	WORD   $0xbd404408 // ldr s8, [x0,#68]
+	WORD   $0x4e040509 // dup v9.4s, v8.s[0]
+	WORD   $0x4e040508 // dup v8.4s, v8.s[0]
+	WORD   $0x4eaad500 // fsub v0.4s, v8.4s, v10.4s
+	WORD   $0x4eabd521 // fsub v1.4s, v9.4s, v11.4s
+	WORD   $0x6e2cfc06 // fdiv v6.4s, v0.4s, v12.4s
+	WORD   $0x6e2dfc27 // fdiv v7.4s, v1.4s, v13.4s
+	WORD   $0x6eb6e582 // fcmgt v2.4s, v12.4s, v22.4s
+	WORD   $0x6eb7e5a3 // fcmgt v3.4s, v13.4s, v23.4s
+	MOVD   $0x3e800000, R15
+	WORD   $0x4e040de4 // dup v4.4s, w15
+	WORD   $0x4e040de5 // dup v5.4s, w15
+	WORD   $0x4e321c08 // and v8.16b, v0.16b, v18.16b
+	WORD   $0x4e331c29 // and v9.16b, v1.16b, v19.16b
+	WORD   $0x4ea81c88 // orr v8.16b, v4.16b, v8.16b
+	WORD   $0x4ea91ca9 // orr v9.16b, v5.16b, v9.16b
+	WORD   $0x4e36e404 // fcmeq v4.4s, v0.4s, v22.4s
+	WORD   $0x4e37e425 // fcmeq v5.4s, v1.4s, v23.4s
+	WORD   $0x4e641d08 // bic v8.16b, v8.16b, v4.16b
+	WORD   $0x4e651d29 // bic v9.16b, v9.16b, v5.16b
+	WORD   $0x4f210440 // sshr v0.4s, v2.4s, #31
+	WORD   $0x6e681cc0 // bsl v0.16b, v6.16b, v8.16b
+	WORD   $0x4f210461 // sshr v1.4s, v3.4s, #31
+	WORD   $0x6e691ce1 // bsl v1.16b, v7.16b, v9.16b
+	WORD   $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
+	WORD   $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
+	WORD   $0x4eb4d6c8 // fsub v8.4s, v22.4s, v20.4s
+	WORD   $0x4eb5d6e9 // fsub v9.4s, v23.4s, v21.4s
+	WORD   $0x6ea8e404 // fcmgt v4.4s, v0.4s, v8.4s
+	WORD   $0x6e681c04 // bsl v4.16b, v0.16b, v8.16b
+	WORD   $0x6ea9e425 // fcmgt v5.4s, v1.4s, v9.4s
+	WORD   $0x6e691c25 // bsl v5.16b, v1.16b, v9.16b
+	WORD   $0x4e34d688 // fadd v8.4s, v20.4s, v20.4s
+	WORD   $0x4e35d6a9 // fadd v9.4s, v21.4s, v21.4s
+	WORD   $0x6ea4e500 // fcmgt v0.4s, v8.4s, v4.4s
+	WORD   $0x6e681c80 // bsl v0.16b, v4.16b, v8.16b
+	WORD   $0x6ea5e521 // fcmgt v1.4s, v9.4s, v5.4s
+	WORD   $0x6e691ca1 // bsl v1.16b, v5.16b, v9.16b
+	WORD   $0x6eb0e6c4 // fcmgt v4.4s, v22.4s, v16.4s
+	WORD   $0x6eb1e6e5 // fcmgt v5.4s, v23.4s, v17.4s
+	WORD   $0x4f210486 // sshr v6.4s, v4.4s, #31
+	WORD   $0x6e6e1c06 // bsl v6.16b, v0.16b, v14.16b
+	WORD   $0x4f2104a7 // sshr v7.4s, v5.4s, #31
+	WORD   $0x6e6f1c27 // bsl v7.16b, v1.16b, v15.16b
+	WORD   $0x4ea61cce // mov v14.16b, v6.16b
+	WORD   $0x4ea71cef // mov v15.16b, v7.16b
+	WORD   $0xad003d0e // stp q14, q15, [x8]
+	WORD   $0x6f00e40a // movi v10.2d, #0x0
+	WORD   $0x6f00e40b // movi v11.2d, #0x0
+	MOVD   8(R0), R3
+	MOVD   32(R9), R4
+	MOVD   16(R0), R15
+	ADDS   R15, R4
+	MOVD   (R0), R2
+	MOVD   40(R9), R5
+	MOVD   16(R0), R15
+	ADDS   R15, R5
+	MOVD   40(R0), R7
+backRow:
+	MOVD   32(R0), R6
+back:
+	WORD   $0xbd400066 // ldr s6, [x3]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0xad401484 // ldp q4, q5, [x4]
+	WORD   $0x4e321cc2 // and v2.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce3 // and v3.16b, v7.16b, v19.16b
+	WORD   $0x6e221c84 // eor v4.16b, v4.16b, v2.16b
+	WORD   $0x6e231ca5 // eor v5.16b, v5.16b, v3.16b
+	WORD   $0x4ea4d5c8 // fsub v8.4s, v14.4s, v4.4s
+	WORD   $0x4ea5d5e9 // fsub v9.4s, v15.4s, v5.4s
+	WORD   $0x6eb6e504 // fcmgt v4.4s, v8.4s, v22.4s
+	WORD   $0x6e761d04 // bsl v4.16b, v8.16b, v22.16b
+	WORD   $0x6eb7e525 // fcmgt v5.4s, v9.4s, v23.4s
+	WORD   $0x6e771d25 // bsl v5.16b, v9.16b, v23.16b
+	WORD   $0x6ea4e69f // fcmgt v31.4s, v20.4s, v4.4s
+	WORD   $0x6eff1e84 // bif v4.16b, v20.16b, v31.16b
+	WORD   $0x6ea5e6bf // fcmgt v31.4s, v21.4s, v5.4s
+	WORD   $0x6eff1ea5 // bif v5.16b, v21.16b, v31.16b
+	WORD   $0x6e221cc6 // eor v6.16b, v6.16b, v2.16b
+	WORD   $0x6e231ce7 // eor v7.16b, v7.16b, v3.16b
+	WORD   $0x6e24dcc6 // fmul v6.4s, v6.4s, v4.4s
+	WORD   $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD   $0x4e26d54a // fadd v10.4s, v10.4s, v6.4s
+	WORD   $0x4e27d56b // fadd v11.4s, v11.4s, v7.4s
+	WORD   $0xbd400040 // ldr s0, [x2]
+	WORD   $0x4e040401 // dup v1.4s, v0.s[0]
+	WORD   $0x4e040400 // dup v0.4s, v0.s[0]
+	WORD   $0x6e20de00 // fmul v0.4s, v16.4s, v0.4s
+	WORD   $0x6e21de21 // fmul v1.4s, v17.4s, v1.4s
+	WORD   $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
+	WORD   $0x6e25dc21 // fmul v1.4s, v1.4s, v5.4s
+	WORD   $0xad4024a8 // ldp q8, q9, [x5]
+	WORD   $0x4e20d508 // fadd v8.4s, v8.4s, v0.4s
+	WORD   $0x4e21d529 // fadd v9.4s, v9.4s, v1.4s
+	WORD   $0xad0024a8 // stp q8, q9, [x5]
+	ADDS   $4, R3
+	ADDS   $32, R4
+	ADDS   $4, R2
+	ADDS   $32, R5
+	SUBS   $1, R6
+	BNE    back
+	MOVD   56(R0), R15
+	ADDS   R15, R4
+	MOVD   48(R0), R15
+	ADDS   R15, R2
+	MOVD   56(R0), R15
+	ADDS   R15, R5
+	SUBS   $1, R7
+	BNE    backRow
+	WORD   $0xbd404008 // ldr s8, [x0,#64]
+	WORD   $0x4e040509 // dup v9.4s, v8.s[0]
+	WORD   $0x4e040508 // dup v8.4s, v8.s[0]
+	WORD   $0x4eaad508 // fsub v8.4s, v8.4s, v10.4s
+	WORD   $0x4eabd529 // fsub v9.4s, v9.4s, v11.4s
+	WORD   $0x6ea8e55f // fcmgt v31.4s, v10.4s, v8.4s
+	WORD   $0x6ebf1d48 // bit v8.16b, v10.16b, v31.16b
+	WORD   $0x6ea9e57f // fcmgt v31.4s, v11.4s, v9.4s
+	WORD   $0x6ebf1d69 // bit v9.16b, v11.16b, v31.16b
+	WORD   $0xbd404126 // ldr s6, [x9,#64]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD   $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD   $0xbd404526 // ldr s6, [x9,#68]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0x4e26d508 // fadd v8.4s, v8.4s, v6.4s
+	WORD   $0x4e27d529 // fadd v9.4s, v9.4s, v7.4s
+	WORD   $0xad012508 // stp q8, q9, [x8,#32]
+	WORD   $0x6e28de08 // fmul v8.4s, v16.4s, v8.4s
+	WORD   $0x6e29de29 // fmul v9.4s, v17.4s, v9.4s
+	WORD   $0x4e28d718 // fadd v24.4s, v24.4s, v8.4s
+	WORD   $0x4e29d739 // fadd v25.4s, v25.4s, v9.4s
+	WORD   $0x4e721e08 // bic v8.16b, v16.16b, v18.16b
+	WORD   $0x4e731e29 // bic v9.16b, v17.16b, v19.16b
+	WORD   $0xbd404806 // ldr s6, [x0,#72]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0x6e26dd08 // fmul v8.4s, v8.4s, v6.4s
+	WORD   $0x6e27dd29 // fmul v9.4s, v9.4s, v7.4s
+	WORD   $0x4e28d75a // fadd v26.4s, v26.4s, v8.4s
+	WORD   $0x4e29d77b // fadd v27.4s, v27.4s, v9.4s
+next:
+	ADDS   $96, R8
+	ADDS   $80, R0
+	SUBS   $1, R1
+	BNE    neuron
+	ADD    $72, R9, R14
+	WORD   $0xad0065d8 // stp q24, q25, [x14]
+	ADD    $104, R9, R14
+	WORD   $0xad006dda // stp q26, q27, [x14]
+	RET
+
+// func PlanesAheadNEON(a *PlanesArgs)
+TEXT ·PlanesAheadNEON(SB), NOSPLIT, $0-8
+	// neuron: a neuron a turn; …Row: runs, fit, back and ahead: an input a turn.
+	// R0 neuron, R1 neurons left, R2 weights, R3 q, R4 y, R5 x, R6 inputs and R7 runs left,
+	// R8 lane vectors of the neuron, R9 args, R10 scratch;
+	// v0-v1 weight, v2-v3 sign bit of q, v4-v5 m, v6-v7 q, v8-v9 scratch, v10-v11 S,
+	// v12-v13 D, v14-v15 θ, v16-v17 coefficients, v18-v19 sign bits, v20-v21 one, v22-v23
+	// zero, v24-v25 and v26-v27 sums.
+	MOVD   a+0(FP), R9
+	MOVD   (R9), R0
+	MOVD   48(R9), R1
+	MOVD   8(R9), R8
+	MOVD   $0x80000000, R15
+	WORD   $0x4e040df2 // dup v18.4s, w15
+	WORD   $0x4e040df3 // dup v19.4s, w15
+	MOVD   $0x3f800000, R15
+	WORD   $0x4e040df4 // dup v20.4s, w15
+	WORD   $0x4e040df5 // dup v21.4s, w15
+	WORD   $0x6f00e416 // movi v22.2d, #0x0
+	WORD   $0x6f00e417 // movi v23.2d, #0x0
+neuron:
+	WORD   $0xad424510 // ldp q16, q17, [x8,#64]
+	WORD   $0x4eb01e00 // mov v0.16b, v16.16b
+	WORD   $0x4eb11e21 // mov v1.16b, v17.16b
+	WORD   $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD   $0x6e004008 // ext v8.16b, v0.16b, v0.16b, #8
+	WORD   $0x4e28d400 // fadd v0.4s, v0.4s, v8.4s
+	WORD   $0x7e30d800 // faddp s0, v0.2s
+	WORD   $0xbd008920 // str s0, [x9,#136]
+	MOVW   136(R9), R10
+	CMP    $0, R10
+	BEQ    next
+	WORD   $0xad403d0e // ldp q14, q15, [x8]
+	WORD   $0x6f00e40a // movi v10.2d, #0x0
+	WORD   $0x6f00e40b // movi v11.2d, #0x0
+	MOVD   8(R0), R3
+	MOVD   32(R9), R4
+	MOVD   16(R0), R15
+	ADDS   R15, R4
+	MOVD   40(R9), R5
+	MOVD   16(R0), R15
+	ADDS   R15, R5
+	MOVD   40(R0), R7
+aheadRow:
+	MOVD   32(R0), R6
+ahead:
+	WORD   $0xbd400066 // ldr s6, [x3]
+	WORD   $0x4e0404c7 // dup v7.4s, v6.s[0]
+	WORD   $0x4e0404c6 // dup v6.4s, v6.s[0]
+	WORD   $0xad401484 // ldp q4, q5, [x4]
+	WORD   $0x4e321cc2 // and v2.16b, v6.16b, v18.16b
+	WORD   $0x4e331ce3 // and v3.16b, v7.16b, v19.16b
+	WORD   $0x6e221c84 // eor v4.16b, v4.16b, v2.16b
+	WORD   $0x6e231ca5 // eor v5.16b, v5.16b, v3.16b
+	WORD   $0x4ea4d5c8 // fsub v8.4s, v14.4s, v4.4s
+	WORD   $0x4ea5d5e9 // fsub v9.4s, v15.4s, v5.4s
+	WORD   $0x6eb6e504 // fcmgt v4.4s, v8.4s, v22.4s
+	WORD   $0x6e761d04 // bsl v4.16b, v8.16b, v22.16b
+	WORD   $0x6eb7e525 // fcmgt v5.4s, v9.4s, v23.4s
+	WORD   $0x6e771d25 // bsl v5.16b, v9.16b, v23.16b
+	WORD   $0x6ea4e69f // fcmgt v31.4s, v20.4s, v4.4s
+	WORD   $0x6eff1e84 // bif v4.16b, v20.16b, v31.16b
+	WORD   $0x6ea5e6bf // fcmgt v31.4s, v21.4s, v5.4s
+	WORD   $0x6eff1ea5 // bif v5.16b, v21.16b, v31.16b
+	WORD   $0x6e24dcc4 // fmul v4.4s, v6.4s, v4.4s
+	WORD   $0x6e25dce5 // fmul v5.4s, v7.4s, v5.4s
+	WORD   $0xad4024a8 // ldp q8, q9, [x5]
+	WORD   $0x4e681e48 // bic v8.16b, v18.16b, v8.16b
+	WORD   $0x4e691e69 // bic v9.16b, v19.16b, v9.16b
+	WORD   $0x6e281c84 // eor v4.16b, v4.16b, v8.16b
+	WORD   $0x6e291ca5 // eor v5.16b, v5.16b, v9.16b
+	WORD   $0x4e24d54a // fadd v10.4s, v10.4s, v4.4s
+	WORD   $0x4e25d56b // fadd v11.4s, v11.4s, v5.4s
+	ADDS   $4, R3
+	ADDS   $32, R4
+	ADDS   $32, R5
+	SUBS   $1, R6
+	BNE    ahead
+	MOVD   56(R0), R15
+	ADDS   R15, R4
+	MOVD   56(R0), R15
+	ADDS   R15, R5
+	SUBS   $1, R7
+	BNE    aheadRow
+	WORD   $0xad412508 // ldp q8, q9, [x8,#32]
+	WORD   $0x4e28d54a // fadd v10.4s, v10.4s, v8.4s
+	WORD   $0x4e29d56b // fadd v11.4s, v11.4s, v9.4s
+	MOVD   24(R9), R10
+	MOVD   24(R0), R15
+	ADDS   R15, R10
+	WORD   $0xad402548 // ldp q8, q9, [x10]
+	WORD   $0x6eb0e6c4 // fcmgt v4.4s, v22.4s, v16.4s
+	WORD   $0x6eb1e6e5 // fcmgt v5.4s, v23.4s, v17.4s
+	WORD   $0x4f210486 // sshr v6.4s, v4.4s, #31
+	WORD   $0x6e681d46 // bsl v6.16b, v10.16b, v8.16b
+	WORD   $0x4f2104a7 // sshr v7.4s, v5.4s, #31
+	WORD   $0x6e691d67 // bsl v7.16b, v11.16b, v9.16b
+	WORD   $0xad001d46 // stp q6, q7, [x10]
+next:
+	ADDS   $96, R8
+	ADDS   $80, R0
+	SUBS   $1, R1
+	BNE    neuron
+	RET

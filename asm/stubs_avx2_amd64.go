@@ -343,6 +343,18 @@ func PauseAVX2(n int)
 //go:noescape
 func PeakFMAAVX2(n int)
 
+// PlanesAheadAVX2 gives eight rows the values of neurons at corners of what they read, by
+// planes that PlanesArgs describes.
+//
+//go:noescape
+func PlanesAheadAVX2(a *PlanesArgs)
+
+// PlanesBackAVX2 takes coefficients of eight rows on neurons to what they read, by
+// planes that PlanesArgs describes.
+//
+//go:noescape
+func PlanesBackAVX2(a *PlanesArgs)
+
 // PoolMaxAVX2 is the maximum of each window of each channel, as TapsArgs describes.
 //
 //go:noescape

@@ -343,6 +343,18 @@ func PauseNEON(n int)
 //go:noescape
 func PeakFMANEON(n int)
 
+// PlanesAheadNEON gives eight rows the values of neurons at corners of what they read, by
+// planes that PlanesArgs describes.
+//
+//go:noescape
+func PlanesAheadNEON(a *PlanesArgs)
+
+// PlanesBackNEON takes coefficients of eight rows on neurons to what they read, by
+// planes that PlanesArgs describes.
+//
+//go:noescape
+func PlanesBackNEON(a *PlanesArgs)
+
 // PoolMaxGradNEON adds the gradient of PoolMax, as TapsArgs describes.
 //
 //go:noescape

@@ -109,6 +109,7 @@ type Scratch struct {
 	adam     asm.AdamArgs
 	relax    asm.RelaxArgs
 	climb    asm.ClimbArgs
+	planes   asm.PlanesArgs
 	lines    asm.LinesArgs
 	sparse   asm.SparseArgs
 	taps     asm.TapsArgs

@@ -136,6 +136,14 @@ var pixels512 = [tileChannels + 1][]int{
 	1: {8},
 }
 
+// nativePlanes returns the kernels of planes of a set; nil: those of the generic one.
+func nativePlanes(i *ISA) (back, ahead func(*asm.PlanesArgs)) {
+	if i == generic {
+		return nil, nil
+	}
+	return asm.PlanesBackAVX2, asm.PlanesAheadAVX2
+}
+
 // nativeGrads returns the gradient kernels of a set; nil: those of the generic one.
 func nativeGrads(i *ISA) *gradSet {
 	switch i.name {

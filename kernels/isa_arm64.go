@@ -84,6 +84,14 @@ var neon = &ISA{
 	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1NEON, 2: asm.Sparse2NEON, 3: asm.Sparse3NEON},
 }
 
+// nativePlanes returns the kernels of planes of a set; nil: those of the generic one.
+func nativePlanes(i *ISA) (back, ahead func(*asm.PlanesArgs)) {
+	if i == generic {
+		return nil, nil
+	}
+	return asm.PlanesBackNEON, asm.PlanesAheadNEON
+}
+
 // nativeGrads returns the gradient kernels of a set; nil: those of the generic one.
 func nativeGrads(i *ISA) *gradSet {
 	if i.name == "neon" {

@@ -21,6 +21,7 @@ var laneConsts = []struct{ name, bits string }{
 	{"sign8", "80000000"},
 	{"half8", "3f000000"},
 	{"one8", "3f800000"},
+	{"quarter8", "3e800000"},
 	{"least8", "35800000"}, // 2^-20
 	{"two8", "40000000"},
 	{"four8", "40800000"},

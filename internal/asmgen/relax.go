@@ -12,6 +12,8 @@ func emitRelax(t target) {
 	relax(t, relaxLanes)
 	relax(t, relaxEach)
 	climbSlopes(t)
+	planes(t, false)
+	planes(t, true)
 }
 
 // relaxKind says where the kernel finds the parameters of a lane.

@@ -77,6 +77,7 @@ func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideO
 		return nil, err
 	}
 	v.JoinBalls()
+	v.FirstPlanes()
 	if o.Level == nil {
 		o.Level = (*Witness).Violates
 	}

@@ -142,6 +142,7 @@ func (c *Certify) Options(s *Subject, v *verify.Verifier) (o audit.ProveOptions,
 		o.Block = 4 * s.Pool.Workers()
 	}
 	if method == verify.MethodBaB {
+		v.FirstPlanes()
 		o.Complete, err = audit.NewCompletion(s.Net, v, s.Pool, audit.CompleteOptions{
 			Attack: attack.Fast{Seed: c.Seed}, Timeout: time.Duration(c.Timeout * float64(time.Second)),
 			Branch: branch.Options{Progress: s.Search},

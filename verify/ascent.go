@@ -72,6 +72,16 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			a.best[i][l] = math.Inf(-1)
 		}
 	}
+	planes := w.planes
+	if planes != nil {
+		var kept [][]float32
+		if t.domain != nil && row >= 0 {
+			kept = t.domain.planes
+		}
+		if !planes.begin(w, from, groups, row, kept) { // attempts are values: they would go to the heap
+			planes = nil
+		}
+	}
 	rate, decay1, decay2 := stepSize, 1.0, 1.0 // powers; math.Pow is not the same everywhere
 	decay := stepDecay
 	if t.leaves != nil {
@@ -99,6 +109,9 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			if t.leaves != nil {
 				t.leaves.lift(i, step)
 			}
+			if i == 0 && planes != nil {
+				planes.back(w, groups)
+			}
 			r.bend(i, a.out[i+1], groups, a.alpha[i+1])
 			if t.leaves != nil {
 				t.leaves.put(i)
@@ -107,6 +120,9 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			r.g.nodes[i].op.back(r, i, a.out[i+1], groups)
 			if t.leaves != nil {
 				t.leaves.hand(i)
+			}
+			if i == 0 && planes != nil {
+				planes.hand(w, groups)
 			}
 		}
 		r.finish(groups)
@@ -127,6 +143,9 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 			if t.leaves != nil {
 				t.leaves.keep(&a.better)
 			}
+			if planes != nil {
+				planes.keep(w, groups)
+			}
 		}
 		if step == steps || done || t.stopped() || step == 0 && !r.searched(a, t.leaves) {
 			break
@@ -144,7 +163,13 @@ func (w *linearWorker) ascend(t *attempt, from, groups, steps, row int, begin fu
 				if t.leaves != nil {
 					t.leaves.pass(i)
 				}
+				if i == 0 && planes != nil && from > 0 {
+					planes.pass(w, groups)
+				}
 			}
+		}
+		if planes != nil {
+			planes.move(w, groups, step)
 		}
 		rate = float64(rate * decay)
 	}

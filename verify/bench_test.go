@@ -217,15 +217,19 @@ func BenchmarkRadius(b *testing.B) {
 	test, err := mnist.Test()
 	require.NoError(b, err)
 	digits := test.Slice(0, 16)
-	var took [2]time.Duration
-	var mean [2]float64
+	names := [...]string{"anew", "kept", "anew-planes", "kept-planes"}
+	var took [len(names)]time.Duration
+	var mean [len(names)]float64
 	for b.Loop() {
-		for i := range took {
+		for i := range names {
 			pool := kernels.NewPool(1)
 			v, err := New(n, pool)
 			require.NoError(b, err)
-			if i == 1 {
+			if i%2 == 1 {
 				v.KeepSlopes()
+			}
+			if i >= 2 {
+				v.FirstPlanes()
 			}
 			var res RadiusResult
 			begin := time.Now()
@@ -239,9 +243,10 @@ func BenchmarkRadius(b *testing.B) {
 			pool.Close()
 		}
 	}
-	b.ReportMetric(float64(took[0])/float64(took[1]), "times-as-fast")
-	b.ReportMetric(mean[0], "mean-radius-anew")
-	b.ReportMetric(mean[1], "mean-radius-kept")
+	for i, name := range names {
+		b.ReportMetric(took[i].Seconds()/took[0].Seconds(), "time-"+name)
+		b.ReportMetric(mean[i], "mean-radius-"+name)
+	}
 }
 
 // BenchmarkRounding says what bounds give away to rounding: of the distance from a margin's value

@@ -44,6 +44,7 @@ func TestClip(t *testing.T) {
 		n, err := net.Compile(m, net.Options{})
 		require.NoError(t, err)
 		v, err := New(n, pool)
+		v.FirstPlanes()
 		require.NoError(t, err)
 		size := a.Input.Size()
 		g := Around(net.Ball{Eps: net.MustEpsilon([]string{"0.1", "1/3", "0.003"}[r.IntN(3)])}, randomImage(size, r))

@@ -36,7 +36,9 @@ type Domain struct {
 	nodes    []nodeDomain
 	low      []float32 // of the property's rows; nil: not bounded yet
 	empty    bool
-	plain    bool // as attempt has it
+	plain    bool        // as attempt has it
+	planes   [][]float32 // of the first layer, for each row: where they come from (9g); replaced as a whole
+	found    [][]float32 // those of the bounds that are being computed
 }
 
 // nodeDomain is what a domain knows of a node's output before its ReLU. Slices that are

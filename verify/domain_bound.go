@@ -64,6 +64,7 @@ func boundOne(c *call, w *linearWorker, i int) {
 	for k := range d.nodes {
 		d.nodes[k].found = nil
 	}
+	d.found = nil
 	if w.try(&t, &a); !t.gaveUp {
 		d.store(w, t.empty)
 	}
@@ -80,6 +81,10 @@ func (d *Domain) store(w *linearWorker, empty bool) {
 	if d.empty = empty; empty { // the worker has stopped somewhere
 		return
 	}
+	if d.found != nil && d.found[0] != nil {
+		d.planes = d.found
+	}
+	d.found = nil
 	for i := range d.nodes {
 		n, lo, hi := &d.nodes[i], w.lo[i], w.hi[i]
 		if n.found != nil && n.found[0] != nil { // rows reach it
@@ -142,6 +147,9 @@ func (d *Domain) makeSlopes(g *graph, n int) {
 			d.nodes[i].found = make([][]float32, n)
 		}
 	}
+	if g.planes != nil {
+		d.found = make([][]float32, n)
+	}
 }
 
 // keepSlopes keeps those of the best bounds of some rows, from the given one on.
@@ -158,6 +166,9 @@ func (d *Domain) keepSlopes(w *linearWorker, from, some int) {
 			w.each(g, act, func(at, k int) { row[k] = kept[at*kernels.Lanes+l] })
 			d.nodes[i].found[from+j] = row
 		}
+	}
+	if w.planes != nil {
+		w.planes.keepRows(w, d.found[from:from+some])
 	}
 }
 

@@ -187,6 +187,7 @@ func TestDomainsSound(t *testing.T) {
 		n, err := net.Compile(m, net.Options{Batches: net.Batches(r.IntN(3))})
 		require.NoError(t, err)
 		v, err := New(n, pool)
+		v.FirstPlanes()
 		require.NoError(t, err)
 		g, p := randomRegion(a.Input.Size(), r), randomProperty(a.Classes(), r)
 		if r.IntN(3) > 0 { // wide enough to be divided
@@ -244,6 +245,7 @@ func TestRootDomain(t *testing.T) {
 		n, err := net.Compile(m, net.Options{})
 		require.NoError(t, err)
 		v, err := New(n, pool)
+		v.FirstPlanes()
 		require.NoError(t, err)
 		for method := range Methods() {
 			for norm := range 3 {

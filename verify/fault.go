@@ -17,6 +17,8 @@ package verify
 //   - 9b, the rounding of a row's product with a slope, u|fz| of a LeakyReLU, and γ_R there,
 //     in 9a and in 10c: relaxExtra of the layers before, which count the same M, or the
 //     γ_{m+2}|c| of the input.
+//   - 9g, the rounding of S, of the sums for an input, and of v + g: E of the neuron, which counts
+//     every term of an execution as if all erred the same way, is far above them.
 //   - 13, g, and what float64 rounds elsewhere: far below E.
 //   - 1 + 2γ for the chains of R and V. Terms that a chain loses cannot be rounded up by
 //     an execution of the same products; of V the loss counts times γ_T, and sums of n

@@ -13,7 +13,8 @@ import (
 // graph is the network as linear bounds see it: activation 0 is the normalized
 // input, activation i+1 the output of node i. It is read-only but for its plans.
 type graph struct {
-	join func(r *rows, g int, v []float32) // 11a; nil: do without
+	join   func(r *rows, g int, v []float32) // 11a; nil: do without
+	planes func(g *graph) hull               // 9g; nil: do without
 
 	net    *net.Network
 	maps   []extent // of each activation

@@ -40,6 +40,7 @@ type Leaf struct {
 	beta   []float32   // multipliers of Splits, in their order; fewer: zeros
 	slopes [][]float32 // of each node: of its neurons that were open; nil: the frame's
 	open   [][]int32   // these neurons, in memory order
+	planes []float32   // of the first layer: where they come from, in its window; nil: the frame's
 }
 
 // NewLeaf returns the leaf that is all of a bounded domain.
@@ -52,7 +53,7 @@ func NewLeaf(frame *Domain, t Target) *Leaf {
 func (l *Leaf) Child(s Split) *Leaf {
 	return &Leaf{
 		Frame: l.Frame, Target: l.Target, Splits: append(slices.Clip(l.Splits), s), Low: float32(math.Inf(-1)),
-		beta: l.beta, slopes: l.slopes, open: l.open,
+		beta: l.beta, slopes: l.slopes, open: l.open, planes: l.planes,
 	}
 }
 

@@ -27,6 +27,11 @@ func (t *leafRun) judge(from, groups int) {
 		t.last[j] = down32(r.low[j/kernels.Lanes][j%kernels.Lanes])
 	}
 	r.corners(a, groups)
+	planes := planesOf(t.w)
+	if planes != nil && a.used[1] {
+		planes.restore(t.w, groups)
+		planes.ahead(t.w, groups)
+	}
 	for i := range from + 1 {
 		if a.used[i+1] {
 			r.g.nodes[i].op.values(r, a, i, groups)
@@ -34,6 +39,9 @@ func (t *leafRun) judge(from, groups int) {
 			t.climb(i, 0, 0)
 			r.update(a, i, groups, 0, 0)
 			t.pass(i)
+			if i == 0 && planes != nil {
+				planes.give(t.w, groups)
+			}
 		}
 	}
 }
@@ -63,7 +71,7 @@ func (t *leafRun) scoreSigns(i, groups int) {
 		lo, hi = w.lo[i], w.hi[i]
 	}
 	o, _ := d.op.(*relaxElementwise)
-	general := d.lines == generalLines
+	general, planes := d.lines == generalLines, planesOf(w)
 	for g := range groups {
 		v, z, alpha := w.group(w.v[i+1], i+1, g), w.group(w.ascent.z[i+1], i+1, g), w.group(w.ascent.alpha[i+1], i+1, g)
 		w.each(g, i+1, func(at, k int) {
@@ -80,7 +88,9 @@ func (t *leafRun) scoreSigns(i, groups int) {
 				n := at*kernels.Lanes + l
 				x, row := z[n], v[n]
 				var s float32
-				if row < 0 {
+				if row < 0 && i == 0 && planes != nil {
+					s = -row * (planes.value(w, g, at)[l] - max(x, 0))
+				} else if row < 0 {
 					s = -row * b
 				} else {
 					slope, below := alpha[n], float32(0)

@@ -114,6 +114,16 @@ func (t *leafRun) boundNeurons(a *attempt, i int, leaves []*Leaf) {
 // start sets the slopes of node i to those that leaves have.
 func (t *leafRun) start(i int) {
 	w := t.w
+	if p := planesOf(w); i == 0 && p != nil {
+		for j, leaf := range t.lanes {
+			switch all := w.frame.planes; {
+			case leaf.planes != nil:
+				p.set(w, j/kernels.Lanes, j%kernels.Lanes, leaf.planes)
+			case all != nil && leaf.Target.Row >= 0:
+				p.set(w, j/kernels.Lanes, j%kernels.Lanes, all[leaf.Target.Row])
+			}
+		}
+	}
 	n := &t.splits[i]
 	n.places(func(p *place) { p.at = w.within(p.group, i+1, p.k) })
 	for k := range n.points {
@@ -213,6 +223,9 @@ func (t *leafRun) take(leaf *Leaf, g, l int) {
 		row, kept := make([]float32, len(w.openAt[i])), w.group(w.ascent.kept[i+1], i+1, g)
 		w.eachOf(w.openAt[i], g, i+1, func(n, at int) { row[n] = kept[at*kernels.Lanes+l] })
 		leaf.slopes[i] = row
+	}
+	if p := planesOf(w); p != nil && w.ascent.used[1] {
+		leaf.planes = p.kept(w, g, l)
 	}
 	leaf.beta = make([]float32, len(leaf.Splits))
 }

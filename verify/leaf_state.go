@@ -102,7 +102,7 @@ func (l *Leaf) adaptive(p *net.Node) (open []int32, slopes []float32) {
 // the leaf it is a child of are counted in both.
 func (l *Leaf) Bytes() int {
 	n := int(unsafe.Sizeof(*l)) + cap(l.Splits)*int(unsafe.Sizeof(Split{})) + cap(l.Choice)*int(unsafe.Sizeof(Candidate{}))
-	n += (cap(l.Point) + cap(l.Spread) + cap(l.beta)) * int(unsafe.Sizeof(float32(0)))
+	n += (cap(l.Point) + cap(l.Spread) + cap(l.beta) + cap(l.planes)) * int(unsafe.Sizeof(float32(0)))
 	for _, row := range l.slopes {
 		n += int(unsafe.Sizeof(row)) + cap(row)*int(unsafe.Sizeof(float32(0)))
 	}
@@ -118,7 +118,7 @@ func Again(leaves []*Leaf, bytes bool) []*Leaf {
 	for i, l := range leaves {
 		c := &Leaf{
 			Frame: l.Frame, Target: l.Target, Splits: l.Splits, Low: float32(math.Inf(-1)),
-			beta: l.beta, slopes: l.slopes, open: l.open,
+			beta: l.beta, slopes: l.slopes, open: l.open, planes: l.planes,
 		}
 		if at := l.Optimised(); bytes && at != nil {
 			if rounded[at] == nil {

@@ -162,6 +162,7 @@ func TestLeavesSound(t *testing.T) {
 		n, err := net.Compile(m, net.Options{})
 		require.NoError(t, err)
 		v, err := New(n, pool)
+		v.FirstPlanes()
 		require.NoError(t, err)
 		g, p := randomRegion(a.Input.Size(), r), randomProperty(a.Classes(), r)
 		if r.IntN(3) > 0 {
@@ -224,6 +225,7 @@ func TestLeavesTogether(t *testing.T) {
 	var want []*Leaf
 	for workers := 1; workers <= 3; workers++ {
 		v := newCROWN(t, m, workers, Options{}).Verifier
+		v.FirstPlanes()
 		frame, err := v.Root(g, p)
 		require.NoError(t, err)
 		require.NoError(t, v.BoundDomains(t.Context(), Options{Method: MethodCROWN}, 0, frame))
@@ -241,6 +243,7 @@ func TestLeavesTogether(t *testing.T) {
 				require.Equal(t, want[i].Choice, l.Choice)
 				require.Equal(t, want[i].beta, l.beta)
 				require.Equal(t, want[i].slopes, l.slopes)
+				require.Equal(t, want[i].planes, l.planes)
 			}
 		}
 		if want == nil {

@@ -22,6 +22,7 @@ type linearWorker struct {
 	mid        [][]float32    // activations of the centre; nil if not needed
 
 	ascent *ascent
+	planes hull      // nil: none
 	team   helpers   // a team that works for it; nil: it works alone
 	leaves rider     // a leafRun, once there were leaves
 	lanes  any       // imageLanes, once images have shared lanes
@@ -36,6 +37,9 @@ type linearWorker struct {
 func newLinearWorker(g *graph) *linearWorker {
 	w := &linearWorker{rows: newRows(g)}
 	alloc := func(n int) []float32 { return kernels.Alloc(kernels.Groups(n) * kernels.Lanes) }
+	if g.planes != nil {
+		w.planes = g.planes(g)
+	}
 	largest, channels := 0, 0
 	for _, m := range g.maps {
 		largest, channels = max(largest, m.size()), max(channels, m.c)
@@ -53,7 +57,7 @@ func newLinearWorker(g *graph) *linearWorker {
 
 // load sets the region.
 func (w *linearWorker) load(a *area) {
-	w.frame = nil
+	w.frame, w.first = nil, nil
 	in := w.g.net.Input()
 	size := in.Size()
 	lo, hi, centre := w.c[:size], w.r[:size], w.m[:size] // channels first
@@ -378,6 +382,9 @@ func (w *linearWorker) boundNodes(t *attempt) {
 			}
 		}
 		w.settle(i)
+		if i == 0 && w.planes != nil && (t.steps > 0 || t.domain != nil) {
+			w.planes.know(w)
+		}
 	}
 	for a, p := range w.stop {
 		if p != nil {

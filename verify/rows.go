@@ -59,6 +59,7 @@ type imageState struct {
 	dual         []float32   // of the ball around the centre; used for L1 and L2
 	stop         [][]float32 // parameters of boxes where rows may stop; nil elsewhere
 	centre       []float32   // of the input
+	first        any         // a *firstLayer, for planes; nil: none
 }
 
 func newImageState(g *graph) imageState {

@@ -22,9 +22,10 @@ type Verifier struct {
 	workers   []*linearWorker // one for each of the pool, of linear bounds
 	together  *team           // of them all; nil until they work for one region
 
-	// What programs for devices need not carry: see KeepSlopes and JoinBalls.
-	keeps func(*linearWorker) keeper
-	join  func(r *rows, g int, v []float32)
+	// What programs for devices need not carry: see KeepSlopes, JoinBalls and FirstPlanes.
+	keeps  func(*linearWorker) keeper
+	join   func(r *rows, g int, v []float32)
+	planes func(g *graph) hull
 
 	spare *call // for the next call
 }
@@ -73,7 +74,7 @@ func (v *Verifier) ibp() (err error) {
 func (v *Verifier) packGraph() (err error) {
 	if v.graph == nil {
 		if v.graph, err = newGraph(v.net); err == nil {
-			v.graph.join = v.join
+			v.graph.join, v.graph.planes = v.join, v.planes
 		}
 	}
 	return err

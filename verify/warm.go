@@ -39,7 +39,7 @@ type warmNode struct {
 }
 
 type warmSlot struct {
-	alpha []uint8 // of the nodes before, in order: those of the row's windows
+	alpha []uint8 // of the nodes before, in order: those of the row's windows; then y of planes
 	run   int32   // that they are of
 }
 
@@ -108,13 +108,17 @@ func (s *warm) reserve(w *linearWorker, i int, list []neuron) {
 	}
 }
 
-// slopes returns the number of slopes of a row of node i on the windows begun last.
+// slopes returns the number of slopes of a row of node i on the windows begun last, and with planes
+// of inputs.
 func (s *warm) slopes(w *linearWorker, i int) int {
 	n := 0
 	for k := range i {
 		if win := w.win[k+1]; w.g.nodes[k].sloped() {
 			n += win.H() * win.W() * w.g.maps[k+1].c
 		}
+	}
+	if win := w.win[0]; planesOf(w) != nil {
+		n += win.H() * win.W() * w.g.maps[0].c
 	}
 	return n
 }
@@ -141,6 +145,13 @@ func (s *warm) recall(w *linearWorker, of, k, groups int) {
 			alpha[at*kernels.Lanes+lane] = v
 		})
 	})
+	if p := planesOf(w); k == 0 && p != nil {
+		s.eachSlot(w, of, 0, groups, func(g, lane int, slot *warmSlot, _ []uint8) {
+			if slot.run == s.run {
+				p.unpack(w, g, lane, slot.alpha[len(slot.alpha)-w.size(0):])
+			}
+		})
+	}
 }
 
 // store keeps the slopes that rows have come to.
@@ -155,6 +166,11 @@ func (s *warm) store(w *linearWorker, of, groups int) {
 				kept[at] = uint8(float32(alpha[at*kernels.Lanes+lane]*255) + 0.5)
 			}
 			slot.run = s.run
+		})
+	}
+	if p := planesOf(w); p != nil && w.ascent.used[1] {
+		s.eachSlot(w, of, 0, groups, func(g, lane int, slot *warmSlot, _ []uint8) {
+			p.pack(w, g, lane, slot.alpha[len(slot.alpha)-w.size(0):])
 		})
 	}
 }

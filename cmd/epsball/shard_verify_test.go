@@ -31,7 +31,7 @@ func openCheckpoint(t *testing.T, eps float32, parts int) (model, property, path
 
 // TestShardVerify: what shards prove is what one machine proves, with a shard killed in between.
 func TestShardVerify(t *testing.T) {
-	model, property, path, _ := openCheckpoint(t, 0.105, 20)
+	model, property, path, _ := openCheckpoint(t, 0.112, 20)
 	job := filepath.Join(t.TempDir(), "job")
 	plan := document(t, 0, args("shard plan verify %s %s --checkpoint %s --job %s --shards 3", model, property, path, job)...)
 	require.EqualValues(t, 3, plan["shards"])
@@ -69,7 +69,7 @@ func TestShardVerify(t *testing.T) {
 // TestShardVerifyLeft: what shards leave is gone on with, by one machine or by another job, to the
 // verdict of one machine.
 func TestShardVerifyLeft(t *testing.T) {
-	model, property, path, of := openCheckpoint(t, 0.1, 6)
+	model, property, path, of := openCheckpoint(t, 0.111, 6)
 	left := filepath.Join(t.TempDir(), "left")
 	job := filepath.Join(t.TempDir(), "job")
 	require.Zero(t, run(args("shard plan verify %s %s --checkpoint %s --job %s --size 1 --timeout 1e-9", model, property, path, job)...).code)
@@ -139,7 +139,7 @@ func TestShardVerifySat(t *testing.T) {
 
 // TestShardVerifyErrors: what does not belong to the job.
 func TestShardVerifyErrors(t *testing.T) {
-	model, property, path, _ := openCheckpoint(t, 0.1, 6)
+	model, property, path, _ := openCheckpoint(t, 0.111, 6)
 	job := filepath.Join(t.TempDir(), "job")
 	plan := fmt.Sprintf("shard plan verify %s %s --job %s", model, property, job)
 	refused(t, plan, "--checkpoint: required")
@@ -153,7 +153,7 @@ func TestShardVerifyErrors(t *testing.T) {
 	require.Zero(t, run(args("%s --checkpoint %s --shards 2", plan, path)...).code)
 	refused(t, plan+" --shards 2 --checkpoint "+path, "has a manifest already")
 
-	_, other, _, _, _ := hard(t, 0.11)
+	_, other, _, _, _ := hard(t, 0.112)
 	run0 := "shard run --index 0 --job " + job
 	refused(t, run0+" --data "+other, "property "+other+": asks something else than the "+property)
 	refused(t, run0+" --model "+write(t, filepath.Join(t.TempDir(), "m.safetensors"), zoo.MNISTSmallIBP()), "hash: got")

@@ -64,7 +64,7 @@ func steps(t *testing.T, n *net.Network, questions []audit.Question, of checkpoi
 // TestVerifyResume: what a run leaves that was killed at any moment, or was stopped, is gone
 // on from to the verdict of a run that was not; the file is then gone.
 func TestVerifyResume(t *testing.T) {
-	model, property, n, questions, of := hard(t, 0.1)
+	model, property, n, questions, of := hard(t, 0.111)
 	files, d := steps(t, n, questions, of, 6)
 	require.Equal(t, audit.Undecided, d.Answer)
 	require.Greater(t, len(files), 1)
@@ -101,7 +101,7 @@ func TestVerifyResume(t *testing.T) {
 // notice, has left a checkpoint that the next one goes on from, to the verdict of a run that
 // was not killed.
 func TestVerifyKilled(t *testing.T) {
-	model, property, _, _, of := hard(t, 0.1)
+	model, property, _, _, of := hard(t, 0.111)
 	path := filepath.Join(t.TempDir(), "c")
 	line := args("verify %s %s --threads 1 --checkpoint %s", model, property, path)
 	parts := 0
@@ -129,7 +129,7 @@ func TestVerifyKilled(t *testing.T) {
 
 // TestVerifyCheckpoint: stages before the search have one, too, and a verdict leaves none.
 func TestVerifyCheckpoint(t *testing.T) {
-	model, property, _, _, of := hard(t, 0.1)
+	model, property, _, _, of := hard(t, 0.111)
 	path := filepath.Join(t.TempDir(), "c")
 	line := args("verify %s %s --checkpoint %s --timeout 0.000001", model, property, path)
 	r := run(line...)
@@ -152,7 +152,7 @@ func TestVerifyCheckpoint(t *testing.T) {
 
 // TestVerifyRefusesCheckpoints: damaged and foreign ones, by file and field.
 func TestVerifyRefusesCheckpoints(t *testing.T) {
-	model, property, n, questions, of := hard(t, 0.1)
+	model, property, n, questions, of := hard(t, 0.111)
 	files, _ := steps(t, n, questions, of, 4)
 	good := files[len(files)-1]
 	path := filepath.Join(t.TempDir(), "c")
@@ -202,7 +202,7 @@ func TestVerifyRefusesCheckpoints(t *testing.T) {
 		refused(want, readFile(t, path))
 	}
 
-	_, other, _, _, _ := hard(t, 0.11)
+	_, other, _, _, _ := hard(t, 0.112)
 	write(t, path, good)
 	r := run(args("verify %s %s --checkpoint %s --resume", model, other, path)...)
 	assert.Equal(t, 2, r.code)

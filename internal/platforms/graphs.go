@@ -174,6 +174,7 @@ func graphRadius(p *printer, g *graph) error {
 	}
 	prover.KeepSlopes()
 	prover.JoinBalls()
+	prover.FirstPlanes()
 	sum := 0
 	for _, c := range []struct {
 		how    verify.Options

@@ -243,6 +243,7 @@ func addBounds(p *printer, n *net.Network, m verify.Method, ball net.Ball, x []f
 		return err
 	}
 	prover.JoinBalls()
+	prover.FirstPlanes()
 	intervals, margins, err := prover.Bounds(ctx, verify.Options{Method: m, Iterations: 4}, verify.Around(ball, x), y)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ on=(--model builtin:mnist-small-ibp-0.1)
 rows mnist-small 0.1 1000 50 10 3 50 1
 on=(--model zoo/more/mnist-medium-mtl-ibp-0.1.safetensors)
 rows mnist-medium 0.1 200 10 3 1 10 1
-if [ -n "${CIFAR:-}" ]; then # a folder with CIFAR-10
+if [ -n "${CIFAR:-}" ]; then # CIFAR-10: a folder, or a file of a batch
 	on=(--model zoo/more/cifar-small-mtl-ibp-2-255.safetensors --data "$CIFAR")
 	rows cifar-small 2/255 500 20 5 2 20 1
 fi

@@ -26,10 +26,11 @@ func BenchmarkProve(b *testing.B) {
 	defer pool.Close()
 	v, err := verify.New(n, pool)
 	require.NoError(b, err)
+	v.FirstPlanes()
 	set, err := mnist.Test()
 	require.NoError(b, err)
 	ball := net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}
-	for _, i := range []int{2, 7, 12} {
+	for _, i := range []int{6, 33, 78} {
 		b.Run(fmt.Sprintf("image=%d", i), func(b *testing.B) {
 			var res branch.Result
 			for b.Loop() {

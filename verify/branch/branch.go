@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/epsball/epsball/verify"
@@ -182,13 +183,18 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 // growProperty divides for the property: some parts for each clause, and as long as another
 // doubling seems to get it done before the next round of searches for neurons would be.
 func (s *search) growProperty(resumed bool) (stopped bool, err error) {
-	if resumed { // with what is left of its turn
+	if resumed && s.neurons != nil { // its turn was over
 		return s.grow(s.trees, s.stop)
 	}
 	parts := s.budget * propertyShare / 2
-	allow(s.trees, parts)
+	if !resumed { // else with what is left of its turn
+		allow(s.trees, parts)
+	}
 	if stopped, err := s.grow(s.trees, s.stop); stopped || err != nil {
 		return stopped, err
+	}
+	if resumed && slices.ContainsFunc(s.trees, func(t *tree) bool { return t.open.len() >= parts }) {
+		return false, nil // how long it has gone on, and what for, is not known
 	}
 	for {
 		before := lows(s.trees)
@@ -197,10 +203,30 @@ func (s *search) growProperty(resumed bool) (stopped bool, err error) {
 			return stopped, err
 		}
 		parts *= 2
-		if !s.open() || s.forecast(before, parts) > float64(s.searches)*float64(s.budget*budgetGrowth)*neuronCost {
+		if !s.open() || s.forecast(before, parts) > float64(s.coming())*float64(s.budget)*neuronCost {
 			return false, nil
 		}
 	}
+}
+
+// coming is about how many searches for neurons the next round has.
+func (s *search) coming() int {
+	if s.searches > 0 {
+		return s.searches
+	}
+	n := 0
+	for i, is := range s.v.Targets() {
+		if !is {
+			continue
+		}
+		iv := s.root.Interval(i)
+		for k, lo := range iv.Lower {
+			if lo < 0 && iv.Upper[k] > 0 {
+				n += 2
+			}
+		}
+	}
+	return min(n, maxTargets)
 }
 
 // forecast is how many parts the clauses still want, if each doubling of their parts raises their

@@ -23,6 +23,7 @@ func verifier(t testing.TB, m *model.Model, workers int) *verify.Verifier {
 	t.Cleanup(pool.Close)
 	v, err := verify.New(n, pool)
 	require.NoError(t, err)
+	v.FirstPlanes()
 	return v
 }
 

@@ -387,8 +387,7 @@ fit:
 	VADDPS       Y10, Y10, Y4
 	VMINPS       Y4, Y2, Y0
 	VCMPPS       $17, Y11, Y8, Y2
-	VBLENDVPS    Y2, Y0, Y7, Y3
-	VMOVAPS      Y3, Y7
+	VBLENDVPS    Y2, Y0, Y7, Y7
 	VMOVUPS      Y7, (R10)
 	VXORPS       X5, X5, X5
 	MOVQ         8(AX), DX

@@ -547,12 +547,10 @@ fit:
 	WORD   $0x6e691ca1 // bsl v1.16b, v5.16b, v9.16b
 	WORD   $0x6eb0e6c4 // fcmgt v4.4s, v22.4s, v16.4s
 	WORD   $0x6eb1e6e5 // fcmgt v5.4s, v23.4s, v17.4s
-	WORD   $0x4f210486 // sshr v6.4s, v4.4s, #31
-	WORD   $0x6e6e1c06 // bsl v6.16b, v0.16b, v14.16b
-	WORD   $0x4f2104a7 // sshr v7.4s, v5.4s, #31
-	WORD   $0x6e6f1c27 // bsl v7.16b, v1.16b, v15.16b
-	WORD   $0x4ea61cce // mov v14.16b, v6.16b
-	WORD   $0x4ea71cef // mov v15.16b, v7.16b
+	WORD   $0x4f21049f // sshr v31.4s, v4.4s, #31
+	WORD   $0x6ebf1c0e // bit v14.16b, v0.16b, v31.16b
+	WORD   $0x4f2104bf // sshr v31.4s, v5.4s, #31
+	WORD   $0x6ebf1c2f // bit v15.16b, v1.16b, v31.16b
 	WORD   $0xad003d0e // stp q14, q15, [x8]
 	WORD   $0x6f00e40a // movi v10.2d, #0x0
 	WORD   $0x6f00e40b // movi v11.2d, #0x0

@@ -24,19 +24,11 @@ func TestDecideRecord(t *testing.T) {
 	byBounds, byInputs, byNeurons, refuted, lost := 0, 0, 0, 0, 0
 	for seed := range testsize.Of(60, 60) {
 		r := rand.New(rand.NewPCG(11, uint64(seed)))
-		c := pieces.Draw(r)
-		list := exactQuestions(t, c, r)
-		if list == nil {
+		drawn := drawQuestions(t, r)
+		if drawn == nil {
 			continue
 		}
-		n, err := net.Compile(c.Model, net.Options{Backward: true})
-		require.NoError(t, err)
-		holds := true
-		var questions []Question
-		for _, q := range list {
-			questions = append(questions, q.Question)
-			holds = holds && q.least.Sign() > 0
-		}
+		c, n, questions, holds := drawn.c, drawn.n, drawn.questions, drawn.holds
 		o := DecideOptions{Record: true, Branch: branch.Options{FewInputs: []int{0, -1}[seed%2], Round: 4, Parts: 100}}
 		d, err := Decide(t.Context(), n, questions, o, pool)
 		require.NoError(t, err)

@@ -8,10 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/internal/countdown"
-	"github.com/epsball/epsball/internal/pieces"
 	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify/branch"
 )
 
@@ -23,18 +21,11 @@ func TestDecideShares(t *testing.T) {
 	answers, dealt, questions, joined := map[Answer]int{}, 0, 0, 0
 	for seed := range testsize.Of(40, 30) {
 		r := rand.New(rand.NewPCG(8, uint64(seed)))
-		c := pieces.Draw(r)
-		list := exactQuestions(t, c, r)
-		if list == nil {
+		drawn := drawQuestions(t, r)
+		if drawn == nil {
 			continue
 		}
-		n, err := net.Compile(c.Model, net.Options{Backward: true})
-		require.NoError(t, err)
-		holds := true
-		var asked []Question
-		for _, q := range list {
-			asked, holds = append(asked, q.Question), holds && q.least.Sign() > 0
-		}
+		c, n, list, asked, holds := drawn.c, drawn.n, drawn.list, drawn.questions, drawn.holds
 		var st *DecideState
 		o := DecideOptions{Branch: branch.Options{FewInputs: []int{0, -1}[r.IntN(2)], Round: 4, Parts: 2 + r.IntN(20)}}
 		o.Save = func(s *DecideState) error { st = s; return nil }
@@ -45,7 +36,7 @@ func TestDecideShares(t *testing.T) {
 			}
 			st = o.Resume
 		} else {
-			_, err = Decide(countdown.New(int64(1+r.IntN(300))), n, asked, o, pool)
+			_, err := Decide(countdown.New(int64(1+r.IntN(300))), n, asked, o, pool)
 			require.NoError(t, err)
 		}
 		answer := Undecided

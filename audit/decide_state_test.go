@@ -7,11 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/internal/countdown"
-	"github.com/epsball/epsball/internal/pieces"
 	"github.com/epsball/epsball/internal/round"
 	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify/branch"
 )
 
@@ -23,18 +21,14 @@ func TestDecideResume(t *testing.T) {
 	answers, stages, resumed := map[Answer]int{}, map[int]int{}, 0
 	for seed := range testsize.Of(60, 30) {
 		r := rand.New(rand.NewPCG(7, uint64(seed)))
-		c := pieces.Draw(r)
-		list := exactQuestions(t, c, r)
-		if list == nil {
+		drawn := drawQuestions(t, r)
+		if drawn == nil {
 			continue
 		}
-		n, err := net.Compile(c.Model, net.Options{Backward: true})
-		require.NoError(t, err)
-		holds, clear := true, true
-		var questions []Question
+		c, n, list, questions, holds := drawn.c, drawn.n, drawn.list, drawn.questions, drawn.holds
+		clear := true
 		for _, q := range list {
-			questions = append(questions, q.Question)
-			holds, clear = holds && q.least.Sign() > 0, clear && q.clear > 0
+			clear = clear && q.clear > 0
 		}
 		var d *Decision
 		few, asked, open := []int{0, -1}[r.IntN(2)], int64(1+r.IntN(40)), len(questions)
@@ -44,6 +38,7 @@ func TestDecideResume(t *testing.T) {
 			asked *= 2
 			o := DecideOptions{Branch: branch.Options{FewInputs: few, Round: 4, Parts: 400}, Resume: last}
 			o.Save = func(st *DecideState) error { last = st; return nil }
+			var err error
 			d, err = Decide(e, n, questions, o, pool)
 			require.NoError(t, err)
 			if d.Answer != Undecided {

@@ -84,6 +84,30 @@ func exactQuestions(t *testing.T, c *pieces.Case, r *rand.Rand) (list []exactQue
 	return list
 }
 
+// drawn is a network with questions about it, and whether all of them hold.
+type drawn struct {
+	c         *pieces.Case
+	n         *net.Network
+	list      []exactQuestion
+	questions []Question
+	holds     bool
+}
+
+// drawQuestions draws them; nil: the network has too many pieces.
+func drawQuestions(t *testing.T, r *rand.Rand) *drawn {
+	d := &drawn{c: pieces.Draw(r), holds: true}
+	if d.list = exactQuestions(t, d.c, r); d.list == nil {
+		return nil
+	}
+	var err error
+	d.n, err = net.Compile(d.c.Model, net.Options{Backward: true})
+	require.NoError(t, err)
+	for _, q := range d.list {
+		d.questions, d.holds = append(d.questions, q.Question), d.holds && q.least.Sign() > 0
+	}
+	return d
+}
+
 // TestDecideExhaustive: answers are those of exact minima over all activation patterns. Where
 // a minimum is not near to 0 there is an answer, and witnesses are what they say they are.
 // EPSBALL_TRIALS sets how many networks.

@@ -20,12 +20,12 @@ type Planes struct {
 
 // PlaneNeuron is a neuron of Planes: it reads Rows runs of N inputs, at least one, from the
 // lane vector Window of a window on, and its own lane vector is Lane. W begins with the weight of
-// its first input; Q has w·ρ of all, one after the other. Up is a number not below its values, Half
-// about half of that, Error what |coefficients| count, and Start the θ to begin with.
+// its first input; Q has w·ρ of all, one after the other. Up is a number not below its values, Error
+// what |coefficients| count, and Start the θ to begin with.
 type PlaneNeuron struct {
-	W, Q                   []float32
-	N, Rows, Window, Lane  int
-	Up, Half, Error, Start float32
+	W, Q                  []float32
+	N, Rows, Window, Lane int
+	Up, Error, Start      float32
 }
 
 // Reset takes all neurons out.
@@ -43,7 +43,7 @@ func (p *Planes) Add(n *PlaneNeuron) {
 	p.list = append(p.list, asm.PlaneNeuron{
 		W: base(n.W), Q: base(n.Q), Window: n.Window * vecBytes, Lane: n.Lane * vecBytes, N: n.N, Rows: n.Rows,
 		WSkip: (p.run.Weights - n.N) * 4, Skip: (p.run.Window - n.N) * vecBytes,
-		Up: n.Up, Half: n.Half, Error: n.Error, Start: n.Start,
+		Up: n.Up, Half: n.Up / 2, Error: n.Error, Start: n.Start,
 	})
 }
 
@@ -75,7 +75,7 @@ func (p *Planes) Coefficients(state []float32, k int) []float32 {
 func (p *Planes) Theta(state []float32, k int) []float32 { return state[k*PlaneState:][:Lanes] }
 
 // PlanesBack takes coefficients λ < 0 of eight rows to the inputs. With μ = θ − sign(w)·y of each
-// row and input, cut to [0, 1], θ of rows with λ < 0 is moved to where S = Σ|q|μ would be Half, by a
+// row and input, cut to [0, 1], θ of rows with λ < 0 is moved to where S = Σ|q|μ would be Up/2, by a
 // step of Newton's. Then
 //
 //	g += (λ·w)·μ,  T += λ·h,  E += |λ|·Error,  h = max(S, Up − S)·factor + tiny.

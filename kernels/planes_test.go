@@ -37,7 +37,7 @@ func drawPlanes(r *rand.Rand, fill func(*rand.Rand, []float32), count int) *plan
 			}
 		}
 		n.Up = sum * 2 * r.Float32()
-		n.Half, n.Error, n.Start = n.Up/2, r.Float32(), n.Up/2/max(sum, 1e-30)
+		n.Error, n.Start = r.Float32(), n.Up/2/max(sum, 1e-30)
 		c.list = append(c.list, n)
 		inputs = max(inputs, n.Window+reach(c.run.Window))
 	}
@@ -106,7 +106,7 @@ func (c *planesCase) planesReference(k, l int, b [][]float32, tiny float32, lift
 			slope += abs32(q)
 		}
 	})
-	short := n.Half - s
+	short := n.Up/2 - s
 	switch {
 	case !(*coef < 0):
 	case slope > 0:

@@ -203,16 +203,20 @@ func (r *rows) keep(a *ascent, g int) {
 	}
 	for act, used := range a.used {
 		if used {
-			from, to := r.group(a.alpha[act], act, g), r.group(a.kept[act], act, g)
-			if a.better[g] == allLanes {
-				copy(to, from)
-				continue
-			}
-			for lane, b := range a.better[g] {
-				for k := lane; b && k < len(from); k += kernels.Lanes {
-					to[k] = from[k]
-				}
-			}
+			copyLanes(r.group(a.kept[act], act, g), r.group(a.alpha[act], act, g), &a.better[g])
+		}
+	}
+}
+
+// copyLanes copies some lanes of lane vectors.
+func copyLanes(to, from []float32, lanes *[kernels.Lanes]bool) {
+	if *lanes == allLanes {
+		copy(to, from)
+		return
+	}
+	for lane, b := range lanes {
+		for k := lane; b && k < len(from); k += kernels.Lanes {
+			to[k] = from[k]
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 //
 // for the sum is at least −S, and z = z̄ − Σ(|w_i|ρ_i − w_i(x_i − c_i)), whose terms in brackets are
 // at least 0 and become no larger with the factor μ_i. All μ_i = h/(h − l) give the line. The
-// planes with S = z̄/2 are those of Tjandraatmadja et al. 2020 (arXiv:2006.14076, eq. 6), and what
+// planes with S = z̄/2 are those of Tjandraatmadja et al. 2020 (arXiv:2006.14076), and what
 // lies between them: together the concave hull of max(z, 0) over the box, which is max(z, 0)
 // itself at corners, where bounds are attained.
 //
@@ -171,8 +171,7 @@ func (p *planes) know(w *linearWorker) {
 			}
 		}
 		n.Up, n.Error = up32(z+float64(size*0x1p-36)), par[kernels.RelaxError]
-		n.Half = n.Up / 2
-		n.Start = n.Half / max(float32(sum), 1e-30)
+		n.Start = n.Up / 2 / max(float32(sum), 1e-30)
 		f.open = append(f.open, n)
 	}
 	q := f.q
@@ -355,22 +354,10 @@ func lane(v []float32, k int) []float32 { return v[k*kernels.Lanes:][:kernels.La
 // keep keeps y and θ of the lanes that are better.
 func (p *planes) keep(w *linearWorker, groups int) {
 	for g := range groups {
-		from, to, better := w.group(p.y, 0, g), w.group(p.best, 0, g), &w.ascent.better[g]
-		theta, list := p.theta[g], p.lists[g]
-		if *better == allLanes {
-			copy(to, from)
-			for k := range list.Len() {
-				copy(lane(theta, k), list.Theta(p.states[g], k))
-			}
-			continue
-		}
-		for l, b := range better {
-			for k := l; b && k < len(from); k += kernels.Lanes {
-				to[k] = from[k]
-			}
-			for k := 0; b && k < list.Len(); k++ {
-				theta[k*kernels.Lanes+l] = list.Theta(p.states[g], k)[l]
-			}
+		better := &w.ascent.better[g]
+		copyLanes(w.group(p.best, 0, g), w.group(p.y, 0, g), better)
+		for k := range p.lists[g].Len() {
+			copyLanes(lane(p.theta[g], k), p.lists[g].Theta(p.states[g], k), better)
 		}
 	}
 }

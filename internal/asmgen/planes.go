@@ -150,8 +150,7 @@ func planes(t target, ahead bool) {
 		t.vadd(tmp, one, one)
 		t.vmin(w, m, tmp)
 		t.vless(m, coef, zeroV)
-		t.vselect(r, m, w, theta)
-		t.vmove(theta, r)
+		t.vselect(theta, m, w, theta)
 		t.vstore(theta, lanes(0))
 		t.vzero(sum)
 		loop("back", true, true, func() {

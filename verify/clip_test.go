@@ -35,7 +35,7 @@ func TestClip(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 5))
 	archs := append(layerArchitectures(), deeper()...)
 	failing, narrower, tooNarrow, normalized := 0, 0, 0, 0
-	for round := range trials(t, 1000) {
+	for round := range max(1000, trials(t, 1000)) { // few of them fail where inputs are normalized
 		a := archs[round%len(archs)]
 		if round%3 == 1 {
 			a = randomLayers(r)

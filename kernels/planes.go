@@ -74,6 +74,64 @@ func (p *Planes) Coefficients(state []float32, k int) []float32 {
 // Theta is θ of neuron k, of the next PlanesBack.
 func (p *Planes) Theta(state []float32, k int) []float32 { return state[k*PlaneState:][:Lanes] }
 
+// Settle sets θ of all lanes to where S of PlanesBack is Up/2, nearly, whatever the coefficients are.
+func (p *Planes) Settle(state, y []float32) {
+	state, y = state[:mustFit("state", len(state), len(p.list)*PlaneState)], y[:mustFit("y", len(y), p.inputs*Lanes)]
+	var q []float64
+	var at [Lanes][]float64
+	for k := range p.list {
+		n := &p.list[k]
+		q = q[:0]
+		for l := range at {
+			at[l] = at[l][:0]
+		}
+		planeInputs(&asm.PlanesArgs{Y: base(y)}, n, &lane{}, func(_, v, t, _ float32, _, l int) {
+			if l == 0 {
+				q = append(q, math.Abs(float64(v)))
+			}
+			at[l] = append(at[l], float64(-t))
+		})
+		for l := range at {
+			state[k*PlaneState+l] = float32(settle(q, at[l], float64(n.Half)))
+		}
+	}
+}
+
+// settle returns θ with Σq·(θ − y, cut to [0, 1]) = want, nearly.
+func settle(q, y []float64, want float64) float64 {
+	from, to, total := -1.0, 2.0, 0.0
+	for _, v := range q {
+		total += v
+	}
+	if !(total > 0) {
+		return 0
+	}
+	theta := min(max(want/total, from), to)
+	for range 64 {
+		sum, slope := 0.0, 0.0
+		for i, v := range q {
+			t := theta - y[i]
+			if t > 0 && t < 1 {
+				slope += v
+			}
+			sum += float64(v * min(max(t, 0), 1))
+		}
+		short := want - sum
+		if !(math.Abs(short) > float64(total*0x1p-30)) {
+			break
+		}
+		if short > 0 {
+			from = theta
+		} else {
+			to = theta
+		}
+		if theta += short / slope; !(theta > from && theta < to) {
+			theta = (from + to) / 2
+		}
+	}
+	return theta
+}
+
 // PlanesBack takes coefficients λ < 0 of eight rows to the inputs. With μ = θ − sign(w)·y of each
 // row and input, cut to [0, 1], θ of rows with λ < 0 is moved to where S = Σ|q|μ would be Up/2, by a
 // step of Newton's. Then

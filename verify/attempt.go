@@ -61,7 +61,7 @@ func (w *linearWorker) try(t *attempt, a *area) float32 {
 // attempt bounds the rows of the goal for the loaded region; −Inf if it is stopped, +Inf
 // if its domain is empty.
 func (w *linearWorker) attempt(t *attempt, low []float32) {
-	w.plain = t.plain || t.pure
+	w.plain, w.leafy = t.plain || t.pure, false
 	if t.steps > 0 && w.ascent == nil {
 		w.g.packAhead()
 		w.ascent = newAscent(w.rows)

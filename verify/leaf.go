@@ -41,6 +41,7 @@ type Leaf struct {
 	slopes [][]float32 // of each node: of its neurons that were open; nil: the frame's
 	open   [][]int32   // these neurons, in memory order
 	planes []float32   // of the first layer: where they come from, in its window; nil: the frame's
+	again  bool        // it is of Again: planes are found from what certificates state of them
 }
 
 // NewLeaf returns the leaf that is all of a bounded domain.
@@ -121,7 +122,7 @@ func (v *Verifier) BoundLeaves(ctx context.Context, o LeafOptions, leaves ...*Le
 }
 
 // goesWith reports whether two leaves may go backward at once.
-func (l *Leaf) goesWith(m *Leaf) bool { return l.Frame == m.Frame && l.node() == m.node() }
+func (l *Leaf) goesWith(m *Leaf) bool { return l.Frame == m.Frame && l.node() == m.node() && l.again == m.again }
 
 func (l *Leaf) validate(n *net.Network) error {
 	d, nodes := l.Frame, n.Nodes()
@@ -197,7 +198,7 @@ func (w *linearWorker) loadFrame(d *Domain) bool {
 	a := d.region.area()
 	w.load(&a)
 	t := attempt{domain: d, from: len(w.g.nodes)}
-	w.plain = d.plain
+	w.plain, w.leafy = d.plain, true
 	if w.boundNodes(&t); t.empty || d.empty {
 		return false
 	}

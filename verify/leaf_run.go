@@ -122,6 +122,9 @@ func (t *leafRun) start(i int) {
 			case all != nil && leaf.Target.Row >= 0:
 				p.set(w, j/kernels.Lanes, j%kernels.Lanes, all[leaf.Target.Row])
 			}
+			if leaf.again {
+				p.settle, p.solve = 0, true
+			}
 		}
 	}
 	n := &t.splits[i]

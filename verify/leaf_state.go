@@ -3,8 +3,10 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
+	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 )
@@ -110,25 +112,82 @@ func (l *Leaf) Bytes() int {
 }
 
 // Again returns leaves like the given ones without their bounds, to be bounded with the
-// slopes and multipliers that they have. With bytes, slopes are rounded to multiples of
-// 1/255. Leaves that share slopes share them again.
-func Again(leaves []*Leaf, bytes bool) []*Leaf {
-	rounded := map[*[]float32][][]float32{}
+// slopes and multipliers that they have, and with planes of 9g as a checker finds them: from y
+// alone. With bytes, slopes are rounded to multiples of 1/255, and y like them. Leaves that share
+// slopes share them again.
+func (v *Verifier) Again(leaves []*Leaf, bytes bool) []*Leaf {
+	type like struct {
+		slopes [][]float32
+		planes []float32
+	}
+	done := map[*[]float32]like{}
 	out := make([]*Leaf, len(leaves))
 	for i, l := range leaves {
 		c := &Leaf{
 			Frame: l.Frame, Target: l.Target, Splits: l.Splits, Low: float32(math.Inf(-1)),
-			beta: l.beta, slopes: l.slopes, open: l.open, planes: l.planes,
+			beta: l.beta, slopes: l.slopes, open: l.open, planes: l.planes, again: true,
 		}
-		if at := l.Optimised(); bytes && at != nil {
-			if rounded[at] == nil {
-				rounded[at] = l.roundSlopes()
+		if at := l.Optimised(); at != nil {
+			to, ok := done[at]
+			if !ok {
+				to = like{l.slopes, v.pointOf(l)}
+				if bytes {
+					to.slopes = l.roundSlopes()
+					for k, y := range to.planes {
+						to.planes[k] = fromByte(yByte(y))
+					}
+				}
+				done[at] = to
 			}
-			c.slopes = rounded[at]
+			c.slopes, c.planes = to.slopes, to.planes
 		}
 		out[i] = c
 	}
 	return out
+}
+
+// pointOf returns a copy of the y of a leaf's planes, if it has any of its own.
+func (v *Verifier) pointOf(l *Leaf) []float32 {
+	if l.planes == nil {
+		return nil
+	}
+	w := v.inputWindow(l)
+	return slices.Clone(l.planes[:w.H()*w.W()*v.graph.maps[0].c])
+}
+
+// inputWindow is what the leaf's target depends on of what the first node reads.
+func (v *Verifier) inputWindow(l *Leaf) kernels.Window {
+	last := len(v.graph.nodes) - 1
+	from, start := last, v.graph.maps[last+1].full()
+	if i := l.node(); i >= 0 {
+		m := v.graph.maps[i+1]
+		p := atShape(l.Target.Neuron, v.net.Nodes()[i].Shape) / m.c
+		from, start = i, kernels.Window{Y0: p / m.w, Y1: p/m.w + 1, X0: p % m.w, X1: p%m.w + 1}
+	}
+	win := make([]kernels.Window, len(v.graph.maps))
+	v.graph.windows(win, from, start)
+	return win[0]
+}
+
+// Point returns what certificates state of a leaf's planes: for the inputs of the first node in
+// a window, channels first, where in its range each is, from 0 to 1; nil if the leaf has none of
+// its own. It allocates its results.
+func (v *Verifier) Point(l *Leaf) (window kernels.Window, at []float32) {
+	y := v.pointOf(l)
+	if y == nil || l.slopes == nil {
+		return window, nil
+	}
+	window = v.inputWindow(l)
+	at = make([]float32, len(y))
+	m := extent{window.H(), window.W(), v.graph.maps[0].c}
+	for k, v := range y {
+		share := float32(float64(float64(v)+1) / 2)
+		if b := yByte(v); v == fromByte(b) {
+			share = float32(b) / 255
+		}
+		at[channelFirst(k, m)] = min(max(share, 0), 1)
+	}
+	return window, at
 }
 
 // roundSlopes rounds slopes as they are stated.

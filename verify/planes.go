@@ -53,8 +53,8 @@ type hull interface {
 
 // FirstPlanes makes linear bounds with optimised slopes bound the first layer's ReLUs from above
 // by planes in the input, not by lines in what a ReLU reads: 9g. In boxes and Linf balls they become
-// much tighter, where the first layer is a conv or fc. Proofs that become certificates
-// (Options.RowsOnly, Prove) do without, for no certificate states it. It must not be called during
+// much tighter, where the first layer is a conv or fc. Proofs of Prove and with Options.RowsOnly do
+// without: certificates state planes of leaves alone. It must not be called during
 // other calls. (A choice, so that programs for devices need not carry it.)
 func (v *Verifier) FirstPlanes() {
 	v.planes = newPlanes
@@ -65,6 +65,9 @@ func (v *Verifier) FirstPlanes() {
 		w.planes = newPlanes(v.graph)
 	}
 }
+
+// settling is how many steps of θ come nearly to rest where y has moved a little.
+const settling = 3
 
 // stepsBefore is as how many steps what a row has kept counts against new ones.
 const stepsBefore = 14
@@ -94,7 +97,9 @@ type planes struct {
 	post       []float32 // on that of the layer: values behind the planes
 	theta      [maxGroups][]float32
 	state, all []float32                          // what states and theta are of
-	cold       bool                               // y was set without θ, of all rows
+	settle     int                                // steps of θ before the next pass, of all rows
+	every      int                                // and before those after it
+	solve      bool                               // θ is to be found anew
 	begun      [maxGroups * kernels.Lanes]float32 // of each lane: how many steps y has behind it
 }
 
@@ -136,7 +141,7 @@ type openPlane struct {
 
 // know finds what planes of the loaded region need, whose first node is settled.
 func (p *planes) know(w *linearWorker) {
-	if w.norm != net.Linf || w.plain {
+	if w.norm != net.Linf || w.plain && !w.leafy {
 		return
 	}
 	f := &p.own
@@ -238,7 +243,10 @@ func (p *planes) begin(w *linearWorker, from, groups, row int, kept [][]float32)
 	}
 	clear(p.y[:groups*w.size(0)*kernels.Lanes])
 	clear(p.begun[:])
-	p.cold = false
+	p.settle, p.every, p.solve = 0, 0, false
+	if w.plain { // a checker finds θ anew
+		p.settle, p.every = settling, settling
+	}
 	if kept != nil {
 		for j := range groups * kernels.Lanes {
 			p.set(w, j/kernels.Lanes, j%kernels.Lanes, kept[min(row+j, len(kept)-1)])
@@ -287,36 +295,42 @@ func (p *planes) keepRows(w *linearWorker, rows [][]float32) {
 	}
 }
 
-// set lets a lane begin with what another row has kept, on the same window.
+// set lets a lane begin with what another row has kept, on the same window; θ may be missing.
 func (p *planes) set(w *linearWorker, g, l int, kept []float32) {
 	to, list := w.group(p.y, 0, g), p.lists[g]
 	n := len(to) / kernels.Lanes
-	if len(kept) != n+list.Len() { // other neurons are open
+	theta := kept[min(n, len(kept)):]
+	if len(theta) > 0 && len(theta) != list.Len() { // other neurons are open
 		return
 	}
 	for k, v := range kept[:n] {
 		to[k*kernels.Lanes+l] = v
 	}
-	for k, v := range kept[n:] {
+	for k, v := range theta {
 		list.Theta(p.states[g], k)[l] = v
 	}
 	p.begun[g*kernels.Lanes+l] = stepsBefore
 }
 
+// yByte is y in a byte, fromByte what that says.
+func yByte(y float32) uint8 { return uint8(float32((y+1)*127.5) + 0.5) }
+
+func fromByte(b uint8) float32 { return float32(b)/127.5 - 1 }
+
 // pack keeps y of a lane in bytes; unpack lets all lanes begin with those of other rows.
 func (p *planes) pack(w *linearWorker, g, l int, to []uint8) {
 	y := w.group(p.y, 0, g)
 	for k := range to {
-		to[k] = uint8(float32((y[k*kernels.Lanes+l]+1)*127.5) + 0.5)
+		to[k] = yByte(y[k*kernels.Lanes+l])
 	}
 }
 
 func (p *planes) unpack(w *linearWorker, g, l int, from []uint8) {
 	y := w.group(p.y, 0, g)
 	for k, v := range from {
-		y[k*kernels.Lanes+l] = float32(v)/127.5 - 1
+		y[k*kernels.Lanes+l] = fromByte(v)
 	}
-	p.begun[g*kernels.Lanes+l], p.cold = stepsBefore, true
+	p.begun[g*kernels.Lanes+l], p.settle = stepsBefore, 2
 }
 
 // back takes what is negative off the rows on the first layer, and to p.g.
@@ -327,13 +341,17 @@ func (p *planes) back(w *linearWorker, groups int) {
 			w.g.net.ISA().PlanesBack(&w.sc, p.lists[g], p.states[g], w.group(w.v[1], 1, g), w.group(p.y, 0, g), w.group(p.g, 0, g), p.factor, p.tiny, lift, &sums[g])
 		}
 	}
-	if p.cold { // θ wants some steps
-		var ignored [maxGroups]kernels.RelaxSums
-		step(true, ignored[:])
-		step(false, ignored[:])
+	if p.solve {
+		for g := range groups {
+			p.lists[g].Settle(p.states[g], w.group(p.y, 0, g))
+		}
 	}
-	step(!p.cold, w.sums[:groups])
-	p.cold = false
+	for k := range p.settle {
+		var ignored [maxGroups]kernels.RelaxSums
+		step(k == 0, ignored[:])
+	}
+	step(p.settle == 0, w.sums[:groups])
+	p.settle, p.solve = p.every, false
 }
 
 // hand adds p.g to the rows on the input.

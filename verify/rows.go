@@ -50,6 +50,7 @@ type imageState struct {
 	less float64 // underflow of all nodes (12)
 
 	plain bool // rows are bounded as certificates state it: γ of all (8), and not 11a
+	leafy bool // 9g holds all the same: certificates state it of leaves
 
 	lo, hi       [][]float32 // of each node, of a linear one before its ReLU
 	actLo, actHi [][]float32 // of each activation

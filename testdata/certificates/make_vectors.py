@@ -8,7 +8,7 @@ evaluation. Run it in this folder; it needs nothing but Python.
 import base64, hashlib, io, itertools, json, math, os, random, re, struct, zipfile
 from fractions import Fraction
 
-import check, layers, region_vectors, split_vectors, tree_vectors
+import check, layers, plane_vectors, region_vectors, split_vectors, tree_vectors
 from proof import Proof
 from reading import F
 
@@ -446,6 +446,7 @@ for name in "kinks", "curves":
 tree_vectors.write(seal, body, SETS, lambda name, verdict, line, steps, reason, model: put("trees.jsonl", name, verdict, line, reason, model, steps))
 region_vectors.write(seal, SETS, lambda name, verdict, line, steps, reason, model: put("regions.jsonl", name, verdict, line, reason, model, steps))
 split_vectors.write(seal, body, SETS, lambda name, verdict, line, steps, reason, model: put("splits.jsonl", name, verdict, line, reason, model, steps))
+plane_vectors.write(seal, body, SETS, lambda name, verdict, line, steps, reason, model: put("planes.jsonl", name, verdict, line, reason, model, steps))
 
 for name, content in files.items():
     open(name, "wb").write(b"\n".join(content) + (b"" if name == "invalid.jsonl" else b"\n"))

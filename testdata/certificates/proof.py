@@ -4,7 +4,7 @@ import base64, math
 from fractions import Fraction
 
 import splits
-from layers import BENDS, CURVE_ERROR, CURVES, ONE, SLOPED, asks, curve_interval, curve_line, down, kinked_line, linear, plane, up, value
+from layers import BENDS, CURVE_ERROR, CURVES, ONE, SLOPED, asks, curve_interval, curve_line, down, kinked_line, linear, plane, quotient, up, value
 from reading import F, Q, Refused, floats, need, units
 
 # Values below 2^200 and fewer than 2^200 products, each rounded down to a unit, make an
@@ -46,6 +46,18 @@ def alphas(text, size, rows):
     return vectors
 
 
+def theta(y, size, want):
+    """Where the sum of the sizes, each times theta - y, cut to [0, 1], is what is wanted."""
+    ends = sorted([(k, s) for k, s in zip(y, size)] + [(k + ONE, -s) for k, s in zip(y, size)])
+    at, total, slope = ends[0][0], 0, 0
+    for end, change in ends:
+        more = down(slope, end - at)
+        if total + more >= want and slope > 0:
+            return at + quotient(want - total, slope)
+        at, total, slope = end, total + more, slope + change
+    return at
+
+
 class Proof:
     """One line's bounds: l, u, E and M of each node, as far as they are known."""
 
@@ -60,7 +72,7 @@ class Proof:
             self.low, self.high = [max(0, v - eps) for v in self.x], [min(ONE, v + eps) for v in self.x]
         self.l, self.u, self.e, self.m, self.a = [], [], [], [], []
         self.bound_by_lines = lambda n: n.kind not in ("input", "normalize") and any(r.kind in BENDS for r in n.readers)
-        self.slopes, self.fixes = {}, {}
+        self.slopes, self.fixes, self.points = {}, {}, {}
         for target, relu, text in c["slopes"]:
             need(relu + 1 < len(nodes) and nodes[relu + 1].kind in SLOPED, "slopes", "relu")
             if target not in ("all", "rows"):
@@ -180,6 +192,8 @@ class Proof:
                         for which, v in part.items():
                             to[which] = to.get(which, 0) + v
                         c += constant
+                    if n.layer in self.points:
+                        c += self.through_planes(n, a, forms)
                     alpha = self.alpha(n, target, row) if n.kind in SLOPED else None
                     for k, v in a.items():
                         which, slope, at = self.line(j, k, "low" if v > 0 else "high", alpha and alpha[k])
@@ -199,6 +213,30 @@ class Proof:
                         c += down(v, n.b[o])
                         for k, w in zip(n.at[o], n.w[o]):
                             to[k] = to.get(k, 0) + (v * w >> F)
+        return c
+
+    def through_planes(self, relu, a, forms):
+        """Takes what is negative of a form on a relu, where it is open, to what the conv or fc
+        before it reads, and returns what that adds to the constant."""
+        p, point, c = relu.reads[0], self.points[relu.layer], 0
+        n = self.nodes[p]
+        q = n.reads[0]
+        to, l, u = forms.setdefault(q, {}), self.l[q], self.u[q]
+        for o in [k for k, v in a.items() if v < 0 and self.l[p][k] < 0 < self.u[p][k]]:
+            v = a.pop(o)
+            at, w = n.at[o], n.w[o]
+            middle = [l[k] + u[k] >> 1 for k in at]
+            size = [-(-abs(x) * max(u[k] - m, m - l[k]) >> F) for k, x, m in zip(at, w, middle)]
+            y = [(1 if x >= 0 else -1) * (2 * point.get(k, ONE >> 1) - ONE) for k, x in zip(at, w)]
+            highest = n.b[o] + sum(s - (-x * m >> F) for x, m, s in zip(w, middle, size))
+            t = theta(y, size, highest >> 1)
+            share = [min(max(t - k, 0), ONE) for k in y]
+            total = sum(up(s, m) for s, m in zip(size, share))
+            for k, x, m, s in zip(at, w, middle, share):
+                passed = v * x * s >> F + Q
+                to[k] = to.get(k, 0) + passed
+                c -= up(passed, m)
+            c += down(v, max(total, highest - total)) - up(-v, self.e[p][o])
         return c
 
     def dual(self, a):

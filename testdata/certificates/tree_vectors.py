@@ -83,7 +83,7 @@ class Search:
         relus = [j for j in range(1, i + 1) if self.nodes[j].kind == "relu" and self.proof.open(j)]
         vectors, beta, nodes = [], [], []
         for _ in range(self.draw.randint(0, 2) if relus else 0):
-            vectors.append([self.window(j) for j in relus if self.draw.random() < 0.8])
+            vectors.append([self.window(j) for j in relus if self.draw.random() < 0.8] + self.points(relus))
 
         def grow(above):
             left = self.choices(i, relus, above)
@@ -97,13 +97,16 @@ class Search:
             beta.extend(f32(self.draw.choice([0, 0, 0.01, 0.1, 0.5]) * self.draw.random()) for _ in above)
 
         grow([])
-        read = {"slopes": [[(w["relu"], w["window"], w["alpha"]) for w in v] for v in [[]] * first + vectors], "trees": []}
+        read = {"slopes": [[spelled(w) for w in v] for v in [[]] * first + vectors], "trees": []}
         bound = min(self.proof.leaves(read, {"nodes": [tuple(n) if type(n) is list else n for n in nodes], "beta": beta}, i, [form]))
         return bound, {"nodes": nodes, "beta": numbers(beta)}, vectors
 
     def choices(self, i, relus, above):
         """The splits that a tree over node i may have below others."""
         return [(j - 1, k) for j in relus for k in self.proof.open(j) if (j - 1, k) not in [s for s, _ in above]]
+
+    def points(self, relus):
+        return []
 
     def window(self, j):
         _, h, w = self.nodes[j].shape
@@ -112,6 +115,12 @@ class Search:
         at = [k for k in self.proof.open(j) if window[0] <= k // w % h < window[1] and x <= k % w < window[3]]
         raw = bytes(self.draw.randrange(256) for _ in at)
         return {"relu": j - 1, "window": window, "alpha": "u8:" + base64.b64encode(raw).decode()}
+
+
+def spelled(w):
+    """An object of a vector of slopes as it is read."""
+    kind = "point" if "point" in w else "alpha"
+    return w["relu"], w["window"], kind, w[kind]
 
 
 def sealed(seal, total, number, fields):

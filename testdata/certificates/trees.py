@@ -24,8 +24,9 @@ def keys(v, key, known):
 
 
 def window_slopes(v):
-    keys(v, "slopes", ("relu", "window", "alpha"))
-    return integer(v["relu"], "slopes"), integers(v["window"], "slopes", 4), plain(v["alpha"], "slopes")
+    kind = "point" if type(v) is dict and "point" in v else "alpha"
+    keys(v, "slopes", ("relu", "window", kind))
+    return integer(v["relu"], "slopes"), integers(v["window"], "slopes", 4), kind, plain(v[kind], "slopes")
 
 
 def tree(v, kind):
@@ -114,7 +115,7 @@ class Steps(Proof):
             self.apply(i)
 
     def own(self, i):
-        n, self.vector, self.fixes = self.nodes[i], None, {}
+        n, self.vector, self.fixes, self.points = self.nodes[i], None, {}, {}
         self.interval(i)
         first = n.kind in ("conv", "fc", "batchnorm", "avgpool") and self.nodes[n.reads[0]].kind in ("input", "normalize")
         if self.c["norm"] != "linf" and (first or self.bound_by_lines(n) and not self.before[i]):
@@ -211,26 +212,32 @@ class Steps(Proof):
         return sorted(k for k, (low, high) in self.stated.get(self.nodes[j].reads[0], {}).items() if low < 0 < high)
 
     def read_vector(self, vector, end):
-        out = {}
-        for relu, (y0, y1, x0, x1), text in vector:
-            j = relu + 1
-            need(j <= end and self.nodes[j].kind in ("relu", "leakyrelu") and relu not in out, "slopes", "relu")
-            _, h, w = self.nodes[j].shape
+        out, points = {}, {}
+        for relu, (y0, y1, x0, x1), kind, text in vector:
+            j, to = relu + 1, out if kind == "alpha" else points
+            need(j <= end and self.nodes[j].kind in ("relu", "leakyrelu") and relu not in to, "slopes", "relu")
+            which, among = j, self.open(j)
+            if kind == "point":
+                before = self.nodes[self.nodes[j].reads[0]]
+                need(self.nodes[j].kind == "relu" and before.kind in ("conv", "fc"), "slopes", "relu")
+                which = before.reads[0]
+                among = range(self.nodes[which].size)
+            _, h, w = self.nodes[which].shape
             need(y0 < y1 <= h and x0 < x1 <= w, "slopes", "window")
             need(text != "adaptive", "slopes", "alpha")
-            at = [k for k in self.open(j) if y0 <= k // w % h < y1 and x0 <= k % w < x1]
-            out[relu] = dict(zip(at, alphas(text, len(at), 1)[0]))
+            at = [k for k in among if y0 <= k // w % h < y1 and x0 <= k % w < x1]
+            to[relu] = dict(zip(at, alphas(text, len(at), 1)[0]))
         full = {}
         for j in range(1, end + 1):
             if self.nodes[j].kind in ("relu", "leakyrelu"):
                 is_open = set(self.open(j))
                 stated = out.get(j - 1, {})
                 full[j - 1] = [stated.get(k, 0) if k in is_open else None for k in range(self.nodes[j].size)]
-        return full
+        return full, points
 
     def leaves(self, s, t, end, forms):
         """The bounds of a tree's leaves over a node, of a form each, or all of the same one."""
-        vectors = [None] + [self.read_vector(v, end) for v in s["slopes"]]
+        vectors = [(None, {})] + [self.read_vector(v, end) for v in s["slopes"]]
         path, beta, out, whole = [], iter(t["beta"]), [], False
         for n in t["nodes"]:
             need(not whole, "nodes", "more after the tree")
@@ -240,7 +247,7 @@ class Steps(Proof):
                 need(len(path) <= DEPTH, "nodes", "too many splits above each other")
                 continue
             need(n < len(vectors), "slopes", "no such vector")
-            self.fixes, self.vector = {}, vectors[n]
+            self.fixes, (self.vector, self.points) = {}, vectors[n]
             for split, active in path:
                 b = next(beta, None)
                 need(b is not None and b >= 0, "beta")
@@ -254,5 +261,5 @@ class Steps(Proof):
                 path[-1] = path[-1][0], False
         need(whole and next(beta, None) is None, "nodes", "not a whole tree with its multipliers")
         need(t.get("rows") is None or len(t["rows"]) == len(out), "rows", "not one for each leaf")
-        self.fixes, self.vector = {}, None
+        self.fixes, self.vector, self.points = {}, None, {}
         return out

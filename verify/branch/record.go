@@ -99,11 +99,15 @@ func (s Split) Numbers() []any {
 }
 
 // Slopes are those of the lower lines of a ReLU's open elements in a window of its map, in the
-// order of their indices; those beyond it are 0.
+// order of their indices; those beyond it are 0. Or they are a Point.
 type Slopes struct {
 	ReLU   int
 	Window [4]int // first row, row after the last, and columns likewise
 	Alpha  []float32
+
+	// Point, in place of Alpha, has the elements in the window of what the layer before the ReLU
+	// reads: where in its range each is, from 0 to 1. The ReLU is bounded from above by planes.
+	Point []float32
 }
 
 func (r *Record) begin(v *verify.Verifier) (err error) {
@@ -185,6 +189,9 @@ func (r *Record) slopes(l *verify.Leaf) []Slopes {
 		if len(s.Alpha) > 0 {
 			out = append(out, s)
 		}
+	}
+	if w, at := r.v.Point(l); at != nil {
+		out = append(out, Slopes{ReLU: r.layers[0], Window: [4]int{w.Y0, w.Y1, w.X0, w.X1}, Point: at})
 	}
 	return out
 }

@@ -30,7 +30,7 @@ func (s *search) finish(trees []*tree) ([]finished, error) {
 			leaves = append(leaves, p.best())
 		}
 	}
-	stated := verify.Again(leaves, true)
+	stated := s.v.Again(leaves, true)
 	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{}, stated...); err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *search) finish(trees []*tree) ([]finished, error) {
 	for _, i := range short {
 		exact = append(exact, leaves[i])
 	}
-	exact = verify.Again(exact, false)
+	exact = s.v.Again(exact, false)
 	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{}, exact...); err != nil {
 		return nil, err
 	}

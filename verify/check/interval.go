@@ -28,6 +28,7 @@ type state struct {
 	scratch  [][]float64 // by node: room for them
 	forms    []form      // by node
 	fixes    [][]fix     // by node: of the leaf that is bounded; nil: none
+	points   [][]float64 // by relu with planes: where what they read is in its range
 	err      float64     // of (*), so far
 }
 

@@ -76,7 +76,7 @@ func (p *Proof) worker(base [][]float64, vectors []vector) *leafWorker {
 	nodes := len(p.frame.nodes)
 	w := &leafWorker{state: *p.frame, base: base, vectors: vectors, slopes: -1}
 	w.alpha, w.scratch = make([][]float64, nodes), make([][]float64, nodes)
-	w.forms, w.fixes = make([]form, nodes), make([][]fix, nodes)
+	w.forms, w.fixes, w.points = make([]form, nodes), make([][]fix, nodes), make([][]float64, nodes)
 	return w
 }
 
@@ -85,7 +85,8 @@ type vector []windowSlopes
 
 type windowSlopes struct {
 	node  int
-	at    []int // open elements, channels last
+	of    int   // node whose elements they are: this one, or what its planes read
+	at    []int // elements, channels last: open ones, or all
 	alpha *alpha
 }
 
@@ -118,34 +119,50 @@ func (p *Proof) open(i, k int) bool {
 	return s != nil && s.set[k] && s.lo[k] < 0 && s.hi[k] > 0
 }
 
+// planar returns the node that a conv or fc before node i, a relu, reads; −1: there is no such
+// layer, and i has no planes.
+func (p *Proof) planar(i int) int {
+	n := p.frame.nodes
+	before := n[i].in[0]
+	if _, ok := n[before].op.(*conv); !ok || n[i].kind != model.ReLU {
+		return -1
+	}
+	return n[before].in[0]
+}
+
 // readVector reads slopes for leaves over node end.
 func (p *Proof) readVector(list []WindowSlopes, end int) (vector, error) {
 	var out vector
 	for i, w := range list {
-		one := windowSlopes{node: w.ReLU + 1}
+		one := windowSlopes{node: w.ReLU + 1, of: w.ReLU + 1}
 		if one.node >= end || !p.sloped(one.node) {
 			return nil, fmt.Errorf("[%d]: relu: got layer %d, expected a relu or leakyrelu before what is bounded", i, w.ReLU)
 		}
+		if w.Point != "" {
+			if one.of = p.planar(one.node); one.of < 0 {
+				return nil, fmt.Errorf("[%d]: relu: got a point of layer %d, expected one of a relu behind a conv or fc", i, w.ReLU)
+			}
+		}
 		for _, o := range out {
-			if o.node == one.node {
+			if o.node == one.node && o.of == one.of {
 				return nil, fmt.Errorf("[%d]: relu: got layer %d twice", i, w.ReLU)
 			}
 		}
-		shape, r := p.frame.nodes[one.node].shape, w.Window
+		shape, r := p.frame.nodes[one.of].shape, w.Window
 		if r[0] >= r[1] || r[1] > shape.H || r[2] >= r[3] || r[3] > shape.W {
 			return nil, fmt.Errorf("[%d]: window: got %v, expected one that is not empty within %d rows and %d columns", i, r, shape.H, shape.W)
 		}
 		for c := range shape.C {
 			for y := r[0]; y < r[1]; y++ {
 				for x := r[2]; x < r[3]; x++ {
-					if k := (y*shape.W+x)*shape.C + c; p.open(one.node, k) {
+					if k := (y*shape.W+x)*shape.C + c; one.of != one.node || p.open(one.node, k) {
 						one.at = append(one.at, k)
 					}
 				}
 			}
 		}
 		var err error
-		if one.alpha, err = readAlpha(w.Alpha, len(one.at), 1); err != nil {
+		if one.alpha, err = readAlpha(w.Alpha+w.Point, len(one.at), 1); err != nil { // one of the two is empty
 			return nil, fmt.Errorf("[%d]: %w", i, err)
 		}
 		out = append(out, one)
@@ -168,6 +185,7 @@ func (w *leafWorker) use(slopes int) {
 	}
 	w.slopes = slopes
 	clear(w.alpha)
+	clear(w.points)
 	if slopes == 0 {
 		return
 	}
@@ -182,10 +200,24 @@ func (w *leafWorker) use(slopes int) {
 		w.alpha[i] = w.scratch[i]
 	}
 	for _, s := range w.vectors[slopes-1] {
+		to := w.alpha[s.node]
+		if s.of != s.node {
+			to = w.point(s.node, s.of)
+		}
 		for n, k := range s.at {
-			w.alpha[s.node][k] = s.alpha.at(0, n)
+			to[k] = s.alpha.at(0, n)
 		}
 	}
+}
+
+// point makes room for where elements of node of are, which planes of node i read: in the middle.
+func (w *leafWorker) point(i, of int) []float64 {
+	v := make([]float64, w.nodes[of].shape.Size())
+	for k := range v {
+		v[k] = 0.5
+	}
+	w.points[i] = v
+	return v
 }
 
 // bound returns a lower bound, over a leaf, of what seed starts at node i.

@@ -56,7 +56,7 @@ func newNetwork(m *model.Model) (*network, error) {
 			p.bends, d.behind = append(p.bends, i+1), true
 		}
 		n.nodes = append(n.nodes, d)
-		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + int64(fanOut) + 4
+		n.chain += int64(d.shape.Size()) + int64(d.fanIn) + 2*int64(fanOut) + 4 // twice: op_planes.go
 	}
 	n.sums()
 	return n, nil

@@ -34,7 +34,8 @@ func (relu) backward(s *state, i int) float64 {
 	if s.fixes != nil {
 		s.takeFixes(i)
 	}
-	return s.throughLines(i)
+	constant := s.takePlanes(i)
+	return constant + s.throughLines(i)
 }
 
 func (relu) open(*state, int) func(k int, l, u float64) bool { return crossesZero }

@@ -60,11 +60,14 @@ type TreeNode struct {
 	Slopes         int     // of a leaf: 0: adaptive, else number of a vector of the step, from 1
 }
 
-// WindowSlopes are slopes of a relu's open elements in a window of its map.
+// WindowSlopes are slopes of a relu's open elements in a window of its map, or what its planes are
+// made of: where in their ranges the elements are that the layer before it reads, in a window of
+// their map.
 type WindowSlopes struct {
 	ReLU   int
 	Window [4]int // first row, row after the last; columns likewise
-	Alpha  string
+	Alpha  string // slopes
+	Point  string // or shares of ranges, as slopes are spelled
 }
 
 // IsStep reports whether a line, or what there is of it, begins like a step as writers
@@ -198,6 +201,8 @@ func (s *Step) addSlopes(val []byte) error {
 				return integers(val, w.Window[:])
 			case "alpha":
 				return plainText(val, &w.Alpha)
+			case "point":
+				return plainText(val, &w.Point)
 			}
 			return errors.New("unknown key")
 		})
@@ -205,7 +210,10 @@ func (s *Step) addSlopes(val []byte) error {
 			return err
 		}
 		vector = append(vector, w)
-		return need(seen, "relu", "window", "alpha")
+		if slices.Contains(seen, "alpha") == slices.Contains(seen, "point") {
+			return errors.New("alpha: expected one of alpha and point")
+		}
+		return need(seen, "relu", "window")
 	})
 	s.Slopes = append(s.Slopes, vector)
 	return err

@@ -69,6 +69,7 @@ type planter struct {
 	shapes []model.Shape
 	r      *rand.Rand
 	kinds  map[int]int // of splits, by the numbers they are spelled with; nil: not counted
+	points int         // drawn so far
 }
 
 // relus lists the relu and leakyrelu layers before a layer.
@@ -183,17 +184,41 @@ func (g *planter) slopes(p *check.Proof, layer int) (all [][]fields) {
 			if in >= 0 {
 				n = len(open(p, in, s, w))
 			}
-			alpha := make([]float32, n)
-			for k := range alpha {
-				alpha[k] = []float32{0, 1, g.r.Float32(), float32(g.r.IntN(256)) / 255}[g.r.IntN(4)]
-			}
 			if g.r.IntN(4) > 0 {
-				vector = append(vector, fields{"relu": relu, "window": w, "alpha": cert.Alpha(alpha)})
+				vector = append(vector, fields{"relu": relu, "window": w, "alpha": cert.Alpha(g.shares(n))})
+			}
+			if read := g.planar(relu); read >= -1 && g.r.IntN(3) > 0 {
+				s := g.shapes[read+1]
+				w := [4]int{g.r.IntN(s.H), s.H, g.r.IntN(s.W), s.W}
+				vector = append(vector, fields{"relu": relu, "window": w, "point": cert.Alpha(g.shares(s.C * (w[1] - w[0]) * (w[3] - w[2])))})
+				g.points++
 			}
 		}
 		all = append(all, vector)
 	}
 	return all
+}
+
+// shares draws numbers from 0 to 1.
+func (g *planter) shares(n int) []float32 {
+	v := make([]float32, n)
+	for k := range v {
+		v[k] = []float32{0, 1, g.r.Float32(), float32(g.r.IntN(256)) / 255}[g.r.IntN(4)]
+	}
+	return v
+}
+
+// planar returns what the conv or fc before a relu reads; −2: the relu has no planes.
+func (g *planter) planar(relu int) int {
+	before := g.m.Arch.InputsOf(relu)[0]
+	if before < 0 || g.m.Arch.Layers[relu].Kind != model.ReLU {
+		return -2
+	}
+	switch g.m.Arch.Layers[before].Kind {
+	case model.Conv, model.FC:
+		return g.m.Arch.InputsOf(before)[0]
+	}
+	return -2
 }
 
 // open lists the elements of a layer in a window that are stated to be of open sign.

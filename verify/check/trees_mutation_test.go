@@ -65,6 +65,9 @@ func plantedProof(t testing.TB, a *model.Architecture, seed uint64, eps string, 
 	defer pool.Close()
 	v, err := verify.New(compiled, pool)
 	require.NoError(t, err)
+	if seed%2 == 0 {
+		v.FirstPlanes()
+	}
 	p := &verify.Property{C: make([]float32, outputs), D: []float32{d}}
 	p.C[0], p.C[1] = 1, -1
 	rec := &branch.Record{}

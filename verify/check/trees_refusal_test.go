@@ -93,6 +93,11 @@ func TestStepsRefused(t *testing.T) {
 		{"slopes above 1", "alpha", bounds, func(f fields) {
 			slopes(f)["alpha"] = floatText(2, 2, 2, 2, 2)[:len(floatText(make([]float32, 5)...))]
 		}},
+		{"slopes and a point", "expected one of alpha and point", bounds, func(f fields) { slopes(f)["point"] = "u8:AAAAAA==" }},
+		{"neither", "expected one of alpha and point", bounds, func(f fields) { delete(slopes(f), "alpha") }},
+		{"a point of fewer inputs", "characters, expected", bounds, func(f fields) { pointOf(slopes(f), "u8:AAAA", 2) }},
+		{"a point beyond the inputs", "within 2 rows", bounds, func(f fields) { pointOf(slopes(f), "u8:AAAAAA==", 3) }},
+		{"a point above 1", "in [0, 1]", bounds, func(f fields) { pointOf(slopes(f), floatText(2, 0, 0, 0), 2) }},
 		{"a relu twice", "layer 1 twice", bounds, func(f fields) {
 			f["slopes"].([]any)[0] = []any{slopes(f), slopes(f)}
 		}},
@@ -127,6 +132,12 @@ func TestStepsRefused(t *testing.T) {
 	require.Contains(t, v.Reason, "on the lines after")
 	_, err = s.k.Begin(claim(s.m, s.x, 0, "linf", "0.1", check.CROWN), s.x, check.Unknown)
 	require.ErrorContains(t, err, "has no steps")
+}
+
+// pointOf puts a point in the place of slopes: of so many rows of two inputs.
+func pointOf(w map[string]any, point string, rows int) {
+	delete(w, "alpha")
+	w["point"], w["window"] = point, []int{0, rows, 0, 2}
 }
 
 // TestTreeClaims: a certificate of branch and bound is of version 2, and has neither slopes

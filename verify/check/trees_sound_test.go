@@ -30,17 +30,19 @@ func TestTreesSound(t *testing.T) {
 	for n, a := range layered() {
 		s.judge(t, drawModel(t, a, uint64(n), r))
 	}
-	t.Logf("%d points, %d splits, %d bounds tightened; splits of so many numbers: %v", s.trials, s.splits, s.tightened, s.kinds)
+	t.Logf("%d points, %d splits, %d bounds tightened, planes in %d vectors; splits of so many numbers: %v", s.trials, s.splits, s.tightened, s.planes, s.kinds)
 	require.Greater(t, min(s.kinds[3], s.kinds[4]), 100)
 	require.Greater(t, s.trials, testsize.Of(800, 400))
 	require.Greater(t, s.splits, 200)
 	require.Greater(t, s.tightened, 100)
+	require.Greater(t, s.planes, 100)
 }
 
 // trees counts what was judged.
 type trees struct {
 	r                         *rand.Rand
 	trials, splits, tightened int
+	planes                    int
 	kinds                     map[int]int
 }
 
@@ -62,6 +64,7 @@ func (s *trees) judge(t *testing.T, m *model.Model) {
 		margin := func() float64 { // of the same steps for each offset
 			g := &planter{m: m, r: rand.New(rand.NewPCG(seed, 1)), kinds: s.kinds}
 			g.shapes, _ = m.Arch.Shapes()
+			defer func() { s.planes += g.points }()
 			return s.prove(t, k, g, byTrees(t, c), x)
 		}
 		c.Offsets[0] = 0x1p40

@@ -36,7 +36,8 @@ type step struct {
 type window struct {
 	ReLU   int    `json:"relu"`
 	Window [4]int `json:"window"`
-	Alpha  string `json:"alpha"`
+	Alpha  string `json:"alpha,omitempty"`
+	Point  string `json:"point,omitempty"`
 }
 
 type tree struct {
@@ -245,7 +246,13 @@ func (l *stepLine) slopes(of int) int {
 	if !ok {
 		vector := []window{}
 		for _, s := range l.from.Slopes[of] {
-			vector = append(vector, window{s.ReLU, s.Window, cert.Alpha(s.Alpha)})
+			w := window{ReLU: s.ReLU, Window: s.Window}
+			if s.Point != nil {
+				w.Point = cert.Alpha(s.Point)
+			} else {
+				w.Alpha = cert.Alpha(s.Alpha)
+			}
+			vector = append(vector, w)
 		}
 		l.step.Slopes = append(l.step.Slopes, vector)
 		n = len(l.step.Slopes)

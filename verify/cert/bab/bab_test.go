@@ -29,6 +29,7 @@ func verifier(t testing.TB, m *model.Model, workers int) *verify.Verifier {
 	t.Cleanup(pool.Close)
 	v, err := verify.New(n, pool)
 	require.NoError(t, err)
+	v.FirstPlanes()
 	return v
 }
 
@@ -166,8 +167,8 @@ func (q *question) holds(t *testing.T, r *rand.Rand) {
 func TestRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 14))
 	fc, relu := func(out int) model.Layer { return model.Layer{Kind: model.FC, Out: out} }, model.Layer{Kind: model.ReLU}
-	proved, split, lemmas, several := 0, 0, 0, 0
-	for n := range 36 {
+	proved, split, lemmas, several, points := 0, 0, 0, 0, 0
+	for n := range 42 {
 		a := &model.Architecture{Name: "dense", Input: model.Shape{C: 1, H: 1, W: 2 + r.IntN(4)}}
 		for range 1 + r.IntN(3) {
 			a.Layers = append(a.Layers, fc(4+r.IntN(8)), relu)
@@ -189,6 +190,11 @@ func TestRoundTrip(t *testing.T) {
 		proved++
 		split += min(1, res.Depth)
 		for _, s := range rec.Steps {
+			for _, vector := range s.Slopes {
+				if slices.ContainsFunc(vector, func(w branch.Slopes) bool { return w.Point != nil }) {
+					points++
+				}
+			}
 			if s.Layer >= 0 {
 				lemmas += len(s.Trees)
 				for _, tree := range s.Trees {
@@ -216,10 +222,11 @@ func TestRoundTrip(t *testing.T) {
 		}
 		q.holds(t, r)
 	}
-	t.Logf("%d proved, %d of them by splits; %d bounds of neurons, %d of them by splits", proved, split, lemmas, several)
+	t.Logf("%d proved, %d of them by splits; %d bounds of neurons, %d of them by splits; %d vectors with points", proved, split, lemmas, several, points)
 	require.Greater(t, proved, 15)
 	require.Greater(t, split, 6)
-	require.Greater(t, several, 30)
+	require.Greater(t, several, 20)
+	require.Greater(t, points, 30)
 }
 
 // TestLayers is TestRoundTrip on networks of all kinds of layers. Lines of maxima and curves

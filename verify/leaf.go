@@ -122,7 +122,9 @@ func (v *Verifier) BoundLeaves(ctx context.Context, o LeafOptions, leaves ...*Le
 }
 
 // goesWith reports whether two leaves may go backward at once.
-func (l *Leaf) goesWith(m *Leaf) bool { return l.Frame == m.Frame && l.node() == m.node() && l.again == m.again }
+func (l *Leaf) goesWith(m *Leaf) bool {
+	return l.Frame == m.Frame && l.node() == m.node() && l.again == m.again
+}
 
 func (l *Leaf) validate(n *net.Network) error {
 	d, nodes := l.Frame, n.Nodes()

@@ -81,9 +81,6 @@ func Decide(ctx context.Context, n *net.Network, questions []Question, o DecideO
 	if o.Level == nil {
 		o.Level = (*Witness).Violates
 	}
-	if o.Record && (o.Resume != nil || o.Save != nil || o.Branch.Memory > 0) {
-		return nil, errors.New("decide: a record needs all of the search: want neither Resume nor Save nor Memory")
-	}
 	d := &decider{net: n, v: v, pool: pool, o: o, low: float32(math.Inf(1)), decision: &Decision{}}
 	d.decision.Low = float32(math.Inf(-1))
 	for i := range questions {
@@ -233,9 +230,8 @@ func (d *decider) search(ctx context.Context) error {
 			return err != nil || d.take(w, i, by)
 		}
 		o.Resume, o.Save, o.Record = d.found[i], nil, nil
-		if d.proofs != nil {
+		if d.o.Record {
 			o.Record = &branch.Record{ByInputs: true}
-			d.proofs[i] = o.Record
 		}
 		if d.o.Save != nil {
 			o.Save = func(st *branch.State) error {
@@ -255,6 +251,9 @@ func (d *decider) search(ctx context.Context) error {
 		}
 		if err != nil || d.decision.Answer == Violated || !res.Proved {
 			return err
+		}
+		if d.o.Record {
+			d.proofs[i] = o.Record
 		}
 		d.decision.By, d.low = by, min(d.low, res.Low)
 		d.open = d.open[1:]

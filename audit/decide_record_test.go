@@ -7,10 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/epsball/epsball/internal/pieces"
 	"github.com/epsball/epsball/internal/testsize"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/verify/branch"
 	"github.com/epsball/epsball/verify/cert/bab"
 	"github.com/epsball/epsball/verify/check"
@@ -79,11 +77,4 @@ func TestDecideRecord(t *testing.T) {
 	t.Logf("%d by bounds, %d at inputs, %d at neurons; %d not proved, %d without a certificate", byBounds, byInputs, byNeurons, refuted, lost)
 	require.Greater(t, min(byBounds, byInputs, byNeurons, refuted), 1)
 	require.LessOrEqual(t, lost, 1)
-
-	o := DecideOptions{Record: true, Save: func(*DecideState) error { return nil }}
-	c := pieces.Draw(rand.New(rand.NewPCG(1, 1)))
-	n, err := net.Compile(c.Model, net.Options{Backward: true})
-	require.NoError(t, err)
-	_, err = Decide(t.Context(), n, nil, o, pool)
-	require.ErrorContains(t, err, "a record needs all of the search")
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -51,6 +52,9 @@ func (st *DecideState) Divide(n int) ([]*DecideState, error) {
 	list, err := st.shares()
 	if err != nil {
 		return nil, err
+	}
+	if st.Record {
+		return nil, errors.New("shares: got a state of proofs that are taken down, which cannot be divided")
 	}
 	if n < 1 || n > len(list) {
 		return nil, fmt.Errorf("shares: got %d, want 1 … %d, one for each part that is open", n, len(list))

@@ -22,13 +22,26 @@ type DecideState struct {
 	Question int
 
 	Search map[int]*branch.State // of questions of Open; not there: not begun
+
+	// Record tells that proofs are taken down: Proofs has those of questions that are not open any
+	// more, but for those that bounds of the whole box proved.
+	Record bool
+	Proofs map[int]*branch.Record
 }
 
 func (d *decider) save() error {
 	if d.o.Save == nil {
 		return nil
 	}
-	st := &DecideState{Stage: d.stage, Open: d.open, Low: d.low, Search: maps.Clone(d.found)}
+	st := &DecideState{Stage: d.stage, Open: d.open, Low: d.low, Search: maps.Clone(d.found), Record: d.o.Record}
+	for i, p := range d.proofs {
+		if p != nil {
+			if st.Proofs == nil {
+				st.Proofs = map[int]*branch.Record{}
+			}
+			st.Proofs[i] = p
+		}
+	}
 	if w := d.decision.Witness; w != nil {
 		st.Witness, st.Question = w.X, d.decision.Question
 	}
@@ -46,6 +59,15 @@ func (d *decider) resume(ctx context.Context, st *DecideState) error {
 		return badState("low", "got NaN, want a number")
 	case len(st.Search) > 0 && st.Stage != searchStage:
 		return badState("search", "got one in stage %d, want it in stage %d alone", st.Stage, searchStage)
+	}
+	if st.Record != d.o.Record {
+		return badState("record", "got %v, want %v: whether proofs are taken down", st.Record, d.o.Record)
+	}
+	for q, p := range st.Proofs {
+		if !st.Record || p == nil || q < 0 || q >= len(d.questions) || slices.Contains(st.Open, q) {
+			return badState("proofs", "got one of question %d, want those of a record, of questions that are not open", q)
+		}
+		d.proofs[q] = p
 	}
 	for q, s := range st.Search {
 		if s == nil || !slices.Contains(st.Open, q) {

@@ -75,8 +75,8 @@ network and the parts being bounded take comes on top.
 With --out, certificates of unsat are written, one for each region that the property asks
 about: epsball check proves them anew, with a checker that shares no code with this
 (docs/certificate.md). They are checked as they are written, which --timeout does not
-limit. The search keeps all of its parts then, so neither --checkpoint nor --memory goes
-with it.
+limit. With --checkpoint, runs that go on from each other all want --out, or none; --memory
+counts proved parts, too.
 
 Exit status: 0 after unsat and sat, 1 after unknown and timeout, 2 for bad input.`,
 		Example: `  epsball verify net.onnx prop.vnnlib --timeout 60
@@ -143,9 +143,6 @@ func (a *app) verify(ctx context.Context, network, property string, f *verifyFla
 	}
 	if f.resume && f.checkpoint.Path == "" {
 		return errors.New("--resume: has no meaning without --checkpoint")
-	}
-	if f.out.Path != "" && (f.checkpoint.Path != "" || memory > 0) {
-		return errors.New("--out: needs all of the search, and does not go with --checkpoint and --memory")
 	}
 	q, err := vnnlib.Load(property)
 	if err != nil {

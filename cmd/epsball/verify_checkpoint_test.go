@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/epsball/epsball/internal/query"
 	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/kernels"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/zoo"
 )
@@ -95,6 +98,51 @@ func TestVerifyResume(t *testing.T) {
 		_, err := checkpoint.Read(path, of)
 		require.NoError(t, err)
 	}
+}
+
+// TestVerifyOutResume: with --out, what was stopped, in the search too, ends in a certificate that is
+// valid; a checkpoint of a run with --out serves none without it, nor the other way round.
+func TestVerifyOutResume(t *testing.T) {
+	f := newFiles(t)
+	relu, fc := model.Layer{Kind: model.ReLU}, func(n int) model.Layer { return model.Layer{Kind: model.FC, Out: n} }
+	m, err := model.Random(&model.Architecture{
+		Name: "deep", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{fc(16), relu, fc(12), relu, fc(12), relu, fc(classes)},
+	}, 3)
+	require.NoError(t, err)
+	require.NoError(t, m.Save(f.model))
+	x := slices.Repeat([]float32{0.5}, 36)
+	label := predicted(t, m, x, 1)[0]
+	path := filepath.Join(f.dir, "c")
+	out, property := path+".jsonl", ""
+	for width := 0.1; property == ""; width *= 1.03 { // up to one that wants some splits
+		p := boxProperty(t, filepath.Join(f.dir, "p.vnnlib"), 36, width, fmt.Sprintf("(and (>= Y_%d Y_%d))", (label+1)%classes, label))
+		if doc := document(t, 0, args("verify %s %s --threads 1", f.model, p)...); doc["by"] == "branch and bound" && doc["parts"].(float64) > 30 {
+			property = p
+		}
+	}
+	line := args("verify %s %s --checkpoint %s --out %s --memory 1M --threads 1", f.model, property, path, out)
+	stops := 0
+	for asked := int64(100); ; asked += asked / 2 {
+		r := runWith(countdown.New(asked), line...)
+		if r.code == 0 {
+			assert.Equal(t, "unsat\n", r.stdout)
+			break
+		}
+		require.Equal(t, 1, r.code, r.stderr)
+		if strings.Contains(string(readFile(t, path)), `"record":"`) {
+			stops++
+			r := run(args("verify %s %s --checkpoint %s --resume", f.model, property, path)...)
+			require.Equal(t, 2, r.code)
+			assert.Contains(t, r.stderr, "record: got true, want false")
+		}
+		if !slices.Contains(line, "--resume") {
+			line = append(line, "--resume")
+		}
+	}
+	require.Positive(t, stops, "it was not stopped in its search")
+	assert.NoFileExists(t, path)
+	doc := document(t, 0, args("check %s --model %s --property %s", out, f.model, property)...)
+	assert.Equal(t, []any{1., 1., 0.}, []any{doc["checked"], doc["valid"], doc["invalid"]})
 }
 
 // TestVerifyKilled: a process that is killed in the middle of the search, which it cannot

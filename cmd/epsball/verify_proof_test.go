@@ -125,8 +125,6 @@ func TestVerifyOutRefuses(t *testing.T) {
 	out := filepath.Join(f.dir, "proof.jsonl")
 	require.Zero(t, run(args("verify %s %s --out %s", f.model, prop, out)...).code)
 	refused(t, fmt.Sprintf("verify %s %s --out %s", f.model, prop, out), "--out", "--force")
-	refused(t, fmt.Sprintf("verify %s %s --out %s --force --memory 1G", f.model, prop, out), "--out", "--memory")
-	refused(t, fmt.Sprintf("verify %s %s --out %s --force --checkpoint x", f.model, prop, out), "--out", "--checkpoint")
 	refused(t, fmt.Sprintf("check %s --model %s --property %s --require-eps 0.1", out, f.model, prop), "--require-eps", "no meaning")
 	refused(t, fmt.Sprintf("check %s --model %s --property %s", out, f.model, out), "proof.jsonl:1", "")
 	r := run(args("check %s --model %s --data %s", out, f.model, f.data)...)

@@ -17,7 +17,7 @@ import (
 )
 
 // kind is what a file says that it is; its number goes up with the format.
-const kind = "epsball verify 2"
+const kind = "epsball verify 3"
 
 // Of says what a checkpoint is of. It serves no other model, question or program: it says
 // that bounds are proved.

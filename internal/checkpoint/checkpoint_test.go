@@ -28,6 +28,9 @@ func TestRoundTrip(t *testing.T) {
 			Trees:   []branch.SavedTree{{Targets: []verify.Target{{Row: 1}, {Row: 2}}, Left: 9, Parts: []byte{1, 2, 3}}},
 			Neurons: []branch.SavedTree{{Targets: []verify.Target{{Row: -1, Node: 5, Neuron: 6, Minus: true}}, Left: 1, Parts: []byte{255}}},
 		}, 8: {Options: "steps=2", Low: inf, Share: true}}},
+		{Stage: 4, Open: []int{2}, Low: 1, Record: true, Search: map[int]*branch.State{2: {
+			Low: -1, Budget: 16, Record: []byte{0, 0}, Trees: []branch.SavedTree{{Targets: []verify.Target{{Row: 1}}, Parts: []byte{1}, Closed: []byte{9}}},
+		}}, Proofs: map[int]*branch.Record{1: {Cuts: []branch.Cut{{Input: 3, At: 0.5}, {Input: -1}, {Input: -1}}}}},
 	} {
 		require.NoError(t, Write(path, of, st))
 		got, err := Read(path, of)

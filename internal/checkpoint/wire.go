@@ -49,6 +49,9 @@ type decide struct {
 	Question int    `json:"question"`
 
 	Search map[int]*search `json:"search"` // by question
+
+	Record bool           `json:"record,omitempty"`
+	Proofs map[int][]byte `json:"proofs,omitempty"` // by question
 }
 
 // search is branch.State.
@@ -65,6 +68,7 @@ type search struct {
 	Neurons []tree     `json:"neurons"`
 	Cells   []byte     `json:"cells"`
 	Share   bool       `json:"share"`
+	Record  []byte     `json:"record,omitempty"`
 }
 
 type interval struct {
@@ -76,6 +80,7 @@ type tree struct {
 	Targets []target `json:"targets"`
 	Left    int      `json:"left"`
 	Parts   []byte   `json:"parts"`
+	Closed  []byte   `json:"closed,omitempty"`
 }
 
 type target struct {
@@ -86,7 +91,13 @@ type target struct {
 }
 
 func newDecide(st *audit.DecideState) decide {
-	d := decide{Stage: st.Stage, Open: st.Open, Low: floats{st.Low}, Witness: st.Witness, Question: st.Question, Search: map[int]*search{}}
+	d := decide{Stage: st.Stage, Open: st.Open, Low: floats{st.Low}, Witness: st.Witness, Question: st.Question, Search: map[int]*search{}, Record: st.Record}
+	for q, p := range st.Proofs {
+		if d.Proofs == nil {
+			d.Proofs = map[int][]byte{}
+		}
+		d.Proofs[q] = p.AppendTo(nil)
+	}
 	for q, s := range st.Search {
 		d.Search[q] = newSearch(s)
 	}
@@ -96,7 +107,7 @@ func newDecide(st *audit.DecideState) decide {
 func newSearch(s *branch.State) *search {
 	w := &search{
 		Options: s.Options, Low: floats{s.Low}, Parts: s.Parts, Depth: s.Depth, Budget: s.Budget, Share: s.Share,
-		Node: s.Node, Better: s.Better, Cells: s.Cells, Trees: newTrees(s.Trees), Neurons: newTrees(s.Neurons),
+		Node: s.Node, Better: s.Better, Cells: s.Cells, Trees: newTrees(s.Trees), Neurons: newTrees(s.Neurons), Record: s.Record,
 	}
 	for _, iv := range s.Bounds {
 		w.Bounds = append(w.Bounds, interval{iv.Lower, iv.Upper})
@@ -106,7 +117,7 @@ func newSearch(s *branch.State) *search {
 
 func newTrees(list []branch.SavedTree) (out []tree) {
 	for _, t := range list {
-		c := tree{Left: t.Left, Parts: t.Parts}
+		c := tree{Left: t.Left, Parts: t.Parts, Closed: t.Closed}
 		for _, g := range t.Targets {
 			c.Targets = append(c.Targets, target(g))
 		}
@@ -128,7 +139,15 @@ func (d *decide) state() (*audit.DecideState, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &audit.DecideState{Stage: d.Stage, Open: d.Open, Low: low, Question: d.Question, Search: map[int]*branch.State{}}
+	st := &audit.DecideState{Stage: d.Stage, Open: d.Open, Low: low, Question: d.Question, Search: map[int]*branch.State{}, Record: d.Record}
+	for q, b := range d.Proofs {
+		if st.Proofs == nil {
+			st.Proofs = map[int]*branch.Record{}
+		}
+		if st.Proofs[q], err = branch.ReadRecord(b); err != nil {
+			return nil, fmt.Errorf("state.proofs.%d: %w", q, err)
+		}
+	}
 	if len(d.Witness) > 0 {
 		st.Witness = d.Witness
 	}
@@ -151,7 +170,7 @@ func (s *search) state(field string) (*branch.State, error) {
 	}
 	st := &branch.State{
 		Options: s.Options, Low: low, Parts: s.Parts, Depth: s.Depth, Budget: s.Budget, Share: s.Share,
-		Node: s.Node, Better: s.Better, Cells: s.Cells, Trees: trees(s.Trees), Neurons: trees(s.Neurons),
+		Node: s.Node, Better: s.Better, Cells: s.Cells, Trees: trees(s.Trees), Neurons: trees(s.Neurons), Record: s.Record,
 	}
 	for _, iv := range s.Bounds {
 		st.Bounds = append(st.Bounds, verify.Interval{Lower: iv.Lower, Upper: iv.Upper})
@@ -161,7 +180,7 @@ func (s *search) state(field string) (*branch.State, error) {
 
 func trees(list []tree) (out []branch.SavedTree) {
 	for _, t := range list {
-		c := branch.SavedTree{Left: t.Left, Parts: t.Parts}
+		c := branch.SavedTree{Left: t.Left, Parts: t.Parts, Closed: t.Closed}
 		for _, g := range t.Targets {
 			c.Targets = append(c.Targets, verify.Target(g))
 		}

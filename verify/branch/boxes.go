@@ -30,12 +30,13 @@ func (c *cell) bytes() int {
 // follow each time. An input of a box belongs to the lower part, the upper one, or both.
 func (s *search) boxes() error {
 	margin := s.root.Margin()
-	var whole *cutNode
 	if s.o.Record != nil {
-		whole = &cutNode{Cut: Cut{Input: -1}}
+		if s.cuts == nil {
+			s.cuts = &cutNode{Cut: Cut{Input: -1}}
+		}
 		defer func() {
 			if s.proved {
-				s.o.Record.Cuts = whole.appendTo(nil)
+				s.o.Record.Cuts = s.cuts.appendTo(nil)
 			}
 		}()
 	}
@@ -45,7 +46,7 @@ func (s *search) boxes() error {
 	}
 	var fresh []*cell
 	if s.cells.len() == 0 { // else a search that was saved goes on
-		root := &cell{domain: s.root, low: margin, left: 1, node: whole}
+		root := &cell{domain: s.root, low: margin, left: 1, node: s.cuts}
 		for _, k := range s.inputs {
 			root.lo, root.hi = append(root.lo, s.lo[k]), append(root.hi, s.hi[k])
 		}

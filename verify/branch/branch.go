@@ -46,7 +46,7 @@ type Options struct {
 
 	// Save, if not nil, is given the state of the search after a round if SaveEvery has gone
 	// by since the last time, and when the search ends without a proof. Its error ends the
-	// search. Neither Save nor Resume nor Memory goes with Record.
+	// search.
 	Save      func(*State) error
 	SaveEvery time.Duration
 
@@ -58,7 +58,7 @@ type Options struct {
 	Point func(x []float32) bool
 
 	// Record, if not nil, takes down the proof. The search then goes another way: Record says
-	// which, and whether FewInputs is used.
+	// which, and whether FewInputs is used. With Memory, closed parts count, too.
 	Record *Record
 
 	// Progress, if not nil, is told how things stand, once a round.
@@ -86,9 +86,6 @@ type Result struct {
 func Prove(ctx context.Context, v *verify.Verifier, r verify.Region, p *verify.Property, o Options) (Result, error) {
 	if o.Steps < 0 || o.Candidates < 0 || o.Round < 0 || o.Parts < 0 || o.Memory < 0 {
 		return Result{}, fmt.Errorf("branch: steps %d, candidates %d, round %d, parts %d, memory %d, want none below 0", o.Steps, o.Candidates, o.Round, o.Parts, o.Memory)
-	}
-	if o.Record != nil && (o.Save != nil || o.Resume != nil || o.Memory > 0) {
-		return Result{}, errors.New("branch: a record needs all of the search: want neither Save nor Resume nor Memory")
 	}
 	set := func(n *int, to int) {
 		if *n == 0 {
@@ -132,22 +129,23 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 	}
 	s.inputs = varying(s.lo, s.hi)
 	s.few = len(s.inputs) <= s.o.FewInputs && (s.o.Record == nil || s.o.Record.ByInputs && r.IsBox())
-	if s.o.Resume != nil {
+	if r := s.o.Record; r != nil {
+		if r.Steps, r.Cuts = nil, nil; !s.few {
+			err = r.begin(s.v)
+		}
+	}
+	switch {
+	case err != nil:
+	case s.o.Resume != nil:
 		err = s.resume(root, s.o.Resume)
-	} else {
+	default:
 		err = s.boundRoot(0, root)
 	}
 	if err != nil {
 		return err
 	}
 	s.root = root
-	if r := s.o.Record; r != nil {
-		r.Steps, r.Cuts = nil, nil
-	}
-	if s.o.Record != nil && !s.few {
-		if err := s.o.Record.begin(s.v); err != nil {
-			return err
-		}
+	if s.o.Record != nil && !s.few && s.o.Resume == nil {
 		if err := s.recordRoot(); err != nil {
 			return err
 		}
@@ -163,12 +161,12 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 	refined, resumed := s.trees == nil, s.trees != nil
 	for ; ; s.budget *= budgetGrowth {
 		if refined {
-			if err := s.plant(); err != nil || s.proved {
-				return s.taken(err)
+			if err := s.plant(); err != nil {
+				return err
 			}
 		}
-		if stopped, err := s.growProperty(resumed); stopped || err != nil {
-			return s.taken(err)
+		if stopped, err := s.turn(resumed); stopped || err != nil {
+			return err
 		}
 		resumed = false
 		if refined, err = s.refine(s.budget); err != nil || s.ended {
@@ -177,6 +175,25 @@ func (s *search) prove(r verify.Region, p *verify.Property) error {
 		if !refined && !s.open() { // nothing is left to split
 			return nil
 		}
+	}
+}
+
+// turn is the property's turn. It is over for good if it is stopped: proved, and taken down if that is
+// asked for, or ended.
+func (s *search) turn(resumed bool) (stopped bool, err error) {
+	for {
+		if !s.proved {
+			if stopped, err := s.growProperty(resumed); !stopped || err != nil {
+				return stopped, err
+			}
+		}
+		if !s.proved || s.o.Record == nil {
+			return true, nil
+		}
+		if s.proved, err = s.recordClauses(); s.proved || err != nil {
+			return true, err
+		}
+		resumed = true // it goes on with what is open again
 	}
 }
 
@@ -254,16 +271,6 @@ func lows(trees []*tree) []float32 {
 		list = append(list, t.low())
 	}
 	return list
-}
-
-// taken takes the proof down, if there is one and it is asked for.
-func (s *search) taken(err error) error {
-	if err != nil || !s.proved || s.o.Record == nil {
-		return err
-	}
-	err = s.recordClauses()
-	s.proved = err == nil
-	return err
 }
 
 // boundRoot bounds nodes of the root from the given one on: if its neurons are to be taken

@@ -124,6 +124,8 @@ func (s *search) wake(round []*part, of []*tree) (left []*part, leftOf []*tree, 
 	for i, p := range round {
 		if !(p.low > 0) {
 			left, leftOf = append(left, p), append(leftOf, of[i])
+		} else if of[i].keep {
+			of[i].close(p)
 		}
 	}
 	return left, leftOf, nil

@@ -34,6 +34,21 @@ func (s *search) spare() {
 			}
 		}
 	}
+	for _, trees := range [][]*tree{s.trees, s.neurons} { // what is closed wants its slopes in the end alone
+		for _, t := range trees {
+			for ; held > most/2 && t.packed < len(t.closed); t.packed++ {
+				p := t.closed[t.packed]
+				if p.leaves == nil {
+					continue
+				}
+				before := p.bytes()
+				p.pack()
+				gain := before - p.bytes()
+				held -= gain
+				t.kept -= gain
+			}
+		}
+	}
 	list = slices.DeleteFunc(list, func(l place) bool { return l.p.leaves == nil })
 	slices.SortStableFunc(list, func(a, b place) int { return cmp.Compare(b.back, a.back) })
 	for _, l := range list {
@@ -49,12 +64,12 @@ func (s *search) spare() {
 	s.deep = held > most/4*3
 }
 
-// held estimates the bytes that open parts hold.
+// held estimates the bytes that open parts hold, and closed ones of a record.
 func (s *search) held() int {
 	n := s.cells.held
 	for _, trees := range [][]*tree{s.trees, s.neurons} {
 		for _, t := range trees {
-			n += t.open.held
+			n += t.open.held + t.kept
 		}
 	}
 	return n

@@ -2,8 +2,8 @@ package branch
 
 import (
 	"errors"
-	"fmt"
 	"math"
+	"slices"
 
 	"github.com/epsball/epsball/verify"
 )
@@ -24,6 +24,9 @@ type finished struct {
 // where that proves enough, above 0 in trees that are proved, and else hardly less than
 // what the search found.
 func (s *search) finish(trees []*tree) ([]finished, error) {
+	if err := s.wakeAll(trees); err != nil {
+		return nil, err
+	}
 	var leaves []*verify.Leaf
 	for _, t := range trees {
 		for _, p := range t.all() {
@@ -73,34 +76,99 @@ func (s *search) finish(trees []*tree) ([]finished, error) {
 	return out, nil
 }
 
+// wakeAll finds slopes and multipliers of what is packed of trees.
+func (s *search) wakeAll(trees []*tree) error {
+	var packed []*part
+	for _, t := range trees {
+		for _, p := range t.all() {
+			if p.leaves != nil {
+				continue
+			}
+			p.leaves, p.packed = t.unpacked(p), nil
+			for _, l := range p.leaves {
+				l.Low = float32(math.Inf(-1)) // what slopes prove that are lost
+			}
+			packed = append(packed, p)
+		}
+	}
+	err := s.bound(packed, max(s.o.Steps, s.rootSteps()), 0)
+	for _, t := range trees {
+		t.packed, t.kept = 0, 0
+		for _, p := range t.closed {
+			t.kept += p.bytes()
+		}
+	}
+	return err
+}
+
+// reopen opens those closed parts of a tree again that are not proved as they would be stated, and
+// reports whether there are any.
+func (s *search) reopen(t *tree, f *finished) (any bool, err error) {
+	var closed, open []*part
+	var leaves []*verify.Leaf
+	for k, p := range t.closed {
+		l := f.leaves[k]
+		if l.Low > 0 {
+			closed = append(closed, p)
+			continue
+		}
+		p.leaves[slices.Index(p.leaves, p.best())] = l
+		open, leaves = append(open, p), append(leaves, l)
+	}
+	if len(open) == 0 {
+		return false, nil
+	}
+	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{Candidates: s.o.Candidates}, leaves...); err != nil {
+		return false, err
+	}
+	t.closed, t.packed, t.kept = nil, 0, 0
+	for _, p := range closed {
+		t.close(p)
+	}
+	for _, p := range open {
+		p.low = p.best().Low
+		t.add(p, s.deep)
+	}
+	return t.open.len() > 0, nil
+}
+
 // bytesCost is how much of a neuron's bound is given up for slopes of a byte.
 const bytesCost = 1e-3
 
-// recordClauses takes down the trees of the property, one for each clause.
-func (s *search) recordClauses() error {
+// recordClauses takes down the trees of the property, one for each clause. If some leaf is not proved
+// when it is bounded again, as it would be stated, its part is open again, and nothing is done.
+func (s *search) recordClauses() (done bool, err error) {
 	r := s.o.Record
 	if s.root.Empty() {
-		return errors.New("branch: bounds of the region cross, which says nothing that a certificate could")
+		return false, errors.New("branch: bounds of the region cross, which says nothing that a certificate could")
 	}
-	r.frame(s.root, len(r.layers))
+	var steps []Step
+	done = true
 	for i, t := range s.trees {
 		f, err := s.finish([]*tree{t})
 		if err != nil {
-			return err
+			return false, err
 		}
-		if !(f[0].low > 0) {
-			return fmt.Errorf("branch: clause %d is proved by %v when its leaves are bounded again", i, f[0].low)
+		again, err := s.reopen(t, &f[0])
+		if err != nil {
+			return false, err
 		}
-		step := Step{Layer: -1, Clause: i}
-		step.Trees = []Tree{r.tree(&step, map[*[]float32]int{}, &f[0])}
-		r.Steps = append(r.Steps, step)
+		if done = done && !again; done {
+			step := Step{Layer: -1, Clause: i}
+			step.Trees = []Tree{r.tree(&step, map[*[]float32]int{}, &f[0])}
+			steps = append(steps, step)
+		}
 	}
-	return nil
+	if done {
+		r.frame(s.root, len(r.layers))
+		r.Steps = append(r.Steps, steps...)
+	}
+	return done, nil
 }
 
 // recordTrees tightens neurons of a node of the root to what trees prove, and takes that
 // down. It reports whether anything became tighter.
-func (s *search) recordTrees(root *verify.Domain, node int, targets []verify.Target, trees []*tree) (better bool, err error) {
+func (s *search) recordTrees(root *verify.Domain, node int, trees []*tree) (better bool, err error) {
 	r := s.o.Record
 	r.frame(root, node)
 	iv := root.Interval(node)
@@ -114,7 +182,7 @@ func (s *search) recordTrees(root *verify.Domain, node int, targets []verify.Tar
 			return false, err
 		}
 		for i := range found {
-			t, f := targets[from+i], &found[i]
+			t, f := some[i].targets[0], &found[i]
 			k := t.Neuron
 			switch {
 			case t.Minus && -f.low < iv.Upper[k]:
@@ -130,8 +198,8 @@ func (s *search) recordTrees(root *verify.Domain, node int, targets []verify.Tar
 			changed[k] = true
 		}
 	}
-	for _, t := range targets {
-		if k := t.Neuron; changed[k] {
+	for _, tree := range trees {
+		if k := tree.targets[0].Neuron; changed[k] {
 			delete(changed, k)
 			now := Interval{k, iv.Lower[k], iv.Upper[k], true}
 			root.Tighten(node, k, now.Low, now.High)
@@ -211,7 +279,7 @@ func (s *search) recordRows(root *verify.Domain, node int, targets []verify.Targ
 			trees[i].add(p, false)
 		}
 		s.parts += len(parts)
-		if _, err := s.recordTrees(root, node, some, trees); err != nil {
+		if _, err := s.recordTrees(root, node, trees); err != nil {
 			return err
 		}
 	}

@@ -131,11 +131,11 @@ func (s *search) tighten(root *verify.Domain, node int, targets []verify.Target,
 	if _, err := s.grow(trees, s.spent); err != nil {
 		return false, err
 	}
-	if s.o.Record != nil {
-		return s.recordTrees(root, node, targets, trees)
-	}
 	if s.ended {
 		return false, nil
+	}
+	if s.o.Record != nil {
+		return s.recordTrees(root, node, trees)
 	}
 	iv := root.Interval(node)
 	for _, tree := range trees {

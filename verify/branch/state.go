@@ -1,6 +1,7 @@
 package branch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,6 +32,9 @@ type State struct {
 
 	Cells []byte // packed, see cell.appendTo; where the region is divided at its inputs
 
+	// Record is what Options.Record has taken down so far (Record.AppendTo); none without one.
+	Record []byte
+
 	// Share tells that Trees or Cells are a share of what is open (Deal). The search then
 	// divides these alone, with Bounds as they are, and what it proves it proves of them.
 	Share bool
@@ -41,6 +45,7 @@ type SavedTree struct {
 	Targets []verify.Target
 	Left    int    // parts that it may have before it is another one's turn
 	Parts   []byte // packed, see part.appendTo
+	Closed  []byte // for a record, those that are proved, the same way
 }
 
 // StateError says what is wrong with a state that a search was to go on from.
@@ -59,7 +64,11 @@ func badState(field, format string, args ...any) error {
 
 // identity is the text of the options that a state is of.
 func (o *Options) identity() string {
-	return fmt.Sprintf("steps=%d candidates=%d round=%d fewinputs=%d root=%v iterations=%d", o.Steps, o.Candidates, o.Round, o.FewInputs, o.Root.Method, o.Root.Iterations)
+	text := fmt.Sprintf("steps=%d candidates=%d round=%d fewinputs=%d root=%v iterations=%d", o.Steps, o.Candidates, o.Round, o.FewInputs, o.Root.Method, o.Root.Iterations)
+	if o.Record != nil {
+		text += fmt.Sprintf(" record byinputs=%v", o.Record.ByInputs)
+	}
+	return text
 }
 
 // save hands the state on if it is time, or the search has ended.
@@ -79,6 +88,12 @@ func (s *search) state() *State {
 	for _, c := range s.cells.all() {
 		st.Cells = c.appendTo(st.Cells)
 	}
+	if r := s.o.Record; r != nil {
+		if s.cuts != nil {
+			r.Cuts = s.cuts.appendTo(nil)
+		}
+		st.Record = r.AppendTo(nil)
+	}
 	if s.few {
 		return st
 	}
@@ -97,7 +112,14 @@ func saved(trees []*tree) (list []SavedTree) {
 	for _, t := range trees {
 		c := SavedTree{Targets: t.targets, Left: max(t.left, 0)}
 		for _, p := range append(t.open.all(), t.stuck...) {
+			if p.low > 0 { // it was bounded again to be taken down, and that was ended
+				c.Closed = p.appendTo(c.Closed)
+				continue
+			}
 			c.Parts = p.appendTo(c.Parts)
+		}
+		for _, p := range t.closed {
+			c.Closed = p.appendTo(c.Closed)
 		}
 		list = append(list, c)
 	}
@@ -125,9 +147,24 @@ func (s *search) resume(root *verify.Domain, st *State) error {
 	if st.Share && len(st.Neurons) > 0 {
 		return badState("neurons", "got %d of a share, want none", len(st.Neurons))
 	}
+	if (s.o.Record != nil) != (st.Record != nil) || st.Share && st.Record != nil {
+		return badState("record", "got %d bytes, share %v, want a record where one is to be taken down, and none of a share", len(st.Record), st.Share)
+	}
+	if err := s.resumeRecord(st); err != nil {
+		return badState("record", "%w", err)
+	}
 	if s.few {
 		if err := s.readCells(st.Cells); err != nil {
 			return badState("cells", "%w", err)
+		}
+		for _, c := range s.cells.all() {
+			if s.cuts == nil {
+				break
+			}
+			var err error
+			if c.node, err = s.cuts.leafOf(c, s.inputs); err != nil {
+				return badState("cells", "%w", err)
+			}
 		}
 		if s.share && s.cells.len() == 0 { // of a whole search, one without cells has not begun
 			return badState("cells", "nothing is open, want what is to be proved still")
@@ -174,7 +211,13 @@ func (s *search) tightenRoot(root *verify.Domain, bounds []verify.Interval) erro
 			}
 		}
 	}
-	if err := s.v.BoundDomains(s.ctx, verify.Options{Method: verify.MethodCROWNIBP}, 0, root); err != nil || root.Empty() {
+	bound := func() error {
+		if s.o.Record != nil {
+			return s.v.BoundBoxes(s.ctx, 0, root)
+		}
+		return s.v.BoundDomains(s.ctx, verify.Options{Method: verify.MethodCROWNIBP}, 0, root)
+	}
+	if err := bound(); err != nil || root.Empty() {
 		return err
 	}
 	for i, iv := range bounds {
@@ -210,6 +253,20 @@ func (s *search) readTrees(field string, root *verify.Domain, list []SavedTree, 
 			p.pack()
 			t.add(p, false)
 		}
+		for b := st.Closed; len(b) > 0; {
+			var p *part
+			if p, b, err = t.read(b); err == nil && !t.keep {
+				err = errors.New("got some, want none without a record")
+			}
+			if err == nil {
+				err = s.splits(p)
+			}
+			if err != nil {
+				return nil, badState(at+".closed", "%w", err)
+			}
+			p.pack()
+			t.close(p)
+		}
 		trees = append(trees, t)
 	}
 	return trees, nil
@@ -217,6 +274,35 @@ func (s *search) readTrees(field string, root *verify.Domain, list []SavedTree, 
 
 // check reports whether a part that was read is an open one of the network.
 func (s *search) check(p *part) error {
+	if err := s.splits(p); err != nil {
+		return err
+	}
+	if p.low > 0 {
+		return fmt.Errorf("got the bound %v, want none above 0", p.low)
+	}
+	return nil
+}
+
+// resumeRecord takes over what a state has taken down.
+func (s *search) resumeRecord(st *State) error {
+	if s.o.Record == nil {
+		return nil
+	}
+	from, err := ReadRecord(st.Record)
+	switch {
+	case err != nil:
+		return err
+	case s.few && len(from.Cuts) > 0:
+		s.cuts, err = cutTree(from.Cuts, len(s.lo))
+		return err
+	case s.few:
+		return nil
+	}
+	return s.o.Record.restore(from)
+}
+
+// splits reports whether those of a part that was read are ones of the network.
+func (s *search) splits(p *part) error {
 	nodes := s.v.Network().Nodes()
 	for _, x := range p.leaves[0].Splits {
 		if x.Node >= len(nodes) || x.Neuron >= nodes[x.Node].Shape.Size() {
@@ -225,9 +311,6 @@ func (s *search) check(p *part) error {
 		if err := s.v.Validate(x); err != nil {
 			return err
 		}
-	}
-	if p.low > 0 {
-		return fmt.Errorf("got the bound %v, want none above 0", p.low)
 	}
 	return nil
 }

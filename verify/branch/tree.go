@@ -18,6 +18,8 @@ type tree struct {
 
 	keep   bool // for a record
 	closed []*part
+	packed int // the first of these that are packed
+	kept   int // bytes that they hold, an estimate
 }
 
 func (s *search) tree(frame *verify.Domain, targets ...verify.Target) *tree {
@@ -38,13 +40,19 @@ func (t *tree) add(p *part, deep bool) {
 	switch {
 	case p.low > 0:
 		if t.keep {
-			t.closed = append(t.closed, p)
+			t.close(p)
 		}
 	case p.again >= longerTimes:
 		t.stuck = append(t.stuck, p)
 	default:
 		t.open.put(p, deep)
 	}
+}
+
+// close keeps a part that is proved.
+func (t *tree) close(p *part) {
+	t.closed = append(t.closed, p)
+	t.kept += p.bytes()
 }
 
 // low is a lower bound over all that the tree is for; +Inf if it is proved.
@@ -89,8 +97,9 @@ type search struct {
 	parts, depth int
 	before       int // parts of runs before
 	proved       bool
-	ended        bool // by Point or Parts
-	share        bool // of what is open: see State.Share
+	ended        bool     // by Point or Parts
+	share        bool     // of what is open: see State.Share
+	cuts         *cutNode // of a record that divides at inputs
 	saved        time.Time
 }
 

@@ -123,8 +123,12 @@ func (v *Verifier) BoundLeaves(ctx context.Context, o LeafOptions, leaves ...*Le
 
 // goesWith reports whether two leaves may go backward at once.
 func (l *Leaf) goesWith(m *Leaf) bool {
-	return l.Frame == m.Frame && l.node() == m.node() && l.again == m.again
+	return l.Frame == m.Frame && l.node() == m.node() && l.again == m.again && l.byLines() == m.byLines()
 }
+
+// byLines reports whether the leaf is bounded as it is stated without planes: even those of y = 0 are better
+// than lines, by what executions err.
+func (l *Leaf) byLines() bool { return l.again && l.planes == nil }
 
 func (l *Leaf) validate(n *net.Network) error {
 	d, nodes := l.Frame, n.Nodes()
@@ -188,6 +192,10 @@ func boundLeaves(c *call, w *linearWorker, part int) {
 	t := newAttempt(c.ctx, &c.o, MethodAlphaCROWN, goal{property: w.frame.property})
 	t.early, t.leaves = true, run
 	run.o = c.leafOptions
+	if p, ok := w.planes.(*planes); ok {
+		p.lines = leaves[0].byLines()
+		defer func() { p.lines = false }()
+	}
 	if i := leaves[0].node(); i >= 0 {
 		run.boundNeurons(&t, i, leaves)
 	} else {

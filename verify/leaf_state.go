@@ -111,11 +111,15 @@ func (l *Leaf) Bytes() int {
 	return n
 }
 
+// AgainOptions say how leaves are bounded again.
+type AgainOptions struct {
+	Bytes  bool // slopes are rounded to multiples of 1/255, and y of planes like them
+	Planes bool // with planes of 9g, as a checker finds them: from y alone
+}
+
 // Again returns leaves like the given ones without their bounds, to be bounded with the
-// slopes and multipliers that they have, and with planes of 9g as a checker finds them: from y
-// alone. With bytes, slopes are rounded to multiples of 1/255, and y like them. Leaves that share
-// slopes share them again.
-func (v *Verifier) Again(leaves []*Leaf, bytes bool) []*Leaf {
+// slopes and multipliers that they have. Leaves that share slopes share them again.
+func (v *Verifier) Again(leaves []*Leaf, o AgainOptions) []*Leaf {
 	type like struct {
 		slopes [][]float32
 		planes []float32
@@ -125,13 +129,16 @@ func (v *Verifier) Again(leaves []*Leaf, bytes bool) []*Leaf {
 	for i, l := range leaves {
 		c := &Leaf{
 			Frame: l.Frame, Target: l.Target, Splits: l.Splits, Low: float32(math.Inf(-1)),
-			beta: l.beta, slopes: l.slopes, open: l.open, planes: l.planes, again: true,
+			beta: l.beta, slopes: l.slopes, open: l.open, again: true,
 		}
 		if at := l.Optimised(); at != nil {
 			to, ok := done[at]
 			if !ok {
-				to = like{l.slopes, v.pointOf(l)}
-				if bytes {
+				to.slopes = l.slopes
+				if o.Planes {
+					to.planes = v.pointOf(l)
+				}
+				if o.Bytes {
 					to.slopes = l.roundSlopes()
 					for k, y := range to.planes {
 						to.planes[k] = fromByte(yByte(y))

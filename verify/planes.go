@@ -74,7 +74,7 @@ const stepsBefore = 14
 
 // planesOf returns the planes of a worker, if they hold in the loaded region.
 func planesOf(w *linearWorker) *planes {
-	if p, ok := w.planes.(*planes); ok && w.first != nil {
+	if p, ok := w.planes.(*planes); ok && w.first != nil && !p.lines {
 		return p
 	}
 	return nil
@@ -100,6 +100,7 @@ type planes struct {
 	settle     int                                // steps of θ before the next pass, of all rows
 	every      int                                // and before those after it
 	solve      bool                               // θ is to be found anew
+	lines      bool                               // leaves are bounded as they are stated without planes
 	begun      [maxGroups * kernels.Lanes]float32 // of each lane: how many steps y has behind it
 }
 
@@ -211,7 +212,7 @@ func (p *planes) of(w *linearWorker, k int) (n openPlane) {
 // reports whether they go through planes. With kept they are those of the goal from row on, and
 // begin with what those of it have kept.
 func (p *planes) begin(w *linearWorker, from, groups, row int, kept [][]float32) bool {
-	if w.first == nil || from < 0 {
+	if w.first == nil || p.lines || from < 0 {
 		return false
 	}
 	size, neurons := 0, 0

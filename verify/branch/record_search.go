@@ -21,7 +21,7 @@ type finished struct {
 }
 
 // finish bounds the leaves of trees again with what is to be stated of them: slopes in bytes
-// where that proves enough, above 0 in trees that are proved, and else hardly less than
+// and no planes where that proves enough, above 0 in trees that are proved, and else hardly less than
 // what the search found.
 func (s *search) finish(trees []*tree) ([]finished, error) {
 	if err := s.wakeAll(trees); err != nil {
@@ -33,35 +33,32 @@ func (s *search) finish(trees []*tree) ([]finished, error) {
 			leaves = append(leaves, p.best())
 		}
 	}
-	stated := s.v.Again(leaves, true)
-	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{}, stated...); err != nil {
-		return nil, err
-	}
-	var short []int // leaves that bytes do not do for
-	at := 0
+	var enough []float32 // of each leaf
 	for _, t := range trees {
-		enough := float32(math.SmallestNonzeroFloat32)
+		least := float32(math.SmallestNonzeroFloat32)
 		if low := t.low(); !t.proved() {
-			enough = low - bytesCost*max(low, -low)
+			least = low - bytesCost*max(low, -low)
 		}
-		for range t.all() {
-			if !(stated[at].Low >= enough) {
-				short = append(short, at)
+		enough = append(enough, slices.Repeat([]float32{least}, len(t.all()))...)
+	}
+	// What takes more room in a certificate comes later.
+	stated := make([]*verify.Leaf, len(leaves))
+	for _, how := range []verify.AgainOptions{{Bytes: true}, {Bytes: true, Planes: true}, {Planes: true}} {
+		var short []int
+		var again []*verify.Leaf
+		for i, l := range stated {
+			if l == nil || !(l.Low >= enough[i]) {
+				short, again = append(short, i), append(again, leaves[i])
 			}
-			at++
 		}
-	}
-	var exact []*verify.Leaf
-	for _, i := range short {
-		exact = append(exact, leaves[i])
-	}
-	exact = s.v.Again(exact, false)
-	if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{}, exact...); err != nil {
-		return nil, err
-	}
-	for n, i := range short {
-		if exact[n].Low > stated[i].Low {
-			stated[i] = exact[n]
+		again = s.v.Again(again, how)
+		if err := s.v.BoundLeaves(s.ctx, verify.LeafOptions{}, again...); err != nil {
+			return nil, err
+		}
+		for n, i := range short {
+			if stated[i] == nil || again[n].Low > stated[i].Low {
+				stated[i] = again[n]
+			}
 		}
 	}
 	out := make([]finished, len(trees))
@@ -132,7 +129,7 @@ func (s *search) reopen(t *tree, f *finished) (any bool, err error) {
 	return t.open.len() > 0, nil
 }
 
-// bytesCost is how much of a neuron's bound is given up for slopes of a byte.
+// bytesCost is how much of a neuron's bound is given up for slopes of a byte, or for planes.
 const bytesCost = 1e-3
 
 // recordClauses takes down the trees of the property, one for each clause. If some leaf is not proved

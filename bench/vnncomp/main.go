@@ -4,10 +4,11 @@
 //
 //	go build -o epsball ./cmd/epsball
 //	go run ./bench/vnncomp [-timeout 60] [-threads 2] [-only TEXT] [-out results.csv [-resume]]
-//	    [-replay python3] [-plot cactus.svg] FOLDER …
+//	    [-replay python3] [-proofs] [-plot cactus.svg] FOLDER …
 //
 // Verdicts are compared with truth.csv and with those of other tools in published.csv, and
-// every witness is replayed on ONNX Runtime. docs/verification.md has the formats and rules.
+// every witness is replayed on ONNX Runtime. With -proofs, unsat counts as proved where `epsball check`
+// proves its certificates anew. docs/verification.md has the formats and rules.
 // The exit status is 1 if a verdict is wrong or contradicts truth.csv, 2 for bad input.
 package main
 
@@ -47,6 +48,7 @@ type judge struct {
 	only    string
 	epsball string
 	python  string // "": witnesses are not replayed
+	proofs  bool   // unsat wants certificates
 	out     io.Writer
 	results *results
 }
@@ -63,6 +65,7 @@ func run(ctx context.Context, args []string, out io.Writer) (bad int, err error)
 	f.StringVar(&j.only, "only", "", "run only instances whose files' names contain this `text`")
 	f.StringVar(&j.epsball, "epsball", "./epsball", "the `program`")
 	f.StringVar(&j.python, "replay", "", "`python` with onnxruntime and numpy, to replay witnesses")
+	f.BoolVar(&j.proofs, "proofs", false, "have certificates written, and proved anew by epsball check")
 	f.StringVar(&file, "out", "", "`file` for the results, a line for each instance (.csv)")
 	f.BoolVar(&resume, "resume", false, "go on with what -out has")
 	f.StringVar(&plot, "plot", "", "`file` for a cactus plot (.svg)")

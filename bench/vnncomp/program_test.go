@@ -40,7 +40,7 @@ func TestExported(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "exported")
 		out, err := exec.Command(epsball, "export", "builtin:mnist-small-pgd-0.1", "--n", "2", "--eps", "0.01,8/20", "--timeout", "60", "--vnnlib", version, "--property", dir).CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		args := []string{"-epsball", epsball}
+		args := []string{"-epsball", epsball, "-proofs"}
 		python := os.Getenv("EPSBALL_PYTHON")
 		if python != "" {
 			args = append(args, "-replay", python)
@@ -50,6 +50,7 @@ func TestExported(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, bad)
 		assert.Contains(t, b.String(), "exported: 4 instances: unsat 2, sat 2, unknown 0, timeout 0, error 0; wrong 0;", b.String())
+		assert.Contains(t, b.String(), "of unsat 2 are proved by certificates that were checked")
 		if python != "" {
 			assert.Contains(t, b.String(), "witnesses replayed 2, valid 2")
 		}

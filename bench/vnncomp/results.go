@@ -18,7 +18,7 @@ type result struct {
 	threads                   int
 	verdict                   string  // unsat, sat, unknown, timeout or error
 	seconds                   float64 // from start to end of the process
-	replay                    string  // of a witness: valid, "tolerance: …" or "invalid: …"; "": not replayed
+	replay                    string  // of a witness: valid, "tolerance: …" or "invalid: …"; of unsat: "proof: …" or "unproved: …"; "": not replayed
 	detail                    string
 }
 

@@ -30,6 +30,12 @@ const (
 	replayInvalid   = "invalid"
 )
 
+// What becomes of the certificates of an unsat, where a witness is replayed.
+const (
+	proofValid   = "proof"
+	proofMissing = "unproved"
+)
+
 // slack is what a process may take beyond its limit, to start and to end; grace is after how
 // long beyond it one is killed.
 const (
@@ -63,14 +69,28 @@ func (j *judge) instance(ctx context.Context, d *folder, in instance) (*result, 
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && !(old.verdict == "sat" && old.replay == "" && j.python != "") {
+	if old != nil && !(old.replay == "" && (old.verdict == "sat" && j.python != "" || old.verdict == "unsat" && j.proofs)) {
 		return old, nil
 	}
 	r := &want
 	network, property := packed(filepath.Join(d.path, filepath.FromSlash(in.network))), packed(filepath.Join(d.path, filepath.FromSlash(in.property)))
-	doc, err := j.verify(ctx, r, network, property)
+	proof := ""
+	if j.proofs {
+		dir, err := os.MkdirTemp("", "vnncomp")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		proof = filepath.Join(dir, "proof.jsonl")
+	}
+	doc, err := j.verify(ctx, r, network, property, proof)
 	if err != nil {
 		return nil, err
+	}
+	if r.verdict == "unsat" && j.proofs {
+		if r.replay, err = j.check(ctx, proof, network, property); err != nil {
+			return nil, err
+		}
 	}
 	if r.verdict == "sat" && j.python != "" {
 		if r.replay, err = j.replay(ctx, doc, network, property); err != nil {
@@ -81,12 +101,15 @@ func (j *judge) instance(ctx context.Context, d *folder, in instance) (*result, 
 }
 
 // verify runs epsball on an instance, and fills in what came of it. The document is what
-// it has printed.
-func (j *judge) verify(ctx context.Context, r *result, network, property string) (doc []byte, err error) {
+// it has printed. proof is where certificates go; "": there are none.
+func (j *judge) verify(ctx context.Context, r *result, network, property, proof string) (doc []byte, err error) {
 	limited, cancel := context.WithTimeout(ctx, time.Duration(r.limit*float64(time.Second))+grace)
 	defer cancel()
-	c := exec.CommandContext(limited, j.epsball, "verify", "--json",
-		"--timeout", strconv.FormatFloat(r.limit, 'f', -1, 64), "--threads", strconv.Itoa(j.threads), network, property)
+	args := []string{"verify", "--json", "--timeout", strconv.FormatFloat(r.limit, 'f', -1, 64), "--threads", strconv.Itoa(j.threads)}
+	if proof != "" {
+		args = append(args, "--out", proof)
+	}
+	c := exec.CommandContext(limited, j.epsball, append(args, network, property)...)
 	var message strings.Builder
 	c.Stderr = &message
 	start := time.Now()
@@ -114,6 +137,28 @@ func (j *judge) verify(ctx context.Context, r *result, network, property string)
 		r.verdict, r.detail = v.Verdict, v.Summary()
 	}
 	return doc, nil
+}
+
+// check has certificates proved anew, and says what came of it.
+func (j *judge) check(ctx context.Context, proof, network, property string) (string, error) {
+	info, err := os.Stat(proof)
+	if err != nil {
+		return proofMissing + ": no certificate was written", nil
+	}
+	c := exec.CommandContext(ctx, j.epsball, "check", "--threads", strconv.Itoa(j.threads), proof, "--model", network, "--property", property)
+	var message strings.Builder
+	c.Stderr = &message
+	err = c.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.As(err, &exit):
+		return proofMissing + ": " + lastLine(message.String()), nil
+	case err != nil:
+		return "", err
+	}
+	return fmt.Sprintf("%s: %d bytes", proofValid, info.Size()), nil
 }
 
 // replay has the witness of a document judged by the script.

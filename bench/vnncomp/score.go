@@ -175,6 +175,9 @@ func (t *tally) print(out io.Writer, name string) {
 			fmt.Fprintf(out, ", within tolerance %d", k)
 		}
 	}
+	if n := t.replays[proofValid] + t.replays[proofMissing]; n > 0 {
+		fmt.Fprintf(out, "; of unsat %d are proved by certificates that were checked", t.replays[proofValid])
+	}
 	fmt.Fprintf(out, "; score %d of %d (%s)", score(len(times), t.wrong), score(t.instances, 0), rules)
 	if n := len(times); n > 0 {
 		fmt.Fprintf(out, "; median %.2f s, slowest %.2f s", times[n/2], times[n-1])

@@ -328,3 +328,20 @@ type TapsArgs struct {
 	Least, Divisor   float32
 	Mask             unsafe.Pointer // PoolSumGrad and PoolMaxGrad: 8 words of zeros, 8 of ones
 }
+
+// NoiseArgs describes one call of Noise: Blocks blocks, at least one, of eight values each in eight
+// lanes. Block b of lane l has the random numbers Philox4x32-10 of the counter First + b, Sample + l,
+// Third, Fourth and the keys of its rounds, four words of 32 bits; value j the half j of these, low
+// ones first: its top. Quick has an entry e for each top >> 4, and with less = e & 0xffff − top, of 32 bits,
+//
+//	X[b][j][l] = float32(Levels[b][j] + e>>16 + less>>31 + Base) / 255,
+//
+// shifts being logical. Words[b] are the words of all lanes, Misses[b][l] has bit 31 − j where e is below
+// 0, of 32 bits, or less is 0.
+type NoiseArgs struct {
+	X, Levels, Quick, Words, Misses, Keys unsafe.Pointer
+	Blocks                                int
+	First, Sample, Third, Fourth          uint32
+	Base                                  int32
+	Lanes                                 [8]uint32 // 0 … 7
+}

@@ -325,6 +325,11 @@ func LinesAheadAVX2(a *LinesArgs)
 //go:noescape
 func LinesBackAVX2(a *LinesArgs)
 
+// NoiseAVX2 draws values of noise of eight lanes, as NoiseArgs describes.
+//
+//go:noescape
+func NoiseAVX2(a *NoiseArgs)
+
 // PGDStepAVX2 is one projected sign step over n lane vectors, in place:
 // v = x + (grad > 0 ? alpha : grad < 0 ? -alpha : 0)
 // v = lo > v ? lo : v

@@ -144,6 +144,14 @@ func nativePlanes(i *ISA) (back, ahead func(*asm.PlanesArgs)) {
 	return asm.PlanesBackAVX2, asm.PlanesAheadAVX2
 }
 
+// nativeNoise returns the kernel of noise of a set; nil: the generic one.
+func nativeNoise(i *ISA) func(*asm.NoiseArgs) {
+	if i == generic {
+		return nil
+	}
+	return asm.NoiseAVX2
+}
+
 // nativeGrads returns the gradient kernels of a set; nil: those of the generic one.
 func nativeGrads(i *ISA) *gradSet {
 	switch i.name {

@@ -67,17 +67,45 @@ func (s *Stream) Norm() float32 {
 	}
 }
 
+// The constants of Philox4x32: factors, and what keys grow by.
+const philoxM0, philoxM1, philoxW0, philoxW1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
+
 // Philox returns the 128 random bits that a counter and a key stand for: a block of the
 // generator of Stream, whose stream (seed, id, sub) has the counters n, sub and the two
 // halves of id, low first, and the halves of seed as its key.
 func Philox(c0, c1, c2, c3, k0, k1 uint32) (r0, r1, r2, r3 uint32) {
-	const m0, m1, w0, w1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 	for range 10 {
-		hi0, lo0 := bits.Mul32(m0, c0)
-		hi1, lo1 := bits.Mul32(m1, c2)
+		hi0, lo0 := bits.Mul32(philoxM0, c0)
+		hi1, lo1 := bits.Mul32(philoxM1, c2)
 		c0, c1, c2, c3 = hi1^c1^k0, lo1, hi0^c3^k1, lo0
-		k0 += w0
-		k1 += w1
+		k0 += philoxW0
+		k1 += philoxW1
 	}
 	return c0, c1, c2, c3
+}
+
+// PhiloxKeys are the keys of the rounds of a seed.
+type PhiloxKeys [10][2]uint32
+
+// NewPhiloxKeys returns those of the two halves of a seed.
+func NewPhiloxKeys(k0, k1 uint32) (k PhiloxKeys) {
+	for i := range k {
+		k[i] = [2]uint32{k0 + uint32(i)*philoxW0, k1 + uint32(i)*philoxW1}
+	}
+	return k
+}
+
+// Pair is Philox of two counters, the second of which has c1 + 1: two chains that need not wait for
+// each other.
+func (k *PhiloxKeys) Pair(a, b *[4]uint32, c0, c1, c2, c3 uint32) {
+	a0, a1, a2, a3 := c0, c1, c2, c3
+	b0, b1, b2, b3 := c0, c1+1, c2, c3
+	for i := range k {
+		p0, p1 := uint64(philoxM0)*uint64(a0), uint64(philoxM1)*uint64(a2)
+		q0, q1 := uint64(philoxM0)*uint64(b0), uint64(philoxM1)*uint64(b2)
+		k0, k1 := k[i][0], k[i][1]
+		a0, a1, a2, a3 = uint32(p1>>32)^a1^k0, uint32(p1), uint32(p0>>32)^a3^k1, uint32(p0)
+		b0, b1, b2, b3 = uint32(q1>>32)^b1^k0, uint32(q1), uint32(q0>>32)^b3^k1, uint32(q0)
+	}
+	*a, *b = [4]uint32{a0, a1, a2, a3}, [4]uint32{b0, b1, b2, b3}
 }

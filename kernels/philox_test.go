@@ -30,6 +30,11 @@ func TestPhiloxKnownAnswers(t *testing.T) {
 		},
 	} {
 		require.Equal(t, c.want, philox(c.ctr, c.key))
+		var a, b [4]uint32
+		keys := NewPhiloxKeys(c.key[0], c.key[1])
+		keys.Pair(&a, &b, c.ctr[0], c.ctr[1], c.ctr[2], c.ctr[3])
+		require.Equal(t, c.want, a)
+		require.Equal(t, philox([4]uint32{c.ctr[0], c.ctr[1] + 1, c.ctr[2], c.ctr[3]}, c.key), b)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"math/bits"
 
 	"github.com/epsball/epsball/kernels"
 	"github.com/epsball/epsball/net"
@@ -28,8 +27,11 @@ type Noise struct {
 	reach int      // values are −reach … reach
 	upto  []uint64 // T(v) of v = i − reach; the last one, 2⁶⁴, is left out
 
-	// cells has i of the value for each 16 leading bits of U; −1: it takes more bits.
+	// cells has i of the value for each 16 leading bits of U; −1: it takes more bits. It is large:
+	// twelve bits of these find i in quick alone, which the L1 cache holds. There i of the least
+	// U is followed by the 16 leading bits of T, above which it is i + 1; below 0: there are more than two.
 	cells []int16
+	quick kernels.NoiseTable
 
 	pixels []float32 // (k − reach)/255, which the network is given of level k
 }
@@ -88,6 +90,16 @@ func (n *Noise) fillCells() {
 			n.cells[c] = int16(i)
 		}
 	}
+	for c := range n.quick {
+		from, to := n.search(uint64(c)<<52), n.search(uint64(c)<<52|(1<<52-1))
+		end := uint64(math.MaxUint16) // of the last i; where U has that, cells decides
+		if from < len(n.upto) {
+			end = n.upto[from] >> 48
+		}
+		if n.quick[c] = math.MinInt32; to-from <= 1 && from <= math.MaxInt16 {
+			n.quick[c] = int32(from)<<16 | int32(end)
+		}
+	}
 }
 
 // Sigma returns the standard deviation.
@@ -131,30 +143,50 @@ func (n *Noise) value(r source, sample uint32, at int, top uint32) int {
 	return n.search(uint64(top)<<48 | uint64(a)<<16 | uint64(b>>16))
 }
 
+// filler draws noise for one goroutine.
+type filler struct {
+	isa     *kernels.ISA
+	scratch kernels.NoiseScratch
+}
+
 // fill writes samples first, first+1, … of an image to so many lanes of one lane group, in
 // the layout that networks run on. levels are those of the image, [H][W][C]: value number
 // j has the random numbers j of each sample. The other lanes keep what they had.
-func (n *Noise) fill(dst []float32, levels []int32, r source, first uint32, lanes int) {
-	const perBlock = 8
-	k0, k1, c2, c3 := uint32(r.seed), uint32(r.seed>>32), uint32(r.image), uint32(r.image>>32)
-	cells := (*[1 << 16]int16)(n.cells)
-	for at := 0; at < len(levels); at += perBlock {
-		part := levels[at:min(at+perBlock, len(levels))]
-		to := dst[at*kernels.Lanes:][:len(part)*kernels.Lanes]
+func (n *Noise) fill(f *filler, dst []float32, levels []int32, r source, first uint32, lanes int) {
+	at := 0
+	if lanes == kernels.Lanes {
+		f.scratch.Seed(uint32(r.seed), uint32(r.seed>>32))
+		from := kernels.NoiseSource{Sample: first, Third: uint32(r.image), Fourth: uint32(r.image >> 32)}
+		for at < len(levels)&^(kernels.NoiseBlock-1) {
+			part := levels[at:min(at+kernels.NoiseBlocks*kernels.NoiseBlock, len(levels)&^(kernels.NoiseBlock-1))]
+			to := dst[at*kernels.Lanes:][:len(part)*kernels.Lanes]
+			from.First = uint32(at / kernels.NoiseBlock)
+			f.isa.Noise(&f.scratch, to, part, &n.quick, int32(-n.reach), from, func(k int, top uint32) {
+				j := k / kernels.Lanes
+				to[k] = n.pixels[int(part[j])+n.slow(r, first+uint32(k%kernels.Lanes), at+j, uint16(top))]
+			})
+			at += len(part)
+		}
+	}
+	for ; at < len(levels); at += kernels.NoiseBlock {
+		part := levels[at:min(at+kernels.NoiseBlock, len(levels))]
 		for l := range lanes {
 			sample := first + uint32(l)
-			var w [perBlock / 2]uint32
-			w[0], w[1], w[2], w[3] = kernels.Philox(uint32(at/perBlock), sample, c2, c3, k0, k1)
+			var w [kernels.NoiseBlock / 2]uint32
+			w[0], w[1], w[2], w[3] = kernels.Philox(uint32(at/kernels.NoiseBlock), sample, uint32(r.image), uint32(r.image>>32), uint32(r.seed), uint32(r.seed>>32))
 			for j, level := range part {
-				top := bits.RotateLeft32(w[j/2&3], j%2*16) & 0xffff
-				i := int(cells[top])
-				if i < 0 {
-					i = n.value(r, sample, at+j, top)
-				}
-				to[j*kernels.Lanes+l] = n.pixels[int(level)+i]
+				dst[(at+j)*kernels.Lanes+l] = n.pixels[int(level)+n.slow(r, sample, at+j, uint16(w[j/2&3]>>(j%2*16)))]
 			}
 		}
 	}
+}
+
+// slow returns i of the noise of a value of a sample, for any leading bits of U.
+func (n *Noise) slow(r source, sample uint32, at int, top uint16) int {
+	if i := int(n.cells[top]); i >= 0 {
+		return i
+	}
+	return n.value(r, sample, at, uint32(top))
 }
 
 // ToLevels writes the levels k of an image with pixels float32(k)/255, which is how readers

@@ -67,7 +67,7 @@ func TestCells(t *testing.T) {
 // TestLaw: what is drawn has the law claimed (χ²), and values of different pixels, samples,
 // images and seeds are not correlated.
 func TestLaw(t *testing.T) {
-	n := newNoise(t, "0.02") // s = 5.1
+	n, f := newNoise(t, "0.02"), &filler{isa: kernels.Default()} // s = 5.1
 	const size, samples = 64, 2048
 	levels := make([]int32, size)
 	values := make([]float64, 0, size*samples)
@@ -75,7 +75,7 @@ func TestLaw(t *testing.T) {
 		values = values[:0]
 		x := make([]float32, size*kernels.Lanes)
 		for s := 0; s < samples; s += kernels.Lanes {
-			n.fill(x, levels, r, uint32(s), kernels.Lanes)
+			n.fill(f, x, levels, r, uint32(s), kernels.Lanes)
 			for _, v := range x {
 				values = append(values, math.Round(float64(v)*255))
 			}
@@ -124,18 +124,27 @@ func TestLaw(t *testing.T) {
 // TestFill: a sample has the same values in any lane and with any others, and they are the
 // image's levels and whole numbers of levels, in float32 as readers decode them.
 func TestFill(t *testing.T) {
-	n := newNoise(t, "0.25")
-	const size = 37 // not whole blocks
+	for _, sigma := range []string{"0.01", "0.25", "2"} {
+		n := newNoise(t, sigma)
+		for _, isa := range kernels.Available() {
+			for _, size := range []int{3, 8, 37, 600} { // whole blocks or not, in one call or several
+				testFill(t, &filler{isa: isa}, n, size)
+			}
+		}
+	}
+}
+
+func testFill(t *testing.T, f *filler, n *Noise, size int) {
 	levels := make([]int32, size)
 	for i := range levels {
 		levels[i] = int32(i * 255 / (size - 1))
 	}
 	r := source{11, 1 << 40}
 	x := make([]float32, size*kernels.Lanes)
-	n.fill(x, levels, r, 16, kernels.Lanes)
+	n.fill(f, x, levels, r, 16, kernels.Lanes)
 	for l := range kernels.Lanes {
 		one := make([]float32, size*kernels.Lanes)
-		n.fill(one, levels, r, uint32(16+l), 1)
+		n.fill(f, one, levels, r, uint32(16+l), 1)
 		for k := range size {
 			v := x[k*kernels.Lanes+l]
 			require.Equal(t, v, one[k*kernels.Lanes])
@@ -176,12 +185,12 @@ func TestToLevels(t *testing.T) {
 }
 
 func BenchmarkFill(b *testing.B) {
-	n := newNoise(b, "0.25")
+	n, f := newNoise(b, "0.25"), &filler{isa: kernels.Default()}
 	levels := make([]int32, 3072)
 	x := make([]float32, len(levels)*kernels.Lanes)
 	b.ResetTimer()
 	for i := range b.N {
-		n.fill(x, levels, source{1, 2}, uint32(i)*kernels.Lanes&(moreBits-1), kernels.Lanes)
+		n.fill(f, x, levels, source{1, 2}, uint32(i)*kernels.Lanes&(moreBits-1), kernels.Lanes)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(x)), "ns/value")
 }

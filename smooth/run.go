@@ -22,10 +22,11 @@ type worker struct {
 	passes attack.Passes
 	x      []float32 // a chunk of samples
 	z      []float32 // logits of one
+	noise  filler
 }
 
 func newWorker(base attack.Target, pool *kernels.Pool) (*worker, error) {
-	w := &worker{passes: base.Passes(chunk, pool), z: make([]float32, base.Classes())}
+	w := &worker{passes: base.Passes(chunk, pool), z: make([]float32, base.Classes()), noise: filler{isa: base.ISA()}}
 	if _, random := w.passes.(attack.Randomised); random {
 		return nil, errors.New("network: draws random numbers itself, want a classifier that says the same of the same image")
 	}
@@ -220,7 +221,7 @@ func (s *Smoother) sample(worker, t int) {
 	groups := kernels.Groups(k.count)
 	for g := range groups {
 		first := g * kernels.Lanes
-		s.noise.fill(net.Group(w.x, size, g), k.job.levels, k.job.source, uint32(k.first+first), min(kernels.Lanes, k.count-first))
+		s.noise.fill(&w.noise, net.Group(w.x, size, g), k.job.levels, k.job.source, uint32(k.first+first), min(kernels.Lanes, k.count-first))
 	}
 	z := w.passes.Forward(w.x, groups)
 	votes := s.votes[t*(classes+1):][:classes+1]

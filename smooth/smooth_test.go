@@ -196,13 +196,13 @@ func TestVotes(t *testing.T) {
 	got, err := s.Predict(context.Background(), Batch{X: x, First: 7})
 	require.NoError(t, err)
 	ws := n.NewWorkspace(8, false)
-	levels := make([]int32, size)
+	levels, f := make([]int32, size), &filler{isa: kernels.Default()}
 	for i, r := range got {
 		require.NoError(t, ToLevels(levels, x[i*size:(i+1)*size]))
 		votes := make([]int, 2)
 		for k := range uint32(100) {
 			lanes := make([]float32, size*kernels.Lanes)
-			s.noise.fill(lanes, levels, source{4, uint64(7 + i)}, k, 1)
+			s.noise.fill(f, lanes, levels, source{4, uint64(7 + i)}, k, 1)
 			z := make([]float32, 2)
 			net.LaneGroups.Gather(z, ws.Forward(lanes, 1), 0)
 			votes[net.Argmax(z)]++

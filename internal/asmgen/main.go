@@ -1,6 +1,6 @@
 // Command asmgen writes the assembly of package asm: one description of each
 // kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go, planes.go,
-// sparse.go, taps.go, activation.go, limits.go), one target for each ISA (avx2.go,
+// sparse.go, taps.go, activation.go, limits.go, noise.go), one target for each ISA (avx2.go,
 // avx512.go, neon.go). Its test is the drift check: the files in asm must be what it
 // prints.
 package main
@@ -47,7 +47,7 @@ func generate() []file {
 		isa, suffix := "", ""
 		for _, fam := range families {
 			t := newTarget()
-			if t.span() > 1 && !fam.pairs {
+			if _, x86 := t.(*avx2); t.span() > 1 && !fam.pairs || fam.amd64 && !x86 {
 				continue
 			}
 			isa, suffix = t.isa(), t.suffix()
@@ -75,17 +75,19 @@ var families = []struct {
 	name  string
 	emit  func(target)
 	pairs bool
+	amd64 bool // of AVX2 alone
 }{
-	{"conv", emitConv, true},
-	{"small", emitSmall, false},
-	{"small16", emitSmall16, false},
-	{"grad", emitGrad, true},
-	{"winograd", emitWinograd, false},
-	{"elementwise", emitElementwise, false},
-	{"relax", emitRelax, false},
-	{"sparse", emitSparse, false},
-	{"taps", emitTaps, false},
-	{"activation", emitActivation, false},
-	{"lines", emitLines, false},
-	{"limits", emitLimits, true},
+	{"conv", emitConv, true, false},
+	{"small", emitSmall, false, false},
+	{"small16", emitSmall16, false, false},
+	{"grad", emitGrad, true, false},
+	{"winograd", emitWinograd, false, false},
+	{"elementwise", emitElementwise, false, false},
+	{"relax", emitRelax, false, false},
+	{"sparse", emitSparse, false, false},
+	{"taps", emitTaps, false, false},
+	{"activation", emitActivation, false, false},
+	{"lines", emitLines, false, false},
+	{"limits", emitLimits, true, false},
+	{"noise", emitNoise, false, true},
 }

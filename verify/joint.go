@@ -23,9 +23,8 @@ import (
 
 // JoinBalls makes linear bounds of L2 and L1 balls take ball and box together, not the better of
 // the two: on images with many black or white pixels radii grow by a tenth to a third, for up
-// to twice the time. Proofs that become certificates (Options.RowsOnly, Prove) do without, for no
-// certificate states it. It must not be called during other calls. (A choice, so that programs
-// for devices need not carry it.)
+// to twice the time. Checkers of certificates do the same. It must not be called during other calls.
+// (A choice, so that programs for devices need not carry it.)
 func (v *Verifier) JoinBalls() {
 	v.join = join
 	if v.graph != nil {

@@ -49,7 +49,7 @@ type imageState struct {
 	eps  float64
 	less float64 // underflow of all nodes (12)
 
-	plain bool // rows are bounded as certificates state it: γ of all (8), and not 11a
+	plain bool // rows are bounded as certificates state it: γ of all (8)
 	leafy bool // 9g holds all the same: certificates state it of leaves
 
 	lo, hi       [][]float32 // of each node, of a linear one before its ReLU
@@ -333,7 +333,7 @@ func (r *rows) finish(groups int) {
 		for l := range kernels.Lanes {
 			r.low[g][l] = max(r.low[g][l], rowLow(&r.sums[g], l, 0, r.less+float64(r.eps*r.norms[l]*(1+slack))))
 		}
-		if r.g.join != nil && !r.plain {
+		if r.g.join != nil {
 			r.start = start
 			r.g.join(r, g, v)
 		}

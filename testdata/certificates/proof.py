@@ -240,11 +240,41 @@ class Proof:
         return c
 
     def dual(self, a):
+        """A lower bound over ball and box at once: of a part of a over the ball, the rest over the box."""
         if self.c["norm"] == "linf":
             return -math.inf
-        sizes = [abs(v) for v in a.values()]
+        a = {k: v for k, v in a.items() if v}
+        room = {k: self.x[k] - self.l[0][k] if v > 0 else self.u[0][k] - self.x[k] for k, v in a.items()}
+        ball = self.stretched(a, room) if self.c["norm"] == "l2" else self.levelled(a, room)
+        sizes = [abs(v) for v in ball.values()]
         norm = math.isqrt(sum(v * v for v in sizes)) + 1 if self.c["norm"] == "l2" else max(sizes, default=0)
-        return sum(down(v, self.x[k]) for k, v in a.items()) - up(self.eps, norm)
+        rest = sum(min(down(v - ball[k], self.l[0][k]), down(v - ball[k], self.u[0][k])) for k, v in a.items())
+        return rest + sum(down(v, self.x[k]) for k, v in ball.items()) - up(self.eps, norm)
+
+    def stretched(self, a, room):
+        """In l2: where x - kappa a, cut to the box, is eps away, a where it is not cut, else room / kappa."""
+        kappa, last = 0, None
+        while True:
+            cut = {k for k, v in a.items() if down(kappa, abs(v)) > room[k]}
+            left = self.eps**2 - sum(room[k] ** 2 for k in cut)
+            free = sum(v * v for k, v in a.items() if k not in cut)
+            if left <= 0 or free == 0 or cut == last:
+                break
+            kappa, last = math.isqrt((left << 2 * Q) // free), cut
+        if free == 0 and left > 0 or kappa == 0:  # all of the box is in the ball
+            return {k: 0 for k in a} if kappa else a
+        part = lambda k, v: min(abs(v), quotient(room[k], kappa))
+        return {k: (part(k, v) if v > 0 else -part(k, v)) if k in cut else v for k, v in a.items()}
+
+    def levelled(self, a, room):
+        """In l1: cut to +-t; what is more takes no more than eps as far as it may go."""
+        left, t = self.eps, 0
+        for k in sorted(a, key=lambda k: -abs(a[k])):
+            left -= room[k]
+            if left <= 0:
+                t = abs(a[k])
+                break
+        return {k: min(max(v, -t), t) for k, v in a.items()}
 
     def tighten(self, i, every):
         l, u, n = self.l[i], self.u[i], self.nodes[i]

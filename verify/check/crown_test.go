@@ -23,6 +23,7 @@ func crownMargins(t *testing.T, m *model.Model, method verify.Method, ball net.B
 	how := verify.Options{Method: method, RowsOnly: true} // as certificates state it
 	v, err := verify.New(compiled, kernels.NewPool(1))
 	require.NoError(t, err)
+	v.JoinBalls()
 	var res verify.Result
 	require.NoError(t, v.Certify(context.Background(), how, ball, b, &res))
 	return res

@@ -111,3 +111,12 @@ func (p *Proof) Open(layer, k int) bool {
 	k = channelsLast(k, p.frame.nodes[layer+1].shape)
 	return s != nil && s.set[k] && s.lo[k] < 0 && s.hi[k] > 0
 }
+
+// BallLower is the lower bound of a·x′ over a ball around x, a vector of one channel.
+func BallLower(norm, eps string, x []float32, a []float64) float64 {
+	e, err := ParseEps(eps)
+	if err != nil {
+		panic(err)
+	}
+	return newBall(norm, e, x, model.Shape{C: 1, H: 1, W: len(x)}, 1e-13).lower(a)
+}

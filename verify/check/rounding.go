@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-
-	"github.com/epsball/epsball/model"
 )
 
 // The proof.
@@ -78,8 +76,8 @@ import (
 // sum of the absolute terms that went into them, so Σ|â_p − exact|·M_p + |ĉ −
 // exact| ≤ γ_N(v)·Σ_i|â_i|S_i. So (*) holds if err grows by Σ|â_i|D_i for each
 // step. At the end, over the input alone, Σâ_0·v_0 is at least Σ min(â_0·lo,
-// â_0·hi), or Σâ_0·x − ε‖â_0‖ in the dual norm, computed within γ_N(v)·Σ|â_0|M_0
-// and, for the norm, within a factor of 1 ± γ_N(v); |â_0|D_0 and ball.lower pay.
+// â_0·hi), or Σâ_0·x − ε‖â_0‖ in the dual norm, or the sum of both for a division of â_0 (ball.go),
+// computed within γ_N(v)·Σ|â_0|M_0 and, for the norm, within a factor of 1 ± γ_N(v); |â_0|D_0 and ball.lower pay.
 // err is itself rounded, by a factor above 1 − g: the 3 in g/3 has room for it,
 // for S_i computed too low by as much, and for the last three sums.
 //
@@ -137,61 +135,4 @@ func above(r *big.Rat) float64 {
 		return f
 	}
 	return up(f)
-}
-
-// ball is the set of images: the pixel box within ε of x, and the norm.
-type ball struct {
-	norm   string
-	x      []float64 // channels last
-	eps, g float64   // at least ε; of rounding.go
-	lo, hi []float64 // contain [0, 1] ∩ [x − ε, x + ε]; of a region, its box
-}
-
-func newBall(norm string, eps *big.Rat, x []float32, s model.Shape, g float64) *ball {
-	b := &ball{norm: norm, eps: above(eps), g: g}
-	for i := range x {
-		v := float64(x[channelsFirst(i, s)])
-		b.x = append(b.x, v)
-		lo, hi := v, v
-		if b.eps > 0 {
-			lo, hi = down(v-b.eps), up(v+b.eps)
-		}
-		b.lo, b.hi = append(b.lo, max(0, lo)), append(b.hi, min(1, hi))
-	}
-	return b
-}
-
-// newBox returns the set of inputs between two ends, given channels first.
-func newBox(lo, hi []float32, s model.Shape, g float64) *ball {
-	b := &ball{norm: "linf", g: g, lo: make([]float64, len(lo)), hi: make([]float64, len(hi))}
-	for i := range lo {
-		k := channelsFirst(i, s)
-		b.lo[i], b.hi[i] = float64(lo[k]), float64(hi[k])
-	}
-	b.x = b.lo // linf has no use of it
-	return b
-}
-
-// lower returns a lower bound of a·x′ over the ball, but for the |a|·D of 2. For
-// l2 and l1 it is the better of the dual norm and the box.
-func (b *ball) lower(a []float64) float64 {
-	box, centre, largest, sum := 0.0, 0.0, 0.0, 0.0
-	for i, v := range a {
-		if v == 0 {
-			continue
-		}
-		box += min(float64(v*b.lo[i]), float64(v*b.hi[i]))
-		centre += float64(v * b.x[i])
-		largest = max(largest, math.Abs(v))
-		sum += float64(v * v)
-	}
-	dual := largest
-	switch b.norm {
-	case "linf":
-		return box
-	case "l2":
-		// Squares that underflow are below ζ: together below 2⁻⁵⁰⁰ of the norm.
-		dual = up(float64(math.Sqrt(sum)*(1+b.g)) + 0x1p-500)
-	}
-	return max(box, down(centre-up(float64(b.eps*dual))))
 }

@@ -100,7 +100,7 @@ func (s *search) wakeAll(trees []*tree) error {
 
 // reopen opens those closed parts of a tree again that are not proved as they would be stated, and
 // reports whether there are any.
-func (s *search) reopen(t *tree, f *finished) (any bool, err error) {
+func (s *search) reopen(t *tree, f *finished) (some bool, err error) {
 	var closed, open []*part
 	var leaves []*verify.Leaf
 	for k, p := range t.closed {
@@ -126,7 +126,7 @@ func (s *search) reopen(t *tree, f *finished) (any bool, err error) {
 		p.low = p.best().Low
 		t.add(p, s.deep)
 	}
-	return t.open.len() > 0, nil
+	return true, nil
 }
 
 // bytesCost is how much of a neuron's bound is given up for slopes of a byte, or for planes.

@@ -227,3 +227,37 @@ func TestPlanes(t *testing.T) {
 		require.True(t, math.IsNaN(sums.T[3]) && math.IsNaN(sums.E[3]) && math.IsNaN(float64(b[1][c.list[0].Lane*Lanes+3])))
 	}
 }
+
+// TestSettle: S of every neuron and lane is Up/2 then, but for the rounding of θ.
+func TestSettle(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 3))
+	for range 30 {
+		c := drawPlanes(r, fillRandom, 1+r.IntN(12))
+		y := c.bufs[2]
+		for k := range y {
+			y[k] = []float32{y[k], 1, -1, 0}[r.IntN(4)]
+		}
+		var p Planes
+		p.Reset(c.run)
+		for k := range c.list {
+			p.Add(&c.list[k])
+		}
+		state := make([]float32, p.Len()*PlaneState)
+		p.Settle(state, y)
+		for k := range c.list {
+			n := &c.list[k]
+			for l := range Lanes {
+				sum, total := 0.0, 0.0
+				for i, q := range n.Q {
+					at := float64(y[(n.Window+i/n.N*c.run.Window+i%n.N)*Lanes+l])
+					if q < 0 {
+						at = -at
+					}
+					m := min(max(float64(p.Theta(state, k)[l])-at, 0), 1)
+					sum, total = sum+float64(m*math.Abs(float64(q))), total+math.Abs(float64(q))
+				}
+				require.InDelta(t, float64(n.Up)/2, sum, 1e-6*total)
+			}
+		}
+	}
+}

@@ -163,6 +163,9 @@ func (p *Proof) readVector(list []WindowSlopes, end int) (vector, error) {
 		}
 		var err error
 		if one.alpha, err = readAlpha(w.Alpha+w.Point, len(one.at), 1); err != nil { // one of the two is empty
+			if w.Point != "" {
+				err = fmt.Errorf("point, spelled like %w", err)
+			}
 			return nil, fmt.Errorf("[%d]: %w", i, err)
 		}
 		out = append(out, one)

@@ -37,10 +37,11 @@ const (
 )
 
 // slack is what a process may take beyond its limit, to start and to end; grace is after how
-// long beyond it one is killed.
+// long beyond it one is killed, longer where certificates are written, which verify does not limit.
 const (
-	slack = 1 // s
-	grace = 20 * time.Second
+	slack      = 1 // s
+	grace      = 20 * time.Second
+	graceProof = 10 * time.Minute
 )
 
 // ready looks for the programs before work is spent.
@@ -103,7 +104,11 @@ func (j *judge) instance(ctx context.Context, d *folder, in instance) (*result, 
 // verify runs epsball on an instance, and fills in what came of it. The document is what
 // it has printed. proof is where certificates go; "": there are none.
 func (j *judge) verify(ctx context.Context, r *result, network, property, proof string) (doc []byte, err error) {
-	limited, cancel := context.WithTimeout(ctx, time.Duration(r.limit*float64(time.Second))+grace)
+	beyond := grace
+	if proof != "" {
+		beyond = graceProof
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Duration(r.limit*float64(time.Second))+beyond)
 	defer cancel()
 	args := []string{"verify", "--json", "--timeout", strconv.FormatFloat(r.limit, 'f', -1, 64), "--threads", strconv.Itoa(j.threads)}
 	if proof != "" {

@@ -40,11 +40,11 @@ func TestAcceptsWhatCROWNProves(t *testing.T) {
 		ball  net.Ball
 		n     int
 	}{
-		{"mnist-small-standard", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.02")}, 6},
-		{"mnist-small-pgd-0.1", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.03")}, 8},
-		{"mnist-small-pgd-0.1", net.Ball{Norm: net.L2, Eps: net.MustEpsilon("0.2")}, 6},
-		{"mnist-small-ibp-0.1", net.Ball{Norm: net.L1, Eps: net.MustEpsilon("0.3")}, 6},
-		{"mnist-small-ibp-0.1", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, 20},
+		{"mnist-small-standard", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.02")}, 4},
+		{"mnist-small-pgd-0.1", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.03")}, 4},
+		{"mnist-small-pgd-0.1", net.Ball{Norm: net.L2, Eps: net.MustEpsilon("0.2")}, 3},
+		{"mnist-small-ibp-0.1", net.Ball{Norm: net.L1, Eps: net.MustEpsilon("0.3")}, 3},
+		{"mnist-small-ibp-0.1", net.Ball{Norm: net.Linf, Eps: net.MustEpsilon("0.1")}, 10},
 	} {
 		m, set := zooModel(t, c.model, c.n)
 		k := newChecker(t, m)
@@ -62,7 +62,7 @@ func TestAcceptsWhatCROWNProves(t *testing.T) {
 			}
 		}
 	}
-	require.Greater(t, certified, 40)
+	require.Greater(t, certified, 25)
 }
 
 // TestAcceptsOptimisedSlopes: α-CROWN on real images, with a vector of slopes for

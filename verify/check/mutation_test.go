@@ -37,11 +37,11 @@ func issue(t *testing.T) (all []issued) {
 		methods                 []string
 		n                       int
 	}{
-		{"mnist-small-ibp-0.1", "mnist-small-standard", "linf", "0.1", []string{check.IBP}, 30},
-		{"mnist-small-ibp-0.1", "mnist-small-pgd-0.1", "l2", "1/10", []string{check.IBP, check.CROWNIBP, check.CROWN}, 6},
+		{"mnist-small-ibp-0.1", "mnist-small-standard", "linf", "0.1", []string{check.IBP}, 12},
+		{"mnist-small-ibp-0.1", "mnist-small-pgd-0.1", "l2", "1/10", []string{check.IBP, check.CROWNIBP, check.CROWN}, 3},
 		{"mnist-small-ibp-0.1", "mnist-small-pgd-0.1", "l1", "1/10", []string{check.CROWNIBP}, 3},
-		{"mnist-small-pgd-0.1", "mnist-small-ibp-0.1", "linf", "0.02", []string{check.CROWN, check.AlphaCROWN}, 6},
-		{"mnist-small-standard", "mnist-small-ibp-0.1", "linf", "5/255", []string{check.CROWN}, 3},
+		{"mnist-small-pgd-0.1", "mnist-small-ibp-0.1", "linf", "0.02", []string{check.CROWN, check.AlphaCROWN}, 4},
+		{"mnist-small-standard", "mnist-small-ibp-0.1", "linf", "5/255", []string{check.CROWN}, 2},
 	} {
 		m, set := zooModel(t, c.model, c.n+1)
 		for i := range c.n {
@@ -99,7 +99,7 @@ func sealed(line string) []byte {
 // proof.
 func TestMutations(t *testing.T) {
 	all := issue(t)
-	require.Greater(t, len(all), 50)
+	require.Greater(t, len(all), 40)
 	count, methods := 0, map[string]int{}
 	for n := range all {
 		s := &all[n]

@@ -21,7 +21,7 @@ import (
 // rounding of zero; its bounds are no looser and, on a network trained for
 // intervals, barely tighter (another multiplies what rounding costs).
 func TestIBPAgreesWithProver(t *testing.T) {
-	const n = 24
+	const n = 12
 	proved := 0
 	var trained *check.Checker
 	for _, name := range []string{"mnist-small-ibp-0.1", "mnist-small-standard"} {

@@ -210,7 +210,9 @@ func (s *issued) specifications(edit func(func(*check.Certificate)), n int) {
 	edit(func(c *check.Certificate) { c.Rows = c.Rows[:1] })
 	edit(func(c *check.Certificate) { c.Rows = [][]float64{{1, -1, 0.5}, {0, 1}} })
 	edit(func(c *check.Certificate) { c.Rows = [][]float64{{1, -1, 0.5}, {0, 1e308, -1e308}} })
-	edit(func(c *check.Certificate) { c.Rows = [][]float64{{-1, 1, -0.5}, {0, -1, 0.25}} })
+	edit(func(c *check.Certificate) { // the opposite
+		c.Rows, c.Offsets = [][]float64{{-1, 1, -0.5}, {0, -1, 0.25}}, []float64{-0.1, -3}
+	})
 	edit(func(c *check.Certificate) { c.Rows, c.Offsets, c.Label = nil, nil, 3 })
 }
 

@@ -157,8 +157,9 @@ func (n *Noise) fill(f *filler, dst []float32, levels []int32, r source, first u
 	if lanes == kernels.Lanes {
 		f.scratch.Seed(uint32(r.seed), uint32(r.seed>>32))
 		from := kernels.NoiseSource{Sample: first, Third: uint32(r.image), Fourth: uint32(r.image >> 32)}
-		for at < len(levels)&^(kernels.NoiseBlock-1) {
-			part := levels[at:min(at+kernels.NoiseBlocks*kernels.NoiseBlock, len(levels)&^(kernels.NoiseBlock-1))]
+		whole := len(levels) &^ (kernels.NoiseBlock - 1)
+		for at < whole {
+			part := levels[at:min(at+kernels.NoiseBlocks*kernels.NoiseBlock, whole)]
 			to := dst[at*kernels.Lanes:][:len(part)*kernels.Lanes]
 			from.First = uint32(at / kernels.NoiseBlock)
 			f.isa.Noise(&f.scratch, to, part, &n.quick, int32(-n.reach), from, func(k int, top uint32) {

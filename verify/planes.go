@@ -98,7 +98,6 @@ type planes struct {
 	theta      [maxGroups][]float32
 	state, all []float32                          // what states and theta are of
 	settle     int                                // steps of θ before the next pass, of all rows
-	every      int                                // and before those after it
 	solve      bool                               // θ is to be found anew
 	lines      bool                               // leaves are bounded as they are stated without planes
 	begun      [maxGroups * kernels.Lanes]float32 // of each lane: how many steps y has behind it
@@ -244,10 +243,7 @@ func (p *planes) begin(w *linearWorker, from, groups, row int, kept [][]float32)
 	}
 	clear(p.y[:groups*w.size(0)*kernels.Lanes])
 	clear(p.begun[:])
-	p.settle, p.every, p.solve = 0, 0, false
-	if w.plain { // a checker finds θ anew
-		p.settle, p.every = settling, settling
-	}
+	p.next(w)
 	if kept != nil {
 		for j := range groups * kernels.Lanes {
 			p.set(w, j/kernels.Lanes, j%kernels.Lanes, kept[min(row+j, len(kept)-1)])
@@ -352,7 +348,14 @@ func (p *planes) back(w *linearWorker, groups int) {
 		step(k == 0, ignored[:])
 	}
 	step(p.settle == 0, w.sums[:groups])
-	p.settle, p.solve = p.every, false
+	p.next(w)
+}
+
+// next prepares for the next pass.
+func (p *planes) next(w *linearWorker) {
+	if p.settle, p.solve = 0, false; w.plain { // a checker finds θ anew
+		p.settle = settling
+	}
 }
 
 // hand adds p.g to the rows on the input.

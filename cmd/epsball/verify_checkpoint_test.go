@@ -20,7 +20,6 @@ import (
 	"github.com/epsball/epsball/internal/query"
 	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/net"
 	"github.com/epsball/epsball/zoo"
 )
@@ -104,11 +103,7 @@ func TestVerifyResume(t *testing.T) {
 // valid; a checkpoint of a run with --out serves none without it, nor the other way round.
 func TestVerifyOutResume(t *testing.T) {
 	f := newFiles(t)
-	relu, fc := model.Layer{Kind: model.ReLU}, func(n int) model.Layer { return model.Layer{Kind: model.FC, Out: n} }
-	m, err := model.Random(&model.Architecture{
-		Name: "deep", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{fc(16), relu, fc(12), relu, fc(12), relu, fc(classes)},
-	}, 3)
-	require.NoError(t, err)
+	m := deepModel(t)
 	require.NoError(t, m.Save(f.model))
 	x := slices.Repeat([]float32{0.5}, 36)
 	label := predicted(t, m, x, 1)[0]

@@ -33,15 +33,21 @@ func boxProperty(t *testing.T, path string, varying int, width float64, disjunct
 	return path
 }
 
-// TestVerifyOut: certificates of what verify proves, by bounds, at inputs and at neurons, are
-// valid, of this property and no other, and a leaf that proves nothing is named.
-func TestVerifyOut(t *testing.T) {
-	f := newFiles(t)
+// deepModel is a network of the small model's inputs whose neurons want splits.
+func deepModel(t *testing.T) *model.Model {
 	relu, fc := model.Layer{Kind: model.ReLU}, func(n int) model.Layer { return model.Layer{Kind: model.FC, Out: n} }
 	m, err := model.Random(&model.Architecture{
 		Name: "deep", Input: model.Shape{C: 1, H: 6, W: 6}, Layers: []model.Layer{fc(16), relu, fc(12), relu, fc(12), relu, fc(classes)},
 	}, 3)
 	require.NoError(t, err)
+	return m
+}
+
+// TestVerifyOut: certificates of what verify proves, by bounds, at inputs and at neurons, are
+// valid, of this property and no other, and a leaf that proves nothing is named.
+func TestVerifyOut(t *testing.T) {
+	f := newFiles(t)
+	m := deepModel(t)
 	require.NoError(t, m.Save(f.other))
 	shallow, err := model.Load(f.model)
 	require.NoError(t, err)

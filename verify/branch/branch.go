@@ -276,10 +276,15 @@ func lows(trees []*tree) []float32 {
 // boundRoot bounds nodes of the root from the given one on: if its neurons are to be taken
 // down, by intervals.
 func (s *search) boundRoot(from int, root *verify.Domain) error {
+	return s.boundBy(s.o.Root, from, root)
+}
+
+// boundBy is boundRoot by other options.
+func (s *search) boundBy(o verify.Options, from int, root *verify.Domain) error {
 	if s.o.Record != nil && !s.few {
 		return s.v.BoundBoxes(s.ctx, from, root)
 	}
-	return s.v.BoundDomains(s.ctx, s.o.Root, from, root)
+	return s.v.BoundDomains(s.ctx, o, from, root)
 }
 
 const (

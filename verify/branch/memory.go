@@ -41,9 +41,7 @@ func (s *search) spare() {
 				if p.leaves == nil {
 					continue
 				}
-				before := p.bytes()
-				p.pack()
-				gain := before - p.bytes()
+				gain := p.pack()
 				held -= gain
 				t.kept -= gain
 			}
@@ -55,9 +53,7 @@ func (s *search) spare() {
 		if held <= most/2 {
 			break
 		}
-		before := l.p.bytes()
-		l.p.pack()
-		gain := before - l.p.bytes()
+		gain := l.p.pack()
 		held -= gain
 		l.f.held -= gain
 	}

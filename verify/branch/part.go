@@ -60,33 +60,35 @@ func (p *part) appendTo(b []byte) []byte {
 	if p.leaves == nil {
 		return append(b, p.packed...)
 	}
-	b = binary.AppendUvarint(b, uint64(p.again))
+	b = appendNumber(b, p.again)
 	splits := p.leaves[0].Splits
-	b = binary.AppendUvarint(b, uint64(len(splits)))
+	b = appendNumber(b, len(splits))
 	for _, s := range splits {
-		k := uint64(s.Neuron) << 1
+		k := s.Neuron << 1
 		if s.Phase == verify.Inactive {
 			k |= 1
 		}
 		kind := p.leaves[0].Frame.Splits(s.Node)
-		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.Node)<<kindBits|uint64(kind)), k)
+		b = appendNumber(appendNumber(b, s.Node<<kindBits|int(kind)), k)
 		switch kind {
 		case verify.PointSplits, verify.KinkSplits:
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(s.At))
+			b = appendFloat(b, s.At)
 		case verify.PairSplits:
-			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(s.First)), uint64(s.Second))
+			b = appendNumber(appendNumber(b, int(s.First)), int(s.Second))
 		}
 	}
 	for _, l := range p.leaves {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(l.Low))
+		b = appendFloat(b, l.Low)
 	}
 	return b
 }
 
-// pack drops what can be found again.
-func (p *part) pack() {
+// pack drops what can be found again, and returns how many bytes that was.
+func (p *part) pack() (gain int) {
+	before := p.bytes()
 	b := p.appendTo(nil)
 	p.packed, p.leaves = append(make([]byte, 0, len(b)), b...), nil
+	return before - p.bytes()
 }
 
 // unpacked returns the leaves of a part of the tree.
@@ -159,6 +161,12 @@ func readPart(b []byte, leaves int) (p partText, rest []byte, err error) {
 		p.lows = append(p.lows, low)
 	}
 	return p, in.b, nil
+}
+
+func appendNumber(b []byte, v int) []byte { return binary.AppendUvarint(b, uint64(v)) }
+
+func appendFloat(b []byte, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 }
 
 // reader reads what appendTo writes. After what is bad there is nothing left.

@@ -1,7 +1,6 @@
 package branch
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -31,6 +30,9 @@ func ReadRecord(b []byte) (*Record, error) {
 		if in.bad {
 			break
 		}
+		if s.Layer < 0 && len(s.Trees) != 1 {
+			return nil, fmt.Errorf("step %d: got %d trees of a clause, want one", len(r.Steps), len(s.Trees))
+		}
 		for i := range s.Trees {
 			if !whole(s.Trees[i].Leaves, 0) {
 				return nil, fmt.Errorf("step %d: tree %d: leaves that are not all of a tree", len(r.Steps), i)
@@ -45,12 +47,6 @@ func ReadRecord(b []byte) (*Record, error) {
 		return nil, errors.New("a record that is cut short, or has more than its end")
 	}
 	return r, nil
-}
-
-func appendNumber(b []byte, v int) []byte { return binary.AppendUvarint(b, uint64(v)) }
-
-func appendFloat(b []byte, v float32) []byte {
-	return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 }
 
 func appendBool(b []byte, v bool) []byte {

@@ -157,13 +157,12 @@ func (s *search) resume(root *verify.Domain, st *State) error {
 		if err := s.readCells(st.Cells); err != nil {
 			return badState("cells", "%w", err)
 		}
-		for _, c := range s.cells.all() {
-			if s.cuts == nil {
-				break
-			}
-			var err error
-			if c.node, err = s.cuts.leafOf(c, s.inputs); err != nil {
-				return badState("cells", "%w", err)
+		if s.cuts != nil {
+			for _, c := range s.cells.all() {
+				var err error
+				if c.node, err = s.cuts.leafOf(c, s.inputs); err != nil {
+					return badState("cells", "%w", err)
+				}
 			}
 		}
 		if s.share && s.cells.len() == 0 { // of a whole search, one without cells has not begun
@@ -211,13 +210,7 @@ func (s *search) tightenRoot(root *verify.Domain, bounds []verify.Interval) erro
 			}
 		}
 	}
-	bound := func() error {
-		if s.o.Record != nil {
-			return s.v.BoundBoxes(s.ctx, 0, root)
-		}
-		return s.v.BoundDomains(s.ctx, verify.Options{Method: verify.MethodCROWNIBP}, 0, root)
-	}
-	if err := bound(); err != nil || root.Empty() {
+	if err := s.boundBy(verify.Options{Method: verify.MethodCROWNIBP}, 0, root); err != nil || root.Empty() {
 		return err
 	}
 	for i, iv := range bounds {

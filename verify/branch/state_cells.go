@@ -1,7 +1,6 @@
 package branch
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 )
@@ -9,12 +8,12 @@ import (
 // appendTo appends a cell as it is packed: its bound, depth, the input to divide at, the number
 // of those that vary, and their ends.
 func (c *cell) appendTo(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(c.low))
-	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(c.depth)), uint64(c.cut))
-	b = binary.AppendUvarint(b, uint64(len(c.lo)))
+	b = appendFloat(b, c.low)
+	b = appendNumber(appendNumber(b, c.depth), c.cut)
+	b = appendNumber(b, len(c.lo))
 	for i, lo := range c.lo {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(lo))
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(c.hi[i]))
+		b = appendFloat(b, lo)
+		b = appendFloat(b, c.hi[i])
 	}
 	return b
 }

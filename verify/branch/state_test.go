@@ -201,3 +201,10 @@ func TestBadState(t *testing.T) {
 	_, err := Prove(t.Context(), verifier(t, q.m, 1), q.g, q.p, o)
 	require.ErrorContains(t, err, "record")
 }
+
+// TestReadRecordRefuses: a record whose clause has no tree is none that can be written.
+func TestReadRecordRefuses(t *testing.T) {
+	r := &Record{Steps: []Step{{Layer: -1}}}
+	_, err := ReadRecord(r.AppendTo(nil))
+	require.ErrorContains(t, err, "step 0: got 0 trees of a clause, want one")
+}

@@ -18,7 +18,7 @@ type tree struct {
 
 	keep   bool // for a record
 	closed []*part
-	packed int // the first of these that are packed
+	packed int // so many of the first of these are packed
 	kept   int // bytes that they hold, an estimate
 }
 

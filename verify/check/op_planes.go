@@ -24,7 +24,8 @@ import "math"
 type reluPlane struct {
 	conv *conv
 	at   []int     // of an output: what it reads
-	w, q []float64 // weights, and those times r
+	c    []float64 // the middles of that
+	w, q []float64 // weights, and |those| times r
 	y    []float64 // sign(w)·y
 }
 
@@ -53,7 +54,7 @@ func (s *state) takePlanes(i int) (constant float64) {
 				}
 				a[k] = 0
 				size := t.read(region{y, y + 1, x, x + 1}, o, in, s.points[i])
-				constant += float64(v * t.pass(o, v, in, to))
+				constant += float64(v * t.pass(o, v, to))
 				s.err += float64(-v*d[k]) + float64(4*s.g*float64(-v*size))
 			}
 		}
@@ -64,46 +65,40 @@ func (s *state) takePlanes(i int) (constant float64) {
 // read finds what output channel o at a position reads, and returns Σ|w|M + |b|.
 func (t *reluPlane) read(at region, o int, in *bounds, point []float64) (size float64) {
 	c := t.conv
-	t.at, t.w, t.q, t.y = t.at[:0], t.w[:0], t.q[:0], t.y[:0]
+	t.at, t.w, t.q, t.c, t.y = t.at[:0], t.w[:0], t.q[:0], t.c[:0], t.y[:0]
 	size = math.Abs(c.b[o])
 	c.runs(at, func(_, from, n, e, w, length int) {
 		if o < from || o >= from+n {
 			return
 		}
 		for k, v := range c.w[o*c.fanIn+w:][:length] {
-			_, r := middle(in, e+k)
+			mid := (in.lo[e+k] + in.hi[e+k]) / 2
+			r := up(max(in.hi[e+k]-mid, mid-in.lo[e+k]))
 			y := float64(2*point[e+k]) - 1
 			if v < 0 {
 				y = -y
 			}
-			t.at, t.w, t.q, t.y = append(t.at, e+k), append(t.w, v), append(t.q, float64(math.Abs(v)*r)), append(t.y, y)
+			t.at, t.c, t.y = append(t.at, e+k), append(t.c, mid), append(t.y, y)
+			t.w, t.q = append(t.w, v), append(t.q, float64(math.Abs(v)*r))
 			size += float64(math.Abs(v) * in.m[e+k])
 		}
 	})
 	return size
 }
 
-// middle returns c and r of an element.
-func middle(in *bounds, k int) (c, r float64) {
-	c = (in.lo[k] + in.hi[k]) / 2
-	return c, up(max(in.hi[k]-c, c-in.lo[k]))
-}
-
 // pass adds v times the plane of output channel o to what it reads, and returns the plane's constant.
-func (t *reluPlane) pass(o int, v float64, in *bounds, to []float64) (constant float64) {
+func (t *reluPlane) pass(o int, v float64, to []float64) (constant float64) {
 	highest, middles := t.conv.b[o], 0.0
-	for n, k := range t.at {
-		c, _ := middle(in, k)
-		highest += float64(t.w[n]*c) + t.q[n]
+	for n, w := range t.w {
+		highest += float64(w*t.c[n]) + t.q[n]
 	}
 	theta := t.theta(highest / 2)
 	sum := 0.0
 	for n, k := range t.at {
 		mu := min(max(theta-t.y[n], 0), 1)
 		w := float64(mu * t.w[n])
-		c, _ := middle(in, k)
 		to[k] += float64(v * w)
-		middles += float64(w * c)
+		middles += float64(w * t.c[n])
 		sum += float64(mu * t.q[n])
 	}
 	return max(sum, highest-sum) - middles

@@ -43,6 +43,12 @@ const MaxPixels = 8
 //
 // Conv8x1 takes tiles of four channels in pairs, WTile bytes apart: Tiles counts
 // pairs, WTileSkip leads from the end of the first to the next pair.
+//
+// Conv8xPJoined is for two lane groups, with In[p], InBase and the lengths of segments in
+// pairs of lane vectors, 64 bytes, one of each group; Tiles, WTile and WTileSkip are those
+// of Conv8x1. The second group's outputs, and gates, lie Pair bytes from the first's.
+// Inputs of Table count from InStart bytes behind InBase.
+// If Resume is not 0, sums start from the outputs instead of the biases.
 type ConvArgs struct {
 	Tiles     int
 	Segs      int
@@ -50,7 +56,7 @@ type ConvArgs struct {
 	SegSkip   int
 	WSegSkip  int
 	WTileSkip int
-	WTile     int // SmallPx4, BothPx4 and Conv8x1 alone
+	WTile     int // SmallPx4, BothPx4, Conv8x1 and Conv8xPJoined alone
 	W         unsafe.Pointer
 	Bias      unsafe.Pointer
 	Epilogue  int
@@ -64,6 +70,9 @@ type ConvArgs struct {
 	Out       [MaxPixels]unsafe.Pointer
 	Mask      unsafe.Pointer // SmallPxV and BothPxV alone
 	AbsBias   unsafe.Pointer // BothPxV alone
+	Pair      int            // Conv8xPJoined alone
+	InStart   int            // Conv8xPJoined alone
+	Resume    int            // Conv8xPJoined alone
 }
 
 // The SmallPxV kernels take ConvArgs for single images, [height][width]

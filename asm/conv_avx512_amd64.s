@@ -426,1132 +426,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func Conv4x6AVX512(a *ConvArgs)
-TEXT ·Conv4x6AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R11 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z11 sums by (channel, pixel), Z12-Z13 the operand that is held, the rest streams
-	// the other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VMOVAPS      Z0, Z5
-	VBROADCASTSD 8(CX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VMOVAPS      Z6, Z7
-	VMOVAPS      Z6, Z8
-	VMOVAPS      Z6, Z9
-	VMOVAPS      Z6, Z10
-	VMOVAPS      Z6, Z11
-	MOVQ         128(AX), SI
-	MOVQ         136(AX), DI
-	MOVQ         144(AX), R8
-	MOVQ         152(AX), R9
-	MOVQ         160(AX), R10
-	MOVQ         168(AX), R11
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         DX, R10
-	ADDQ         DX, R11
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTSD (BX), Z12
-	VPERMILPS    Z31, Z12, Z12
-	VBROADCASTSD 8(BX), Z13
-	VPERMILPS    Z31, Z13, Z13
-	VBROADCASTF32X8 -128(SI)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTF32X8 -128(DI)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z1
-	VFMADD231PS  Z13, Z15, Z7
-	VBROADCASTF32X8 -128(R8)(DX*1), Z16
-	VFMADD231PS  Z12, Z16, Z2
-	VFMADD231PS  Z13, Z16, Z8
-	VBROADCASTF32X8 -128(R9)(DX*1), Z17
-	VFMADD231PS  Z12, Z17, Z3
-	VFMADD231PS  Z13, Z17, Z9
-	VBROADCASTF32X8 -128(R10)(DX*1), Z18
-	VFMADD231PS  Z12, Z18, Z4
-	VFMADD231PS  Z13, Z18, Z10
-	VBROADCASTF32X8 -128(R11)(DX*1), Z19
-	VFMADD231PS  Z12, Z19, Z5
-	VFMADD231PS  Z13, Z19, Z11
-	VBROADCASTSD 16(BX), Z12
-	VPERMILPS    Z31, Z12, Z12
-	VBROADCASTSD 24(BX), Z13
-	VPERMILPS    Z31, Z13, Z13
-	VBROADCASTF32X8 -96(SI)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTF32X8 -96(DI)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z1
-	VFMADD231PS  Z13, Z15, Z7
-	VBROADCASTF32X8 -96(R8)(DX*1), Z16
-	VFMADD231PS  Z12, Z16, Z2
-	VFMADD231PS  Z13, Z16, Z8
-	VBROADCASTF32X8 -96(R9)(DX*1), Z17
-	VFMADD231PS  Z12, Z17, Z3
-	VFMADD231PS  Z13, Z17, Z9
-	VBROADCASTF32X8 -96(R10)(DX*1), Z18
-	VFMADD231PS  Z12, Z18, Z4
-	VFMADD231PS  Z13, Z18, Z10
-	VBROADCASTF32X8 -96(R11)(DX*1), Z19
-	VFMADD231PS  Z12, Z19, Z5
-	VFMADD231PS  Z13, Z19, Z11
-	PREFETCHT0   4096(BX)
-	VBROADCASTSD 32(BX), Z12
-	VPERMILPS    Z31, Z12, Z12
-	VBROADCASTSD 40(BX), Z13
-	VPERMILPS    Z31, Z13, Z13
-	VBROADCASTF32X8 -64(SI)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTF32X8 -64(DI)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z1
-	VFMADD231PS  Z13, Z15, Z7
-	VBROADCASTF32X8 -64(R8)(DX*1), Z16
-	VFMADD231PS  Z12, Z16, Z2
-	VFMADD231PS  Z13, Z16, Z8
-	VBROADCASTF32X8 -64(R9)(DX*1), Z17
-	VFMADD231PS  Z12, Z17, Z3
-	VFMADD231PS  Z13, Z17, Z9
-	VBROADCASTF32X8 -64(R10)(DX*1), Z18
-	VFMADD231PS  Z12, Z18, Z4
-	VFMADD231PS  Z13, Z18, Z10
-	VBROADCASTF32X8 -64(R11)(DX*1), Z19
-	VFMADD231PS  Z12, Z19, Z5
-	VFMADD231PS  Z13, Z19, Z11
-	VBROADCASTSD 48(BX), Z12
-	VPERMILPS    Z31, Z12, Z12
-	VBROADCASTSD 56(BX), Z13
-	VPERMILPS    Z31, Z13, Z13
-	VBROADCASTF32X8 -32(SI)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTF32X8 -32(DI)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z1
-	VFMADD231PS  Z13, Z15, Z7
-	VBROADCASTF32X8 -32(R8)(DX*1), Z16
-	VFMADD231PS  Z12, Z16, Z2
-	VFMADD231PS  Z13, Z16, Z8
-	VBROADCASTF32X8 -32(R9)(DX*1), Z17
-	VFMADD231PS  Z12, Z17, Z3
-	VFMADD231PS  Z13, Z17, Z9
-	VBROADCASTF32X8 -32(R10)(DX*1), Z18
-	VFMADD231PS  Z12, Z18, Z4
-	VFMADD231PS  Z13, Z18, Z10
-	VBROADCASTF32X8 -32(R11)(DX*1), Z19
-	VFMADD231PS  Z12, Z19, Z5
-	VFMADD231PS  Z13, Z19, Z11
-	ADDQ         $64, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTSD (BX), Z12
-	VPERMILPS    Z31, Z12, Z12
-	VBROADCASTSD 8(BX), Z13
-	VPERMILPS    Z31, Z13, Z13
-	VBROADCASTF32X8 (SI)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTF32X8 (DI)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z1
-	VFMADD231PS  Z13, Z15, Z7
-	VBROADCASTF32X8 (R8)(DX*1), Z16
-	VFMADD231PS  Z12, Z16, Z2
-	VFMADD231PS  Z13, Z16, Z8
-	VBROADCASTF32X8 (R9)(DX*1), Z17
-	VFMADD231PS  Z12, Z17, Z3
-	VFMADD231PS  Z13, Z17, Z9
-	VBROADCASTF32X8 (R10)(DX*1), Z18
-	VFMADD231PS  Z12, Z18, Z4
-	VFMADD231PS  Z13, Z18, Z10
-	VBROADCASTF32X8 (R11)(DX*1), Z19
-	VFMADD231PS  Z12, Z19, Z5
-	VFMADD231PS  Z13, Z19, Z11
-	ADDQ         $16, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         DX, R10
-	ADDQ         DX, R11
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
-	MOVQ         192(AX), SI
-	MOVQ         200(AX), DI
-	MOVQ         208(AX), R8
-	MOVQ         216(AX), R9
-	MOVQ         224(AX), R10
-	MOVQ         232(AX), R11
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X14, X14, X14
-	JGT          gate
-	VMAXPS       Z0, Z14, Z0
-	VMAXPS       Z1, Z14, Z1
-	VMAXPS       Z2, Z14, Z2
-	VMAXPS       Z3, Z14, Z3
-	VMAXPS       Z4, Z14, Z4
-	VMAXPS       Z5, Z14, Z5
-	VMAXPS       Z6, Z14, Z6
-	VMAXPS       Z7, Z14, Z7
-	VMAXPS       Z8, Z14, Z8
-	VMAXPS       Z9, Z14, Z9
-	VMAXPS       Z10, Z14, Z10
-	VMAXPS       Z11, Z14, Z11
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z6, K1, Z6
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z7, K1, Z7
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z8, K1, Z8
-	MOVQ         R9, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z3, K1, Z3
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z9, K1, Z9
-	MOVQ         R10, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z4, K1, Z4
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z10, K1, Z10
-	MOVQ         R11, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z5, K1, Z5
-	VMOVUPS      64(DX)(R14*1), Z12
-	VCMPPS       $30, Z14, Z12, K1
-	VMOVAPS.Z    Z11, K1, Z11
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z6, 64(SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z7, 64(DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Z8, 64(R8)(R14*1)
-	VMOVUPS      Z3, (R9)(R14*1)
-	VMOVUPS      Z9, 64(R9)(R14*1)
-	VMOVUPS      Z4, (R10)(R14*1)
-	VMOVUPS      Z10, 64(R10)(R14*1)
-	VMOVUPS      Z5, (R11)(R14*1)
-	VMOVUPS      Z11, 64(R11)(R14*1)
-	ADDQ         $128, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 144(AX)
-	MOVLQSX      20(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 208(AX)
-	MOVLQSX      24(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 152(AX)
-	MOVLQSX      28(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 216(AX)
-	MOVLQSX      32(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 160(AX)
-	MOVLQSX      36(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 224(AX)
-	MOVLQSX      40(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 168(AX)
-	MOVLQSX      44(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 232(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $48, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
-// func Conv4x4AVX512(a *ConvArgs)
-TEXT ·Conv4x4AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R9 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z7 sums by (channel, pixel), Z8-Z9 the operand that is held, the rest streams the
-	// other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VBROADCASTSD 8(CX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VMOVAPS      Z4, Z5
-	VMOVAPS      Z4, Z6
-	VMOVAPS      Z4, Z7
-	MOVQ         128(AX), SI
-	MOVQ         136(AX), DI
-	MOVQ         144(AX), R8
-	MOVQ         152(AX), R9
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSD 8(BX), Z9
-	VPERMILPS    Z31, Z9, Z9
-	VBROADCASTF32X8 -128(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTF32X8 -128(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTF32X8 -128(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Z9, Z12, Z6
-	VBROADCASTF32X8 -128(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Z9, Z13, Z7
-	VBROADCASTSD 16(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSD 24(BX), Z9
-	VPERMILPS    Z31, Z9, Z9
-	VBROADCASTF32X8 -96(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTF32X8 -96(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTF32X8 -96(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Z9, Z12, Z6
-	VBROADCASTF32X8 -96(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Z9, Z13, Z7
-	PREFETCHT0   4096(BX)
-	VBROADCASTSD 32(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSD 40(BX), Z9
-	VPERMILPS    Z31, Z9, Z9
-	VBROADCASTF32X8 -64(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTF32X8 -64(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTF32X8 -64(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Z9, Z12, Z6
-	VBROADCASTF32X8 -64(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Z9, Z13, Z7
-	VBROADCASTSD 48(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSD 56(BX), Z9
-	VPERMILPS    Z31, Z9, Z9
-	VBROADCASTF32X8 -32(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTF32X8 -32(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTF32X8 -32(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Z9, Z12, Z6
-	VBROADCASTF32X8 -32(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Z9, Z13, Z7
-	ADDQ         $64, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSD 8(BX), Z9
-	VPERMILPS    Z31, Z9, Z9
-	VBROADCASTF32X8 (SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTF32X8 (DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Z9, Z11, Z5
-	VBROADCASTF32X8 (R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Z9, Z12, Z6
-	VBROADCASTF32X8 (R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Z9, Z13, Z7
-	ADDQ         $16, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
-	MOVQ         192(AX), SI
-	MOVQ         200(AX), DI
-	MOVQ         208(AX), R8
-	MOVQ         216(AX), R9
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X10, X10, X10
-	JGT          gate
-	VMAXPS       Z0, Z10, Z0
-	VMAXPS       Z1, Z10, Z1
-	VMAXPS       Z2, Z10, Z2
-	VMAXPS       Z3, Z10, Z3
-	VMAXPS       Z4, Z10, Z4
-	VMAXPS       Z5, Z10, Z5
-	VMAXPS       Z6, Z10, Z6
-	VMAXPS       Z7, Z10, Z7
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z4, K1, Z4
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	VMOVUPS      64(DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z5, K1, Z5
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      64(DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z6, K1, Z6
-	MOVQ         R9, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z3, K1, Z3
-	VMOVUPS      64(DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z7, K1, Z7
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z4, 64(SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z5, 64(DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Z6, 64(R8)(R14*1)
-	VMOVUPS      Z3, (R9)(R14*1)
-	VMOVUPS      Z7, 64(R9)(R14*1)
-	ADDQ         $128, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 144(AX)
-	MOVLQSX      20(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 208(AX)
-	MOVLQSX      24(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 152(AX)
-	MOVLQSX      28(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 216(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $32, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
-// func Conv4x3AVX512(a *ConvArgs)
-TEXT ·Conv4x3AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R8 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z5 sums by (channel, pixel), Z6-Z7 the operand that is held, the rest streams the
-	// other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VBROADCASTSD 8(CX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VMOVAPS      Z3, Z4
-	VMOVAPS      Z3, Z5
-	MOVQ         128(AX), SI
-	MOVQ         136(AX), DI
-	MOVQ         144(AX), R8
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTSD (BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VBROADCASTSD 8(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VBROADCASTF32X8 -128(SI)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTF32X8 -128(DI)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z1
-	VFMADD231PS  Z7, Z9, Z4
-	VBROADCASTF32X8 -128(R8)(DX*1), Z10
-	VFMADD231PS  Z6, Z10, Z2
-	VFMADD231PS  Z7, Z10, Z5
-	VBROADCASTSD 16(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VBROADCASTSD 24(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VBROADCASTF32X8 -96(SI)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTF32X8 -96(DI)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z1
-	VFMADD231PS  Z7, Z9, Z4
-	VBROADCASTF32X8 -96(R8)(DX*1), Z10
-	VFMADD231PS  Z6, Z10, Z2
-	VFMADD231PS  Z7, Z10, Z5
-	PREFETCHT0   4096(BX)
-	VBROADCASTSD 32(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VBROADCASTSD 40(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VBROADCASTF32X8 -64(SI)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTF32X8 -64(DI)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z1
-	VFMADD231PS  Z7, Z9, Z4
-	VBROADCASTF32X8 -64(R8)(DX*1), Z10
-	VFMADD231PS  Z6, Z10, Z2
-	VFMADD231PS  Z7, Z10, Z5
-	VBROADCASTSD 48(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VBROADCASTSD 56(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VBROADCASTF32X8 -32(SI)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTF32X8 -32(DI)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z1
-	VFMADD231PS  Z7, Z9, Z4
-	VBROADCASTF32X8 -32(R8)(DX*1), Z10
-	VFMADD231PS  Z6, Z10, Z2
-	VFMADD231PS  Z7, Z10, Z5
-	ADDQ         $64, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTSD (BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VBROADCASTSD 8(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VBROADCASTF32X8 (SI)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTF32X8 (DI)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z1
-	VFMADD231PS  Z7, Z9, Z4
-	VBROADCASTF32X8 (R8)(DX*1), Z10
-	VFMADD231PS  Z6, Z10, Z2
-	VFMADD231PS  Z7, Z10, Z5
-	ADDQ         $16, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
-	MOVQ         192(AX), SI
-	MOVQ         200(AX), DI
-	MOVQ         208(AX), R8
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X8, X8, X8
-	JGT          gate
-	VMAXPS       Z0, Z8, Z0
-	VMAXPS       Z1, Z8, Z1
-	VMAXPS       Z2, Z8, Z2
-	VMAXPS       Z3, Z8, Z3
-	VMAXPS       Z4, Z8, Z4
-	VMAXPS       Z5, Z8, Z5
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z3, K1, Z3
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	VMOVUPS      64(DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z4, K1, Z4
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      64(DX)(R14*1), Z6
-	VCMPPS       $30, Z8, Z6, K1
-	VMOVAPS.Z    Z5, K1, Z5
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z3, 64(SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z4, 64(DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Z5, 64(R8)(R14*1)
-	ADDQ         $128, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 144(AX)
-	MOVLQSX      20(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 208(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $24, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
-// func Conv4x2AVX512(a *ConvArgs)
-TEXT ·Conv4x2AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... DI pixels, R14 output channel, R15 tiles left.
-	// Z0-Z3 sums by (channel, pixel), Z4-Z5 the operand that is held, the rest streams the
-	// other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VBROADCASTSD 8(CX), Z2
-	VPERMILPS    Z31, Z2, Z2
-	VMOVAPS      Z2, Z3
-	MOVQ         128(AX), SI
-	MOVQ         136(AX), DI
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTF32X8 -128(SI)(DX*1), Z4
-	VBROADCASTF32X8 -128(DI)(DX*1), Z5
-	VBROADCASTSD (BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSD 8(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VFMADD231PS  Z7, Z5, Z3
-	VBROADCASTF32X8 -96(SI)(DX*1), Z4
-	VBROADCASTF32X8 -96(DI)(DX*1), Z5
-	VBROADCASTSD 16(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSD 24(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VFMADD231PS  Z7, Z5, Z3
-	PREFETCHT0   4096(BX)
-	VBROADCASTF32X8 -64(SI)(DX*1), Z4
-	VBROADCASTF32X8 -64(DI)(DX*1), Z5
-	VBROADCASTSD 32(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSD 40(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VFMADD231PS  Z7, Z5, Z3
-	VBROADCASTF32X8 -32(SI)(DX*1), Z4
-	VBROADCASTF32X8 -32(DI)(DX*1), Z5
-	VBROADCASTSD 48(BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSD 56(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VFMADD231PS  Z7, Z5, Z3
-	ADDQ         $64, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTF32X8 (SI)(DX*1), Z4
-	VBROADCASTF32X8 (DI)(DX*1), Z5
-	VBROADCASTSD (BX), Z6
-	VPERMILPS    Z31, Z6, Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z1
-	VBROADCASTSD 8(BX), Z7
-	VPERMILPS    Z31, Z7, Z7
-	VFMADD231PS  Z7, Z4, Z2
-	VFMADD231PS  Z7, Z5, Z3
-	ADDQ         $16, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
-	MOVQ         192(AX), SI
-	MOVQ         200(AX), DI
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X6, X6, X6
-	JGT          gate
-	VMAXPS       Z0, Z6, Z0
-	VMAXPS       Z1, Z6, Z1
-	VMAXPS       Z2, Z6, Z2
-	VMAXPS       Z3, Z6, Z3
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z6, Z4, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Z4
-	VCMPPS       $30, Z6, Z4, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z6, Z4, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	VMOVUPS      64(DX)(R14*1), Z4
-	VCMPPS       $30, Z6, Z4, K1
-	VMOVAPS.Z    Z3, K1, Z3
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z2, 64(SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z3, 64(DI)(R14*1)
-	ADDQ         $128, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $16, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
-// func Conv4x1AVX512(a *ConvArgs)
-TEXT ·Conv4x1AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... SI pixels, R14 output channel, R15 tiles left.
-	// Z0-Z1 sums by (channel, pixel), Z2 the operand that is held, the rest streams the
-	// other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VBROADCASTSD 8(CX), Z1
-	VPERMILPS    Z31, Z1, Z1
-	MOVQ         128(AX), SI
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTF32X8 -128(SI)(DX*1), Z2
-	VBROADCASTSD (BX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSD 8(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VFMADD231PS  Z4, Z2, Z1
-	VBROADCASTF32X8 -96(SI)(DX*1), Z2
-	VBROADCASTSD 16(BX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSD 24(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VFMADD231PS  Z4, Z2, Z1
-	PREFETCHT0   4096(BX)
-	VBROADCASTF32X8 -64(SI)(DX*1), Z2
-	VBROADCASTSD 32(BX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSD 40(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VFMADD231PS  Z4, Z2, Z1
-	VBROADCASTF32X8 -32(SI)(DX*1), Z2
-	VBROADCASTSD 48(BX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSD 56(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VFMADD231PS  Z4, Z2, Z1
-	ADDQ         $64, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTF32X8 (SI)(DX*1), Z2
-	VBROADCASTSD (BX), Z3
-	VPERMILPS    Z31, Z3, Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VBROADCASTSD 8(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VFMADD231PS  Z4, Z2, Z1
-	ADDQ         $16, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
-	MOVQ         192(AX), SI
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X3, X3, X3
-	JGT          gate
-	VMAXPS       Z0, Z3, Z0
-	VMAXPS       Z1, Z3, Z1
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z2
-	VCMPPS       $30, Z3, Z2, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Z2
-	VCMPPS       $30, Z3, Z2, K1
-	VMOVAPS.Z    Z1, K1, Z1
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z1, 64(SI)(R14*1)
-	ADDQ         $128, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $8, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
 // func Conv3x8AVX512(a *ConvArgs)
 TEXT ·Conv3x8AVX512(SB), NOSPLIT, $0-8
 	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
@@ -1968,19 +842,35 @@ done:
 	VZEROUPPER
 	RET
 
-// func Conv3x4AVX512(a *ConvArgs)
-TEXT ·Conv3x4AVX512(SB), NOSPLIT, $0-8
+// func JoinAVX512(dst, a, b unsafe.Pointer, n int)
+TEXT ·JoinAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), BX
+	MOVQ         b+16(FP), CX
+	MOVQ         n+24(FP), DX
+	PCALIGN      $32
+loop:
+	VMOVUPS      (BX), Y0
+	VMOVUPS      (CX), Y1
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $32, BX
+	ADDQ         $32, CX
+	ADDQ         $64, AX
+	DECQ         DX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func Conv8x3JoinedAVX512(a *ConvArgs)
+TEXT ·Conv8x3JoinedAVX512(SB), NOSPLIT, $0-8
 	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
 	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R9 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z7 sums by (channel, pixel), Z8-Z9 the operand that is held, the rest streams the
-	// other one.
+	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
+	// segment, SI ... R8 pixels, R11 the second group's outputs, R14 output channel, R15
+	// tiles left.
+	// Z0-Z23 sums by (channel, pixel), Z24-Z26 inputs, the rest streams weights.
 	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
 batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -1989,189 +879,435 @@ tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
 	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
+	VBROADCASTSS (CX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VBROADCASTSS 8(CX), Y4
-	VMOVAPS      Y4, Y5
-	VMOVAPS      Y4, Y6
-	VMOVAPS      Y4, Y7
+	VBROADCASTSS 4(CX), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	VBROADCASTSS 8(CX), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VBROADCASTSS 12(CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VBROADCASTSS 16(CX), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VBROADCASTSS 20(CX), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	VBROADCASTSS 24(CX), Z18
+	VMOVAPS      Z18, Z19
+	VMOVAPS      Z18, Z20
+	VBROADCASTSS 28(CX), Z21
+	VMOVAPS      Z21, Z22
+	VMOVAPS      Z21, Z23
+	MOVQ         288(AX), DX
+	CMPQ         DX, $0
+	JZ           start
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y0
+	VINSERTF32X8 $1, (R11)(R14*1), Z0, Z0
+	VMOVUPS      32(SI)(R14*1), Y3
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z3, Z3
+	VMOVUPS      64(SI)(R14*1), Y6
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z6, Z6
+	VMOVUPS      96(SI)(R14*1), Y9
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z9, Z9
+	VMOVUPS      128(SI)(R14*1), Y12
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z12, Z12
+	VMOVUPS      160(SI)(R14*1), Y15
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z15, Z15
+	VMOVUPS      192(SI)(R14*1), Y18
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z18, Z18
+	VMOVUPS      224(SI)(R14*1), Y21
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z21, Z21
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (DI)(R14*1), Y1
+	VINSERTF32X8 $1, (R11)(R14*1), Z1, Z1
+	VMOVUPS      32(DI)(R14*1), Y4
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z4, Z4
+	VMOVUPS      64(DI)(R14*1), Y7
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z7, Z7
+	VMOVUPS      96(DI)(R14*1), Y10
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z10, Z10
+	VMOVUPS      128(DI)(R14*1), Y13
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z13, Z13
+	VMOVUPS      160(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z16, Z16
+	VMOVUPS      192(DI)(R14*1), Y19
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z19, Z19
+	VMOVUPS      224(DI)(R14*1), Y22
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z22, Z22
+	MOVQ         R8, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (R8)(R14*1), Y2
+	VINSERTF32X8 $1, (R11)(R14*1), Z2, Z2
+	VMOVUPS      32(R8)(R14*1), Y5
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z5, Z5
+	VMOVUPS      64(R8)(R14*1), Y8
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z8, Z8
+	VMOVUPS      96(R8)(R14*1), Y11
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z11, Z11
+	VMOVUPS      128(R8)(R14*1), Y14
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z14, Z14
+	VMOVUPS      160(R8)(R14*1), Y17
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z17, Z17
+	VMOVUPS      192(R8)(R14*1), Y20
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z20, Z20
+	VMOVUPS      224(R8)(R14*1), Y23
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z23, Z23
+start:
 	MOVQ         128(AX), SI
 	MOVQ         136(AX), DI
 	MOVQ         144(AX), R8
-	MOVQ         152(AX), R9
+	MOVQ         BX, R10
+	ADDQ         48(AX), R10
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
 	ADDQ         DX, SI
 	ADDQ         DX, DI
 	ADDQ         DX, R8
-	ADDQ         DX, R9
 	NEGQ         DX
 	ADDQ         $128, DX
 	JGT          rest
 	PCALIGN      $32
 kloop:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSS 8(BX), Y9
-	VBROADCASTF32X8 -128(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTF32X8 -128(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTF32X8 -128(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Y9, Y12, Y6
-	VBROADCASTF32X8 -128(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Y9, Y13, Y7
-	VBROADCASTSD 12(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSS 20(BX), Y9
-	VBROADCASTF32X8 -96(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTF32X8 -96(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTF32X8 -96(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Y9, Y12, Y6
-	VBROADCASTF32X8 -96(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Y9, Y13, Y7
+	VMOVUPS      -128(SI)(DX*1), Z24
+	VMOVUPS      -128(DI)(DX*1), Z25
+	VMOVUPS      -128(R8)(DX*1), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z1
+	VFMADD231PS  Z27, Z26, Z2
+	VBROADCASTSS 4(BX), Z28
+	VFMADD231PS  Z28, Z24, Z3
+	VFMADD231PS  Z28, Z25, Z4
+	VFMADD231PS  Z28, Z26, Z5
+	VBROADCASTSS 8(BX), Z29
+	VFMADD231PS  Z29, Z24, Z6
+	VFMADD231PS  Z29, Z25, Z7
+	VFMADD231PS  Z29, Z26, Z8
+	VBROADCASTSS 12(BX), Z30
+	VFMADD231PS  Z30, Z24, Z9
+	VFMADD231PS  Z30, Z25, Z10
+	VFMADD231PS  Z30, Z26, Z11
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS  Z31, Z24, Z12
+	VFMADD231PS  Z31, Z25, Z13
+	VFMADD231PS  Z31, Z26, Z14
+	VBROADCASTSS 4(R10), Z27
+	VFMADD231PS  Z27, Z24, Z15
+	VFMADD231PS  Z27, Z25, Z16
+	VFMADD231PS  Z27, Z26, Z17
+	VBROADCASTSS 8(R10), Z28
+	VFMADD231PS  Z28, Z24, Z18
+	VFMADD231PS  Z28, Z25, Z19
+	VFMADD231PS  Z28, Z26, Z20
+	VBROADCASTSS 12(R10), Z29
+	VFMADD231PS  Z29, Z24, Z21
+	VFMADD231PS  Z29, Z25, Z22
+	VFMADD231PS  Z29, Z26, Z23
 	PREFETCHT0   4096(BX)
-	VBROADCASTSD 24(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSS 32(BX), Y9
-	VBROADCASTF32X8 -64(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTF32X8 -64(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTF32X8 -64(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Y9, Y12, Y6
-	VBROADCASTF32X8 -64(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Y9, Y13, Y7
-	VBROADCASTSD 36(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSS 44(BX), Y9
-	VBROADCASTF32X8 -32(SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTF32X8 -32(DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTF32X8 -32(R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Y9, Y12, Y6
-	VBROADCASTF32X8 -32(R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Y9, Y13, Y7
-	ADDQ         $48, BX
+	PREFETCHT0   4096(R10)
+	VMOVUPS      -64(SI)(DX*1), Z24
+	VMOVUPS      -64(DI)(DX*1), Z25
+	VMOVUPS      -64(R8)(DX*1), Z26
+	VBROADCASTSS 16(BX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z1
+	VFMADD231PS  Z27, Z26, Z2
+	VBROADCASTSS 20(BX), Z28
+	VFMADD231PS  Z28, Z24, Z3
+	VFMADD231PS  Z28, Z25, Z4
+	VFMADD231PS  Z28, Z26, Z5
+	VBROADCASTSS 24(BX), Z29
+	VFMADD231PS  Z29, Z24, Z6
+	VFMADD231PS  Z29, Z25, Z7
+	VFMADD231PS  Z29, Z26, Z8
+	VBROADCASTSS 28(BX), Z30
+	VFMADD231PS  Z30, Z24, Z9
+	VFMADD231PS  Z30, Z25, Z10
+	VFMADD231PS  Z30, Z26, Z11
+	VBROADCASTSS 16(R10), Z31
+	VFMADD231PS  Z31, Z24, Z12
+	VFMADD231PS  Z31, Z25, Z13
+	VFMADD231PS  Z31, Z26, Z14
+	VBROADCASTSS 20(R10), Z27
+	VFMADD231PS  Z27, Z24, Z15
+	VFMADD231PS  Z27, Z25, Z16
+	VFMADD231PS  Z27, Z26, Z17
+	VBROADCASTSS 24(R10), Z28
+	VFMADD231PS  Z28, Z24, Z18
+	VFMADD231PS  Z28, Z25, Z19
+	VFMADD231PS  Z28, Z26, Z20
+	VBROADCASTSS 28(R10), Z29
+	VFMADD231PS  Z29, Z24, Z21
+	VFMADD231PS  Z29, Z25, Z22
+	VFMADD231PS  Z29, Z26, Z23
+	ADDQ         $32, BX
+	ADDQ         $32, R10
 	ADDQ         $128, DX
 	JLE          kloop
 rest:
 	ADDQ         $-128, DX
 	JZ           segend
 single:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTSS 8(BX), Y9
-	VBROADCASTF32X8 (SI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTF32X8 (DI)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z1
-	VFMADD231PS  Y9, Y11, Y5
-	VBROADCASTF32X8 (R8)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z2
-	VFMADD231PS  Y9, Y12, Y6
-	VBROADCASTF32X8 (R9)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z3
-	VFMADD231PS  Y9, Y13, Y7
-	ADDQ         $12, BX
-	ADDQ         $32, DX
+	VMOVUPS      (SI)(DX*1), Z24
+	VMOVUPS      (DI)(DX*1), Z25
+	VMOVUPS      (R8)(DX*1), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z1
+	VFMADD231PS  Z27, Z26, Z2
+	VBROADCASTSS 4(BX), Z28
+	VFMADD231PS  Z28, Z24, Z3
+	VFMADD231PS  Z28, Z25, Z4
+	VFMADD231PS  Z28, Z26, Z5
+	VBROADCASTSS 8(BX), Z29
+	VFMADD231PS  Z29, Z24, Z6
+	VFMADD231PS  Z29, Z25, Z7
+	VFMADD231PS  Z29, Z26, Z8
+	VBROADCASTSS 12(BX), Z30
+	VFMADD231PS  Z30, Z24, Z9
+	VFMADD231PS  Z30, Z25, Z10
+	VFMADD231PS  Z30, Z26, Z11
+	VBROADCASTSS (R10), Z31
+	VFMADD231PS  Z31, Z24, Z12
+	VFMADD231PS  Z31, Z25, Z13
+	VFMADD231PS  Z31, Z26, Z14
+	VBROADCASTSS 4(R10), Z27
+	VFMADD231PS  Z27, Z24, Z15
+	VFMADD231PS  Z27, Z25, Z16
+	VFMADD231PS  Z27, Z26, Z17
+	VBROADCASTSS 8(R10), Z28
+	VFMADD231PS  Z28, Z24, Z18
+	VFMADD231PS  Z28, Z25, Z19
+	VFMADD231PS  Z28, Z26, Z20
+	VBROADCASTSS 12(R10), Z29
+	VFMADD231PS  Z29, Z24, Z21
+	VFMADD231PS  Z29, Z25, Z22
+	VFMADD231PS  Z29, Z26, Z23
+	ADDQ         $16, BX
+	ADDQ         $16, R10
+	ADDQ         $64, DX
 	JNZ          single
 segend:
 	MOVQ         24(AX), DX
 	ADDQ         DX, SI
 	ADDQ         DX, DI
 	ADDQ         DX, R8
-	ADDQ         DX, R9
 	ADDQ         32(AX), BX
+	ADDQ         32(AX), R10
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
 	MOVQ         200(AX), DI
 	MOVQ         208(AX), R8
-	MOVQ         216(AX), R9
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
-	VXORPS       X10, X10, X10
+	VXORPS       X27, X27, X27
 	JGT          gate
-	VMAXPS       Z0, Z10, Z0
-	VMAXPS       Z1, Z10, Z1
-	VMAXPS       Z2, Z10, Z2
-	VMAXPS       Z3, Z10, Z3
-	VMAXPS       Y4, Y10, Y4
-	VMAXPS       Y5, Y10, Y5
-	VMAXPS       Y6, Y10, Y6
-	VMAXPS       Y7, Y10, Y7
+	VMAXPS       Z0, Z27, Z0
+	VMAXPS       Z1, Z27, Z1
+	VMAXPS       Z2, Z27, Z2
+	VMAXPS       Z3, Z27, Z3
+	VMAXPS       Z4, Z27, Z4
+	VMAXPS       Z5, Z27, Z5
+	VMAXPS       Z6, Z27, Z6
+	VMAXPS       Z7, Z27, Z7
+	VMAXPS       Z8, Z27, Z8
+	VMAXPS       Z9, Z27, Z9
+	VMAXPS       Z10, Z27, Z10
+	VMAXPS       Z11, Z27, Z11
+	VMAXPS       Z12, Z27, Z12
+	VMAXPS       Z13, Z27, Z13
+	VMAXPS       Z14, Z27, Z14
+	VMAXPS       Z15, Z27, Z15
+	VMAXPS       Z16, Z27, Z16
+	VMAXPS       Z17, Z27, Z17
+	VMAXPS       Z18, Z27, Z18
+	VMAXPS       Z19, Z27, Z19
+	VMAXPS       Z20, Z27, Z20
+	VMAXPS       Z21, Z27, Z21
+	VMAXPS       Z22, Z27, Z22
+	VMAXPS       Z23, Z27, Z23
 	JMP          store
 gate:
 	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
+	ADDQ         CX, SI
+	ADDQ         CX, DI
+	ADDQ         CX, R8
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y24
+	VINSERTF32X8 $1, (R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
 	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      64(DX)(R14*1), Y8
-	VCMPPS       $30, Y10, Y8, K1
-	VMOVAPS.Z    Y4, K1, Y4
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	VMOVUPS      64(DX)(R14*1), Y8
-	VCMPPS       $30, Y10, Y8, K1
-	VMOVAPS.Z    Y5, K1, Y5
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	VMOVUPS      64(DX)(R14*1), Y8
-	VCMPPS       $30, Y10, Y8, K1
-	VMOVAPS.Z    Y6, K1, Y6
-	MOVQ         R9, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
-	VCMPPS       $30, Z10, Z8, K1
+	VMOVUPS      32(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
 	VMOVAPS.Z    Z3, K1, Z3
-	VMOVUPS      64(DX)(R14*1), Y8
-	VCMPPS       $30, Y10, Y8, K1
-	VMOVAPS.Z    Y7, K1, Y7
+	VMOVUPS      64(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VMOVUPS      96(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z9, K1, Z9
+	VMOVUPS      128(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VMOVUPS      160(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z15, K1, Z15
+	VMOVUPS      192(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z18, K1, Z18
+	VMOVUPS      224(SI)(R14*1), Y24
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z21, K1, Z21
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (DI)(R14*1), Y24
+	VINSERTF32X8 $1, (R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VMOVUPS      32(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z4, K1, Z4
+	VMOVUPS      64(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z7, K1, Z7
+	VMOVUPS      96(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z10, K1, Z10
+	VMOVUPS      128(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VMOVUPS      160(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z16, K1, Z16
+	VMOVUPS      192(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z19, K1, Z19
+	VMOVUPS      224(DI)(R14*1), Y24
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z22, K1, Z22
+	MOVQ         R8, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (R8)(R14*1), Y24
+	VINSERTF32X8 $1, (R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VMOVUPS      32(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z5, K1, Z5
+	VMOVUPS      64(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z8, K1, Z8
+	VMOVUPS      96(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z11, K1, Z11
+	VMOVUPS      128(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z14, K1, Z14
+	VMOVUPS      160(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z17, K1, Z17
+	VMOVUPS      192(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z20, K1, Z20
+	VMOVUPS      224(R8)(R14*1), Y24
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z24, Z24
+	VCMPPS       $30, Z27, Z24, K1
+	VMOVAPS.Z    Z23, K1, Z23
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         208(AX), R8
 store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Y4, 64(SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Y5, 64(DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Y6, 64(R8)(R14*1)
-	VMOVUPS      Z3, (R9)(R14*1)
-	VMOVUPS      Y7, 64(R9)(R14*1)
-	ADDQ         $96, R14
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y0, (SI)(R14*1)
+	VEXTRACTF32X8 $1, Z0, (R11)(R14*1)
+	VMOVUPS      Y3, 32(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z3, 32(R11)(R14*1)
+	VMOVUPS      Y6, 64(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z6, 64(R11)(R14*1)
+	VMOVUPS      Y9, 96(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z9, 96(R11)(R14*1)
+	VMOVUPS      Y12, 128(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z12, 128(R11)(R14*1)
+	VMOVUPS      Y15, 160(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z15, 160(R11)(R14*1)
+	VMOVUPS      Y18, 192(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z18, 192(R11)(R14*1)
+	VMOVUPS      Y21, 224(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z21, 224(R11)(R14*1)
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y1, (DI)(R14*1)
+	VEXTRACTF32X8 $1, Z1, (R11)(R14*1)
+	VMOVUPS      Y4, 32(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z4, 32(R11)(R14*1)
+	VMOVUPS      Y7, 64(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z7, 64(R11)(R14*1)
+	VMOVUPS      Y10, 96(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z10, 96(R11)(R14*1)
+	VMOVUPS      Y13, 128(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z13, 128(R11)(R14*1)
+	VMOVUPS      Y16, 160(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z16, 160(R11)(R14*1)
+	VMOVUPS      Y19, 192(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z19, 192(R11)(R14*1)
+	VMOVUPS      Y22, 224(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z22, 224(R11)(R14*1)
+	MOVQ         R8, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y2, (R8)(R14*1)
+	VEXTRACTF32X8 $1, Z2, (R11)(R14*1)
+	VMOVUPS      Y5, 32(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z5, 32(R11)(R14*1)
+	VMOVUPS      Y8, 64(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z8, 64(R11)(R14*1)
+	VMOVUPS      Y11, 96(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z11, 96(R11)(R14*1)
+	VMOVUPS      Y14, 128(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z14, 128(R11)(R14*1)
+	VMOVUPS      Y17, 160(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z17, 160(R11)(R14*1)
+	VMOVUPS      Y20, 192(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z20, 192(R11)(R14*1)
+	VMOVUPS      Y23, 224(R8)(R14*1)
+	VEXTRACTF32X8 $1, Z23, 224(R11)(R14*1)
+	ADDQ         $256, R14
 	DECQ         R15
 	JNZ          tile
 	MOVQ         88(AX), DX
@@ -2181,7 +1317,8 @@ store:
 	MOVQ         96(AX), CX
 	ADDQ         104(AX), CX
 	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
 	ADDQ         112(AX), DX
 	MOVQ         DX, 128(AX)
 	MOVLQSX      4(CX), DX
@@ -2189,7 +1326,8 @@ store:
 	ADDQ         120(AX), DX
 	MOVQ         DX, 192(AX)
 	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
 	ADDQ         112(AX), DX
 	MOVQ         DX, 136(AX)
 	MOVLQSX      12(CX), DX
@@ -2197,42 +1335,31 @@ store:
 	ADDQ         120(AX), DX
 	MOVQ         DX, 200(AX)
 	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
 	ADDQ         112(AX), DX
 	MOVQ         DX, 144(AX)
 	MOVLQSX      20(CX), DX
 	SHLQ         $5, DX
 	ADDQ         120(AX), DX
 	MOVQ         DX, 208(AX)
-	MOVLQSX      24(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 152(AX)
-	MOVLQSX      28(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 216(AX)
 	MOVQ         104(AX), DX
-	ADDQ         $32, DX
+	ADDQ         $24, DX
 	MOVQ         DX, 104(AX)
 	JMP          batch
 done:
 	VZEROUPPER
 	RET
 
-// func Conv2x8AVX512(a *ConvArgs)
-TEXT ·Conv2x8AVX512(SB), NOSPLIT, $0-8
+// func Conv8x2JoinedAVX512(a *ConvArgs)
+TEXT ·Conv8x2JoinedAVX512(SB), NOSPLIT, $0-8
 	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
 	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R13 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z7 sums by (channel, pixel), Z8 the operand that is held, the rest streams the
-	// other one.
+	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
+	// segment, SI ... DI pixels, R11 the second group's outputs, R14 output channel, R15
+	// tiles left.
+	// Z0-Z15 sums by (channel, pixel), Z16-Z17 inputs, the rest streams weights.
 	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
 batch:
 	MOVQ         (AX), R15
 	MOVQ         56(AX), BX
@@ -2241,162 +1368,483 @@ tile:
 	MOVQ         R14, CX
 	SHRQ         $3, CX
 	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
+	VBROADCASTSS (CX), Z0
 	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VMOVAPS      Z0, Z5
-	VMOVAPS      Z0, Z6
-	VMOVAPS      Z0, Z7
+	VBROADCASTSS 4(CX), Z2
+	VMOVAPS      Z2, Z3
+	VBROADCASTSS 8(CX), Z4
+	VMOVAPS      Z4, Z5
+	VBROADCASTSS 12(CX), Z6
+	VMOVAPS      Z6, Z7
+	VBROADCASTSS 16(CX), Z8
+	VMOVAPS      Z8, Z9
+	VBROADCASTSS 20(CX), Z10
+	VMOVAPS      Z10, Z11
+	VBROADCASTSS 24(CX), Z12
+	VMOVAPS      Z12, Z13
+	VBROADCASTSS 28(CX), Z14
+	VMOVAPS      Z14, Z15
+	MOVQ         288(AX), DX
+	CMPQ         DX, $0
+	JZ           start
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y0
+	VINSERTF32X8 $1, (R11)(R14*1), Z0, Z0
+	VMOVUPS      32(SI)(R14*1), Y2
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z2, Z2
+	VMOVUPS      64(SI)(R14*1), Y4
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z4, Z4
+	VMOVUPS      96(SI)(R14*1), Y6
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z6, Z6
+	VMOVUPS      128(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z8, Z8
+	VMOVUPS      160(SI)(R14*1), Y10
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z10, Z10
+	VMOVUPS      192(SI)(R14*1), Y12
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z12, Z12
+	VMOVUPS      224(SI)(R14*1), Y14
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z14, Z14
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (DI)(R14*1), Y1
+	VINSERTF32X8 $1, (R11)(R14*1), Z1, Z1
+	VMOVUPS      32(DI)(R14*1), Y3
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z3, Z3
+	VMOVUPS      64(DI)(R14*1), Y5
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z5, Z5
+	VMOVUPS      96(DI)(R14*1), Y7
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z7, Z7
+	VMOVUPS      128(DI)(R14*1), Y9
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z9, Z9
+	VMOVUPS      160(DI)(R14*1), Y11
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z11, Z11
+	VMOVUPS      192(DI)(R14*1), Y13
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z13, Z13
+	VMOVUPS      224(DI)(R14*1), Y15
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z15, Z15
+start:
 	MOVQ         128(AX), SI
 	MOVQ         136(AX), DI
-	MOVQ         144(AX), R8
-	MOVQ         152(AX), R9
-	MOVQ         160(AX), R10
-	MOVQ         168(AX), R11
-	MOVQ         176(AX), R12
-	MOVQ         184(AX), R13
+	MOVQ         BX, R10
+	ADDQ         48(AX), R10
 	MOVQ         8(AX), CX
 seg:
 	MOVQ         16(AX), DX
 	ADDQ         DX, SI
 	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         DX, R10
-	ADDQ         DX, R11
-	ADDQ         DX, R12
-	ADDQ         DX, R13
 	NEGQ         DX
 	ADDQ         $128, DX
 	JGT          rest
 	PCALIGN      $32
 kloop:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTF32X8 -128(SI)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTF32X8 -128(DI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VBROADCASTF32X8 -128(R8)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z2
-	VBROADCASTF32X8 -128(R9)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z3
-	VBROADCASTF32X8 -128(R10)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z4
-	VBROADCASTF32X8 -128(R11)(DX*1), Z14
-	VFMADD231PS  Z8, Z14, Z5
-	VBROADCASTF32X8 -128(R12)(DX*1), Z15
-	VFMADD231PS  Z8, Z15, Z6
-	VBROADCASTF32X8 -128(R13)(DX*1), Z16
-	VFMADD231PS  Z8, Z16, Z7
-	VBROADCASTSD 8(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTF32X8 -96(SI)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTF32X8 -96(DI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VBROADCASTF32X8 -96(R8)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z2
-	VBROADCASTF32X8 -96(R9)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z3
-	VBROADCASTF32X8 -96(R10)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z4
-	VBROADCASTF32X8 -96(R11)(DX*1), Z14
-	VFMADD231PS  Z8, Z14, Z5
-	VBROADCASTF32X8 -96(R12)(DX*1), Z15
-	VFMADD231PS  Z8, Z15, Z6
-	VBROADCASTF32X8 -96(R13)(DX*1), Z16
-	VFMADD231PS  Z8, Z16, Z7
+	VMOVUPS      -128(SI)(DX*1), Z16
+	VMOVUPS      -128(DI)(DX*1), Z17
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z1
+	VBROADCASTSS 4(BX), Z19
+	VFMADD231PS  Z19, Z16, Z2
+	VFMADD231PS  Z19, Z17, Z3
+	VBROADCASTSS 8(BX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VBROADCASTSS 12(BX), Z21
+	VFMADD231PS  Z21, Z16, Z6
+	VFMADD231PS  Z21, Z17, Z7
+	VBROADCASTSS (R10), Z22
+	VFMADD231PS  Z22, Z16, Z8
+	VFMADD231PS  Z22, Z17, Z9
+	VBROADCASTSS 4(R10), Z23
+	VFMADD231PS  Z23, Z16, Z10
+	VFMADD231PS  Z23, Z17, Z11
+	VBROADCASTSS 8(R10), Z24
+	VFMADD231PS  Z24, Z16, Z12
+	VFMADD231PS  Z24, Z17, Z13
+	VBROADCASTSS 12(R10), Z25
+	VFMADD231PS  Z25, Z16, Z14
+	VFMADD231PS  Z25, Z17, Z15
 	PREFETCHT0   4096(BX)
-	VBROADCASTSD 16(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTF32X8 -64(SI)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTF32X8 -64(DI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VBROADCASTF32X8 -64(R8)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z2
-	VBROADCASTF32X8 -64(R9)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z3
-	VBROADCASTF32X8 -64(R10)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z4
-	VBROADCASTF32X8 -64(R11)(DX*1), Z14
-	VFMADD231PS  Z8, Z14, Z5
-	VBROADCASTF32X8 -64(R12)(DX*1), Z15
-	VFMADD231PS  Z8, Z15, Z6
-	VBROADCASTF32X8 -64(R13)(DX*1), Z16
-	VFMADD231PS  Z8, Z16, Z7
-	VBROADCASTSD 24(BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTF32X8 -32(SI)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTF32X8 -32(DI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VBROADCASTF32X8 -32(R8)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z2
-	VBROADCASTF32X8 -32(R9)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z3
-	VBROADCASTF32X8 -32(R10)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z4
-	VBROADCASTF32X8 -32(R11)(DX*1), Z14
-	VFMADD231PS  Z8, Z14, Z5
-	VBROADCASTF32X8 -32(R12)(DX*1), Z15
-	VFMADD231PS  Z8, Z15, Z6
-	VBROADCASTF32X8 -32(R13)(DX*1), Z16
-	VFMADD231PS  Z8, Z16, Z7
+	PREFETCHT0   4096(R10)
+	VMOVUPS      -64(SI)(DX*1), Z16
+	VMOVUPS      -64(DI)(DX*1), Z17
+	VBROADCASTSS 16(BX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z1
+	VBROADCASTSS 20(BX), Z19
+	VFMADD231PS  Z19, Z16, Z2
+	VFMADD231PS  Z19, Z17, Z3
+	VBROADCASTSS 24(BX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VBROADCASTSS 28(BX), Z21
+	VFMADD231PS  Z21, Z16, Z6
+	VFMADD231PS  Z21, Z17, Z7
+	VBROADCASTSS 16(R10), Z22
+	VFMADD231PS  Z22, Z16, Z8
+	VFMADD231PS  Z22, Z17, Z9
+	VBROADCASTSS 20(R10), Z23
+	VFMADD231PS  Z23, Z16, Z10
+	VFMADD231PS  Z23, Z17, Z11
+	VBROADCASTSS 24(R10), Z24
+	VFMADD231PS  Z24, Z16, Z12
+	VFMADD231PS  Z24, Z17, Z13
+	VBROADCASTSS 28(R10), Z25
+	VFMADD231PS  Z25, Z16, Z14
+	VFMADD231PS  Z25, Z17, Z15
 	ADDQ         $32, BX
+	ADDQ         $32, R10
 	ADDQ         $128, DX
 	JLE          kloop
 rest:
 	ADDQ         $-128, DX
 	JZ           segend
 single:
-	VBROADCASTSD (BX), Z8
-	VPERMILPS    Z31, Z8, Z8
-	VBROADCASTF32X8 (SI)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTF32X8 (DI)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VBROADCASTF32X8 (R8)(DX*1), Z11
-	VFMADD231PS  Z8, Z11, Z2
-	VBROADCASTF32X8 (R9)(DX*1), Z12
-	VFMADD231PS  Z8, Z12, Z3
-	VBROADCASTF32X8 (R10)(DX*1), Z13
-	VFMADD231PS  Z8, Z13, Z4
-	VBROADCASTF32X8 (R11)(DX*1), Z14
-	VFMADD231PS  Z8, Z14, Z5
-	VBROADCASTF32X8 (R12)(DX*1), Z15
-	VFMADD231PS  Z8, Z15, Z6
-	VBROADCASTF32X8 (R13)(DX*1), Z16
-	VFMADD231PS  Z8, Z16, Z7
-	ADDQ         $8, BX
-	ADDQ         $32, DX
+	VMOVUPS      (SI)(DX*1), Z16
+	VMOVUPS      (DI)(DX*1), Z17
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z1
+	VBROADCASTSS 4(BX), Z19
+	VFMADD231PS  Z19, Z16, Z2
+	VFMADD231PS  Z19, Z17, Z3
+	VBROADCASTSS 8(BX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VBROADCASTSS 12(BX), Z21
+	VFMADD231PS  Z21, Z16, Z6
+	VFMADD231PS  Z21, Z17, Z7
+	VBROADCASTSS (R10), Z22
+	VFMADD231PS  Z22, Z16, Z8
+	VFMADD231PS  Z22, Z17, Z9
+	VBROADCASTSS 4(R10), Z23
+	VFMADD231PS  Z23, Z16, Z10
+	VFMADD231PS  Z23, Z17, Z11
+	VBROADCASTSS 8(R10), Z24
+	VFMADD231PS  Z24, Z16, Z12
+	VFMADD231PS  Z24, Z17, Z13
+	VBROADCASTSS 12(R10), Z25
+	VFMADD231PS  Z25, Z16, Z14
+	VFMADD231PS  Z25, Z17, Z15
+	ADDQ         $16, BX
+	ADDQ         $16, R10
+	ADDQ         $64, DX
 	JNZ          single
 segend:
 	MOVQ         24(AX), DX
 	ADDQ         DX, SI
 	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         DX, R10
-	ADDQ         DX, R11
-	ADDQ         DX, R12
-	ADDQ         DX, R13
 	ADDQ         32(AX), BX
+	ADDQ         32(AX), R10
 	DECQ         CX
 	JNZ          seg
 	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
 	MOVQ         200(AX), DI
-	MOVQ         208(AX), R8
-	MOVQ         216(AX), R9
-	MOVQ         224(AX), R10
-	MOVQ         232(AX), R11
-	MOVQ         240(AX), R12
-	MOVQ         248(AX), R13
+	MOVQ         72(AX), DX
+	CMPQ         DX, $1
+	JLT          store
+	VXORPS       X18, X18, X18
+	JGT          gate
+	VMAXPS       Z0, Z18, Z0
+	VMAXPS       Z1, Z18, Z1
+	VMAXPS       Z2, Z18, Z2
+	VMAXPS       Z3, Z18, Z3
+	VMAXPS       Z4, Z18, Z4
+	VMAXPS       Z5, Z18, Z5
+	VMAXPS       Z6, Z18, Z6
+	VMAXPS       Z7, Z18, Z7
+	VMAXPS       Z8, Z18, Z8
+	VMAXPS       Z9, Z18, Z9
+	VMAXPS       Z10, Z18, Z10
+	VMAXPS       Z11, Z18, Z11
+	VMAXPS       Z12, Z18, Z12
+	VMAXPS       Z13, Z18, Z13
+	VMAXPS       Z14, Z18, Z14
+	VMAXPS       Z15, Z18, Z15
+	JMP          store
+gate:
+	MOVQ         80(AX), CX
+	ADDQ         CX, SI
+	ADDQ         CX, DI
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y16
+	VINSERTF32X8 $1, (R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z0, K1, Z0
+	VMOVUPS      32(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VMOVUPS      64(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z4, K1, Z4
+	VMOVUPS      96(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VMOVUPS      128(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z8, K1, Z8
+	VMOVUPS      160(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z10, K1, Z10
+	VMOVUPS      192(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z12, K1, Z12
+	VMOVUPS      224(SI)(R14*1), Y16
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z14, K1, Z14
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (DI)(R14*1), Y16
+	VINSERTF32X8 $1, (R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z1, K1, Z1
+	VMOVUPS      32(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VMOVUPS      64(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z5, K1, Z5
+	VMOVUPS      96(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z7, K1, Z7
+	VMOVUPS      128(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z9, K1, Z9
+	VMOVUPS      160(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z11, K1, Z11
+	VMOVUPS      192(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z13, K1, Z13
+	VMOVUPS      224(DI)(R14*1), Y16
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z16, Z16
+	VCMPPS       $30, Z18, Z16, K1
+	VMOVAPS.Z    Z15, K1, Z15
+	MOVQ         192(AX), SI
+	MOVQ         200(AX), DI
+store:
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y0, (SI)(R14*1)
+	VEXTRACTF32X8 $1, Z0, (R11)(R14*1)
+	VMOVUPS      Y2, 32(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z2, 32(R11)(R14*1)
+	VMOVUPS      Y4, 64(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z4, 64(R11)(R14*1)
+	VMOVUPS      Y6, 96(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z6, 96(R11)(R14*1)
+	VMOVUPS      Y8, 128(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z8, 128(R11)(R14*1)
+	VMOVUPS      Y10, 160(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z10, 160(R11)(R14*1)
+	VMOVUPS      Y12, 192(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z12, 192(R11)(R14*1)
+	VMOVUPS      Y14, 224(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z14, 224(R11)(R14*1)
+	MOVQ         DI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y1, (DI)(R14*1)
+	VEXTRACTF32X8 $1, Z1, (R11)(R14*1)
+	VMOVUPS      Y3, 32(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z3, 32(R11)(R14*1)
+	VMOVUPS      Y5, 64(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z5, 64(R11)(R14*1)
+	VMOVUPS      Y7, 96(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z7, 96(R11)(R14*1)
+	VMOVUPS      Y9, 128(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z9, 128(R11)(R14*1)
+	VMOVUPS      Y11, 160(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z11, 160(R11)(R14*1)
+	VMOVUPS      Y13, 192(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z13, 192(R11)(R14*1)
+	VMOVUPS      Y15, 224(DI)(R14*1)
+	VEXTRACTF32X8 $1, Z15, 224(R11)(R14*1)
+	ADDQ         $256, R14
+	DECQ         R15
+	JNZ          tile
+	MOVQ         88(AX), DX
+	DECQ         DX
+	JZ           done
+	MOVQ         DX, 88(AX)
+	MOVQ         96(AX), CX
+	ADDQ         104(AX), CX
+	MOVLQSX      (CX), DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 128(AX)
+	MOVLQSX      4(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 192(AX)
+	MOVLQSX      8(CX), DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
+	ADDQ         112(AX), DX
+	MOVQ         DX, 136(AX)
+	MOVLQSX      12(CX), DX
+	SHLQ         $5, DX
+	ADDQ         120(AX), DX
+	MOVQ         DX, 200(AX)
+	MOVQ         104(AX), DX
+	ADDQ         $16, DX
+	MOVQ         DX, 104(AX)
+	JMP          batch
+done:
+	VZEROUPPER
+	RET
+
+// func Conv8x1JoinedAVX512(a *ConvArgs)
+TEXT ·Conv8x1JoinedAVX512(SB), NOSPLIT, $0-8
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// one at a time.
+	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
+	// segment, SI ... SI pixels, R11 the second group's outputs, R14 output channel, R15
+	// tiles left.
+	// Z0-Z7 sums by (channel, pixel), Z8 inputs, the rest streams weights.
+	MOVQ         a+0(FP), AX
+batch:
+	MOVQ         (AX), R15
+	MOVQ         56(AX), BX
+	XORQ         R14, R14
+tile:
+	MOVQ         R14, CX
+	SHRQ         $3, CX
+	ADDQ         64(AX), CX
+	VBROADCASTSS (CX), Z0
+	VBROADCASTSS 4(CX), Z1
+	VBROADCASTSS 8(CX), Z2
+	VBROADCASTSS 12(CX), Z3
+	VBROADCASTSS 16(CX), Z4
+	VBROADCASTSS 20(CX), Z5
+	VBROADCASTSS 24(CX), Z6
+	VBROADCASTSS 28(CX), Z7
+	MOVQ         288(AX), DX
+	CMPQ         DX, $0
+	JZ           start
+	MOVQ         192(AX), SI
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y0
+	VINSERTF32X8 $1, (R11)(R14*1), Z0, Z0
+	VMOVUPS      32(SI)(R14*1), Y1
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z1, Z1
+	VMOVUPS      64(SI)(R14*1), Y2
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z2, Z2
+	VMOVUPS      96(SI)(R14*1), Y3
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z3, Z3
+	VMOVUPS      128(SI)(R14*1), Y4
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z4, Z4
+	VMOVUPS      160(SI)(R14*1), Y5
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z5, Z5
+	VMOVUPS      192(SI)(R14*1), Y6
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z6, Z6
+	VMOVUPS      224(SI)(R14*1), Y7
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z7, Z7
+start:
+	MOVQ         128(AX), SI
+	MOVQ         BX, R10
+	ADDQ         48(AX), R10
+	MOVQ         8(AX), CX
+seg:
+	MOVQ         16(AX), DX
+	ADDQ         DX, SI
+	NEGQ         DX
+	ADDQ         $128, DX
+	JGT          rest
+	PCALIGN      $32
+kloop:
+	VMOVUPS      -128(SI)(DX*1), Z8
+	VBROADCASTSS (BX), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VBROADCASTSS 8(BX), Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VBROADCASTSS 12(BX), Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VBROADCASTSS (R10), Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VBROADCASTSS 4(R10), Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VBROADCASTSS 8(R10), Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VBROADCASTSS 12(R10), Z16
+	VFMADD231PS  Z16, Z8, Z7
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4096(R10)
+	VMOVUPS      -64(SI)(DX*1), Z8
+	VBROADCASTSS 16(BX), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VBROADCASTSS 20(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VBROADCASTSS 24(BX), Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VBROADCASTSS 28(BX), Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VBROADCASTSS 16(R10), Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VBROADCASTSS 20(R10), Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VBROADCASTSS 24(R10), Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VBROADCASTSS 28(R10), Z16
+	VFMADD231PS  Z16, Z8, Z7
+	ADDQ         $32, BX
+	ADDQ         $32, R10
+	ADDQ         $128, DX
+	JLE          kloop
+rest:
+	ADDQ         $-128, DX
+	JZ           segend
+single:
+	VMOVUPS      (SI)(DX*1), Z8
+	VBROADCASTSS (BX), Z9
+	VFMADD231PS  Z9, Z8, Z0
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VBROADCASTSS 8(BX), Z11
+	VFMADD231PS  Z11, Z8, Z2
+	VBROADCASTSS 12(BX), Z12
+	VFMADD231PS  Z12, Z8, Z3
+	VBROADCASTSS (R10), Z13
+	VFMADD231PS  Z13, Z8, Z4
+	VBROADCASTSS 4(R10), Z14
+	VFMADD231PS  Z14, Z8, Z5
+	VBROADCASTSS 8(R10), Z15
+	VFMADD231PS  Z15, Z8, Z6
+	VBROADCASTSS 12(R10), Z16
+	VFMADD231PS  Z16, Z8, Z7
+	ADDQ         $16, BX
+	ADDQ         $16, R10
+	ADDQ         $64, DX
+	JNZ          single
+segend:
+	MOVQ         24(AX), DX
+	ADDQ         DX, SI
+	ADDQ         32(AX), BX
+	ADDQ         32(AX), R10
+	DECQ         CX
+	JNZ          seg
+	ADDQ         40(AX), BX
+	MOVQ         192(AX), SI
 	MOVQ         72(AX), DX
 	CMPQ         DX, $1
 	JLT          store
@@ -2413,291 +1861,62 @@ segend:
 	JMP          store
 gate:
 	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	ADDQ         CX, SI
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      (SI)(R14*1), Y8
+	VINSERTF32X8 $1, (R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z0, K1, Z0
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      32(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 32(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z1, K1, Z1
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      64(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 64(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z2, K1, Z2
-	MOVQ         R9, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      96(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 96(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z3, K1, Z3
-	MOVQ         R10, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      128(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 128(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z4, K1, Z4
-	MOVQ         R11, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      160(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 160(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z5, K1, Z5
-	MOVQ         R12, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      192(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 192(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z6, K1, Z6
-	MOVQ         R13, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z8
+	VMOVUPS      224(SI)(R14*1), Y8
+	VINSERTF32X8 $1, 224(R11)(R14*1), Z8, Z8
 	VCMPPS       $30, Z9, Z8, K1
 	VMOVAPS.Z    Z7, K1, Z7
-store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Z3, (R9)(R14*1)
-	VMOVUPS      Z4, (R10)(R14*1)
-	VMOVUPS      Z5, (R11)(R14*1)
-	VMOVUPS      Z6, (R12)(R14*1)
-	VMOVUPS      Z7, (R13)(R14*1)
-	ADDQ         $64, R14
-	DECQ         R15
-	JNZ          tile
-	MOVQ         88(AX), DX
-	DECQ         DX
-	JZ           done
-	MOVQ         DX, 88(AX)
-	MOVQ         96(AX), CX
-	ADDQ         104(AX), CX
-	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 128(AX)
-	MOVLQSX      4(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 144(AX)
-	MOVLQSX      20(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 208(AX)
-	MOVLQSX      24(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 152(AX)
-	MOVLQSX      28(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 216(AX)
-	MOVLQSX      32(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 160(AX)
-	MOVLQSX      36(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 224(AX)
-	MOVLQSX      40(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 168(AX)
-	MOVLQSX      44(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 232(AX)
-	MOVLQSX      48(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 176(AX)
-	MOVLQSX      52(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 240(AX)
-	MOVLQSX      56(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 184(AX)
-	MOVLQSX      60(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 248(AX)
-	MOVQ         104(AX), DX
-	ADDQ         $64, DX
-	MOVQ         DX, 104(AX)
-	JMP          batch
-done:
-	VZEROUPPER
-	RET
-
-// func Conv2x4AVX512(a *ConvArgs)
-TEXT ·Conv2x4AVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
-	// one at a time.
-	// AX args, BX weights, CX segments left (and bias), DX -SegLen ... 0 along a segment,
-	// SI ... R9 pixels, R14 output channel, R15 tiles left.
-	// Z0-Z3 sums by (channel, pixel), Z4 the operand that is held, the rest streams the
-	// other one.
-	MOVQ         a+0(FP), AX
-	MOVL         $0xff00, R14
-	KMOVW        R14, K1
-	MOVL         $1, R14
-	VPBROADCASTD.Z R14, K1, Z31
-batch:
-	MOVQ         (AX), R15
-	MOVQ         56(AX), BX
-	XORQ         R14, R14
-tile:
-	MOVQ         R14, CX
-	SHRQ         $3, CX
-	ADDQ         64(AX), CX
-	VBROADCASTSD (CX), Z0
-	VPERMILPS    Z31, Z0, Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	MOVQ         128(AX), SI
-	MOVQ         136(AX), DI
-	MOVQ         144(AX), R8
-	MOVQ         152(AX), R9
-	MOVQ         8(AX), CX
-seg:
-	MOVQ         16(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	NEGQ         DX
-	ADDQ         $128, DX
-	JGT          rest
-	PCALIGN      $32
-kloop:
-	VBROADCASTSD (BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VBROADCASTF32X8 -128(SI)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTF32X8 -128(DI)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z1
-	VBROADCASTF32X8 -128(R8)(DX*1), Z7
-	VFMADD231PS  Z4, Z7, Z2
-	VBROADCASTF32X8 -128(R9)(DX*1), Z8
-	VFMADD231PS  Z4, Z8, Z3
-	VBROADCASTSD 8(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VBROADCASTF32X8 -96(SI)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTF32X8 -96(DI)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z1
-	VBROADCASTF32X8 -96(R8)(DX*1), Z7
-	VFMADD231PS  Z4, Z7, Z2
-	VBROADCASTF32X8 -96(R9)(DX*1), Z8
-	VFMADD231PS  Z4, Z8, Z3
-	PREFETCHT0   4096(BX)
-	VBROADCASTSD 16(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VBROADCASTF32X8 -64(SI)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTF32X8 -64(DI)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z1
-	VBROADCASTF32X8 -64(R8)(DX*1), Z7
-	VFMADD231PS  Z4, Z7, Z2
-	VBROADCASTF32X8 -64(R9)(DX*1), Z8
-	VFMADD231PS  Z4, Z8, Z3
-	VBROADCASTSD 24(BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VBROADCASTF32X8 -32(SI)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTF32X8 -32(DI)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z1
-	VBROADCASTF32X8 -32(R8)(DX*1), Z7
-	VFMADD231PS  Z4, Z7, Z2
-	VBROADCASTF32X8 -32(R9)(DX*1), Z8
-	VFMADD231PS  Z4, Z8, Z3
-	ADDQ         $32, BX
-	ADDQ         $128, DX
-	JLE          kloop
-rest:
-	ADDQ         $-128, DX
-	JZ           segend
-single:
-	VBROADCASTSD (BX), Z4
-	VPERMILPS    Z31, Z4, Z4
-	VBROADCASTF32X8 (SI)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTF32X8 (DI)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z1
-	VBROADCASTF32X8 (R8)(DX*1), Z7
-	VFMADD231PS  Z4, Z7, Z2
-	VBROADCASTF32X8 (R9)(DX*1), Z8
-	VFMADD231PS  Z4, Z8, Z3
-	ADDQ         $8, BX
-	ADDQ         $32, DX
-	JNZ          single
-segend:
-	MOVQ         24(AX), DX
-	ADDQ         DX, SI
-	ADDQ         DX, DI
-	ADDQ         DX, R8
-	ADDQ         DX, R9
-	ADDQ         32(AX), BX
-	DECQ         CX
-	JNZ          seg
-	ADDQ         40(AX), BX
 	MOVQ         192(AX), SI
-	MOVQ         200(AX), DI
-	MOVQ         208(AX), R8
-	MOVQ         216(AX), R9
-	MOVQ         72(AX), DX
-	CMPQ         DX, $1
-	JLT          store
-	VXORPS       X5, X5, X5
-	JGT          gate
-	VMAXPS       Z0, Z5, Z0
-	VMAXPS       Z1, Z5, Z1
-	VMAXPS       Z2, Z5, Z2
-	VMAXPS       Z3, Z5, Z3
-	JMP          store
-gate:
-	MOVQ         80(AX), CX
-	MOVQ         SI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z5, Z4, K1
-	VMOVAPS.Z    Z0, K1, Z0
-	MOVQ         DI, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z5, Z4, K1
-	VMOVAPS.Z    Z1, K1, Z1
-	MOVQ         R8, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z5, Z4, K1
-	VMOVAPS.Z    Z2, K1, Z2
-	MOVQ         R9, DX
-	ADDQ         CX, DX
-	VMOVUPS      (DX)(R14*1), Z4
-	VCMPPS       $30, Z5, Z4, K1
-	VMOVAPS.Z    Z3, K1, Z3
 store:
-	VMOVUPS      Z0, (SI)(R14*1)
-	VMOVUPS      Z1, (DI)(R14*1)
-	VMOVUPS      Z2, (R8)(R14*1)
-	VMOVUPS      Z3, (R9)(R14*1)
-	ADDQ         $64, R14
+	MOVQ         SI, R11
+	ADDQ         272(AX), R11
+	VMOVUPS      Y0, (SI)(R14*1)
+	VEXTRACTF32X8 $1, Z0, (R11)(R14*1)
+	VMOVUPS      Y1, 32(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z1, 32(R11)(R14*1)
+	VMOVUPS      Y2, 64(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z2, 64(R11)(R14*1)
+	VMOVUPS      Y3, 96(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z3, 96(R11)(R14*1)
+	VMOVUPS      Y4, 128(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z4, 128(R11)(R14*1)
+	VMOVUPS      Y5, 160(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z5, 160(R11)(R14*1)
+	VMOVUPS      Y6, 192(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z6, 192(R11)(R14*1)
+	VMOVUPS      Y7, 224(SI)(R14*1)
+	VEXTRACTF32X8 $1, Z7, 224(R11)(R14*1)
+	ADDQ         $256, R14
 	DECQ         R15
 	JNZ          tile
 	MOVQ         88(AX), DX
@@ -2707,39 +1926,16 @@ store:
 	MOVQ         96(AX), CX
 	ADDQ         104(AX), CX
 	MOVLQSX      (CX), DX
-	SHLQ         $5, DX
+	SHLQ         $6, DX
+	ADDQ         280(AX), DX
 	ADDQ         112(AX), DX
 	MOVQ         DX, 128(AX)
 	MOVLQSX      4(CX), DX
 	SHLQ         $5, DX
 	ADDQ         120(AX), DX
 	MOVQ         DX, 192(AX)
-	MOVLQSX      8(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 136(AX)
-	MOVLQSX      12(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 200(AX)
-	MOVLQSX      16(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 144(AX)
-	MOVLQSX      20(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 208(AX)
-	MOVLQSX      24(CX), DX
-	SHLQ         $5, DX
-	ADDQ         112(AX), DX
-	MOVQ         DX, 152(AX)
-	MOVLQSX      28(CX), DX
-	SHLQ         $5, DX
-	ADDQ         120(AX), DX
-	MOVQ         DX, 216(AX)
 	MOVQ         104(AX), DX
-	ADDQ         $32, DX
+	ADDQ         $8, DX
 	MOVQ         DX, 104(AX)
 	JMP          batch
 done:

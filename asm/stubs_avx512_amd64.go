@@ -6,55 +6,30 @@ package asm
 
 import "unsafe"
 
-// Conv2x4AVX512 computes 2 output channels of 4 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv2x4AVX512(a *ConvArgs)
-
-// Conv2x8AVX512 computes 2 output channels of 8 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv2x8AVX512(a *ConvArgs)
-
-// Conv3x4AVX512 computes 3 output channels of 4 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv3x4AVX512(a *ConvArgs)
-
 // Conv3x8AVX512 computes 3 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape
 func Conv3x8AVX512(a *ConvArgs)
 
-// Conv4x1AVX512 computes 4 output channels of 1 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv4x1AVX512(a *ConvArgs)
-
-// Conv4x2AVX512 computes 4 output channels of 2 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv4x2AVX512(a *ConvArgs)
-
-// Conv4x3AVX512 computes 4 output channels of 3 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv4x3AVX512(a *ConvArgs)
-
-// Conv4x4AVX512 computes 4 output channels of 4 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv4x4AVX512(a *ConvArgs)
-
-// Conv4x6AVX512 computes 4 output channels of 6 pixels; see ConvArgs.
-//
-//go:noescape
-func Conv4x6AVX512(a *ConvArgs)
-
 // Conv4x8AVX512 computes 4 output channels of 8 pixels; see ConvArgs.
 //
 //go:noescape
 func Conv4x8AVX512(a *ConvArgs)
+
+// Conv8x1JoinedAVX512 computes 8 output channels of 1 pixels of two lane groups; see ConvArgs.
+//
+//go:noescape
+func Conv8x1JoinedAVX512(a *ConvArgs)
+
+// Conv8x2JoinedAVX512 computes 8 output channels of 2 pixels of two lane groups; see ConvArgs.
+//
+//go:noescape
+func Conv8x2JoinedAVX512(a *ConvArgs)
+
+// Conv8x3JoinedAVX512 computes 8 output channels of 3 pixels of two lane groups; see ConvArgs.
+//
+//go:noescape
+func Conv8x3JoinedAVX512(a *ConvArgs)
 
 // Grad4x12AVX512 computes the gradient of 4 output channels by 12 weights; see GradArgs.
 //
@@ -70,6 +45,11 @@ func Grad4x4AVX512(a *GradArgs)
 //
 //go:noescape
 func Grad4x8AVX512(a *GradArgs)
+
+// JoinAVX512 writes n pairs of lane vectors to dst, one of a and one of b each.
+//
+//go:noescape
+func JoinAVX512(dst, a, b unsafe.Pointer, n int)
 
 // PeakFMAAVX512 runs n × 24 independent FMAs on lane vectors: the arithmetic limit.
 //

@@ -27,7 +27,7 @@ func BenchmarkConv(b *testing.B) {
 	}
 	isa := mustChoose(b)
 	for _, s := range layers {
-		for _, groups := range []int{1, 3} {
+		for _, groups := range []int{1, 3, 4} {
 			x, y := Alloc(groups*s.In()*Lanes), Alloc(groups*s.Out()*Lanes)
 			dw, db := make([]float32, s.Weights()), make([]float32, s.OutC)
 			fwd, adj, wg, sc := NewForward(isa, s), NewAdjoint(isa, s), NewWeightGrad(isa, s), new(Scratch)

@@ -13,7 +13,6 @@ import (
 var generic = &ISA{
 	name:       "generic",
 	convPair:   genericConvPair,
-	pixels:     narrowPixels,
 	winogradIn: genericWinogradIn, winogradOut: genericWinogradOut,
 	pgdStep:     genericPGDStep,
 	selectMask:  genericSelect,
@@ -41,8 +40,10 @@ var generic = &ISA{
 // tile that any set may have.
 func init() {
 	for r := range generic.conv {
-		for p := range generic.conv[r] {
-			generic.conv[r][p] = genericConv(r, p)
+		c := &generic.conv[r]
+		c.pixels = narrowPixels[r]
+		for p := range c.at {
+			c.at[p] = genericConv(r, p)
 		}
 	}
 	fillSmall(&generic.small, false, Float32)

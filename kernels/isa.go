@@ -12,11 +12,11 @@ import (
 // ISA is one set of kernels. All sets give the same bits.
 type ISA struct {
 	name                    string
-	conv                    [tileChannels + 1][asm.MaxPixels + 1]func(*asm.ConvArgs) // by channels, pixels
-	convPair                func(*asm.ConvArgs)                                      // one pixel, two tiles of channels
-	pixels                  [tileChannels + 1][]int                                  // by channels: see nextPixels
-	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs)                // by pixels, vectors
-	small16, both16         [2]smallSet                                              // the same for BFloat16 and Float16 weights; empty: none
+	conv                    [tileChannels + 1]convSet                 // by channels
+	joined                  *joinedSet                                // nil: none
+	convPair                func(*asm.ConvArgs)                       // one pixel, two tiles of channels
+	small, both             [asm.MaxPixels + 1][5]func(*asm.ConvArgs) // by pixels, vectors
+	small16, both16         [2]smallSet                               // the same for BFloat16 and Float16 weights; empty: none
 	winogradIn, winogradOut func(*asm.WinogradArgs)
 
 	pgdStep     func(x, g, lo, hi unsafe.Pointer, n int, alpha float32)
@@ -45,16 +45,19 @@ type ISA struct {
 // Name returns the name users give: "generic", "avx2", "avx512", "neon".
 func (i *ISA) Name() string { return i.name }
 
-// nextPixels returns how many pixels the next call of a conv kernel computes
-// when left are left: entry left of the set's list, or its last one. Where it
-// is more than left, the last pixel is computed several times.
-func (i *ISA) nextPixels(r, left int) int {
-	list := i.pixels[r]
-	return list[min(left, len(list)-1)]
+// convSet are conv kernels by pixels, and the choice among them.
+type convSet struct {
+	at     [asm.MaxPixels + 1]func(*asm.ConvArgs)
+	pixels []int
 }
 
-// mostPixels is nextPixels where many are left.
-func (i *ISA) mostPixels(r int) int { return i.pixels[r][len(i.pixels[r])-1] }
+// next returns how many pixels the next call of a kernel computes when left are left:
+// entry left of the list, or its last one. Where it is more than left, the last pixel is
+// computed several times.
+func (s *convSet) next(left int) int { return s.pixels[min(left, len(s.pixels)-1)] }
+
+// most is next where many are left.
+func (s *convSet) most() int { return s.pixels[len(s.pixels)-1] }
 
 // The choice among the tiles that fit sixteen registers: of four pixels, two
 // pairs beat three and one.
@@ -120,6 +123,7 @@ type Scratch struct {
 	sums      []float32 // of WeightGrad
 	copied    []float32 // of its input
 	room      []float32 // callers'
+	joined    []float32 // inputs of two lane groups
 	wino      asm.WinogradArgs
 	v, m, tmp []float32 // of Winograd
 }

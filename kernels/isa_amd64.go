@@ -25,14 +25,13 @@ var available = func() []*ISA {
 
 var avx2 = &ISA{
 	name: "avx2",
-	conv: [5][9]func(*asm.ConvArgs){
-		4: {1: asm.Conv4x1AVX2, 2: asm.Conv4x2AVX2, 3: asm.Conv4x3AVX2},
-		3: {4: asm.Conv3x4AVX2},
-		2: {6: asm.Conv2x6AVX2},
-		1: {8: asm.Conv1x8AVX2},
+	conv: [5]convSet{
+		4: {[9]func(*asm.ConvArgs){1: asm.Conv4x1AVX2, 2: asm.Conv4x2AVX2, 3: asm.Conv4x3AVX2}, []int{0, 1, 2, 3, 2, 3}},
+		3: {[9]func(*asm.ConvArgs){4: asm.Conv3x4AVX2}, []int{4}},
+		2: {[9]func(*asm.ConvArgs){6: asm.Conv2x6AVX2}, []int{6}},
+		1: {[9]func(*asm.ConvArgs){8: asm.Conv1x8AVX2}, []int{8}},
 	},
 	convPair: asm.Conv8x1AVX2,
-	pixels:   narrowPixels,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: asm.Small8x1AVX2},
 		6: {2: asm.Small6x2AVX2},
@@ -109,31 +108,36 @@ func newAVX512(wide bool) *ISA {
 	i := *avx2
 	i.name = "avx512"
 	if wide {
-		i.conv, i.pixels = conv512, pixels512
+		for r, c := range conv512 {
+			if c.pixels != nil {
+				i.conv[r] = c
+			}
+		}
+		i.joined = &joined512
 	}
 	i.peakFMA, i.readMemory = asm.PeakFMAAVX512, asm.ReadMemoryAVX512
 	return &i
 }
 
 // conv512 pays where a 512-bit FMA takes no longer than a 256-bit one.
-var conv512 = [5][9]func(*asm.ConvArgs){
+//
+// A step of 4x8 takes 9 cycles, for two shuffles take the place of FMAs, one of AVX2's 4xP
+// two for each pixel.
+var conv512 = [5]convSet{
 	4: {
-		1: asm.Conv4x1AVX512, 2: asm.Conv4x2AVX512, 3: asm.Conv4x3AVX512,
-		4: asm.Conv4x4AVX512, 6: asm.Conv4x6AVX512, 8: asm.Conv4x8AVX512,
+		[9]func(*asm.ConvArgs){1: asm.Conv4x1AVX2, 2: asm.Conv4x2AVX2, 3: asm.Conv4x3AVX2, 8: asm.Conv4x8AVX512},
+		[]int{0, 1, 2, 3, 2, 8, 8, 8, 8},
 	},
-	3: {4: asm.Conv3x4AVX512, 8: asm.Conv3x8AVX512},
-	2: {4: asm.Conv2x4AVX512, 8: asm.Conv2x8AVX512},
-	1: {8: asm.Conv1x8AVX2},
+	3: {[9]func(*asm.ConvArgs){4: asm.Conv3x4AVX2, 8: asm.Conv3x8AVX512}, []int{4, 4, 4, 4, 4, 8}},
 }
 
-// pixels512 takes a step of 4xP for P + 1 cycles, and at least the four of an
-// FMA's latency: 2·P FMAs and two shuffles, two a cycle. Six pixels, one of them
-// for nothing, then beat three and two.
-var pixels512 = [tileChannels + 1][]int{
-	4: {0, 1, 2, 3, 4, 6, 6, 8, 8, 6, 6, 8},
-	3: {4, 4, 4, 4, 4, 8},
-	2: {4, 4, 4, 4, 4, 8},
-	1: {8},
+// joined512 need no shuffles.
+var joined512 = joinedSet{
+	convSet{
+		[9]func(*asm.ConvArgs){1: asm.Conv8x1JoinedAVX512, 2: asm.Conv8x2JoinedAVX512, 3: asm.Conv8x3JoinedAVX512},
+		[]int{0, 1, 2, 3, 2, 3},
+	},
+	asm.JoinAVX512,
 }
 
 // nativePlanes returns the kernels of planes of a set; nil: those of the generic one.

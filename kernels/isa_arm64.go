@@ -9,14 +9,13 @@ var available = []*ISA{neon, generic}
 
 var neon = &ISA{
 	name: "neon",
-	conv: [5][9]func(*asm.ConvArgs){
-		4: {1: asm.Conv4x1NEON, 2: asm.Conv4x2NEON, 3: asm.Conv4x3NEON},
-		3: {4: asm.Conv3x4NEON},
-		2: {6: asm.Conv2x6NEON},
-		1: {8: asm.Conv1x8NEON},
+	conv: [5]convSet{
+		4: {[9]func(*asm.ConvArgs){1: asm.Conv4x1NEON, 2: asm.Conv4x2NEON, 3: asm.Conv4x3NEON}, []int{0, 1, 2, 3, 2, 3}},
+		3: {[9]func(*asm.ConvArgs){4: asm.Conv3x4NEON}, []int{4}},
+		2: {[9]func(*asm.ConvArgs){6: asm.Conv2x6NEON}, []int{6}},
+		1: {[9]func(*asm.ConvArgs){8: asm.Conv1x8NEON}, []int{8}},
 	},
 	convPair: asm.Conv8x1NEON,
-	pixels:   narrowPixels,
 	small: [9][5]func(*asm.ConvArgs){
 		8: {1: asm.Small8x1NEON},
 		6: {2: asm.Small6x2NEON},

@@ -29,9 +29,12 @@ type Linear struct {
 	adjoint bool
 	inC     int // channels of the source: the contiguous run of one pixel
 	outC    int
-	in, out int // elements of one image
-	srcRow  int // lane vectors of one row of the source
-	size    int // of packed
+	in, out int       // elements of one image
+	srcRow  int       // lane vectors of one row of the source
+	dstRow  int       // the same of the destination
+	taps    int       // of all pixels
+	rows    []rowSpan // of the source that each row of the destination reads
+	size    int       // of packed
 	phases  []phase
 	classes []class
 	packed  []float32
@@ -49,6 +52,7 @@ type phase struct {
 type class struct {
 	y, x   span // phase, first and n are common; in is per pixel
 	phase  int
+	wide   int // pixels of a row
 	pixels []pixel
 }
 
@@ -111,6 +115,11 @@ func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(i
 	}
 	rows, columns := axisClasses(outH, spanY), axisClasses(outW, spanX)
 	all := make([]pixel, 0, outH*outW)
+	l.rows = make([]rowSpan, outH)
+	for y := range l.rows {
+		s := spanY(y)
+		l.rows[y] = rowSpan{s.in, s.n}
+	}
 	for _, r := range rows {
 		for _, c := range columns {
 			from := len(all)
@@ -120,10 +129,11 @@ func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(i
 					all = append(all, pixel{int32((row + c.in[i]) * l.inC), int32((y*outW + x) * l.outC)})
 				}
 			}
-			l.classes = append(l.classes, class{y: r.span, x: c.span, phase: r.phase*phasesX + c.phase, pixels: all[from:]})
+			l.taps += len(all[from:]) * r.n * c.n
+			l.classes = append(l.classes, class{y: r.span, x: c.span, phase: r.phase*phasesX + c.phase, wide: len(c.at), pixels: all[from:]})
 		}
 	}
-	l.srcRow = inW * l.inC
+	l.srcRow, l.dstRow = inW*l.inC, outW*l.outC
 }
 
 // axisClass is a set of coordinates along one axis with the same taps of one phase.
@@ -158,7 +168,7 @@ func (l *Linear) Bytes() int { return 4*(cap(l.packed)+cap(l.bias)) + l.PlanByte
 
 // PlanBytes returns the memory held by the plan: what Windowed maps hold of their own.
 func (l *Linear) PlanBytes() int {
-	n := int(unsafe.Sizeof(*l))
+	n := int(unsafe.Sizeof(*l)) + cap(l.rows)*int(unsafe.Sizeof(rowSpan{}))
 	for i := range l.phases {
 		n += int(unsafe.Sizeof(l.phases[i])) + (cap(l.phases[i].tapsY)+cap(l.phases[i].tapsX))*8
 	}
@@ -198,104 +208,145 @@ func (l *Linear) Apply(sc *Scratch, dst, src []float32, groups int, e Epilogue, 
 	}
 	raceRead(src)
 	raceWrite(dst)
+	joined := 0 // groups of which full pairs of tiles are done
+	if l.joins(groups) {
+		joined = groups &^ 1
+		l.applyJoined(sc, dst, src, joined)
+	}
 	for i := range l.classes {
 		c := &l.classes[i]
 		if c.y.n == 0 || c.x.n == 0 {
 			l.fill(c, dst, groups, e, gate)
 			continue
 		}
-		full := l.outC / tileChannels
-		for t, n := 0, 0; t < full; t += n {
-			n = min(full-t, l.tilesAtOnce(c))
-			l.run(a, c, dst, src, groups, t, n, tileChannels)
-		}
-		if r := l.outC % tileChannels; r != 0 {
-			l.run(a, c, dst, src, groups, full, 1, r)
-		}
+		l.channels(a, c, dst, src, 0, joined, l.outC/(2*tileChannels)*2)
+		l.channels(a, c, dst, src, joined, groups, 0)
 	}
 }
 
-// tilesAtOnce bounds the weights that one sweep over the pixels touches, so
-// that they stay in the L2 cache from pixel to pixel.
-func (l *Linear) tilesAtOnce(c *class) int {
-	return max(1, tilesInCache(c.y.n*c.x.n*l.inC*tileChannels*4))
+// channels computes the channels from tile first on of the groups from … to−1, at all
+// pixels of c.
+func (l *Linear) channels(a *asm.ConvArgs, c *class, dst, src []float32, from, to, first int) {
+	if from == to {
+		return
+	}
+	w := walk{
+		set: &l.isa.conv[tileChannels], tiles: 1, pixels: c.pixels, groups: to - from,
+		in: unsafe.Add(base(src), from*l.in*vecBytes), out: unsafe.Add(base(dst), from*l.out*vecBytes),
+		vec: vecBytes, inGroup: l.in * vecBytes, outGroup: l.out * vecBytes,
+	}
+	full := l.outC / tileChannels
+	l.full(a, c, &w, first, full)
+	if r := l.outC % tileChannels; r != 0 {
+		w.set = &l.isa.conv[r]
+		l.run(a, c, &w, full, 1, r)
+	}
 }
 
-// run computes tiles × r channels from tile first on, at all pixels of c.
-func (l *Linear) run(a *asm.ConvArgs, c *class, dst, src []float32, groups, first, tiles, r int) {
+// full computes full tiles from … to−1, as many in one sweep over the pixels as have their
+// weights in the L2 cache from pixel to pixel.
+func (l *Linear) full(a *asm.ConvArgs, c *class, w *walk, from, to int) {
+	atOnce := max(w.tiles, tilesInCache(c.y.n*c.x.n*l.inC*tileChannels*4)&^(w.tiles-1))
+	for t, n := from, 0; t < to; t += n {
+		n = min(to-t, atOnce)
+		l.run(a, c, w, t, n, tileChannels)
+	}
+}
+
+// walk is what run goes over: pixels of some groups, and by which kernels.
+type walk struct {
+	set     *convSet
+	tiles   int // of channels that a kernel takes at once
+	pixels  []pixel
+	groups  int
+	in, out unsafe.Pointer // of the first group
+	vec     int            // bytes of an input
+	skip    int            // bytes of inputs that are left out before in
+	// Bytes from group to group.
+	inGroup, outGroup int
+	from, to          int // of the steps of a single segment; 0: all
+}
+
+// run computes tiles × r channels from tile first on.
+func (l *Linear) run(a *asm.ConvArgs, c *class, w *walk, first, tiles, r int) {
 	p := &l.phases[c.phase]
 	tapVec := 4 * l.inC * r // bytes of the weights of one tap
 	tileBytes := len(p.tapsY) * len(p.tapsX) * tapVec
-	a.Tiles = tiles
+	a.Tiles = tiles / w.tiles
 	a.Segs = c.y.n
-	a.SegLen = c.x.n * l.inC * vecBytes
-	a.SegSkip = l.srcRow*vecBytes - a.SegLen
+	a.SegLen = c.x.n * l.inC * w.vec
+	a.SegSkip = l.srcRow*w.vec - a.SegLen
 	a.WSegSkip = (len(p.tapsX) - c.x.n) * tapVec
-	a.WTileSkip = tileBytes - a.Segs*len(p.tapsX)*tapVec
+	a.WTile, a.WTileSkip = tileBytes, w.tiles*tileBytes-a.Segs*len(p.tapsX)*tapVec
 	a.W = unsafe.Pointer(&l.packed[p.offset+first*tileChannels*len(p.tapsY)*len(p.tapsX)*l.inC+
 		(c.y.first*len(p.tapsX)+c.x.first)*l.inC*r])
 	a.Bias = unsafe.Pointer(&l.bias[first*tileChannels])
+	if w.to > 0 {
+		a.SegLen = (w.to - w.from) * w.vec
+		a.WTileSkip += tileBytes - 4*r*(w.to-w.from)
+		a.W = unsafe.Add(a.W, 4*r*w.from)
+	}
+	a.InStart = -w.skip
 
-	in, out := base(src), unsafe.Add(base(dst), first*tileChannels*vecBytes)
-	from := l.bulk(a, c, in, out, groups, r)
-	l.rest(a, c.pixels[from:], in, out, groups, r, tileBytes)
+	out := unsafe.Add(w.out, first*tileChannels*vecBytes)
+	from := l.bulk(a, w, out)
+	l.rest(a, w, w.pixels[from:], out, r == tileChannels && w.tiles == 1, tileBytes)
 }
 
 // bulk lets the kernels walk the pixels of each group by themselves, in full
 // batches, and returns the number of pixels of a group that are done. A call
 // stays well below a millisecond, for nothing can preempt it.
-func (l *Linear) bulk(a *asm.ConvArgs, c *class, in, out unsafe.Pointer, groups, r int) int {
+func (l *Linear) bulk(a *asm.ConvArgs, w *walk, out unsafe.Pointer) int {
 	const (
 		few  = 4       // batches, which rest fills better
 		most = 1 << 17 // steps of a call
 	)
-	size := l.isa.mostPixels(r)
-	batches := len(c.pixels) / size
+	size := w.set.most()
+	batches := len(w.pixels) / size
 	if batches < few {
 		return 0
 	}
-	atOnce := max(1, most/(a.Tiles*c.y.n*c.x.n*l.inC))
-	for g := range groups {
-		a.InBase, a.OutBase = unsafe.Add(in, g*l.in*vecBytes), unsafe.Add(out, g*l.out*vecBytes)
+	atOnce := max(1, most/(a.Tiles*a.Segs*(a.SegLen/w.vec)))
+	for g := range w.groups {
+		a.InBase, a.OutBase = unsafe.Add(w.in, g*w.inGroup), unsafe.Add(out, g*w.outGroup)
 		for b := 0; b < batches; b += atOnce {
-			for j, px := range c.pixels[b*size:][:size] {
-				a.In[j], a.Out[j] = unsafe.Add(a.InBase, int(px.in)*vecBytes), unsafe.Add(a.OutBase, int(px.out)*vecBytes)
+			for j, px := range w.pixels[b*size:][:size] {
+				a.In[j], a.Out[j] = unsafe.Add(a.InBase, int(px.in)*w.vec-w.skip), unsafe.Add(a.OutBase, int(px.out)*vecBytes)
 			}
 			a.Batches = min(atOnce, batches-b)
-			a.Table, a.Next = unsafe.Pointer(unsafe.SliceData(c.pixels)), (b+1)*size*int(unsafe.Sizeof(pixel{}))
-			l.isa.conv[r][size](a)
+			a.Table, a.Next = unsafe.Pointer(unsafe.SliceData(w.pixels)), (b+1)*size*int(unsafe.Sizeof(pixel{}))
+			w.set.at[size](a)
 		}
 	}
 	return batches * size
 }
 
 // rest computes pixels of all groups, batches reaching over from one group to
-// the next.
-func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, groups, r, tileBytes int) {
+// the next. With alone, a single tile a pixel goes to the kernel of pairs of tiles.
+func (l *Linear) rest(a *asm.ConvArgs, w *walk, pixels []pixel, out unsafe.Pointer, alone bool, tileBytes int) {
 	a.Batches = 1
-	inGroup, outGroup := l.in*vecBytes, l.out*vecBytes
-	q := 0
-	for left := groups * len(pixels); left > 0; {
-		n := l.isa.nextPixels(r, left)
+	in, q := w.in, 0
+	for left := w.groups * len(pixels); left > 0; {
+		n := w.set.next(left)
 		for j := range n {
 			if j < left {
 				px := pixels[q]
-				a.In[j] = unsafe.Add(in, int(px.in)*vecBytes)
+				a.In[j] = unsafe.Add(in, int(px.in)*w.vec-w.skip)
 				a.Out[j] = unsafe.Add(out, int(px.out)*vecBytes)
 				if q++; q == len(pixels) && j+1 < left {
 					q = 0
-					in, out = unsafe.Add(in, inGroup), unsafe.Add(out, outGroup)
+					in, out = unsafe.Add(in, w.inGroup), unsafe.Add(out, w.outGroup)
 				}
 			} else { // the last tile repeats its last pixel
 				a.In[j], a.Out[j] = a.In[left-1], a.Out[left-1]
 			}
 		}
 		left -= n
-		if n == 1 && left == 0 && r == tileChannels && a.Tiles > 1 {
+		if n == 1 && left == 0 && alone && a.Tiles > 1 {
 			l.lastPixel(a, tileBytes)
 			return
 		}
-		l.isa.conv[r][n](a)
+		w.set.at[n](a)
 	}
 }
 
@@ -303,7 +354,7 @@ func (l *Linear) rest(a *asm.ConvArgs, pixels []pixel, in, out unsafe.Pointer, g
 // fill the pipes.
 func (l *Linear) lastPixel(a *asm.ConvArgs, tileBytes int) {
 	pairs, odd, skip := a.Tiles/2, a.Tiles%2, a.WTileSkip
-	a.Tiles, a.WTile, a.WTileSkip = pairs, tileBytes, skip+tileBytes
+	a.Tiles, a.WTileSkip = pairs, skip+tileBytes
 	l.isa.convPair(a)
 	if odd == 0 {
 		return
@@ -312,7 +363,7 @@ func (l *Linear) lastPixel(a *asm.ConvArgs, tileBytes int) {
 	a.W = unsafe.Add(a.W, 2*pairs*tileBytes)
 	a.Bias = unsafe.Add(a.Bias, 2*pairs*tileChannels*4)
 	a.Out[0] = unsafe.Add(a.Out[0], 2*pairs*tileChannels*vecBytes)
-	l.isa.conv[tileChannels][1](a)
+	l.isa.conv[tileChannels].at[1](a)
 }
 
 // fill stores what is left of a sum without taps: its bias.

@@ -33,7 +33,7 @@ func TestConvTiles(t *testing.T) {
 	for _, isa := range testSets() {
 		for ch := 1; ch <= tileChannels; ch++ {
 			for px := 1; px <= asm.MaxPixels; px++ {
-				f := isa.conv[ch][px]
+				f := isa.conv[ch].at[px]
 				if f == nil || isa == generic {
 					continue
 				}
@@ -65,11 +65,11 @@ func TestConvTiles(t *testing.T) {
 				}
 			}
 		}
-		for ch, list := range isa.pixels {
+		for ch := range isa.conv {
 			for left := range 3 * asm.MaxPixels {
 				if ch > 0 && left > 0 {
-					require.NotEmpty(t, list)
-					require.NotNil(t, isa.conv[ch][isa.nextPixels(ch, left)], "%s: %d channels, %d pixels", isa.name, ch, left)
+					require.NotEmpty(t, isa.conv[ch].pixels)
+					require.NotNil(t, isa.conv[ch].at[isa.conv[ch].next(left)], "%s: %d channels, %d pixels", isa.name, ch, left)
 				}
 			}
 		}

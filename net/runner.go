@@ -10,7 +10,7 @@ import (
 // ChunkGroups is the number of lane groups one worker takes through a network
 // at a time: enough to fill the pixel tile of the kernels with fully connected
 // layers, few enough for the caches.
-const ChunkGroups = 3
+const ChunkGroups = 4
 
 // Chunks splits groups lane groups evenly for a number of workers and returns
 // the number of chunks, each of at most ChunkGroups groups.

@@ -82,9 +82,10 @@ func (t *test) look(k, n int) verdict {
 }
 
 // next returns after how many trials the test looks again. Looks are apart by a sixteenth of
-// what has been drawn, and by at least four chunks: that is part of the procedure, and does
-// not depend on how samples are computed.
+// what has been drawn, in whole units, and by at least four units: that is part of the
+// procedure, and does not depend on how samples are computed.
 func (t *test) next(n int) int {
-	step := max(4*chunk, n/16/chunk*chunk)
+	const unit = 24
+	step := max(4*unit, n/16/unit*unit)
 	return min(n+step, t.samples)
 }

@@ -68,3 +68,15 @@ func (a avx512) laneSums16(v [8]vec, tmp vec, to [4]mem) {
 		a.op("VEXTRACTF32X4", imm(i), v[0].amd64(), m.amd64())
 	}
 }
+
+func (a avx512) vjoin(dst vec, first, second mem) {
+	a.op("VMOVUPS", first.amd64(), dst.single().amd64())
+	a.op("VINSERTF32X8", "$1", second.amd64(), dst.amd64(), dst.amd64())
+}
+
+func (a avx512) vsplit(src vec, first, second mem) {
+	a.op("VMOVUPS", src.single().amd64(), first.amd64())
+	a.op("VEXTRACTF32X8", "$1", src.amd64(), second.amd64())
+}
+
+func (a avx512) vsplatBoth(dst vec, m mem) { a.op("VBROADCASTSS", m.amd64(), dst.amd64()) }

@@ -15,12 +15,12 @@ import (
 var convTiles = map[string][][2]int{
 	"avx2":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
 	"neon":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
-	"avx512": {{4, 8}, {4, 6}, {4, 4}, {4, 3}, {4, 2}, {4, 1}, {3, 8}, {3, 4}, {2, 8}, {2, 4}},
+	"avx512": {{4, 8}, {3, 8}},
 }
 
 var convArg struct {
 	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
-	wTile                                                                                  int
+	wTile, pair, inStart, resume                                                                   int
 	batches, table, next, inBase, outBase                                                  int
 }
 
@@ -30,7 +30,8 @@ func init() {
 	o.tiles, o.segs = int(unsafe.Offsetof(c.Tiles)), int(unsafe.Offsetof(c.Segs))
 	o.segLen, o.segSkip = int(unsafe.Offsetof(c.SegLen)), int(unsafe.Offsetof(c.SegSkip))
 	o.wSegSkip, o.wTileSkip = int(unsafe.Offsetof(c.WSegSkip)), int(unsafe.Offsetof(c.WTileSkip))
-	o.wTile = int(unsafe.Offsetof(c.WTile))
+	o.resume = int(unsafe.Offsetof(c.Resume))
+	o.wTile, o.pair, o.inStart = int(unsafe.Offsetof(c.WTile)), int(unsafe.Offsetof(c.Pair)), int(unsafe.Offsetof(c.InStart))
 	o.w, o.bias = int(unsafe.Offsetof(c.W)), int(unsafe.Offsetof(c.Bias))
 	o.epilogue, o.gateOff = int(unsafe.Offsetof(c.Epilogue)), int(unsafe.Offsetof(c.GateOff))
 	o.in, o.out = int(unsafe.Offsetof(c.In)), int(unsafe.Offsetof(c.Out))
@@ -48,6 +49,12 @@ func emitConv(t target) {
 	}
 	if t.span() == 1 {
 		convKernel(t, 8, 1, true)
+	}
+	if two, ok := t.(pairs); ok {
+		joinKernel(t)
+		for _, p := range joinedPixels {
+			joinedKernel(two, p)
+		}
 	}
 }
 
@@ -128,7 +135,7 @@ func convKernel(t target, r, p int, pair bool) {
 	}
 	t.load(segs, at(args, convArg.segs))
 
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * perTile, nil}
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 32, []reg{w}, 4 * perTile, 0, nil}
 	if pair {
 		walk.weights = append(walk.weights, w2)
 	}
@@ -212,6 +219,16 @@ func convKernel(t target, r, p int, pair bool) {
 	t.dec(tiles)
 	t.jump(notZero, "tile")
 
+	nextBatch(t, p, false)
+	t.jump(always, "batch")
+	t.label("done")
+	t.ret()
+}
+
+// nextBatch takes the pixels of the next batch from the table, or jumps to done if there
+// is none.
+func nextBatch(t target, p int, joined bool) {
+	const args, segs, off reg = 0, 2, 3
 	t.load(off, at(args, convArg.batches))
 	t.dec(off)
 	t.jump(zero, "done")
@@ -220,7 +237,12 @@ func convKernel(t target, r, p int, pair bool) {
 	t.addMem(segs, at(args, convArg.next))
 	for j := range p {
 		t.load32(off, at(segs, 8*j))
-		t.shiftLeft(off, 5)
+		if joined {
+			t.shiftLeft(off, 6)
+			t.addMem(off, at(args, convArg.inStart))
+		} else {
+			t.shiftLeft(off, 5)
+		}
 		t.addMem(off, at(args, convArg.inBase))
 		t.store(off, at(args, convArg.in+8*j))
 		t.load32(off, at(segs, 8*j+4))
@@ -231,9 +253,6 @@ func convKernel(t target, r, p int, pair bool) {
 	t.load(off, at(args, convArg.next)) // not the pointer, which would end up behind the table
 	t.addImm(off, 8*p)
 	t.store(off, at(args, convArg.next))
-	t.jump(always, "batch")
-	t.label("done")
-	t.ret()
 }
 
 // convByElement is the turn of convKernel where weights need no splat. A register

@@ -1,5 +1,7 @@
 package main
 
+import "cmp"
+
 // segments is the loop that ConvRxP and SmallPxV share: over the segments of the
 // inputs of some pixels and, within each, over k, four at a time.
 //
@@ -12,6 +14,7 @@ type segments struct {
 	in              int   // bytes of input a step
 	weights         []reg // walk the packed weights
 	weight          int   // bytes of weights a step
+	unroll  int   // steps of one turn of the inner loop; 0: unroll
 	// turn emits some steps of k, one or unroll of them; at is where pixel j has its
 	// input of step u.
 	turn func(steps int, at func(j, u int) mem)
@@ -30,7 +33,7 @@ func eachStep(step func(u int, in func(j int) mem)) func(int, func(j, u int) mem
 const unroll = 4
 
 func (s *segments) emit(t target) {
-	indexed := t.indexed()
+	indexed, unroll := t.indexed(), cmp.Or(s.unroll, unroll)
 	// turn emits steps and moves on; off has already moved if it is an index.
 	turn := func(steps int) {
 		s.turn(steps, func(j, u int) mem {

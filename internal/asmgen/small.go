@@ -129,7 +129,7 @@ func smallKernel(t target, p, v int, both bool, wt weightType) {
 	}
 	t.load(segs, at(args, convArg.segs))
 
-	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, nil}
+	walk := segments{args, segs, off, pixelRegs(ptr0, p), 4, []reg{w}, stride, 0, nil}
 	if pair {
 		walk.weights = append(walk.weights, w2)
 	}

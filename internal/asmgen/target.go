@@ -139,6 +139,14 @@ type target interface {
 	stubs() []stub
 }
 
+// pairs is a target with room for two lane vectors in a register.
+type pairs interface {
+	target
+	vjoin(dst vec, first, second mem) // a pair of two places in memory
+	vsplit(src vec, first, second mem)
+	vsplatBoth(dst vec, m mem) // one float32 to every lane of a pair
+}
+
 // byElement is a target whose FMAs take one factor from an element of a register, so
 // that weights need no splat. Its lane vectors are two halves: registers 2v and 2v+1.
 type byElement interface {

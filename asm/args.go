@@ -273,7 +273,7 @@ type LinesArgs struct {
 }
 
 // SparseGroups is the largest number of lane groups that a SparseP kernel takes.
-const SparseGroups = 3
+const SparseGroups = 5
 
 // SparseEntry is a term of a sum: the offsets in bytes of its input and of its
 // weights.

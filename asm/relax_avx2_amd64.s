@@ -28,43 +28,104 @@ DATA quarter8<>+16(SB)/8, $0x3e8000003e800000
 DATA quarter8<>+24(SB)/8, $0x3e8000003e800000
 GLOBL quarter8<>(SB), RODATA|NOPTR, $32
 
-// func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
-TEXT ·GatherLanesAVX2(SB), NOSPLIT, $0-48
-	// loop: a lane vector a turn.
-	// AX destination, BX source, CX vectors left, DX stride, DI ... R14 offsets by lane;
-	// Y0 and Y1 values, Y2 sign bits.
-	MOVQ         sign+40(FP), SI
-	VMOVUPS      (SI), Y2
-	MOVQ         offset+32(FP), SI
-	MOVQ         (SI), DI
-	MOVQ         8(SI), R8
-	MOVQ         16(SI), R9
-	MOVQ         24(SI), R10
-	MOVQ         32(SI), R11
-	MOVQ         40(SI), R12
-	MOVQ         48(SI), R13
-	MOVQ         56(SI), R14
+// func GatherLanesAVX2(dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32)
+TEXT ·GatherLanesAVX2(SB), NOSPLIT, $0-40
+	// loop: eight lane vectors a turn, single: one.
+	// AX destination, BX source, CX vectors left, SI ... R13 offsets by lane;
+	// Y0-Y7 rows, Y8-Y11 transposed, Y12-Y13 sign bits.
+	MOVQ         sign+32(FP), DX
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	MOVQ         offset+24(FP), DX
+	MOVQ         (DX), SI
+	MOVQ         8(DX), DI
+	MOVQ         16(DX), R8
+	MOVQ         24(DX), R9
+	MOVQ         32(DX), R10
+	MOVQ         40(DX), R11
+	MOVQ         48(DX), R12
+	MOVQ         56(DX), R13
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), BX
 	MOVQ         n+16(FP), CX
-	MOVQ         stride+24(FP), DX
+	ADDQ         $-8, CX
+	JLT          rest
 	PCALIGN      $32
 loop:
-	VMOVSS       (BX)(DI*1), X0
-	VINSERTPS    $16, (BX)(R8*1), X0, X0
-	VINSERTPS    $32, (BX)(R9*1), X0, X0
-	VINSERTPS    $48, (BX)(R10*1), X0, X0
-	VMOVSS       (BX)(R11*1), X1
-	VINSERTPS    $16, (BX)(R12*1), X1, X1
-	VINSERTPS    $32, (BX)(R13*1), X1, X1
-	VINSERTPS    $48, (BX)(R14*1), X1, X1
+	VMOVUPS      (BX)(SI*1), Y0
+	VMOVUPS      (BX)(DI*1), Y1
+	VMOVUPS      (BX)(R8*1), Y2
+	VMOVUPS      (BX)(R9*1), Y3
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y9
+	VUNPCKLPS    Y3, Y2, Y10
+	VUNPCKHPS    Y3, Y2, Y11
+	VUNPCKLPD    Y10, Y8, Y0
+	VUNPCKHPD    Y10, Y8, Y1
+	VUNPCKLPD    Y11, Y9, Y2
+	VUNPCKHPD    Y11, Y9, Y3
+	VXORPS       Y12, Y0, Y0
+	VXORPS       Y12, Y1, Y1
+	VXORPS       Y12, Y2, Y2
+	VXORPS       Y12, Y3, Y3
+	VMOVUPS      X0, (AX)
+	VMOVUPS      X1, 32(AX)
+	VMOVUPS      X2, 64(AX)
+	VMOVUPS      X3, 96(AX)
+	VEXTRACTF128 $1, Y0, 128(AX)
+	VEXTRACTF128 $1, Y1, 160(AX)
+	VEXTRACTF128 $1, Y2, 192(AX)
+	VEXTRACTF128 $1, Y3, 224(AX)
+	VMOVUPS      (BX)(R10*1), Y4
+	VMOVUPS      (BX)(R11*1), Y5
+	VMOVUPS      (BX)(R12*1), Y6
+	VMOVUPS      (BX)(R13*1), Y7
+	VUNPCKLPS    Y5, Y4, Y8
+	VUNPCKHPS    Y5, Y4, Y9
+	VUNPCKLPS    Y7, Y6, Y10
+	VUNPCKHPS    Y7, Y6, Y11
+	VUNPCKLPD    Y10, Y8, Y4
+	VUNPCKHPD    Y10, Y8, Y5
+	VUNPCKLPD    Y11, Y9, Y6
+	VUNPCKHPD    Y11, Y9, Y7
+	VXORPS       Y13, Y4, Y4
+	VXORPS       Y13, Y5, Y5
+	VXORPS       Y13, Y6, Y6
+	VXORPS       Y13, Y7, Y7
+	VMOVUPS      X4, 16(AX)
+	VMOVUPS      X5, 48(AX)
+	VMOVUPS      X6, 80(AX)
+	VMOVUPS      X7, 112(AX)
+	VEXTRACTF128 $1, Y4, 144(AX)
+	VEXTRACTF128 $1, Y5, 176(AX)
+	VEXTRACTF128 $1, Y6, 208(AX)
+	VEXTRACTF128 $1, Y7, 240(AX)
+	ADDQ         $256, AX
+	ADDQ         $32, BX
+	ADDQ         $-8, CX
+	JGE          loop
+rest:
+	ADDQ         $8, CX
+	JZ           done
+	MOVQ         sign+32(FP), DX
+	VMOVUPS      16(DX), Y12
+single:
+	VMOVSS       (BX)(SI*1), X0
+	VINSERTPS    $16, (BX)(DI*1), X0, X0
+	VINSERTPS    $32, (BX)(R8*1), X0, X0
+	VINSERTPS    $48, (BX)(R9*1), X0, X0
+	VMOVSS       (BX)(R10*1), X1
+	VINSERTPS    $16, (BX)(R11*1), X1, X1
+	VINSERTPS    $32, (BX)(R12*1), X1, X1
+	VINSERTPS    $48, (BX)(R13*1), X1, X1
 	VINSERTF128  $1, X1, Y0, Y0
-	VXORPS       Y2, Y0, Y0
+	VXORPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $32, AX
-	ADDQ         DX, BX
+	ADDQ         $4, BX
 	DECQ         CX
-	JNZ          loop
+	JNZ          single
+done:
 	VZEROUPPER
 	RET
 

@@ -4,49 +4,142 @@
 
 #include "textflag.h"
 
-// func GatherLanesNEON(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
-TEXT ·GatherLanesNEON(SB), NOSPLIT, $0-48
-	// loop: a lane vector a turn.
-	// R0 destination, R1 source, R2 vectors left, R3 stride, R5 ... R12 offsets by lane;
-	// v0-v1 and v2-v3 values, v4-v5 sign bits.
-	MOVD   sign+40(FP), R4
-	WORD   $0xad401484 // ldp q4, q5, [x4]
-	MOVD   offset+32(FP), R4
-	MOVD   (R4), R5
-	MOVD   8(R4), R6
-	MOVD   16(R4), R7
-	MOVD   24(R4), R8
-	MOVD   32(R4), R9
-	MOVD   40(R4), R10
-	MOVD   48(R4), R11
-	MOVD   56(R4), R12
+// func GatherLanesNEON(dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32)
+TEXT ·GatherLanesNEON(SB), NOSPLIT, $0-40
+	// loop: eight lane vectors a turn, single: one.
+	// R0 destination, R1 source, R2 vectors left, R4 ... R11 offsets by lane;
+	// v0-v15 rows, v16-v23 transposed, v24-v27 sign bits.
+	MOVD   sign+32(FP), R3
+	WORD   $0xad406478 // ldp q24, q25, [x3]
+	WORD   $0xad416c7a // ldp q26, q27, [x3,#32]
+	MOVD   offset+24(FP), R3
+	MOVD   (R3), R4
+	MOVD   8(R3), R5
+	MOVD   16(R3), R6
+	MOVD   24(R3), R7
+	MOVD   32(R3), R8
+	MOVD   40(R3), R9
+	MOVD   48(R3), R10
+	MOVD   56(R3), R11
 	MOVD   dst+0(FP), R0
 	MOVD   src+8(FP), R1
 	MOVD   n+16(FP), R2
-	MOVD   stride+24(FP), R3
+	SUBS   $8, R2
+	BLT    rest
 	PCALIGN $16
 loop:
-	WORD   $0xbc656820 // ldr s0, [x1,x5]
+	ADD    R4, R1, R14
+	WORD   $0xad4005c0 // ldp q0, q1, [x14]
+	ADD    R5, R1, R14
+	WORD   $0xad400dc2 // ldp q2, q3, [x14]
 	ADD    R6, R1, R14
-	WORD   $0x0d4091c0 // ld1 {v0.s}[1], [x14]
+	WORD   $0xad4015c4 // ldp q4, q5, [x14]
 	ADD    R7, R1, R14
-	WORD   $0x4d4081c0 // ld1 {v0.s}[2], [x14]
+	WORD   $0xad401dc6 // ldp q6, q7, [x14]
+	WORD   $0x4e822810 // trn1 v16.4s, v0.4s, v2.4s
+	WORD   $0x4e826812 // trn2 v18.4s, v0.4s, v2.4s
+	WORD   $0x4e862894 // trn1 v20.4s, v4.4s, v6.4s
+	WORD   $0x4e866896 // trn2 v22.4s, v4.4s, v6.4s
+	WORD   $0x4ed42a00 // trn1 v0.2d, v16.2d, v20.2d
+	WORD   $0x4ed46a04 // trn2 v4.2d, v16.2d, v20.2d
+	WORD   $0x4ed62a42 // trn1 v2.2d, v18.2d, v22.2d
+	WORD   $0x4ed66a46 // trn2 v6.2d, v18.2d, v22.2d
+	WORD   $0x4e832831 // trn1 v17.4s, v1.4s, v3.4s
+	WORD   $0x4e836833 // trn2 v19.4s, v1.4s, v3.4s
+	WORD   $0x4e8728b5 // trn1 v21.4s, v5.4s, v7.4s
+	WORD   $0x4e8768b7 // trn2 v23.4s, v5.4s, v7.4s
+	WORD   $0x4ed52a21 // trn1 v1.2d, v17.2d, v21.2d
+	WORD   $0x4ed56a25 // trn2 v5.2d, v17.2d, v21.2d
+	WORD   $0x4ed72a63 // trn1 v3.2d, v19.2d, v23.2d
+	WORD   $0x4ed76a67 // trn2 v7.2d, v19.2d, v23.2d
+	WORD   $0x6e381c00 // eor v0.16b, v0.16b, v24.16b
+	WORD   $0x6e391c21 // eor v1.16b, v1.16b, v25.16b
+	WORD   $0x6e381c42 // eor v2.16b, v2.16b, v24.16b
+	WORD   $0x6e391c63 // eor v3.16b, v3.16b, v25.16b
+	WORD   $0x6e381c84 // eor v4.16b, v4.16b, v24.16b
+	WORD   $0x6e391ca5 // eor v5.16b, v5.16b, v25.16b
+	WORD   $0x6e381cc6 // eor v6.16b, v6.16b, v24.16b
+	WORD   $0x6e391ce7 // eor v7.16b, v7.16b, v25.16b
+	WORD   $0x3d800000 // str q0, [x0]
+	WORD   $0x3d800802 // str q2, [x0,#32]
+	WORD   $0x3d801004 // str q4, [x0,#64]
+	WORD   $0x3d801806 // str q6, [x0,#96]
+	WORD   $0x3d802001 // str q1, [x0,#128]
+	WORD   $0x3d802803 // str q3, [x0,#160]
+	WORD   $0x3d803005 // str q5, [x0,#192]
+	WORD   $0x3d803807 // str q7, [x0,#224]
 	ADD    R8, R1, R14
-	WORD   $0x4d4091c0 // ld1 {v0.s}[3], [x14]
-	WORD   $0xbc696821 // ldr s1, [x1,x9]
+	WORD   $0xad4025c8 // ldp q8, q9, [x14]
+	ADD    R9, R1, R14
+	WORD   $0xad402dca // ldp q10, q11, [x14]
 	ADD    R10, R1, R14
-	WORD   $0x0d4091c1 // ld1 {v1.s}[1], [x14]
+	WORD   $0xad4035cc // ldp q12, q13, [x14]
 	ADD    R11, R1, R14
+	WORD   $0xad403dce // ldp q14, q15, [x14]
+	WORD   $0x4e8a2910 // trn1 v16.4s, v8.4s, v10.4s
+	WORD   $0x4e8a6912 // trn2 v18.4s, v8.4s, v10.4s
+	WORD   $0x4e8e2994 // trn1 v20.4s, v12.4s, v14.4s
+	WORD   $0x4e8e6996 // trn2 v22.4s, v12.4s, v14.4s
+	WORD   $0x4ed42a08 // trn1 v8.2d, v16.2d, v20.2d
+	WORD   $0x4ed46a0c // trn2 v12.2d, v16.2d, v20.2d
+	WORD   $0x4ed62a4a // trn1 v10.2d, v18.2d, v22.2d
+	WORD   $0x4ed66a4e // trn2 v14.2d, v18.2d, v22.2d
+	WORD   $0x4e8b2931 // trn1 v17.4s, v9.4s, v11.4s
+	WORD   $0x4e8b6933 // trn2 v19.4s, v9.4s, v11.4s
+	WORD   $0x4e8f29b5 // trn1 v21.4s, v13.4s, v15.4s
+	WORD   $0x4e8f69b7 // trn2 v23.4s, v13.4s, v15.4s
+	WORD   $0x4ed52a29 // trn1 v9.2d, v17.2d, v21.2d
+	WORD   $0x4ed56a2d // trn2 v13.2d, v17.2d, v21.2d
+	WORD   $0x4ed72a6b // trn1 v11.2d, v19.2d, v23.2d
+	WORD   $0x4ed76a6f // trn2 v15.2d, v19.2d, v23.2d
+	WORD   $0x6e3a1d08 // eor v8.16b, v8.16b, v26.16b
+	WORD   $0x6e3b1d29 // eor v9.16b, v9.16b, v27.16b
+	WORD   $0x6e3a1d4a // eor v10.16b, v10.16b, v26.16b
+	WORD   $0x6e3b1d6b // eor v11.16b, v11.16b, v27.16b
+	WORD   $0x6e3a1d8c // eor v12.16b, v12.16b, v26.16b
+	WORD   $0x6e3b1dad // eor v13.16b, v13.16b, v27.16b
+	WORD   $0x6e3a1dce // eor v14.16b, v14.16b, v26.16b
+	WORD   $0x6e3b1def // eor v15.16b, v15.16b, v27.16b
+	WORD   $0x3d800408 // str q8, [x0,#16]
+	WORD   $0x3d800c0a // str q10, [x0,#48]
+	WORD   $0x3d80140c // str q12, [x0,#80]
+	WORD   $0x3d801c0e // str q14, [x0,#112]
+	WORD   $0x3d802409 // str q9, [x0,#144]
+	WORD   $0x3d802c0b // str q11, [x0,#176]
+	WORD   $0x3d80340d // str q13, [x0,#208]
+	WORD   $0x3d803c0f // str q15, [x0,#240]
+	ADDS   $256, R0
+	ADDS   $32, R1
+	SUBS   $8, R2
+	BGE    loop
+rest:
+	ADDS   $8, R2
+	BEQ    done
+	MOVD   sign+32(FP), R3
+	WORD   $0xad40e478 // ldp q24, q25, [x3,#16]
+single:
+	WORD   $0xbc646820 // ldr s0, [x1,x4]
+	ADD    R5, R1, R14
+	WORD   $0x0d4091c0 // ld1 {v0.s}[1], [x14]
+	ADD    R6, R1, R14
+	WORD   $0x4d4081c0 // ld1 {v0.s}[2], [x14]
+	ADD    R7, R1, R14
+	WORD   $0x4d4091c0 // ld1 {v0.s}[3], [x14]
+	WORD   $0xbc686821 // ldr s1, [x1,x8]
+	ADD    R9, R1, R14
+	WORD   $0x0d4091c1 // ld1 {v1.s}[1], [x14]
+	ADD    R10, R1, R14
 	WORD   $0x4d4081c1 // ld1 {v1.s}[2], [x14]
-	ADD    R12, R1, R14
+	ADD    R11, R1, R14
 	WORD   $0x4d4091c1 // ld1 {v1.s}[3], [x14]
-	WORD   $0x6e241c00 // eor v0.16b, v0.16b, v4.16b
-	WORD   $0x6e251c21 // eor v1.16b, v1.16b, v5.16b
+	WORD   $0x6e381c00 // eor v0.16b, v0.16b, v24.16b
+	WORD   $0x6e391c21 // eor v1.16b, v1.16b, v25.16b
 	WORD   $0xad000400 // stp q0, q1, [x0]
 	ADDS   $32, R0
-	ADDS   R3, R1
+	ADDS   $4, R1
 	SUBS   $1, R2
-	BNE    loop
+	BNE    single
+done:
 	RET
 
 // func RelaxNEON(a *RelaxArgs)

@@ -7,14 +7,15 @@
 // func Sparse1AVX2(a *SparseArgs)
 TEXT ·Sparse1AVX2(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
-	// R11 ... outputs by group;
-	// Y0-Y3 sums by (group, channel), Y12 inputs, Y15 weight.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 output
+	// channel, R9 ... R9 inputs by group;
+	// Y0-Y3 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI
-	MOVQ         40(DX), R8
-	MOVQ         64(DX), R11
+	XORQ         R8, R8
+	MOVQ         40(DX), R9
 tile:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
@@ -25,24 +26,25 @@ tile:
 	PCALIGN      $32
 loop:
 	MOVLQSX      (BX), DI
-	VMOVUPS      (R8)(DI*1), Y12
+	VMOVUPS      (R9)(DI*1), Y4
 	MOVLQSX      4(BX), DI
 	VBROADCASTSS (CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y4, Y0
 	VBROADCASTSS 4(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y4, Y1
 	VBROADCASTSS 8(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y4, Y2
 	VBROADCASTSS 12(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y4, Y3
 	ADDQ         $8, BX
 	DECQ         AX
 	JNZ          loop
-	VMOVUPS      Y0, (R11)
-	VMOVUPS      Y1, 32(R11)
-	VMOVUPS      Y2, 64(R11)
-	VMOVUPS      Y3, 96(R11)
-	ADDQ         $128, R11
+	MOVQ         80(DX), DI
+	VMOVUPS      Y0, (DI)(R8*1)
+	VMOVUPS      Y1, 32(DI)(R8*1)
+	VMOVUPS      Y2, 64(DI)(R8*1)
+	VMOVUPS      Y3, 96(DI)(R8*1)
+	ADDQ         $128, R8
 	ADDQ         32(DX), CX
 	DECQ         SI
 	JNZ          tile
@@ -52,16 +54,16 @@ loop:
 // func Sparse2AVX2(a *SparseArgs)
 TEXT ·Sparse2AVX2(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
-	// R11 ... outputs by group;
-	// Y0-Y7 sums by (group, channel), Y12-Y13 inputs, Y15 weight.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 output
+	// channel, R9 ... R10 inputs by group;
+	// Y0-Y7 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI
-	MOVQ         40(DX), R8
-	MOVQ         64(DX), R11
-	MOVQ         48(DX), R9
-	MOVQ         72(DX), R12
+	XORQ         R8, R8
+	MOVQ         40(DX), R9
+	MOVQ         48(DX), R10
 tile:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
@@ -76,34 +78,35 @@ tile:
 	PCALIGN      $32
 loop:
 	MOVLQSX      (BX), DI
-	VMOVUPS      (R8)(DI*1), Y12
-	VMOVUPS      (R9)(DI*1), Y13
+	VMOVUPS      (R9)(DI*1), Y8
+	VMOVUPS      (R10)(DI*1), Y9
 	MOVLQSX      4(BX), DI
 	VBROADCASTSS (CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y8, Y0
+	VFMADD231PS  Y15, Y9, Y4
 	VBROADCASTSS 4(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y1
-	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y8, Y1
+	VFMADD231PS  Y15, Y9, Y5
 	VBROADCASTSS 8(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y2
-	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y8, Y2
+	VFMADD231PS  Y15, Y9, Y6
 	VBROADCASTSS 12(CX)(DI*1), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y8, Y3
+	VFMADD231PS  Y15, Y9, Y7
 	ADDQ         $8, BX
 	DECQ         AX
 	JNZ          loop
-	VMOVUPS      Y0, (R11)
-	VMOVUPS      Y1, 32(R11)
-	VMOVUPS      Y2, 64(R11)
-	VMOVUPS      Y3, 96(R11)
-	ADDQ         $128, R11
-	VMOVUPS      Y4, (R12)
-	VMOVUPS      Y5, 32(R12)
-	VMOVUPS      Y6, 64(R12)
-	VMOVUPS      Y7, 96(R12)
-	ADDQ         $128, R12
+	MOVQ         80(DX), DI
+	VMOVUPS      Y0, (DI)(R8*1)
+	VMOVUPS      Y1, 32(DI)(R8*1)
+	VMOVUPS      Y2, 64(DI)(R8*1)
+	VMOVUPS      Y3, 96(DI)(R8*1)
+	MOVQ         88(DX), DI
+	VMOVUPS      Y4, (DI)(R8*1)
+	VMOVUPS      Y5, 32(DI)(R8*1)
+	VMOVUPS      Y6, 64(DI)(R8*1)
+	VMOVUPS      Y7, 96(DI)(R8*1)
+	ADDQ         $128, R8
 	ADDQ         32(DX), CX
 	DECQ         SI
 	JNZ          tile
@@ -113,18 +116,17 @@ loop:
 // func Sparse3AVX2(a *SparseArgs)
 TEXT ·Sparse3AVX2(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 ... inputs,
-	// R11 ... outputs by group;
-	// Y0-Y11 sums by (group, channel), Y12-Y14 inputs, Y15 weight.
+	// AX terms left, BX list, CX weights, DX args, SI tiles left, DI offset, R8 output
+	// channel, R9 ... R11 inputs by group;
+	// Y0-Y11 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVQ         a+0(FP), DX
 	MOVQ         24(DX), CX
 	MOVQ         (DX), SI
-	MOVQ         40(DX), R8
-	MOVQ         64(DX), R11
-	MOVQ         48(DX), R9
-	MOVQ         72(DX), R12
-	MOVQ         56(DX), R10
-	MOVQ         80(DX), R13
+	XORQ         R8, R8
+	MOVQ         40(DX), R9
+	MOVQ         48(DX), R10
+	MOVQ         56(DX), R11
 tile:
 	VXORPS       X0, X0, X0
 	VXORPS       X1, X1, X1
@@ -143,9 +145,9 @@ tile:
 	PCALIGN      $32
 loop:
 	MOVLQSX      (BX), DI
-	VMOVUPS      (R8)(DI*1), Y12
-	VMOVUPS      (R9)(DI*1), Y13
-	VMOVUPS      (R10)(DI*1), Y14
+	VMOVUPS      (R9)(DI*1), Y12
+	VMOVUPS      (R10)(DI*1), Y13
+	VMOVUPS      (R11)(DI*1), Y14
 	MOVLQSX      4(BX), DI
 	VBROADCASTSS (CX)(DI*1), Y15
 	VFMADD231PS  Y15, Y12, Y0
@@ -166,21 +168,22 @@ loop:
 	ADDQ         $8, BX
 	DECQ         AX
 	JNZ          loop
-	VMOVUPS      Y0, (R11)
-	VMOVUPS      Y1, 32(R11)
-	VMOVUPS      Y2, 64(R11)
-	VMOVUPS      Y3, 96(R11)
-	ADDQ         $128, R11
-	VMOVUPS      Y4, (R12)
-	VMOVUPS      Y5, 32(R12)
-	VMOVUPS      Y6, 64(R12)
-	VMOVUPS      Y7, 96(R12)
-	ADDQ         $128, R12
-	VMOVUPS      Y8, (R13)
-	VMOVUPS      Y9, 32(R13)
-	VMOVUPS      Y10, 64(R13)
-	VMOVUPS      Y11, 96(R13)
-	ADDQ         $128, R13
+	MOVQ         80(DX), DI
+	VMOVUPS      Y0, (DI)(R8*1)
+	VMOVUPS      Y1, 32(DI)(R8*1)
+	VMOVUPS      Y2, 64(DI)(R8*1)
+	VMOVUPS      Y3, 96(DI)(R8*1)
+	MOVQ         88(DX), DI
+	VMOVUPS      Y4, (DI)(R8*1)
+	VMOVUPS      Y5, 32(DI)(R8*1)
+	VMOVUPS      Y6, 64(DI)(R8*1)
+	VMOVUPS      Y7, 96(DI)(R8*1)
+	MOVQ         96(DX), DI
+	VMOVUPS      Y8, (DI)(R8*1)
+	VMOVUPS      Y9, 32(DI)(R8*1)
+	VMOVUPS      Y10, 64(DI)(R8*1)
+	VMOVUPS      Y11, 96(DI)(R8*1)
+	ADDQ         $128, R8
 	ADDQ         32(DX), CX
 	DECQ         SI
 	JNZ          tile

@@ -7,14 +7,15 @@
 // func Sparse1NEON(a *SparseArgs)
 TEXT ·Sparse1NEON(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
-	// R9 ... outputs by group;
-	// v0-v7 sums by (group, channel), v24-v25 inputs, v30-v31 weight.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 output
+	// channel, R7 ... R7 inputs by group;
+	// v0-v7 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4
-	MOVD   40(R3), R6
-	MOVD   64(R3), R9
+	MOVD   ZR, R6
+	MOVD   40(R3), R7
 tile:
 	WORD   $0x6f00e400 // movi v0.2d, #0x0
 	WORD   $0x6f00e401 // movi v1.2d, #0x0
@@ -29,27 +30,29 @@ tile:
 	PCALIGN $16
 loop:
 	MOVW   (R1), R5
-	ADD    R5, R6, R14
-	WORD   $0xad4065d8 // ldp q24, q25, [x14]
+	ADD    R5, R7, R14
+	WORD   $0xad4025c8 // ldp q8, q9, [x14]
 	MOVW   4(R1), R5
 	ADD    R5, R2, R14
 	WORD   $0x3dc001de // ldr q30, [x14]
-	WORD   $0x4f9e1300 // fmla v0.4s, v24.4s, v30.s[0]
-	WORD   $0x4f9e1321 // fmla v1.4s, v25.4s, v30.s[0]
-	WORD   $0x4fbe1302 // fmla v2.4s, v24.4s, v30.s[1]
-	WORD   $0x4fbe1323 // fmla v3.4s, v25.4s, v30.s[1]
-	WORD   $0x4f9e1b04 // fmla v4.4s, v24.4s, v30.s[2]
-	WORD   $0x4f9e1b25 // fmla v5.4s, v25.4s, v30.s[2]
-	WORD   $0x4fbe1b06 // fmla v6.4s, v24.4s, v30.s[3]
-	WORD   $0x4fbe1b27 // fmla v7.4s, v25.4s, v30.s[3]
+	WORD   $0x4f9e1100 // fmla v0.4s, v8.4s, v30.s[0]
+	WORD   $0x4f9e1121 // fmla v1.4s, v9.4s, v30.s[0]
+	WORD   $0x4fbe1102 // fmla v2.4s, v8.4s, v30.s[1]
+	WORD   $0x4fbe1123 // fmla v3.4s, v9.4s, v30.s[1]
+	WORD   $0x4f9e1904 // fmla v4.4s, v8.4s, v30.s[2]
+	WORD   $0x4f9e1925 // fmla v5.4s, v9.4s, v30.s[2]
+	WORD   $0x4fbe1906 // fmla v6.4s, v8.4s, v30.s[3]
+	WORD   $0x4fbe1927 // fmla v7.4s, v9.4s, v30.s[3]
 	ADDS   $8, R1
 	SUBS   $1, R0
 	BNE    loop
-	WORD   $0xad000520 // stp q0, q1, [x9]
-	WORD   $0xad010d22 // stp q2, q3, [x9,#32]
-	WORD   $0xad021524 // stp q4, q5, [x9,#64]
-	WORD   $0xad031d26 // stp q6, q7, [x9,#96]
-	ADDS   $128, R9
+	MOVD   80(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	ADDS   $128, R6
 	MOVD   32(R3), R15
 	ADDS   R15, R2
 	SUBS   $1, R4
@@ -59,16 +62,16 @@ loop:
 // func Sparse2NEON(a *SparseArgs)
 TEXT ·Sparse2NEON(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
-	// R9 ... outputs by group;
-	// v0-v15 sums by (group, channel), v24-v27 inputs, v30-v31 weight.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 output
+	// channel, R7 ... R8 inputs by group;
+	// v0-v15 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4
-	MOVD   40(R3), R6
-	MOVD   64(R3), R9
-	MOVD   48(R3), R7
-	MOVD   72(R3), R10
+	MOVD   ZR, R6
+	MOVD   40(R3), R7
+	MOVD   48(R3), R8
 tile:
 	WORD   $0x6f00e400 // movi v0.2d, #0x0
 	WORD   $0x6f00e401 // movi v1.2d, #0x0
@@ -91,42 +94,45 @@ tile:
 	PCALIGN $16
 loop:
 	MOVW   (R1), R5
-	ADD    R5, R6, R14
-	WORD   $0xad4065d8 // ldp q24, q25, [x14]
 	ADD    R5, R7, R14
-	WORD   $0xad406dda // ldp q26, q27, [x14]
+	WORD   $0xad4045d0 // ldp q16, q17, [x14]
+	ADD    R5, R8, R14
+	WORD   $0xad404dd2 // ldp q18, q19, [x14]
 	MOVW   4(R1), R5
 	ADD    R5, R2, R14
 	WORD   $0x3dc001de // ldr q30, [x14]
-	WORD   $0x4f9e1300 // fmla v0.4s, v24.4s, v30.s[0]
-	WORD   $0x4f9e1321 // fmla v1.4s, v25.4s, v30.s[0]
-	WORD   $0x4f9e1348 // fmla v8.4s, v26.4s, v30.s[0]
-	WORD   $0x4f9e1369 // fmla v9.4s, v27.4s, v30.s[0]
-	WORD   $0x4fbe1302 // fmla v2.4s, v24.4s, v30.s[1]
-	WORD   $0x4fbe1323 // fmla v3.4s, v25.4s, v30.s[1]
-	WORD   $0x4fbe134a // fmla v10.4s, v26.4s, v30.s[1]
-	WORD   $0x4fbe136b // fmla v11.4s, v27.4s, v30.s[1]
-	WORD   $0x4f9e1b04 // fmla v4.4s, v24.4s, v30.s[2]
-	WORD   $0x4f9e1b25 // fmla v5.4s, v25.4s, v30.s[2]
-	WORD   $0x4f9e1b4c // fmla v12.4s, v26.4s, v30.s[2]
-	WORD   $0x4f9e1b6d // fmla v13.4s, v27.4s, v30.s[2]
-	WORD   $0x4fbe1b06 // fmla v6.4s, v24.4s, v30.s[3]
-	WORD   $0x4fbe1b27 // fmla v7.4s, v25.4s, v30.s[3]
-	WORD   $0x4fbe1b4e // fmla v14.4s, v26.4s, v30.s[3]
-	WORD   $0x4fbe1b6f // fmla v15.4s, v27.4s, v30.s[3]
+	WORD   $0x4f9e1200 // fmla v0.4s, v16.4s, v30.s[0]
+	WORD   $0x4f9e1221 // fmla v1.4s, v17.4s, v30.s[0]
+	WORD   $0x4f9e1248 // fmla v8.4s, v18.4s, v30.s[0]
+	WORD   $0x4f9e1269 // fmla v9.4s, v19.4s, v30.s[0]
+	WORD   $0x4fbe1202 // fmla v2.4s, v16.4s, v30.s[1]
+	WORD   $0x4fbe1223 // fmla v3.4s, v17.4s, v30.s[1]
+	WORD   $0x4fbe124a // fmla v10.4s, v18.4s, v30.s[1]
+	WORD   $0x4fbe126b // fmla v11.4s, v19.4s, v30.s[1]
+	WORD   $0x4f9e1a04 // fmla v4.4s, v16.4s, v30.s[2]
+	WORD   $0x4f9e1a25 // fmla v5.4s, v17.4s, v30.s[2]
+	WORD   $0x4f9e1a4c // fmla v12.4s, v18.4s, v30.s[2]
+	WORD   $0x4f9e1a6d // fmla v13.4s, v19.4s, v30.s[2]
+	WORD   $0x4fbe1a06 // fmla v6.4s, v16.4s, v30.s[3]
+	WORD   $0x4fbe1a27 // fmla v7.4s, v17.4s, v30.s[3]
+	WORD   $0x4fbe1a4e // fmla v14.4s, v18.4s, v30.s[3]
+	WORD   $0x4fbe1a6f // fmla v15.4s, v19.4s, v30.s[3]
 	ADDS   $8, R1
 	SUBS   $1, R0
 	BNE    loop
-	WORD   $0xad000520 // stp q0, q1, [x9]
-	WORD   $0xad010d22 // stp q2, q3, [x9,#32]
-	WORD   $0xad021524 // stp q4, q5, [x9,#64]
-	WORD   $0xad031d26 // stp q6, q7, [x9,#96]
-	ADDS   $128, R9
-	WORD   $0xad002548 // stp q8, q9, [x10]
-	WORD   $0xad012d4a // stp q10, q11, [x10,#32]
-	WORD   $0xad02354c // stp q12, q13, [x10,#64]
-	WORD   $0xad033d4e // stp q14, q15, [x10,#96]
-	ADDS   $128, R10
+	MOVD   80(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	MOVD   88(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0025c8 // stp q8, q9, [x14]
+	WORD   $0xad012dca // stp q10, q11, [x14,#32]
+	WORD   $0xad0235cc // stp q12, q13, [x14,#64]
+	WORD   $0xad033dce // stp q14, q15, [x14,#96]
+	ADDS   $128, R6
 	MOVD   32(R3), R15
 	ADDS   R15, R2
 	SUBS   $1, R4
@@ -136,18 +142,17 @@ loop:
 // func Sparse3NEON(a *SparseArgs)
 TEXT ·Sparse3NEON(SB), NOSPLIT, $0-8
 	// tile: four channels, loop: a term of their sums a turn.
-	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 ... inputs,
-	// R9 ... outputs by group;
-	// v0-v23 sums by (group, channel), v24-v29 inputs, v30-v31 weight.
+	// R0 terms left, R1 list, R2 weights, R3 args, R4 tiles left, R5 offset, R6 output
+	// channel, R7 ... R9 inputs by group;
+	// v0-v23 sums by (group, channel), then what is held, inputs or pairs of weights, and
+	// the other one.
 	MOVD   a+0(FP), R3
 	MOVD   24(R3), R2
 	MOVD   (R3), R4
-	MOVD   40(R3), R6
-	MOVD   64(R3), R9
-	MOVD   48(R3), R7
-	MOVD   72(R3), R10
-	MOVD   56(R3), R8
-	MOVD   80(R3), R11
+	MOVD   ZR, R6
+	MOVD   40(R3), R7
+	MOVD   48(R3), R8
+	MOVD   56(R3), R9
 tile:
 	WORD   $0x6f00e400 // movi v0.2d, #0x0
 	WORD   $0x6f00e401 // movi v1.2d, #0x0
@@ -178,11 +183,11 @@ tile:
 	PCALIGN $16
 loop:
 	MOVW   (R1), R5
-	ADD    R5, R6, R14
-	WORD   $0xad4065d8 // ldp q24, q25, [x14]
 	ADD    R5, R7, R14
-	WORD   $0xad406dda // ldp q26, q27, [x14]
+	WORD   $0xad4065d8 // ldp q24, q25, [x14]
 	ADD    R5, R8, R14
+	WORD   $0xad406dda // ldp q26, q27, [x14]
+	ADD    R5, R9, R14
 	WORD   $0xad4075dc // ldp q28, q29, [x14]
 	MOVW   4(R1), R5
 	ADD    R5, R2, R14
@@ -214,21 +219,25 @@ loop:
 	ADDS   $8, R1
 	SUBS   $1, R0
 	BNE    loop
-	WORD   $0xad000520 // stp q0, q1, [x9]
-	WORD   $0xad010d22 // stp q2, q3, [x9,#32]
-	WORD   $0xad021524 // stp q4, q5, [x9,#64]
-	WORD   $0xad031d26 // stp q6, q7, [x9,#96]
-	ADDS   $128, R9
-	WORD   $0xad002548 // stp q8, q9, [x10]
-	WORD   $0xad012d4a // stp q10, q11, [x10,#32]
-	WORD   $0xad02354c // stp q12, q13, [x10,#64]
-	WORD   $0xad033d4e // stp q14, q15, [x10,#96]
-	ADDS   $128, R10
-	WORD   $0xad004570 // stp q16, q17, [x11]
-	WORD   $0xad014d72 // stp q18, q19, [x11,#32]
-	WORD   $0xad025574 // stp q20, q21, [x11,#64]
-	WORD   $0xad035d76 // stp q22, q23, [x11,#96]
-	ADDS   $128, R11
+	MOVD   80(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0005c0 // stp q0, q1, [x14]
+	WORD   $0xad010dc2 // stp q2, q3, [x14,#32]
+	WORD   $0xad0215c4 // stp q4, q5, [x14,#64]
+	WORD   $0xad031dc6 // stp q6, q7, [x14,#96]
+	MOVD   88(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0025c8 // stp q8, q9, [x14]
+	WORD   $0xad012dca // stp q10, q11, [x14,#32]
+	WORD   $0xad0235cc // stp q12, q13, [x14,#64]
+	WORD   $0xad033dce // stp q14, q15, [x14,#96]
+	MOVD   96(R3), R5
+	ADD    R6, R5, R14
+	WORD   $0xad0045d0 // stp q16, q17, [x14]
+	WORD   $0xad014dd2 // stp q18, q19, [x14,#32]
+	WORD   $0xad0255d4 // stp q20, q21, [x14,#64]
+	WORD   $0xad035dd6 // stp q22, q23, [x14,#96]
+	ADDS   $128, R6
 	MOVD   32(R3), R15
 	ADDS   R15, R2
 	SUBS   $1, R4

@@ -212,10 +212,11 @@ func DepthValuesAVX2(a *TapsArgs)
 func GateAVX2(dst, src, by unsafe.Pointer, n int)
 
 // GatherLanesAVX2 writes n lane vectors: lane l of vector k is the float32 at src +
-// k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.
+// 4*k + offset[l], its sign bit flipped where that of sign[l] is set. Offsets count bytes.
+// Sign holds those of lanes 0-3 twice, then those of lanes 4-7 twice.
 //
 //go:noescape
-func GatherLanesAVX2(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+func GatherLanesAVX2(dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32)
 
 // GatherRowsAVX2 copies the first four lane vectors of n rows at src, rowStride bytes apart, to dst, one after the other.
 //

@@ -60,3 +60,18 @@ func PeakFMAAVX512(n int)
 //
 //go:noescape
 func ReadMemoryAVX512(p unsafe.Pointer, n, reps int)
+
+// Sparse3AVX512 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse3AVX512(a *SparseArgs)
+
+// Sparse4AVX512 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse4AVX512(a *SparseArgs)
+
+// Sparse5AVX512 computes an output pixel of as many lane groups, as SparseArgs describes.
+//
+//go:noescape
+func Sparse5AVX512(a *SparseArgs)

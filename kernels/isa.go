@@ -23,7 +23,7 @@ type ISA struct {
 	selectMask  func(dst, src, mask unsafe.Pointer, n int)
 	affine      func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
 	box         func(c, r unsafe.Pointer, n int, a *asm.IntervalArgs)
-	gatherLanes func(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32)
+	gatherLanes func(dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32)
 	relax       func(*asm.RelaxArgs)
 	relaxLanes  func(*asm.RelaxArgs)
 	relaxEach   func(*asm.RelaxArgs)
@@ -119,6 +119,7 @@ type Scratch struct {
 	tap      [1]asm.Tap
 	mask     [Lanes]uint32
 	offset   [Lanes]int
+	signs    [2 * Lanes]uint32
 
 	sums      []float32 // of WeightGrad
 	copied    []float32 // of its input

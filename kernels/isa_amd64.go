@@ -96,7 +96,7 @@ var avx2 = &ISA{
 	boxAdd:      asm.IntervalAddAVX2,
 	peakFMA:     asm.PeakFMAAVX2,
 	readMemory:  asm.ReadMemoryAVX2,
-	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1AVX2, 2: asm.Sparse2AVX2, 3: asm.Sparse3AVX2},
+	sparse:      [asm.SparseGroups + 1]func(*asm.SparseArgs){1: asm.Sparse1AVX2, 2: asm.Sparse2AVX2, 3: asm.Sparse3AVX2},
 }
 
 var avx512 = newAVX512(!doublePumped())
@@ -108,27 +108,24 @@ func newAVX512(wide bool) *ISA {
 	i := *avx2
 	i.name = "avx512"
 	if wide {
-		for r, c := range conv512 {
-			if c.pixels != nil {
-				i.conv[r] = c
-			}
-		}
+		i.conv[4], i.conv[3] = conv512[0], conv512[1]
 		i.joined = &joined512
+		i.sparse[3], i.sparse[4], i.sparse[5] = asm.Sparse3AVX512, asm.Sparse4AVX512, asm.Sparse5AVX512
 	}
 	i.peakFMA, i.readMemory = asm.PeakFMAAVX512, asm.ReadMemoryAVX512
 	return &i
 }
 
-// conv512 pays where a 512-bit FMA takes no longer than a 256-bit one.
+// conv512, of four channels and of three, pays where a 512-bit FMA takes no longer than a 256-bit one.
 //
 // A step of 4x8 takes 9 cycles, for two shuffles take the place of FMAs, one of AVX2's 4xP
 // two for each pixel.
-var conv512 = [5]convSet{
-	4: {
+var conv512 = [2]convSet{
+	{
 		[9]func(*asm.ConvArgs){1: asm.Conv4x1AVX2, 2: asm.Conv4x2AVX2, 3: asm.Conv4x3AVX2, 8: asm.Conv4x8AVX512},
 		[]int{0, 1, 2, 3, 2, 8, 8, 8, 8},
 	},
-	3: {[9]func(*asm.ConvArgs){4: asm.Conv3x4AVX2, 8: asm.Conv3x8AVX512}, []int{4, 4, 4, 4, 4, 8}},
+	{[9]func(*asm.ConvArgs){4: asm.Conv3x4AVX2, 8: asm.Conv3x8AVX512}, []int{4, 4, 4, 4, 4, 8}},
 }
 
 // joined512 need no shuffles.

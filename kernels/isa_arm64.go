@@ -80,7 +80,7 @@ var neon = &ISA{
 	boxAdd:      asm.IntervalAddNEON,
 	peakFMA:     asm.PeakFMANEON,
 	readMemory:  asm.ReadMemoryNEON,
-	sparse:      [4]func(*asm.SparseArgs){1: asm.Sparse1NEON, 2: asm.Sparse2NEON, 3: asm.Sparse3NEON},
+	sparse:      [asm.SparseGroups + 1]func(*asm.SparseArgs){1: asm.Sparse1NEON, 2: asm.Sparse2NEON, 3: asm.Sparse3NEON},
 }
 
 // nativePlanes returns the kernels of planes of a set; nil: those of the generic one.

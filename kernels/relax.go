@@ -150,34 +150,38 @@ type Row struct {
 	Minus bool
 }
 
-// GatherLanes writes n lane vectors to dst. Lane l of vector k is element k of row
-// list[l]. columns holds the rows as [n][rows]; it may hold more after the first n.
-func (i *ISA) GatherLanes(sc *Scratch, dst, columns []float32, n, rows int, list *[Lanes]Row) {
+// GatherLanes writes n lane vectors to dst. Lane l of vector k is element from+k of row
+// list[l] of a matrix with rows of cols elements.
+func (i *ISA) GatherLanes(sc *Scratch, dst, matrix []float32, cols, from, n int, list *[Lanes]Row) {
 	if n == 0 {
 		return
 	}
 	dst = dst[:mustFit("destination", len(dst), n*Lanes)]
-	columns = columns[:mustFit("columns", len(columns), n*rows)]
+	if from < 0 || from+n > cols {
+		panic("kernels: elements out of range")
+	}
 	for l, r := range list {
-		if r.Index < 0 || r.Index >= rows {
+		if r.Index < 0 || (r.Index+1)*cols > len(matrix) {
 			panic("kernels: row out of range")
 		}
-		sc.offset[l], sc.mask[l] = 4*r.Index, 0
+		sign := uint32(0)
 		if r.Minus {
-			sc.mask[l] = 1 << 31
+			sign = 1 << 31
 		}
+		half := l / 4 * 8
+		sc.offset[l], sc.signs[half+l%4], sc.signs[half+4+l%4] = 4*(r.Index*cols+from), sign, sign
 	}
-	raceRead(columns)
+	raceRead(matrix)
 	raceWrite(dst)
-	i.gatherLanes(base(dst), base(columns), n, 4*rows, &sc.offset, &sc.mask)
+	i.gatherLanes(base(dst), base(matrix), n, &sc.offset, &sc.signs)
 }
 
-func genericGatherLanes(dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32) {
+func genericGatherLanes(dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32) {
 	for k := range n {
 		d := vector(dst, k*vecBytes)
 		for l := range d {
-			bits := *(*uint32)(unsafe.Add(src, k*stride+offset[l]))
-			d[l] = math.Float32frombits(bits ^ sign[l])
+			bits := *(*uint32)(unsafe.Add(src, 4*k+offset[l]))
+			d[l] = math.Float32frombits(bits ^ sign[4+l])
 		}
 	}
 }

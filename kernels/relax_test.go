@@ -227,19 +227,21 @@ func TestGatherLanes(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, isa := range Available() {
 		sc := new(Scratch)
-		for n := range 20 {
+		for n := range 28 {
 			for _, rows := range []int{1, 3, 8, 33} {
 				all, dst := guarded(n * Lanes)
-				columns := make([]float32, n*rows)
-				fillSpecial(r, columns)
+				from := r.IntN(4)
+				cols := from + n + r.IntN(3)
+				matrix := make([]float32, rows*cols)
+				fillSpecial(r, matrix)
 				var list [Lanes]Row
 				for l := range list {
 					list[l] = Row{r.IntN(rows), r.IntN(2) == 0}
 				}
-				isa.GatherLanes(sc, dst, columns, n, rows, &list)
+				isa.GatherLanes(sc, dst, matrix, cols, from, n, &list)
 				for i, v := range dst {
 					row := list[i%Lanes]
-					want := math.Float32bits(columns[i/Lanes*rows+row.Index])
+					want := math.Float32bits(matrix[row.Index*cols+from+i/Lanes])
 					if row.Minus {
 						want ^= 1 << 31
 					}
@@ -248,7 +250,11 @@ func TestGatherLanes(t *testing.T) {
 				requireGuards(t, all)
 			}
 		}
-		require.Panics(t, func() { isa.GatherLanes(sc, make([]float32, 8), make([]float32, 3), 1, 3, &[Lanes]Row{{Index: 3}}) })
+		for _, bad := range [][3]int{{3, 0, 1}, {0, 1, 1}, {0, -1, 1}, {-1, 0, 1}} {
+			require.Panics(t, func() {
+				isa.GatherLanes(sc, make([]float32, 16), make([]float32, 3), 1, bad[1], bad[2], &[Lanes]Row{{Index: bad[0]}})
+			})
+		}
 	}
 }
 

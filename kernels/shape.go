@@ -110,6 +110,8 @@ func adjointSpan(k, stride, pad, out, i int) span {
 }
 
 // adjointTaps lists the taps of a phase, descending.
+//
+//go:noinline
 func adjointTaps(k, stride, phase int) (taps []int) {
 	for t := k - 1; t >= 0; t-- {
 		if t%stride == phase {

@@ -112,6 +112,7 @@ func (c *slideCell) taps(a *asm.TapsArgs, lanes, n, d int) {
 	a.N, a.Taps, a.Pixels, a.Bytes = len(list), unsafe.Pointer(unsafe.SliceData(list)), n, 4*d
 }
 
+//go:noinline
 func mustLanes(lanes int) {
 	if lanes != 1 && lanes != Lanes {
 		panic(fmt.Sprintf("kernels: pixels of %d images", lanes))

@@ -82,7 +82,7 @@ func (s *Sparse) Apply(sc *Scratch, dst, src []float32, groups int) {
 	raceWrite(dst)
 	a := &sc.sparse
 	a.Tiles = l.outC / tileChannels
-	calls := (groups + asm.SparseGroups - 1) / asm.SparseGroups
+	calls := ceilDiv(groups, l.isa.sparseGroups())
 	for i := range s.pixels {
 		px := &s.pixels[i]
 		if px.from == px.to {
@@ -103,6 +103,15 @@ func (s *Sparse) Apply(sc *Scratch, dst, src []float32, groups int) {
 			l.isa.sparse[end-first](a)
 		}
 	}
+}
+
+// sparseGroups is the largest number of lane groups that a kernel takes.
+func (i *ISA) sparseGroups() int {
+	n := asm.SparseGroups
+	for i.sparse[n] == nil {
+		n--
+	}
+	return n
 }
 
 //go:noinline

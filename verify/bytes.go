@@ -55,7 +55,7 @@ func (g *graph) bytes() int {
 }
 
 func (o *relaxAffine) bytes() int {
-	n := o.abs.Bytes() + o.adjoint.Bytes() + 4*(cap(o.columns)+cap(o.both))
+	n := o.abs.Bytes() + o.adjoint.Bytes() + 4*(cap(o.rows)+cap(o.both))
 	if own, _ := o.affine.Small(1, 1); o.small != own {
 		n += o.small.Bytes()
 	}

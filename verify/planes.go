@@ -115,11 +115,7 @@ func newPlanes(g *graph) hull {
 	p := &planes{shape: s, flat: o.flat, tiny: float32(4 * float64(fan) * eta)}
 	p.factor = up32(1 + 2*gamma(fan+relaxExtra) + 4*u)
 	for c := range s.OutC {
-		row := make([]float32, fan)
-		for t := range row {
-			row[t] = o.columns[t*s.OutC+c]
-		}
-		p.w = append(p.w, row)
+		p.w = append(p.w, o.rows[c*fan:][:fan])
 	}
 	return p
 }

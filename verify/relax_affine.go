@@ -18,7 +18,7 @@ type relaxAffine struct {
 	abs      *kernels.Small  // |W| from |b|
 	adjoint  *kernels.Linear // of the whole map
 	ahead    *kernels.Linear // W from b on lanes; nil until slopes are optimised
-	columns  []float32       // W, [KH][KW][InC][OutC]
+	rows     []float32       // W, [OutC][KH][KW][InC]
 }
 
 func newRelaxAffine(g *graph, a *net.Affine, terms int) (*relaxAffine, error) {
@@ -42,14 +42,9 @@ func newRelaxAffine(g *graph, a *net.Affine, terms int) (*relaxAffine, error) {
 	o.abs.SetBias(absAll(a.B))
 	o.adjoint = kernels.NewAdjoint(isa, s)
 	o.adjoint.Pack(w, false)
-	taps := s.KH * s.KW
-	o.columns = make([]float32, len(w))
+	o.rows = make([]float32, len(w))
 	for c := range s.OutC {
-		for k := range s.InC {
-			for t := range taps {
-				o.columns[(t*s.InC+k)*s.OutC+c] = w[(c*s.InC+k)*taps+t]
-			}
-		}
+		isa.Transpose(o.rows[c*s.FanIn():][:s.FanIn()], w[c*s.FanIn():][:s.FanIn()], s.InC, s.KH*s.KW)
 	}
 	return o, nil
 }
@@ -129,7 +124,7 @@ func (o *relaxAffine) fillSource(r *rows, pos kernels.Window, g int, lanes *[ker
 	isa, s, w := r.g.net.ISA(), o.shape, r.placed[g][src]
 	dst := r.group(r.v[src], src, g)
 	if o.flat {
-		isa.GatherLanes(&r.sc, dst, o.columns, s.InC, s.OutC, lanes)
+		isa.GatherLanes(&r.sc, dst, o.rows, s.InC, 0, s.InC, lanes)
 		return
 	}
 	reads := s.Reads(pos)
@@ -139,8 +134,7 @@ func (o *relaxAffine) fillSource(r *rows, pos kernels.Window, g int, lanes *[ker
 	ky, kx := reads.Y0-(pos.Y0*s.StrideH-s.PadH), reads.X0-(pos.X0*s.StrideW-s.PadW)
 	for y := range reads.H() {
 		to := ((reads.Y0+y-w.Y0)*w.W() + reads.X0 - w.X0) * s.InC * kernels.Lanes
-		from := ((ky+y)*s.KW + kx) * s.InC * s.OutC
-		isa.GatherLanes(&r.sc, dst[to:], o.columns[from:], reads.W()*s.InC, s.OutC, lanes)
+		isa.GatherLanes(&r.sc, dst[to:], o.rows, s.FanIn(), ((ky+y)*s.KW+kx)*s.InC, reads.W()*s.InC, lanes)
 	}
 }
 

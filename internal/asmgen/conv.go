@@ -20,7 +20,7 @@ var convTiles = map[string][][2]int{
 
 var convArg struct {
 	tiles, segs, segLen, segSkip, wSegSkip, wTileSkip, w, bias, epilogue, gateOff, in, out int
-	wTile, pair, inStart, resume                                                                   int
+	wTile, pair, inStart, resume                                                           int
 	batches, table, next, inBase, outBase                                                  int
 }
 

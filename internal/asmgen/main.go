@@ -84,7 +84,7 @@ var families = []struct {
 	{"winograd", emitWinograd, false, false},
 	{"elementwise", emitElementwise, false, false},
 	{"relax", emitRelax, false, false},
-	{"sparse", emitSparse, false, false},
+	{"sparse", emitSparse, true, false},
 	{"taps", emitTaps, false, false},
 	{"activation", emitActivation, false, false},
 	{"lines", emitLines, false, false},

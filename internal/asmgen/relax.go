@@ -25,19 +25,22 @@ const (
 	relaxEach                   // all of its own
 )
 
-// gatherLanes emits the start of rows: columns of a matrix side by side.
+// gatherLanes emits the start of rows: of a matrix, eight of them side by side. Eight
+// elements at a time are transposed, in two halves of four rows.
 func gatherLanes(t target) {
-	const dst, src, n, stride, list reg = 0, 1, 2, 3, 4
-	const v, tmp, sign vec = 0, 1, 2
+	const dst, src, n, list reg = 0, 1, 2, 3
+	const signs vec = 12 // of the first half, and one more of the second
 	t.text("GatherLanes", `writes n lane vectors: lane l of vector k is the float32 at src +
-k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets and stride count bytes.`,
-		"dst, src unsafe.Pointer, n, stride int, offset *[8]int, sign *[8]uint32", 48)
-	explain(t, `loop: a lane vector a turn.
-%s destination, %s source, %s vectors left, %s stride, %s ... %s offsets by lane;
-%s and %s values, %s sign bits.`, dst, src, n, stride, list+1, list+8, v, tmp, sign)
-	t.loadArg(list, "sign", 40)
-	t.vload(sign, at(list, 0))
-	t.loadArg(list, "offset", 32)
+4*k + offset[l], its sign bit flipped where that of sign[l] is set. Offsets count bytes.
+Sign holds those of lanes 0-3 twice, then those of lanes 4-7 twice.`,
+		"dst, src unsafe.Pointer, n int, offset *[8]int, sign *[16]uint32", 40)
+	explain(t, `loop: eight lane vectors a turn, single: one.
+%s destination, %s source, %s vectors left, %s ... %s offsets by lane;
+%s rows, %s transposed, %s sign bits.`, dst, src, n, list+1, list+8, run{0, 8}, run{8, 4}, run{signs, 2})
+	t.loadArg(list, "sign", 32)
+	t.vload(signs, at(list, 0))
+	t.vload(signs+1, at(list, 32))
+	t.loadArg(list, "offset", 24)
 	var index [8]reg
 	for l := range index {
 		index[l] = list + reg(l) + 1
@@ -46,15 +49,41 @@ k*stride + offset[l], its sign bit flipped where that of sign[l] is set. Offsets
 	t.loadArg(dst, "dst", 0)
 	t.loadArg(src, "src", 8)
 	t.loadArg(n, "n", 16)
-	t.loadArg(stride, "stride", 24)
+	t.addImm(n, -8)
+	t.jump(less, "rest")
 	t.label("loop")
-	t.vgather(v, tmp, src, index)
-	t.vxor(v, v, sign)
-	t.vstore(v, at(dst, 0))
+	for half := range 2 {
+		var v [4]vec
+		for l := range v {
+			v[l] = vec(4*half + l)
+			t.vload(v[l], atIndex(src, index[4*half+l], 0))
+		}
+		t.vtranspose4(v, [4]vec{8, 9, 10, 11})
+		for _, v := range v {
+			t.vxor(v, v, signs+vec(half))
+		}
+		for k := range 8 {
+			t.vstoreHalf(v[k%4], k/4, at(dst, 32*k+16*half))
+		}
+	}
+	t.addImm(dst, 8*32)
+	t.addImm(src, 8*4)
+	t.addImm(n, -8)
+	t.jump(greaterEqual, "loop")
+	t.label("rest")
+	t.addImm(n, 8)
+	t.jump(zero, "done")
+	t.loadArg(list, "sign", 32)
+	t.vload(signs, at(list, 16))
+	t.label("single")
+	t.vgather(0, 1, src, index)
+	t.vxor(0, 0, signs)
+	t.vstore(0, at(dst, 0))
 	t.addImm(dst, 32)
-	t.addReg(src, stride)
+	t.addImm(src, 4)
 	t.dec(n)
-	t.jump(notZero, "loop")
+	t.jump(notZero, "single")
+	t.label("done")
 	t.ret()
 }
 

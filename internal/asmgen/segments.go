@@ -14,7 +14,7 @@ type segments struct {
 	in              int   // bytes of input a step
 	weights         []reg // walk the packed weights
 	weight          int   // bytes of weights a step
-	unroll  int   // steps of one turn of the inner loop; 0: unroll
+	unroll          int   // steps of one turn of the inner loop; 0: unroll
 	// turn emits some steps of k, one or unroll of them; at is where pixel j has its
 	// input of step u.
 	turn func(steps int, at func(j, u int) mem)

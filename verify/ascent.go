@@ -259,9 +259,12 @@ func (r *rows) corners(a *ascent, groups int) {
 			r.each(g, 0, func(at, k int) {
 				p := r.input[k*kernels.RelaxParams:]
 				c, e := p[kernels.RelaxBias], p[kernels.RelaxError]
-				from, to := v[at*kernels.Lanes:][:kernels.Lanes], z[at*kernels.Lanes:][:kernels.Lanes]
-				for l, x := range from {
-					to[l] = c - float32(math.Copysign(float64(e), float64(x)))
+				end := math.Float32bits(c - e)
+				other := end ^ math.Float32bits(c+e)
+				from, to := (*[kernels.Lanes]float32)(v[at*kernels.Lanes:]), (*[kernels.Lanes]float32)(z[at*kernels.Lanes:])
+				for l := range from { // c - e, or with the sign bit set c + e
+					minus := uint32(int32(math.Float32bits(from[l])) >> 31)
+					to[l] = math.Float32frombits(end ^ other&minus)
 				}
 			})
 			continue

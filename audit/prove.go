@@ -135,6 +135,18 @@ func NewProving(by Prover, x []float32, y []int, o ProveOptions) (*Proving, erro
 	return p, nil
 }
 
+// Append adds the outcomes of q, whose images follow p's, without its images and proofs: p, which
+// may begin empty with the options of q, is then to be looked at, not to be Run.
+func (p *Proving) Append(q *Proving) {
+	p.Done, p.Proved = append(p.Done, q.Done...), append(p.Proved, q.Proved...)
+	p.Method, p.Margin = append(p.Method, q.Method...), append(p.Margin, q.Margin...)
+	p.Steps, p.Attacked = append(p.Steps, q.Steps...), append(p.Attacked, q.Attacked...)
+	p.Fooled, p.Settled = append(p.Fooled, q.Fooled...), append(p.Settled, q.Settled...)
+	p.Before.Steps, p.Before.Attacked = append(p.Before.Steps, q.Before.Steps...), append(p.Before.Attacked, q.Before.Attacked...)
+	p.Proof = append(p.Proof, make([]*verify.Proof, len(q.Done))...)
+	p.y = append(p.y, q.y...)
+}
+
 // Attacks reports whether radii are searched for from above, too.
 func (p *Proving) Attacks() bool { return p.Search != nil || p.Radius() && p.Complete != nil }
 

@@ -58,8 +58,12 @@ func newBench(t testing.TB, images int) *bench {
 	return b
 }
 
+func (b *bench) images(from, to int) ([]float32, []int, error) {
+	return b.x[from*size : to*size], b.y[from:to], nil
+}
+
 func (b *bench) manifest(t testing.TB, task Task, size int) *Manifest {
-	m, err := NewManifest(program, task, Model{"m.safetensors", b.m.Hash()}, Data{Spec: "d.npz", Channels: "auto", Offset: 5}, b.x, b.y, size)
+	m, err := NewManifest(program, task, Model{"m.safetensors", b.m.Hash()}, Data{Spec: "d.npz", Channels: "auto", Offset: 5, N: len(b.y)}, size, b.images)
 	require.NoError(t, err)
 	return m
 }

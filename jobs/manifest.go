@@ -80,21 +80,30 @@ type manifestLine struct {
 // Range is the images of a shard, by index in the data set.
 type Range struct{ First, N int }
 
-// NewManifest returns the manifest of a task on images x, channels first, with labels y,
-// divided into shards of size images. model, data and program say which; data.N is set.
-func NewManifest(program string, task Task, model Model, data Data, x []float32, y []int, size int) (*Manifest, error) {
-	if len(y) == 0 || len(x)%len(y) != 0 {
-		return nil, fmt.Errorf("images: %d numbers for %d labels, want whole images and at least one", len(x), len(y))
-	}
-	data.N = len(y)
+// Images returns the images from … to−1 of a job, channels first, and their labels. They are
+// valid until the next call.
+type Images func(from, to int) (x []float32, y []int, err error)
+
+// NewManifest returns the manifest of a task on data.N images, size of them a shard. It looks
+// at those of one shard after the other.
+func NewManifest(program string, task Task, model Model, data Data, size int, images Images) (*Manifest, error) {
 	m := &Manifest{Program: program, Task: task, Model: model, Data: data, Size: size}
-	if size < 1 || (len(y)-1)/size >= MaxShards {
-		return nil, fmt.Errorf("size: got %d images a shard, want at least %d: at most %d shards", size, (len(y)-1)/MaxShards+1, MaxShards)
+	if data.N < 1 {
+		return nil, fmt.Errorf("images: got %d, want at least one", data.N)
 	}
-	per := len(x) / len(y)
-	for from := 0; from < len(y); from += size {
-		to := min(len(y), from+size)
-		m.Pieces = append(m.Pieces, Piece(x[from*per:to*per], y[from:to]))
+	if size < 1 || (data.N-1)/size >= MaxShards {
+		return nil, fmt.Errorf("size: got %d images a shard, want at least %d: at most %d shards", size, (data.N-1)/MaxShards+1, MaxShards)
+	}
+	for from := 0; from < data.N; from += size {
+		to := min(data.N, from+size)
+		x, y, err := images(from, to)
+		if err != nil {
+			return nil, err
+		}
+		if len(y) != to-from || len(x)%len(y) != 0 {
+			return nil, fmt.Errorf("images: %d numbers and %d labels, want %d whole images", len(x), len(y), to-from)
+		}
+		m.Pieces = append(m.Pieces, Piece(x, y))
 	}
 	if err := m.check(); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -147,10 +148,16 @@ func TestHostileManifest(t *testing.T) {
 		_, err = DecodeManifest(bytes.NewReader(line))
 		require.ErrorContains(t, err, c.want, "%s = %s", c.key, c.value)
 	}
-	_, err := NewManifest(program, someTasks()["ibp"], good.Model, good.Data, b.x, b.y, 0)
+	_, err := NewManifest(program, someTasks()["ibp"], good.Model, good.Data, 0, b.images)
 	require.ErrorContains(t, err, "size: got 0")
-	_, err = NewManifest(program, someTasks()["ibp"], good.Model, good.Data, nil, nil, 1)
-	require.ErrorContains(t, err, "want whole images")
+	none := good.Data
+	none.N = 0
+	_, err = NewManifest(program, someTasks()["ibp"], good.Model, none, 1, b.images)
+	require.ErrorContains(t, err, "images: got 0, want at least one")
+	_, err = NewManifest(program, someTasks()["ibp"], good.Model, good.Data, 2, func(int, int) ([]float32, []int, error) { return b.x, b.y[:1], nil })
+	require.ErrorContains(t, err, "want 2 whole images")
+	_, err = NewManifest(program, someTasks()["ibp"], good.Model, good.Data, 2, func(int, int) ([]float32, []int, error) { return nil, nil, io.ErrUnexpectedEOF })
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	_, err = DecodeManifest(strings.NewReader("#!/bin/sh\n"))
 	require.ErrorContains(t, err, "format: want a line")
 }

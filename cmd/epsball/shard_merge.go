@@ -2,15 +2,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/epsball/epsball/dataset"
 	"github.com/epsball/epsball/internal/input"
 	"github.com/epsball/epsball/internal/outfile"
 	"github.com/epsball/epsball/internal/recheck"
@@ -99,52 +100,46 @@ func (a *app) shardMerge(ctx context.Context, f *mergeFlags) error {
 		return err
 	}
 	defer release()
-	all, err := f.in.load(ctx, a, m, jobs.Range{N: m.Data.Offset + m.Data.N}) // the checker goes by the index in the data set
+	images, err := f.in.open(ctx, a, m, jobs.Range{First: m.Data.Offset, N: m.Data.N})
 	if err != nil {
 		return err
 	}
-	g := &merging{a: a, f: f, s: s, m: m, all: all, sub: *all, certificates: certificates, lines: lines, bar: show.NewBar(a.stderr)}
-	size := all.Net.Input().Size()
-	g.sub.X, g.sub.Y = all.X[m.Data.Offset*size:], all.Y[m.Data.Offset:]
-	for i := range m.Shards() {
-		from := i * m.Size
-		to := from + m.Range(i).N
-		if err := m.FitsData(i, g.sub.X[from*size:to*size], g.sub.Y[from:to]); err != nil {
-			return err
-		}
-	}
-	if err := g.sub.FillLabels(ctx, m.Data.Offset); err != nil {
-		return err
-	}
-	if g.work, err = m.Task.Work(jobSubject(&g.sub, m, m.Data.Offset)); err != nil {
-		return err
-	}
+	defer images.close()
+	g := &merging{a: a, f: f, s: s, m: m, images: images, certificates: certificates, lines: lines, bar: show.NewBar(a.stderr)}
 	return g.run(ctx)
 }
 
 // merging is a merge under way.
 type merging struct {
-	a   *app
-	f   *mergeFlags
-	s   jobs.Store
-	m   *jobs.Manifest
-	all *input.Subject // with the images before the job's
-	sub input.Subject  // the job's
+	a *app
+	f *mergeFlags
+	s jobs.Store
+	m *jobs.Manifest
 	// What --out has of the records, if it is made of them.
 	certificates, lines bool
+	bar                 *show.Bar
 
-	work jobs.Work
-	bar  *show.Bar
+	// The block of images under way, from … to−1 of the job, and what is known of all before.
+	images   *jobImages // nil: of verify
+	sub      *input.Subject
+	from, to int
+	work     jobs.Work
+	total    mergedImages
 
-	drawn  map[int][]byte // records of the images that are checked again
+	drawn  map[int]*drawnImage // that are checked again, by index in the data set
 	result report.ShardMerge
+}
+
+// drawnImage is an image that is checked again, and its record.
+type drawnImage struct {
+	recheck.Image
+	record []byte
 }
 
 func (g *merging) run(ctx context.Context) error {
 	defer g.bar.Clear()
 	r := &g.result
-	*r = report.ShardMerge{Envelope: g.a.envelope("shard merge", &g.sub), Job: g.f.job, Shards: g.m.Shards(), Hints: []string{}}
-	r.Data, r.Seed = g.m.Data.Spec, &g.f.seed
+	*r = report.ShardMerge{Job: g.f.job, Shards: g.m.Shards(), Hints: []string{}}
 	g.draw()
 	var err error
 	if (g.certificates || g.lines) && g.f.out.Path != "" {
@@ -161,6 +156,8 @@ func (g *merging) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	r.Envelope = g.a.envelope("shard merge", g.sub)
+	r.Data, r.Seed = g.m.Data.Spec, &g.f.seed
 	failure := g.sum(ctx)
 	if g.f.out.Written {
 		r.Out = g.f.out.Path
@@ -179,21 +176,78 @@ func (g *merging) run(ctx context.Context) error {
 
 // draw picks the images that are checked again.
 func (g *merging) draw() {
-	n := len(g.sub.Y)
-	g.drawn = map[int][]byte{}
+	n := g.m.Data.N
+	g.drawn = map[int]*drawnImage{}
 	random := rand.New(rand.NewPCG(g.f.seed, 0))
 	for len(g.drawn) < min(g.f.recheck, n) {
-		g.drawn[g.m.Data.Offset+random.IntN(n)] = nil
+		g.drawn[g.m.Data.Offset+random.IntN(n)] = &drawnImage{}
 	}
 	g.result.Recheck = report.ShardRecheck{By: report.RecheckNone, Seed: g.f.seed}
 }
 
+// enter loads the block of images that begins with shard i, if that is not in one yet.
+func (g *merging) enter(ctx context.Context, i int) error {
+	if g.images == nil || i*g.m.Size < g.to {
+		return nil
+	}
+	g.leave()
+	g.from = i * g.m.Size
+	g.to = g.blockEnd()
+	var err error
+	if g.sub == nil {
+		g.sub, err = g.images.subject(g.from, g.to, false)
+	} else {
+		err = g.images.into(g.sub, g.from, g.to, false)
+	}
+	if err != nil {
+		return err
+	}
+	per := g.sub.Net.Input().Size()
+	for from := g.from; from < g.to; from += g.m.Size {
+		at, end := from-g.from, min(from+g.m.Size, g.to)-g.from
+		if err := g.m.FitsData(from/g.m.Size, g.sub.X[at*per:end*per], g.sub.Y[at:end]); err != nil {
+			return err
+		}
+	}
+	first := g.m.Data.Offset + g.from
+	if err := g.sub.FillLabels(ctx, first); err != nil {
+		return err
+	}
+	for index, d := range g.drawn {
+		if at := index - first; at >= 0 && at < g.to-g.from {
+			d.X, d.Label = slices.Clone(g.sub.X[at*per:(at+1)*per]), g.sub.Y[at]
+		}
+	}
+	g.work, err = g.m.Task.Work(jobSubject(g.sub, g.m.Data.Spec, first))
+	return err
+}
+
+// blockEnd is to of the block that begins at from. Attacks are checked all at once.
+func (g *merging) blockEnd() int {
+	if _, attacks := g.m.Task.(*jobs.Attack); attacks {
+		return g.m.Data.N
+	}
+	return min(g.m.Data.N, g.from+g.images.blocks(min(g.m.Size, g.m.Data.N)))
+}
+
+// leave keeps what is known of the block.
+func (g *merging) leave() {
+	if g.images != nil && g.work != nil {
+		g.total.add(g.work, g.sub.Y)
+		g.work = nil
+	}
+}
+
 // read reads all results, writes to w what --out has of them, and checks the sample.
 func (g *merging) read(ctx context.Context, w io.Writer) (err error) {
+	var ofImages error // which is not one of a result
 	g.result.Seconds, err = g.m.Merge(ctx, g.s, func(done, total int) { g.bar.Show("merge", done, total) }, func(s *jobs.Merged) error {
+		if ofImages = g.enter(ctx, s.Shard); ofImages != nil {
+			return ofImages
+		}
 		for _, image := range s.Images {
-			if _, drawn := g.drawn[image.Index]; drawn {
-				g.drawn[image.Index] = bytes.Clone(append(image.Line[:len(image.Line):len(image.Line)], image.Certificate...))
+			if d := g.drawn[image.Index]; d != nil {
+				d.record = bytes.Clone(append(image.Line[:len(image.Line):len(image.Line)], image.Certificate...))
 			}
 			part := image.Certificate
 			if g.lines {
@@ -205,8 +259,11 @@ func (g *merging) read(ctx context.Context, w io.Writer) (err error) {
 		}
 		return g.work.Read(bytes.NewReader(s.Records))
 	})
-	if err != nil || len(g.drawn) == 0 {
+	if err = cmp.Or(ofImages, err); err != nil {
 		return err
+	}
+	if g.leave(); len(g.drawn) == 0 {
+		return nil
 	}
 	if g.certificates {
 		return g.check(ctx)
@@ -216,17 +273,17 @@ func (g *merging) read(ctx context.Context, w io.Writer) (err error) {
 
 // check proves the certificates of the sample anew.
 func (g *merging) check(ctx context.Context) error {
-	checker, err := certcheck.New(g.all.Model)
+	checker, err := certcheck.New(g.sub.Model)
 	if err != nil {
 		return err
 	}
 	var lines []byte
-	for _, record := range g.drawn {
-		lines = append(lines, record[bytes.IndexByte(record, '\n')+1:]...)
+	images := map[int]recheck.Image{}
+	for index, d := range g.drawn {
+		lines = append(lines, d.record[bytes.IndexByte(d.record, '\n')+1:]...)
+		images[index] = d.Image
 	}
-	in := g.all.Net.Input()
-	set := &dataset.Set{X: g.all.X, Y: g.all.Y, C: in.C, H: in.H, W: in.W, Classes: g.all.Net.Classes()}
-	run := recheck.Run{Checker: checker, Model: g.all.Model.Hash(), Data: set, Lines: certcheck.NewLines(bytes.NewReader(lines))}
+	run := recheck.Run{Checker: checker, Model: g.sub.Model.Hash(), Some: images, Lines: certcheck.NewLines(bytes.NewReader(lines))}
 	if err := run.All(ctx, g.a.threads); err != nil {
 		return err
 	}
@@ -248,16 +305,15 @@ func (g *merging) redo(ctx context.Context) error {
 	if !g.m.Task.Repeatable() {
 		return nil
 	}
-	size := g.sub.Net.Input().Size()
-	for index, record := range g.drawn {
-		at, one := index-g.m.Data.Offset, g.sub
-		one.X, one.Y = one.X[at*size:(at+1)*size], one.Y[at:at+1]
-		again, err := jobs.Redo(ctx, g.m.Task, jobSubject(&one, g.m, index))
+	for index, d := range g.drawn {
+		one := *g.sub
+		one.X, one.Y = d.X, []int{d.Label}
+		again, err := jobs.Redo(ctx, g.m.Task, jobSubject(&one, g.m.Data.Spec, index))
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(again, record) {
-			return undecided("re-check: image %d, done again, has another result: shard %d is not to be trusted", index, at/g.m.Size)
+		if !bytes.Equal(again, d.record) {
+			return undecided("re-check: image %d, done again, has another result: shard %d is not to be trusted", index, (index-g.m.Data.Offset)/g.m.Size)
 		}
 	}
 	g.result.Recheck.By, g.result.Recheck.Images = report.RecheckAgain, len(g.drawn)

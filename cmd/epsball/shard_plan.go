@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epsball/epsball/internal/input"
+	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/jobs"
 	"github.com/epsball/epsball/report"
 )
@@ -154,28 +155,63 @@ func (a *app) shardPlan(ctx context.Context, f *planFlags, labelled bool, task f
 	if err := unplanned(ctx, s, f.job); err != nil {
 		return err
 	}
-	sub, err := a.jobSubjects(ctx, f.model, &f.data, labelled)
+	if f.model == "" {
+		return a.modelRequired()
+	}
+	model, err := a.loadModel(f.model)
 	if err != nil {
 		return err
 	}
-	n := len(sub.Y)
+	images, err := a.jobImages(ctx, model, f.model, &f.data)
+	if err != nil {
+		return err
+	}
+	defer images.close()
+	n, err := images.count()
+	if err != nil {
+		return err
+	}
 	if f.shards > n {
 		return fmt.Errorf("--shards: got %d, want at most one for each of %s", f.shards, count(n, "image"))
 	}
 	if f.size == 0 {
 		f.size = (n-1)/f.shards + 1
 	}
+	size := min(f.size, n)
+	block := images.blocks(size)
+	sub, err := images.subject(0, min(block, n), labelled)
+	if err != nil {
+		return err
+	}
 	what, err := task(sub)
 	if err != nil {
 		return err
 	}
-	m, err := jobs.NewManifest(program(), what, jobs.Model{Spec: f.model, Hash: sub.Model.Hash()},
-		jobs.Data{Spec: f.data.Spec, Channels: f.data.channels.text, Offset: f.data.Offset}, sub.X, sub.Y, f.size)
+	data := jobs.Data{Spec: f.data.Spec, Channels: f.data.channels.text, Offset: f.data.Offset, N: n}
+	bar := show.NewBar(a.stderr)
+	defer bar.Clear()
+	per, begin := model.Arch.Input.Size(), 0
+	m, err := jobs.NewManifest(program(), what, jobs.Model{Spec: f.model, Hash: model.Hash()}, data, f.size, func(from, to int) ([]float32, []int, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, interrupted("nothing is planned")
+		}
+		bar.Show("plan", from, n)
+		if to > begin+len(sub.Y) {
+			begin = from
+			if err := images.into(sub, begin, min(begin+block, n), labelled); err != nil {
+				return nil, nil, err
+			}
+		}
+		if from == begin { // or every shard would say so
+			if _, err := what.Work(jobSubject(sub, data.Spec, data.Offset+begin)); err != nil {
+				return nil, nil, fmt.Errorf("model %s: %w", f.model, err)
+			}
+		}
+		return sub.X[(from-begin)*per : (to-begin)*per], sub.Y[from-begin : to-begin], nil
+	})
+	bar.Clear()
 	if err != nil {
 		return err
-	}
-	if _, err := what.Work(jobSubject(sub, m, m.Data.Offset)); err != nil { // or every shard would say so
-		return fmt.Errorf("model %s: %w", f.model, err)
 	}
 	if err := jobs.Plan(ctx, s, m); err != nil {
 		return fmt.Errorf("--job: %w", err)
@@ -197,7 +233,7 @@ func unplanned(ctx context.Context, s jobs.Store, job string) error {
 	return fmt.Errorf("--job: %s has a manifest already; name another folder", job)
 }
 
-// jobSubject is what a shard works on.
-func jobSubject(s *input.Subject, m *jobs.Manifest, first int) *jobs.Subject {
-	return &jobs.Subject{Model: s.Model.Hash(), Data: m.Data.Spec, First: first, Net: s.Net, Pool: s.Pool, X: s.X, Y: s.Y}
+// jobSubject is what a shard works on: images of a data set from the one with index first on.
+func jobSubject(s *input.Subject, data string, first int) *jobs.Subject {
+	return &jobs.Subject{Model: s.Model.Hash(), Data: data, First: first, Net: s.Net, Pool: s.Pool, X: s.X, Y: s.Y}
 }

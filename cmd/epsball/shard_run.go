@@ -28,19 +28,22 @@ func (f *jobInput) addFlags(c *cobra.Command) {
 	c.Flags().StringVar(&f.data, "data", "", "where the `data` set, or the property file, is: on this machine or, of a data set, at s3://BUCKET/KEY (default as planned)")
 }
 
-// load loads the images of a range, and the model, which must be the job's.
-func (f *jobInput) load(ctx context.Context, a *app, m *jobs.Manifest, r jobs.Range) (*input.Subject, error) {
+// open finds the images of a range, which the caller closes, and the model, which must be the
+// job's.
+func (f *jobInput) open(ctx context.Context, a *app, m *jobs.Manifest, r jobs.Range) (*jobImages, error) {
 	order, err := dataset.ParseChannelOrder(m.Data.Channels)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: data: channels: %w", err)
 	}
-	d := data{Data: input.Data{Spec: cmp.Or(f.data, m.Data.Spec), Offset: r.First, N: r.N, Channels: order}}
 	spec := cmp.Or(f.model, m.Model.Spec)
-	sub, err := a.jobSubjects(ctx, spec, &d, false) // the hash of labels tells
+	model, err := a.loadModel(spec)
 	if err != nil {
 		return nil, err
 	}
-	return sub, m.FitsModel(spec, sub.Model.Hash())
+	if err := m.FitsModel(spec, model.Hash()); err != nil {
+		return nil, err
+	}
+	return a.jobImages(ctx, model, spec, &data{Data: input.Data{Spec: cmp.Or(f.data, m.Data.Spec), Offset: r.First, N: r.N, Channels: order}})
 }
 
 // shard loads what shard i works on.
@@ -52,18 +55,23 @@ func (f *jobInput) shard(ctx context.Context, a *app, s jobs.Store, m *jobs.Mani
 		}
 		return in.sub, in.work(m, i, 1), nil
 	}
-	images := m.Range(i)
-	sub, err := f.load(ctx, a, m, images)
+	r := m.Range(i)
+	images, err := f.open(ctx, a, m, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer images.close()
+	sub, err := images.subject(0, r.N, false) // the hash of labels tells
 	if err == nil {
 		err = m.FitsData(i, sub.X, sub.Y)
 	}
 	if err == nil {
-		err = sub.FillLabels(ctx, images.First)
+		err = sub.FillLabels(ctx, r.First)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return sub, jobSubject(sub, m, images.First), nil
+	return sub, jobSubject(sub, m.Data.Spec, r.First), nil
 }
 
 func (a *app) shardRunCommand() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,41 +12,78 @@ import (
 	"github.com/epsball/epsball/internal/show"
 	"github.com/epsball/epsball/jobs"
 	"github.com/epsball/epsball/report"
+	"github.com/epsball/epsball/smooth"
 )
+
+// mergedImages is what is known of the images of some blocks.
+type mergedImages struct {
+	y []int
+
+	proving audit.Proving // empty: of another kind
+	pred    []int
+	wrong   error // a contradiction
+
+	smoother *smooth.Smoother // of the first block; nil: of another kind
+	done     []bool
+	results  []smooth.Result
+
+	attack *jobs.AttackWork // of all
+}
+
+// add takes the next block.
+func (t *mergedImages) add(work jobs.Work, y []int) {
+	t.y = append(t.y, y...)
+	switch w := work.(type) {
+	case *jobs.CertifyWork:
+		if t.pred == nil {
+			t.proving.ProveOptions = w.Options
+		}
+		t.proving.Append(w.Proving)
+		t.pred = append(t.pred, w.Log.Pred...)
+		t.wrong = cmp.Or(t.wrong, w.Proving.Check(w.Log.Pred))
+	case *jobs.SmoothWork:
+		if t.smoother == nil {
+			t.smoother = w.Smoother
+		}
+		t.done, t.results = append(t.done, w.Log.Done...), append(t.results, w.Log.Results...)
+	case *jobs.AttackWork:
+		t.attack = w
+	}
+}
 
 // sum fills in the result of all images.
 func (g *merging) sum(ctx context.Context) error {
-	switch w := g.work.(type) {
-	case *jobs.CertifyWork:
-		return g.sumCertify(w)
-	case *jobs.SmoothWork:
-		g.sumSmooth(w)
+	switch t := &g.total; {
+	case t.pred != nil:
+		g.sumCertify()
+		return t.wrong
+	case t.smoother != nil:
+		g.sumSmooth()
 		return nil
 	}
-	return g.sumAttack(ctx, g.work.(*jobs.AttackWork))
+	return g.sumAttack(ctx, g.total.attack)
 }
 
-func (g *merging) sumCertify(w *jobs.CertifyWork) error {
-	p := w.Proving
+func (g *merging) sumCertify() {
+	t, task := &g.total, g.m.Task.(*jobs.Certify)
+	p := &t.proving
 	p.Whole = len(p.Done)
-	task := g.m.Task.(*jobs.Certify)
-	c := report.NewCertifyRun(g.sub.Name, task.Method, task.Ladder, &w.Options)
+	c := report.NewCertifyRun(g.sub.Name, task.Method, task.Ladder, &p.ProveOptions)
 	c.Seconds = g.result.Seconds
 	c.Timings.Proof, c.Timings.Proved = g.result.Seconds, len(p.Done)
-	c.Fill(p, w.Log.Pred, g.sub.Y)
+	c.Fill(p, t.pred, t.y)
 	g.result.Certify = &c
-	return p.Check(w.Log.Pred)
 }
 
-func (g *merging) sumSmooth(w *jobs.SmoothWork) {
-	task := g.m.Task.(*jobs.Smooth)
-	c := report.NewSmoothRun(g.sub.Name, g.m.Data.Offset, task.Predict, task.Defence, task.Winograd, w.Smoother)
+func (g *merging) sumSmooth() {
+	t, task := &g.total, g.m.Task.(*jobs.Smooth)
+	c := report.NewSmoothRun(g.sub.Name, g.m.Data.Offset, task.Predict, task.Defence, task.Winograd, t.smoother)
 	drawn := int64(0)
-	for i := range w.Log.Results {
-		drawn += int64(w.Log.Results[i].Drawn)
+	for i := range t.results {
+		drawn += int64(t.results[i].Drawn)
 	}
 	c.Seconds, c.PerSecond = g.result.Seconds, show.PerSecond(drawn, g.result.Seconds)
-	c.Fill(w.Log.Results, w.Log.Done, g.sub.Y)
+	c.Fill(t.results, t.done, t.y)
 	g.result.Smooth = &c
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/epsball/epsball/internal/journal"
+	"github.com/epsball/epsball/model"
 	"github.com/epsball/epsball/report"
 )
 
@@ -25,9 +26,14 @@ func shards(t *testing.T, job string, n int) {
 	}
 }
 
-// TestShards: what is merged is what one machine writes and prints.
+// TestShards: what is merged is what one machine writes and prints, also of images that are not
+// held at once.
 func TestShards(t *testing.T) {
 	f := newFiles(t)
+	m, err := model.Load(f.model)
+	require.NoError(t, err)
+	defer func(n int) { blockBytes = n }(blockBytes)
+	blockBytes = 4 * m.Arch.Input.Size() * 20 // two of six shards
 	on := fmt.Sprintf(" --model %s --data %s --offset 7 --n 50", f.model, eightBits(t, f))
 	for name, line := range map[string]string{
 		"ibp":    "certify --eps 0.01",

@@ -231,7 +231,7 @@ func (a *app) mergeVerify(ctx context.Context, f *mergeFlags, s jobs.Store, m *j
 	if err != nil {
 		return err
 	}
-	g := &merging{a: a, f: f, s: s, m: m, work: w, sub: *in.sub, bar: show.NewBar(a.stderr)}
+	g := &merging{a: a, f: f, s: s, m: m, work: w, sub: in.sub, bar: show.NewBar(a.stderr)}
 	r := &g.result
 	*r = report.ShardMerge{Envelope: a.envelope("shard merge", in.sub), Job: f.job, Shards: m.Shards(), Hints: []string{}}
 	r.Data, r.Seed = m.Data.Spec, &f.seed

@@ -1,8 +1,10 @@
 package input
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/epsball/epsball/dataset"
@@ -24,35 +26,61 @@ type Data struct {
 
 // Load reads the part of the set that is wanted, for a model.
 func (d *Data) Load(m *model.Model, modelSpec string) error {
-	switch {
-	case d.Spec == "":
-		return errors.New("--data: required: builtin:mnist, a folder or a file; see epsball help data")
-	case strings.HasPrefix(d.Spec, Builtin) && strings.Contains(d.Spec, "#"):
-		return fmt.Errorf("data %s: built-in data has no parts; builtin:mnist is the MNIST test set, and a clone has training images in testdata/mnist#train", d.Spec)
-	case strings.Contains(d.Spec, "://"):
-		return fmt.Errorf("data %s: want a file or a folder on this machine: download it first", d.Spec)
-	case d.N < 0:
-		return fmt.Errorf("--n: got %d, want at least 1, or 0 for all", d.N)
-	case d.Offset < 0:
-		return fmt.Errorf("--offset: got %d, want at least 0", d.Offset)
-	}
-	in := m.Arch.Input
-	o := dataset.Options{Input: dataset.Shape{C: in.C, H: in.H, W: in.W}, Offset: d.Offset, N: d.N, Channels: d.Channels}
-	s, err := dataset.LoadWith(d.Spec, o)
-	var shape *dataset.ShapeError
-	var part *dataset.RangeError
-	switch {
-	case errors.As(err, &shape):
-		return d.misfit(shape.Images, modelSpec, in)
-	case errors.As(err, &part) && d.Offset >= part.Len:
-		return fmt.Errorf("--offset: got %d, want less than the %d images of %s", d.Offset, part.Len, d.Spec)
-	case errors.As(err, &part):
-		return fmt.Errorf("--n: got %d, want at most the %d images of %s from --offset %d on", d.N, part.Len-d.Offset, d.Spec, d.Offset)
-	case err != nil:
+	s, err := d.read(m, modelSpec, d.N)
+	if err != nil {
 		return err
 	}
 	d.N, d.Set = s.Len(), s
 	return nil
+}
+
+// Count returns how many images are wanted, N or all from Offset on, without reading them.
+func (d *Data) Count(m *model.Model, modelSpec string) (int, error) {
+	_, err := d.read(m, modelSpec, math.MaxInt)
+	var part *dataset.RangeError
+	switch {
+	case errors.As(err, &part) && d.Offset < part.Len && d.N <= part.Len-d.Offset:
+		return cmp.Or(d.N, part.Len-d.Offset), nil
+	case errors.As(err, &part):
+		return 0, d.beyond(part)
+	}
+	return 0, err
+}
+
+// read reads n images from Offset on, 0: all. That the set has fewer is a *dataset.RangeError if
+// n is not N.
+func (d *Data) read(m *model.Model, modelSpec string, n int) (*dataset.Set, error) {
+	switch {
+	case d.Spec == "":
+		return nil, errors.New("--data: required: builtin:mnist, a folder or a file; see epsball help data")
+	case strings.HasPrefix(d.Spec, Builtin) && strings.Contains(d.Spec, "#"):
+		return nil, fmt.Errorf("data %s: built-in data has no parts; builtin:mnist is the MNIST test set, and a clone has training images in testdata/mnist#train", d.Spec)
+	case strings.Contains(d.Spec, "://"):
+		return nil, fmt.Errorf("data %s: want a file or a folder on this machine: download it first", d.Spec)
+	case d.N < 0:
+		return nil, fmt.Errorf("--n: got %d, want at least 1, or 0 for all", d.N)
+	case d.Offset < 0:
+		return nil, fmt.Errorf("--offset: got %d, want at least 0", d.Offset)
+	}
+	in := m.Arch.Input
+	s, err := dataset.LoadWith(d.Spec, dataset.Options{Input: dataset.Shape{C: in.C, H: in.H, W: in.W}, Offset: d.Offset, N: n, Channels: d.Channels})
+	var shape *dataset.ShapeError
+	var part *dataset.RangeError
+	switch {
+	case errors.As(err, &shape):
+		return nil, d.misfit(shape.Images, modelSpec, in)
+	case errors.As(err, &part) && n == d.N:
+		return nil, d.beyond(part)
+	}
+	return s, err
+}
+
+// beyond says which images there are, where others are wanted.
+func (d *Data) beyond(part *dataset.RangeError) error {
+	if d.Offset >= part.Len {
+		return fmt.Errorf("--offset: got %d, want less than the %d images of %s", d.Offset, part.Len, d.Spec)
+	}
+	return fmt.Errorf("--n: got %d, want at most the %d images of %s from --offset %d on", d.N, part.Len-d.Offset, d.Spec, d.Offset)
 }
 
 func (d *Data) misfit(images dataset.Shape, modelSpec string, in model.Shape) error {

@@ -21,6 +21,9 @@ type Run struct {
 	Model   string       // its hash
 	Data    *dataset.Set // of images
 
+	// Some, in place of Data, has the images that certificates may be of, by index.
+	Some map[int]Image
+
 	// Implied, in place of Data, says why a certificate, which is of a region, would not be
 	// what is asked for, valid or not.
 	Implied func(*certcheck.Certificate) error
@@ -35,6 +38,12 @@ type Run struct {
 	failed  error        // of the file
 	results []lineResult // by line; those that were not decided have state stopped
 	back    *readLine    // that was read, and is next again
+}
+
+// Image is an image, channels first, and its label.
+type Image struct {
+	X     []float32
+	Label int
 }
 
 type readLine struct {
@@ -210,7 +219,12 @@ func (r *Run) prepare(c *certcheck.Certificate) (res lineResult, ready bool) {
 		res.reason = "property: the certificate is of a region, which --property is to name"
 		return res, false
 	}
-	if c.Index >= r.Data.Len() {
+	if r.Some != nil {
+		if _, ok := r.Some[c.Index]; !ok {
+			res.reason = fmt.Sprintf("index: got %d, want one of the images that are checked", c.Index)
+			return res, false
+		}
+	} else if c.Index >= r.Data.Len() {
 		res.reason = fmt.Sprintf("index: got %d, but the data have %s", c.Index, show.Count(r.Data.Len(), "image"))
 		return res, false
 	}
@@ -226,6 +240,10 @@ func (r *Run) prepare(c *certcheck.Certificate) (res lineResult, ready bool) {
 func (r *Run) image(c *certcheck.Certificate) ([]float32, int) {
 	if r.Implied != nil {
 		return nil, certcheck.Unknown
+	}
+	if r.Some != nil {
+		i := r.Some[c.Index]
+		return i.X, i.Label
 	}
 	return r.Data.Image(c.Index), r.Data.Y[c.Index]
 }

@@ -62,13 +62,22 @@ func (s Span) String() string {
 // missing. What the records say is for Work.Read to check. progress, if not nil, is told how
 // many shards are read.
 func (m *Manifest) Merge(ctx context.Context, s Store, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
+	return m.merge(ctx, s, true, progress, yield)
+}
+
+// MergeSome is Merge of those shards that are published.
+func (m *Manifest) MergeSome(ctx context.Context, s Store, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
+	return m.merge(ctx, s, false, progress, yield)
+}
+
+func (m *Manifest) merge(ctx context.Context, s Store, all bool, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
 	st, err := m.Status(ctx, s, 0)
 	switch {
 	case err != nil:
 		return 0, err
 	case len(st.Foreign) > 0:
 		return 0, fmt.Errorf("%s/%s: not the result of a shard of this job; move it away", s, st.Foreign[0])
-	case !st.Complete():
+	case all && !st.Complete():
 		return 0, &MissingError{Store: s.String(), Shards: m.Shards(), Missing: st.Missing}
 	}
 	for i := range m.Shards() {
@@ -79,6 +88,9 @@ func (m *Manifest) Merge(ctx context.Context, s Store, progress func(done, total
 			progress(i, m.Shards())
 		}
 		res, err := m.open(ctx, s, i)
+		if errors.Is(err, fs.ErrNotExist) && !all {
+			continue
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return seconds, &MissingError{Store: s.String(), Shards: m.Shards(), Missing: []Span{{i, i}}}
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/epsball/epsball/audit"
@@ -189,14 +190,21 @@ type Verdict struct {
 	Left *audit.DecideState
 }
 
-// Verdict judges the results of all shares, of the state that they were dealt out from. A witness
+// Witnessed reports whether a share has found a witness.
+func (w *VerifyWork) Witnessed() bool {
+	return slices.ContainsFunc(w.Results, func(r *ShareResult) bool { return r != nil && r.Answer == audit.Violated })
+}
+
+// Verdict judges the results of all shares, or of some that have a witness, of the state that they were dealt out from. A witness
 // is judged anew: if it does not violate what it is said to, that is an error.
 func (w *VerifyWork) Verdict(ctx context.Context, whole *audit.DecideState) (*Verdict, error) {
 	v := &Verdict{Answer: audit.Holds}
 	var left []*audit.DecideState
+	missing := -1
 	for i, r := range w.Results {
 		if r == nil {
-			return nil, fmt.Errorf("share %d is missing", w.s.First+i)
+			missing = i
+			continue
 		}
 		v.Parts += r.Parts
 		switch r.Answer {
@@ -222,6 +230,8 @@ func (w *VerifyWork) Verdict(ctx context.Context, whole *audit.DecideState) (*Ve
 	switch {
 	case v.Witness != nil:
 		v.Answer = audit.Violated
+	case missing >= 0:
+		return nil, fmt.Errorf("share %d is missing", w.s.First+missing)
 	case len(left) > 0:
 		v.Answer = audit.Undecided
 		var err error

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,6 +17,8 @@ import (
 	"github.com/epsball/epsball/audit"
 	"github.com/epsball/epsball/dataset/mnist"
 	"github.com/epsball/epsball/internal/checkpoint"
+	"github.com/epsball/epsball/internal/query"
+	"github.com/epsball/epsball/internal/vnnlib"
 	"github.com/epsball/epsball/report"
 	"github.com/epsball/epsball/zoo"
 )
@@ -135,6 +139,53 @@ func TestShardVerifySat(t *testing.T) {
 	write(t, result, good)
 	forge(t, result, string(found[0]), `"answer":"undecided",`+string(found[1]))
 	refused(t, "shard merge --job "+job, "want a witness of violated alone, and something left of undecided alone")
+}
+
+// TestShardVerifySatEarly: a witness decides before other shards are published.
+func TestShardVerifySatEarly(t *testing.T) {
+	model, property, _, _, _ := hard(t, 0.3)
+	// The same region, and a part of it that a narrower bound of a pixel cuts off.
+	text := string(readFile(t, property))
+	boxes := regexp.MustCompile(`\(assert \(([<>]=) (X_\d+) (\S+)\)\)`).FindAllStringSubmatch(text, -1)
+	require.Len(t, boxes, 2*784)
+	var region strings.Builder
+	for _, b := range boxes {
+		fmt.Fprintf(&region, " (%s %s %s)", b[1], b[2], b[3])
+	}
+	lines := strings.Split(text, "\n")
+	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "(assert (>= X_") })
+	last := fmt.Sprintf("(assert (or (and%s) (and%s (<= X_0 0.25))))\n", region.String(), region.String())
+	property = write(t, filepath.Join(t.TempDir(), "two.vnnlib"), []byte(strings.Join(lines, "\n")+last))
+
+	m, err := zoo.Load("mnist-small-pgd-0.1")
+	require.NoError(t, err)
+	q, err := vnnlib.Load(property)
+	require.NoError(t, err)
+	two, err := query.New(q, m)
+	require.NoError(t, err)
+	require.Len(t, two.List, 2)
+	path := filepath.Join(t.TempDir(), "c")
+	of := checkpoint.Of{Version: version(), Model: m.Hash(), Questions: checkpoint.Hash(two.List)}
+	require.NoError(t, checkpoint.Write(path, of, &audit.DecideState{Stage: 1, Open: []int{0, 1}}))
+	job := filepath.Join(t.TempDir(), "job")
+	require.Zero(t, run(args("shard plan verify %s %s --checkpoint %s --job %s --shards 2", model, property, path, job)...).code)
+	require.Equal(t, 1, run(args("shard merge --job %s", job)...).code)
+	require.Equal(t, "published", document(t, 0, args("shard run --job %s --index 1", job)...)["outcome"])
+	doc := document(t, 0, args("shard merge --job %s", job)...)
+	require.Equal(t, "sat", doc["verify"].(map[string]any)["verdict"])
+	require.Contains(t, doc["hints"].([]any)[0], "1 of 2 shards are not published: 0; a witness is enough")
+
+	// What it says is judged all the same.
+	result := filepath.Join(job, "results", "0000001.jsonl")
+	found := regexp.MustCompile(`"witness":(\[.*?\])`).FindSubmatch(readFile(t, result))
+	set, err := mnist.Test()
+	require.NoError(t, err)
+	image, err := json.Marshal(set.X[9*784 : 10*784])
+	require.NoError(t, err)
+	forge(t, result, string(found[1]), string(image))
+	r := run(args("shard merge --job %s", job)...)
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "share 1: its witness does not violate the property")
 }
 
 // TestShardVerifyErrors: what does not belong to the job.

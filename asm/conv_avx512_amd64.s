@@ -864,7 +864,7 @@ loop:
 
 // func Conv8x3JoinedAVX512(a *ConvArgs)
 TEXT ·Conv8x3JoinedAVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, two and
 	// one at a time.
 	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
 	// segment, SI ... R8 pixels, R11 the second group's outputs, R14 output channel, R15
@@ -1353,7 +1353,7 @@ done:
 
 // func Conv8x2JoinedAVX512(a *ConvArgs)
 TEXT ·Conv8x2JoinedAVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, two and
 	// one at a time.
 	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
 	// segment, SI ... DI pixels, R11 the second group's outputs, R14 output channel, R15
@@ -1713,7 +1713,7 @@ done:
 
 // func Conv8x1JoinedAVX512(a *ConvArgs)
 TEXT ·Conv8x1JoinedAVX512(SB), NOSPLIT, $0-8
-	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and
+	// batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, two and
 	// one at a time.
 	// AX args, BX and R10 weights, CX segments left (and bias), DX -SegLen ... 0 along a
 	// segment, SI ... SI pixels, R11 the second group's outputs, R14 output channel, R15

@@ -45,7 +45,9 @@ type ISA struct {
 // Name returns the name users give: "generic", "avx2", "avx512", "neon".
 func (i *ISA) Name() string { return i.name }
 
-// convSet are conv kernels by pixels, and the choice among them.
+// convSet are conv kernels by pixels, and the choice among them. (Sets are written out where
+// they are used: those that take a part from a variable are filled in when a program starts,
+// which takes 4 KB of it.)
 type convSet struct {
 	at     [asm.MaxPixels + 1]func(*asm.ConvArgs)
 	pixels []int

@@ -14,20 +14,17 @@ type joinedSet struct {
 }
 
 // joins reports whether two lane groups at once pay: joining takes the time of some four
-// products an input, at worst, and the kernels are slower to begin and to end.
+// products of each input, and the kernels are slower to begin and to end. Where there are few
+// pixels, the other kernels have too few as well.
 func (l *Linear) joins(groups int) bool {
-	const (
-		products     = 192 // of each input
-		steps        = 24
-		ofFewPixels  = 32 // products, where other kernels have too few pixels
-		fewPixelsAre = 8
-	)
-	if l.isa.joined == nil || groups < 2 || l.taps*l.inC < steps*l.out/l.outC {
+	const steps, products, few, productsOfFew = 24, 192, 8, 32
+	pixels := l.out / l.outC
+	if l.isa.joined == nil || groups < 2 || l.taps*l.inC < steps*pixels {
 		return false
 	}
 	least := products
-	if l.out/l.outC < fewPixelsAre {
-		least = ofFewPixels
+	if pixels < few {
+		least = productsOfFew
 	}
 	return l.taps*l.inC*(l.outC/(2*tileChannels)*2*tileChannels) >= least*l.in
 }

@@ -11,7 +11,7 @@ import (
 // Twelve accumulators hide the FMA latency of two pipes; the narrow tiles serve
 // the last output channels, 4x2 and 4x1 the last pixels. With pairs, one splat
 // of two weights, an instruction that takes the place of an FMA, serves P of
-// them: as many pixels as there are pointers (1x8 has no pairs: AVX2's will do).
+// them: as many pixels as there are pointers. (For fewer channels or pixels AVX2's will do.)
 var convTiles = map[string][][2]int{
 	"avx2":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},
 	"neon":   {{4, 3}, {4, 2}, {4, 1}, {3, 4}, {2, 6}, {1, 8}},

@@ -47,7 +47,7 @@ func joinedKernel(t pairs, p int) {
 
 	t.text(fmt.Sprintf("Conv%dx%dJoined", r, p),
 		fmt.Sprintf("computes %d output channels of %d pixels of two lane groups; see ConvArgs.", r, p), "a *ConvArgs", 8)
-	explain(t, `batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, four and one at a time.
+	explain(t, `batch: pixels, tile: channels, seg: rows of a window, kloop and single: k, two and one at a time.
 %s args, %s and %s weights, %s segments left (and bias), %s -SegLen ... 0 along a segment, %s ... %s pixels, %s the second group's outputs, %s output channel, %s tiles left.
 %s sums by (channel, pixel), %s inputs, the rest streams weights.`,
 		args, w, w2, segs, off, ptr(0), ptr(p-1), second, outOff, tiles, run{acc(0, 0), r * p}, run{held(0), p})

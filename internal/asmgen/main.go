@@ -1,5 +1,5 @@
 // Command asmgen writes the assembly of package asm: one description of each
-// kernel (conv.go, small.go, grad.go, winograd.go, elementwise.go, relax.go, planes.go,
+// kernel (conv.go, joined.go, small.go, grad.go, winograd.go, elementwise.go, relax.go, planes.go,
 // sparse.go, taps.go, activation.go, limits.go, noise.go), one target for each ISA (avx2.go,
 // avx512.go, neon.go). Its test is the drift check: the files in asm must be what it
 // prints.

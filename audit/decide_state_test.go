@@ -33,9 +33,9 @@ func TestDecideResume(t *testing.T) {
 		var d *Decision
 		few, asked, open := []int{0, -1}[r.IntN(2)], int64(1+r.IntN(40)), len(questions)
 		var last *DecideState
-		for range 12 {
+		for range 30 {
 			e := countdown.New(asked)
-			asked *= 2
+			asked += 1 + asked/4
 			o := DecideOptions{Branch: branch.Options{FewInputs: few, Round: 4, Parts: 400}, Resume: last}
 			o.Save = func(st *DecideState) error { last = st; return nil }
 			var err error

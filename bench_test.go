@@ -53,7 +53,7 @@ func BenchmarkPGDStep(b *testing.B) {
 		if layout == net.Singles {
 			return func() { step.Step(images, lo, hi, nil, labels, blocks) }
 		}
-		chunks := net.Chunks(blocks, 1)
+		chunks := net.Chunks(n.ISA(), blocks, 1)
 		return func() {
 			for i := range chunks {
 				from, to := net.Chunk(blocks, chunks, i)

@@ -148,7 +148,7 @@ func (a *Attacker) sweep(ctx context.Context, b Batch, only []int, res *Result) 
 	}
 	a.lanes(n)
 	groups, workers := kernels.Groups(n), a.pool.Workers()
-	a.capacity = kernels.Lanes * min(net.ChunkGroups, max(1, (groups+workers-1)/workers))
+	a.capacity = kernels.Lanes * min(a.target.ISA().TileGroups(), max(1, (groups+workers-1)/workers))
 	a.pool.Run(min(workers, groups), a.f)
 	return false
 }

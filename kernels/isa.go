@@ -68,6 +68,15 @@ var (
 	narrowWeights = [tileChannels + 1][]int{4: {3, 2, 1}, 3: {3, 2, 1}, 2: {3, 2, 1}, 1: {3, 2, 1}}
 )
 
+// TileGroups is the number of lane groups that fill the tiles of FC layers: three pixels, or two
+// pairs of groups.
+func (i *ISA) TileGroups() int {
+	if i.joined != nil {
+		return 4
+	}
+	return 3
+}
+
 // EnvISA is the environment variable that forces a kernel set.
 const EnvISA = "EPSBALL_ISA"
 

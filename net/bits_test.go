@@ -294,7 +294,7 @@ func TestConcurrentRunners(t *testing.T) {
 func TestChunks(t *testing.T) {
 	for groups := range 60 {
 		for workers := 1; workers <= 9; workers++ {
-			n, next := Chunks(groups, workers), 0
+			n, next := Chunks(kernels.Default(), groups, workers), 0
 			for i := range n {
 				from, to := Chunk(groups, n, i)
 				require.Equal(t, next, from)

@@ -7,15 +7,16 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// ChunkGroups is the number of lane groups one worker takes through a network
-// at a time: enough to fill the pixel tile of the kernels with fully connected
-// layers, few enough for the caches.
+// ChunkGroups is the largest number of lane groups one worker takes through a network
+// at a time; a kernel set has its own, kernels.ISA.TileGroups: enough to fill the tiles of its
+// kernels with fully connected layers, few enough for the caches.
 const ChunkGroups = 4
 
 // Chunks splits groups lane groups evenly for a number of workers and returns
-// the number of chunks, each of at most ChunkGroups groups.
-func Chunks(groups, workers int) int {
-	n := (groups + ChunkGroups - 1) / ChunkGroups
+// the number of chunks, each of at most as many groups as suit the kernel set.
+func Chunks(isa *kernels.ISA, groups, workers int) int {
+	most := isa.TileGroups()
+	n := (groups + most - 1) / most
 	n = (n + workers - 1) / workers * workers
 	return min(n, groups)
 }
@@ -85,7 +86,7 @@ func (r *Runner) Logits(ctx context.Context, dst, x []float32, n int) error {
 	r.lanes()
 	groups := kernels.Groups(n)
 	r.ctx, r.dst, r.src, r.n = ctx, dst, x, n
-	r.chunks = Chunks(groups, r.pool.Workers())
+	r.chunks = Chunks(r.net.isa, groups, r.pool.Workers())
 	r.pool.Run(r.chunks, r.f)
 	r.ctx, r.dst, r.src = nil, nil, nil
 	return ctx.Err()

@@ -11,7 +11,7 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// chunk is the number of samples that a worker takes through the network at a time.
+// chunk is the largest number of samples that a worker takes through the network at a time.
 const chunk = net.ChunkGroups * kernels.Lanes
 
 // atOnce is how many chunks of one image a round has at most.
@@ -183,8 +183,9 @@ func (s *Smoother) open(j *job, b Batch, i int, start func(j *job)) error {
 // plan adds the chunks of the next round of j to the tasks.
 func (s *Smoother) plan(j *job) {
 	j.tasks = 0
-	for at := j.drawn; at < j.want && j.tasks < atOnce; at += chunk {
-		s.tasks = append(s.tasks, task{j, at, min(chunk, j.want-at)})
+	size := s.base.ISA().TileGroups() * kernels.Lanes
+	for at := j.drawn; at < j.want && j.tasks < atOnce; at += size {
+		s.tasks = append(s.tasks, task{j, at, min(size, j.want-at)})
 		j.tasks++
 	}
 }

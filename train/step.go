@@ -163,7 +163,7 @@ func (s *stepper) makeParts(groups int) {
 	}
 	s.ws = s.net.NewWorkspace(room*kernels.Lanes, true)
 	classes := s.net.Classes()
-	chunks := net.Chunks(groups, s.pool.Workers())
+	chunks := net.Chunks(s.net.ISA(), groups, s.pool.Workers())
 	for i := range chunks {
 		from, to := net.Chunk(groups, chunks, i)
 		size := (to - from) * kernels.Lanes * s.net.Input().Size()

@@ -66,7 +66,7 @@ func (v *intervalRung) run(c *call, chunk func(c *call, w *intervalWorker, from,
 		return c.ctx.Err()
 	}
 	v.lanes()
-	c.chunk, c.chunks = chunk, net.Chunks(kernels.Groups(c.n), v.pool.Workers())
+	c.chunk, c.chunks = chunk, net.Chunks(v.net.ISA(), kernels.Groups(c.n), v.pool.Workers())
 	v.pool.Run(c.chunks, c.onChunk)
 	return c.ctx.Err()
 }

@@ -185,7 +185,7 @@ func (w *layerWork) backwardInput() {
 func (w *layerWork) chunks(l *kernels.Linear, e kernels.Epilogue) {
 	type buffers struct{ dst, src, gate []float32 }
 	bufs := make([]buffers, len(w.scratch))
-	count := net.Chunks(w.groups, len(bufs))
+	count := net.Chunks(w.net.ISA(), w.groups, len(bufs))
 	most := min(net.ChunkGroups, w.groups)
 	for i := range bufs {
 		bufs[i] = buffers{kernels.Alloc(most * l.Out() * kernels.Lanes), w.tensor(most, l.In()), nil}

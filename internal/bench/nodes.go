@@ -45,7 +45,7 @@ func (w *nodeWork) each(f func(ws *net.Workspace, blocks int)) {
 		list[i] = w.net.NewWorkspace(most*kernels.Lanes, false)
 		w.fill(list[i], most)
 	}
-	count := net.Chunks(w.groups, len(list))
+	count := net.Chunks(w.net.ISA(), w.groups, len(list))
 	w.setRun(count, func(worker, i int) {
 		from, to := net.Chunk(w.groups, count, i)
 		f(list[worker], to-from)

@@ -65,7 +65,7 @@ func newWorkload(ctx context.Context, n *net.Network, images, threads int) (*wor
 	for i := range w.y {
 		w.y[i] = max(0, net.Argmax(logits[i*classes:(i+1)*classes])) // −1: NaN
 	}
-	count := net.Chunks(w.groups, threads)
+	count := net.Chunks(w.net.ISA(), w.groups, threads)
 	for i := range count {
 		from, to := net.Chunk(w.groups, count, i)
 		w.chunks = append(w.chunks, chunk{from, to, make([]float32, n.Classes()), make([]float32, n.Classes())})

@@ -133,7 +133,7 @@ func pgdStep(b *batch) (*pass, error) {
 			another, _ := newAscent()
 			ascents = append(ascents, another)
 		}
-		chunks := net.Chunks(blocks, b.pool.Workers())
+		chunks := net.Chunks(b.net.ISA(), blocks, b.pool.Workers())
 		chunk := func(worker, i int) {
 			from, to := net.Chunk(blocks, chunks, i)
 			cut := func(t []float32) []float32 { return t[from*kernels.Lanes*size : to*kernels.Lanes*size] }

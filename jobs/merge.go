@@ -62,24 +62,41 @@ func (s Span) String() string {
 // missing. What the records say is for Work.Read to check. progress, if not nil, is told how
 // many shards are read.
 func (m *Manifest) Merge(ctx context.Context, s Store, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
-	return m.merge(ctx, s, true, progress, yield)
-}
-
-// MergeSome is Merge of those shards that are published.
-func (m *Manifest) MergeSome(ctx context.Context, s Store, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
-	return m.merge(ctx, s, false, progress, yield)
-}
-
-func (m *Manifest) merge(ctx context.Context, s Store, all bool, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
-	st, err := m.Status(ctx, s, 0)
+	missing, err := m.missing(ctx, s)
 	switch {
 	case err != nil:
 		return 0, err
-	case len(st.Foreign) > 0:
-		return 0, fmt.Errorf("%s/%s: not the result of a shard of this job; move it away", s, st.Foreign[0])
-	case all && !st.Complete():
-		return 0, &MissingError{Store: s.String(), Shards: m.Shards(), Missing: st.Missing}
+	case missing != nil:
+		return 0, missing
 	}
+	return m.merge(ctx, s, true, progress, yield)
+}
+
+// MergeSome is Merge of those shards that are published; missing are the others, nil if there
+// are none.
+func (m *Manifest) MergeSome(ctx context.Context, s Store, progress func(done, total int), yield func(*Merged) error) (seconds float64, missing *MissingError, err error) {
+	if missing, err = m.missing(ctx, s); err == nil {
+		seconds, err = m.merge(ctx, s, false, progress, yield)
+	}
+	return seconds, missing, err
+}
+
+// missing says which shards are not published, nil: all are.
+func (m *Manifest) missing(ctx context.Context, s Store) (*MissingError, error) {
+	st, err := m.Status(ctx, s, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(st.Foreign) > 0:
+		return nil, fmt.Errorf("%s/%s: not the result of a shard of this job; move it away", s, st.Foreign[0])
+	case !st.Complete():
+		return &MissingError{Store: s.String(), Shards: m.Shards(), Missing: st.Missing}, nil
+	}
+	return nil, nil
+}
+
+// merge is Merge of all shards, or of those that are published.
+func (m *Manifest) merge(ctx context.Context, s Store, all bool, progress func(done, total int), yield func(*Merged) error) (seconds float64, err error) {
 	for i := range m.Shards() {
 		if err := ctx.Err(); err != nil {
 			return seconds, err
@@ -88,10 +105,10 @@ func (m *Manifest) merge(ctx context.Context, s Store, all bool, progress func(d
 			progress(i, m.Shards())
 		}
 		res, err := m.open(ctx, s, i)
-		if errors.Is(err, fs.ErrNotExist) && !all {
-			continue
-		}
 		if errors.Is(err, fs.ErrNotExist) {
+			if !all {
+				continue
+			}
 			return seconds, &MissingError{Store: s.String(), Shards: m.Shards(), Missing: []Span{{i, i}}}
 		}
 		if err != nil {

@@ -34,20 +34,20 @@ func (l *Linear) joins(groups int) bool {
 // groups, if all of their rows fit.
 func (l *Linear) applyJoined(sc *Scratch, dst, src []float32, groups int) {
 	const pairBytes = 2 * vecBytes
-	room := l2Cache / 2 / pairBytes // in pairs of lane vectors
-	atOnce := max(1, min(groups/2, room/l.in))
+	most := l2Cache / 2 / pairBytes // pairs of lane vectors
+	atOnce := max(1, min(groups/2, most/l.in))
 	outGroup := l.out * vecBytes
 	a := &sc.conv
 	a.Pair = outGroup
 	for g := 0; g < groups; g += 2 * atOnce {
 		n := min(atOnce, (groups-g)/2)
 		for y := 0; y < len(l.rows); {
-			end, in := l.band(y, room)
+			end, in := l.band(y, most)
 			if in.n == 0 { // no taps
 				break
 			}
 			size := in.n * l.srcRow
-			joined := sc.joinedRoom(n * size * 2 * Lanes)
+			joined := room(&sc.joined, n*size*2*Lanes)
 			for k := range n {
 				from := base(src[((g+2*k)*l.in+in.first*l.srcRow)*Lanes:])
 				l.isa.joined.join(unsafe.Add(base(joined), k*size*pairBytes), from, unsafe.Add(from, l.in*vecBytes), size)
@@ -58,12 +58,12 @@ func (l *Linear) applyJoined(sc *Scratch, dst, src []float32, groups int) {
 					continue
 				}
 				w := walk{
-					set: &l.isa.joined.conv, tiles: 2, pixels: c.within(y, end, l.dstRow), groups: n,
+					set: &l.isa.joined.conv, tiles: 2, pixels: c.within(y, end, l.out/len(l.rows)), groups: n,
 					in: base(joined), skip: in.first * l.srcRow * pairBytes, out: unsafe.Add(base(dst), g*outGroup),
 					vec: pairBytes, inGroup: size * pairBytes, outGroup: 2 * outGroup,
 				}
 				if len(w.pixels) > 0 {
-					l.pairsOfTiles(a, c, &w, room)
+					l.pairsOfTiles(a, c, &w, most)
 				}
 			}
 			y = end
@@ -74,9 +74,9 @@ func (l *Linear) applyJoined(sc *Scratch, dst, src []float32, groups int) {
 // pairsOfTiles computes full pairs of tiles at the pixels of w. For a single pixel of many
 // inputs it takes these in parts, which stay in the L2 cache while weights pass by; sums
 // wait in the outputs.
-func (l *Linear) pairsOfTiles(a *asm.ConvArgs, c *class, w *walk, room int) {
+func (l *Linear) pairsOfTiles(a *asm.ConvArgs, c *class, w *walk, most int) {
 	full := l.outC / (2 * tileChannels) * 2
-	part := max(16, room/2/w.groups)
+	part := max(16, most/2/w.groups)
 	if len(c.pixels) > 1 || c.y.n > 1 || l.in <= part {
 		l.full(a, c, w, 0, full)
 		return
@@ -99,8 +99,8 @@ func (l *Linear) pairsOfTiles(a *asm.ConvArgs, c *class, w *walk, room int) {
 type rowSpan struct{ first, n int }
 
 // band returns the end of the output rows from y on whose input rows, which it returns too,
-// have room; at least one.
-func (l *Linear) band(y, room int) (end int, in rowSpan) {
+// have at most so many lane vectors; at least one.
+func (l *Linear) band(y, most int) (end int, in rowSpan) {
 	for end = y; end < len(l.rows); end++ {
 		r := l.rows[end]
 		from, to := in.first, in.first+in.n
@@ -112,7 +112,7 @@ func (l *Linear) band(y, room int) (end int, in rowSpan) {
 		default:
 			from, to = min(from, r.first), max(to, r.first+r.n)
 		}
-		if in.n > 0 && (to-from)*l.srcRow > room {
+		if in.n > 0 && (to-from)*l.srcRow > most {
 			break
 		}
 		in = rowSpan{from, to - from}
@@ -131,12 +131,4 @@ func (c *class) within(from, to, row int) []pixel {
 		j += c.wide
 	}
 	return c.pixels[i:j]
-}
-
-// joinedRoom returns n float32 of scratch memory.
-func (sc *Scratch) joinedRoom(n int) []float32 {
-	if len(sc.joined) < n {
-		sc.joined = Alloc(n)
-	}
-	return sc.joined[:n]
 }

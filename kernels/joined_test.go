@@ -12,8 +12,7 @@ import (
 	"github.com/epsball/epsball/asm"
 )
 
-// TestConvJoined holds the kernels of two lane groups to the generic ones of single tiles
-// and groups.
+// TestConvJoined holds the kernels of two lane groups to what ConvArgs says of each output.
 func TestConvJoined(t *testing.T) {
 	const (
 		maxIn, maxOut = 2048, 3 * 8 * Lanes // float32 of one pixel's input of a group, of its output
@@ -65,14 +64,6 @@ func TestConvJoined(t *testing.T) {
 						at := 4*tileChannels*k*segs + segs*wSkip + wTileSkip // from pair to pair
 						for g, x := range in {
 							for i := range tileChannels {
-								a.Tiles, a.Segs, a.SegLen, a.SegSkip = 1, segs, k*vecBytes, skip*vecBytes
-								// The generic kernel of one channel takes weights that lie side by side.
-								packed := make([]float32, segs*k)
-								for s := range segs {
-									for n := range k {
-										packed[s*k+n] = w[(tile/2*at+tile%2*wTile+s*(4*tileChannels*k+wSkip))/4+n*tileChannels+i]
-									}
-								}
 								channel := tile*tileChannels + i
 								for _, p := range table {
 									o := g*half + int(p.out)*Lanes + channel*Lanes
@@ -84,7 +75,7 @@ func TestConvJoined(t *testing.T) {
 										v := b
 										for s := range segs {
 											for n := range k {
-												v = FMA32(x[int(p.in)*Lanes+(s*(k+skip)+n)*Lanes+l], packed[s*k+n], v)
+												v = FMA32(x[int(p.in)*Lanes+(s*(k+skip)+n)*Lanes+l], w[(tile/2*at+tile%2*wTile+s*(4*tileChannels*k+wSkip))/4+n*tileChannels+i], v)
 											}
 										}
 										want[o+l] = epilogue(v, Epilogue(trial%3), gate[o+l])

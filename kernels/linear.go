@@ -31,7 +31,6 @@ type Linear struct {
 	outC    int
 	in, out int       // elements of one image
 	srcRow  int       // lane vectors of one row of the source
-	dstRow  int       // the same of the destination
 	taps    int       // of all pixels
 	rows    []rowSpan // of the source that each row of the destination reads
 	size    int       // of packed
@@ -133,7 +132,7 @@ func (l *Linear) plan(outH, outW, inW, phasesY, phasesX int, spanY, spanX func(i
 			l.classes = append(l.classes, class{y: r.span, x: c.span, phase: r.phase*phasesX + c.phase, wide: len(c.at), pixels: all[from:]})
 		}
 	}
-	l.srcRow, l.dstRow = inW*l.inC, outW*l.outC
+	l.srcRow = inW * l.inC
 }
 
 // axisClass is a set of coordinates along one axis with the same taps of one phase.

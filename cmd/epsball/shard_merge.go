@@ -120,7 +120,7 @@ type merging struct {
 	bar                 *show.Bar
 
 	// The block of images under way, from … to−1 of the job, and what is known of all before.
-	images   *jobImages // nil: of verify
+	images   *jobImages
 	sub      *input.Subject
 	from, to int
 	work     jobs.Work
@@ -187,7 +187,7 @@ func (g *merging) draw() {
 
 // enter loads the block of images that begins with shard i, if that is not in one yet.
 func (g *merging) enter(ctx context.Context, i int) error {
-	if g.images == nil || i*g.m.Size < g.to {
+	if i*g.m.Size < g.to {
 		return nil
 	}
 	g.leave()
@@ -232,7 +232,7 @@ func (g *merging) blockEnd() int {
 
 // leave keeps what is known of the block.
 func (g *merging) leave() {
-	if g.images != nil && g.work != nil {
+	if g.work != nil {
 		g.total.add(g.work, g.sub.Y)
 		g.work = nil
 	}

@@ -23,7 +23,7 @@ type mergedImages struct {
 	pred    []int
 	wrong   error // a contradiction
 
-	smoother *smooth.Smoother // of the first block; nil: of another kind
+	smoother *smooth.Smoother // of the last block; nil: of another kind
 	done     []bool
 	results  []smooth.Result
 
@@ -42,9 +42,7 @@ func (t *mergedImages) add(work jobs.Work, y []int) {
 		t.pred = append(t.pred, w.Log.Pred...)
 		t.wrong = cmp.Or(t.wrong, w.Proving.Check(w.Log.Pred))
 	case *jobs.SmoothWork:
-		if t.smoother == nil {
-			t.smoother = w.Smoother
-		}
+		t.smoother = w.Smoother // one before would keep its images
 		t.done, t.results = append(t.done, w.Log.Done...), append(t.results, w.Log.Results...)
 	case *jobs.AttackWork:
 		t.attack = w

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -232,24 +231,18 @@ func (a *app) mergeVerify(ctx context.Context, f *mergeFlags, s jobs.Store, m *j
 	if err != nil {
 		return err
 	}
-	g := &merging{a: a, f: f, s: s, m: m, work: w, sub: in.sub, bar: show.NewBar(a.stderr)}
+	g := &merging{a: a, f: f, s: s, m: m, sub: in.sub, bar: show.NewBar(a.stderr)}
 	r := &g.result
 	*r = report.ShardMerge{Envelope: a.envelope("shard merge", in.sub), Job: f.job, Shards: m.Shards(), Hints: []string{}}
 	r.Data, r.Seed = m.Data.Spec, &f.seed
-	err = g.read(ctx, io.Discard)
 	var missing *jobs.MissingError
-	if errors.As(err, &missing) { // a witness decides, whatever the others would say
-		some, bad := m.Task.(*jobs.Verify).NewWork(in.work(m, 0, m.Shards()))
-		if bad != nil {
-			return bad
-		}
-		r.Seconds, bad = m.MergeSome(ctx, s, nil, func(s *jobs.Merged) error { return some.Read(bytes.NewReader(s.Records)) })
-		switch {
-		case bad != nil:
-			err = bad
-		case some.Witnessed():
-			w, err = some, nil
+	r.Seconds, missing, err = m.MergeSome(ctx, s, func(done, total int) { g.bar.Show("merge", done, total) },
+		func(s *jobs.Merged) error { return w.Read(bytes.NewReader(s.Records)) })
+	if err == nil && missing != nil { // a witness decides, whatever the others would say
+		if w.Witnessed() {
 			r.Hints = append(r.Hints, fmt.Sprintf("%s; a witness is enough", missing))
+		} else {
+			err = missing
 		}
 	}
 	var v *jobs.Verdict

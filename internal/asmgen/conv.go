@@ -74,9 +74,9 @@ func emitConv(t target) {
 // offset of the tile's first channel), tiles (counts down).
 func convKernel(t target, r, p int, pair bool) {
 	const (
-		args, w, segs, off reg = 0, 1, 2, 3
-		ptr0               reg = 4
-		outOff, tiles      reg = 12, 13
+		args, w, segs, off     = regArgs, regW, regSegs, regOff
+		ptr0                   = regPtr0
+		outOff, tiles          = regOutOff, regTiles
 		w2                 reg = 5 // of pairs, which have one pixel
 	)
 	perTile := r // channels of a tile
@@ -111,15 +111,7 @@ func convKernel(t target, r, p int, pair bool) {
 	t.loadArg(args, "a", 0)
 	t.splatInit(outOff)
 
-	t.label("batch")
-	t.load(tiles, at(args, convArg.tiles))
-	t.load(w, at(args, convArg.w))
-	t.clear(outOff)
-
-	t.label("tile")
-	t.move(segs, outOff) // the bias of channel i lies at i*4, its output at i*32
-	t.shiftRight(segs, 3)
-	t.addMem(segs, at(args, convArg.bias))
+	beginTile(t)
 	for i, c := range chans {
 		t.vsplat(acc(i, 0), at(segs, 4*c.first))
 		for j := 1; j < p; j++ {
@@ -182,44 +174,77 @@ func convKernel(t target, r, p int, pair bool) {
 	}
 	walk.emit(t)
 
-	t.addMem(w, at(args, convArg.wTileSkip))
-	for j := range p {
-		t.load(ptr(j), at(args, convArg.out+8*j))
-	}
-	t.load(off, at(args, convArg.epilogue))
-	t.compareImm(off, asm.EpilogueReLU)
-	t.jump(less, "store")
-	t.vzero(stream)
-	t.jump(greater, "gate")
-	for i, c := range chans {
-		for j := range p {
-			t.vrelu(acc(i, j), c.of(stream), c.of(held))
+	endTile(t, r, p, false, stream, func() {
+		for i, c := range chans {
+			for j := range p {
+				t.vrelu(acc(i, j), c.of(stream), c.of(held))
+			}
 		}
+	}, func() {
+		for j := range p {
+			t.move(off, ptr(j))
+			t.addReg(off, segs)
+			for i, c := range chans {
+				t.vload(c.of(held), atIndex(off, outOff, 32*c.first))
+				t.vgate(acc(i, j), c.of(held), c.of(stream))
+			}
+		}
+	}, func() {
+		for j := range p {
+			for i, c := range chans {
+				t.vstore(acc(i, j), atIndex(ptr(j), outOff, 32*c.first))
+			}
+		}
+	})
+}
+
+// General registers of ConvRxP and ConvRxPJoined.
+const (
+	regArgs, regW, regSegs, regOff reg = 0, 1, 2, 3
+	regPtr0                        reg = 4
+	regOutOff, regTiles            reg = 12, 13
+)
+
+// beginTile emits the labels batch and tile, and leaves the address of the tile's biases in
+// the register of segments.
+func beginTile(t target) {
+	t.label("batch")
+	t.load(regTiles, at(regArgs, convArg.tiles))
+	t.load(regW, at(regArgs, convArg.w))
+	t.clear(regOutOff)
+
+	t.label("tile")
+	t.move(regSegs, regOutOff) // the bias of channel i lies at i*4, its output at i*32
+	t.shiftRight(regSegs, 3)
+	t.addMem(regSegs, at(regArgs, convArg.bias))
+}
+
+// endTile emits what comes after the sums of a tile: the epilogue, by relu, which finds zeros in
+// zeros, or by gate, which finds the distance of gates in the register of segments; store; and
+// the next tile, or batch.
+func endTile(t target, r, p int, joined bool, zeros vec, relu, gate, store func()) {
+	t.addMem(regW, at(regArgs, convArg.wTileSkip))
+	for j := range p {
+		t.load(regPtr0+reg(j), at(regArgs, convArg.out+8*j))
 	}
+	t.load(regOff, at(regArgs, convArg.epilogue))
+	t.compareImm(regOff, asm.EpilogueReLU)
+	t.jump(less, "store")
+	t.vzero(zeros)
+	t.jump(greater, "gate")
+	relu()
 	t.jump(always, "store")
 
 	t.label("gate")
-	t.load(segs, at(args, convArg.gateOff))
-	for j := range p {
-		t.move(off, ptr(j))
-		t.addReg(off, segs)
-		for i, c := range chans {
-			t.vload(c.of(held), atIndex(off, outOff, 32*c.first))
-			t.vgate(acc(i, j), c.of(held), c.of(stream))
-		}
-	}
+	t.load(regSegs, at(regArgs, convArg.gateOff))
+	gate()
 
 	t.label("store")
-	for j := range p {
-		for i, c := range chans {
-			t.vstore(acc(i, j), atIndex(ptr(j), outOff, 32*c.first))
-		}
-	}
-	t.addImm(outOff, 32*r)
-	t.dec(tiles)
+	store()
+	t.addImm(regOutOff, 32*r)
+	t.dec(regTiles)
 	t.jump(notZero, "tile")
-
-	nextBatch(t, p, false)
+	nextBatch(t, p, joined)
 	t.jump(always, "batch")
 	t.label("done")
 	t.ret()
@@ -228,7 +253,7 @@ func convKernel(t target, r, p int, pair bool) {
 // nextBatch takes the pixels of the next batch from the table, or jumps to done if there
 // is none.
 func nextBatch(t target, p int, joined bool) {
-	const args, segs, off reg = 0, 2, 3
+	const args, segs, off = regArgs, regSegs, regOff
 	t.load(off, at(args, convArg.batches))
 	t.dec(off)
 	t.jump(zero, "done")

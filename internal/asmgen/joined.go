@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/epsball/epsball/asm"
-)
+import "fmt"
 
 // joinedPixels are the ConvRxPJoined kernels: R = 8 output channels times P pixels of two
 // lane groups. An input is a pair, the same place of both groups, side by side in memory,
@@ -23,10 +19,10 @@ const joinedUnroll = 2
 // convKernel; the second tile of four channels has its weights at w2.
 func joinedKernel(t pairs, p int) {
 	const (
-		args, w, segs, off   reg = 0, 1, 2, 3
-		ptr0                 reg = 4
+		args, w, segs, off       = regArgs, regW, regSegs, regOff
+		ptr0                     = regPtr0
 		w2, second           reg = 8, 9
-		outOff, tiles        reg = 12, 13
+		outOff, tiles            = regOutOff, regTiles
 		r, perTile, vecBytes     = 8, 4, 64
 	)
 	ptr := func(j int) reg { return ptr0 + reg(j) }
@@ -53,15 +49,7 @@ func joinedKernel(t pairs, p int) {
 		args, w, w2, segs, off, ptr(0), ptr(p-1), second, outOff, tiles, run{acc(0, 0), r * p}, run{held(0), p})
 	t.loadArg(args, "a", 0)
 
-	t.label("batch")
-	t.load(tiles, at(args, convArg.tiles))
-	t.load(w, at(args, convArg.w))
-	t.clear(outOff)
-
-	t.label("tile")
-	t.move(segs, outOff) // the bias of channel i lies at i*4, its output at i*32
-	t.shiftRight(segs, 3)
-	t.addMem(segs, at(args, convArg.bias))
+	beginTile(t)
 	for i := range r {
 		t.vsplatBoth(acc(i, 0), at(segs, 4*i))
 		for j := 1; j < p; j++ {
@@ -106,50 +94,32 @@ func joinedKernel(t pairs, p int) {
 	})
 	walk.emit(t)
 
-	t.addMem(w, at(args, convArg.wTileSkip))
-	for j := range p {
-		t.load(ptr(j), at(args, convArg.out+8*j))
-	}
-	t.load(off, at(args, convArg.epilogue))
-	t.compareImm(off, asm.EpilogueReLU)
-	t.jump(less, "store")
-	t.vzero(stream)
-	t.jump(greater, "gate")
-	for i := range r {
+	endTile(t, r, p, true, stream, func() {
+		for i := range r {
+			for j := range p {
+				t.vrelu(acc(i, j), stream.pair(), held(0))
+			}
+		}
+	}, func() {
 		for j := range p {
-			t.vrelu(acc(i, j), stream.pair(), held(0))
+			t.addReg(ptr(j), segs)
 		}
-	}
-	t.jump(always, "store")
-
-	t.label("gate")
-	t.load(segs, at(args, convArg.gateOff))
-	for j := range p {
-		t.addReg(ptr(j), segs)
-	}
-	outputs(func(j int, first, second func(i int) mem) {
-		for i := range r {
-			t.vjoin(held(0), first(i), second(i))
-			t.vgate(acc(i, j), held(0), stream.pair())
+		outputs(func(j int, first, second func(i int) mem) {
+			for i := range r {
+				t.vjoin(held(0), first(i), second(i))
+				t.vgate(acc(i, j), held(0), stream.pair())
+			}
+		})
+		for j := range p {
+			t.load(ptr(j), at(args, convArg.out+8*j))
 		}
+	}, func() {
+		outputs(func(j int, first, second func(i int) mem) {
+			for i := range r {
+				t.vsplit(acc(i, j), first(i), second(i))
+			}
+		})
 	})
-	for j := range p {
-		t.load(ptr(j), at(args, convArg.out+8*j))
-	}
-
-	t.label("store")
-	outputs(func(j int, first, second func(i int) mem) {
-		for i := range r {
-			t.vsplit(acc(i, j), first(i), second(i))
-		}
-	})
-	t.addImm(outOff, 32*r)
-	t.dec(tiles)
-	t.jump(notZero, "tile")
-	nextBatch(t, p, true)
-	t.jump(always, "batch")
-	t.label("done")
-	t.ret()
 }
 
 // joinKernel emits Join.

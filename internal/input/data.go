@@ -27,7 +27,11 @@ type Data struct {
 // Load reads the part of the set that is wanted, for a model.
 func (d *Data) Load(m *model.Model, modelSpec string) error {
 	s, err := d.read(m, modelSpec, d.N)
-	if err != nil {
+	var part *dataset.RangeError
+	switch {
+	case errors.As(err, &part):
+		return d.beyond(part)
+	case err != nil:
 		return err
 	}
 	d.N, d.Set = s.Len(), s
@@ -47,8 +51,7 @@ func (d *Data) Count(m *model.Model, modelSpec string) (int, error) {
 	return 0, err
 }
 
-// read reads n images from Offset on, 0: all. That the set has fewer is a *dataset.RangeError if
-// n is not N.
+// read reads n images from Offset on, 0: all. That the set has fewer is a *dataset.RangeError.
 func (d *Data) read(m *model.Model, modelSpec string, n int) (*dataset.Set, error) {
 	switch {
 	case d.Spec == "":
@@ -65,12 +68,8 @@ func (d *Data) read(m *model.Model, modelSpec string, n int) (*dataset.Set, erro
 	in := m.Arch.Input
 	s, err := dataset.LoadWith(d.Spec, dataset.Options{Input: dataset.Shape{C: in.C, H: in.H, W: in.W}, Offset: d.Offset, N: n, Channels: d.Channels})
 	var shape *dataset.ShapeError
-	var part *dataset.RangeError
-	switch {
-	case errors.As(err, &shape):
+	if errors.As(err, &shape) {
 		return nil, d.misfit(shape.Images, modelSpec, in)
-	case errors.As(err, &part) && n == d.N:
-		return nil, d.beyond(part)
 	}
 	return s, err
 }

@@ -92,7 +92,7 @@ func (a *Attacker) lanes(images int) {
 		if k == len(a.passes.lanes) {
 			a.passes.lanes = append(a.passes.lanes, a.target.Passes(images, a.pool))
 		}
-		a.workers = append(a.workers, newWorker(a, a.passes.lanes[k], net.ChunkGroups*kernels.Lanes))
+		a.workers = append(a.workers, newWorker(a, a.passes.lanes[k], a.target.ISA().TileGroups()*kernels.Lanes))
 	}
 }
 

@@ -32,7 +32,7 @@ func Logits(ctx context.Context, t Target, pool *kernels.Pool, dst []float32, b 
 	if b.Index != nil && len(b.Index) != n {
 		return fmt.Errorf("indices: %d, want one for each of %d images", len(b.Index), n)
 	}
-	workers, slots := pool.Workers(), net.ChunkGroups*kernels.Lanes
+	workers, slots := pool.Workers(), t.ISA().TileGroups()*kernels.Lanes
 	few := t.Few(n)
 	if few {
 		workers, slots = 1, net.MaxSmall

@@ -21,7 +21,7 @@ type Target interface {
 
 	// Few reports whether a batch is run image by image, on passes of layout
 	// net.Singles with net.MaxSmall slots. Else its passes have net.LaneGroups and
-	// net.ChunkGroups lane groups of slots.
+	// ISA().TileGroups() lane groups of slots.
 	Few(images int) bool
 	Passes(images int, pool *kernels.Pool) Passes
 

@@ -23,7 +23,7 @@ func (s squeezed) Passes(images int, pool *kernels.Pool) Passes {
 	p := s.Network.Passes(images, pool)
 	slots := net.MaxSmall
 	if p.Layout() == net.LaneGroups {
-		slots = net.ChunkGroups * kernels.Lanes
+		slots = s.ISA().TileGroups() * kernels.Lanes
 	}
 	size := s.Input().Size()
 	q := squeezedPasses{p, s, size, make([]float32, p.Layout().Len(p.Layout().Blocks(slots), size))}

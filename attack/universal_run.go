@@ -112,7 +112,7 @@ func (r *universal) Run(ctx context.Context, b Batch, res *Result) error {
 // prepare makes room for n images.
 func (r *universal) prepare(n int) error {
 	list, workers := &r.many, r.pool.Workers()
-	r.slots = net.ChunkGroups * kernels.Lanes
+	r.slots = r.t.ISA().TileGroups() * kernels.Lanes
 	if r.few = r.t.Few(n); r.few {
 		list, workers, r.slots = &r.single, 1, net.MaxSmall
 	}

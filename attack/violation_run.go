@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/epsball/epsball/kernels"
-	"github.com/epsball/epsball/net"
 )
 
 // searchRun is a search at work.
@@ -234,7 +233,7 @@ func (r *searchRun) evaluate(n int, input func(i int) []float32, got func(i int,
 // been cut short.
 func (r *searchRun) attack(a *Attacker, jobs []job, starts []float32) error {
 	size := r.target.Input().Size()
-	most := min(max(1<<20/size, net.ChunkGroups*kernels.Lanes), 256)
+	most := min(max(1<<20/size, r.target.ISA().TileGroups()*kernels.Lanes), 256)
 	for from := 0; from < len(jobs); {
 		some := jobs[from:min(from+most, len(jobs))]
 		r.target.first.Store(math.MaxInt64)

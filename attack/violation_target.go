@@ -146,7 +146,7 @@ func (*violator) CheckLabels(y []int, n int) error {
 // Passes implements Target.
 func (t *violator) Passes(images int, pool *kernels.Pool) Passes {
 	p := &violatorPasses{Passes: t.Network.Passes(images, pool), t: t, in: t.Input(), size: t.Input().Size()}
-	p.room = net.ChunkGroups * kernels.Lanes
+	p.room = t.ISA().TileGroups() * kernels.Lanes
 	if p.Layout() == net.Singles {
 		p.room = net.MaxSmall
 	}

@@ -88,7 +88,7 @@ func (s *slopes) margins(ctx context.Context) error {
 	passes := s.c.Target.Passes(n, s.c.Pool)
 	layout, slots := passes.Layout(), net.MaxSmall
 	if layout == net.LaneGroups {
-		slots = net.ChunkGroups * kernels.Lanes
+		slots = s.c.Target.ISA().TileGroups() * kernels.Lanes
 	}
 	x := kernels.Alloc(layout.Len(layout.Blocks(slots), size))
 	s.grad = make([]float32, len(s.x))

@@ -78,7 +78,7 @@ func (t *Target) Random() bool { return t.chain.Random() }
 // Passes implements attack.Target.
 func (t *Target) Passes(images int, pool *kernels.Pool) attack.Passes {
 	p := &passes{Passes: t.Target.Passes(images, pool), in: t.Input()}
-	slots := net.ChunkGroups * kernels.Lanes
+	slots := t.ISA().TileGroups() * kernels.Lanes
 	workers := 1
 	if p.Layout() == net.Singles {
 		slots, workers, p.pool = net.MaxSmall, pool.Workers(), pool

@@ -68,11 +68,15 @@ var (
 	narrowWeights = [tileChannels + 1][]int{4: {3, 2, 1}, 3: {3, 2, 1}, 2: {3, 2, 1}, 1: {3, 2, 1}}
 )
 
-// TileGroups is the number of lane groups that fill the tiles of FC layers: three pixels, or two
-// pairs of groups.
+// MostTileGroups is the largest TileGroups.
+const MostTileGroups = 4
+
+// TileGroups is the number of lane groups that one worker should take through a network at a time:
+// enough to fill the tiles of FC layers, three pixels or two pairs of groups, and few enough for
+// the caches.
 func (i *ISA) TileGroups() int {
 	if i.joined != nil {
-		return 4
+		return MostTileGroups
 	}
 	return 3
 }

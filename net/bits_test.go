@@ -299,7 +299,7 @@ func TestChunks(t *testing.T) {
 				from, to := Chunk(groups, n, i)
 				require.Equal(t, next, from)
 				require.Positive(t, to-from, "an empty chunk")
-				require.LessOrEqual(t, to-from, ChunkGroups)
+				require.LessOrEqual(t, to-from, kernels.Default().TileGroups())
 				next = to
 			}
 			require.Equal(t, groups, next, fmt.Sprint(groups, " groups, ", workers, " workers"))

@@ -7,13 +7,8 @@ import (
 	"github.com/epsball/epsball/kernels"
 )
 
-// ChunkGroups is the largest number of lane groups one worker takes through a network
-// at a time; a kernel set has its own, kernels.ISA.TileGroups: enough to fill the tiles of its
-// kernels with fully connected layers, few enough for the caches.
-const ChunkGroups = 4
-
 // Chunks splits groups lane groups evenly for a number of workers and returns
-// the number of chunks, each of at most as many groups as suit the kernel set.
+// the number of chunks, each of at most ISA.TileGroups groups.
 func Chunks(isa *kernels.ISA, groups, workers int) int {
 	most := isa.TileGroups()
 	n := (groups + most - 1) / most
@@ -58,8 +53,8 @@ func (r *Runner) lanes() {
 		return
 	}
 	for range r.pool.Workers() {
-		r.ws = append(r.ws, r.net.newForwardWorkspace(ChunkGroups*kernels.Lanes))
-		r.x = append(r.x, kernels.Alloc(ChunkGroups*kernels.Lanes*r.net.input.Size()))
+		r.ws = append(r.ws, r.net.newForwardWorkspace(r.net.isa.TileGroups()*kernels.Lanes))
+		r.x = append(r.x, kernels.Alloc(r.net.isa.TileGroups()*kernels.Lanes*r.net.input.Size()))
 	}
 }
 

@@ -21,10 +21,10 @@ type Passes interface {
 
 // Passes returns the passes of one worker on batches of the given number of images.
 // For few images (see Few) they hold MaxSmall of them and run on all workers of pool;
-// else they hold ChunkGroups lane groups and run on the caller's goroutine alone.
+// else they hold ISA().TileGroups() lane groups and run on the caller's goroutine alone.
 func (n *Network) Passes(images int, pool *kernels.Pool) Passes {
 	if n.Few(images) {
 		return n.NewSmallWorkspace(MaxSmall, pool)
 	}
-	return n.NewWorkspace(ChunkGroups*kernels.Lanes, false)
+	return n.NewWorkspace(n.isa.TileGroups()*kernels.Lanes, false)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/epsball/epsball/net"
 )
 
-// chunk is the largest number of samples that a worker takes through the network at a time.
-const chunk = net.ChunkGroups * kernels.Lanes
+// chunk is the number of samples that a worker takes through a network at a time.
+func chunk(base attack.Target) int { return base.ISA().TileGroups() * kernels.Lanes }
 
 // atOnce is how many chunks of one image a round has at most.
 const atOnce = 64
@@ -26,14 +26,14 @@ type worker struct {
 }
 
 func newWorker(base attack.Target, pool *kernels.Pool) (*worker, error) {
-	w := &worker{passes: base.Passes(chunk, pool), z: make([]float32, base.Classes()), noise: filler{isa: base.ISA()}}
+	w := &worker{passes: base.Passes(chunk(base), pool), z: make([]float32, base.Classes()), noise: filler{isa: base.ISA()}}
 	if _, random := w.passes.(attack.Randomised); random {
 		return nil, errors.New("network: draws random numbers itself, want a classifier that says the same of the same image")
 	}
 	if w.passes.Layout() != net.LaneGroups {
 		return nil, errors.New("network: its passes run image by image, want large batches")
 	}
-	w.x = kernels.Alloc(chunk * base.Input().Size())
+	w.x = kernels.Alloc(chunk(base) * base.Input().Size())
 	return w, nil
 }
 
@@ -183,7 +183,7 @@ func (s *Smoother) open(j *job, b Batch, i int, start func(j *job)) error {
 // plan adds the chunks of the next round of j to the tasks.
 func (s *Smoother) plan(j *job) {
 	j.tasks = 0
-	size := s.base.ISA().TileGroups() * kernels.Lanes
+	size := chunk(s.base)
 	for at := j.drawn; at < j.want && j.tasks < atOnce; at += size {
 		s.tasks = append(s.tasks, task{j, at, min(size, j.want-at)})
 		j.tasks++

@@ -125,7 +125,7 @@ func New(base attack.Target, pool *kernels.Pool, o Options) (*Smoother, error) {
 	switch {
 	case base.Classes() < 2:
 		return nil, fmt.Errorf("network: got %d output, want at least 2 classes", base.Classes())
-	case base.Few(chunk):
+	case base.Few(chunk(base)):
 		return nil, errors.New("network: compiled for small batches, want large ones: smoothing draws many samples of each image")
 	}
 	noise := o.Noise

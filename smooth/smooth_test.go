@@ -302,6 +302,6 @@ func TestNoAllocation(t *testing.T) {
 	n, _, _ := linear(t)
 	s := smoother(t, n, 1, Options{})
 	j := &job{levels: make([]int32, side*side), source: source{1, 2}}
-	s.tasks, s.votes = []task{{j, 0, chunk}}, make([]int32, 3)
+	s.tasks, s.votes = []task{{j, 0, chunk(s.base)}}, make([]int32, 3)
 	require.Zero(t, testing.AllocsPerRun(20, func() { s.sample(0, 0) }))
 }

@@ -174,7 +174,7 @@ type pass struct {
 	spare  [][]float32
 	norm   net.Norm   // of the ball
 	dual   *dualInput // of L1 and L2 balls; nil until the first
-	eps    [net.ChunkGroups * kernels.Lanes]float64
+	eps    [kernels.MostTileGroups * kernels.Lanes]float64
 
 	product product // being computed
 	part    func(worker, part int)

@@ -44,7 +44,7 @@ func newIntervalRung(n *net.Network, pool *kernels.Pool) (*intervalRung, error) 
 // lanes and singles make the workers for a kind of batch, when the first comes.
 func (v *intervalRung) lanes() []*intervalWorker {
 	for len(v.workers) < v.pool.Workers() {
-		v.workers = append(v.workers, newIntervalWorker(v, net.LaneGroups, net.ChunkGroups*kernels.Lanes, 1))
+		v.workers = append(v.workers, newIntervalWorker(v, net.LaneGroups, v.net.ISA().TileGroups()*kernels.Lanes, 1))
 	}
 	return v.workers
 }

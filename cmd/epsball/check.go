@@ -159,8 +159,12 @@ func (a *app) checkAgainst(run *recheck.Run, f *checkFlags, m *model.Model) (reg
 		if err := a.load(&f.data, m, f.model); err != nil {
 			return 0, err
 		}
-		run.Data, err = f.data.Fit(m, f.model)
-		return 0, err
+		set, err := f.data.Fit(m, f.model)
+		if err != nil {
+			return 0, err
+		}
+		run.Find = recheck.In(set)
+		return 0, nil
 	}
 	q, err := vnnlib.Load(f.property)
 	if err != nil {

@@ -278,12 +278,16 @@ func (g *merging) check(ctx context.Context) error {
 		return err
 	}
 	var lines []byte
-	images := map[int]recheck.Image{}
-	for index, d := range g.drawn {
+	for _, d := range g.drawn {
 		lines = append(lines, d.record[bytes.IndexByte(d.record, '\n')+1:]...)
-		images[index] = d.Image
 	}
-	run := recheck.Run{Checker: checker, Model: g.sub.Model.Hash(), Some: images, Lines: certcheck.NewLines(bytes.NewReader(lines))}
+	find := func(index int) (recheck.Image, error) {
+		if d := g.drawn[index]; d != nil {
+			return d.Image, nil
+		}
+		return recheck.Image{}, errors.New("want one of the images that are checked")
+	}
+	run := recheck.Run{Checker: checker, Model: g.sub.Model.Hash(), Find: find, Lines: certcheck.NewLines(bytes.NewReader(lines))}
 	if err := run.All(ctx, g.a.threads); err != nil {
 		return err
 	}

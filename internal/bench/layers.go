@@ -88,7 +88,7 @@ func (op *layerOp) level(n *net.Network, i, images int) machine.Level {
 	case op.weights:
 		images = groups * kernels.Lanes
 	case !n.Few(images):
-		images = min(net.ChunkGroups, groups) * kernels.Lanes
+		images = min(n.ISA().TileGroups(), groups) * kernels.Lanes
 	}
 	return machine.Level{Name: "activations", Bytes: max(4*elements*images, leastLevel)}
 }
@@ -186,7 +186,7 @@ func (w *layerWork) chunks(l *kernels.Linear, e kernels.Epilogue) {
 	type buffers struct{ dst, src, gate []float32 }
 	bufs := make([]buffers, len(w.scratch))
 	count := net.Chunks(w.net.ISA(), w.groups, len(bufs))
-	most := min(net.ChunkGroups, w.groups)
+	most := min(w.net.ISA().TileGroups(), w.groups)
 	for i := range bufs {
 		bufs[i] = buffers{kernels.Alloc(most * l.Out() * kernels.Lanes), w.tensor(most, l.In()), nil}
 		if e == kernels.Gate {

@@ -40,7 +40,7 @@ func (w *nodeWork) each(f func(ws *net.Workspace, blocks int)) {
 		return
 	}
 	list := make([]*net.Workspace, len(w.scratch))
-	most := min(net.ChunkGroups, w.groups)
+	most := min(w.net.ISA().TileGroups(), w.groups)
 	for i := range list {
 		list[i] = w.net.NewWorkspace(most*kernels.Lanes, false)
 		w.fill(list[i], most)

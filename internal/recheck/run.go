@@ -18,13 +18,12 @@ import (
 type Run struct {
 	Checker *certcheck.Checker
 	Need    Requirements
-	Model   string       // its hash
-	Data    *dataset.Set // of images
+	Model   string // its hash
 
-	// Some, in place of Data, has the images that certificates may be of, by index.
-	Some map[int]Image
+	// Find returns the image with an index, or says why there is none.
+	Find func(index int) (Image, error)
 
-	// Implied, in place of Data, says why a certificate, which is of a region, would not be
+	// Implied, in place of Find, says why a certificate, which is of a region, would not be
 	// what is asked for, valid or not.
 	Implied func(*certcheck.Certificate) error
 
@@ -44,6 +43,16 @@ type Run struct {
 type Image struct {
 	X     []float32
 	Label int
+}
+
+// In returns a Run's Find in a data set.
+func In(set *dataset.Set) func(index int) (Image, error) {
+	return func(index int) (Image, error) {
+		if index >= set.Len() {
+			return Image{}, fmt.Errorf("but the data have %s", show.Count(set.Len(), "image"))
+		}
+		return Image{set.Image(index), set.Y[index]}, nil
+	}
 }
 
 type readLine struct {
@@ -219,13 +228,8 @@ func (r *Run) prepare(c *certcheck.Certificate) (res lineResult, ready bool) {
 		res.reason = "property: the certificate is of a region, which --property is to name"
 		return res, false
 	}
-	if r.Some != nil {
-		if _, ok := r.Some[c.Index]; !ok {
-			res.reason = fmt.Sprintf("index: got %d, want one of the images that are checked", c.Index)
-			return res, false
-		}
-	} else if c.Index >= r.Data.Len() {
-		res.reason = fmt.Sprintf("index: got %d, but the data have %s", c.Index, show.Count(r.Data.Len(), "image"))
+	if _, err := r.Find(c.Index); err != nil {
+		res.reason = fmt.Sprintf("index: got %d, %v", c.Index, err)
 		return res, false
 	}
 	if c.Model == r.Model { // or that is the reason
@@ -241,11 +245,8 @@ func (r *Run) image(c *certcheck.Certificate) ([]float32, int) {
 	if r.Implied != nil {
 		return nil, certcheck.Unknown
 	}
-	if r.Some != nil {
-		i := r.Some[c.Index]
-		return i.X, i.Label
-	}
-	return r.Data.Image(c.Index), r.Data.Y[c.Index]
+	i, _ := r.Find(c.Index) // there is one: see prepare
+	return i.X, i.Label
 }
 
 func (res lineResult) with(c *certcheck.Certificate, v certcheck.Verdict) lineResult {

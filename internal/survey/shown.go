@@ -160,7 +160,7 @@ func (l *look) marginGradients(ctx context.Context, grad []float32) error {
 	passes := l.s.Net.Passes(n, l.s.Pool)
 	layout, slots := passes.Layout(), net.MaxSmall
 	if layout == net.LaneGroups {
-		slots = net.ChunkGroups * kernels.Lanes
+		slots = l.s.Net.ISA().TileGroups() * kernels.Lanes
 	}
 	x, dz := kernels.Alloc(layout.Len(layout.Blocks(slots), in.Size())), make([]float32, c)
 	tell := l.progress("gradients", n)
